@@ -1,0 +1,61 @@
+# One command from pictures to PQ. `make help` lists the others. Needs git and Python 3.11 or newer.
+
+PYTHON ?= python3
+EXTRAS ?= dev
+PYTEST_WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed-$(EXTRAS)
+
+# Every `python` that a stage names is the environment's; nothing that runs here reports home.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow lint data install clean
+
+help:  ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+run: install  ## fetch the embedded dataset, then train, predict and score: whatever is out of date
+	$(BIN)/dvc pull --quiet data.dvc
+	$(BIN)/dvc repro
+
+test: install  ## the quick tests
+	$(BIN)/dvc pull --quiet data.dvc
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(PYTEST_WORKERS) --dist loadfile
+
+test-slow: install  ## the tests that take longer than a minute each
+	$(BIN)/dvc pull --quiet data.dvc
+	$(BIN)/python -m pytest -q -m slow
+
+lint: install  ## style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+data: install  ## draw the embedded dataset again and compare it, byte for byte, with the one in data.dvc
+	$(BIN)/dvc pull --quiet data.dvc
+	rm -rf runs/mini-again
+	$(BIN)/python -m panoptic.mini --out runs/mini-again
+	diff -r data/mini runs/mini-again
+	@echo "data/mini is byte-identical to what the generator draws"
+
+install: $(INSTALLED)  ## the environment in .venv, as requirements.lock pins it (EXTRAS=dev,browse for more)
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)."; \
+	  echo "Name one that you have: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) what requirements.lock pins; the first time takes some minutes ..."
+	@$(BIN)/python -m pip install -qq --no-input -c requirements.lock -e '.[$(EXTRAS)]'
+	@touch $@
+
+clean:  ## remove the environment and the caches; data/ and runs/ stay
+	rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache

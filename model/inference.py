@@ -1,0 +1,97 @@
+"""Predict the pictures of an index: read, resize, network, merging.
+
+Only pictures of one size share a forward pass, without padding: the network's norms and mask decoders see padded
+pixels, so that in a padded batch a prediction would depend on its batch mates.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from model.merging import Instances, MergingSettings, PanopticPrediction, PictureSizes, predict_panoptic
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.selection import top_queries
+from panoptic.augmentation import fitted_size, resize_for_inference
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.reader import PanopticReader
+from panoptic.results import ResultSegment
+from panoptic.transforms import normalise
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """The `predict` section of params.yaml; the defaults are the published ones.
+
+    `shorter` and `longer` bound the picture's sides in pixels; `pictures` of the results are drawn for the eye.
+    """
+
+    shorter: int = 800
+    longer: int = 1333
+    batch_size: int = 1
+    pictures: int = 0
+    merging: MergingSettings = field(default_factory=MergingSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no picture can have."""
+        if not 1 <= self.shorter <= self.longer or self.batch_size < 1 or self.pictures < 0:
+            raise ValueError(
+                f"predict: shorter {self.shorter}, longer {self.longer}, batch_size {self.batch_size}, pictures "
+                f"{self.pictures}; give 1 <= shorter <= longer, batch_size of at least 1, pictures of at least 0"
+            )
+
+
+@dataclass(frozen=True)
+class PicturePrediction:
+    """The result for one picture at the size it was read: id map (H, W), its segments, and the instances."""
+
+    record: ImageRecord
+    ids: npt.NDArray[np.int32]
+    segments: tuple[ResultSegment, ...]
+    instances: Instances
+
+
+@torch.no_grad()
+def predict_pictures(
+    network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, progress: bool = False
+) -> Iterator[PicturePrediction]:
+    """Predict every picture of `index`, in its order where pictures share a size, on the network's device."""
+    device = next(network.parameters()).device
+    reader = PanopticReader(index)
+    categories = tuple(category.id for category in index.categories)
+    select = top_queries(network.config.selected_queries)
+    network.eval()
+    with tqdm(total=len(index.records), desc="predict", unit="picture", disable=not progress) as bar:
+        for records in _same_size(index.records, settings):
+            images = [
+                resize_for_inference(reader.image(record), settings.shorter, settings.longer) for record in records
+            ]
+            tensor = torch.from_numpy(np.stack([normalise(image) for image in images])).to(device)
+            size = images[0].shape[0], images[0].shape[1]
+            sizes = [PictureSizes(size, size, (record.height, record.width)) for record in records]
+            predictions = predict_panoptic(network(tensor, None, select), sizes, settings.merging)
+            for record, prediction in zip(records, predictions, strict=True):
+                yield PicturePrediction(record, prediction.ids, _segments(prediction, categories), prediction.instances)
+            bar.update(len(records))
+
+
+def _same_size(records: Sequence[ImageRecord], settings: InferenceSettings) -> Iterator[list[ImageRecord]]:
+    """Groups of at most `batch_size` records that have one size at the network's input."""
+    by_size: dict[tuple[int, int], list[ImageRecord]] = {}
+    for record in records:
+        size = fitted_size(record.height, record.width, settings.shorter, settings.longer)
+        by_size.setdefault(size, []).append(record)
+    for group in by_size.values():
+        rest = iter(group)
+        while batch := list(islice(rest, settings.batch_size)):
+            yield batch
+
+
+def _segments(prediction: PanopticPrediction, categories: Sequence[int]) -> tuple[ResultSegment, ...]:
+    return tuple(
+        ResultSegment(segment.id, categories[segment.label], score=segment.score) for segment in prediction.segments
+    )

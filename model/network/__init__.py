@@ -1,0 +1,1 @@
+"""The paper's figure: backbone, neck, encoder, location decoder, mask decoders."""

@@ -1,0 +1,79 @@
+"""The deformable attention layer of encoder and location decoder (Deformable DETR, section 4.1)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from model.network.config import NetworkConfig
+from model.network.outputs import Shapes
+from model.ops.ms_deform_attn import ms_deform_attn
+
+
+class DeformableAttention(nn.Module):
+    """Each query predicts, per head and level, a few places to look at and how much each counts."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.heads, self.levels, self.points = config.heads, config.levels, config.points
+        samples = self.heads * self.levels * self.points
+        self.sampling_offsets = nn.Linear(config.channels, samples * 2)
+        self.attention_weights = nn.Linear(config.channels, samples)
+        self.value_proj = nn.Linear(config.channels, config.channels)
+        self.output_proj = nn.Linear(config.channels, config.channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start as equal weights on a ring: head h looks in direction h, point p at distance p + 1 pixels."""
+        angles = torch.arange(self.heads, dtype=torch.float32) * (2 * math.pi / self.heads)
+        ring = torch.stack((angles.cos(), angles.sin()), dim=-1)
+        ring = ring / ring.abs().amax(-1, keepdim=True)
+        distance = torch.arange(1, self.points + 1, dtype=torch.float32)
+        offsets = ring[:, None, None] * distance[:, None]
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.levels, -1, -1).flatten())
+        nn.init.zeros_(self.sampling_offsets.weight)
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        for linear in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(
+        self,
+        queries: Tensor,
+        references: Tensor,
+        tokens: Tensor,
+        padding_mask: Tensor,
+        spatial_shapes: Shapes,
+    ) -> Tensor:
+        """Sample the tokens around the references.
+
+        Args:
+            queries: (B, Q, C), position included.
+            references: (B, Q, L, 2) points or (B, Q, L, 4) boxes cxcywh, 0..1 of the padded level.
+            tokens: (B, S, C), position not included.
+            padding_mask: (B, S), True tokens are zero to all queries.
+            spatial_shapes: of the L levels.
+
+        Returns:
+            (B, Q, C), residual not added.
+        """
+        batch, count, _ = queries.shape
+        value = self.value_proj(tokens).masked_fill(padding_mask[..., None], 0.0)
+        value = value.view(batch, -1, self.heads, value.shape[-1] // self.heads)
+        offsets = self.sampling_offsets(queries).view(batch, count, self.heads, self.levels, self.points, 2)
+        weights = self.attention_weights(queries).view(batch, count, self.heads, -1).softmax(-1)
+        weights = weights.view(batch, count, self.heads, self.levels, self.points)
+        if references.shape[-1] == 2:  # offsets in pixels of the level
+            unit = 1 / references.new_tensor([[[(width, height) for height, width in spatial_shapes]]])
+        else:  # offsets in shares of half the box
+            unit = references[..., 2:] * (0.5 / self.points)
+        locations = self._per_point(references[..., :2]) + offsets * self._per_point(unit)
+        attended: Tensor = self.output_proj(ms_deform_attn(value, spatial_shapes, locations, weights))
+        return attended
+
+    def _per_point(self, values: Tensor) -> Tensor:
+        """(B, Q, L, 2) to (B, Q, 1, L, P, 2), in one run of memory: arithmetic on runs of two is slow."""
+        repeated = values[..., None, :].expand(-1, -1, -1, self.points, -1)
+        return repeated.contiguous()[:, :, None]

@@ -1,0 +1,77 @@
+"""The deformable encoder (paper, section 3.2): feature levels in, memory out."""
+
+import torch
+from torch import Tensor, nn
+
+from model.network.config import NetworkConfig
+from model.network.deformable import DeformableAttention
+from model.network.layers import FeedForward, xavier_matrices
+from model.network.outputs import Memory, Shapes
+from model.network.positions import padding_mask, pixel_centres, resize_mask, sine_position, valid_ratio
+
+
+class EncoderLayer(nn.Module):
+    """Deformable self-attention and feed-forward, post-norm."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.attention = DeformableAttention(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm = nn.LayerNorm(config.channels)
+        self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
+
+    def forward(
+        self, tokens: Tensor, position: Tensor, references: Tensor, mask: Tensor, spatial_shapes: Shapes
+    ) -> Tensor:
+        """Tokens (B, S, C) to the same shape; padded tokens are updated too, only nobody samples them."""
+        attended = self.attention(tokens + position, references, tokens, mask, spatial_shapes)
+        updated: Tensor = self.feedforward(self.norm(tokens + self.dropout(attended)))
+        return updated
+
+
+class Encoder(nn.Module):
+    """Joins the levels to one sequence, adds place and level to the queries and refines the tokens."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.channels = config.channels
+        self.level_embedding = nn.Parameter(torch.empty(config.levels, config.channels))
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        xavier_matrices(self)
+        nn.init.normal_(self.level_embedding)
+        for layer in self.modules():
+            if isinstance(layer, DeformableAttention):
+                layer.reset_parameters()
+
+    def forward(
+        self,
+        levels: list[Tensor],
+        image_sizes: tuple[tuple[int, int], ...],
+        batch_size: tuple[int, int],
+    ) -> Memory:
+        """Encode.
+
+        Args:
+            levels: L maps (B, C, h, w), finest first.
+            image_sizes: valid (height, width) of each image, in pixels.
+            batch_size: padded (height, width) of all images, in pixels.
+        """
+        spatial_shapes = tuple((level.shape[-2], level.shape[-1]) for level in levels)
+        full = padding_mask(image_sizes, *batch_size, device=levels[0].device)
+        masks = [resize_mask(full, shape) for shape in spatial_shapes]
+        tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
+        mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
+        position = self.positions(masks)
+        valid_ratios = torch.stack([valid_ratio(mask) for mask in masks], dim=1)
+        references = pixel_centres(spatial_shapes, valid_ratios)
+        for layer in self.layers:
+            tokens = layer(tokens, position, references, mask, spatial_shapes)
+        return Memory(tokens, mask, spatial_shapes, valid_ratios)
+
+    def positions(self, masks: list[Tensor]) -> Tensor:
+        """Sine position plus level embedding (B, S, C), of the levels' padding masks."""
+        encoded = [
+            sine_position(mask, self.channels).flatten(1, 2) + embedding
+            for mask, embedding in zip(masks, self.level_embedding, strict=True)
+        ]
+        return torch.cat(encoded, dim=1)

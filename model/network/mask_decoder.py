@@ -1,0 +1,163 @@
+"""The mask decoders (paper, section 3.4): masks are the attention maps from a query to the memory.
+
+Unlike the paper's text there are two decoders with separate weights, one for things and one for stuff, and a
+mask is read off the attention scores before their softmax.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.network.config import MASK_LEVELS, NetworkConfig
+from model.network.layers import class_head, xavier_matrices
+from model.network.outputs import MaskOutput, Memory, Shapes
+
+NORM_EPS = 1e-6
+
+
+class HeadMix(nn.Linear):
+    """Linear layer across the heads, where these come before the pixels: (B, heads, X) to the same shape."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """A third of the time of moving the heads to the end for a plain linear layer."""
+        return torch.baddbmm(self.bias[:, None], self.weight.expand(len(maps), -1, -1), maps)
+
+
+class AttentionMasks(nn.Module):
+    """Attention scores of queries and memory, and the mask that they add up to."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.scale = (config.channels // config.heads) ** -0.5
+        self.q = nn.Linear(config.channels, config.channels)
+        self.k = nn.Linear(config.channels, config.channels)
+        self.levels = nn.ModuleList(HeadMix(config.heads, config.heads) for _ in range(MASK_LEVELS))
+        self.join = nn.Linear(MASK_LEVELS * config.heads, 1)
+
+    def forward(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
+        """Queries (B, N, C) and tokens (B, T, C) to scores (B, heads, N, T) and masks (B, N, h1, w1)."""
+        query, key = (split_heads(x, self.heads) for x in (self.q(queries), self.k(tokens)))
+        scores = query * self.scale @ key.transpose(-2, -1)
+        return scores, self.masks(scores, spatial_shapes)
+
+    def masks(self, scores: Tensor, spatial_shapes: Shapes) -> Tensor:
+        """Join the levels at the size of the finest.
+
+        The joining linear layer comes before the resizing here: both are linear, so their order does not
+        matter, and one channel is resized instead of one per head.
+        """
+        batch, _, queries, _ = scores.shape
+        finest = spatial_shapes[0]
+        joined: Tensor = self.join.bias
+        by_level = torch.split(scores, [height * width for height, width in spatial_shapes], dim=-1)
+        join_weights = self.join.weight.chunk(len(by_level), dim=-1)
+        for maps, mix, weight, shape in zip(by_level, self.levels, join_weights, spatial_shapes, strict=True):
+            mixed = mix(maps.flatten(2)).relu()
+            single = torch.bmm(weight.expand(batch, -1, -1), mixed).view(batch * queries, 1, *shape)
+            if shape != finest:
+                single = F.interpolate(single, size=finest, mode="bilinear", align_corners=False)
+            joined = joined + single
+        return joined.relu().view(batch, queries, *finest)
+
+
+class MaskBlock(nn.Module):
+    """Self-attention (stuff only), cross-attention that also gives masks, MLP; post-norm, no dropout."""
+
+    def __init__(self, config: NetworkConfig, self_attention: bool) -> None:
+        super().__init__()
+        channels = config.channels
+        self.heads = config.heads
+        self.self_attention = SelfAttention(config) if self_attention else None
+        self.cross = AttentionMasks(config)
+        self.v = nn.Linear(channels, channels)
+        self.output = nn.Linear(channels, channels)
+        self.cross_norm = nn.LayerNorm(channels, eps=NORM_EPS)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, config.feedforward), nn.GELU(), nn.Linear(config.feedforward, channels)
+        )
+        self.mlp_norm = nn.LayerNorm(channels, eps=NORM_EPS)
+
+    def forward(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
+        """Queries (B, N, C) to updated queries and masks (B, N, h1, w1)."""
+        if self.self_attention is not None:
+            queries = self.self_attention(queries)
+        scores, masks = self.cross(queries, tokens, spatial_shapes)
+        attended = merge_heads(scores.softmax(-1) @ split_heads(self.v(tokens), self.heads))
+        queries = self.cross_norm(queries + self.output(attended))
+        return self.mlp_norm(queries + self.mlp(queries)), masks
+
+
+class SelfAttention(nn.Module):
+    """Plain multi-head attention among the queries, added and normalised."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.channels, 3 * config.channels)
+        self.output = nn.Linear(config.channels, config.channels)
+        self.norm = nn.LayerNorm(config.channels, eps=NORM_EPS)
+
+    def forward(self, queries: Tensor) -> Tensor:
+        """(B, N, C) to the same shape."""
+        q, k, v = (split_heads(part, self.heads) for part in self.qkv(queries).chunk(3, dim=-1))
+        related = merge_heads(F.scaled_dot_product_attention(q, k, v))
+        updated: Tensor = self.norm(queries + self.output(related))
+        return updated
+
+
+class MaskDecoder(nn.Module):
+    """Blocks, then a tail that only makes masks. The tail's masks are the result, the blocks' are auxiliary.
+
+    Keys carry no position, and padded tokens are not masked, as published.
+    """
+
+    def __init__(self, config: NetworkConfig, blocks: int, self_attention: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(MaskBlock(config, self_attention) for _ in range(blocks))
+        self.tail = AttentionMasks(config)
+        xavier_matrices(self)
+
+    def forward(self, queries: Tensor, memory: Memory, position: Tensor | None = None) -> MaskOutput:
+        """Queries (B, N, C), N = 0 allowed; a position (N, C) is added again at the entry of every part."""
+        shapes = memory.spatial_shapes[:MASK_LEVELS]
+        tokens = memory.tokens[:, : sum(height * width for height, width in shapes)]
+        all_queries, all_masks = [], []
+        for block in self.blocks:
+            queries, masks = block(_placed(queries, position), tokens, shapes)
+            all_queries.append(queries)
+            all_masks.append(masks)
+        _, masks = self.tail(_placed(queries, position), tokens, shapes)
+        return MaskOutput(torch.stack([*all_masks, masks]), torch.stack(all_queries))
+
+
+class StuffMaskDecoder(nn.Module):
+    """One learned query per stuff class through a mask decoder, and whether its class is in the picture."""
+
+    def __init__(self, config: NetworkConfig, num_stuff: int) -> None:
+        super().__init__()
+        self.query_embedding = nn.Embedding(num_stuff, 2 * config.channels)  # content, then position
+        self.decoder = MaskDecoder(config, config.stuff_mask_layers, self_attention=True)
+        self.class_heads = nn.ModuleList(class_head(config.channels, 1) for _ in self.decoder.blocks)
+
+    def forward(self, memory: Memory) -> tuple[MaskOutput, Tensor]:
+        """Masks of all stuff classes, and their class logits (K, B, S) after every block."""
+        content, position = self.query_embedding.weight.chunk(2, dim=-1)
+        output = self.decoder(content.expand(len(memory.tokens), -1, -1), memory, position)
+        logits = [head(states) for head, states in zip(self.class_heads, output.queries, strict=True)]
+        return output, torch.cat(logits, dim=-1).permute(2, 0, 1)
+
+
+def split_heads(states: Tensor, heads: int) -> Tensor:
+    """(B, N, C) to (B, heads, N, C / heads)."""
+    batch, count, channels = states.shape
+    return states.view(batch, count, heads, channels // heads).transpose(1, 2)
+
+
+def merge_heads(states: Tensor) -> Tensor:
+    """(B, heads, N, D) to (B, N, heads * D)."""
+    return states.transpose(1, 2).flatten(2)
+
+
+def _placed(queries: Tensor, position: Tensor | None) -> Tensor:
+    return queries if position is None else queries + position

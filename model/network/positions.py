@@ -1,0 +1,81 @@
+"""Where the picture lies inside a padded batch, and the sine encoding of every pixel's place."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.network.outputs import Shapes
+
+TEMPERATURE = 10_000
+OFFSET = -0.5
+EPS = 1e-6
+
+
+def padding_mask(image_sizes: tuple[tuple[int, int], ...], height: int, width: int, device: torch.device) -> Tensor:
+    """(B, height, width) bool, True outside the valid (height, width) of each image.
+
+    Raises:
+        ValueError: an image that is empty or larger than the batch.
+    """
+    for position, (valid_height, valid_width) in enumerate(image_sizes):
+        if not (0 < valid_height <= height and 0 < valid_width <= width):
+            raise ValueError(
+                f"image {position} of the batch is {valid_height} x {valid_width}; "
+                f"expected at least 1 x 1 and at most the batch's {height} x {width}"
+            )
+    sizes = torch.tensor(image_sizes, device=device)
+    rows = torch.arange(height, device=device) >= sizes[:, :1]
+    columns = torch.arange(width, device=device) >= sizes[:, 1:]
+    return rows[:, :, None] | columns[:, None, :]
+
+
+def resize_mask(mask: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(B, H, W) bool to (B, *shape) by the nearest pixel."""
+    return F.interpolate(mask[:, None].float(), size=shape).bool()[:, 0]
+
+
+def sine_position(mask: Tensor, channels: int) -> Tensor:
+    """Sine encoding (B, h, w, channels), first half y, second half x, of a padding mask (B, h, w).
+
+    The order of the operations and float32 are part of the definition: rows and columns of pure padding get
+    arguments around -3e6, whose sine changes altogether with the last bit of the frequency.
+    """
+    valid = (~mask).int()
+    index = torch.arange(channels // 2, dtype=torch.float32, device=mask.device)
+    frequency = TEMPERATURE ** (2 * torch.div(index, 2, rounding_mode="floor") / (channels // 2))
+    encoded = []
+    for axis in (1, 2):
+        place = valid.cumsum(axis, dtype=torch.float32)
+        last = place.narrow(axis, -1, 1)
+        angle = ((place + OFFSET) / (last + EPS) * (2 * math.pi))[..., None] / frequency
+        encoded.append(torch.stack((angle[..., 0::2].sin(), angle[..., 1::2].cos()), dim=-1).flatten(-2))
+    return torch.cat(encoded, dim=-1)
+
+
+def valid_ratio(mask: Tensor) -> Tensor:
+    """(B, 2) share of (width, height) that is picture, of a padding mask (B, h, w)."""
+    _, height, width = mask.shape
+    columns = (~mask[:, 0, :]).sum(1).float() / width
+    rows = (~mask[:, :, 0]).sum(1).float() / height
+    return torch.stack((columns, rows), dim=-1)
+
+
+def pixel_centres(spatial_shapes: Shapes, valid_ratios: Tensor) -> Tensor:
+    """Every pixel's own place as reference point on every level: (B, S, L, 2) xy, 0..1 of padded levels."""
+    centres = []
+    for level, (height, width) in enumerate(spatial_shapes):
+        rows = torch.linspace(0.5, height - 0.5, height, device=valid_ratios.device)
+        columns = torch.linspace(0.5, width - 0.5, width, device=valid_ratios.device)
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
+        picture = valid_ratios[:, level, None] * valid_ratios.new_tensor([width, height])
+        centres.append(torch.stack((x, y), dim=-1).reshape(1, -1, 2) / picture)
+    return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]
+
+
+def sine_encoding(values: Tensor, features: int) -> Tensor:
+    """Sine encoding (..., features) of numbers (...) in 0..1, half sines, half cosines."""
+    index = torch.arange(features // 2, dtype=torch.float32, device=values.device)
+    angle = values[..., None] * (2 * math.pi) / TEMPERATURE ** (2 * index / features)
+    return torch.cat((angle.sin(), angle.cos()), dim=-1)

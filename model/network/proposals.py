@@ -1,0 +1,54 @@
+"""Thing queries that start from the encoder instead of from learned places (not in the paper; off in its recipe).
+
+As in two-stage Deformable DETR (section 4 there) every encoder token proposes a box and a class; the most
+probable tokens become the queries. It lets small networks on small data find things early.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from model.network.config import NetworkConfig
+from model.network.layers import box_head, class_head, inverse_sigmoid
+from model.network.outputs import Memory, Proposals, StartingQueries
+from model.network.positions import pixel_centres, sine_encoding
+
+FINEST_SIZE = 0.1
+"""Side of the box that a token of the finest level starts from, in units of the picture; it doubles per level."""
+
+
+class EncoderQueries(nn.Module):
+    """Proposes from every token and turns the best proposals into queries."""
+
+    def __init__(self, config: NetworkConfig, num_things: int) -> None:
+        super().__init__()
+        self.queries = config.queries
+        self.channels = config.channels
+        self.transform = nn.Sequential(nn.Linear(config.channels, config.channels), nn.LayerNorm(config.channels))
+        self.class_head = class_head(config.channels, num_things)
+        self.box_head = box_head(config.channels, size_bias=0.0)
+        self.content = nn.Linear(config.channels, config.channels)
+        self.place = nn.Sequential(
+            nn.Linear(2 * config.channels, config.channels), nn.ReLU(), nn.Linear(config.channels, config.channels)
+        )
+
+    def forward(self, memory: Memory) -> tuple[StartingQueries, Proposals]:
+        """Choose the starting queries; fewer tokens than queries give as many queries as tokens."""
+        tokens = self.transform(memory.tokens)
+        class_logits = self.class_head(tokens).masked_fill(memory.padding_mask[..., None], -20.0)
+        boxes = (self.box_head(tokens) + inverse_sigmoid(anchors(memory))).sigmoid()
+        best = class_logits.detach().amax(-1).topk(min(self.queries, tokens.shape[1]), dim=1).indices[..., None]
+        reference = boxes.detach().gather(1, best.expand(-1, -1, 4))
+        states = self.content(tokens.gather(1, best.expand(-1, -1, self.channels)))
+        position = self.place(sine_encoding(reference, self.channels // 2).flatten(-2))
+        return StartingQueries(states, position, reference), Proposals(class_logits, boxes)
+
+
+def anchors(memory: Memory) -> Tensor:
+    """The box (B, S, 4) cxcywh that every token starts from: its own place, larger on coarser levels."""
+    centres = pixel_centres(memory.spatial_shapes, torch.ones_like(memory.valid_ratios))[:, :, 0]
+    own_level = torch.cat(
+        [centres.new_full((height * width,), level) for level, (height, width) in enumerate(memory.spatial_shapes)]
+    )
+    ratios = memory.valid_ratios[:, own_level.long()]
+    size = (FINEST_SIZE * 2**own_level)[None, :, None].expand(len(centres), -1, 2)
+    return torch.cat((centres / ratios, size), -1)

@@ -1,0 +1,41 @@
+"""Loss and quality over the steps of a run, as CSV files that grow while it goes on."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from panoptic.files import write_atomically
+
+
+class Curves:
+    """Named tables of numbers, each kept as `<folder>/<name>.csv`; the first column is the step."""
+
+    def __init__(self, folder: Path) -> None:
+        """Write the tables into `folder`."""
+        self.folder = folder
+        self._tables: dict[str, str] = {}
+
+    def add(self, table: str, step: int, values: Mapping[str, float]) -> None:
+        """Append a row to `table` and write the file anew, so that a reader never sees half a row."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if table not in self._tables:
+            writer.writerow(["step", *values])
+        writer.writerow([step, *(f"{value:.6g}" for value in values.values())])
+        self._tables[table] = self._tables.get(table, "") + text.getvalue()
+        self._write(table)
+
+    def tables(self) -> dict[str, str]:
+        """The text of every table by name."""
+        return dict(self._tables)
+
+    def restore(self, tables: Mapping[str, str]) -> None:
+        """Go on from `tables`, forgetting rows that were added since they were taken."""
+        self._tables = dict(tables)
+        for table in self._tables:
+            self._write(table)
+
+    def _write(self, table: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / f"{table}.csv", self._tables[table].encode())

@@ -1,0 +1,29 @@
+"""Exponential moving average of a network's weights: what is evaluated and saved when it is switched on."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from model.network.panoptic_segformer import PanopticSegFormer
+
+
+class WeightAverage:
+    """Keeps `decay` times the old average plus the rest of the new weights; the decay warms up over first steps."""
+
+    def __init__(self, network: PanopticSegFormer, decay: float) -> None:
+        """Average the weights of `network`; `decay` in [0, 1), 0 keeps plain copies."""
+        if not 0 <= decay < 1:
+            raise ValueError(f"ema_decay is {decay}; give a number from 0 (off) up to, not including, 1")
+        self.decay = decay
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, network: PanopticSegFormer, step: int) -> None:
+        """Take in the weights of `network` after `step` (0, 1, ...); buffers are copied."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averages: list[Tensor] = list(self.network.parameters())
+        weights: list[Tensor] = list(network.parameters())
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            average.copy_(buffer)

@@ -1,0 +1,172 @@
+"""The training loop: optimiser steps from the last saved state to the end (section 4.1 of the paper).
+
+One step: all its batches are drawn, their segments counted, every batch goes forward and backward with losses
+normalised by those counts, gradients are summed over the processes, clipped, applied.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.training.batch import Batch
+from model.training.criterion import SegmentCounts, panoptic_losses
+from model.training.curves import Curves
+from model.training.ema import WeightAverage
+from model.training.matcher import MatchedQueries
+from model.training.optimiser import build_optimiser, rate_at, set_rate
+from model.training.processes import Processes, pick_device
+from model.training.sampling import Split, TrainingPictures, draws, steps_per_epoch
+from model.training.settings import TrainSettings
+from model.training.state import RunState
+from panoptic.index import PanopticIndex
+
+Validate = Callable[[PanopticSegFormer], dict[str, float]]
+"""Scores a network; the result is a row of the quality curve."""
+
+
+class NonFiniteLossError(ValueError):
+    """A loss term became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run: what to train, on what, how, and where its files go."""
+
+    network: PanopticSegFormer
+    index: PanopticIndex
+    settings: TrainSettings
+    state_file: Path
+    curves: Path
+    processes: Processes
+    validate: Validate
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.settings.epochs * steps_per_epoch(len(self.index.records), self.settings.batch_size)
+
+
+def train(run: Run) -> PanopticSegFormer:
+    """Train from the saved state, or from the beginning, to the end; returns the network to evaluate, on the CPU."""
+    device = pick_device()
+    network = run.network.to(device)
+    average = WeightAverage(network, run.settings.ema_decay) if run.settings.ema_decay else None
+    state = RunState(network, build_optimiser(network, run.settings), average, Curves(run.curves))
+    if run.state_file.exists():
+        state.restore(run.state_file)
+    bar = tqdm(
+        _steps_of_batches(run, state.step),
+        total=run.steps,
+        initial=state.step,
+        unit="step",
+        disable=not run.processes.leads,
+    )
+    recent: list[Tensor] = []
+    for batches in bar:
+        rate = rate_at(state.step, run.steps // run.settings.epochs, run.settings)
+        set_rate(state.optimiser, rate)
+        terms = optimise(run, state, [batch.to(device) for batch in batches])
+        recent.append(torch.stack(list(terms.values())))
+        state.step += 1
+        if state.step % run.settings.log_every == 0 or state.step == run.steps:
+            row = curve_row(rate, list(terms), torch.stack(recent).mean(0))
+            bar.set_postfix(loss=f"{row['total']:.3f}")
+            if run.processes.leads:
+                state.curves.add("loss", state.step, row)
+            recent = []
+        _at_intervals(run, state)
+    result = state.average.network if state.average else network
+    result.cpu().eval()
+    return result
+
+
+def _steps_of_batches(run: Run, first_step: int) -> Iterator[list[Batch]]:
+    """For every remaining optimiser step, the batches of its forward passes."""
+    settings = run.settings
+    split = Split(settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size)
+    pictures = TrainingPictures(run.index, settings.augmentation, settings.seed)
+    plan = list(draws(run.index.records, split, settings.seed, first_step, run.steps))
+    loader: DataLoader[Batch] = DataLoader(
+        pictures, batch_size=None, sampler=plan, num_workers=settings.workers if plan else 0
+    )
+    batches = iter(loader)
+    for _ in range(run.steps - first_step):
+        yield list(islice(batches, split.forwards))
+
+
+def optimise(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
+    """One optimiser step on `batches`; returns the loss terms, summed over them and the processes."""
+    network, settings = run.network.train(), run.settings
+    # Dropout is the one random thing in a step that is not drawn by the loader.
+    torch.manual_seed(settings.seed * 1_000_003 + state.step * run.processes.world_size + run.processes.rank)
+    counts = _count_segments(run, batches)
+    state.optimiser.zero_grad(set_to_none=True)
+    totals: dict[str, Tensor] = {}
+    for batch in batches:
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=_autocast(settings, batch)):
+            output = network(batch.images, batch.image_sizes, MatchedQueries(batch.targets))
+        terms = panoptic_losses(output, batch.targets, counts, settings.losses)
+        _check_finite(terms, state.step, batch)
+        torch.autograd.backward(torch.stack(list(terms.values())).sum())
+        for name, term in terms.items():
+            totals[name] = totals.get(name, 0) + term.detach()
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    run.processes.sum_(parameter.grad for parameter in parameters if parameter.grad is not None)
+    torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+    state.optimiser.step()
+    if state.average:
+        state.average.update(network, state.step)
+    run.processes.sum_(totals.values())
+    return totals
+
+
+def _count_segments(run: Run, batches: list[Batch]) -> SegmentCounts:
+    counts = SegmentCounts.of([target for batch in batches for target in batch.targets])
+    sums = torch.tensor([counts.pictures, counts.things, counts.stuff], device=batches[0].images.device)
+    run.processes.sum_([sums])
+    return SegmentCounts(*sums.tolist())
+
+
+def _autocast(settings: TrainSettings, batch: Batch) -> bool:
+    if settings.precision == "auto":
+        return batch.images.is_cuda and torch.cuda.is_bf16_supported()
+    return settings.precision == "bfloat16"
+
+
+def _check_finite(terms: dict[str, Tensor], step: int, batch: Batch) -> None:
+    finite = torch.isfinite(torch.stack(list(terms.values()))).tolist()
+    if not all(finite):
+        bad = ", ".join(name for name, fine in zip(terms, finite, strict=True) if not fine)
+        raise NonFiniteLossError(
+            f"step {step}: loss term {bad} is not finite for the images {', '.join(map(str, batch.image_ids))}; "
+            "lower train.learning_rate, lengthen train.warmup_steps, or look at these images"
+        )
+
+
+def curve_row(rate: float, names: list[str], means: Tensor) -> dict[str, float]:
+    """A row of the loss curve: the terms of all layers of a kind added up."""
+    row = {"learning_rate": rate, "total": float(means.sum())}
+    for name, value in zip(names, means.tolist(), strict=True):
+        kind = re.sub(r"\d+", "", name)
+        row[kind] = row.get(kind, 0.0) + value
+    return row
+
+
+def _at_intervals(run: Run, state: RunState) -> None:
+    """Validate and save where their intervals end; a state is saved after the validation of its step."""
+    settings, last = run.settings, state.step == run.steps
+    if not run.processes.leads:
+        return
+    if state.step % settings.validate_every == 0 or last:
+        network = state.average.network if state.average else run.network
+        state.curves.add("quality", state.step, run.validate(network.eval()))
+    if state.step % settings.save_every == 0 or last:
+        state.save(run.state_file)

@@ -1,0 +1,112 @@
+"""Which pictures make up which optimiser step.
+
+Everything is a function of the seed and the step, never of what ran before, so that a resumed run and a run with
+more processes see the same pictures, augmented the same way.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from model.training.batch import Batch, collate
+from panoptic.augmentation import AugmentationSettings, augment
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.reader import PanopticReader
+from panoptic.target import make_target
+from panoptic.transforms import normalise
+
+
+def steps_per_epoch(pictures: int, batch_size: int) -> int:
+    """Optimiser steps that show every picture at least once."""
+    return -(-pictures // batch_size)
+
+
+def epoch_plan(records: Sequence[ImageRecord], batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """Record indices of every step of an epoch, (steps, batch_size).
+
+    Pictures of one orientation share a step where possible, so that little padding is needed; the last step is
+    filled up with pictures from the start of the order.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(records))
+    orientation = np.array([np.sign(record.width - record.height) for record in records])
+    order = order[np.argsort(orientation[order], kind="stable")]
+    order = np.resize(order, (steps_per_epoch(len(records), batch_size), batch_size))
+    return order[rng.permutation(len(order))]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One forward pass: optimiser step, and the (place in the step, record index) of each of its pictures."""
+
+    step: int
+    places: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """How the pictures of one step are divided: over processes, then over forward passes."""
+
+    batch_size: int
+    images_per_forward: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a batch that does not divide evenly."""
+        if self.batch_size % (self.world_size * self.images_per_forward):
+            raise ValueError(
+                f"train.batch_size is {self.batch_size}, which {self.world_size} processes with "
+                f"{self.images_per_forward} images per forward pass cannot share evenly; change "
+                "train.batch_size, train.images_per_forward or the number of processes"
+            )
+
+    @property
+    def forwards(self) -> int:
+        """Forward passes of this process per step."""
+        return self.batch_size // (self.world_size * self.images_per_forward)
+
+    def own(self, pictures: Sequence[int]) -> Iterator[tuple[tuple[int, int], ...]]:
+        """(place, record index) of every forward pass of this process."""
+        places = list(enumerate(int(picture) for picture in pictures))
+        share = self.batch_size // self.world_size
+        mine = places[self.rank * share : (self.rank + 1) * share]
+        for start in range(0, share, self.images_per_forward):
+            yield tuple(mine[start : start + self.images_per_forward])
+
+
+def draws(records: Sequence[ImageRecord], split: Split, seed: int, first_step: int, last_step: int) -> Iterator[Draw]:
+    """The forward passes of this process for the optimiser steps `first_step` up to, not including, `last_step`."""
+    per_epoch = steps_per_epoch(len(records), split.batch_size)
+    plan, planned = np.empty((0, 0), np.int64), -1
+    for step in range(first_step, last_step):
+        epoch, row = divmod(step, per_epoch)
+        if epoch != planned:
+            plan, planned = epoch_plan(records, split.batch_size, seed, epoch), epoch
+        for places in split.own(plan[row]):
+            yield Draw(step, places)
+
+
+class TrainingPictures(Dataset[Batch]):
+    """Turns a `Draw` into a `Batch`; every picture's augmentation is seeded by (seed, step, place)."""
+
+    def __init__(self, index: PanopticIndex, augmentation: AugmentationSettings, seed: int) -> None:
+        """Read the pictures of `index`."""
+        self.index = index
+        self.reader = PanopticReader(index)
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        """The augmented pictures of `draw`."""
+        samples = []
+        for place, record_index in draw.places:
+            rng = np.random.default_rng([self.seed, draw.step, place])
+            samples.append(augment(self.reader.sample(self.index.records[record_index]), rng, self.augmentation))
+        return collate(
+            [normalise(sample.image) for sample in samples],
+            [make_target(sample, self.index.categories) for sample in samples],
+            [sample.record.image_id for sample in samples],
+        )

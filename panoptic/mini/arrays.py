@@ -1,0 +1,22 @@
+"""Names for the arrays that the generator's modules hand to each other."""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Field: TypeAlias = NDArray[np.float64]
+"""(H, W) numbers, one for each pixel."""
+Colors: TypeAlias = NDArray[np.float64]
+"""(H, W, 3) RGB, 0..1."""
+Color: TypeAlias = NDArray[np.float64]
+"""(3,) RGB, 0..1."""
+Mask: TypeAlias = NDArray[np.bool_]
+"""(H, W)."""
+Labels: TypeAlias = NDArray[np.int32]
+"""(H, W)."""
+
+
+def color(red: float, green: float, blue: float) -> Color:
+    """One colour from its three parts, each 0..1."""
+    return np.array((red, green, blue))

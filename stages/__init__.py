@@ -1,0 +1,1 @@
+"""One module per step of the pipeline: settings and paths in, one library call, files out."""

@@ -1,0 +1,115 @@
+"""Predict the pictures of an index with trained weights.
+
+    python -m stages.predict --params params.yaml --index runs/annotate/val.json
+        --model runs/train/model.safetensors --out runs/predict
+
+Writes into the output folder: `panoptic/` and `panoptic.json` (COCO's panoptic results), `instances.json` (COCO's
+detection results with masks), `timings.json`, and `pictures/` with picture, truth and prediction side by side.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+
+from model.checkpoint import CheckpointError, load_checkpoint
+from model.inference import InferenceSettings, PicturePrediction, predict_pictures
+from model.training.processes import pick_device
+from panoptic.categories import CategoryTable
+from panoptic.detection_format import encode_mask
+from panoptic.files import replace_atomically, write_atomically
+from panoptic.index import PanopticIndex
+from panoptic.pictures import side_by_side
+from panoptic.reader import PanopticReader
+from panoptic.results import write_results
+from stages.settings import load_section, run_stage
+
+
+def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Path) -> None:
+    """Predict every picture and write the results, each file or folder complete or not at all."""
+    index, checkpoint = PanopticIndex.load(index_path), load_checkpoint(model)
+    difference = checkpoint.categories.describe_difference(index.categories)
+    if difference:
+        raise CheckpointError(
+            f"{model} was trained with other categories than {index_path}: {difference}; "
+            "train on a dataset with these categories, or predict pictures of the dataset it was trained on"
+        )
+    network = checkpoint.network.to(pick_device())
+    instances: list[dict[str, object]] = []
+    shown: list[PicturePrediction] = []
+    chosen = {record.image_id for record in index.records[: settings.pictures]}
+    started = time.monotonic()
+    with write_results(out / "panoptic.json", out / "panoptic", index.categories) as writer:
+        for prediction in predict_pictures(network, index, settings, progress=True):
+            record = prediction.record
+            writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
+            instances += instance_results(prediction, index.categories)
+            if record.image_id in chosen:
+                shown.append(prediction)
+    seconds = time.monotonic() - started
+    write_atomically(out / "instances.json", json.dumps(instances).encode())
+    _draw(shown, index, out / "pictures")
+    timings = {"pictures": len(index.records), "seconds": round(seconds, 2), "device": str(pick_device())}
+    write_atomically(out / "timings.json", (json.dumps(timings, indent=1) + "\n").encode())
+    print(f"{len(index.records)} pictures predicted in {seconds:.1f} s; results in {out}")
+
+
+def instance_results(prediction: PicturePrediction, categories: CategoryTable) -> list[dict[str, object]]:
+    """The picture's instances in COCO's detection results format, masks as RLE; empty masks are left out."""
+    instances = prediction.instances
+    results: list[dict[str, object]] = []
+    for mask, (left, top, right, bottom), label, score in zip(
+        instances.masks,
+        instances.boxes_xyxy.tolist(),
+        instances.labels.tolist(),
+        instances.scores.tolist(),
+        strict=True,
+    ):
+        if not mask.any():
+            continue
+        results.append(
+            {
+                "image_id": prediction.record.image_id,
+                "category_id": categories.category_of(label).id,
+                "segmentation": encode_mask(mask),
+                "bbox": [round(value, 2) for value in (left, top, right - left, bottom - top)],
+                "score": round(score, 5),
+            }
+        )
+    return results
+
+
+def _draw(predictions: Sequence[PicturePrediction], index: PanopticIndex, folder: Path) -> None:
+    reader = PanopticReader(index)
+    with replace_atomically(folder) as partial:
+        partial.mkdir()
+        for prediction in predictions:
+            sample = reader.sample(prediction.record)
+            picture = side_by_side(
+                sample.image, sample.ids, sample.record.segments, prediction.ids, prediction.segments, index.categories
+            )
+            name = Path(prediction.record.file_name).with_suffix(".png").name
+            cv2.imwrite(str(partial / name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__.splitlines()[0])
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'predict' is read")
+    parser.add_argument("--index", type=Path, required=True, help="index of the pictures to predict")
+    parser.add_argument("--model", type=Path, required=True, help="safetensors file that stages.train wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    arguments = parser.parse_args(argv)
+
+    def stage() -> None:
+        settings = load_section(arguments.params, "predict", InferenceSettings)
+        predict(settings, arguments.index, arguments.model, arguments.out)
+
+    run_stage(stage)
+
+
+if __name__ == "__main__":
+    main()

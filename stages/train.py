@@ -1,0 +1,158 @@
+"""Train Panoptic SegFormer on an index of pictures.
+
+    python -m stages.train --params params.yaml --train-index runs/annotate/train.json
+        --val-index runs/annotate/val.json --val-json PANOPTIC.json --val-masks PNGS/
+        --state runs/state --model runs/train/model.safetensors --curves runs/train
+
+A run that was stopped, however roughly, goes on from its last saved state when the command is given again. States
+lie in a folder named after everything that decides the result, so changed settings, data or code start anew.
+While it runs, `loss.csv` and `quality.csv` grow in the curves folder; the quality is measured by the `evaluate`
+stage, as a program of its own, so that a change to a metric never makes trained weights out of date.
+With `torchrun --nproc-per-node N -m stages.train ...` several processes share every step.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from model.checkpoint import Checkpoint, save_checkpoint
+from model.inference import InferenceSettings, predict_pictures
+from model.network.config import NetworkConfig
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.training.loop import Run, train
+from model.training.processes import Processes, joined_processes
+from model.training.settings import TrainSettings
+from model.training.state import code_digests, file_digest, file_signature, fingerprint
+from panoptic.files import write_atomically
+from panoptic.index import PanopticIndex
+from panoptic.results import write_results
+from stages.settings import load_section, run_stage
+
+
+@dataclass(frozen=True)
+class TrainPaths:
+    """Inputs and outputs of the stage."""
+
+    train_index: Path
+    val_index: Path
+    val_json: Path
+    val_masks: Path
+    state: Path
+    model: Path
+    curves: Path
+
+
+def run(settings: TrainSettings, config: NetworkConfig, inference: InferenceSettings, paths: TrainPaths) -> None:
+    """Train to the end, write the network and say how it was made."""
+    index, val_index = PanopticIndex.load(paths.train_index), PanopticIndex.load(paths.val_index)
+    identity = fingerprint(
+        {
+            "settings": [asdict(settings), asdict(config)],
+            "indices": [file_digest(paths.train_index), file_digest(paths.val_index)],
+            "pictures": [file_signature(index.images), file_signature(index.masks)],
+            "code": code_digests(),
+        }
+    )
+    state_folder = paths.state / identity
+    torch.manual_seed(settings.seed)
+    network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
+    with joined_processes() as processes:
+        started = time.monotonic()
+        training = Run(
+            network=network,
+            index=index,
+            settings=settings,
+            state_file=state_folder / "state.pt",
+            curves=paths.curves,
+            processes=processes,
+            validate=lambda network: measure_quality(network, val_index, inference, paths),
+        )
+        if training.state_file.exists() and processes.leads:
+            print(f"going on from {training.state_file}")
+        result = train(training)
+        if processes.leads:
+            provenance = _provenance(identity, training, processes)
+            save_checkpoint(paths.model, Checkpoint(result, config, index.categories, provenance))
+            _write_metrics(paths, training, time.monotonic() - started)
+            # With the result written the state has done its duty; `dvc repro --force` shall train again.
+            shutil.rmtree(state_folder)
+
+
+def measure_quality(
+    network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, paths: TrainPaths
+) -> dict[str, float]:
+    """PQ of `network` on the validation split, all, things and stuff, in percent; nan where no class occurs."""
+    with TemporaryDirectory(prefix="validation-") as temporary:
+        folder = Path(temporary)
+        results, metrics = folder / "results.json", folder / "metrics.json"
+        with write_results(results, folder / "masks", index.categories) as writer:
+            for prediction in predict_pictures(network, index, settings):
+                record = prediction.record
+                writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
+        command = [sys.executable, "-m", "stages.evaluate", "--metrics", str(metrics)]
+        command += ["--ground-truth-json", str(paths.val_json), "--ground-truth-folder", str(paths.val_masks)]
+        command += ["--predictions-json", str(results), "--predictions-folder", str(folder / "masks")]
+        subprocess.run(command, check=True, capture_output=True)
+        quality = json.loads(metrics.read_text())["pq"]
+    return {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
+
+
+def _provenance(identity: str, training: Run, processes: Processes) -> dict[str, str]:
+    return {
+        "fingerprint": identity,
+        "settings": json.dumps(asdict(training.settings)),
+        "steps": str(training.steps),
+        "pictures": str(len(training.index.records)),
+        "processes": str(processes.world_size),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def _write_metrics(paths: TrainPaths, training: Run, seconds: float) -> None:
+    network = training.network
+    metrics = {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
+        "steps": training.steps,
+        "seconds": round(seconds, 1),
+    }
+    write_atomically(paths.curves / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.train", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'train', 'model', 'predict'"
+    )
+    parser.add_argument("--train-index", type=Path, required=True, help="index of the pictures to learn from")
+    parser.add_argument("--val-index", type=Path, required=True, help="index of the pictures to measure on")
+    parser.add_argument("--val-json", type=Path, required=True, help="panoptic JSON of the validation split")
+    parser.add_argument("--val-masks", type=Path, required=True, help="its PNGs: a folder or a zip file")
+    parser.add_argument("--state", type=Path, required=True, help="folder for states of unfinished runs")
+    parser.add_argument("--model", type=Path, required=True, help="safetensors file to write; a JSON lies beside it")
+    parser.add_argument("--curves", type=Path, required=True, help="folder for loss.csv, quality.csv, metrics.json")
+    arguments = vars(parser.parse_args(argv))
+    params: Path = arguments.pop("params")
+
+    def stage() -> None:
+        settings = load_section(params, "train", TrainSettings)
+        config = load_section(params, "model", NetworkConfig)
+        inference = load_section(params, "predict", InferenceSettings)
+        run(settings, config, inference, TrainPaths(**arguments))
+
+    run_stage(stage)
+
+
+if __name__ == "__main__":
+    main()

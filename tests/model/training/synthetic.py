@@ -1,0 +1,50 @@
+"""Small networks, targets and outputs for the tests of training."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from model.boxes import xyxy_to_cxcywh
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.training.batch import Batch, Target
+from tests.model.network.tiny_network import STUFF, THINGS, TINY
+
+NETWORK = replace(TINY, backbone_norm="group")
+"""Group norm, because the tests compare one batch with its parts."""
+
+
+def network() -> PanopticSegFormer:
+    """A new small network with seeded weights as training starts from."""
+    torch.manual_seed(0)
+    return PanopticSegFormer(NETWORK, THINGS, STUFF)
+
+
+def random_target(generator: torch.Generator, things: int, size: tuple[int, int] = (64, 64)) -> Target:
+    """Rectangles as things on two halves of stuff."""
+    height, width = size
+    low = torch.rand(things, 2, generator=generator) * 0.5
+    boxes = torch.cat([low, low + 0.25 + torch.rand(things, 2, generator=generator) * 0.25], 1)
+    rows, columns = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
+    masks = _between(columns, boxes[:, 0], boxes[:, 2])[:, None] & _between(rows, boxes[:, 1], boxes[:, 3])[:, :, None]
+    upper = (rows < 0.5)[:, None].expand(height, width)
+    free = ~masks.any(0)
+    return Target(
+        thing_masks=masks.float(),
+        thing_labels=torch.randint(0, THINGS, (things,), generator=generator),
+        thing_boxes=xyxy_to_cxcywh(boxes),
+        stuff_masks=torch.stack([upper & free, ~upper & free]).float(),
+        stuff_labels=torch.arange(STUFF),
+    )
+
+
+def random_batch(seed: int, things: tuple[int, ...], size: tuple[int, int] = (64, 64)) -> Batch:
+    """A batch with as many pictures as `things` has numbers of things."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(len(things), 3, *size, generator=generator)
+    targets = tuple(random_target(generator, count, size) for count in things)
+    return Batch(images, (size,) * len(things), targets, tuple(range(len(things))))
+
+
+def _between(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return (values >= low[:, None]) & (values < high[:, None])

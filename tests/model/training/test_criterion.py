@@ -1,0 +1,141 @@
+"""The objective: equal to the published code's on its recorded case, and independent of how a step is split."""
+
+import json
+import re
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.boxes import xyxy_to_cxcywh
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.official import official_key
+from model.training.batch import Batch, Target
+from model.training.criterion import LossWeights, SegmentCounts, match_selected, panoptic_losses, token_labels
+from model.training.matcher import MatchedQueries
+from tests.fixtures.official import rules
+from tests.model.conftest import OFFICIAL
+from tests.model.network.tiny_network import STUFF, THINGS
+from tests.model.training.synthetic import network, random_batch, random_target
+
+WEIGHTS = LossWeights()
+
+
+def official_target(image: int) -> tuple[Target, tuple[int, int]]:
+    """The synthetic ground truth behind the recorded losses, and the picture's size without padding."""
+    truth = rules.make_ground_truth(image)
+    boxes, labels = torch.from_numpy(truth.boxes_xyxy), torch.from_numpy(truth.labels)
+    height, width = rules.CASE_A.valid[image]
+    padded = torch.zeros(len(labels), *rules.CASE_A.batch)
+    padded[:, :height, :width] = torch.from_numpy(truth.masks)
+    is_thing = labels < 80
+    relative = xyxy_to_cxcywh(boxes / torch.tensor([width, height, width, height]))
+    target = Target(padded[is_thing], labels[is_thing], relative[is_thing], padded[~is_thing], labels[~is_thing] - 80)
+    return target, (height, width)
+
+
+def official_name(name: str) -> str:
+    """The published code's name of one of our terms."""
+    found = re.fullmatch(r"(location|things|stuff)(\d+)_(\w+)", name)
+    assert found
+    part, layer, kind = found[1], int(found[2]), found[3]
+    if part == "location":
+        term = {"class": "loss_cls", "l1": "loss_bbox", "giou": "loss_iou"}[kind]
+        return term if layer == 5 else f"d{layer}.{term}"
+    if kind == "class":
+        return f"d{layer}.loss_cls_stuff_f"
+    tail = {"things": 4, "stuff": 6}[part]
+    return f"loss_mask_{part}" if layer == tail else f"d{layer}.loss_mask_{part}_f"
+
+
+@pytest.mark.parametrize("image", [0, 1])
+def test_losses_and_gradients_are_the_published_ones(official_network: PanopticSegFormer, image: int) -> None:
+    recorded = json.loads((OFFICIAL / "loss_r50.json").read_text())[f"img{image}"]
+    target, size = official_target(image)
+    images = torch.from_numpy(rules.make_input(rules.CASE_A))[image : image + 1]
+    output = official_network(images, (size,), MatchedQueries((target,)))
+    assert output.selection.indices[0].tolist() == recorded["matching"]["filter_pos"]
+    slots, things = match_selected(output.location, output.selection, output.things.masks[-1], target, 0)
+    assert slots.tolist() == recorded["matching"]["second_match_rows"]
+    assert target.thing_labels[things].tolist() == recorded["matching"]["second_match_labels"]
+
+    terms = panoptic_losses(output, [target], SegmentCounts.of([target]), WEIGHTS)
+    expected = {name: recorded["losses"].pop(official_name(name)) for name in terms}
+    for name, value in terms.items():
+        assert value.item() == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
+    assert not any(recorded["losses"].values()), "only terms that the published code multiplies by 0 are left out"
+
+    mask_losses = torch.stack([value for name, value in terms.items() if name.endswith("dice")]).sum()
+    check_gradients(official_network, mask_losses, recorded["grad_norm_mask_losses_only"])
+
+
+def check_gradients(network: PanopticSegFormer, loss: Tensor, recorded: Mapping[str, float | None]) -> None:
+    """Norms of the gradients that flow from the mask losses back into every part, the location decoder included."""
+    parameters = {official_key(name): parameter for name, parameter in network.named_parameters()}
+    known = [key for key, norm in recorded.items() if key in parameters and parameters[key].requires_grad and norm]
+    assert len(known) == 12
+    gradients = torch.autograd.grad(loss, [parameters[key] for key in known])
+    for key, gradient in zip(known, gradients, strict=True):
+        assert gradient.norm().item() == pytest.approx(recorded[key], rel=1e-3), key
+
+
+def losses(model: PanopticSegFormer, batch: Batch, counts: SegmentCounts) -> Tensor:
+    output = model(batch.images, batch.image_sizes, MatchedQueries(batch.targets))
+    return torch.stack(list(panoptic_losses(output, batch.targets, counts, WEIGHTS).values())).sum()
+
+
+def test_a_step_is_the_sum_of_its_forward_passes() -> None:
+    model = network()
+    whole = random_batch(0, (2, 0, 3, 1))
+    counts = SegmentCounts.of(whole.targets)
+    parts = [
+        Batch(whole.images[half], whole.image_sizes[half], whole.targets[half], whole.image_ids[half])
+        for half in (slice(0, 2), slice(2, 4))
+    ]
+    together = losses(model, whole, counts)
+    torch.testing.assert_close(together, sum(losses(model, part, counts) for part in parts))
+
+
+def test_a_picture_without_things_still_teaches_classes_and_stuff() -> None:
+    batch = random_batch(1, (0,))
+    model = network()
+    output = model(batch.images, None, MatchedQueries(batch.targets))
+    terms = panoptic_losses(output, batch.targets, SegmentCounts.of(batch.targets), WEIGHTS)
+    assert all(torch.isfinite(value) for value in terms.values())
+    assert terms["location0_class"] > 0
+    assert terms["stuff0_class"] > 0
+    assert terms["stuff0_dice"] > 0
+    assert terms["things0_dice"] == terms["location0_l1"] == 0
+
+
+def test_a_picture_without_any_segment_has_finite_losses() -> None:
+    nothing, labels = torch.zeros(0, 64, 64), torch.zeros(0, dtype=torch.long)
+    empty = Target(nothing, labels, torch.zeros(0, 4), nothing, labels)
+    output = network()(torch.zeros(1, 3, 64, 64), None, MatchedQueries((empty,)))
+    terms = panoptic_losses(output, [empty], SegmentCounts.of([empty]), WEIGHTS)
+    assert all(torch.isfinite(value) for value in terms.values())
+
+
+def test_shares_of_things_and_stuff() -> None:
+    counts = SegmentCounts(pictures=2, things=0, stuff=4)
+    assert counts.per_thing == 1
+    assert counts.thing_share == pytest.approx(1 / 5)
+    assert SegmentCounts(2, 3, 1).thing_share == pytest.approx(3 / 4)
+
+
+def test_token_labels_are_the_classes_at_the_middle_of_the_tokens() -> None:
+    target = random_target(torch.Generator().manual_seed(5), 1)
+    labels = token_labels(target, THINGS, ((16, 16), (8, 8)))
+    assert labels.shape == (320,)
+    for level, (side, step) in enumerate(((16, 4), (8, 8))):
+        for row in range(side):
+            for column in range(side):
+                y, x = row * step + step // 2, column * step + step // 2
+                expected = -1
+                if target.thing_masks[0, y, x]:
+                    expected = int(target.thing_labels[0])
+                for stuff in range(STUFF):
+                    if target.stuff_masks[stuff, y, x]:
+                        expected = THINGS + stuff
+                assert labels[level * 256 + row * side + column] == expected

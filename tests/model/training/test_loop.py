@@ -1,0 +1,150 @@
+"""Whole training runs on a tiny dataset: repeatable, resumable, shareable, and stopped when they diverge."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.training import loop
+from model.training.batch import Batch
+from model.training.loop import NonFiniteLossError, Run, train
+from model.training.processes import Processes, joined_processes
+from model.training.settings import TrainSettings
+from model.training.state import RunState
+from panoptic.augmentation import AugmentationSettings
+from panoptic.index import PanopticIndex
+from panoptic.verification import build_index
+from tests.model.training.synthetic import NETWORK
+from tests.tiny_dataset import random_picture, write_split
+
+SETTINGS = TrainSettings(
+    epochs=3,
+    batch_size=4,
+    images_per_forward=2,
+    learning_rate=1e-3,
+    ema_decay=0.9,
+    workers=0,
+    log_every=2,
+    save_every=2,
+    validate_every=3,
+    augmentation=AugmentationSettings(resize_shorter=[48, 64], crop_probability=0.0),
+)
+ALONE = Processes()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> PanopticIndex:
+    rng = np.random.default_rng(0)
+    pictures = [random_picture(rng, number, 32, 32 + 16 * (number % 2)) for number in range(8)]
+    split = write_split(tmp_path_factory.mktemp("tiny"), "train", pictures)
+    return build_index(split.panoptic_json, split.masks, split.images)
+
+
+def make_run(
+    index: PanopticIndex, folder: Path, settings: TrainSettings = SETTINGS, processes: Processes = ALONE
+) -> Run:
+    torch.manual_seed(0)
+    network = PanopticSegFormer(NETWORK, len(index.categories.things), len(index.categories.stuff))
+    return Run(
+        network=network,
+        index=index,
+        settings=settings,
+        state_file=folder / "state" / "state.pt",
+        curves=folder / "curves",
+        processes=processes,
+        validate=lambda network: {"all": float(next(network.parameters()).sum())},
+    )
+
+
+def assert_equal_weights(first: PanopticSegFormer, second: PanopticSegFormer, tolerance: float = 0.0) -> None:
+    for (name, ours), theirs in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, msg=f"{name} differs")
+
+
+def curves(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in sorted((folder / "curves").iterdir())}
+
+
+def test_same_seed_same_weights_and_curves(index: PanopticIndex, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert_equal_weights(train(make_run(index, first)), train(make_run(index, second)))
+    assert curves(first) == curves(second)
+    steps = [line.split(",")[0] for line in curves(first)["loss.csv"].splitlines()]
+    assert steps == ["step", "2", "4", "6"]
+    assert [line.split(",")[0] for line in curves(first)["quality.csv"].splitlines()] == ["step", "3", "6"]
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 5])
+def test_a_stopped_run_ends_with_the_same_weights(
+    index: PanopticIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    expected = train(make_run(index, tmp_path / "whole"))
+    optimise = loop.optimise
+
+    def stopping(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
+        if state.step == stop_after:
+            raise KeyboardInterrupt
+        return optimise(run, state, batches)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "optimise", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train(make_run(index, tmp_path / "stopped"))
+    assert_equal_weights(train(make_run(index, tmp_path / "stopped")), expected)
+    assert curves(tmp_path / "stopped") == curves(tmp_path / "whole")
+
+
+def test_a_diverging_run_stops_and_names_step_images_and_term(index: PanopticIndex, tmp_path: Path) -> None:
+    run = make_run(index, tmp_path, replace(SETTINGS, learning_rate=1e30))
+    with pytest.raises(NonFiniteLossError, match=r"step 1: loss term location0_class, .* images \d+, \d+; lower"):
+        train(run)
+
+
+def test_two_processes_train_like_one(index: PanopticIndex, tmp_path: Path) -> None:
+    """Real processes that talk through gloo; the same forward passes, so equal but for the order of sums."""
+    alone = train(make_run(index, tmp_path / "alone"))
+    index.save(tmp_path / "index.json")
+    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "WORLD_SIZE": "2"}
+    environment["MASTER_PORT"] = str(free_port())
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.model.training.test_loop", str(tmp_path)],
+            env=environment | {"RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    together = make_run(index, tmp_path).network
+    together.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert_equal_weights(together, alone, tolerance=1e-4)
+    assert last_row(tmp_path) == pytest.approx(last_row(tmp_path / "alone"), rel=1e-3)
+
+
+def last_row(folder: Path) -> list[float]:
+    return [float(value) for value in curves(folder)["loss.csv"].splitlines()[-1].split(",")]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def train_as_one_of_several(folder: Path) -> None:
+    """What each process of the test above runs."""
+    with joined_processes() as processes:
+        network = train(make_run(PanopticIndex.load(folder / "index.json"), folder, processes=processes))
+        if processes.leads:
+            torch.save(network.state_dict(), folder / "weights.pt")
+
+
+if __name__ == "__main__":
+    train_as_one_of_several(Path(sys.argv[1]))

@@ -1,0 +1,56 @@
+"""Which pictures a step sees: a function of seed and step alone."""
+
+import numpy as np
+import pytest
+
+from model.training.sampling import Split, draws, epoch_plan, steps_per_epoch
+from panoptic.index import ImageRecord
+
+RECORDS = tuple(ImageRecord(number, f"{number}.jpg", f"{number}.png", 10 + number % 3, 11, ()) for number in range(23))
+
+
+def test_an_epoch_shows_every_picture_and_fills_its_last_step() -> None:
+    plan = epoch_plan(RECORDS, 4, seed=0, epoch=0)
+    assert plan.shape == (steps_per_epoch(23, 4), 4) == (6, 4)
+    assert set(plan.flat) == set(range(23))
+    assert np.bincount(plan.flat).max() == 2
+
+
+def test_epochs_and_seeds_differ_and_repeat() -> None:
+    first = epoch_plan(RECORDS, 4, 0, 0)
+    assert np.array_equal(first, epoch_plan(RECORDS, 4, 0, 0))
+    assert not np.array_equal(first, epoch_plan(RECORDS, 4, 0, 1))
+    assert not np.array_equal(first, epoch_plan(RECORDS, 4, 1, 0))
+
+
+def test_steps_mix_orientations_only_where_they_must() -> None:
+    plan = epoch_plan(RECORDS, 4, seed=3, epoch=0)
+    orientations = [{np.sign(RECORDS[number].width - RECORDS[number].height) for number in row} for row in plan]
+    assert sum(len(found) > 1 for found in orientations) <= 3
+
+
+def test_fewer_pictures_than_a_batch() -> None:
+    assert epoch_plan(RECORDS[:2], 5, 0, 0).shape == (1, 5)
+
+
+@pytest.mark.parametrize(("world_size", "images_per_forward"), [(1, 2), (2, 2), (4, 1), (1, 8)])
+def test_processes_and_passes_share_a_step_between_them(world_size: int, images_per_forward: int) -> None:
+    whole = [draw.places for draw in draws(RECORDS, Split(8, 8), 0, 0, 5)]
+    for step in range(5):
+        parts: list[tuple[int, int]] = []
+        for rank in range(world_size):
+            split = Split(8, images_per_forward, rank, world_size)
+            own = [draw for draw in draws(RECORDS, split, 0, 0, 5) if draw.step == step]
+            assert len(own) == split.forwards
+            parts += [place for draw in own for place in draw.places]
+        assert tuple(parts) == whole[step]
+
+
+def test_a_resumed_run_goes_on_with_the_same_pictures() -> None:
+    split = Split(4, 2)
+    assert list(draws(RECORDS, split, 7, 0, 20))[2 * 9 :] == list(draws(RECORDS, split, 7, 9, 20))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"train\.batch_size is 8, which 3 processes with 2 images"):
+        Split(8, 2, 0, 3)

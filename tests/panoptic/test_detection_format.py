@@ -1,0 +1,65 @@
+"""Panoptic PNGs to COCO's detection format, against codes recorded once and checked by eye."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from panoptic.detection_format import encode_mask, to_detection_format
+from panoptic.reader import PanopticReader
+from panoptic.segments import SegmentLabel
+from panoptic.verification import build_index
+from tests.tiny_dataset import TinyPicture, random_pictures, write_split
+
+IDS = np.array(
+    [
+        [9, 9, 9, 9, 9],
+        [9, 5, 5, 0, 9],
+        [4, 5, 5, 0, 4],
+        [4, 4, 4, 4, 4],
+    ],
+    np.int32,
+)
+SEGMENTS = (SegmentLabel(5, 3, False), SegmentLabel(4, 20, False), SegmentLabel(9, 7, True))
+
+
+def test_a_small_picture_gives_the_recorded_document(tmp_path: Path) -> None:
+    pictures = [TinyPicture(image_id, np.zeros((4, 5, 3), np.uint8), IDS, SEGMENTS) for image_id in (8, 6)]
+    split = write_split(tmp_path, "val", pictures)
+    data = to_detection_format(build_index(split.panoptic_json, split.masks, split.images))
+    document = json.loads(data)
+    # Run lengths down the columns are 5 2 2 2 9 for the ball, 2 2 3 1 3 1 3 1 2 2 for the water and
+    # 0 2 2 1 3 1 3 1 3 2 2 for the stars; from the fourth on, the code holds the difference to the last but one.
+    expected = [
+        {"id": 0, "category_id": 3, "iscrowd": 0, "area": 4, "bbox": [1, 1, 2, 2]},
+        {"id": 1, "category_id": 20, "iscrowd": 0, "area": 7, "bbox": [0, 2, 5, 2]},
+        {"id": 2, "category_id": 7, "iscrowd": 1, "area": 7, "bbox": [0, 0, 5, 2]},
+    ]
+    counts = ["52207", "223O0000O1", "022O100001O"]
+    for image_id, first, annotations in ((8, 0, document["annotations"][:3]), (6, 3, document["annotations"][3:])):
+        for position, annotation in enumerate(annotations):
+            segmentation = {"size": [4, 5], "counts": counts[position]}
+            identity = {"id": first + position, "image_id": image_id, "segmentation": segmentation}
+            assert annotation == expected[position] | identity
+    assert [image["id"] for image in document["images"]] == [8, 6]
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools with numpy 2
+def test_the_public_tool_reads_back_every_mask(tmp_path: Path) -> None:
+    split = write_split(tmp_path, "val", random_pictures(seed=6, count=3))
+    index = build_index(split.panoptic_json, split.masks, split.images)
+    path = tmp_path / "instances.json"
+    path.write_bytes(to_detection_format(index))
+    coco, reader = COCO(str(path)), PanopticReader(index)
+    for record in index.records:
+        ids = reader.id_map(record)
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=[record.image_id]))
+        for annotation, segment in zip(annotations, record.segments, strict=True):
+            assert np.array_equal(coco.annToMask(annotation), ids == segment.id)
+
+
+def test_an_empty_and_a_full_mask_have_a_code() -> None:
+    assert encode_mask(np.zeros((2, 3), bool)) == {"size": [2, 3], "counts": "6"}
+    assert encode_mask(np.ones((2, 3), bool)) == {"size": [2, 3], "counts": "06"}

@@ -1,0 +1,167 @@
+"""Scoring files against files: the same number from folder or zip and any number of workers; every fault named."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from panoptic.errors import DatasetError
+from panoptic.id_map import encode_id_map
+from panoptic.quality import ClassQuality, QualityCounter, count_by_class, match_segments
+from panoptic.scoring import PanopticFiles, score_results
+from panoptic.segments import SegmentLabel
+from tests.tiny_dataset import TinyPicture, random_pictures, write_split
+
+
+def _moved(picture: TinyPicture) -> TinyPicture:
+    """A result for a picture: its segments one pixel to the right, none of them crowd."""
+    ids = np.roll(picture.ids, 1, axis=1)
+    segments = tuple(SegmentLabel(segment.id, segment.category_id, False) for segment in picture.segments)
+    return TinyPicture(picture.image_id, picture.image, ids, segments)
+
+
+TRUE_PICTURES = random_pictures(seed=8, count=6)
+RESULTS = [_moved(picture) for picture in TRUE_PICTURES]
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> PanopticFiles:
+    split = write_split(tmp_path / "truth", "val", TRUE_PICTURES)
+    return PanopticFiles(split.panoptic_json, split.masks)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> PanopticFiles:
+    split = write_split(tmp_path / "results", "val", RESULTS)
+    return PanopticFiles(split.panoptic_json, split.masks)
+
+
+def _edit(files: PanopticFiles, change: Callable[[dict[str, list[dict[str, object]]]], object]) -> None:
+    document = json.loads(files.panoptic_json.read_text())
+    change(document)
+    files.panoptic_json.write_text(json.dumps(document))
+
+
+def test_files_give_what_the_arrays_give(truth: PanopticFiles, results: PanopticFiles) -> None:
+    scores = score_results(truth, results)
+    counter = QualityCounter(scores.categories)
+    for true, result in zip(TRUE_PICTURES, RESULTS, strict=True):
+        counts = count_by_class(match_segments(true.ids, true.segments, result.ids, result.segments))
+        counter.add(counts)
+        assert scores.per_image[true.image_id] == counts
+    assert scores.quality == counter.result()
+    assert scores.quality.all.pq is not None
+    assert 0 < scores.quality.all.pq < 1
+
+
+def test_truth_against_itself_is_exactly_one(truth: PanopticFiles) -> None:
+    quality = score_results(truth, truth).quality
+    for group in (quality.all, quality.things, quality.stuff):
+        assert (group.pq, group.sq, group.rq) == (1.0, 1.0, 1.0)
+    assert sum(quality.per_class.values(), ClassQuality()).fn == 0
+
+
+def test_zip_files_workers_and_order_change_nothing(truth: PanopticFiles, results: PanopticFiles) -> None:
+    expected = score_results(truth, results)
+    _edit(results, lambda document: document["annotations"].reverse())
+    zipped_truth, zipped_results = (
+        PanopticFiles(files.panoptic_json, Path(shutil.make_archive(str(files.masks), "zip", files.masks)))
+        for files in (truth, results)
+    )
+    assert score_results(zipped_truth, zipped_results) == expected
+    assert score_results(zipped_truth, zipped_results, workers=2) == expected
+
+
+def test_results_need_neither_images_nor_categories(truth: PanopticFiles, results: PanopticFiles) -> None:
+    expected = score_results(truth, results)
+    _edit(results, lambda document: [document.pop("images"), document.pop("categories")])
+    assert score_results(truth, results) == expected
+
+
+def test_results_without_ground_truth_are_ignored_by_name(truth: PanopticFiles, results: PanopticFiles) -> None:
+    expected = score_results(truth, results)
+    _edit(
+        results,
+        lambda document: document["annotations"].insert(
+            1, {"image_id": 5, "file_name": "none.png", "segments_info": []}
+        ),
+    )
+    scores = score_results(truth, results)
+    assert scores.ignored == (5,)
+    assert scores.quality == expected.quality
+
+
+def _draw_unlisted(files: PanopticFiles) -> None:
+    ids = RESULTS[0].ids.copy()
+    ids[0, 0] = 77
+    (files.masks / "000100.png").write_bytes(encode_id_map(ids))
+
+
+def _enlarge(files: PanopticFiles) -> None:
+    (files.masks / "000100.png").write_bytes(encode_id_map(np.pad(RESULTS[0].ids, 1)))
+
+
+def _truncate(files: PanopticFiles) -> None:
+    path = files.masks / "000100.png"
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def _segments(document: dict[str, list[dict[str, object]]]) -> list[dict[str, object]]:
+    segments = document["annotations"][0]["segments_info"]
+    assert isinstance(segments, list)
+    return segments
+
+
+FAULTS: dict[str, tuple[Callable[[PanopticFiles], object], str]] = {
+    "truncated": (_truncate, r"panoptic_val: 000100\.png: the PNG is cut short"),
+    "missing PNG": (lambda files: (files.masks / "000100.png").unlink(), r"000100\.png: the file is missing"),
+    "other size": (_enlarge, r"000100\.png: 22 x 30 .* but the ground truth is 20 x 28"),
+    "drawn, not listed": (_draw_unlisted, r"000100\.png: id 77 is drawn but not listed"),
+    "listed, not drawn": (
+        lambda files: _edit(files, lambda d: _segments(d).append({"id": 5, "category_id": 3})),
+        r"000100\.png: id 5 is listed in 'segments_info' but not drawn",
+    ),
+    "listed twice": (
+        lambda files: _edit(files, lambda d: _segments(d).append(_segments(d)[0])),
+        r"results.*val\.json.*is listed twice",
+    ),
+    "id 0": (
+        lambda files: _edit(files, lambda d: _segments(d).append({"id": 0, "category_id": 3})),
+        r"results.*val\.json.*segment id 0 cannot be drawn",
+    ),
+    "unknown category": (
+        lambda files: _edit(files, lambda d: _segments(d)[0].update(category_id=99)),
+        r"results.*val\.json.*unknown category 99",
+    ),
+    "picture twice": (
+        lambda files: _edit(files, lambda d: d["annotations"].append(d["annotations"][0])),
+        r"results.*val\.json.*image id 100 is annotated twice",
+    ),
+    "missing result": (
+        lambda files: _edit(files, lambda d: d["annotations"].pop(2)),
+        r"results.*val\.json: no result for 1 of 6 pictures \(image ids 102\)",
+    ),
+    "other categories": (
+        lambda files: _edit(files, lambda d: d["categories"][2].update(name="cube")),
+        r"results.*val\.json: other categories.*'cube' instead of 'ball'",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_named(truth: PanopticFiles, results: PanopticFiles, fault: str) -> None:
+    spoil, message = FAULTS[fault]
+    spoil(results)
+    with pytest.raises(DatasetError, match=message):
+        score_results(truth, results)
+
+
+def test_faults_of_both_sides_and_all_workers_come_together(truth: PanopticFiles, results: PanopticFiles) -> None:
+    (results.masks / "000101.png").unlink()
+    (truth.masks / "000105.png").unlink()
+    for workers in (0, 2):
+        with pytest.raises(DatasetError, match=r"2 faults(.|\n)*000101\.png(.|\n)*000105\.png"):
+            score_results(truth, results, workers)

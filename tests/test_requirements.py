@@ -1,0 +1,50 @@
+"""requirements.lock pins everything that is installed, and everything that pyproject.toml asks for."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# What `python -m venv` brings, and the project itself.
+NOT_PINNED = {"pip", "setuptools", "panoptic-pipeline"}
+
+
+def test_every_installed_distribution_has_the_pinned_version() -> None:
+    pinned = dict(pins())
+    installed = {normal(found.metadata["Name"]): found.version.split("+")[0] for found in distributions()}
+    wrong = {
+        name: f"{version}, pinned {pinned.get(name, 'not at all')}"
+        for name, version in sorted(installed.items())
+        if name not in NOT_PINNED and pinned.get(name) != version
+    }
+    assert not wrong, (
+        f"requirements.lock and the environment differ: {wrong}; correct the lock, or `make clean install`"
+    )
+
+
+def test_every_requirement_of_every_extra_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    names = {normal(re.split(r"[<>=!~\[; ]", requirement)[0]) for requirement in wanted}
+    assert not names - set(dict(pins()))
+
+
+def test_the_lock_is_sorted_and_names_versions_only() -> None:
+    names = [name for name, _ in pins()]
+    assert names == sorted(set(names))
+
+
+def pins() -> Iterator[tuple[str, str]]:
+    """Name and version of every line of the lock."""
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        if not line.startswith("#"):
+            found = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line)
+            assert found, f"requirements.lock: {line!r} is not of the form name==version"
+            yield normal(found[1]), found[2]
+
+
+def normal(name: str) -> str:
+    """The name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
