@@ -60,7 +60,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         config = NetworkConfig(**cast(dict[str, Any], metadata.child("model").values))
     except TypeError as error:
         raise CheckpointError(f"{metadata.where} does not describe a network: {error}") from error
-    categories = CategoryTable.from_json(metadata.objects("categories"))
+    categories = CategoryTable.from_json(metadata.values.get("categories"), metadata.where)
     provenance = {name: str(value) for name, value in metadata.child("provenance").values.items()}
     network = PanopticSegFormer(config, len(categories.things), len(categories.stuff)).eval()
     try:

@@ -35,8 +35,11 @@ def open_files(path: Path) -> FileSource:
     """The files of a folder, or of a zip archive that is read in place.
 
     A zip whose entries lie below a folder of its own name (`val2017/1.jpg` in `val2017.zip`) is read from there,
-    so that archive and unpacked folder give the same names.
+    so that archive and unpacked folder give the same names. The archive `<path>.zip` stands in for a missing folder.
     """
+    archive = path.with_name(f"{path.name}.zip")
+    if not path.exists() and archive.is_file():
+        path = archive
     if path.is_dir():
         return Folder(path)
     if not path.is_file():

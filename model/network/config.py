@@ -36,8 +36,6 @@ class NetworkConfig:
     """frozen: batch norm keeps its statistics and affine; batch: trainable batch norm; group: group norm instead."""
     frozen_stages: int = 1
     """0 trains everything; n freezes the stem and the first n stages."""
-    backbone_weights: str = ""
-    """Safetensors file with pre-trained backbone weights; empty starts from random weights."""
     channels: int = 256
     heads: int = 8
     levels: int = 4

@@ -44,8 +44,7 @@ def collate(images: Sequence[np.ndarray], targets: Sequence[PanopticTarget], ima
     """Pad (3, h, w) pictures and their targets on the right and below to the largest size among them."""
     sizes = tuple((image.shape[1], image.shape[2]) for image in images)
     height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
-    # Channels last: convolutions are faster so, on CPU and GPU.
-    padded = torch.zeros(len(images), 3, height, width).contiguous(memory_format=torch.channels_last)
+    padded = torch.zeros(len(images), 3, height, width)
     for slot, image, (h, w) in zip(padded, images, sizes, strict=True):
         slot[:, :h, :w] = torch.from_numpy(image)
     tensors = tuple(to_tensors(target, size, (height, width)) for target, size in zip(targets, sizes, strict=True))

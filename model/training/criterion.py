@@ -161,29 +161,30 @@ def _stuff_class_sums(stuff_logits: Tensor, targets: Sequence[Target]) -> Tensor
 
 
 def token_class_loss(output: PanopticOutput, targets: Sequence[Target]) -> Tensor:
-    """Cross-entropy of every encoder token with the class at its place, mean per picture, summed over pictures.
+    """Cross-entropy of the encoder's tokens with the class at their place, summed over pictures.
 
-    Tokens on void, on a crowd or on padding are left out.
+    Every segment of a picture counts the same, however few tokens lie on it. Tokens on void, on a crowd or on
+    padding are left out.
     """
     assert output.token_logits is not None
-    _, _, classes = output.token_logits.shape
-    first_stuff = classes - output.stuff_logits.shape[-1]
-    sums = output.token_logits.new_zeros((), dtype=torch.float)
+    first_stuff = output.token_logits.shape[-1] - output.stuff_logits.shape[-1]
+    total = output.token_logits.new_zeros((), dtype=torch.float)
     for logits, target in zip(output.token_logits.float(), targets, strict=True):
-        labels = token_labels(target, first_stuff, output.memory.spatial_shapes)
-        known = labels >= 0
+        segments = token_segments(target, output.memory.spatial_shapes)
+        known = segments >= 0
         if known.any():
-            sums = sums + F.cross_entropy(logits[known], labels[known])
-    return sums
+            labels = torch.cat([target.thing_labels, target.stuff_labels + first_stuff])[segments[known]]
+            losses = F.cross_entropy(logits[known], labels, reduction="none")
+            sizes = segments[known].bincount()
+            total = total + (losses / sizes[segments[known]]).sum() / (sizes > 0).sum()
+    return total
 
 
-def token_labels(target: Target, first_stuff: int, spatial_shapes: Shapes) -> Tensor:
-    """Contiguous class (S,) of the pixel in the middle of every token, -1 where there is none."""
+def token_segments(target: Target, spatial_shapes: Shapes) -> Tensor:
+    """Which segment (S,), things before stuff, lies in the middle of every token; -1 where there is none."""
     masks = torch.cat([target.thing_masks, target.stuff_masks])
-    labels = torch.cat([target.thing_labels, target.stuff_labels + first_stuff])
-    if not len(labels):
-        return torch.full((sum(height * width for height, width in spatial_shapes),), -1, device=labels.device)
-    # Segments do not overlap, so the sum holds at most one label, counted from 1 here.
-    drawn = (masks * (labels + 1)[:, None, None]).sum(0)[None, None]
+    # Segments do not overlap, so the sum over them holds at most one number, counted from 1 here.
+    numbers = torch.arange(1, len(masks) + 1, device=masks.device)
+    drawn = (masks * numbers[:, None, None]).sum(0)[None, None]
     levels = [F.interpolate(drawn, shape, mode="nearest-exact").flatten() for shape in spatial_shapes]
     return torch.cat(levels).long() - 1

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from model.boxes import xyxy_to_cxcywh
+from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.batch import Batch, Target
 from tests.model.network.tiny_network import STUFF, THINGS, TINY
@@ -14,10 +15,10 @@ NETWORK = replace(TINY, backbone_norm="group")
 """Group norm, because the tests compare one batch with its parts."""
 
 
-def network() -> PanopticSegFormer:
+def network(config: NetworkConfig = NETWORK) -> PanopticSegFormer:
     """A new small network with seeded weights as training starts from."""
     torch.manual_seed(0)
-    return PanopticSegFormer(NETWORK, THINGS, STUFF)
+    return PanopticSegFormer(config, THINGS, STUFF)
 
 
 def random_target(generator: torch.Generator, things: int, size: tuple[int, int] = (64, 64)) -> Target:

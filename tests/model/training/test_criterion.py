@@ -1,8 +1,10 @@
 """The objective: equal to the published code's on its recorded case, and independent of how a step is split."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,12 +14,19 @@ from model.boxes import xyxy_to_cxcywh
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.official import official_key
 from model.training.batch import Batch, Target
-from model.training.criterion import LossWeights, SegmentCounts, match_selected, panoptic_losses, token_labels
+from model.training.criterion import (
+    LossWeights,
+    SegmentCounts,
+    match_selected,
+    panoptic_losses,
+    token_class_loss,
+    token_segments,
+)
 from model.training.matcher import MatchedQueries
 from tests.fixtures.official import rules
 from tests.model.conftest import OFFICIAL
 from tests.model.network.tiny_network import STUFF, THINGS
-from tests.model.training.synthetic import network, random_batch, random_target
+from tests.model.training.synthetic import NETWORK, network, random_batch, random_target
 
 WEIGHTS = LossWeights()
 
@@ -124,18 +133,29 @@ def test_shares_of_things_and_stuff() -> None:
     assert SegmentCounts(2, 3, 1).thing_share == pytest.approx(3 / 4)
 
 
-def test_token_labels_are_the_classes_at_the_middle_of_the_tokens() -> None:
+def test_token_segments_are_those_at_the_middle_of_the_tokens() -> None:
     target = random_target(torch.Generator().manual_seed(5), 1)
-    labels = token_labels(target, THINGS, ((16, 16), (8, 8)))
-    assert labels.shape == (320,)
+    masks = torch.cat([target.thing_masks, target.stuff_masks])
+    segments = token_segments(target, ((16, 16), (8, 8)))
+    assert segments.shape == (320,)
     for level, (side, step) in enumerate(((16, 4), (8, 8))):
         for row in range(side):
             for column in range(side):
-                y, x = row * step + step // 2, column * step + step // 2
-                expected = -1
-                if target.thing_masks[0, y, x]:
-                    expected = int(target.thing_labels[0])
-                for stuff in range(STUFF):
-                    if target.stuff_masks[stuff, y, x]:
-                        expected = THINGS + stuff
-                assert labels[level * 256 + row * side + column] == expected
+                there = masks[:, row * step + step // 2, column * step + step // 2].nonzero().flatten().tolist()
+                assert segments[level * 256 + row * side + column] == (there[0] if there else -1)
+
+
+def test_every_segment_weighs_the_same_in_the_token_loss() -> None:
+    """Logits that are wrong on one thing alone cost the same whether it is large or small."""
+    config = replace(NETWORK, token_classes=True)
+    losses = []
+    for side in (8, 32):
+        masks = torch.zeros(1, 64, 64)
+        masks[0, :side, :side] = 1
+        boxes = torch.tensor([[side / 128, side / 128, side / 64, side / 64]])
+        target = Target(masks, torch.tensor([1]), boxes, 1 - masks, torch.tensor([0]))
+        output = network(config)(torch.zeros(1, 3, 64, 64), None, MatchedQueries((target,)))
+        thing = token_segments(target, output.memory.spatial_shapes) == 0
+        logits = torch.where(thing[:, None], 0.0, torch.eye(THINGS + STUFF)[THINGS] * 50)
+        losses.append(token_class_loss(replace(output, token_logits=logits[None]), [target]).item())
+    assert losses == pytest.approx([math.log(THINGS + STUFF) / 2] * 2)

@@ -1,0 +1,80 @@
+"""The train stage as a program: killed at any moment, it ends with the weights of an undisturbed run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from panoptic.verification import build_index
+from tests.tiny_dataset import random_picture, write_split
+
+PARAMS = """
+model: {backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, heads: 2, levels: 3, points: 2,
+  encoder_layers: 1, location_layers: 1, thing_mask_layers: 1, stuff_mask_layers: 1, feedforward: 32, queries: 6}
+train: {epochs: 12, batch_size: 2, images_per_forward: 2, learning_rate: 1e-3, workers: 1, log_every: 1, save_every: 3,
+  validate_every: 20, ema_decay: 0.9, augmentation: {resize_shorter: [], crop_probability: 0}}
+predict: {shorter: 32, longer: 64}
+"""
+STEPS = 24
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    split = write_split(root, "train", [random_picture(rng, number, 64, 64) for number in range(4)])
+    build_index(split.panoptic_json, split.masks, split.images).save(root / "index.json")
+    (root / "params.yaml").write_text(PARAMS)
+    return root
+
+
+def command(dataset: Path, folder: Path) -> list[str]:
+    inputs = ["--params", "params.yaml", "--train-index", "index.json", "--val-index", "index.json"]
+    inputs += ["--val-json", "annotations/panoptic_train.json", "--val-masks", "annotations/panoptic_train"]
+    outputs = ["--state", "state", "--model", "model.safetensors", "--curves", "curves"]
+    places = [str(dataset / part) if not part.startswith("--") else part for part in inputs]
+    places += [str(folder / part) if not part.startswith("--") else part for part in outputs]
+    return [sys.executable, "-m", "stages.train", *places]
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    names = ("model.safetensors", "model.json", "curves/loss.csv", "curves/quality.csv")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def test_kill_minus_nine_and_resume(dataset: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(dataset, whole), check=True, capture_output=True)
+
+    run = subprocess.Popen(command(dataset, killed), stderr=subprocess.DEVNULL, start_new_session=True)
+    while not list(killed.glob("state/*/state.pt")) and run.poll() is None:
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    assert not (killed / "model.safetensors").exists()
+
+    resumed = subprocess.run(command(dataset, killed), check=True, capture_output=True, text=True)
+    assert "going on from" in resumed.stdout
+    assert outputs(killed) == outputs(whole)
+    rows = (whole / "curves/loss.csv").read_text().splitlines()
+    assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(1, STEPS + 1))
+    assert not list(whole.glob("state/*")), "the state of a finished run is of no more use"
+    assert json.loads((whole / "curves/metrics.json").read_text())["steps"] == STEPS
+
+
+def test_wrong_settings_end_in_one_clear_line(dataset: Path, tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(PARAMS.replace("learning_rate", "lerning_rate"))
+    arguments = command(dataset, tmp_path)
+    arguments[arguments.index("--params") + 1] = str(params)
+    ended = subprocess.run(arguments, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "train.lerning_rate: unknown key (did you mean 'learning_rate'?)" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert list(tmp_path.iterdir()) == [params]
