@@ -21,7 +21,7 @@ from model.training.criterion import SegmentCounts, panoptic_losses
 from model.training.curves import Curves
 from model.training.ema import WeightAverage
 from model.training.matcher import MatchedQueries
-from model.training.optimiser import build_optimiser, rate_at, set_rate
+from model.training.optimiser import build_optimisers, rate_at, set_rate
 from model.training.processes import Processes, pick_device
 from model.training.sampling import Split, TrainingPictures, draws, steps_per_epoch
 from model.training.settings import TrainSettings
@@ -59,7 +59,7 @@ def train(run: Run) -> PanopticSegFormer:
     device = pick_device()
     network = run.network.to(device)
     average = WeightAverage(network, run.settings.ema_decay) if run.settings.ema_decay else None
-    state = RunState(network, build_optimiser(network, run.settings), average, Curves(run.curves))
+    state = RunState(network, build_optimisers(network, run.settings), average, Curves(run.curves))
     if run.state_file.exists():
         state.restore(run.state_file)
     bar = tqdm(
@@ -72,7 +72,7 @@ def train(run: Run) -> PanopticSegFormer:
     recent: list[Tensor] = []
     for batches in bar:
         rate = rate_at(state.step, run.steps // run.settings.epochs, run.settings)
-        set_rate(state.optimiser, rate)
+        set_rate(state.optimisers, rate)
         terms = optimise(run, state, [batch.to(device) for batch in batches])
         recent.append(torch.stack(list(terms.values())))
         state.step += 1
@@ -108,7 +108,8 @@ def optimise(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tenso
     # Dropout is the one random thing in a step that is not drawn by the loader.
     torch.manual_seed(settings.seed * 1_000_003 + state.step * run.processes.world_size + run.processes.rank)
     counts = _count_segments(run, batches)
-    state.optimiser.zero_grad(set_to_none=True)
+    for optimiser in state.optimisers:
+        optimiser.zero_grad()
     totals: dict[str, Tensor] = {}
     for batch in batches:
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=_autocast(settings, batch)):
@@ -121,7 +122,8 @@ def optimise(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tenso
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     run.processes.sum_(parameter.grad for parameter in parameters if parameter.grad is not None)
     torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
-    state.optimiser.step()
+    for optimiser in state.optimisers:
+        optimiser.step()
     if state.average:
         state.average.update(network, state.step)
     run.processes.sum_(totals.values())

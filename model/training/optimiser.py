@@ -1,25 +1,43 @@
-"""AdamW with the published parameter groups, and the learning-rate schedules."""
+"""Optimisers with the published parameter groups, and the learning-rate schedules."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
+from model.training.muon import Muon, ParameterGroup
 from model.training.settings import TrainSettings
 
+NOT_ORTHOGONAL = (
+    *("embedding", "class_head", "box_head", "token_classes"),
+    *("sampling_offsets", "attention_weights", ".cross.levels.", ".join."),
+)
+"""Matrices that Muon leaves to AdamW: tables, heads, the geometry of attention, the maps from attention to masks."""
 
-def build_optimiser(network: nn.Module, settings: TrainSettings) -> AdamW:
-    """AdamW over the trainable parameters: backbone, sampling geometry (both slower) and the rest."""
-    groups: dict[float, list[nn.Parameter]] = {}
+
+def build_optimisers(network: nn.Module, settings: TrainSettings) -> tuple[Optimizer, ...]:
+    """AdamW over the trainable parameters in groups of one rate; with `muon`, Muon over the inner matrices first."""
+    orthogonal: dict[float, list[nn.Parameter]] = {}
+    rest: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
+            groups = orthogonal if settings.optimiser == "muon" and is_inner_matrix(name, parameter) else rest
             groups.setdefault(rate_multiplier(name, settings), []).append(parameter)
-    return AdamW(
-        [{"params": group, "multiplier": multiplier} for multiplier, group in groups.items()],
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    adamw = AdamW(_groups(rest, 1.0), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    if not orthogonal:
+        return (adamw,)
+    ratio = settings.muon_learning_rate / settings.learning_rate
+    return Muon(_groups(orthogonal, ratio), settings.muon_learning_rate, settings.weight_decay), adamw
+
+
+def is_inner_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether Muon may train the parameter."""
+    return parameter.dim() >= 2 and not any(part in name for part in NOT_ORTHOGONAL)
+
+
+def _groups(parameters: Mapping[float, list[nn.Parameter]], ratio: float) -> list[ParameterGroup]:
+    return [{"params": group, "multiplier": multiplier * ratio} for multiplier, group in parameters.items()]
 
 
 def rate_multiplier(name: str, settings: TrainSettings) -> float:
@@ -40,7 +58,8 @@ def rate_at(step: int, steps_per_epoch: int, settings: TrainSettings) -> float:
     return rate * 0.1**drops
 
 
-def set_rate(optimiser: AdamW, rate: float) -> None:
+def set_rate(optimisers: Sequence[Optimizer], rate: float) -> None:
     """Give every group its own multiple of `rate`."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate * group["multiplier"]
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = rate * group["multiplier"]

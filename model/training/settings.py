@@ -18,7 +18,9 @@ class TrainSettings:
     epochs: int = 12
     batch_size: int = 8
     images_per_forward: int = 1
+    optimiser: str = "adamw"
     learning_rate: float = 1.4e-4
+    muon_learning_rate: float = 0.02
     backbone_multiplier: float = 0.1
     sampling_multiplier: float = 0.1
     weight_decay: float = 1e-4
@@ -48,6 +50,7 @@ class TrainSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; give at least 1")
         for name, choices in {
+            "optimiser": ("adamw", "muon"),
             "schedule": ("step", "cosine"),
             "precision": ("auto", "float32", "bfloat16"),
         }.items():

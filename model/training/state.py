@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from model.training.curves import Curves
 from model.training.ema import WeightAverage
@@ -54,7 +54,7 @@ class RunState:
     """Everything that changes while a run goes on; `step` optimiser steps are finished."""
 
     network: nn.Module
-    optimiser: AdamW
+    optimisers: tuple[Optimizer, ...]
     average: WeightAverage | None
     curves: Curves
     step: int = 0
@@ -66,7 +66,7 @@ class RunState:
             {
                 "step": self.step,
                 "network": self.network.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
                 "average": self.average.network.state_dict() if self.average else None,
                 "curves": self.curves.tables(),
             },
@@ -85,7 +85,8 @@ class RunState:
             ) from error
         self.step = saved["step"]
         self.network.load_state_dict(saved["network"])
-        self.optimiser.load_state_dict(saved["optimiser"])
+        for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
         if self.average:
             self.average.network.load_state_dict(saved["average"])
         self.curves.restore(saved["curves"])

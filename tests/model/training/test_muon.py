@@ -1,0 +1,61 @@
+"""Muon: what it makes of a matrix, and that it descends."""
+
+import pytest
+import torch
+from torch import nn
+
+from model.training.muon import Muon, orthogonalise
+from model.training.optimiser import build_optimisers, is_inner_matrix
+from model.training.settings import TrainSettings
+from tests.model.training.synthetic import network
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
+def test_singular_values_become_about_one_and_spaces_stay(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    result = orthogonalise(matrix) / max(1.0, shape[0] / shape[1]) ** 0.5
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    assert (values.max() / values.min()) > 1.5, "the matrix itself is far from orthogonal"
+    found = left.mT @ result @ right.mT
+    assert ((found.diagonal() > 0.4) & (found.diagonal() < 1.3)).all()
+    torch.testing.assert_close(found, found.diagonal().diag(), rtol=0, atol=1e-4)
+
+
+def test_scale_of_the_gradient_does_not_matter_and_filters_are_rows() -> None:
+    moved = []
+    for scale in (1e-3, 1e3):
+        torch.manual_seed(0)
+        conv = nn.Conv2d(3, 4, 3, bias=False)
+        before = conv.weight.detach().clone()
+        conv.weight.grad = torch.randn_like(conv.weight) * scale
+        Muon([{"params": [conv.weight]}], lr=0.1).step()
+        moved.append((conv.weight - before).detach())
+    torch.testing.assert_close(moved[0], moved[1], rtol=1e-3, atol=1e-5)
+    assert moved[0].flatten(1).norm(dim=1).mean().item() == pytest.approx(0.1, rel=0.4)
+
+
+def test_it_descends_where_rates_of_one_size_do_not_fit_all_directions() -> None:
+    torch.manual_seed(0)
+    stretch = torch.logspace(0, -3, 8)
+    weight, target = nn.Parameter(torch.zeros(8, 8)), torch.randn(8, 8)
+    optimiser = Muon([{"params": [weight]}], lr=0.1)
+    losses = []
+    for step in range(150):
+        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 150)
+        loss = ((weight - target) * stretch).square().sum()
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 1e-2 * losses[0]
+
+
+def test_matrices_are_shared_out_once() -> None:
+    model = network()
+    muon, adamw = build_optimisers(model, TrainSettings(optimiser="muon", learning_rate=1e-3))
+    inner = {id(p) for group in muon.param_groups for p in group["params"]}
+    rest = {id(p) for group in adamw.param_groups for p in group["params"]}
+    assert inner.isdisjoint(rest)
+    assert inner | rest == {id(p) for p in model.parameters() if p.requires_grad}
+    assert inner == {id(p) for name, p in model.named_parameters() if is_inner_matrix(name, p)}
+    assert {group["multiplier"] for group in muon.param_groups} == {2.0, 20.0}
