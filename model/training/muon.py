@@ -4,7 +4,7 @@ Not in the paper and off in its recipe. On the embedded dataset a step teaches t
 three of AdamW; see `optimiser: muon` in params.yaml.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
 import torch
@@ -39,33 +39,54 @@ class Muon(Optimizer):
         """Update every parameter that has a gradient; closures are not supported."""
         assert closure is None
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    update = self._nesterov(parameter, group["momentum"])
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(orthogonalise(update.flatten(1)).view_as(parameter), alpha=-group["lr"])
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            directions = [self._nesterov(parameter, group["momentum"]).flatten(1) for parameter in parameters]
+            for parameter, update in zip(parameters, orthogonalise(directions), strict=True):
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update.view_as(parameter), alpha=-group["lr"])
         return None
 
     def _nesterov(self, parameter: nn.Parameter, momentum: float) -> Tensor:
+        assert parameter.grad is not None
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         gathered: Tensor = state["momentum"].mul_(momentum).add_(parameter.grad)
-        assert parameter.grad is not None
         return parameter.grad.add(gathered, alpha=momentum)
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """A matrix (rows, columns) of the same row and column space with singular values of about 1.
+def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
+    """Each matrix (rows, columns) with its row and column space, and singular values of about 1.
 
     Tall matrices are scaled by sqrt(rows / columns), so that outputs change alike whatever the shape.
     """
-    rows, columns = matrix.shape
-    wide = matrix.mT if rows > columns else matrix
-    wide = wide / (wide.norm() + 1e-7)
+    wide = [matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix for matrix in matrices]
+    wide = [matrix / (matrix.norm() + 1e-7) for matrix in wide]
+    results: list[Tensor] = list(wide)
+    for rows in {len(matrix) for matrix in wide}:
+        places = [place for place, matrix in enumerate(wide) if len(matrix) == rows]
+        factors = inverse_square_roots(torch.stack([wide[place] @ wide[place].mT for place in places]), steps)
+        for place, factor in zip(places, factors, strict=True):
+            results[place] = factor @ wide[place]
+    return [_in_shape_of(matrix, result) for matrix, result in zip(matrices, results, strict=True)]
+
+
+def inverse_square_roots(grams: Tensor, steps: int) -> Tensor:
+    """Rough inverse square roots of (N, rows, rows) Gram matrices with eigenvalues in 0..1, by Newton-Schulz steps.
+
+    The steps are polynomials of the Gram matrix, so they need not touch the matrix itself, which may have many
+    more columns, and all matrices of one height take them together.
+    """
     a, b, c = QUINTIC
+    identity = torch.eye(grams.shape[-1], device=grams.device)
+    factors = identity.expand_as(grams)
     for _ in range(steps):
-        gram = wide @ wide.mT
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
-    orthogonal: Tensor = wide.mT if rows > columns else wide
-    return orthogonal.mul(max(1.0, rows / columns) ** 0.5)
+        polynomial = a * identity + torch.baddbmm(grams, grams, grams, beta=b, alpha=c)
+        factors = polynomial @ factors
+        grams = polynomial @ grams @ polynomial
+    return factors
+
+
+def _in_shape_of(matrix: Tensor, wide: Tensor) -> Tensor:
+    rows, columns = matrix.shape
+    return wide if rows <= columns else wide.mT * (rows / columns) ** 0.5

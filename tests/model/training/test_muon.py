@@ -13,7 +13,8 @@ from tests.model.training.synthetic import network
 @pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
 def test_singular_values_become_about_one_and_spaces_stay(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    result = orthogonalise(matrix) / max(1.0, shape[0] / shape[1]) ** 0.5
+    others = [torch.randn(16, 20, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    result = orthogonalise([others[0], matrix, others[1]])[1] / max(1.0, shape[0] / shape[1]) ** 0.5
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     assert (values.max() / values.min()) > 1.5, "the matrix itself is far from orthogonal"
     found = left.mT @ result @ right.mT
