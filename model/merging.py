@@ -164,7 +164,7 @@ def merge(
         free = mask & (ids == 0)
         area, free_area = int(mask.sum()), int(free.sum())
         allowed = settings.overlap_things if is_thing else settings.overlap_stuff
-        if area == 0 or (area - free_area) / area > allowed:
+        if free_area == 0 or (area - free_area) / area > allowed:
             continue
         ids[free] = len(segments) + 1
         segments.append(PredictedSegment(len(segments) + 1, label, float(scores[position]), free_area, is_thing))

@@ -91,6 +91,13 @@ def test_overlap_limits(label: int, rows_taken: int, kept: bool) -> None:
     assert len(segments) == 1 + kept
 
 
+def test_a_covered_mask_is_left_out_even_where_any_overlap_is_allowed() -> None:
+    masks = torch.stack([box_mask(0, 0, 5, 5), box_mask(1, 1, 4, 4)])
+    settings = replace(SETTINGS, overlap_things=1.0, overlap_stuff=1.0)
+    ids, segments = merge(masks, torch.tensor([0.9, 0.8]), torch.tensor([0, THINGS]), THINGS, settings)
+    assert [segment.id for segment in segments] == np.unique(ids[ids > 0]).tolist() == [1]
+
+
 def test_score_threshold_is_included() -> None:
     masks = torch.stack((box_mask(0, 0, 2, 2), box_mask(4, 4, 6, 6)))
     _, segments = merge(masks, torch.tensor([0.25, 0.2499]), torch.tensor([0, 1]), THINGS, SETTINGS)

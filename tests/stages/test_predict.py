@@ -1,0 +1,107 @@
+"""The predict stage: results that the evaluator takes, the same whatever shares a batch, or a clear refusal."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+
+from model.checkpoint import Checkpoint, save_checkpoint
+from model.network.panoptic_segformer import PanopticSegFormer
+from panoptic.categories import CategoryTable
+from panoptic.verification import build_index
+from stages import evaluate, predict
+from tests.model.training.synthetic import NETWORK
+from tests.tiny_dataset import TinySplit, random_picture, write_split
+
+# Without thresholds an untrained network draws something too.
+PARAMS = """predict: {shorter: 48, longer: 96, batch_size: %d, pictures: 2,
+  merging: {score_threshold: 0, mask_threshold: 0, overlap_things: 1, overlap_stuff: 1}}"""
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
+    rng = np.random.default_rng(0)
+    sizes = [(48, 64), (64, 48), (48, 64), (48, 96), (48, 64)]
+    pictures = [random_picture(rng, number, *size) for number, size in enumerate(sizes)]
+    return write_split(tmp_path_factory.mktemp("data"), "val", pictures)
+
+
+def prepare(folder: Path, split: TinySplit, batch_size: int, rename: str = "") -> list[str]:
+    """Write index, settings and weights below `folder`, the first thing class renamed; returns the arguments."""
+    index = build_index(split.panoptic_json, split.masks, split.images)
+    folder.mkdir(exist_ok=True)
+    index.save(folder / "index.json")
+    (folder / "params.yaml").write_text(PARAMS % batch_size)
+    first, *others = index.categories.things
+    categories = CategoryTable((replace(first, name=rename or first.name), *others), index.categories.stuff)
+    torch.manual_seed(0)
+    network = PanopticSegFormer(NETWORK, len(categories.things), len(categories.stuff))
+    save_checkpoint(folder / "model.safetensors", Checkpoint(network, NETWORK, categories, {}))
+    return [
+        *("--params", str(folder / "params.yaml"), "--index", str(folder / "index.json")),
+        *("--model", str(folder / "model.safetensors"), "--out", str(folder / "out")),
+    ]
+
+
+def test_results_are_complete_and_can_be_scored(split: TinySplit, tmp_path: Path) -> None:
+    predict.main(prepare(tmp_path, split, batch_size=2))
+    out = tmp_path / "out"
+    results = json.loads((out / "panoptic.json").read_text())
+    assert {annotation["image_id"] for annotation in results["annotations"]} == set(range(5))
+    assert all(annotation["segments_info"] for annotation in results["annotations"])
+    instances = json.loads((out / "instances.json").read_text())
+    assert instances
+    for instance in instances:
+        assert coco_mask.decode(instance["segmentation"]).any()
+        assert set(instance) == {"image_id", "category_id", "segmentation", "bbox", "score"}
+    pictures = sorted((out / "pictures").iterdir())
+    assert [picture.name for picture in pictures] == ["000000.png", "000001.png"]
+    assert cv2.imread(str(pictures[0])) is not None
+    assert json.loads((out / "timings.json").read_text())["pictures"] == 5
+    truth = ["--ground-truth-json", str(split.panoptic_json), "--ground-truth-folder", str(split.masks)]
+    files = ["--predictions-json", str(out / "panoptic.json"), "--predictions-folder", str(out / "panoptic")]
+    evaluate.main([*truth, *files, "--metrics", str(tmp_path / "metrics.json")])
+    assert 0 <= json.loads((tmp_path / "metrics.json").read_text())["pq"]["all"] <= 1
+
+
+def test_a_prediction_does_not_depend_on_its_batch_mates(split: TinySplit, tmp_path: Path) -> None:
+    maps = []
+    for batch_size in (1, 3):
+        folder = tmp_path / str(batch_size)
+        predict.main(prepare(folder, split, batch_size))
+        maps.append({path.name: path.read_bytes() for path in (folder / "out" / "panoptic").iterdir()})
+    assert len(maps[0]) == 5
+    assert maps[0] == maps[1]
+
+
+def test_other_categories_than_in_training_are_refused(
+    split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        predict.main(prepare(tmp_path, split, batch_size=1, rename="zebra"))
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert "model.safetensors was trained with other categories than" in message
+    assert "zebra" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_went_missing_leaves_no_half_results(
+    split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = prepare(tmp_path, split, batch_size=1)
+    moved = split.images / "000003.png"
+    content = moved.read_bytes()
+    moved.unlink()
+    try:
+        with pytest.raises(SystemExit):
+            predict.main(arguments)
+    finally:
+        moved.write_bytes(content)
+    assert "000003.png" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*"))
