@@ -48,6 +48,14 @@ class Run:
     processes: Processes
     validate: Validate
 
+    def __post_init__(self) -> None:
+        """Refuse a loss on something that the network does not compute."""
+        if self.settings.losses.token_class and not self.network.config.token_classes:
+            raise ValueError(
+                f"train.losses.token_class is {self.settings.losses.token_class}, but model.token_classes is false; "
+                "set it to true, or the weight to 0"
+            )
+
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole run."""
@@ -76,7 +84,8 @@ def train(run: Run) -> PanopticSegFormer:
         terms = optimise(run, state, [batch.to(device) for batch in batches])
         recent.append(torch.stack(list(terms.values())))
         state.step += 1
-        if state.step % run.settings.log_every == 0 or state.step == run.steps:
+        # Rows end where states do, so that a resumed run draws the same curve.
+        if _ends(run.settings.log_every, run, state) or _ends(run.settings.save_every, run, state):
             row = curve_row(rate, list(terms), torch.stack(recent).mean(0))
             bar.set_postfix(loss=f"{row['total']:.3f}")
             if run.processes.leads:
@@ -164,11 +173,14 @@ def curve_row(rate: float, names: list[str], means: Tensor) -> dict[str, float]:
 
 def _at_intervals(run: Run, state: RunState) -> None:
     """Validate and save where their intervals end; a state is saved after the validation of its step."""
-    settings, last = run.settings, state.step == run.steps
     if not run.processes.leads:
         return
-    if state.step % settings.validate_every == 0 or last:
+    if _ends(run.settings.validate_every, run, state):
         network = state.average.network if state.average else run.network
         state.curves.add("quality", state.step, run.validate(network.eval()))
-    if state.step % settings.save_every == 0 or last:
+    if _ends(run.settings.save_every, run, state):
         state.save(run.state_file)
+
+
+def _ends(interval: int, run: Run, state: RunState) -> bool:
+    return state.step % interval == 0 or state.step == run.steps

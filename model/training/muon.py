@@ -1,7 +1,7 @@
 """Muon: momentum whose every matrix is replaced by the nearest orthogonal one (Jordan et al., 2024).
 
-Not in the paper and off in its recipe. On the embedded dataset a step teaches the network about as much as two or
-three of AdamW; see `optimiser: muon` in params.yaml.
+Not in the paper and off in its recipe. On the embedded dataset a step teaches the network about as much as two of
+AdamW; see `optimiser` in params.yaml.
 """
 
 from collections.abc import Callable, Iterable, Sequence

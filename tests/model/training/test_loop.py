@@ -15,6 +15,7 @@ from torch import Tensor
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training import loop
 from model.training.batch import Batch
+from model.training.criterion import LossWeights
 from model.training.loop import NonFiniteLossError, Run, train
 from model.training.processes import Processes, joined_processes
 from model.training.settings import TrainSettings
@@ -32,7 +33,7 @@ SETTINGS = TrainSettings(
     learning_rate=1e-3,
     ema_decay=0.9,
     workers=0,
-    log_every=2,
+    log_every=3,
     save_every=2,
     validate_every=3,
     augmentation=AugmentationSettings(resize_shorter=[48, 64], crop_probability=0.0),
@@ -78,7 +79,7 @@ def test_same_seed_same_weights_and_curves(index: PanopticIndex, tmp_path: Path)
     assert_equal_weights(train(make_run(index, first)), train(make_run(index, second)))
     assert curves(first) == curves(second)
     steps = [line.split(",")[0] for line in curves(first)["loss.csv"].splitlines()]
-    assert steps == ["step", "2", "4", "6"]
+    assert steps == ["step", "2", "3", "4", "6"]
     assert [line.split(",")[0] for line in curves(first)["quality.csv"].splitlines()] == ["step", "3", "6"]
 
 
@@ -106,6 +107,11 @@ def test_a_diverging_run_stops_and_names_step_images_and_term(index: PanopticInd
     run = make_run(index, tmp_path, replace(SETTINGS, learning_rate=1e30))
     with pytest.raises(NonFiniteLossError, match=r"step 1: loss term location0_class, .* images \d+, \d+; lower"):
         train(run)
+
+
+def test_a_loss_on_what_the_network_does_not_compute_is_refused(index: PanopticIndex, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"token_class is 1\.0, but model\.token_classes is false"):
+        make_run(index, tmp_path, replace(SETTINGS, losses=LossWeights(token_class=1.0)))
 
 
 def test_two_processes_train_like_one(index: PanopticIndex, tmp_path: Path) -> None:
