@@ -1,1 +1,1 @@
-"""The networks, in torch: network/ is the paper's figure, ops/ its sampling operator."""
+"""The networks, in torch: network/ is the paper's figure, ops/ its sampling operator, training/ how it learns."""

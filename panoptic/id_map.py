@@ -46,7 +46,7 @@ def decode_id_map(data: bytes, where: str) -> NDArray[np.int32]:
     OpenCV reads other kinds too, and what is left of a damaged file, and gives wrong ids without a word.
     """
     _check_png(data, where)
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if bgr is None:
         raise DatasetError(f"{where}: the PNG cannot be decoded; write the file again")
     return _to_ids(bgr, cv2.COLOR_BGR2RGBA)

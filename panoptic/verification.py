@@ -5,7 +5,6 @@ Areas and boxes are measured in the PNGs; what the JSON says about them is not u
 
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from panoptic.annotations import Annotation, ImageEntry, PanopticAnnotations, check_drawn, read_annotations
@@ -13,6 +12,7 @@ from panoptic.errors import DatasetError, Faults
 from panoptic.files import FileSource, open_files
 from panoptic.id_map import decode_id_map
 from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.reader import decode_image
 from panoptic.segments import Segment, measure_segments
 
 
@@ -58,16 +58,11 @@ def _check_pairs(annotations: PanopticAnnotations, faults: Faults) -> None:
 
 
 def _check_image(entry: ImageEntry, files: FileSource, present: frozenset[str]) -> None:
-    """The image must be there, with the size that the JSON gives. Only its header is read."""
+    """The image must be there, whole, and of the size that the JSON gives."""
     where = f"{files.path}: {entry.file_name}"
     if entry.file_name not in present:
         raise DatasetError(f"{where}: the image is missing; add it or remove its entry (id {entry.id}) from the JSON")
-    with files.open(entry.file_name) as file:
-        try:
-            with Image.open(file) as header:
-                width, height = header.size
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError):
-            raise DatasetError(f"{where}: not an image that can be read; replace the file") from None
+    height, width, _ = decode_image(files.read(entry.file_name), where).shape
     _check_size(height, width, entry, where)
 
 

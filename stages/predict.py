@@ -16,11 +16,11 @@ from pathlib import Path
 import cv2
 
 from model.checkpoint import CheckpointError, load_checkpoint
+from model.device import pick_device
 from model.inference import InferenceSettings, PicturePrediction, predict_pictures
-from model.training.processes import pick_device
 from panoptic.categories import CategoryTable
 from panoptic.detection_format import encode_mask
-from panoptic.files import replace_atomically, write_atomically
+from panoptic.files import naming_disk_errors, replace_atomically, write_atomically
 from panoptic.index import PanopticIndex
 from panoptic.pictures import side_by_side
 from panoptic.reader import PanopticReader
@@ -91,8 +91,11 @@ def _draw(predictions: Sequence[PicturePrediction], index: PanopticIndex, folder
             picture = side_by_side(
                 sample.image, sample.ids, sample.record.segments, prediction.ids, prediction.segments, index.categories
             )
-            name = Path(prediction.record.file_name).with_suffix(".png").name
-            cv2.imwrite(str(partial / name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            path = (partial / prediction.record.mask_name).with_suffix(".png")
+            _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            with naming_disk_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data.tobytes())
 
 
 def main(argv: Sequence[str] | None = None) -> None:

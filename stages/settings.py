@@ -12,6 +12,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+SECTIONS = ("dataset", "model", "train", "predict")
+
 T = TypeVar("T")
 
 
@@ -26,6 +28,9 @@ def load_section(params: Path, name: str, schema: type[T]) -> T:
     unknown section or key, or a wrong type; the message lists what is valid.
     """
     document = _read_yaml(params)
+    for present in map(str, document):
+        if present not in SECTIONS:
+            raise SettingsError(f"{params}: unknown section '{present}'{_suggestion(present, SECTIONS)}")
     if name not in document:
         sections = sorted(str(section) for section in document)
         raise SettingsError(f"{params}: no section '{name}'{_suggestion(name, sections)}; add it to the file")

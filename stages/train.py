@@ -32,6 +32,7 @@ from model.training.loop import Run, train
 from model.training.processes import Processes, joined_processes
 from model.training.settings import TrainSettings
 from model.training.state import code_digests, file_digest, file_signature, fingerprint
+from panoptic.errors import DatasetError
 from panoptic.files import write_atomically
 from panoptic.index import PanopticIndex
 from panoptic.results import write_results
@@ -54,6 +55,11 @@ class TrainPaths:
 def run(settings: TrainSettings, config: NetworkConfig, inference: InferenceSettings, paths: TrainPaths) -> None:
     """Train to the end, write the network and say how it was made."""
     index, val_index = PanopticIndex.load(paths.train_index), PanopticIndex.load(paths.val_index)
+    difference = index.categories.describe_difference(val_index.categories)
+    if difference:
+        raise DatasetError(
+            f"{paths.val_index} has other categories than {paths.train_index}: {difference}; use one list"
+        )
     identity = fingerprint(
         {
             "settings": [asdict(settings), asdict(config)],
@@ -84,7 +90,7 @@ def run(settings: TrainSettings, config: NetworkConfig, inference: InferenceSett
             save_checkpoint(paths.model, Checkpoint(result, config, index.categories, provenance))
             _write_metrics(paths, training, time.monotonic() - started)
             # With the result written the state has done its duty; `dvc repro --force` shall train again.
-            shutil.rmtree(state_folder)
+            shutil.rmtree(state_folder, ignore_errors=True)
 
 
 def measure_quality(
@@ -101,7 +107,9 @@ def measure_quality(
         command = [sys.executable, "-m", "stages.evaluate", "--metrics", str(metrics)]
         command += ["--ground-truth-json", str(paths.val_json), "--ground-truth-folder", str(paths.val_masks)]
         command += ["--predictions-json", str(results), "--predictions-folder", str(folder / "masks")]
-        subprocess.run(command, check=True, capture_output=True)
+        evaluation = subprocess.run(command, capture_output=True, text=True)
+        if evaluation.returncode:
+            raise ValueError(f"the validation of the network failed: {evaluation.stderr.strip()}")
         quality = json.loads(metrics.read_text())["pq"]
     return {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
 
@@ -124,7 +132,7 @@ def _write_metrics(paths: TrainPaths, training: Run, seconds: float) -> None:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
         "steps": training.steps,
-        "seconds": round(seconds, 1),
+        "seconds_since_last_start": round(seconds, 1),
     }
     write_atomically(paths.curves / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
 

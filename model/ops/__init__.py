@@ -1,1 +1,1 @@
-"""Operators with a plain torch reference each; one function picks the implementation."""
+"""Operators with a plain torch reference each."""

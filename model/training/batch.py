@@ -1,4 +1,4 @@
-"""What one optimiser step sees: pictures of one padded size with their targets, as tensors."""
+"""What one forward pass of training sees: pictures of one padded size with their targets, as tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -168,7 +168,7 @@ def token_class_loss(output: PanopticOutput, targets: Sequence[Target]) -> Tenso
     """
     assert output.token_logits is not None
     first_stuff = output.token_logits.shape[-1] - output.stuff_logits.shape[-1]
-    total = output.token_logits.new_zeros((), dtype=torch.float)
+    total = 0 * output.token_logits.float().sum()  # pictures without any labelled token have a gradient too
     for logits, target in zip(output.token_logits.float(), targets, strict=True):
         segments = token_segments(target, output.memory.spatial_shapes)
         known = segments >= 0

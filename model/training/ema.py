@@ -12,9 +12,7 @@ class WeightAverage:
     """Keeps `decay` times the old average plus the rest of the new weights; the decay warms up over first steps."""
 
     def __init__(self, network: PanopticSegFormer, decay: float) -> None:
-        """Average the weights of `network`; `decay` in [0, 1), 0 keeps plain copies."""
-        if not 0 <= decay < 1:
-            raise ValueError(f"ema_decay is {decay}; give a number from 0 (off) up to, not including, 1")
+        """Average the weights of `network`, starting from what they are now."""
         self.decay = decay
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
 

@@ -5,16 +5,17 @@ normalised by those counts, gradients are summed over the processes, clipped, ap
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from model.device import pick_device
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.batch import Batch
 from model.training.criterion import SegmentCounts, panoptic_losses
@@ -22,7 +23,7 @@ from model.training.curves import Curves
 from model.training.ema import WeightAverage
 from model.training.matcher import MatchedQueries
 from model.training.optimiser import build_optimisers, rate_at, set_rate
-from model.training.processes import Processes, pick_device
+from model.training.processes import Processes
 from model.training.sampling import Split, TrainingPictures, draws, steps_per_epoch
 from model.training.settings import TrainSettings
 from model.training.state import RunState
@@ -33,7 +34,7 @@ Validate = Callable[[PanopticSegFormer], dict[str, float]]
 
 
 class NonFiniteLossError(ValueError):
-    """A loss term became infinite or not a number."""
+    """A loss term, or the gradient, became infinite or not a number."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,14 @@ def optimise(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tenso
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=_autocast(settings, batch)):
             output = network(batch.images, batch.image_sizes, MatchedQueries(batch.targets))
         terms = panoptic_losses(output, batch.targets, counts, settings.losses)
-        _check_finite(terms, state.step, batch)
+        _check_finite(terms, state.step, [batch])
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
         for name, term in terms.items():
             totals[name] = totals.get(name, 0) + term.detach()
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    run.processes.sum_(parameter.grad for parameter in parameters if parameter.grad is not None)
-    torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+    run.processes.sum_(_gradients(parameters))
+    norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+    _check_finite({"gradient": norm}, state.step, batches)
     for optimiser in state.optimisers:
         optimiser.step()
     if state.average:
@@ -148,16 +150,25 @@ def _count_segments(run: Run, batches: list[Batch]) -> SegmentCounts:
 
 def _autocast(settings: TrainSettings, batch: Batch) -> bool:
     if settings.precision == "auto":
-        return batch.images.is_cuda and torch.cuda.is_bf16_supported()
+        return batch.images.is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
     return settings.precision == "bfloat16"
 
 
-def _check_finite(terms: dict[str, Tensor], step: int, batch: Batch) -> None:
+def _gradients(parameters: Sequence[nn.Parameter]) -> Iterator[Tensor]:
+    """Every parameter's gradient, zero where it has none, so that all processes hold the same list."""
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        yield parameter.grad
+
+
+def _check_finite(terms: dict[str, Tensor], step: int, batches: Sequence[Batch]) -> None:
     finite = torch.isfinite(torch.stack(list(terms.values()))).tolist()
     if not all(finite):
         bad = ", ".join(name for name, fine in zip(terms, finite, strict=True) if not fine)
+        images = ", ".join(str(image_id) for batch in batches for image_id in batch.image_ids)
         raise NonFiniteLossError(
-            f"step {step}: loss term {bad} is not finite for the images {', '.join(map(str, batch.image_ids))}; "
+            f"step {step + 1}: {bad} is not finite for the images {images}; "
             "lower train.learning_rate, lengthen train.warmup_steps, or look at these images"
         )
 
@@ -166,7 +177,7 @@ def curve_row(rate: float, names: list[str], means: Tensor) -> dict[str, float]:
     """A row of the loss curve: the terms of all layers of a kind added up."""
     row = {"learning_rate": rate, "total": float(means.sum())}
     for name, value in zip(names, means.tolist(), strict=True):
-        kind = re.sub(r"\d+", "", name)
+        kind = re.sub(r"\d+(?=_)", "", name)
         row[kind] = row.get(kind, 0.0) + value
     return row
 

@@ -4,10 +4,15 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from model.device import pick_device
+
+WAIT = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -44,15 +49,11 @@ def joined_processes() -> Iterator[Processes]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(pick_device())
+    # The first process validates alone, and the others wait for it in their next sum.
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=WAIT)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
-
-
-def pick_device() -> torch.device:
-    """The CUDA device of this process where there is one, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")

@@ -49,6 +49,9 @@ class TrainSettings:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; give at least 1")
+        for name in ("seed", "warmup_steps", "workers"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; give at least 0")
         for name, choices in {
             "optimiser": ("adamw", "muon"),
             "schedule": ("step", "cosine"),
@@ -58,5 +61,6 @@ class TrainSettings:
                 raise ValueError(f"train.{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"train.ema_decay is {self.ema_decay}; give 0 (off) up to, not including, 1")
-        if not self.learning_rate > 0:
-            raise ValueError(f"train.learning_rate is {self.learning_rate}; give a number above 0")
+        for name in ("learning_rate", "muon_learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; give a number above 0")

@@ -90,16 +90,20 @@ def _resize_image(split: TinySplit) -> None:
     cv2.imwrite(str(_first(split.images)), np.zeros((5, 6, 3), np.uint8))
 
 
-def _truncate_mask(split: TinySplit) -> None:
-    data = _first(split.masks).read_bytes()
-    _first(split.masks).write_bytes(data[: len(data) // 2])
+def _truncate(file: Path) -> None:
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
 
 
 FAULTS: dict[str, tuple[Callable[[TinySplit], object], str]] = {
-    "truncated PNG": (_truncate_mask, r"panoptic_val: 000100\.png: the PNG is cut short"),
+    "truncated PNG": (lambda split: _truncate(_first(split.masks)), r"panoptic_val: 000100\.png: the PNG is cut short"),
     "missing PNG": (lambda split: _first(split.masks).unlink(), r"panoptic_val/000100\.png: the file is missing"),
     "missing image": (lambda split: _first(split.images).unlink(), r"val: 000100\.png: the image is missing"),
-    "unreadable image": (lambda split: _first(split.images).write_bytes(b"?"), r"val: 000100\.png: not an image"),
+    "unreadable image": (
+        lambda split: _first(split.images).write_bytes(b"?"),
+        r"val: 000100\.png: .*cannot be decoded",
+    ),
+    "truncated image": (lambda split: _truncate(_first(split.images)), r"val: 000100\.png: .*cut short or damaged"),
     "other image size": (_resize_image, r"val: 000100\.png: the size is 5 x 6"),
     "other PNG size": (_resize_mask, r"panoptic_val: 000100\.png: the size is 21 x 28"),
     "drawn, not listed": (_draw_unlisted, r"000100\.png: id 77 is drawn but not listed"),
@@ -159,7 +163,7 @@ def test_a_fault_is_found_and_named(split: TinySplit, fault: str) -> None:
 
 
 def test_all_faults_are_reported_together(split: TinySplit) -> None:
-    _truncate_mask(split)
+    _truncate(_first(split.masks))
     (split.images / "000101.png").unlink()
     (split.masks / "000102.png").unlink()
     with pytest.raises(DatasetError, match="3 faults") as caught:

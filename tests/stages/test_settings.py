@@ -26,7 +26,7 @@ def params(tmp_path: Path) -> Path:
 
 
 def test_values_are_typed_and_defaults_fill_the_gaps(params: Path) -> None:
-    params.write_text("train: {learning_rate: 1e-4, sizes: [], limit: 3, augmentation: {crop_min: 9}}\nother: {a: 1}")
+    params.write_text("train: {learning_rate: 1e-4, sizes: [], limit: 3, augmentation: {crop_min: 9}}\nmodel: {a: 1}")
     section = load_section(params, "train", Schema)
     assert section == Schema(1e-4, sizes=[], limit=3.0, augmentation=AugmentationSettings(crop_min=9))
     assert isinstance(section.limit, float)
@@ -56,8 +56,8 @@ VALID = r"(.|\n)*valid keys:(.|\n)*learning_rate: float(.|\n)*sizes: list\[int\]
         ("train: {learning_rate: 1, augmentation: {crop_mim: 3}}", r"train\.augmentation\.crop_mim: .*'crop_min'"),
         ("train: {learning_rate: 1, augmentation: 3}", r"train\.augmentation: should hold keys and values"),
         ("train: {learning_rate: 1, augmentation: {crop_min: 900}}", r"params\.yaml: train: augmentation: .*900"),
-        ("trian: {learning_rate: 1}", r"no section 'train' \(did you mean 'trian'\?\)"),
-        ("model: {a: 1}\ndata: {a: 1}", r"no section 'train'; there are: data, model"),
+        ("trian: {learning_rate: 1}", r"unknown section 'trian' \(did you mean 'train'\?\)"),
+        ("model: {a: 1}\ndataset: {a: 1}", r"no section 'train'; there are: dataset, model"),
         ("- 1", "expected sections"),
         ("train: {", "not valid YAML"),
     ],

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
 from panoptic.verification import build_index
+from stages import train
 from tests.tiny_dataset import random_picture, write_split
 
 PARAMS = """
@@ -66,6 +68,25 @@ def test_kill_minus_nine_and_resume(dataset: Path, tmp_path: Path) -> None:
     assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(1, STEPS + 1))
     assert not list(whole.glob("state/*")), "the state of a finished run is of no more use"
     assert json.loads((whole / "curves/metrics.json").read_text())["steps"] == STEPS
+
+
+def test_other_settings_never_resume_a_stopped_run(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "measure_quality", stop)
+    for rate in ("1e-3", "2e-3", "1e-3"):
+        params = tmp_path / "params.yaml"
+        params.write_text(PARAMS.replace("learning_rate: 1e-3", f"learning_rate: {rate}"))
+        arguments = command(dataset, tmp_path)[3:]
+        arguments[arguments.index("--params") + 1] = str(params)
+        with pytest.raises(KeyboardInterrupt):
+            train.main(arguments)
+    assert len(list((tmp_path / "state").iterdir())) == 2
+    assert capsys.readouterr().out.count("going on from") == 1
+
+
+def stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def test_wrong_settings_end_in_one_clear_line(dataset: Path, tmp_path: Path) -> None:

@@ -4,14 +4,15 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training import loop
 from model.training.batch import Batch
@@ -49,15 +50,29 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> PanopticIndex:
     return build_index(split.panoptic_json, split.masks, split.images)
 
 
-def make_run(
-    index: PanopticIndex, folder: Path, settings: TrainSettings = SETTINGS, processes: Processes = ALONE
-) -> Run:
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, and how."""
+
+    settings: TrainSettings = SETTINGS
+    network: NetworkConfig = NETWORK
+
+
+PUBLISHED = Recipe()
+HELPED = Recipe(
+    replace(SETTINGS, optimiser="muon", losses=LossWeights(token_class=1.0)),
+    replace(NETWORK, query_initialisation="encoder", token_classes=True),
+)
+RECIPES = {"published": PUBLISHED, "helped": HELPED}
+
+
+def make_run(index: PanopticIndex, folder: Path, recipe: Recipe = PUBLISHED, processes: Processes = ALONE) -> Run:
     torch.manual_seed(0)
-    network = PanopticSegFormer(NETWORK, len(index.categories.things), len(index.categories.stuff))
+    network = PanopticSegFormer(recipe.network, len(index.categories.things), len(index.categories.stuff))
     return Run(
         network=network,
         index=index,
-        settings=settings,
+        settings=recipe.settings,
         state_file=folder / "state" / "state.pt",
         curves=folder / "curves",
         processes=processes,
@@ -83,11 +98,13 @@ def test_same_seed_same_weights_and_curves(index: PanopticIndex, tmp_path: Path)
     assert [line.split(",")[0] for line in curves(first)["quality.csv"].splitlines()] == ["step", "3", "6"]
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    ("stop_after", "recipe"), [(1, PUBLISHED), (2, HELPED), (3, PUBLISHED), (5, HELPED)], ids=["1", "2", "3", "5"]
+)
 def test_a_stopped_run_ends_with_the_same_weights(
-    index: PanopticIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+    index: PanopticIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int, recipe: Recipe
 ) -> None:
-    expected = train(make_run(index, tmp_path / "whole"))
+    expected = train(make_run(index, tmp_path / "whole", recipe))
     optimise = loop.optimise
 
     def stopping(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
@@ -98,37 +115,56 @@ def test_a_stopped_run_ends_with_the_same_weights(
     with monkeypatch.context() as patched:
         patched.setattr(loop, "optimise", stopping)
         with pytest.raises(KeyboardInterrupt):
-            train(make_run(index, tmp_path / "stopped"))
-    assert_equal_weights(train(make_run(index, tmp_path / "stopped")), expected)
+            train(make_run(index, tmp_path / "stopped", recipe))
+    assert_equal_weights(train(make_run(index, tmp_path / "stopped", recipe)), expected)
     assert curves(tmp_path / "stopped") == curves(tmp_path / "whole")
 
 
 def test_a_diverging_run_stops_and_names_step_images_and_term(index: PanopticIndex, tmp_path: Path) -> None:
-    run = make_run(index, tmp_path, replace(SETTINGS, learning_rate=1e30))
-    with pytest.raises(NonFiniteLossError, match=r"step 1: loss term location0_class, .* images \d+, \d+; lower"):
+    run = make_run(index, tmp_path, Recipe(replace(SETTINGS, learning_rate=1e30)))
+    with pytest.raises(NonFiniteLossError, match=r"step 2: location0_class, .* images \d+, \d+; lower"):
         train(run)
 
 
 def test_a_loss_on_what_the_network_does_not_compute_is_refused(index: PanopticIndex, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"token_class is 1\.0, but model\.token_classes is false"):
-        make_run(index, tmp_path, replace(SETTINGS, losses=LossWeights(token_class=1.0)))
+        make_run(index, tmp_path, Recipe(HELPED.settings))
 
 
-def test_two_processes_train_like_one(index: PanopticIndex, tmp_path: Path) -> None:
+def test_a_gradient_that_is_not_finite_is_never_applied(
+    index: PanopticIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(index, tmp_path)
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    monkeypatch.setattr(loop, "_gradients", spoiled_gradients)
+    with pytest.raises(NonFiniteLossError, match="step 1: gradient is not finite for the images"):
+        train(run)
+    assert all(torch.equal(value, before[name]) for name, value in run.network.state_dict().items())
+    assert not run.state_file.exists()
+
+
+def spoiled_gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    gradients[0][0] = float("inf")
+    return gradients
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_two_processes_train_like_one(index: PanopticIndex, tmp_path: Path, recipe: str) -> None:
     """Real processes that talk through gloo; the same forward passes, so equal but for the order of sums."""
-    alone = train(make_run(index, tmp_path / "alone"))
+    alone = train(make_run(index, tmp_path / "alone", RECIPES[recipe]))
     index.save(tmp_path / "index.json")
     environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "WORLD_SIZE": "2"}
     environment["MASTER_PORT"] = str(free_port())
     workers = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.model.training.test_loop", str(tmp_path)],
+            [sys.executable, "-m", "tests.model.training.test_loop", str(tmp_path), recipe],
             env=environment | {"RANK": str(rank)},
         )
         for rank in range(2)
     ]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
-    together = make_run(index, tmp_path).network
+    together = make_run(index, tmp_path, RECIPES[recipe]).network
     together.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     assert_equal_weights(together, alone, tolerance=1e-4)
     assert last_row(tmp_path) == pytest.approx(last_row(tmp_path / "alone"), rel=1e-3)
@@ -144,13 +180,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def train_as_one_of_several(folder: Path) -> None:
+def train_as_one_of_several(folder: Path, recipe: Recipe) -> None:
     """What each process of the test above runs."""
     with joined_processes() as processes:
-        network = train(make_run(PanopticIndex.load(folder / "index.json"), folder, processes=processes))
+        network = train(make_run(PanopticIndex.load(folder / "index.json"), folder, recipe, processes))
         if processes.leads:
             torch.save(network.state_dict(), folder / "weights.pt")
 
 
 if __name__ == "__main__":
-    train_as_one_of_several(Path(sys.argv[1]))
+    train_as_one_of_several(Path(sys.argv[1]), RECIPES[sys.argv[2]])

@@ -43,7 +43,9 @@ def test_cosine_and_warm_up() -> None:
     assert 0 < rates[99] < 0.001
 
 
-@pytest.mark.parametrize("wrong", ["epochs: 0", "schedule: linear", "ema_decay: 1.0", "learning_rate: 0"])
+@pytest.mark.parametrize(
+    "wrong", ["epochs: 0", "schedule: linear", "ema_decay: 1.0", "learning_rate: 0", "clip_norm: 0", "warmup_steps: -1"]
+)
 def test_settings_that_cannot_be_trained_with(wrong: str, tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(f"train: {{{wrong}}}")
