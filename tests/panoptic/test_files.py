@@ -52,6 +52,12 @@ def _read_all(source: FileSource, content: Mapping[str, bytes]) -> None:
             assert source.read(name) == data
 
 
+def test_the_archive_stands_in_for_a_missing_folder(folder: Path, archive: Path) -> None:
+    source = open_files(archive.with_suffix(""))
+    assert source.path == archive
+    assert [source.read(name) for name in source.names()] == [open_files(folder).read(name) for name in source.names()]
+
+
 def test_a_zip_opened_before_a_fork_is_read_by_several_processes_at_once(tmp_path: Path) -> None:
     # Large entries that do not shrink: with a shared file position the readers would get in each other's way.
     content = {f"{number}.bin": random.Random(number).randbytes(300_000) for number in range(4)}
