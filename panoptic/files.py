@@ -37,9 +37,7 @@ def open_files(path: Path) -> FileSource:
     A zip whose entries lie below a folder of its own name (`val2017/1.jpg` in `val2017.zip`) is read from there,
     so that archive and unpacked folder give the same names. The archive `<path>.zip` stands in for a missing folder.
     """
-    archive = path.with_name(f"{path.name}.zip")
-    if not path.exists() and archive.is_file():
-        path = archive
+    path = folder_or_archive(path)
     if path.is_dir():
         return Folder(path)
     if not path.is_file():
@@ -47,6 +45,12 @@ def open_files(path: Path) -> FileSource:
     if not zipfile.is_zipfile(path):
         raise DatasetError(f"{path}: neither a folder nor a zip file; give one of the two")
     return ZipArchive(path)
+
+
+def folder_or_archive(path: Path) -> Path:
+    """`path` itself, or, where nothing is there but the archive `<path>.zip` is, that archive."""
+    archive = path.with_name(f"{path.name}.zip")
+    return archive if archive.is_file() and not path.exists() else path
 
 
 class Folder:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from panoptic.errors import DatasetError
+from panoptic.files import folder_or_archive
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,9 @@ def find_split(root: Path, split: str) -> SplitFiles:
     """The parts of a split below `root`. Raises `DatasetError` that lists every part that is missing."""
     annotations = root / "annotations"
     panoptic_json = annotations / f"panoptic_{split}.json"
-    masks, images = _folder_or_zip(annotations / f"panoptic_{split}"), _folder_or_zip(root / split)
+    masks, images = folder_or_archive(annotations / f"panoptic_{split}"), folder_or_archive(root / split)
     missing = [str(panoptic_json)] if not panoptic_json.is_file() else []
     missing += [f"{path} (folder or .zip)" for path in (masks, images) if not path.exists()]
     if missing:
         raise DatasetError(f"{root}: split '{split}' is incomplete; missing: {', '.join(missing)}")
     return SplitFiles(panoptic_json, masks, images)
-
-
-def _folder_or_zip(folder: Path) -> Path:
-    archive = folder.with_name(f"{folder.name}.zip")
-    return archive if archive.is_file() and not folder.is_dir() else folder

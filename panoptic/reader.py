@@ -11,8 +11,8 @@ from panoptic.files import open_files
 from panoptic.id_map import decode_id_map
 from panoptic.index import ImageRecord, PanopticIndex
 
+_END_WINDOW = 1024  # bytes: some programs add a little behind the end; that of a thumbnail inside lies far before
 # How PNG and JPEG files begin and end.
-END_WINDOW = 1024  # bytes: some programs add a little behind the end; that of a thumbnail inside lies far before
 _MARKS = ((b"\x89PNG", b"IEND\xaeB`\x82"), (b"\xff\xd8", b"\xff\xd9"))
 
 
@@ -58,7 +58,7 @@ def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
     A rotation noted in the file (EXIF) is ignored, because COCO's annotations are drawn on the stored pixels.
     """
     # OpenCV fills what is missing of a file that was cut short with grey and says nothing.
-    cut_short = any(data.startswith(begin) and end not in data[-END_WINDOW:] for begin, end in _MARKS)
+    cut_short = any(data.startswith(begin) and end not in data[-_END_WINDOW:] for begin, end in _MARKS)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and not cut_short else None
     if image is None:

@@ -3,8 +3,10 @@
 Areas and boxes are measured in the PNGs; what the JSON says about them is not used.
 """
 
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from panoptic.annotations import Annotation, ImageEntry, PanopticAnnotations, check_drawn, read_annotations
@@ -62,8 +64,15 @@ def _check_image(entry: ImageEntry, files: FileSource, present: frozenset[str]) 
     where = f"{files.path}: {entry.file_name}"
     if entry.file_name not in present:
         raise DatasetError(f"{where}: the image is missing; add it or remove its entry (id {entry.id}) from the JSON")
-    height, width, _ = decode_image(files.read(entry.file_name), where).shape
+    data = files.read(entry.file_name)
+    try:
+        with Image.open(BytesIO(data)) as header:
+            width, height = header.size
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError):
+        raise DatasetError(f"{where}: not an image that can be read; replace the file") from None
+    # The size first: what claims to be enormous is never unpacked.
     _check_size(height, width, entry, where)
+    decode_image(data, where)
 
 
 def _record(entry: ImageEntry, annotation: Annotation, masks: FileSource) -> ImageRecord:

@@ -154,12 +154,14 @@ def _autocast(settings: TrainSettings, batch: Batch) -> bool:
     return settings.precision == "bfloat16"
 
 
-def _gradients(parameters: Sequence[nn.Parameter]) -> Iterator[Tensor]:
-    """Every parameter's gradient, zero where it has none, so that all processes hold the same list."""
+def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """Every parameter's gradient, set to zero where it had none, so that all processes hold the same list."""
+    gradients = []
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        yield parameter.grad
+        gradients.append(parameter.grad)
+    return gradients
 
 
 def _check_finite(terms: dict[str, Tensor], step: int, batches: Sequence[Batch]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,14 +97,19 @@ def _truncate(file: Path) -> None:
     file.write_bytes(data[: len(data) // 2])
 
 
+def _claim_enormous(file: Path) -> None:
+    """The header of a PNG says 60 000 x 60 000 pixels, with the check sum that belongs to it."""
+    data = file.read_bytes()
+    header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + data[24:29]
+    file.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
+
+
 FAULTS: dict[str, tuple[Callable[[TinySplit], object], str]] = {
     "truncated PNG": (lambda split: _truncate(_first(split.masks)), r"panoptic_val: 000100\.png: the PNG is cut short"),
     "missing PNG": (lambda split: _first(split.masks).unlink(), r"panoptic_val/000100\.png: the file is missing"),
     "missing image": (lambda split: _first(split.images).unlink(), r"val: 000100\.png: the image is missing"),
-    "unreadable image": (
-        lambda split: _first(split.images).write_bytes(b"?"),
-        r"val: 000100\.png: .*cannot be decoded",
-    ),
+    "unreadable image": (lambda split: _first(split.images).write_bytes(b"?"), r"val: 000100\.png: not an image"),
+    "enormous image": (lambda split: _claim_enormous(_first(split.images)), r"val: 000100\.png: not an image"),
     "truncated image": (lambda split: _truncate(_first(split.images)), r"val: 000100\.png: .*cut short or damaged"),
     "other image size": (_resize_image, r"val: 000100\.png: the size is 5 x 6"),
     "other PNG size": (_resize_mask, r"panoptic_val: 000100\.png: the size is 21 x 28"),
