@@ -28,20 +28,24 @@ class InferenceSettings:
     """The `predict` section of params.yaml; the defaults are the published ones.
 
     `shorter` and `longer` bound the picture's sides in pixels; `pictures` of the results are drawn for the eye.
+    `mask_layer`: the block of the mask decoders whose masks are used, counted from 1 (table 10); 0 is their end.
     """
 
     shorter: int = 800
     longer: int = 1333
     batch_size: int = 1
     pictures: int = 0
+    mask_layer: int = 0
     merging: MergingSettings = field(default_factory=MergingSettings)
 
     def __post_init__(self) -> None:
         """Refuse sizes that no picture can have."""
-        if not 1 <= self.shorter <= self.longer or self.batch_size < 1 or self.pictures < 0:
+        counts = self.pictures, self.mask_layer
+        if not 1 <= self.shorter <= self.longer or self.batch_size < 1 or min(counts) < 0:
             raise ValueError(
                 f"predict: shorter {self.shorter}, longer {self.longer}, batch_size {self.batch_size}, pictures "
-                f"{self.pictures}; give 1 <= shorter <= longer, batch_size of at least 1, pictures of at least 0"
+                f"{self.pictures}, mask_layer {self.mask_layer}; give 1 <= shorter <= longer, batch_size of at least "
+                "1, pictures and mask_layer of at least 0"
             )
 
 
@@ -73,7 +77,7 @@ def predict_pictures(
             tensor = torch.from_numpy(np.stack([normalise(image) for image in images])).to(device)
             size = images[0].shape[0], images[0].shape[1]
             sizes = [PictureSizes(size, size, (record.height, record.width)) for record in records]
-            predictions = predict_panoptic(network(tensor, None, select), sizes, settings.merging)
+            predictions = predict_panoptic(network(tensor, None, select, settings.mask_layer), sizes, settings.merging)
             for record, prediction in zip(records, predictions, strict=True):
                 yield PicturePrediction(record, prediction.ids, _segments(prediction, categories), prediction.instances)
             bar.update(len(records))

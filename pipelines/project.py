@@ -1,19 +1,18 @@
 """What a flow needs of a DVC project: its stages in order, a way to run one, a way to change a setting."""
 
-import io
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from graphlib import TopologicalSorter
 from operator import getitem
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
+from pipelines.overlay import Change, lay_over
+from pipelines.parameters import read_parameters, write_parameters, yaml_with_comments
 from pipelines.processes import CommandError, Show, run_in_session
 
 _DVC = (sys.executable, "-m", "dvc")
@@ -74,19 +73,22 @@ class DvcProject:
             ValueError: params.yaml has no such key.
         """
         file = self.folder / "params.yaml"
-        yaml = YAML()
-        yaml.preserve_quotes = True
-        yaml.width = 1000
-        document = yaml.load(file)
+        document = read_parameters(file)
         for key, value in settings.items():
             valid = _keys(document)
             if key not in valid:
                 raise ValueError(f"{file}: no setting {key}; there are: {', '.join(valid)}")
             *path, last = key.split(".")
-            reduce(getitem, path, document)[last] = yaml.load(value)
-        text = io.StringIO()
-        yaml.dump(document, text)
-        file.write_text(text.getvalue())
+            reduce(getitem, path, document)[last] = yaml_with_comments().load(value)
+        write_parameters(document, file)
+
+    def lay_over(self, overlays: Sequence[Path]) -> tuple[Change, ...]:
+        """Lay files of settings, named as seen from the project, over its params.yaml.
+
+        Raises:
+            ValueError: one cannot be read, or does not fit params.yaml.
+        """
+        return lay_over(self.folder / "params.yaml", [self.folder / overlay for overlay in overlays])
 
 
 def stages_in_order(dot: str) -> tuple[str, ...]:

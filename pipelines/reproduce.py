@@ -2,6 +2,7 @@
 
     python -m pipelines.reproduce
     python -m pipelines.reproduce --stages train predict evaluate --set train.learning_rate=5e-4
+    python -m pipelines.reproduce --overlay experiments/ablations/box_free.yaml
 
 DVC decides what is out of date; the flow decides when it runs, and shows it. No Prefect server is needed:
 without one, Prefect starts its own on 127.0.0.1 for as long as the flow runs.
@@ -59,16 +60,21 @@ def run_stage(stage: str, folder: Path) -> None:
 def reproduce(
     stages: list[str] | None = None,
     settings: dict[str, str] | None = None,
+    overlays: list[Path] | None = None,
     stage_timeout_seconds: float | None = None,
     folder: Path = Path(),
 ) -> None:
     """Bring the pipeline in `folder` up to date, or the given stages of it.
 
-    `settings` (`{"train.learning_rate": "5e-4"}`) are written into params.yaml first, and stay there. The
-    first stage that fails, or that takes longer than `stage_timeout_seconds`, fails the flow.
+    `overlays` (files in experiments/) and then `settings` (`{"train.learning_rate": "5e-4"}`) are written into
+    params.yaml first, and stay there. The first stage that fails, or that takes longer than
+    `stage_timeout_seconds`, fails the flow.
     """
     project = DvcProject(folder)
     chosen = project.stages() if stages is None else project.choose(stages)
+    if overlays:
+        for change in project.lay_over(overlays):
+            print(change)
     if settings:
         project.set_parameters(settings)
     for stage in chosen:
@@ -87,11 +93,14 @@ def main() -> int:
         metavar="KEY=VALUE",
         help="settings to write into params.yaml",
     )
+    parser.add_argument(
+        "--overlay", nargs="+", type=Path, default=[], metavar="FILE", help="files to lay over params.yaml first"
+    )
     parser.add_argument("--stage-timeout", type=float, metavar="SECONDS", help="give up on a stage after this long")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _leave)
     try:
-        reproduce(arguments.stages, dict(arguments.set), arguments.stage_timeout)
+        reproduce(arguments.stages, dict(arguments.set), arguments.overlay, arguments.stage_timeout)
     except (CommandError, ValueError, TimeoutError):
         return 1  # Prefect's log has told the reason
     return 0

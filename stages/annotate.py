@@ -12,13 +12,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from panoptic.commands import run_command
 from panoptic.detection_format import to_detection_format
 from panoptic.errors import DatasetError
 from panoptic.files import write_atomically
 from panoptic.index import PanopticIndex
 from panoptic.layout import DatasetSettings, find_split
 from panoptic.verification import build_index
-from stages.settings import load_section, run_stage
+from stages.settings import load_section
 
 
 def annotate(root: Path, train: str, val: str, output: Path) -> None:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings = load_section(arguments.params, "dataset", DatasetSettings)
         annotate(arguments.root or Path(settings.root), settings.train, settings.val, arguments.output)
 
-    run_stage(stage)
+    run_command(stage)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from panoptic import layout
+from panoptic.commands import run_command
 from panoptic.errors import DatasetError
 from panoptic.files import open_files, write_atomically
 from panoptic.json_fields import read_json
 from panoptic.layout import DatasetSettings, find_split
-from stages.settings import load_section, run_stage
+from stages.settings import load_section
 
 _NOT_FETCHED = ("coco", "ade20k")
 
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings = load_section(arguments.params, "dataset", DatasetSettings)
         download(settings, arguments.root or Path(settings.root), arguments.manifest)
 
-    run_stage(stage)
+    run_command(stage)
 
 
 if __name__ == "__main__":

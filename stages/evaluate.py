@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from panoptic.categories import CategoryTable
+from panoptic.commands import run_command
 from panoptic.files import write_atomically
 from panoptic.quality import ClassQuality, GroupQuality, PanopticQuality
 from panoptic.scoring import PanopticFiles, Scores, score_results
-from stages.settings import run_stage
 
 
 def evaluate(
@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     truth = PanopticFiles(arguments.ground_truth_json, arguments.ground_truth_folder)
     prediction = PanopticFiles(arguments.predictions_json, arguments.predictions_folder)
     outputs = (arguments.metrics, arguments.per_class, arguments.per_image)
-    run_stage(lambda: evaluate(truth, prediction, *outputs, workers=arguments.workers))
+    run_command(lambda: evaluate(truth, prediction, *outputs, workers=arguments.workers))
 
 
 if __name__ == "__main__":

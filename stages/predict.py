@@ -19,13 +19,14 @@ from model.checkpoint import CheckpointError, load_checkpoint
 from model.device import pick_device
 from model.inference import InferenceSettings, PicturePrediction, predict_pictures
 from panoptic.categories import CategoryTable
+from panoptic.commands import run_command
 from panoptic.detection_format import encode_mask
 from panoptic.files import naming_disk_errors, replace_atomically, write_atomically
 from panoptic.index import PanopticIndex
 from panoptic.pictures import side_by_side
 from panoptic.reader import PanopticReader
 from panoptic.results import write_results
-from stages.settings import load_section, run_stage
+from stages.settings import load_section
 
 
 def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Path) -> None:
@@ -111,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings = load_section(arguments.params, "predict", InferenceSettings)
         predict(settings, arguments.index, arguments.model, arguments.out)
 
-    run_stage(stage)
+    run_command(stage)
 
 
 if __name__ == "__main__":

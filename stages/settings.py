@@ -1,9 +1,7 @@
-"""Reading one typed section of `params.yaml`, and running a stage so that wrong input ends in one clear line."""
+"""Reading one typed section of `params.yaml`."""
 
 import difflib
-import os
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import TypeVar, cast, get_type_hints
@@ -12,7 +10,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-SECTIONS = ("dataset", "model", "train", "predict")
+SECTIONS = ("dataset", "model", "train", "predict", "complexity")
 
 T = TypeVar("T")
 
@@ -49,20 +47,6 @@ def load_section(params: Path, name: str, schema: type[T]) -> T:
         raise SettingsError(f"{message}; correct the value.\n{_valid_keys(schema)}") from None
     except ValueError as error:
         raise SettingsError(f"{params}: {name}: {error}") from None
-
-
-def run_stage(stage: Callable[[], None]) -> None:
-    """Run the body of a command. Wrong input and a refusing disk end the program with one message and status 2.
-
-    With `TRACEBACK=1` in the environment the error is raised as it is, to see where it comes from.
-    """
-    try:
-        stage()
-    except (ValueError, OSError) as error:
-        if os.environ.get("TRACEBACK"):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _read_yaml(params: Path) -> DictConfig:

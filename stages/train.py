@@ -2,8 +2,10 @@
 
     python -m stages.train --params params.yaml --train-index runs/annotate/train.json
         --val-index runs/annotate/val.json --val-json PANOPTIC.json --val-masks PNGS/
-        --state runs/state --model runs/train/model.safetensors --curves runs/train
+        --pretrained pretrained --state runs/state --model runs/train/model.safetensors --curves runs/train
 
+`train.initial_weights` says what it starts from; ImageNet weights are taken from the folder `--pretrained`, as
+`<backbone>.safetensors`, `.pth` or `.bin`, or from the Hugging Face hub.
 A run that was stopped, however roughly, goes on from its last saved state when the command is given again. States
 lie in a folder named after everything that decides the result, so changed settings, data or code start anew.
 While it runs, `loss.csv` and `quality.csv` grow in the curves folder; the quality is measured by the `evaluate`
@@ -26,17 +28,19 @@ import torch
 
 from model.checkpoint import Checkpoint, save_checkpoint
 from model.inference import InferenceSettings, predict_pictures
+from model.initial_weights import find_initial_weights, load_initial_weights
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.loop import Run, train
 from model.training.processes import Processes, joined_processes
 from model.training.settings import TrainSettings
 from model.training.state import code_digests, file_digest, file_signature, fingerprint
+from panoptic.commands import run_command
 from panoptic.errors import DatasetError
 from panoptic.files import write_atomically
 from panoptic.index import PanopticIndex
 from panoptic.results import write_results
-from stages.settings import load_section, run_stage
+from stages.settings import load_section
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class TrainPaths:
     val_index: Path
     val_json: Path
     val_masks: Path
+    pretrained: Path
     state: Path
     model: Path
     curves: Path
@@ -60,17 +65,20 @@ def run(settings: TrainSettings, config: NetworkConfig, inference: InferenceSett
         raise DatasetError(
             f"{paths.val_index} has other categories than {paths.train_index}: {difference}; use one list"
         )
+    initial = find_initial_weights(settings.initial_weights, config.backbone, paths.pretrained)
     identity = fingerprint(
         {
             "settings": [asdict(settings), asdict(config)],
             "indices": [file_digest(paths.train_index), file_digest(paths.val_index)],
             "pictures": [file_signature(index.images), file_signature(index.masks)],
+            "initial weights": file_digest(initial) if initial else None,
             "code": code_digests(),
         }
     )
     state_folder = paths.state / identity
     torch.manual_seed(settings.seed)
     network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
+    start = load_initial_weights(network, index.categories, initial) if initial else "random"
     with joined_processes() as processes:
         started = time.monotonic()
         training = Run(
@@ -82,11 +90,12 @@ def run(settings: TrainSettings, config: NetworkConfig, inference: InferenceSett
             processes=processes,
             validate=lambda network: measure_quality(network, val_index, inference, paths),
         )
-        if training.state_file.exists() and processes.leads:
-            print(f"going on from {training.state_file}")
+        if processes.leads:
+            resumed = training.state_file.exists()
+            print(f"going on from {training.state_file}" if resumed else f"initial weights: {start}")
         result = train(training)
         if processes.leads:
-            provenance = _provenance(identity, training, processes)
+            provenance = _provenance(identity, training, processes) | {"initial_weights": start}
             save_checkpoint(paths.model, Checkpoint(result, config, index.categories, provenance))
             _write_metrics(paths, training, time.monotonic() - started)
             # With the result written the state has done its duty; `dvc repro --force` shall train again.
@@ -147,6 +156,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--val-index", type=Path, required=True, help="index of the pictures to measure on")
     parser.add_argument("--val-json", type=Path, required=True, help="panoptic JSON of the validation split")
     parser.add_argument("--val-masks", type=Path, required=True, help="its PNGs: a folder or a zip file")
+    parser.add_argument(
+        "--pretrained", type=Path, default=Path("pretrained"), help="folder that may hold ImageNet weights"
+    )
     parser.add_argument("--state", type=Path, required=True, help="folder for states of unfinished runs")
     parser.add_argument("--model", type=Path, required=True, help="safetensors file to write; a JSON lies beside it")
     parser.add_argument("--curves", type=Path, required=True, help="folder for loss.csv, quality.csv, metrics.json")
@@ -159,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         inference = load_section(params, "predict", InferenceSettings)
         run(settings, config, inference, TrainPaths(**arguments))
 
-    run_stage(stage)
+    run_command(stage)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ ALLOWED = {
     "model": {"model", "panoptic"},
     "stages": {"stages", "model", "panoptic"},
     "pipelines": {"pipelines"},  # flows know the stages by name only
+    "benchmarks": {"benchmarks", "pipelines", "stages", "model", "panoptic"},
 }
 # In stages/, but no stage: what several of them share.
 SHARED = {"__init__", "settings"}

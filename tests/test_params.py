@@ -1,20 +1,122 @@
 """The settings that ship with the repository are what the stages accept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from model.complexity.settings import ComplexitySettings
 from model.inference import InferenceSettings
 from model.network.config import NetworkConfig
+from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
 from panoptic.layout import DatasetSettings
+from pipelines.overlay import lay_over
 from stages.settings import SECTIONS, load_section
 
 ROOT = Path(__file__).parents[1]
-SCHEMAS = {"dataset": DatasetSettings, "model": NetworkConfig, "train": TrainSettings, "predict": InferenceSettings}
+PARAMS = ROOT / "params.yaml"
+EXPERIMENTS = ROOT / "experiments"
+OVERLAYS = sorted(EXPERIMENTS.rglob("*.yaml"))
+ABLATIONS = sorted((EXPERIMENTS / "ablations").iterdir())
+PUBLISHED = sorted(path for path in EXPERIMENTS.glob("coco_*.yaml") if "sample" not in path.name)
+SCHEMAS = {
+    "dataset": DatasetSettings,
+    "model": NetworkConfig,
+    "train": TrainSettings,
+    "predict": InferenceSettings,
+    "complexity": ComplexitySettings,
+}
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def sections(params: Path) -> dict[str, object]:
+    """Every section as the stages see it."""
+    return {name: load_section(params, name, SCHEMAS[name]) for name in SECTIONS}
 
 
 @pytest.mark.parametrize("name", sorted(SECTIONS))
-@pytest.mark.parametrize("params", [ROOT / "params.yaml", *sorted((ROOT / "experiments").iterdir())], ids=str)
-def test_every_section_fits_its_dataclass(params: Path, name: str) -> None:
-    assert isinstance(load_section(params, name, SCHEMAS[name]), SCHEMAS[name])
+def test_every_section_fits_its_dataclass(name: str) -> None:
+    assert isinstance(load_section(PARAMS, name, SCHEMAS[name]), SCHEMAS[name])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=named)
+def test_an_overlay_gives_settings_that_the_stages_accept(overlay: Path, tmp_path: Path) -> None:
+    out = tmp_path / "params.yaml"
+    lay_over(PARAMS, [overlay], out)
+    sections(out)
+
+
+@pytest.mark.parametrize("overlay", ABLATIONS, ids=named)
+def test_an_ablation_also_lies_over_the_full_size(overlay: Path, tmp_path: Path) -> None:
+    out = tmp_path / "params.yaml"
+    assert lay_over(PARAMS, [EXPERIMENTS / "coco_r50_12e.yaml", overlay], out)
+    sections(out)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=named)
+def test_an_overlay_begins_with_what_it_is(overlay: Path) -> None:
+    assert overlay.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("overlay", PUBLISHED, ids=named)
+def test_a_published_model_does_not_depend_on_what_it_is_laid_over(overlay: Path, tmp_path: Path) -> None:
+    """Laid over the embedded settings, or over those of all ablations: the same."""
+    clean, dirty = tmp_path / "clean.yaml", tmp_path / "dirty.yaml"
+    lay_over(PARAMS, [overlay], clean)
+    lay_over(PARAMS, [*ABLATIONS, overlay], dirty)
+    assert sections(dirty) == sections(clean)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("coco_r50_12e", "r50"),
+        ("coco_r50_24e", "r50"),
+        ("coco_r101_24e", "r101"),
+        ("coco_pvtv2_b5_24e", "pvtv2_b5"),
+        ("coco_swin_l_24e", "swin_l"),
+        ("coco_v1_r50", "v1_r50"),
+        ("coco_detr_r50", "detr_r50"),
+        ("coco_d_detr_ms_r50", "d_detr_ms_r50"),
+    ],
+)
+def test_a_published_model_is_the_one_whose_parameters_are_counted(name: str, model: str, tmp_path: Path) -> None:
+    assert [EXPERIMENTS / f"{name}.yaml"] == [path for path in PUBLISHED if path.stem == name]
+    out = tmp_path / "params.yaml"
+    lay_over(PARAMS, [EXPERIMENTS / f"{name}.yaml"], out)
+    assert load_section(out, "model", NetworkConfig) == MODELS[model].config
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("backbone_pvtv2_b0", "pvtv2_b0"),
+        ("backbone_pvtv2_b2", "pvtv2_b2"),
+        ("backbone_swin_t", "swin_t"),
+        ("backbone_swin_s", "swin_s"),
+        ("backbone_swin_b", "swin_b"),
+    ],
+)
+def test_another_backbone_is_laid_over_a_published_model(name: str, model: str, tmp_path: Path) -> None:
+    out = tmp_path / "params.yaml"
+    lay_over(PARAMS, [EXPERIMENTS / "coco_r50_24e.yaml", EXPERIMENTS / f"{name}.yaml"], out)
+    config = load_section(out, "model", NetworkConfig)
+    assert replace(config, drop_path=MODELS[model].config.drop_path) == MODELS[model].config
+
+
+@pytest.mark.parametrize(("name", "epochs", "step"), [("coco_r50_12e", 12, 8), ("coco_r50_24e", 24, 18)])
+def test_the_published_recipe_is_what_the_defaults_are(name: str, epochs: int, step: int, tmp_path: Path) -> None:
+    out = tmp_path / "params.yaml"
+    lay_over(PARAMS, [EXPERIMENTS / f"{name}.yaml"], out)
+    model, train, predict = (sections(out)[section] for section in ("model", "train", "predict"))
+    assert model == NetworkConfig()
+    assert isinstance(train, TrainSettings)
+    defaults = TrainSettings()
+    pace = {key: getattr(defaults, key) for key in ("workers", "log_every", "save_every", "validate_every")}
+    assert replace(train, **pace) == replace(defaults, epochs=epochs, step_epochs=[step])
+    assert isinstance(predict, InferenceSettings)
+    assert replace(predict, pictures=0) == InferenceSettings()

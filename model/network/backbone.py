@@ -1,44 +1,27 @@
-"""Image features at three strides. The networks come from `transformers`; here they are rows of a table."""
+"""Image features at three strides, from a ResNet, PVTv2 or Swin of `transformers` (Panoptic SegFormer, section 3.1)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-
+import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import ResNetBackbone, ResNetConfig
 
+from model.network.backbone_bodies import body_parts, build_body
+from model.network.backbone_sizes import BACKBONES, ResNetSize
 from model.network.config import NetworkConfig
-
-GROUPS = 16
-"""Of group norm where it replaces batch norm; divides the channels of every stage."""
-
-
-@dataclass(frozen=True)
-class ResNetSize:
-    """One ResNet: `stages` names the three (1-based) whose outputs are used."""
-
-    embedding: int
-    hidden: tuple[int, ...]
-    depths: tuple[int, ...]
-    block: str
-    stages: tuple[int, int, int]
-
-
-BACKBONES: Mapping[str, ResNetSize] = MappingProxyType(
-    {
-        # strides 8, 16, 32
-        "resnet50": ResNetSize(64, (256, 512, 1024, 2048), (3, 4, 6, 3), "bottleneck", (2, 3, 4)),
-        # strides 4, 8, 16: for pictures of about 128 pixels
-        "tiny": ResNetSize(32, (32, 64, 128), (2, 2, 2), "basic", (1, 2, 3)),
-    }
-)
 
 
 class Backbone(nn.Module):
-    """A ResNet v1.5 (stride in the 3x3) with the published freezing: batch norm and first stages.
+    """One of `BACKBONES`, with the published freezing: batch norm and first stages.
+
+    `NetworkConfig.frozen_stages` counts alike for all: n freezes what comes before the first stage, and n stages; what
+    is frozen stays in evaluation mode too. `NetworkConfig.backbone_norm` is about batch norm, which only ResNets have.
+
+    Attributes:
+        name: the row of `BACKBONES`.
+        channels: of each map, finest first.
+        strides: of each map.
+        finer: how many maps come before the papers' three, for the mask head fpn: 1, or 0.
 
     Raises:
-        ValueError: unknown backbone, or more frozen stages than it has.
+        ValueError: unknown backbone, more frozen stages than it has, or a norm it cannot have.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -50,52 +33,48 @@ class Backbone(nn.Module):
             raise ValueError(
                 f"model.frozen_stages is {config.frozen_stages}; {config.backbone} accepts 0..{len(size.hidden)}"
             )
-        self.channels = tuple(size.hidden[stage - 1] for stage in size.stages)
-        resnet = ResNetConfig(
-            embedding_size=size.embedding,
-            hidden_sizes=list(size.hidden),
-            depths=list(size.depths),
-            layer_type=size.block,
-        )
-        resnet.set_output_features_output_indices(
-            out_features=[f"stage{stage}" for stage in size.stages], out_indices=None
-        )
-        self.body = ResNetBackbone(resnet)
-        if config.backbone_norm == "group":
-            _replace_batch_norms(self.body)
-        self._frozen_norms = self._freeze(config)
+        if config.backbone_norm != "frozen" and not isinstance(size, ResNetSize):
+            raise ValueError(
+                f"model.backbone_norm is {config.backbone_norm!r}, which is for ResNets; {config.backbone} has layer "
+                "norm, which is always trained: leave it at 'frozen'"
+            )
+        self.name = config.backbone
+        self.finer = int(config.mask_head == "fpn" and size.stages[0] > 1)
+        stages = tuple(range(size.stages[0] - self.finer, size.stages[-1] + 1))
+        self.channels = tuple(size.hidden[stage - 1] for stage in stages)
+        self.strides = tuple(2 ** (stage + 1) for stage in stages)
+        self._smallest = size.smallest
+        self.body = build_body(size, stages, config.drop_path, group_norm=config.backbone_norm == "group")
+        self._frozen = self._freeze(config)
         self.train()
 
-    def _freeze(self, config: NetworkConfig) -> tuple[nn.BatchNorm2d, ...]:
-        """Stop the gradient of all that stays fixed; return the norms whose statistics stay fixed too."""
+    def _freeze(self, config: NetworkConfig) -> tuple[nn.Module, ...]:
+        """Stop the gradient of all that stays fixed, and return it."""
         frozen: list[nn.Module] = []
         if config.frozen_stages:
-            frozen = [self.body.embedder, *self.body.encoder.stages[: config.frozen_stages]]
+            stem, stages = body_parts(self.body)
+            frozen = [*stem, *stages[: config.frozen_stages]]
+        if config.backbone_norm == "frozen":
+            frozen += [part for part in self.body.modules() if isinstance(part, nn.BatchNorm2d)]
         for module in frozen:
             module.requires_grad_(False)
-        searched = [self.body] if config.backbone_norm == "frozen" else frozen
-        norms = tuple(part for module in searched for part in module.modules() if isinstance(part, nn.BatchNorm2d))
-        for norm in norms:
-            norm.requires_grad_(False)
-        return norms
+        return tuple(frozen)
 
     def train(self, mode: bool = True) -> "Backbone":
-        """As in `nn.Module`, but frozen norms stay in evaluation mode."""
+        """As in `nn.Module`, but what is frozen stays in evaluation mode."""
         super().train(mode)
-        for norm in self._frozen_norms:
-            norm.eval()
+        for module in self._frozen:
+            module.eval()
         return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, 3, H, W) to three maps (B, `channels[i]`, H / stride, W / stride), finest first."""
-        features: tuple[Tensor, ...] = self.body(images).feature_maps
-        return features
-
-
-def _replace_batch_norms(module: nn.Module) -> None:
-    """Put group norm, which does not mix pictures, in the place of every batch norm."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, nn.GroupNorm(GROUPS, child.num_features))
-        else:
-            _replace_batch_norms(child)
+        """Maps (B, `channels[i]`, ceil(H / `strides[i]`), ceil(W / `strides[i]`)) of images (B, 3, H, W)."""
+        height, width = images.shape[-2:]
+        down, right = max(0, self._smallest - height), max(0, self._smallest - width)
+        if not (down or right):
+            return tuple(self.body(images).feature_maps)
+        features = self.body(F.pad(images, (0, right, 0, down))).feature_maps
+        return tuple(
+            feature[..., : -(-height // stride), : -(-width // stride)]
+            for feature, stride in zip(features, self.strides, strict=True)
+        )

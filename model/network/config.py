@@ -1,21 +1,33 @@
-"""Sizes of Panoptic SegFormer as data; the defaults are the published R50 network.
+"""The network as data: sizes, and the choices that make version 1, the ablations and the baselines of the papers.
 
+The defaults are the published R50 network (version 2); `model.published` holds all of the papers' models.
 Every field is a primitive, so the class doubles as the typed schema of the `model` section of `params.yaml`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-BACKBONE_NORMS = ("frozen", "batch", "group")
-QUERY_INITIALISATIONS = ("learned", "encoder")
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "backbone_norm": ("frozen", "batch", "group"),
+        "stuff": ("decoupled", "joint", "none"),
+        "classes_from": ("location", "masks"),
+        "location_target": ("box", "centre"),
+        "attention": ("deformable", "dense"),
+        "mask_head": ("attention", "fpn"),
+        "query_initialisation": ("learned", "encoder"),
+    }
+)
 SIZES = (
     "channels",
     "heads",
     "points",
     "encoder_layers",
-    "location_layers",
     "thing_mask_layers",
     "stuff_mask_layers",
     "feedforward",
+    "mask_feedforward",
     "queries",
     "selected_queries",
 )
@@ -33,9 +45,22 @@ class NetworkConfig:
     backbone: str = "resnet50"
     """A row of `model.network.backbone.BACKBONES`."""
     backbone_norm: str = "frozen"
-    """frozen: batch norm keeps its statistics and affine; batch: trainable batch norm; group: group norm instead."""
+    """Of ResNets. frozen: batch norm keeps statistics and affine; batch: it is trained; group: group norm instead."""
     frozen_stages: int = 1
     """0 trains everything; n freezes the stem and the first n stages."""
+    drop_path: float = 0.0
+    """Stochastic depth of PVTv2 and Swin in training; the published PVTv2-B5 has 0.1, Swin-L 0.3."""
+    stuff: str = "decoupled"
+    """decoupled: one query and a decoder for each stuff class (version 2); joint: one set of queries for things and
+    stuff, matched together (version 1, DETR); none: things only, which is instance segmentation."""
+    classes_from: str = "location"
+    """Who classifies the queries: the location decoder (version 2) or the mask decoder after its blocks (v1)."""
+    location_target: str = "box"
+    """box: cxcywh; centre: the mask's centre of mass, so that no box is needed."""
+    attention: str = "deformable"
+    """deformable: on all levels; dense: on the coarsest level only, as DETR."""
+    mask_head: str = "attention"
+    """attention: the paper's mask decoder; fpn: DETR's attention maps, refined by the backbone's finer maps."""
     channels: int = 256
     heads: int = 8
     levels: int = 4
@@ -44,11 +69,16 @@ class NetworkConfig:
     """Sampling points per head and level of deformable attention."""
     encoder_layers: int = 6
     location_layers: int = 6
+    """0: the queries go to the mask decoder as they start, and have to be classified there."""
     thing_mask_layers: int = 4
+    """Of the mask decoder of the thing queries; with joint matching, of all queries."""
     stuff_mask_layers: int = 6
     feedforward: int = 1024
+    """Hidden width of encoder and location decoder."""
+    mask_feedforward: int = 1024
+    """Hidden width of the mask decoders."""
     queries: int = 300
-    """Thing queries of the location decoder."""
+    """Of the location decoder, for things; with joint matching for things and stuff."""
     selected_queries: int = 100
     """At inference the mask decoder sees this many (query, class) pairs of the highest probability."""
     dropout: float = 0.1
@@ -61,17 +91,31 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         for name in SIZES:
             self._require(getattr(self, name) >= 1, name, "at least 1")
-        self._require(self.frozen_stages >= 0, "frozen_stages", "0 (train all) or more")
+        for name in ("frozen_stages", "location_layers"):
+            self._require(getattr(self, name) >= 0, name, "0 or more")
+        for name, choices in CHOICES.items():
+            self._require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}")
+        for name in ("dropout", "drop_path"):
+            self._require(0.0 <= getattr(self, name) < 1.0, name, f"0 <= {name} < 1")
         self._require(self.channels % 32 == 0, "channels", "a multiple of 32, the groups of the neck's norm")
         self._require(self.channels % self.heads == 0, "heads", f"a divisor of channels = {self.channels}")
         self._require(self.levels >= MASK_LEVELS, "levels", f"at least {MASK_LEVELS}")
-        self._require(0.0 <= self.dropout < 1.0, "dropout", "0 <= dropout < 1")
-        self._require(self.backbone_norm in BACKBONE_NORMS, "backbone_norm", f"one of {BACKBONE_NORMS}")
-        self._require(
-            self.query_initialisation in QUERY_INITIALISATIONS,
-            "query_initialisation",
-            f"one of {QUERY_INITIALISATIONS}",
-        )
+        self._require_parts_that_fit()
+
+    def _require_parts_that_fit(self) -> None:
+        if self.location_layers == 0:
+            self._require(self.classes_from == "masks", "classes_from", "masks, as there are no location layers")
+        if self.attention == "dense":
+            self._require(self.mask_head == "fpn", "mask_head", "fpn, as dense attention has one level only")
+            self._require(self.location_target == "box", "location_target", "box with dense attention")
+        if self.mask_head == "fpn":
+            self._require(self.stuff != "decoupled", "stuff", "joint or none with the mask head fpn")
+            self._require(self.classes_from == "location", "classes_from", "location with the mask head fpn")
+
+    @property
+    def place_size(self) -> int:
+        """Numbers that say where a query is: 4 of a box, 2 of a centre."""
+        return 2 if self.location_target == "centre" else 4
 
     def _require(self, condition: bool, name: str, expected: str) -> None:
         if not condition:

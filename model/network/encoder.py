@@ -66,7 +66,7 @@ class Encoder(nn.Module):
         references = pixel_centres(spatial_shapes, valid_ratios)
         for layer in self.layers:
             tokens = layer(tokens, position, references, mask, spatial_shapes)
-        return Memory(tokens, mask, spatial_shapes, valid_ratios)
+        return Memory(tokens, position, mask, spatial_shapes, valid_ratios)
 
     def positions(self, masks: list[Tensor]) -> Tensor:
         """Sine position plus level embedding (B, S, C), of the levels' padding masks."""

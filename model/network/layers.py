@@ -46,10 +46,10 @@ def class_head(channels: int, classes: int) -> nn.Linear:
     return head
 
 
-def box_head(channels: int, size_bias: float) -> nn.Sequential:
-    """Three linear layers; the last starts as a constant: stay at the reference, with this size in logits."""
-    last = nn.Linear(channels, 4)
+def place_head(channels: int, place_size: int, size_bias: float) -> nn.Sequential:
+    """Three linear layers; the last starts as a constant: stay at the reference, as a box with this size in logits."""
+    last = nn.Linear(channels, place_size)
     nn.init.zeros_(last.weight)
-    with torch.no_grad():
-        last.bias.copy_(torch.tensor([0.0, 0.0, size_bias, size_bias]))
+    nn.init.zeros_(last.bias)
+    nn.init.constant_(last.bias[2:], size_bias)
     return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(), last)

@@ -1,4 +1,4 @@
-"""The location decoder (paper, section 3.3): thing queries learn where things are, and of which class.
+"""The location decoder (paper, section 3.3): queries learn where their segments are, and of which class.
 
 Unlike the paper's text, its class heads are the network's thing classifier and stay at inference.
 """
@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from model.network.config import NetworkConfig
 from model.network.deformable import DeformableAttention
-from model.network.layers import FeedForward, box_head, class_head, inverse_sigmoid, xavier_matrices
+from model.network.dense import DenseLocationLayer
+from model.network.layers import FeedForward, class_head, inverse_sigmoid, place_head, xavier_matrices
 from model.network.outputs import LocationOutput, Memory, StartingQueries
 
 WIDTH_HEIGHT_BIAS = -2.0  # sigmoid 0.12: small boxes at the start
@@ -28,44 +29,61 @@ class LocationLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
 
-    def forward(self, states: Tensor, position: Tensor, references: Tensor, memory: Memory) -> Tensor:
-        """States and position (B, Q, C), references (B, Q, L, 2 or 4) to states (B, Q, C)."""
+    def forward(self, states: Tensor, position: Tensor, reference: Tensor, memory: Memory) -> Tensor:
+        """States and position (B, Q, C), reference (B, Q, 2 or 4) of the picture to states (B, Q, C)."""
         placed = states + position
         related, _ = self.self_attention(placed, placed, states, need_weights=False)
         states = self.self_norm(states + self.dropout(related))
+        ratios = memory.valid_ratios.repeat(1, 1, reference.shape[-1] // 2)
         attended = self.cross_attention(
-            states + position, references, memory.tokens, memory.padding_mask, memory.spatial_shapes
+            states + position,
+            reference[:, :, None] * ratios[:, None],
+            memory.tokens,
+            memory.padding_mask,
+            memory.spatial_shapes,
         )
         updated: Tensor = self.feedforward(self.cross_norm(states + self.dropout(attended)))
         return updated
 
 
 class LearnedQueries(nn.Module):
-    """Thing queries as published: parameters, whose position also says where to look first."""
+    """Queries as published: parameters, whose position also says where to look first (with dense attention, not)."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.embedding = nn.Embedding(config.queries, 2 * config.channels)  # position, then content
-        self.reference_points = nn.Linear(config.channels, 2)
-        nn.init.xavier_uniform_(self.reference_points.weight)
-        nn.init.zeros_(self.reference_points.bias)
+        self.reference_points: nn.Linear | None = None
+        if config.attention == "deformable":
+            self.reference_points = nn.Linear(config.channels, 2)
+            nn.init.xavier_uniform_(self.reference_points.weight)
+            nn.init.zeros_(self.reference_points.bias)
 
     def forward(self, memory: Memory) -> tuple[StartingQueries, None]:
         """The same queries for every picture of the batch."""
         position, states = self.embedding.weight.expand(len(memory.tokens), -1, -1).chunk(2, dim=-1)
-        return StartingQueries(states, position, self.reference_points(position).float().sigmoid()), None
+        reference = self.reference_points(position).float().sigmoid() if self.reference_points is not None else None
+        return StartingQueries(states, position, reference), None
 
 
 class LocationDecoder(nn.Module):
-    """Layers that each refine the box of the one before; every layer has its own class and box head."""
+    """Layers that each refine the place of the one before; every layer has its own class and place head.
 
-    def __init__(self, config: NetworkConfig, num_things: int) -> None:
+    With dense attention it is DETR's decoder: its layers share the heads and a final norm, and no place is refined.
+    """
+
+    def __init__(self, config: NetworkConfig, classes: int) -> None:
         super().__init__()
-        channels = config.channels
-        self.layers = nn.ModuleList(LocationLayer(config) for _ in range(config.location_layers))
-        self.class_heads = nn.ModuleList(class_head(channels, num_things) for _ in self.layers)
-        sizes = [WIDTH_HEIGHT_BIAS] + [0.0] * (config.location_layers - 1)
-        self.box_heads = nn.ModuleList(box_head(channels, size) for size in sizes)
+        channels, dense = config.channels, config.attention == "dense"
+        self.place_size = config.place_size
+        self.layers = nn.ModuleList(
+            DenseLocationLayer(config) if dense else LocationLayer(config) for _ in range(config.location_layers)
+        )
+        self.norm = nn.LayerNorm(channels) if dense else None
+        heads = min(config.location_layers, 1) if dense else config.location_layers
+        classifies = config.classes_from == "location"
+        self.class_heads = nn.ModuleList(class_head(channels, classes) for _ in range(heads if classifies else 0))
+        biases = [0.0 if dense or layer else WIDTH_HEIGHT_BIAS for layer in range(heads)]
+        self.place_heads = nn.ModuleList(place_head(channels, config.place_size, bias) for bias in biases)
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
@@ -75,25 +93,31 @@ class LocationDecoder(nn.Module):
                 layer.reset_parameters()
 
     def forward(self, memory: Memory, start: StartingQueries) -> LocationOutput:
-        """Locate: states, classes and boxes of all queries after every layer."""
-        states, reference = start.states, start.reference
-        all_states, all_boxes = [], []
-        for layer, correct in zip(self.layers, self.box_heads, strict=True):
-            ratios = memory.valid_ratios.repeat(1, 1, reference.shape[-1] // 2)
-            states = layer(states, start.position, reference[:, :, None] * ratios[:, None], memory)
-            boxes = refine(reference, correct(states))
-            all_states.append(states)
-            all_boxes.append(boxes)
-            reference = boxes.detach()
-        class_logits = [head(states) for head, states in zip(self.class_heads, all_states, strict=True)]
-        return LocationOutput(
-            torch.stack(all_states), torch.stack(class_logits), torch.stack(all_boxes), start.reference
-        )
+        """Locate: states, classes and places of all queries after every layer."""
+        queries, reference = start.states, start.reference
+        states, places, logits = [], [], []
+        for number, layer in enumerate(self.layers):
+            queries = layer(queries, start.position, reference, memory)
+            normed = queries if self.norm is None else self.norm(queries)
+            head = 0 if self.norm is not None else number
+            states.append(normed)
+            places.append(refine(reference, self.place_heads[head](normed)))
+            if self.norm is None:
+                reference = places[-1].detach()
+            if len(self.class_heads):
+                logits.append(self.class_heads[head](normed))
+        if not states:
+            none = queries.new_empty(0, *queries.shape)
+            return LocationOutput(queries, none, None, none[..., : self.place_size], start.reference)
+        class_logits = torch.stack(logits) if logits else None
+        return LocationOutput(states[-1], torch.stack(states), class_logits, torch.stack(places), start.reference)
 
 
-def refine(reference: Tensor, correction: Tensor) -> Tensor:
-    """Boxes cxcywh in 0..1: the correction (..., 4) added to the reference (..., 2 or 4) in logit space."""
-    known = inverse_sigmoid(reference)
+def refine(reference: Tensor | None, correction: Tensor) -> Tensor:
+    """Places in 0..1: the correction (..., 2 or 4) added to the reference (..., 2 or 4), if any, in logit space."""
     correction = correction.float()  # under autocast too: places need more digits than bfloat16 has
+    if reference is None:
+        return correction.sigmoid()
+    known = inverse_sigmoid(reference)
     size = known.shape[-1]
     return torch.cat((correction[..., :size] + known, correction[..., size:]), dim=-1).sigmoid()

@@ -74,7 +74,7 @@ class MaskBlock(nn.Module):
         self.output = nn.Linear(channels, channels)
         self.cross_norm = nn.LayerNorm(channels, eps=NORM_EPS)
         self.mlp = nn.Sequential(
-            nn.Linear(channels, config.feedforward), nn.GELU(), nn.Linear(config.feedforward, channels)
+            nn.Linear(channels, config.mask_feedforward), nn.GELU(), nn.Linear(config.mask_feedforward, channels)
         )
         self.mlp_norm = nn.LayerNorm(channels, eps=NORM_EPS)
 
@@ -118,17 +118,27 @@ class MaskDecoder(nn.Module):
         self.tail = AttentionMasks(config)
         xavier_matrices(self)
 
-    def forward(self, queries: Tensor, memory: Memory, position: Tensor | None = None) -> MaskOutput:
-        """Queries (B, N, C), N = 0 allowed; a position (N, C) is added again at the entry of every part."""
+    def forward(
+        self, queries: Tensor, memory: Memory, position: Tensor | None = None, last_layer: int = 0
+    ) -> MaskOutput:
+        """Masks of queries (B, N, C), N = 0 allowed; a position (N, C) is added again at the entry of every part.
+
+        With `last_layer` the decoder ends there, and the masks of this block, counted from 1, are the result (the
+        paper's table 10); 0, or more than there are blocks, is the tail.
+        """
         shapes = memory.spatial_shapes[:MASK_LEVELS]
         tokens = memory.tokens[:, : sum(height * width for height, width in shapes)]
         all_queries, all_masks = [], []
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks, start=1):
             queries, masks = block(_placed(queries, position), tokens, shapes)
             all_queries.append(queries)
             all_masks.append(masks)
-        _, masks = self.tail(_placed(queries, position), tokens, shapes)
-        return MaskOutput(torch.stack([*all_masks, masks]), torch.stack(all_queries))
+            if number == last_layer:
+                break
+        else:
+            _, masks = self.tail(_placed(queries, position), tokens, shapes)
+            all_masks.append(masks)
+        return MaskOutput(torch.stack(all_masks), torch.stack(all_queries))
 
 
 class StuffMaskDecoder(nn.Module):
@@ -140,11 +150,11 @@ class StuffMaskDecoder(nn.Module):
         self.decoder = MaskDecoder(config, config.stuff_mask_layers, self_attention=True)
         self.class_heads = nn.ModuleList(class_head(config.channels, 1) for _ in self.decoder.blocks)
 
-    def forward(self, memory: Memory) -> tuple[MaskOutput, Tensor]:
-        """Masks of all stuff classes, and their class logits (K, B, S) after every block."""
+    def forward(self, memory: Memory, last_layer: int = 0) -> tuple[MaskOutput, Tensor]:
+        """Masks of all stuff classes, and their class logits (K, B, S) after every block that was used."""
         content, position = self.query_embedding.weight.chunk(2, dim=-1)
-        output = self.decoder(content.expand(len(memory.tokens), -1, -1), memory, position)
-        logits = [head(states) for head, states in zip(self.class_heads, output.queries, strict=True)]
+        output = self.decoder(content.expand(len(memory.tokens), -1, -1), memory, position, last_layer)
+        logits = [head(states) for head, states in zip(self.class_heads, output.queries, strict=False)]
         return output, torch.cat(logits, dim=-1).permute(2, 0, 1)
 
 

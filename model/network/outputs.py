@@ -1,11 +1,13 @@
 """What the parts of the network hand to each other.
 
-Letters: B batch, D location layers, K mask decoder blocks, Q thing queries, N selected queries, T thing
-classes, S stuff classes (in `Memory`: flattened pixels of all levels), C channels, L levels.
+Letters: B batch, D location layers, K mask decoder blocks, Q queries, N selected queries, T classes of the queries
+(the things; with joint matching things and then stuff), S stuff classes (in `Memory`: flattened pixels of all levels),
+C channels, L levels, P = 4 for places that are boxes (cxcywh) or 2 for mass centres (xy).
 """
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 Shapes = tuple[tuple[int, int], ...]
@@ -17,9 +19,18 @@ class Memory:
     """Encoder output, all levels flattened row by row and joined, finest first."""
 
     tokens: Tensor  # (B, S, C)
+    position: Tensor  # (B, S, C) encoded place and level of every token
     padding_mask: Tensor  # (B, S) bool, True = padding
     spatial_shapes: Shapes
     valid_ratios: Tensor  # (B, L, 2) share of the (width, height) of each level that is picture, 0..1
+
+    def maps(self) -> list[Tensor]:
+        """The tokens of every level as (B, C, h, w)."""
+        by_level = torch.split(self.tokens, [height * width for height, width in self.spatial_shapes], dim=1)
+        return [
+            tokens.transpose(1, 2).reshape(len(tokens), -1, *shape)
+            for tokens, shape in zip(by_level, self.spatial_shapes, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,7 @@ class StartingQueries:
 
     states: Tensor  # (B, Q, C)
     position: Tensor  # (B, Q, C)
-    reference: Tensor  # (B, Q, 2 or 4) xy or cxcywh, 0..1
+    reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1; None where DETR's queries have no place of their own
 
 
 @dataclass(frozen=True)
@@ -36,46 +47,50 @@ class Proposals:
     """What every encoder token proposes where queries start from the encoder."""
 
     class_logits: Tensor  # (B, S, T)
-    boxes_cxcywh: Tensor  # (B, S, 4) 0..1 of the picture without its padding
+    places: Tensor  # (B, S, P) 0..1 of the picture without its padding
 
 
 @dataclass(frozen=True)
 class LocationOutput:
-    """What every location decoder layer says about the thing queries."""
+    """What every location decoder layer says about the queries."""
 
+    queries: Tensor  # (B, Q, C) what the mask decoder gets: the last states, or the starting ones where D = 0
     states: Tensor  # (D, B, Q, C)
-    class_logits: Tensor  # (D, B, Q, T)
-    boxes_cxcywh: Tensor  # (D, B, Q, 4) 0..1 of the picture without its padding
-    initial_reference: Tensor  # (B, Q, 2 or 4) xy or cxcywh, 0..1: where the first layer looks
+    class_logits: Tensor | None  # (D, B, Q, T); None where the mask decoder classifies
+    places: Tensor  # (D, B, Q, P) 0..1 of the picture without its padding
+    initial_reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1: where the first layer looks
 
 
 @dataclass(frozen=True)
 class QuerySelection:
-    """Thing queries that go to the mask decoder; images with fewer than N are filled up, `valid` False."""
+    """Queries that stand for segments; images with fewer than N are filled up, `valid` False."""
 
     indices: Tensor  # (B, N) int64, 0..Q-1; a query may repeat
     labels: Tensor  # (B, N) int64, 0..T-1
     scores: Tensor  # (B, N) class probability
     valid: Tensor  # (B, N) bool
+    slots: Tensor  # (B, N) int64, where in `PanopticOutput.query_masks` the mask of each lies
 
 
 @dataclass(frozen=True)
 class MaskOutput:
-    """Masks of one decoder: of its K blocks and, last, of its tail. The tail's are the final ones."""
+    """Masks of one decoder: of its K blocks and, last, of its tail. The last ones are the final ones."""
 
-    masks: Tensor  # (K + 1, B, N, h1, w1) after ReLU: not negative, no upper bound, no sigmoid to follow
+    masks: Tensor  # (K + 1, B, N, h1, w1) not negative: after ReLU without an upper bound, or after sigmoid
     queries: Tensor  # (K, B, N, C)
 
 
 @dataclass(frozen=True)
 class PanopticOutput:
-    """Everything that losses and merging need. The last two belong to options and are None where these are off."""
+    """Everything that losses and merging need. What belongs to an option is None where that is off."""
 
+    num_things: int  # labels below are things, from there on stuff
     memory: Memory
     location: LocationOutput
     selection: QuerySelection
-    things: MaskOutput  # N = selected queries
-    stuff: MaskOutput  # N = stuff classes, query c stands for class c
-    stuff_logits: Tensor  # (K, B, S)
+    query_masks: MaskOutput  # of the selected queries; of all Q where the mask decoder classifies
+    query_class_logits: Tensor | None  # (K, B, Q, T) where the mask decoder classifies
+    stuff: MaskOutput | None  # N = stuff classes, query c stands for class c
+    stuff_logits: Tensor | None  # (K, B, S)
     proposals: Proposals | None
     token_logits: Tensor | None  # (B, S, T + S) class logits of every encoder token

@@ -1,18 +1,25 @@
 """Panoptic SegFormer (Li et al., CVPR 2022, figure 2), version 2, as its published checkpoints compute it.
 
-images -> backbone -> neck -> encoder -> memory -> location decoder -> selected queries -> thing masks
+images -> backbone -> neck -> encoder -> memory -> location decoder -> selected queries -> query masks
                                          memory ---------------------> stuff queries ----> stuff masks
+
+`NetworkConfig` also makes of it version 1, the papers' ablations, and the baselines DETR and D-DETR-MS.
 """
+
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from model.network.backbone import Backbone
-from model.network.config import NetworkConfig
+from model.network.config import MASK_LEVELS, NetworkConfig
+from model.network.dense import CoarsestLevel, DenseEncoder
 from model.network.encoder import Encoder
+from model.network.fpn_masks import FpnMaskDecoder
+from model.network.layers import class_head
 from model.network.location_decoder import LearnedQueries, LocationDecoder
 from model.network.mask_decoder import MaskDecoder, StuffMaskDecoder
 from model.network.neck import Neck
-from model.network.outputs import PanopticOutput
+from model.network.outputs import LocationOutput, MaskOutput, Memory, PanopticOutput, QuerySelection
 from model.network.proposals import EncoderQueries
 from model.network.selection import QuerySelector, gather_queries
 
@@ -21,45 +28,118 @@ class PanopticSegFormer(nn.Module):
     """The whole network.
 
     Raises:
-        ValueError: no thing or no stuff class; the network has a decoder for each.
+        ValueError: no class for one of its decoders.
     """
 
     def __init__(self, config: NetworkConfig, num_things: int, num_stuff: int) -> None:
         super().__init__()
-        if num_things < 1 or num_stuff < 1:
-            raise ValueError(
-                f"the dataset has {num_things} thing and {num_stuff} stuff categories; "
-                "expected at least one of each (`isthing` in its `categories`)"
-            )
+        _require_classes(config, num_things, num_stuff)
         self.config = config
+        self.num_things = num_things
+        classes = num_things + num_stuff if config.stuff == "joint" else num_things
+        dense, from_encoder = config.attention == "dense", config.query_initialisation == "encoder"
         self.backbone = Backbone(config)
-        self.neck = Neck(self.backbone.channels, config)
-        self.encoder = Encoder(config)
-        from_encoder = config.query_initialisation == "encoder"
-        self.queries = EncoderQueries(config, num_things) if from_encoder else LearnedQueries(config)
-        self.location_decoder = LocationDecoder(config, num_things)
-        self.thing_masks = MaskDecoder(config, config.thing_mask_layers, self_attention=False)
-        self.stuff_masks = StuffMaskDecoder(config, num_stuff)
+        coarse = self.backbone.channels[self.backbone.finer :]
+        self.neck = CoarsestLevel(coarse, config) if dense else Neck(coarse, config)
+        self.encoder = DenseEncoder(config) if dense else Encoder(config)
+        self.queries = EncoderQueries(config, classes) if from_encoder else LearnedQueries(config)
+        self.location_decoder = LocationDecoder(config, classes)
+        self.query_masks = (
+            FpnMaskDecoder(config, self._fpn_channels())
+            if config.mask_head == "fpn"
+            else MaskDecoder(config, config.thing_mask_layers, self_attention=False)
+        )
+        # One head for all blocks: only so does version 1 have the parameters that its paper gives.
+        self.query_classes = class_head(config.channels, classes) if config.classes_from == "masks" else None
+        self.stuff_masks = StuffMaskDecoder(config, num_stuff) if config.stuff == "decoupled" else None
         self.token_classes = nn.Linear(config.channels, num_things + num_stuff) if config.token_classes else None
 
     def forward(
-        self, images: Tensor, image_sizes: tuple[tuple[int, int], ...] | None, select: QuerySelector
+        self,
+        images: Tensor,
+        image_sizes: tuple[tuple[int, int], ...] | None,
+        select: QuerySelector,
+        mask_layer: int = 0,
     ) -> PanopticOutput:
         """Segment a batch.
 
         Args:
             images: (B, 3, H, W) normalised, padded at the right and bottom.
             image_sizes: (height, width) in pixels of each image without padding; None = no padding.
-            select: chooses the thing queries that get masks.
+            select: chooses the queries that stand for segments.
+            mask_layer: the block whose masks are the result, counted from 1; 0 is the tail.
         """
         batch, _, height, width = images.shape
         features = self.backbone(images)
-        levels = self.neck(features)
+        levels = self.neck(features[self.backbone.finer :])
         memory = self.encoder(levels, image_sizes or ((height, width),) * batch, (height, width))
         start, proposals = self.queries(memory)
         location = self.location_decoder(memory, start)
-        selection = select(location)
-        things = self.thing_masks(gather_queries(location.states[-1], selection), memory)
-        stuff, stuff_logits = self.stuff_masks(memory)
-        token_logits = self.token_classes(memory.tokens) if self.token_classes is not None else None
-        return PanopticOutput(memory, location, selection, things, stuff, stuff_logits, proposals, token_logits)
+        if location.class_logits is not None:
+            query_class_logits = None
+            selection = select(location.class_logits[-1], location.places)
+            query_masks = self._masks(gather_queries(location.queries, selection), memory, features, levels, mask_layer)
+        else:
+            query_masks = self._masks(location.queries, memory, features, levels, mask_layer)
+            selection, query_class_logits = self._classify(query_masks, location, select)
+        stuff, stuff_logits = self.stuff_masks(memory, mask_layer) if self.stuff_masks is not None else (None, None)
+        return PanopticOutput(
+            num_things=self.num_things,
+            memory=memory,
+            location=location,
+            selection=selection,
+            query_masks=query_masks,
+            query_class_logits=query_class_logits,
+            stuff=stuff,
+            stuff_logits=stuff_logits,
+            proposals=proposals,
+            token_logits=self.token_classes(memory.tokens) if self.token_classes is not None else None,
+        )
+
+    def _masks(
+        self, queries: Tensor, memory: Memory, features: tuple[Tensor, ...], levels: list[Tensor], mask_layer: int
+    ) -> MaskOutput:
+        """Masks of queries (B, N, C) by the network's mask head."""
+        if isinstance(self.query_masks, MaskDecoder):
+            masks: MaskOutput = self.query_masks(queries, memory, last_layer=mask_layer)
+            return masks
+        if mask_layer:
+            raise ValueError(f"mask_layer is {mask_layer}, but the mask head 'fpn' has no layers to read; set it to 0")
+        if self.config.attention == "dense":
+            masks = self.query_masks(queries, memory, 0, levels[0], features[:-1])
+        else:
+            finest, *coarser = memory.maps()[:MASK_LEVELS]
+            finest = features[0] if self.backbone.finer else finest
+            level = MASK_LEVELS - 1
+            masks = self.query_masks(queries, memory, level, levels[level], (finest, *coarser))
+        return masks
+
+    def _fpn_channels(self) -> tuple[int, ...]:
+        """Of the maps that refine the FPN's masks: the backbone's, or with deformable attention mostly the memory's."""
+        if self.config.attention == "dense":
+            return self.backbone.channels[:-1]
+        finest = self.backbone.channels[0] if self.backbone.finer else self.config.channels
+        return (finest, *[self.config.channels] * (MASK_LEVELS - 1))
+
+    def _classify(
+        self, masks: MaskOutput, location: LocationOutput, select: QuerySelector
+    ) -> tuple[QuerySelection, Tensor]:
+        """Select after the mask decoder: a selected query's mask is where the query is."""
+        assert self.query_classes is not None
+        class_logits = self.query_classes(masks.queries)
+        selection = select(class_logits[-1], location.places)
+        return replace(selection, slots=selection.indices), class_logits
+
+
+def _require_classes(config: NetworkConfig, num_things: int, num_stuff: int) -> None:
+    needed = {
+        "decoupled": (num_things and num_stuff, "at least one of each, as there is a decoder for each"),
+        "joint": (num_things + num_stuff, "at least one"),
+        "none": (num_things, "at least one thing"),
+    }
+    enough, expected = needed[config.stuff]
+    if not enough:
+        raise ValueError(
+            f"the dataset has {num_things} thing and {num_stuff} stuff categories; "
+            f"model.stuff '{config.stuff}' needs {expected} (`isthing` in its `categories`)"
+        )

@@ -1,6 +1,6 @@
 """Thing queries that start from the encoder instead of from learned places (not in the paper; off in its recipe).
 
-As in two-stage Deformable DETR (section 4 there) every encoder token proposes a box and a class; the most
+As in two-stage Deformable DETR (section 4 there) every encoder token proposes a place and a class; the most
 probable tokens become the queries. It lets small networks on small data find things early.
 """
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from model.network.config import NetworkConfig
-from model.network.layers import box_head, class_head, inverse_sigmoid
+from model.network.layers import class_head, inverse_sigmoid, place_head
 from model.network.outputs import Memory, Proposals, StartingQueries
 from model.network.positions import pixel_centres, sine_encoding
 
@@ -19,28 +19,32 @@ FINEST_SIZE = 0.1
 class EncoderQueries(nn.Module):
     """Proposes from every token and turns the best proposals into queries."""
 
-    def __init__(self, config: NetworkConfig, num_things: int) -> None:
+    def __init__(self, config: NetworkConfig, classes: int) -> None:
         super().__init__()
         self.queries = config.queries
         self.channels = config.channels
         self.transform = nn.Sequential(nn.Linear(config.channels, config.channels), nn.LayerNorm(config.channels))
-        self.class_head = class_head(config.channels, num_things)
-        self.box_head = box_head(config.channels, size_bias=0.0)
+        self.class_head = class_head(config.channels, classes)
+        self.place_size = config.place_size
+        self.place_head = place_head(config.channels, config.place_size, size_bias=0.0)
         self.content = nn.Linear(config.channels, config.channels)
         self.place = nn.Sequential(
-            nn.Linear(2 * config.channels, config.channels), nn.ReLU(), nn.Linear(config.channels, config.channels)
+            nn.Linear(config.place_size * (config.channels // 2), config.channels),
+            nn.ReLU(),
+            nn.Linear(config.channels, config.channels),
         )
 
     def forward(self, memory: Memory) -> tuple[StartingQueries, Proposals]:
         """Choose the starting queries; fewer tokens than queries give as many queries as tokens."""
         tokens = self.transform(memory.tokens)
         class_logits = self.class_head(tokens).masked_fill(memory.padding_mask[..., None], -20.0)
-        boxes = (self.box_head(tokens) + inverse_sigmoid(anchors(memory))).sigmoid()
+        start = anchors(memory)[..., : self.place_size]
+        places = (self.place_head(tokens) + inverse_sigmoid(start)).sigmoid()
         best = class_logits.detach().amax(-1).topk(min(self.queries, tokens.shape[1]), dim=1).indices[..., None]
-        reference = boxes.detach().gather(1, best.expand(-1, -1, 4))
+        reference = places.detach().gather(1, best.expand(-1, -1, self.place_size))
         states = self.content(tokens.gather(1, best.expand(-1, -1, self.channels)))
         position = self.place(sine_encoding(reference, self.channels // 2).flatten(-2))
-        return StartingQueries(states, position, reference), Proposals(class_logits, boxes)
+        return StartingQueries(states, position, reference), Proposals(class_logits, places)
 
 
 def anchors(memory: Memory) -> Tensor:

@@ -7,17 +7,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.boxes import xyxy_to_cxcywh
+from model.boxes import mask_boxes, mass_centres, xyxy_to_cxcywh
 from panoptic.target import PanopticTarget
 
 
 @dataclass(frozen=True)
 class Target:
-    """Ground truth of one picture, padded to the batch's (H, W) and held as tensors."""
+    """Ground truth of one picture, padded to the batch's (H, W) and held as tensors.
 
-    thing_masks: Tensor  # (T, H, W) float32, 0 or 1
-    thing_labels: Tensor  # (T,) int64
-    thing_boxes: Tensor  # (T, 4) float32 cxcywh relative to the unpadded picture
+    What the network's queries shall find (the things; with joint matching things and stuff) comes apart from the
+    stuff that has queries of its own. Places are relative to the unpadded picture.
+    """
+
+    query_masks: Tensor  # (M, H, W) float32, 0 or 1
+    query_labels: Tensor  # (M,) int64, things before stuff
+    query_boxes: Tensor  # (M, 4) float32 cxcywh
+    query_centres: Tensor  # (M, 2) float32 xy, centres of mass
     stuff_masks: Tensor  # (U, H, W) float32, 0 or 1
     stuff_labels: Tensor  # (U,) int64, 0 = first stuff class
 
@@ -40,15 +45,44 @@ class Batch:
         return replace(self, images=self.images.to(device, non_blocking=True), targets=targets)
 
 
-def collate(images: Sequence[np.ndarray], targets: Sequence[PanopticTarget], image_ids: Sequence[int]) -> Batch:
-    """Pad (3, h, w) pictures and their targets on the right and below to the largest size among them."""
+def collate(
+    images: Sequence[np.ndarray], targets: Sequence[PanopticTarget], image_ids: Sequence[int], stuff: str, things: int
+) -> Batch:
+    """Pad (3, h, w) pictures and their targets on the right and below to the largest size among them.
+
+    Args:
+        images: normalised.
+        targets: of the pictures.
+        image_ids: of the pictures.
+        stuff: `NetworkConfig.stuff`, who shall find it.
+        things: number of thing classes.
+    """
     sizes = tuple((image.shape[1], image.shape[2]) for image in images)
     height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
     padded = torch.zeros(len(images), 3, height, width)
     for slot, image, (h, w) in zip(padded, images, sizes, strict=True):
         slot[:, :h, :w] = torch.from_numpy(image)
-    tensors = tuple(to_tensors(target, size, (height, width)) for target, size in zip(targets, sizes, strict=True))
+    tensors = tuple(
+        to_tensors(arrange(target, stuff, things), size, (height, width))
+        for target, size in zip(targets, sizes, strict=True)
+    )
     return Batch(padded, sizes, tensors, tuple(image_ids))
+
+
+def arrange(target: PanopticTarget, stuff: str, things: int) -> PanopticTarget:
+    """The target with its stuff as it is (`decoupled`), left out (`none`), or among the things (`joint`)."""
+    if stuff == "decoupled":
+        return target
+    empty = replace(target, stuff_masks=target.stuff_masks[:0], stuff_labels=target.stuff_labels[:0])
+    if stuff == "none":
+        return empty
+    boxes = mask_boxes(torch.from_numpy(target.stuff_masks)).numpy()
+    return replace(
+        empty,
+        thing_masks=np.concatenate((target.thing_masks, target.stuff_masks)),
+        thing_labels=np.concatenate((target.thing_labels, target.stuff_labels + things)),
+        thing_boxes_xyxy=np.concatenate((target.thing_boxes_xyxy, boxes)),
+    )
 
 
 def to_tensors(target: PanopticTarget, size: tuple[int, int], padded: tuple[int, int]) -> Target:
@@ -56,9 +90,10 @@ def to_tensors(target: PanopticTarget, size: tuple[int, int], padded: tuple[int,
     height, width = size
     xyxy = torch.from_numpy(target.thing_boxes_xyxy) / torch.tensor([width, height, width, height])
     return Target(
-        thing_masks=_pad(target.thing_masks, padded),
-        thing_labels=torch.from_numpy(target.thing_labels),
-        thing_boxes=xyxy_to_cxcywh(xyxy),
+        query_masks=_pad(target.thing_masks, padded),
+        query_labels=torch.from_numpy(target.thing_labels),
+        query_boxes=xyxy_to_cxcywh(xyxy),
+        query_centres=mass_centres(torch.from_numpy(target.thing_masks)) / torch.tensor([width, height]),
         stuff_masks=_pad(target.stuff_masks, padded),
         stuff_labels=torch.from_numpy(target.stuff_labels),
     )

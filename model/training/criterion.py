@@ -13,17 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.network.outputs import LocationOutput, MaskOutput, PanopticOutput, QuerySelection, Shapes
+from model.network.outputs import MaskOutput, PanopticOutput, Shapes
 from model.training.batch import Target
 from model.training.losses import box_giou_loss, box_l1_loss, dice_loss, sigmoid_focal_loss
-from model.training.matcher import SECOND_MATCHING, match
+from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Match, match, true_places
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """Factors of the loss terms; the defaults are the published ones. The auxiliary `token_class` is off there."""
 
-    location_class: float = 2.0
+    query_class: float = 2.0
+    """Of thing queries; with joint matching of all."""
     box_l1: float = 5.0
     box_giou: float = 2.0
     mask_dice: float = 2.0
@@ -33,7 +34,10 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class SegmentCounts:
-    """Ground-truth segments in one optimiser step, over all its pictures."""
+    """Ground-truth segments in one optimiser step, over all its pictures.
+
+    `things` are all that the queries shall find: with joint matching the stuff as well, and `stuff` is 0.
+    """
 
     pictures: int
     things: int
@@ -42,7 +46,7 @@ class SegmentCounts:
     @classmethod
     def of(cls, targets: Sequence[Target]) -> "SegmentCounts":
         """Count the segments of `targets`."""
-        things = sum(len(target.thing_labels) for target in targets)
+        things = sum(len(target.query_labels) for target in targets)
         return cls(len(targets), things, sum(len(target.stuff_labels) for target in targets))
 
     @property
@@ -67,73 +71,125 @@ class SegmentCounts:
 
 
 def panoptic_losses(
-    output: PanopticOutput, targets: Sequence[Target], counts: SegmentCounts, weights: LossWeights
+    output: PanopticOutput,
+    targets: Sequence[Target],
+    counts: SegmentCounts,
+    weights: LossWeights,
+    deep_supervision: bool = True,
 ) -> dict[str, Tensor]:
-    """Weighted loss terms by name; their sum is the objective."""
-    things = counts.thing_share * counts.per_thing
-    stuff = (1 - counts.thing_share) * counts.per_stuff
-    terms: dict[str, Tensor] = {}
-    location = output.location
-    found = {
-        f"location{layer}": both
-        for layer, both in enumerate(zip(location.class_logits, location.boxes_cxcywh, strict=True))
-    }
-    if output.proposals:
-        found["proposals"] = output.proposals.class_logits, output.proposals.boxes_cxcywh
-    for name, (class_logits, boxes) in found.items():
-        focal, l1, giou = _location_sums(class_logits.float(), boxes.float(), targets)
-        terms[f"{name}_class"] = weights.location_class * things * focal
-        terms[f"{name}_l1"] = weights.box_l1 * things * l1
-        terms[f"{name}_giou"] = weights.box_giou * things * giou
-    for block, dice in enumerate(_thing_dice_sums(output, targets)):
-        terms[f"things{block}_dice"] = weights.mask_dice * things * dice
-    for block, dice in enumerate(_stuff_dice_sums(output.stuff, targets)):
-        terms[f"stuff{block}_dice"] = weights.mask_dice * stuff * dice
-    for block, focal in enumerate(_stuff_class_sums(output.stuff_logits, targets)):
-        terms[f"stuff{block}_class"] = weights.stuff_class * stuff * focal
+    """Weighted loss terms by name; their sum is the objective.
+
+    Without `deep_supervision` the mask decoders' last masks and classes alone are learnt, not those of the blocks
+    before.
+    """
+    share = counts.thing_share if output.stuff is not None else 1.0
+    matches = match_by_masks(output, targets) if output.query_class_logits is not None else None
+    terms = _location_terms(output, targets, matches, weights)
+    terms |= _query_terms(output, targets, matches, weights, deep_supervision)
+    terms = {name: share * counts.per_thing * term for name, term in terms.items()}
+    if output.stuff is not None and output.stuff_logits is not None:
+        factor = (1 - share) * counts.per_stuff
+        for block, dice in _supervised(_stuff_dice_sums(output.stuff, targets), deep_supervision):
+            terms[f"stuff{block}_dice"] = weights.mask_dice * factor * dice
+        for block, focal in _supervised(_stuff_class_sums(output.stuff_logits, targets), deep_supervision):
+            terms[f"stuff{block}_class"] = weights.stuff_class * factor * focal
     if output.token_logits is not None and weights.token_class:
         terms["token_class"] = weights.token_class * counts.per_picture * token_class_loss(output, targets)
     return terms
 
 
-def _location_sums(logits: Tensor, boxes: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of (B, Q, T) logits and (B, Q, 4) boxes: focal loss over all, L1 and GIoU loss over the matched queries."""
-    classes = torch.zeros_like(logits)
-    matched_boxes, true_boxes = [], []
-    for b, target in enumerate(targets):
-        found = match(logits[b], boxes[b], target)
-        classes[b, found.queries, target.thing_labels[found.things]] = 1
-        matched_boxes.append(boxes[b, found.queries])
-        true_boxes.append(target.thing_boxes[found.things])
-    predicted, truth = torch.cat(matched_boxes), torch.cat(true_boxes)
-    focal = sigmoid_focal_loss(logits, classes).sum()
-    return focal, box_l1_loss(predicted, truth).sum(), box_giou_loss(predicted, truth).sum()
+def _supervised(sums: Tensor, deeply: bool) -> list[tuple[int, Tensor]]:
+    """The numbered sums (K,) that are learnt: all, or the last."""
+    numbered = list(enumerate(sums))
+    return numbered if deeply else numbered[-1:]
 
 
-def _thing_dice_sums(output: PanopticOutput, targets: Sequence[Target]) -> Tensor:
-    """Dice loss of every block and the tail over the things, (K + 1,), after the second matching."""
-    masks, selection = output.things.masks.float(), output.selection
-    chosen, truth = [], []
-    for b, target in enumerate(targets):
-        slots, things = match_selected(output.location, selection, masks[-1], target, b)
-        chosen.append(masks[:, b, slots])
-        truth.append(target.thing_masks[things])
-    return _dice_sums(torch.cat(chosen, 1), torch.cat(truth))
+def _location_terms(
+    output: PanopticOutput, targets: Sequence[Target], matches: Sequence[Match] | None, weights: LossWeights
+) -> dict[str, Tensor]:
+    """Class and place of every location layer, and of the encoder's proposals; not yet normalised."""
+    location = output.location
+    logits = [None] * len(location.places) if location.class_logits is None else list(location.class_logits)
+    located = {f"location{layer}": both for layer, both in enumerate(zip(logits, location.places, strict=True))}
+    if output.proposals:
+        located["proposals"] = output.proposals.class_logits, output.proposals.places
+    terms: dict[str, Tensor] = {}
+    for name, (class_logits, places) in located.items():
+        if class_logits is None:
+            assert matches is not None, "what the location decoder does not classify, the mask decoder does"
+            used = matches
+        else:
+            used = match_all(class_logits, places, targets)
+            terms[f"{name}_class"] = weights.query_class * _class_sum(class_logits, targets, used)
+        chosen = torch.cat([places[b, found.queries] for b, found in enumerate(used)]).float()
+        truth = torch.cat(
+            [true_places(target, places.shape[-1])[found.segments] for target, found in zip(targets, used, strict=True)]
+        )
+        terms[f"{name}_l1"] = weights.box_l1 * box_l1_loss(chosen, truth).sum()
+        if places.shape[-1] == 4:
+            terms[f"{name}_giou"] = weights.box_giou * box_giou_loss(chosen, truth).sum()
+    return terms
 
 
-def match_selected(
-    location: LocationOutput, selection: QuerySelection, masks: Tensor, target: Target, b: int
-) -> tuple[Tensor, Tensor]:
-    """The second matching, of picture `b`: slots of the selection (T,) and the things (T,) they learn."""
-    queries = selection.indices[b, selection.valid[b]]
-    found = match(
+def _query_terms(
+    output: PanopticOutput,
+    targets: Sequence[Target],
+    matches: Sequence[Match] | None,
+    weights: LossWeights,
+    deep_supervision: bool,
+) -> dict[str, Tensor]:
+    """Masks of the queries, and their classes where the mask decoder gives them; not yet normalised."""
+    if matches is None:
+        matches = [match_selected(output, target, b) for b, target in enumerate(targets)]
+    masks = output.query_masks.masks.float()
+    chosen = torch.cat([masks[:, b, found.queries] for b, found in enumerate(matches)], 1)
+    truth = torch.cat([target.query_masks[found.segments] for target, found in zip(targets, matches, strict=True)])
+    terms = {
+        f"queries{block}_dice": weights.mask_dice * dice
+        for block, dice in _supervised(_dice_sums(chosen, truth), deep_supervision)
+    }
+    if output.query_class_logits is not None:
+        sums = torch.stack([_class_sum(logits, targets, matches) for logits in output.query_class_logits])
+        for block, focal in _supervised(sums, deep_supervision):
+            terms[f"queries{block}_class"] = weights.query_class * focal
+    return terms
+
+
+def match_all(class_logits: Tensor, places: Tensor, targets: Sequence[Target]) -> list[Match]:
+    """The first matching, of every picture: by class logits (B, Q, T) and places (B, Q, P)."""
+    return [match(class_logits[b], places[b], target) for b, target in enumerate(targets)]
+
+
+def match_selected(output: PanopticOutput, target: Target, b: int) -> Match:
+    """The second matching, of picture `b`: slots of the selection (M,) and the segments (M,) they learn."""
+    location, chosen = output.location, output.selection.valid[b]
+    queries = output.selection.indices[b, chosen]
+    assert location.class_logits is not None
+    return match(
         location.class_logits[-1, b, queries],
-        location.boxes_cxcywh[-1, b, queries],
+        location.places[-1, b, queries],
         target,
         SECOND_MATCHING,
-        masks[b, selection.valid[b]],
+        output.query_masks.masks[-1, b, chosen],
     )
-    return found.queries, found.things
+
+
+def match_by_masks(output: PanopticOutput, targets: Sequence[Target]) -> list[Match]:
+    """The one matching where the mask decoder classifies: all queries, by their last class, place (if any) and mask."""
+    assert output.query_class_logits is not None
+    masks, logits, places = output.query_masks.masks[-1], output.query_class_logits[-1], output.location.places
+    return [
+        match(logits[b], places[-1, b] if len(places) else None, target, MASK_MATCHING, masks[b])
+        for b, target in enumerate(targets)
+    ]
+
+
+def _class_sum(logits: Tensor, targets: Sequence[Target], matches: Sequence[Match]) -> Tensor:
+    """Focal loss of class logits (B, Q, T), summed: a matched query has the class of its segment, others none."""
+    classes = torch.zeros_like(logits, dtype=torch.float)
+    for b, (target, found) in enumerate(zip(targets, matches, strict=True)):
+        classes[b, found.queries, target.query_labels[found.segments]] = 1
+    return sigmoid_focal_loss(logits.float(), classes).sum()
 
 
 def _stuff_dice_sums(stuff: MaskOutput, targets: Sequence[Target]) -> Tensor:
@@ -167,13 +223,12 @@ def token_class_loss(output: PanopticOutput, targets: Sequence[Target]) -> Tenso
     padding are left out.
     """
     assert output.token_logits is not None
-    first_stuff = output.token_logits.shape[-1] - output.stuff_logits.shape[-1]
     total = 0 * output.token_logits.float().sum()  # pictures without any labelled token have a gradient too
     for logits, target in zip(output.token_logits.float(), targets, strict=True):
         segments = token_segments(target, output.memory.spatial_shapes)
         known = segments >= 0
         if known.any():
-            labels = torch.cat([target.thing_labels, target.stuff_labels + first_stuff])[segments[known]]
+            labels = torch.cat([target.query_labels, target.stuff_labels + output.num_things])[segments[known]]
             losses = F.cross_entropy(logits[known], labels, reduction="none")
             sizes = segments[known].bincount()
             total = total + (losses / sizes[segments[known]]).sum() / (sizes > 0).sum()
@@ -182,7 +237,7 @@ def token_class_loss(output: PanopticOutput, targets: Sequence[Target]) -> Tenso
 
 def token_segments(target: Target, spatial_shapes: Shapes) -> Tensor:
     """Which segment (S,), things before stuff, lies in the middle of every token; -1 where there is none."""
-    masks = torch.cat([target.thing_masks, target.stuff_masks])
+    masks = torch.cat([target.query_masks, target.stuff_masks])
     # Segments do not overlap, so the sum over them holds at most one number, counted from 1 here.
     numbers = torch.arange(1, len(masks) + 1, device=masks.device)
     drawn = (masks * numbers[:, None, None]).sum(0)[None, None]

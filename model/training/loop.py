@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from model.device import pick_device
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.selection import every_query
 from model.training.batch import Batch
 from model.training.criterion import SegmentCounts, panoptic_losses
 from model.training.curves import Curves
@@ -102,7 +103,7 @@ def _steps_of_batches(run: Run, first_step: int) -> Iterator[list[Batch]]:
     """For every remaining optimiser step, the batches of its forward passes."""
     settings = run.settings
     split = Split(settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size)
-    pictures = TrainingPictures(run.index, settings.augmentation, settings.seed)
+    pictures = TrainingPictures(run.index, settings.augmentation, settings.seed, run.network.config.stuff)
     plan = list(draws(run.index.records, split, settings.seed, first_step, run.steps))
     loader: DataLoader[Batch] = DataLoader(
         pictures, batch_size=None, sampler=plan, num_workers=settings.workers if plan else 0
@@ -122,9 +123,10 @@ def optimise(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tenso
         optimiser.zero_grad()
     totals: dict[str, Tensor] = {}
     for batch in batches:
+        select = MatchedQueries(batch.targets) if network.config.classes_from == "location" else every_query
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=_autocast(settings, batch)):
-            output = network(batch.images, batch.image_sizes, MatchedQueries(batch.targets))
-        terms = panoptic_losses(output, batch.targets, counts, settings.losses)
+            output = network(batch.images, batch.image_sizes, select)
+        terms = panoptic_losses(output, batch.targets, counts, settings.losses, settings.deep_supervision)
         _check_finite(terms, state.step, [batch])
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
         for name, term in terms.items():

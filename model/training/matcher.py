@@ -1,8 +1,9 @@
-"""Bipartite matching of queries to the ground-truth things (section 3.4 of the paper; DETR's matcher).
+"""Bipartite matching of queries to the ground truth that they shall find (section 3.4 of the paper; DETR's matcher).
 
-Two matchings happen in training. The first, per location layer, weighs class and box. The second, among the
+Two matchings happen in training. The first, per location layer, weighs class and place. The second, among the
 queries that the first one chose in the last layer, weighs the decoded masks as well and decides which mask
-learns which thing.
+learns which segment. Where the mask decoder classifies (version 1) there is one matching, of all queries, by class,
+place and mask.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from model.boxes import cxcywh_to_xyxy, generalised_iou
-from model.network.outputs import LocationOutput, QuerySelection
+from model.network.outputs import QuerySelection
+from model.network.selection import selection_of
 from model.training.batch import Target
 
 FOCAL_EPS = 1e-12
@@ -23,10 +25,10 @@ WORST_COST = 1e6
 
 @dataclass(frozen=True)
 class Match:
-    """Pairs of one picture, sorted by query: `queries[i]` is responsible for `things[i]`."""
+    """Pairs of one picture, sorted by query: `queries[i]` is responsible for `segments[i]`."""
 
-    queries: Tensor  # (T,) int64
-    things: Tensor  # (T,) int64
+    queries: Tensor  # (M,) int64
+    segments: Tensor  # (M,) int64
 
 
 @dataclass(frozen=True)
@@ -41,32 +43,45 @@ class MatchCosts:
 
 FIRST_MATCHING = MatchCosts()
 SECOND_MATCHING = MatchCosts(class_weight=4.0, dice_weight=2.0)
+MASK_MATCHING = MatchCosts(giou_weight=0.0, dice_weight=2.0)
 
 
 @torch.no_grad()
 def match(
     class_logits: Tensor,
-    boxes_cxcywh: Tensor,
+    places: Tensor | None,
     target: Target,
     costs: MatchCosts = FIRST_MATCHING,
     masks: Tensor | None = None,
 ) -> Match:
-    """Assign every thing of `target` to one query at least total cost.
+    """Assign every segment that the queries shall find to one query at least total cost.
 
     Args:
         class_logits: (Q, T) of the queries that may be chosen.
-        boxes_cxcywh: (Q, 4) in units of the unpadded picture.
+        places: (Q, 4) boxes or (Q, 2) centres of mass in units of the unpadded picture; None leaves them out.
         masks: (Q, h, w) decoded masks, needed where `costs.dice_weight` is not 0.
     """
-    cost = costs.class_weight * _class_cost(class_logits.float(), target.thing_labels)
-    cost = cost + costs.l1_weight * torch.cdist(boxes_cxcywh.float(), target.thing_boxes, p=1)
-    giou = generalised_iou(cxcywh_to_xyxy(boxes_cxcywh.float())[:, None], cxcywh_to_xyxy(target.thing_boxes)[None])
-    cost = cost - costs.giou_weight * giou
+    cost = costs.class_weight * _class_cost(class_logits.float(), target.query_labels)
+    if places is not None:
+        cost = cost + _place_cost(places.float(), target, costs)
     if masks is not None:
-        cost = cost + costs.dice_weight * _dice_cost(masks.float(), target.thing_masks)
+        cost = cost + costs.dice_weight * _dice_cost(masks.float(), target.query_masks)
     # A network that has diverged must reach the check of its losses, which names the term, and not stop here.
-    queries, things = linear_sum_assignment(cost.nan_to_num(nan=WORST_COST).cpu().numpy())
-    return Match(torch.as_tensor(queries, device=cost.device), torch.as_tensor(things, device=cost.device))
+    queries, segments = linear_sum_assignment(cost.nan_to_num(nan=WORST_COST).cpu().numpy())
+    return Match(torch.as_tensor(queries, device=cost.device), torch.as_tensor(segments, device=cost.device))
+
+
+def true_places(target: Target, size: int) -> Tensor:
+    """What places (Q, size) are compared with: the segments' boxes (M, 4) or centres of mass (M, 2)."""
+    return target.query_boxes if size == 4 else target.query_centres
+
+
+def _place_cost(places: Tensor, target: Target, costs: MatchCosts) -> Tensor:
+    truth = true_places(target, places.shape[-1])
+    cost = costs.l1_weight * torch.cdist(places, truth, p=1)
+    if places.shape[-1] == 2:
+        return cost
+    return cost - costs.giou_weight * generalised_iou(cxcywh_to_xyxy(places)[:, None], cxcywh_to_xyxy(truth)[None])
 
 
 def _class_cost(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -91,17 +106,16 @@ class MatchedQueries:
 
     targets: tuple[Target, ...]
 
-    def __call__(self, location: LocationOutput) -> QuerySelection:
-        """Select one query per thing; pictures with fewer things than the most are padded, `valid` False."""
-        logits, boxes = location.class_logits[-1], location.boxes_cxcywh[-1]
-        matches = [match(logits[b], boxes[b], target) for b, target in enumerate(self.targets)]
+    def __call__(self, class_logits: Tensor, places: Tensor) -> QuerySelection:
+        """Select one query per segment; pictures with fewer segments than the most are padded, `valid` False."""
+        matches = [match(class_logits[b], places[-1, b], target) for b, target in enumerate(self.targets)]
         most = max(len(found.queries) for found in matches)
-        indices = logits.new_zeros((len(matches), most), dtype=torch.long)
+        indices = class_logits.new_zeros((len(matches), most), dtype=torch.long)
         labels, valid = torch.zeros_like(indices), torch.zeros_like(indices, dtype=torch.bool)
         for b, (found, target) in enumerate(zip(matches, self.targets, strict=True)):
             count = len(found.queries)
             indices[b, :count] = found.queries
-            labels[b, :count] = target.thing_labels[found.things]
+            labels[b, :count] = target.query_labels[found.segments]
             valid[b, :count] = True
-        scores = logits.sigmoid()[torch.arange(len(matches), device=logits.device)[:, None], indices, labels]
-        return QuerySelection(indices, labels, scores, valid)
+        pictures = torch.arange(len(matches), device=indices.device)[:, None]
+        return selection_of(indices, labels, class_logits.sigmoid()[pictures, indices, labels], valid)

@@ -92,12 +92,15 @@ def draws(records: Sequence[ImageRecord], split: Split, seed: int, first_step: i
 class TrainingPictures(Dataset[Batch]):
     """Turns a `Draw` into a `Batch`; every picture's augmentation is seeded by (seed, step, place)."""
 
-    def __init__(self, index: PanopticIndex, augmentation: AugmentationSettings, seed: int) -> None:
-        """Read the pictures of `index`."""
+    def __init__(
+        self, index: PanopticIndex, augmentation: AugmentationSettings, seed: int, stuff: str = "decoupled"
+    ) -> None:
+        """Read the pictures of `index`, for a network that treats stuff as `NetworkConfig.stuff` says."""
         self.index = index
         self.reader = PanopticReader(index)
         self.augmentation = augmentation
         self.seed = seed
+        self.stuff = stuff
 
     def __getitem__(self, draw: Draw) -> Batch:
         """The augmented pictures of `draw`."""
@@ -109,4 +112,6 @@ class TrainingPictures(Dataset[Batch]):
             [normalise(sample.image) for sample in samples],
             [make_target(sample, self.index.categories) for sample in samples],
             [sample.record.image_id for sample in samples],
+            self.stuff,
+            len(self.index.categories.things),
         )

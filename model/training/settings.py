@@ -30,6 +30,10 @@ class TrainSettings:
     warmup_steps: int = 0
     ema_decay: float = 0.0
     precision: str = "auto"
+    initial_weights: str = "imagenet"
+    """imagenet: the backbone's; random; or a file: a trained network of the same settings, or a backbone."""
+    deep_supervision: bool = True
+    """Whether every block of the mask decoders is learnt, or their last masks alone."""
     workers: int = 2
     log_every: int = 20
     save_every: int = 1000

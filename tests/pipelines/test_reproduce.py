@@ -46,9 +46,12 @@ def said(_prefect: None) -> Iterator[list[str]]:
 
 
 def test_stages_run_in_order_with_the_given_settings_and_their_output_is_logged(project: Path, said: list[str]) -> None:
-    reproduce(["alpha", "zero", "middle"], {"zero.rate": "0.25"}, folder=project)
+    (project / "overlay.yaml").write_text("zero: {rate: 7, name: laid over}\n")
+    reproduce(["alpha", "zero", "middle"], {"zero.rate": "0.25"}, [Path("overlay.yaml")], folder=project)
     assert (project / "ran").read_text().split() == ["zero", "middle", "alpha"]
     assert "rate: 0.25" in (project / "third").read_text()
+    assert "name: laid over" in (project / "third").read_text()
+    assert "zero.name: x -> laid over" in said
     output = [text for text in said if text.startswith("text of")]
     assert output == ["text of zero", "text of middle", "text of alpha"]
 

@@ -5,7 +5,7 @@ import pytest
 
 from panoptic.augmentation import AugmentationSettings
 from panoptic.layout import DatasetSettings
-from stages.settings import SettingsError, load_section, run_stage
+from stages.settings import SettingsError, load_section
 
 
 @dataclass(frozen=True)
@@ -72,23 +72,3 @@ def test_a_typo_or_wrong_type_is_refused_with_what_is_valid(params: Path, text: 
 def test_a_missing_file_is_named(params: Path) -> None:
     with pytest.raises(SettingsError, match=r"params\.yaml: there is no such file"):
         load_section(params, "train", Schema)
-
-
-def _fails(error: Exception) -> None:
-    raise error
-
-
-@pytest.mark.parametrize("error", [SettingsError("wrong"), OSError(28, "wrong")])
-def test_wrong_input_ends_with_one_line_and_status_2(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        run_stage(lambda: _fails(error))
-    assert caught.value.code == 2
-    assert capsys.readouterr().err == f"error: {error}\n"
-
-
-def test_programming_errors_and_wished_tracebacks_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KeyError):
-        run_stage(lambda: _fails(KeyError()))
-    monkeypatch.setenv("TRACEBACK", "1")
-    with pytest.raises(SettingsError):
-        run_stage(lambda: _fails(SettingsError()))

@@ -18,9 +18,11 @@ from tests.tiny_dataset import random_picture, write_split
 
 PARAMS = """
 model: {backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, heads: 2, levels: 3, points: 2,
-  encoder_layers: 1, location_layers: 1, thing_mask_layers: 1, stuff_mask_layers: 1, feedforward: 32, queries: 6}
-train: {epochs: 12, batch_size: 2, images_per_forward: 2, learning_rate: 1e-3, workers: 1, log_every: 1, save_every: 3,
-  validate_every: 20, ema_decay: 0.9, augmentation: {resize_shorter: [], crop_probability: 0}}
+  encoder_layers: 1, location_layers: 1, thing_mask_layers: 1, stuff_mask_layers: 1, feedforward: 32,
+  mask_feedforward: 32, queries: 6}
+train: {initial_weights: random, epochs: 12, batch_size: 2, images_per_forward: 2, learning_rate: 1e-3, workers: 1,
+  log_every: 1, save_every: 3, validate_every: 20, ema_decay: 0.9,
+  augmentation: {resize_shorter: [], crop_probability: 0}}
 predict: {shorter: 32, longer: 64}
 """
 STEPS = 24
@@ -97,5 +99,21 @@ def test_wrong_settings_end_in_one_clear_line(dataset: Path, tmp_path: Path) -> 
     ended = subprocess.run(arguments, capture_output=True, text=True)
     assert ended.returncode == 2
     assert "train.lerning_rate: unknown key (did you mean 'learning_rate'?)" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert list(tmp_path.iterdir()) == [params]
+
+
+def test_missing_imagenet_weights_end_in_one_clear_line(dataset: Path, tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(
+        PARAMS.replace("initial_weights: random", "initial_weights: imagenet").replace("tiny", "resnet50")
+    )
+    arguments = [*command(dataset, tmp_path), "--pretrained", str(tmp_path / "weights")]
+    arguments[arguments.index("--params") + 1] = str(params)
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    ended = subprocess.run(arguments, capture_output=True, text=True, env=offline)
+    assert ended.returncode == 2
+    assert f"put it at {tmp_path / 'weights' / 'resnet50.safetensors'}" in ended.stderr
+    assert "train.initial_weights: random" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == [params]

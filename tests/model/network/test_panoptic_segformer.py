@@ -17,29 +17,34 @@ SIZES = ((48, 64), (40, 64), (48, 33))
 
 def outputs(output: PanopticOutput) -> list[torch.Tensor]:
     """Everything that a loss may use."""
-    location = output.location
-    return [
-        location.class_logits,
-        location.boxes_cxcywh,
-        output.things.masks,
-        output.things.queries,
+    assert output.stuff is not None
+    found = [
+        output.location.class_logits,
+        output.location.places,
+        output.query_masks.masks,
+        output.query_masks.queries,
         output.stuff.masks,
         output.stuff.queries,
         output.stuff_logits,
     ]
+    return [tensor for tensor in found if tensor is not None]
 
 
 @torch.no_grad()
 def test_shapes() -> None:
     output = tiny_network().eval()(random_tensor(3, 3, 48, 64), SIZES, top_queries(5))
+    assert [tuple(tensor.shape) for tensor in outputs(output)] == [
+        (2, 3, 7, THINGS),
+        (2, 3, 7, 4),
+        (2, 3, 5, 12, 16),
+        (1, 3, 5, 32),
+        (3, 3, STUFF, 12, 16),
+        (2, 3, STUFF, 32),
+        (2, 3, STUFF),
+    ]
     assert output.location.states.shape == (2, 3, 7, 32)
-    assert output.location.class_logits.shape == (2, 3, 7, THINGS)
-    assert output.location.boxes_cxcywh.shape == (2, 3, 7, 4)
     assert output.location.initial_reference.shape == (3, 7, 2)
     assert output.selection.indices.shape == (3, 5)
-    assert output.things.masks.shape == (2, 3, 5, 12, 16)
-    assert output.stuff.masks.shape == (3, 3, STUFF, 12, 16)
-    assert output.stuff_logits.shape == (2, 3, STUFF)
 
 
 @torch.no_grad()
@@ -68,14 +73,14 @@ def test_bfloat16_autocast_trains() -> None:
     network = tiny_network().train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = network(random_tensor(3, 3, 48, 64), SIZES, top_queries(4))
-    assert output.location.boxes_cxcywh.dtype == torch.float32
+    assert output.location.places.dtype == torch.float32
     torch.autograd.backward([part.float().sum() for part in outputs(output)])
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
 def test_masks_teach_the_location_decoder() -> None:
     network = tiny_network()
-    network(random_tensor(1, 3, 48, 64), None, top_queries(4)).things.masks.sum().backward()
+    network(random_tensor(1, 3, 48, 64), None, top_queries(4)).query_masks.masks.sum().backward()
     gradient = network.location_decoder.layers[0].get_parameter("cross_attention.value_proj.weight").grad
     assert gradient is not None
     assert gradient.any()
@@ -83,8 +88,8 @@ def test_masks_teach_the_location_decoder() -> None:
 
 def test_a_refined_box_does_not_teach_the_layer_before() -> None:
     network = tiny_network()
-    network(random_tensor(1, 3, 48, 64), None, top_queries(4)).location.boxes_cxcywh[-1].sum().backward()
-    first, last = (head.get_parameter("4.weight").grad for head in network.location_decoder.box_heads)
+    network(random_tensor(1, 3, 48, 64), None, top_queries(4)).location.places[-1].sum().backward()
+    first, last = (head.get_parameter("4.weight").grad for head in network.location_decoder.place_heads)
     assert first is not None
     assert last is not None
     assert not first.any()
@@ -104,9 +109,11 @@ def test_published_start() -> None:
     network = PanopticSegFormer(TINY, THINGS, STUFF).eval()
     with torch.no_grad():
         location = network(random_tensor(1, 3, 48, 64), None, top_queries(4)).location
-    torch.testing.assert_close(location.boxes_cxcywh[0, ..., :2], location.initial_reference)
-    torch.testing.assert_close(location.boxes_cxcywh[0, ..., 2:], torch.full((1, 7, 2), -2.0).sigmoid())
-    torch.testing.assert_close(location.boxes_cxcywh[1], location.boxes_cxcywh[0])
+    assert location.initial_reference is not None
+    torch.testing.assert_close(location.places[0, ..., :2], location.initial_reference)
+    torch.testing.assert_close(location.places[0, ..., 2:], torch.full((1, 7, 2), -2.0).sigmoid())
+    torch.testing.assert_close(location.places[1], location.places[0])
+    assert network.stuff_masks is not None
     heads = [*network.location_decoder.class_heads, *network.stuff_masks.class_heads]
     biases = [head.get_parameter("bias") for head in heads]
     torch.testing.assert_close(torch.cat(biases).sigmoid(), torch.full((2 * THINGS + 2,), 0.01))

@@ -12,7 +12,6 @@ from model.network.encoder import Encoder
 from model.network.layers import inverse_sigmoid
 from model.network.location_decoder import refine
 from model.network.mask_decoder import AttentionMasks, MaskDecoder
-from model.network.outputs import LocationOutput
 from model.network.positions import padding_mask, pixel_centres, resize_mask, sine_position, valid_ratio
 from model.network.selection import gather_queries, top_queries
 from tests.model.network.tiny_network import SHAPES, TINY, random_memory, random_tensor
@@ -127,28 +126,24 @@ def test_query_position_accumulates() -> None:
     torch.testing.assert_close(with_position.masks[1], tail)
 
 
-def location_output(class_logits: torch.Tensor) -> LocationOutput:
-    _, batch, queries, _ = class_logits.shape
-    return LocationOutput(
-        torch.zeros(1, batch, queries, 4), class_logits, torch.zeros(1, batch, queries, 4), torch.zeros(1)
-    )
+NO_PLACES = torch.zeros(1, 3, 6, 4)
 
 
 def test_top_queries() -> None:
-    logits = random_tensor(2, 3, 6, 4)
-    selection = top_queries(5)(location_output(logits))
+    logits = random_tensor(3, 6, 4)
+    selection = top_queries(5)(logits, NO_PLACES)
     for picture in range(3):
-        ranked = sorted((-logits[-1, picture, q, c].item(), q, c) for q in range(6) for c in range(4))[:5]
+        ranked = sorted((-logits[picture, q, c].item(), q, c) for q in range(6) for c in range(4))[:5]
         assert selection.indices[picture].tolist() == [query for _, query, _ in ranked]
         assert selection.labels[picture].tolist() == [label for _, _, label in ranked]
         torch.testing.assert_close(selection.scores[picture], torch.tensor([-x for x, _, _ in ranked]).sigmoid())
     assert selection.valid.all()
-    assert top_queries(99)(location_output(logits)).indices.shape == (3, 24)
+    assert top_queries(99)(logits, NO_PLACES).indices.shape == (3, 24)
 
 
 def test_gather_queries() -> None:
     states = random_tensor(2, 6, 4)
-    selection = top_queries(5)(location_output(random_tensor(1, 2, 6, 3)))
+    selection = top_queries(5)(random_tensor(2, 6, 3), NO_PLACES)
     gathered = gather_queries(states, selection)
     for picture, indices in enumerate(selection.indices):
         assert torch.equal(gathered[picture], states[picture, indices])

@@ -43,7 +43,8 @@ def test_a_padded_picture_has_the_anchors_and_queries_of_its_valid_part() -> Non
     start, proposals = EncoderQueries(CONFIG, THINGS)(padded)
     best = proposals.class_logits[0].amax(-1).topk(CONFIG.queries).indices
     assert not columns[best].any()
-    torch.testing.assert_close(start.reference[0], proposals.boxes_cxcywh[0, best])
+    assert start.reference is not None
+    torch.testing.assert_close(start.reference[0], proposals.places[0, best])
 
 
 def test_fewer_tokens_than_queries_all_become_queries() -> None:
@@ -57,6 +58,7 @@ def test_references_carry_no_gradient_but_contents_do() -> None:
     memory = random_memory()
     memory.tokens.requires_grad_()
     start, _ = EncoderQueries(CONFIG, THINGS)(memory)
+    assert start.reference is not None
     assert not start.reference.requires_grad
     (gradient,) = torch.autograd.grad(start.states.square().sum(), memory.tokens)
     assert (gradient != 0).any(-1).sum() == 2 * CONFIG.queries

@@ -19,6 +19,7 @@ TINY = NetworkConfig(
     thing_mask_layers=1,
     stuff_mask_layers=2,
     feedforward=32,
+    mask_feedforward=32,
     queries=7,
     dropout=0.0,
 )
@@ -48,6 +49,7 @@ def random_memory(batch: int = 2, channels: int = TINY.channels) -> Memory:
     tokens = sum(height * width for height, width in SHAPES)
     return Memory(
         random_tensor(batch, tokens, channels),
+        random_tensor(batch, tokens, channels, seed=1),
         torch.zeros(batch, tokens, dtype=torch.bool),
         SHAPES,
         torch.ones(batch, len(SHAPES), 2),

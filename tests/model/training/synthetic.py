@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from model.boxes import xyxy_to_cxcywh
+from model.boxes import mass_centres, xyxy_to_cxcywh
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.batch import Batch, Target
@@ -30,13 +30,20 @@ def random_target(generator: torch.Generator, things: int, size: tuple[int, int]
     masks = _between(columns, boxes[:, 0], boxes[:, 2])[:, None] & _between(rows, boxes[:, 1], boxes[:, 3])[:, :, None]
     upper = (rows < 0.5)[:, None].expand(height, width)
     free = ~masks.any(0)
-    return Target(
-        thing_masks=masks.float(),
-        thing_labels=torch.randint(0, THINGS, (things,), generator=generator),
-        thing_boxes=xyxy_to_cxcywh(boxes),
-        stuff_masks=torch.stack([upper & free, ~upper & free]).float(),
-        stuff_labels=torch.arange(STUFF),
+    return make_target(
+        masks.float(),
+        torch.randint(0, THINGS, (things,), generator=generator),
+        xyxy_to_cxcywh(boxes),
+        torch.stack([upper & free, ~upper & free]).float(),
+        torch.arange(STUFF),
     )
+
+
+def make_target(masks: Tensor, labels: Tensor, boxes: Tensor, stuff_masks: Tensor, stuff_labels: Tensor) -> Target:
+    """A target of a picture without padding, its centres of mass taken from the masks."""
+    height, width = masks.shape[1:]
+    centres = mass_centres(masks) / torch.tensor([width, height])
+    return Target(masks, labels, boxes, centres, stuff_masks, stuff_labels)
 
 
 def random_batch(seed: int, things: tuple[int, ...], size: tuple[int, int] = (64, 64)) -> Batch:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import official_rules as rules
 from model.boxes import xyxy_to_cxcywh
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.official import official_key
@@ -23,10 +24,9 @@ from model.training.criterion import (
     token_segments,
 )
 from model.training.matcher import MatchedQueries
-from tests.fixtures.official import rules
 from tests.model.conftest import OFFICIAL
 from tests.model.network.tiny_network import STUFF, THINGS
-from tests.model.training.synthetic import NETWORK, network, random_batch, random_target
+from tests.model.training.synthetic import NETWORK, make_target, network, random_batch, random_target
 
 WEIGHTS = LossWeights()
 
@@ -40,13 +40,14 @@ def official_target(image: int) -> tuple[Target, tuple[int, int]]:
     padded[:, :height, :width] = torch.from_numpy(truth.masks)
     is_thing = labels < 80
     relative = xyxy_to_cxcywh(boxes / torch.tensor([width, height, width, height]))
-    target = Target(padded[is_thing], labels[is_thing], relative[is_thing], padded[~is_thing], labels[~is_thing] - 80)
+    things, stuff = padded[is_thing], padded[~is_thing]
+    target = make_target(things, labels[is_thing], relative[is_thing], stuff, labels[~is_thing] - 80)
     return target, (height, width)
 
 
 def official_name(name: str) -> str:
     """The published code's name of one of our terms."""
-    found = re.fullmatch(r"(location|things|stuff)(\d+)_(\w+)", name)
+    found = re.fullmatch(r"(location|queries|stuff)(\d+)_(\w+)", name)
     assert found
     part, layer, kind = found[1], int(found[2]), found[3]
     if part == "location":
@@ -54,7 +55,7 @@ def official_name(name: str) -> str:
         return term if layer == 5 else f"d{layer}.{term}"
     if kind == "class":
         return f"d{layer}.loss_cls_stuff_f"
-    tail = {"things": 4, "stuff": 6}[part]
+    part, tail = {"queries": ("things", 4), "stuff": ("stuff", 6)}[part]
     return f"loss_mask_{part}" if layer == tail else f"d{layer}.loss_mask_{part}_f"
 
 
@@ -65,9 +66,9 @@ def test_losses_and_gradients_are_the_published_ones(official_network: PanopticS
     images = torch.from_numpy(rules.make_input(rules.CASE_A))[image : image + 1]
     output = official_network(images, (size,), MatchedQueries((target,)))
     assert output.selection.indices[0].tolist() == recorded["matching"]["filter_pos"]
-    slots, things = match_selected(output.location, output.selection, output.things.masks[-1], target, 0)
-    assert slots.tolist() == recorded["matching"]["second_match_rows"]
-    assert target.thing_labels[things].tolist() == recorded["matching"]["second_match_labels"]
+    second = match_selected(output, target, 0)
+    assert second.queries.tolist() == recorded["matching"]["second_match_rows"]
+    assert target.query_labels[second.segments].tolist() == recorded["matching"]["second_match_labels"]
 
     terms = panoptic_losses(output, [target], SegmentCounts.of([target]), WEIGHTS)
     expected = {name: recorded["losses"].pop(official_name(name)) for name in terms}
@@ -115,12 +116,12 @@ def test_a_picture_without_things_still_teaches_classes_and_stuff() -> None:
     assert terms["location0_class"] > 0
     assert terms["stuff0_class"] > 0
     assert terms["stuff0_dice"] > 0
-    assert terms["things0_dice"] == terms["location0_l1"] == 0
+    assert terms["queries0_dice"] == terms["location0_l1"] == 0
 
 
 def test_a_picture_without_any_segment_has_finite_losses() -> None:
     nothing, labels = torch.zeros(0, 64, 64), torch.zeros(0, dtype=torch.long)
-    empty = Target(nothing, labels, torch.zeros(0, 4), nothing, labels)
+    empty = make_target(nothing, labels, torch.zeros(0, 4), nothing, labels)
     output = network()(torch.zeros(1, 3, 64, 64), None, MatchedQueries((empty,)))
     terms = panoptic_losses(output, [empty], SegmentCounts.of([empty]), WEIGHTS)
     assert all(torch.isfinite(value) for value in terms.values())
@@ -135,7 +136,7 @@ def test_shares_of_things_and_stuff() -> None:
 
 def test_token_segments_are_those_at_the_middle_of_the_tokens() -> None:
     target = random_target(torch.Generator().manual_seed(5), 1)
-    masks = torch.cat([target.thing_masks, target.stuff_masks])
+    masks = torch.cat([target.query_masks, target.stuff_masks])
     segments = token_segments(target, ((16, 16), (8, 8)))
     assert segments.shape == (320,)
     for level, (side, step) in enumerate(((16, 4), (8, 8))):
@@ -153,7 +154,7 @@ def test_every_segment_weighs_the_same_in_the_token_loss() -> None:
         masks = torch.zeros(1, 64, 64)
         masks[0, :side, :side] = 1
         boxes = torch.tensor([[side / 128, side / 128, side / 64, side / 64]])
-        target = Target(masks, torch.tensor([1]), boxes, 1 - masks, torch.tensor([0]))
+        target = make_target(masks, torch.tensor([1]), boxes, 1 - masks, torch.tensor([0]))
         output = network(config)(torch.zeros(1, 3, 64, 64), None, MatchedQueries((target,)))
         thing = token_segments(target, output.memory.spatial_shapes) == 0
         logits = torch.where(thing[:, None], 0.0, torch.eye(THINGS + STUFF)[THINGS] * 50)

@@ -6,7 +6,6 @@ from itertools import permutations
 import pytest
 import torch
 
-from model.network.outputs import LocationOutput
 from model.training.batch import Target
 from model.training.matcher import FIRST_MATCHING, SECOND_MATCHING, MatchCosts, MatchedQueries, match
 from tests.model.network.tiny_network import THINGS
@@ -15,10 +14,10 @@ from tests.model.training.synthetic import random_target
 
 def single_cost(logits: torch.Tensor, box: torch.Tensor, target: Target, thing: int, costs: MatchCosts) -> float:
     """Cost of one pair, from the matching of one query to one thing, written out."""
-    probability = float(logits.sigmoid()[target.thing_labels[thing]])
+    probability = float(logits.sigmoid()[target.query_labels[thing]])
     positive = -0.25 * (1 - probability) ** 2 * math.log(probability)
     negative = -0.75 * probability**2 * math.log(1 - probability)
-    true = target.thing_boxes[thing]
+    true = target.query_boxes[thing]
     cost = costs.class_weight * (positive - negative) + costs.l1_weight * float((box - true).abs().sum())
     (x1, y1), (x2, y2) = (box[:2] - box[2:] / 2).tolist(), (box[:2] + box[2:] / 2).tolist()
     (u1, v1), (u2, v2) = (true[:2] - true[2:] / 2).tolist(), (true[:2] + true[2:] / 2).tolist()
@@ -38,14 +37,14 @@ def test_match_is_the_best_of_all_assignments(seed: int) -> None:
     table = [[single_cost(logits[q], boxes[q], target, t, FIRST_MATCHING) for t in range(3)] for q in range(5)]
     best = min(permutations(range(5), 3), key=lambda queries: sum(table[q][t] for t, q in enumerate(queries)))
     found = match(logits, boxes, target)
-    assert dict(zip(found.things.tolist(), found.queries.tolist(), strict=True)) == dict(enumerate(best))
+    assert dict(zip(found.segments.tolist(), found.queries.tolist(), strict=True)) == dict(enumerate(best))
 
 
 def test_masks_decide_the_second_matching() -> None:
     """Two queries with equal class and box: the one whose mask fits gets the thing."""
     target = random_target(torch.Generator().manual_seed(1), 1)
-    logits, boxes = torch.zeros(2, THINGS), target.thing_boxes.expand(2, 4)
-    masks = torch.stack([1 - target.thing_masks[0], target.thing_masks[0]])
+    logits, boxes = torch.zeros(2, THINGS), target.query_boxes.expand(2, 4)
+    masks = torch.stack([1 - target.query_masks[0], target.query_masks[0]])
     assert match(logits, boxes, target, SECOND_MATCHING, masks).queries.tolist() == [1]
     assert match(logits, boxes, target, SECOND_MATCHING, masks.flip(0)).queries.tolist() == [0]
 
@@ -53,7 +52,7 @@ def test_masks_decide_the_second_matching() -> None:
 def test_no_thing_matches_nothing() -> None:
     target = random_target(torch.Generator().manual_seed(2), 0)
     found = match(torch.zeros(4, THINGS), torch.full((4, 4), 0.5), target, SECOND_MATCHING, torch.zeros(4, 8, 8))
-    assert len(found.queries) == len(found.things) == 0
+    assert len(found.queries) == len(found.segments) == 0
 
 
 def test_a_diverged_network_is_matched_all_the_same() -> None:
@@ -66,9 +65,9 @@ def test_a_diverged_network_is_matched_all_the_same() -> None:
 def test_selection_is_padded_and_marked() -> None:
     generator = torch.Generator().manual_seed(4)
     targets = tuple(random_target(generator, count) for count in (2, 0, 3))
-    logits, boxes = torch.randn(1, 3, 6, THINGS, generator=generator), torch.full((1, 3, 6, 4), 0.4)
-    selection = MatchedQueries(targets)(LocationOutput(torch.zeros(1, 3, 6, 8), logits, boxes, torch.zeros(3, 6, 2)))
+    logits, boxes = torch.randn(3, 6, THINGS, generator=generator), torch.full((3, 6, 4), 0.4)
+    selection = MatchedQueries(targets)(logits, boxes[None])
     assert selection.valid.tolist() == [[True, True, False], [False] * 3, [True] * 3]
     for b, target in enumerate(targets):
         chosen = selection.labels[b, selection.valid[b]]
-        assert sorted(chosen.tolist()) == sorted(target.thing_labels.tolist())
+        assert sorted(chosen.tolist()) == sorted(target.query_labels.tolist())

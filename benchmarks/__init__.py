@@ -1,0 +1,1 @@
+"""Comparisons with published results and between models; each module is a command."""

@@ -1,0 +1,134 @@
+"""One row a model: what ours costs, beside what the papers print."""
+
+from dataclasses import asdict, dataclass
+
+from model.complexity.counts import MacCounts, ParameterCounts, count_macs, count_parameters, meta_network
+from model.complexity.measure import Measurement
+from model.network.config import NetworkConfig
+from model.published import PublishedModel
+
+GIGA, MEGA = 1e9, 1e6
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """The costs of one model. Multiply-adds are those of one picture of `size`."""
+
+    name: str
+    title: str
+    size: tuple[int, int]  # (width, height)
+    parameters: ParameterCounts
+    macs: MacCounts
+    paper: PublishedModel | None
+    macs_at_papers_size: int | None  # by the papers' count
+    measurement: Measurement | None
+
+    @property
+    def official_parameters(self) -> int | None:
+        """All that a published file of the model holds."""
+        return sum(self.parameters.all.values()) + self.paper.unused_parameters if self.paper else None
+
+    @property
+    def papers_parameters(self) -> int | None:
+        """What the paper's figure stands for: trainable parameters, those included that nothing uses."""
+        return sum(self.parameters.trainable.values()) + self.paper.unused_parameters if self.paper else None
+
+    @property
+    def parameters_difference(self) -> float | None:
+        """In percent of the paper's figure."""
+        return _percent(self.papers_parameters, self.paper.parameters if self.paper else None, MEGA)
+
+    @property
+    def macs_difference(self) -> float | None:
+        """In percent of the paper's figure."""
+        return _percent(self.macs_at_papers_size, self.paper.gmacs if self.paper else None, GIGA)
+
+    def metrics(self) -> dict[str, float | None]:
+        """The row in flat numbers."""
+        numbers: dict[str, float | None] = {
+            "parameters": sum(self.parameters.all.values()),
+            "trainable_parameters": sum(self.parameters.trainable.values()),
+            "gmacs_modules": _giga(sum(self.macs.modules.values())),
+            "gmacs_full": _giga(sum(self.macs.products.values())),
+            "gmacs_sampling": _giga(sum(self.macs.sampling.values())),
+        }
+        if self.paper:
+            numbers["parameters_difference_percent"] = self.parameters_difference
+            numbers["gmacs_difference_percent"] = self.macs_difference
+        if self.measurement:
+            numbers["latency_ms_median"] = self.measurement.median_ms
+            numbers["latency_ms_p90"] = self.measurement.p90_ms
+            numbers["memory_mib"] = self.measurement.memory_mib
+        return numbers
+
+    def to_json(self) -> dict[str, object]:
+        """Everything, by part of the network."""
+        parts = {
+            part: {
+                "parameters": self.parameters.all.get(part, 0),
+                "trainable_parameters": self.parameters.trainable.get(part, 0),
+                "macs_modules": self.macs.modules.get(part, 0),
+                "macs_full": self.macs.products.get(part, 0),
+                "macs_sampling": self.macs.sampling.get(part, 0),
+            }
+            for part in self.parts
+        }
+        return {
+            "name": self.name,
+            "title": self.title,
+            "size": self.size,
+            **self.metrics(),
+            "parts": parts,
+            "official_parameters": self.official_parameters,
+            "papers_parameters": self.papers_parameters,
+            "macs_at_papers_size": self.macs_at_papers_size,
+            "paper": asdict(self.paper) if self.paper else None,
+            "measurement": asdict(self.measurement) if self.measurement else None,
+        }
+
+    @property
+    def parts(self) -> list[str]:
+        """The network's parts that hold parameters or compute, in the order of its figure."""
+        return list(dict.fromkeys([*self.parameters.all, *self.macs.modules]))
+
+
+def count_published(
+    name: str, paper: PublishedModel, size: tuple[int, int], measurement: Measurement | None
+) -> ModelRow:
+    """Count a model of the papers, at a size of your choice and at the one that the paper used."""
+    network = meta_network(paper.config, paper.num_things, paper.num_stuff)
+    macs = count_macs(network, *size)
+    at_papers_size = macs if size == paper.size else count_macs(network, *paper.size)
+    return ModelRow(
+        name=name,
+        title=paper.title,
+        size=size,
+        parameters=count_parameters(network),
+        macs=macs,
+        paper=paper,
+        macs_at_papers_size=sum(at_papers_size.modules.values()),
+        measurement=measurement,
+    )
+
+
+def count_own(
+    name: str,
+    config: NetworkConfig,
+    classes: tuple[int, int],
+    size: tuple[int, int],
+    measurement: Measurement | None,
+) -> ModelRow:
+    """Count a network of your own, with so many (thing, stuff) classes."""
+    network = meta_network(config, *classes)
+    title = f"your network ({config.backbone}, {classes[0]} thing and {classes[1]} stuff classes)"
+    return ModelRow(name, title, size, count_parameters(network), count_macs(network, *size), None, None, measurement)
+
+
+def _giga(count: int) -> float:
+    return round(count / GIGA, 3)
+
+
+def _percent(ours: int | None, theirs: float | None, unit: float) -> float | None:
+    if ours is None or theirs is None:
+        return None
+    return round(100 * (ours / unit / theirs - 1), 2)

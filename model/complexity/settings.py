@@ -1,0 +1,40 @@
+"""Settings of the complexity stage."""
+
+from dataclasses import dataclass, field
+
+from model.published import PUBLISHED
+
+CONFIGURED = "configured"
+"""Name of the row of the network that the `model` section describes."""
+
+
+@dataclass(frozen=True)
+class ComplexitySettings:
+    """The `complexity` section of params.yaml; models by the names in `model.published`, sizes (width, height).
+
+    Multiply-adds of all `models` are counted without computing anything; only `latency_models` are run, at the size
+    of your choice. The default size is one for a laptop.
+    """
+
+    models: list[str] = field(default_factory=lambda: [CONFIGURED, *PUBLISHED])
+    flops_size: list[int] = field(default_factory=lambda: [1200, 800])
+    latency_models: list[str] = field(default_factory=lambda: [CONFIGURED, "r50"])
+    latency_size: list[int] = field(default_factory=lambda: [160, 128])
+    repeats: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse unknown models, and sizes that no picture has."""
+        for name in ("flops_size", "latency_size"):
+            size = getattr(self, name)
+            if len(size) != 2 or min(size) < 1:
+                raise ValueError(f"complexity.{name} is {size}; give [width, height], in pixels")
+        if self.repeats < 1:
+            raise ValueError(f"complexity.repeats is {self.repeats}; give at least 1")
+        for name in ("models", "latency_models"):
+            unknown = [model for model in getattr(self, name) if model not in (CONFIGURED, *PUBLISHED)]
+            if unknown:
+                known = ", ".join((CONFIGURED, *PUBLISHED))
+                raise ValueError(f"complexity.{name}: there is no model {', '.join(unknown)}; choose from {known}")
+        missing = [model for model in self.latency_models if model not in self.models]
+        if missing:
+            raise ValueError(f"complexity.latency_models: {', '.join(missing)} should be among complexity.models too")

@@ -1,0 +1,95 @@
+"""The parts of the baseline DETR (Carion et al., ECCV 2020): plain attention on the coarsest level only, post-norm."""
+
+from torch import Tensor, nn
+
+from model.network.config import NetworkConfig
+from model.network.layers import FeedForward, xavier_matrices
+from model.network.outputs import Memory
+from model.network.positions import padding_mask, resize_mask, sine_position, valid_ratio
+
+
+class CoarsestLevel(nn.Module):
+    """The one level: a 1x1 convolution of the backbone's last map, without a norm."""
+
+    def __init__(self, in_channels: tuple[int, ...], config: NetworkConfig) -> None:
+        super().__init__()
+        self.projection = nn.Conv2d(in_channels[-1], config.channels, kernel_size=1)
+
+    def forward(self, features: tuple[Tensor, ...]) -> list[Tensor]:
+        """The backbone's maps to one map (B, C, h, w)."""
+        return [self.projection(features[-1])]
+
+
+class DenseEncoderLayer(nn.Module):
+    """Self-attention among all tokens and feed-forward."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(config.channels, config.heads, dropout=config.dropout, batch_first=True)
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm = nn.LayerNorm(config.channels)
+        self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
+
+    def forward(self, tokens: Tensor, position: Tensor, mask: Tensor) -> Tensor:
+        """Tokens and position (B, S, C), padding mask (B, S) to tokens; nobody looks at padded ones."""
+        placed = tokens + position
+        attended, _ = self.attention(placed, placed, tokens, key_padding_mask=mask, need_weights=False)
+        updated: Tensor = self.feedforward(self.norm(tokens + self.dropout(attended)))
+        return updated
+
+
+class DenseEncoder(nn.Module):
+    """Encodes one level; its sine position has the offset of Panoptic SegFormer's."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.channels = config.channels
+        self.layers = nn.ModuleList(DenseEncoderLayer(config) for _ in range(config.encoder_layers))
+        xavier_matrices(self)
+
+    def forward(
+        self,
+        levels: list[Tensor],
+        image_sizes: tuple[tuple[int, int], ...],
+        batch_size: tuple[int, int],
+    ) -> Memory:
+        """As `model.network.encoder.Encoder.forward`, with one level."""
+        (level,) = levels
+        shape = level.shape[-2], level.shape[-1]
+        mask = resize_mask(padding_mask(image_sizes, *batch_size, device=level.device), shape)
+        position = sine_position(mask, self.channels).flatten(1, 2)
+        ratios = valid_ratio(mask)[:, None]
+        tokens, flat = level.flatten(2).transpose(1, 2), mask.flatten(1)
+        for layer in self.layers:
+            tokens = layer(tokens, position, flat)
+        return Memory(tokens, position, flat, (shape,), ratios)
+
+
+class DenseLocationLayer(nn.Module):
+    """Self-attention among the queries, plain cross-attention to the memory, feed-forward."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.self_attention, self.cross_attention = (
+            nn.MultiheadAttention(config.channels, config.heads, dropout=config.dropout, batch_first=True)
+            for _ in range(2)
+        )
+        self.self_norm = nn.LayerNorm(config.channels)
+        self.cross_norm = nn.LayerNorm(config.channels)
+        self.dropout = nn.Dropout(config.dropout)
+        self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
+
+    def forward(self, states: Tensor, position: Tensor, _reference: Tensor | None, memory: Memory) -> Tensor:
+        """States and position (B, Q, C) to states; it looks everywhere, so the reference of its sibling is not used."""
+        placed = states + position
+        related, _ = self.self_attention(placed, placed, states, need_weights=False)
+        states = self.self_norm(states + self.dropout(related))
+        attended, _ = self.cross_attention(
+            states + position,
+            memory.tokens + memory.position,
+            memory.tokens,
+            key_padding_mask=memory.padding_mask,
+            need_weights=False,
+        )
+        updated: Tensor = self.feedforward(self.cross_norm(states + self.dropout(attended)))
+        return updated

@@ -1,0 +1,125 @@
+"""How entries of a published checkpoint correspond to entries of our network."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+SHOWN_LINES = 16
+
+
+class OfficialLayoutError(ValueError):
+    """A state dict that is not the published layout of the network it is meant for."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Published names, and what of ours stands behind each."""
+
+    sources: Mapping[str, tuple[str, ...]]
+    """Our entries that a published one holds, joined along the first dimension."""
+    fixed: Mapping[str, Tensor] = field(default_factory=dict)
+    """Published buffers that follow from the sizes of the network, so that ours does not keep them."""
+
+    def to_official(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Our state dict under the published names."""
+        joined = {
+            name: torch.cat([state[key] for key in keys]) if len(keys) > 1 else state[keys[0]]
+            for name, keys in self.sources.items()
+        }
+        return joined | {name: tensor.clone() for name, tensor in self.fixed.items()}
+
+    def from_official(self, official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Published entries under our names, in the order of `expected`.
+
+        Raises:
+            OfficialLayoutError: entries that are missing, unknown, or of another shape or type, by name.
+        """
+        faults = self.faults(official, expected)
+        if faults:
+            raise OfficialLayoutError("\n".join([f"does not fit the network ({len(faults)} in all):", *listed(faults)]))
+        ours: dict[str, Tensor] = {}
+        for name, keys in self.sources.items():
+            parts = (
+                torch.split(official[name], [len(expected[key]) for key in keys]) if len(keys) > 1 else [official[name]]
+            )
+            ours.update(zip(keys, parts, strict=True))
+        return {key: ours[key] for key in expected}
+
+    def faults(self, official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, str]:
+        """What is wrong with published entries, by their name. Of `expected` only names, shapes and types are used."""
+        faults = {name: "missing" for name in (*self.sources, *self.fixed) if name not in official}
+        for name, tensor in official.items():
+            if name in self.sources:
+                fault = _misfit(tensor, [expected[key] for key in self.sources[name]])
+            elif name in self.fixed:
+                fault = "" if torch.equal(tensor, self.fixed[name]) else "does not follow from the window size"
+            else:
+                fault = "unknown"
+            if fault:
+                faults[name] = fault
+        return faults
+
+
+def layout_of(names: Mapping[str, str], joined: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Sources of a `Layout` from the published name of each of our keys.
+
+    Args:
+        names: published name by our key; keys with the same name are joined.
+        joined: the parts that tell such keys apart, in the order of joining, whatever the order of `names`.
+    """
+    ranks = {part: rank for rank, part in enumerate(joined)}
+    sources: dict[str, list[str]] = {}
+    for key, name in names.items():
+        sources.setdefault(name, []).append(key)
+    for keys in sources.values():
+        if len(keys) > 1:
+            keys.sort(key=lambda key: next(ranks[part] for part in key.split(".") if part in ranks))
+    return {name: tuple(keys) for name, keys in sources.items()}
+
+
+def _misfit(tensor: Tensor, parts: list[Tensor]) -> str:
+    """What keeps a published entry from holding these parts; empty if nothing does.
+
+    A half precision entry fits: the network's precision holds its values exactly, and gives them back.
+    """
+    shape = tuple(parts[0].shape) if len(parts) == 1 else (sum(map(len, parts)), *parts[0].shape[1:])
+    if tuple(tensor.shape) != shape:
+        return f"has shape {tuple(tensor.shape)}, expected {shape}"
+    dtype = parts[0].dtype
+    if tensor.is_floating_point() != dtype.is_floating_point or torch.promote_types(tensor.dtype, dtype) != dtype:
+        return f"has type {type_name(tensor.dtype)}, expected {type_name(dtype)}"
+    return ""
+
+
+def type_name(dtype: torch.dtype) -> str:
+    """For example `float32`."""
+    return str(dtype).removeprefix("torch.")
+
+
+def listed(faults: Mapping[str, str]) -> list[str]:
+    """One line for all entries whose names differ by numbers only and that have the same fault."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, fault in faults.items():
+        groups.setdefault((re.sub(r"\d+", "#", name), fault), []).append(name)
+    lines = [f"  - {_together(names)}: {fault}" for (_, fault), names in groups.items()]
+    more = len(lines) - SHOWN_LINES
+    return lines if more <= 0 else [*lines[:SHOWN_LINES], f"  ... and {more} more lines like these"]
+
+
+def _together(names: list[str]) -> str:
+    """Names that differ by numbers only as one: `layers.{0..5}.bias (6 entries)`."""
+    if len(names) == 1:
+        return names[0]
+    columns = zip(*(map(int, re.findall(r"\d+", name)) for name in names), strict=True)
+    numbers = iter([_range(sorted(set(column))) for column in columns])
+    return f"{re.sub(r'[0-9]+', lambda _: next(numbers), names[0])} ({len(names)} entries)"
+
+
+def _range(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return str(numbers[0])
+    without_gap = len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1
+    return f"{{{numbers[0]}..{numbers[-1]}}}" if without_gap else f"{{{','.join(map(str, numbers))}}}"

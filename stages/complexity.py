@@ -1,0 +1,86 @@
+"""Count what every model of the papers, and the one that is configured, costs.
+
+    python -m stages.complexity --params params.yaml --index runs/annotate/val.json --out runs/complexity
+
+Writes into the output folder: `metrics.json` (a few numbers a model), `rows.json` (everything, by part of the
+network) and `table.md` (the same beside the papers' figures). Counting needs neither weights nor memory; only
+the models in `complexity.latency_models` are run, with random weights, each in a process of its own.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from model.complexity.measure import Measurement, Task, measure_apart
+from model.complexity.rows import ModelRow, count_own, count_published
+from model.complexity.settings import CONFIGURED, ComplexitySettings
+from model.complexity.table import markdown, models_table
+from model.network.config import NetworkConfig
+from model.published import PUBLISHED
+from panoptic.commands import run_command
+from panoptic.files import write_atomically
+from panoptic.index import PanopticIndex
+from stages.settings import load_section
+
+
+def complexity(settings: ComplexitySettings, config: NetworkConfig, index_path: Path, out: Path) -> None:
+    """Count and measure all models, write the results and print the table."""
+    categories = PanopticIndex.load(index_path).categories
+    classes = len(categories.things), len(categories.stuff)
+    progress = tqdm(settings.models, unit="model", desc="complexity", disable=None)
+    rows = []
+    for name in progress:
+        progress.set_postfix_str(name)
+        rows.append(_row(name, settings, config, classes))
+    metrics = {row.name: row.metrics() for row in rows}
+    width, height = settings.latency_size
+    write_atomically(out / "rows.json", (json.dumps([row.to_json() for row in rows], indent=1) + "\n").encode())
+    write_atomically(out / "table.md", markdown(rows, (width, height)).encode())
+    write_atomically(out / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
+    print(models_table(rows))
+    print(f"{len(rows)} models counted; results in {out}")
+
+
+def _row(name: str, settings: ComplexitySettings, config: NetworkConfig, classes: tuple[int, int]) -> ModelRow:
+    width, height = settings.flops_size
+    if name == CONFIGURED:
+        return count_own(name, config, classes, (width, height), _measurement(name, settings, config, classes))
+    paper = PUBLISHED[name]
+    measurement = _measurement(name, settings, paper.config, (paper.num_things, paper.num_stuff))
+    return count_published(name, paper, (width, height), measurement)
+
+
+def _measurement(
+    name: str, settings: ComplexitySettings, config: NetworkConfig, classes: tuple[int, int]
+) -> Measurement | None:
+    if name not in settings.latency_models:
+        return None
+    (num_things, num_stuff), (width, height) = classes, settings.latency_size
+    return measure_apart(name, Task(config, num_things, num_stuff, width, height, settings.repeats))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.complexity", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'complexity' and 'model' are read"
+    )
+    parser.add_argument(
+        "--index", type=Path, required=True, help="index whose categories the configured model tells apart"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    arguments = parser.parse_args(argv)
+
+    def stage() -> None:
+        settings = load_section(arguments.params, "complexity", ComplexitySettings)
+        config = load_section(arguments.params, "model", NetworkConfig)
+        complexity(settings, config, arguments.index, arguments.out)
+
+    run_command(stage)
+
+
+if __name__ == "__main__":
+    main()

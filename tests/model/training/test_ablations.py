@@ -1,0 +1,86 @@
+"""Every overlay in experiments/ablations, laid over the settings of a tiny network: it trains and predicts."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.inference import InferenceSettings, predict_pictures
+from model.network.config import NetworkConfig
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.training.loop import Run, train
+from model.training.processes import Processes
+from model.training.settings import TrainSettings
+from panoptic.index import PanopticIndex
+from panoptic.verification import build_index
+from pipelines.overlay import lay_over
+from stages.settings import load_section
+from tests.tiny_dataset import random_picture, write_split
+
+ABLATIONS = sorted((Path(__file__).parents[3] / "experiments" / "ablations").iterdir())
+PUBLISHED = """
+model: {backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, heads: 4, points: 2, encoder_layers: 1,
+  location_layers: 2, thing_mask_layers: 2, stuff_mask_layers: 2, feedforward: 32, mask_feedforward: 32, queries: 9,
+  selected_queries: 9, dropout: 0.0}
+train: {epochs: 1, batch_size: 2, images_per_forward: 2, learning_rate: 1e-3, weight_decay: 0.0, workers: 0,
+  initial_weights: random, augmentation: {resize_shorter: [32], crop_probability: 0.5, crop_min: 24, crop_max: 32}}
+predict: {shorter: 32, longer: 64}
+"""
+HELPED = (
+    PUBLISHED.replace("dropout: 0.0", "dropout: 0.0, query_initialisation: encoder, token_classes: true")
+    .replace("crop_probability: 0.5", "crop_probability: 0.0")
+    .replace("learning_rate: 1e-3", "learning_rate: 1e-3, optimiser: muon, ema_decay: 0.9, losses: {token_class: 2.0}")
+)
+STEPS = 2
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> PanopticIndex:
+    rng = np.random.default_rng(0)
+    pictures = [random_picture(rng, number, 32, 40) for number in range(2 * STEPS)]
+    split = write_split(tmp_path_factory.mktemp("tiny"), "train", pictures)
+    return build_index(split.panoptic_json, split.masks, split.images)
+
+
+def laid_over(base: str, overlay: Path, folder: Path) -> tuple[NetworkConfig, TrainSettings, InferenceSettings]:
+    """The sections that the stages would read."""
+    params = folder / "params.yaml"
+    params.write_text(base)
+    lay_over(params, [overlay])
+    return (
+        load_section(params, "model", NetworkConfig),
+        load_section(params, "train", TrainSettings),
+        load_section(params, "predict", InferenceSettings),
+    )
+
+
+@pytest.mark.parametrize("base", [PUBLISHED, HELPED], ids=["published", "helped"])
+@pytest.mark.parametrize("overlay", ABLATIONS, ids=lambda path: path.stem)
+def test_it_trains_and_predicts(overlay: Path, base: str, index: PanopticIndex, tmp_path: Path) -> None:
+    config, settings, inference = laid_over(base, overlay, tmp_path)
+    torch.manual_seed(0)
+    network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    run = Run(
+        network=network,
+        index=index,
+        settings=settings,
+        state_file=tmp_path / "state.pt",
+        curves=tmp_path / "curves",
+        processes=Processes(),
+        validate=lambda trained: {"layers": float(len(list(trained.modules())))},
+    )
+    trained = train(run)  # a loss or gradient that is not finite ends it with an error
+    assert run.steps == STEPS
+    changed = {name.split(".")[0] for name, value in network.named_parameters() if not torch.equal(value, before[name])}
+    parts = {name for name, part in network.named_children() if list(part.parameters())}
+    assert changed == parts
+    lenient = replace(inference.merging, score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
+    predictions = list(predict_pictures(trained, index, replace(inference, merging=lenient)))
+    assert len(predictions) == 2 * STEPS
+    found = {segment.category_id for prediction in predictions for segment in prediction.segments}
+    assert found, "nothing was found where everything is allowed"
+    if config.stuff == "none":
+        assert found <= {category.id for category in index.categories.things}

@@ -1,0 +1,148 @@
+"""Overlays on real files: what changes, what stays to the letter, what is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.overlay import Change, lay_over, main
+
+ROOT = Path(__file__).parents[2]
+PARAMS = """\
+# What these settings are.
+
+model: # the network
+  backbone: tiny
+  dropout: 0.0 # none
+
+train: # how it learns
+  rate: 1e-3 # with muon less
+  steps: [8]
+  sizes: # one each epoch
+    - 480
+    - 512
+  losses:
+    token_class: 2.0 # a help
+
+predict:
+  shorter: 128 # the size of the pictures
+"""
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    file = tmp_path / "params.yaml"
+    file.write_text(PARAMS)
+    return file
+
+
+def overlay(folder: Path, text: str, name: str = "overlay.yaml") -> Path:
+    file = folder / name
+    file.write_text(text)
+    return file
+
+
+def test_values_change_and_everything_else_stays(params: Path) -> None:
+    text = "# Table 5\nmodel: {backbone: resnet50}\ntrain:\n  rate: 1e-4 # lower\n  losses: {token_class: 0.5}\n"
+    changes = lay_over(params, [overlay(params.parent, text)])
+    assert params.read_text() == (
+        PARAMS.replace("tiny", "resnet50").replace("1e-3", "1e-4").replace("token_class: 2.0", "token_class: 0.5")
+    )
+    assert list(map(str, changes)) == [
+        "model.backbone: tiny -> resnet50",
+        "train.rate: 0.001 -> 0.0001",
+        "train.losses.token_class: 2.0 -> 0.5",
+    ]
+
+
+def test_new_keys_come_before_the_empty_line_that_ends_a_section(params: Path) -> None:
+    text = "model: {stuff: joint}\npredict: {merging: {method: pixel, beta: 0.0}}\n"
+    changes = lay_over(params, [overlay(params.parent, text)])
+    expected = PARAMS.replace("  dropout: 0.0", "  stuff: joint\n  dropout: 0.0").replace(
+        "  shorter: 128", "  merging:\n    method: pixel\n    beta: 0.0\n  shorter: 128"
+    )
+    assert params.read_text() == expected
+    assert changes[0] == Change("model.stuff", None, "joint")
+    assert str(changes[0]) == "model.stuff: (not set) -> joint"
+
+
+@pytest.mark.parametrize("new", ["[6, 9]", "\n    - 6 # first\n    - 9\n", "[]"])
+def test_a_list_is_replaced_as_a_whole(params: Path, new: str) -> None:
+    changes = lay_over(params, [overlay(params.parent, f"train:\n  steps: {new}\n  sizes: {new}\n")])
+    lines = params.read_text().splitlines()
+    shown = "[]" if new == "[]" else "[6, 9]"
+    assert f"  steps: {shown}" in lines
+    assert any(line.startswith(f"  sizes: {shown}") for line in lines)
+    assert "480" not in params.read_text()
+    assert str(changes[0]) == f"train.steps: [8] -> {shown}"
+
+
+def test_later_overlays_lie_over_earlier_ones(params: Path) -> None:
+    first = overlay(params.parent, "model: {backbone: resnet50, dropout: 0.1}", "first.yaml")
+    second = overlay(params.parent, "model: {backbone: swin_tiny}", "second.yaml")
+    lay_over(params, [first, second])
+    assert "backbone: swin_tiny" in params.read_text()
+    assert "dropout: 0.1 # none" in params.read_text()
+
+
+def test_what_is_equal_is_no_change(params: Path) -> None:
+    text = "train: {rate: 0.001, steps: [8]}\nmodel: {dropout: 0}"
+    assert lay_over(params, [overlay(params.parent, text)]) == ()
+    assert params.read_text() == PARAMS
+
+
+def test_a_switch_is_not_a_number(params: Path) -> None:
+    (change,) = lay_over(params, [overlay(params.parent, "model: {dropout: false}")])
+    assert str(change) == "model.dropout: 0.0 -> False"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modle: {backbone: tiny}", "has no section modle; there are: model, train, predict"),
+        ("model: tiny", "model holds keys and values in the settings, but one value here"),
+        ("train: {losses: 3}", "train.losses holds keys and values in the settings, but one value here"),
+        ("train: {rate: {a: 1}}", "train.rate holds one value in the settings, but keys here"),
+        ("# nothing", "expected sections with keys and values"),
+        ("- model", "expected sections with keys and values"),
+        ("model: {", "not valid YAML"),
+        ("model: {a: 1, a: 2}", "not valid YAML"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_is_written(params: Path, text: str, message: str) -> None:
+    good = overlay(params.parent, "model: {backbone: resnet50}", "good.yaml")
+    with pytest.raises(ValueError, match=rf"overlay\.yaml: .*{message}"):
+        lay_over(params, [good, overlay(params.parent, text)])
+    assert params.read_text() == PARAMS
+    assert sorted(file.name for file in params.parent.iterdir()) == ["good.yaml", "overlay.yaml", "params.yaml"]
+
+
+def test_a_missing_file_is_named_with_those_beside_it(params: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"overlya\.yaml: there is no such file; beside it: overlay\.yaml, params\.yaml"
+    ):
+        lay_over(params, [overlay(params.parent, "model: {a: 1}").with_name("overlya.yaml")])
+
+
+def test_the_command_says_what_changed(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = params.with_name("other.yaml")
+    file = overlay(params.parent, "train: {steps: [8, 11]}")
+    assert main([str(file), "--params", str(params), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "train.steps: [8] -> [8, 11]"
+    assert params.read_text() == PARAMS
+    assert "steps: [8, 11]" in out.read_text()
+    assert main([str(params.with_name("no.yaml")), "--params", str(params)]) == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_as_a_program_on_the_settings_of_the_repository(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text()
+    params.write_text(before)
+    file = overlay(tmp_path, "train: {learning_rate: 1.4e-4, step_epochs: [8]}")
+    command = [sys.executable, "-m", "pipelines.overlay", str(file), "--params", str(params)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "train.learning_rate: 0.001 -> 0.00014" in done.stdout
+    removed = set(before.splitlines()) - set(params.read_text().splitlines())
+    assert [line.split(":")[0] for line in removed] == ["  learning_rate"]
