@@ -58,6 +58,11 @@ ROWS: Mapping[str, Row] = MappingProxyType(
         "v1": Row("version 1", "v1", claims=(Claim("v2", "below", _VERSION_1),)),
         "joint_matching": Row("joint matching", "joint_matching", claims=(Claim("v2", "below", _JOINT),)),
         "no_deep_supervision": Row("no deep supervision", "no_deep_supervision", claims=(Claim("v2", "below", _DEEP),)),
+        "deep_supervision_averaged": Row(
+            "deep supervision, its mask losses averaged",
+            "deep_supervision_averaged",
+            claims=(Claim("no_deep_supervision", "above", _DEEP),),
+        ),
         "box_free": Row("box-free: centres of mass", "box_free", claims=(Claim("v2", "close", _CENTRES),)),
         "detr": Row("DETR's panoptic head, merging p", "detr", claims=(Claim("v2", "below", _DETR),)),
         "detr_m": Row("DETR's weights, merging m", "detr_m", "detr", claims=(Claim("detr", "above", _DETR_M),)),

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from model.merging import Instances, MergingSettings, PanopticPrediction, PictureSizes, predict_panoptic
+from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.selection import top_queries
 from panoptic.augmentation import fitted_size, resize_for_inference
@@ -49,6 +50,26 @@ class InferenceSettings:
             )
 
 
+def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> None:
+    """Do nothing if the network has the layer that masks are to be read from.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if config.mask_head == "fpn":
+        if settings.mask_layer:
+            raise ValueError(
+                f"predict.mask_layer is {settings.mask_layer}, but the mask head 'fpn' has no layers; set it to 0"
+            )
+        return
+    decoders = [config.thing_mask_layers, *([config.stuff_mask_layers] if config.stuff == "decoupled" else [])]
+    if settings.mask_layer > max(decoders):
+        raise ValueError(
+            f"predict.mask_layer is {settings.mask_layer}, but the mask decoders have {max(decoders)} layers; "
+            "give one of them, or 0 for their end"
+        )
+
+
 @dataclass(frozen=True)
 class PicturePrediction:
     """The result for one picture at the size it was read: id map (H, W), its segments, and the instances."""
@@ -64,6 +85,7 @@ def predict_pictures(
     network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, progress: bool = False
 ) -> Iterator[PicturePrediction]:
     """Predict every picture of `index`, in its order where pictures share a size, on the network's device."""
+    require_mask_layer(settings, network.config)
     device = next(network.parameters()).device
     reader = PanopticReader(index)
     categories = tuple(category.id for category in index.categories)

@@ -105,6 +105,8 @@ PUBLISHED: Mapping[str, PublishedModel] = MappingProxyType(
         "v1_pvtv2_b0": _version_1("pvt_v2_b0", "PVTv2-B0", 22.2, 156.0, _SMALL_V1),
         "v1_pvtv2_b2": _version_1("pvt_v2_b2_linear", "PVTv2-B2-Linear", 41.6, 219.0, f"{_LINEAR} {_SMALL_V1}"),
         "v1_pvtv2_b5": _version_1("pvt_v2_b5", "PVTv2-B5", 100.9, 391.0),
+        # Unlike their originals, both baselines have what the rest of the pipeline has: focal losses of the classes
+        # instead of a class "nothing", dice losses alone of the masks, and contents of the queries that are learned.
         "detr_r50": PublishedModel(
             NetworkConfig(stuff="joint", attention="dense", mask_head="fpn", feedforward=2048, queries=100),
             "DETR, R50",

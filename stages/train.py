@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from model.checkpoint import Checkpoint, save_checkpoint
-from model.inference import InferenceSettings, predict_pictures
+from model.inference import InferenceSettings, predict_pictures, require_mask_layer
 from model.initial_weights import find_initial_weights, load_initial_weights
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -65,6 +65,7 @@ def run(settings: TrainSettings, config: NetworkConfig, inference: InferenceSett
         raise DatasetError(
             f"{paths.val_index} has other categories than {paths.train_index}: {difference}; use one list"
         )
+    require_mask_layer(inference, config)  # now, not at the first validation
     initial = find_initial_weights(settings.initial_weights, config.backbone, paths.pretrained)
     identity = fingerprint(
         {

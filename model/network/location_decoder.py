@@ -79,7 +79,7 @@ class LocationDecoder(nn.Module):
             DenseLocationLayer(config) if dense else LocationLayer(config) for _ in range(config.location_layers)
         )
         self.norm = nn.LayerNorm(channels) if dense else None
-        heads = min(config.location_layers, 1) if dense else config.location_layers
+        heads = 1 if dense else config.location_layers
         classifies = config.classes_from == "location"
         self.class_heads = nn.ModuleList(class_head(channels, classes) for _ in range(heads if classifies else 0))
         biases = [0.0 if dense or layer else WIDTH_HEIGHT_BIAS for layer in range(heads)]

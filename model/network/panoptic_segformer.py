@@ -103,8 +103,7 @@ class PanopticSegFormer(nn.Module):
         if isinstance(self.query_masks, MaskDecoder):
             masks: MaskOutput = self.query_masks(queries, memory, last_layer=mask_layer)
             return masks
-        if mask_layer:
-            raise ValueError(f"mask_layer is {mask_layer}, but the mask head 'fpn' has no layers to read; set it to 0")
+        assert not mask_layer, "an FPN has no layers to read masks from"
         if self.config.attention == "dense":
             masks = self.query_masks(queries, memory, 0, levels[0], features[:-1])
         else:
@@ -115,7 +114,11 @@ class PanopticSegFormer(nn.Module):
         return masks
 
     def _fpn_channels(self) -> tuple[int, ...]:
-        """Of the maps that refine the FPN's masks: the backbone's, or with deformable attention mostly the memory's."""
+        """Of the maps that refine the FPN's masks, finest first.
+
+        DETR has the backbone's. With deformable attention they are the memory's at strides 16 and 32 and the backbone's
+        finest: with these D-DETR-MS has the multiply-adds that its paper prints.
+        """
         if self.config.attention == "dense":
             return self.backbone.channels[:-1]
         finest = self.backbone.channels[0] if self.backbone.finer else self.config.channels

@@ -104,7 +104,5 @@ def test_the_folder_comes_first(tmp_path: Path) -> None:
 
 
 def test_nobody_published_the_small_one(tmp_path: Path) -> None:
-    with pytest.raises(
-        PickledWeightsError, match=r"nobody has published .* of the backbone .tiny.*random"
-    ):
+    with pytest.raises(PickledWeightsError, match=r"nobody has published .* of the backbone .tiny.*random"):
         find_imagenet("tiny", tmp_path)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from model.inference import InferenceSettings, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -113,9 +114,14 @@ def test_a_layer_that_one_decoder_does_not_have_is_its_end() -> None:
     torch.testing.assert_close(part.query_masks.masks, whole.query_masks.masks)
 
 
-def test_an_fpn_has_no_layers_to_read() -> None:
-    with pytest.raises(ValueError, match="'fpn' has no layers"):
-        run(D_DETR_MS, 1)
+@pytest.mark.parametrize(
+    ("config", "layer", "message"),
+    [(D_DETR_MS, 1, "'fpn' has no layers"), (TINY, 3, "have 2 layers"), (JOINT, 2, "have 1 layers")],
+)
+def test_layers_that_are_not_there_cannot_be_read(config: NetworkConfig, layer: int, message: str) -> None:
+    require_mask_layer(InferenceSettings(mask_layer=0), config)
+    with pytest.raises(ValueError, match=message):
+        require_mask_layer(InferenceSettings(mask_layer=layer), config)
 
 
 def test_every_query_is_selected_once() -> None:
