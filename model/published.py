@@ -32,6 +32,8 @@ class PublishedModel:
     """What the papers call GFLOPs: by the count of `model.complexity.modules`."""
     size: tuple[int, int] = (1200, 800)
     """(width, height) of the picture that they were counted at."""
+    checkpoint: bool = False
+    """Whether the authors published its weights."""
     unused_parameters: int = 0
     """In the paper's figure, but not in ours."""
     remark: str = ""
@@ -53,6 +55,7 @@ def _version_2(
         "version 2",
         parameters,
         gmacs,
+        checkpoint=gmacs is not None,  # of just those the paper gives both figures
         unused_parameters=sum(UNUSED_PARAMETERS.values()),
         remark=remark,
     )

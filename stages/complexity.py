@@ -36,9 +36,8 @@ def complexity(settings: ComplexitySettings, config: NetworkConfig, index_path: 
         progress.set_postfix_str(name)
         rows.append(_row(name, settings, config, classes))
     metrics = {row.name: row.metrics() for row in rows}
-    width, height = settings.latency_size
     write_atomically(out / "rows.json", (json.dumps([row.to_json() for row in rows], indent=1) + "\n").encode())
-    write_atomically(out / "table.md", markdown(rows, (width, height)).encode())
+    write_atomically(out / "table.md", markdown(rows).encode())
     write_atomically(out / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
     print(models_table(rows))
     print(f"{len(rows)} models counted; results in {out}")
@@ -47,19 +46,19 @@ def complexity(settings: ComplexitySettings, config: NetworkConfig, index_path: 
 def _row(name: str, settings: ComplexitySettings, config: NetworkConfig, classes: tuple[int, int]) -> ModelRow:
     width, height = settings.flops_size
     if name == CONFIGURED:
-        return count_own(name, config, classes, (width, height), _measurement(name, settings, config, classes))
+        return count_own(name, config, classes, (width, height), _measurements(name, settings, config, classes))
     paper = PUBLISHED[name]
-    measurement = _measurement(name, settings, paper.config, (paper.num_things, paper.num_stuff))
-    return count_published(name, paper, (width, height), measurement)
+    measurements = _measurements(name, settings, paper.config, (paper.num_things, paper.num_stuff))
+    return count_published(name, paper, (width, height), measurements)
 
 
-def _measurement(
+def _measurements(
     name: str, settings: ComplexitySettings, config: NetworkConfig, classes: tuple[int, int]
-) -> Measurement | None:
+) -> tuple[Measurement, ...]:
     if name not in settings.latency_models:
-        return None
-    (num_things, num_stuff), (width, height) = classes, settings.latency_size
-    return measure_apart(name, Task(config, num_things, num_stuff, width, height, settings.repeats))
+        return ()
+    tasks = [Task(config, *classes, width, height, settings.repeats) for width, height in settings.latency_sizes]
+    return tuple(measure_apart(name, task) for task in tasks)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -46,8 +46,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one picture costs: network only, without reading, resizing and merging."""
+    """What one picture of a size costs: network only, without reading, resizing and merging."""
 
+    width: int
+    height: int
     device: str
     median_ms: float
     p90_ms: float
@@ -60,12 +62,11 @@ def measure_apart(name: str, task: Task) -> Measurement:
     command = [sys.executable, "-m", "model.complexity.measure"]
     process = subprocess.run(command, input=json.dumps(asdict(task)), capture_output=True, text=True)
     if process.returncode:
-        cause = (process.stderr.strip().splitlines() or [f"exit status {process.returncode}, killed or out of memory"])[
-            -1
-        ]
+        said = process.stderr.strip().splitlines()
+        cause = said[-1] if said else f"exit status {process.returncode}, killed or out of memory"
         raise MeasurementError(
             f"model '{name}' could not be run at {task.width} x {task.height}: {cause}; give a smaller "
-            "complexity.latency_size, or leave the model out of complexity.latency_models"
+            "size in complexity.latency_sizes, or leave the model out of complexity.latency_models"
         )
     return Measurement(**json.loads(process.stdout))
 
@@ -87,6 +88,8 @@ def measure(task: Task) -> Measurement:
         milliseconds = _time(run, task.repeats)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_resident_bytes() - before
     return Measurement(
+        width=task.width,
+        height=task.height,
         device=torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else f"cpu, {torch.get_num_threads()} threads",

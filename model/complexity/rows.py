@@ -21,7 +21,7 @@ class ModelRow:
     macs: MacCounts
     paper: PublishedModel | None
     macs_at_papers_size: int | None  # by the papers' count
-    measurement: Measurement | None
+    measurements: tuple[Measurement, ...]  # one for each size
 
     @property
     def official_parameters(self) -> int | None:
@@ -55,10 +55,11 @@ class ModelRow:
         if self.paper:
             numbers["parameters_difference_percent"] = self.parameters_difference
             numbers["gmacs_difference_percent"] = self.macs_difference
-        if self.measurement:
-            numbers["latency_ms_median"] = self.measurement.median_ms
-            numbers["latency_ms_p90"] = self.measurement.p90_ms
-            numbers["memory_mib"] = self.measurement.memory_mib
+        for measured in self.measurements:
+            size = f"{measured.width}x{measured.height}"
+            numbers[f"latency_ms_median_{size}"] = measured.median_ms
+            numbers[f"latency_ms_p90_{size}"] = measured.p90_ms
+            numbers[f"memory_mib_{size}"] = measured.memory_mib
         return numbers
 
     def to_json(self) -> dict[str, object]:
@@ -83,7 +84,7 @@ class ModelRow:
             "papers_parameters": self.papers_parameters,
             "macs_at_papers_size": self.macs_at_papers_size,
             "paper": asdict(self.paper) if self.paper else None,
-            "measurement": asdict(self.measurement) if self.measurement else None,
+            "measurements": [asdict(measured) for measured in self.measurements],
         }
 
     @property
@@ -93,7 +94,7 @@ class ModelRow:
 
 
 def count_published(
-    name: str, paper: PublishedModel, size: tuple[int, int], measurement: Measurement | None
+    name: str, paper: PublishedModel, size: tuple[int, int], measurements: tuple[Measurement, ...] = ()
 ) -> ModelRow:
     """Count a model of the papers, at a size of your choice and at the one that the paper used."""
     network = meta_network(paper.config, paper.num_things, paper.num_stuff)
@@ -107,7 +108,7 @@ def count_published(
         macs=macs,
         paper=paper,
         macs_at_papers_size=sum(at_papers_size.modules.values()),
-        measurement=measurement,
+        measurements=measurements,
     )
 
 
@@ -116,12 +117,12 @@ def count_own(
     config: NetworkConfig,
     classes: tuple[int, int],
     size: tuple[int, int],
-    measurement: Measurement | None,
+    measurements: tuple[Measurement, ...] = (),
 ) -> ModelRow:
     """Count a network of your own, with so many (thing, stuff) classes."""
     network = meta_network(config, *classes)
     title = f"your network ({config.backbone}, {classes[0]} thing and {classes[1]} stuff classes)"
-    return ModelRow(name, title, size, count_parameters(network), count_macs(network, *size), None, None, measurement)
+    return ModelRow(name, title, size, count_parameters(network), count_macs(network, *size), None, None, measurements)
 
 
 def _giga(count: int) -> float:

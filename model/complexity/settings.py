@@ -12,22 +12,21 @@ CONFIGURED = "configured"
 class ComplexitySettings:
     """The `complexity` section of params.yaml; models by the names in `model.published`, sizes (width, height).
 
-    Multiply-adds of all `models` are counted without computing anything; only `latency_models` are run, at the size
-    of your choice. The default size is one for a laptop.
+    Multiply-adds of all `models` are counted without computing anything; only `latency_models` are run, at each of
+    `latency_sizes`. The defaults are for a laptop.
     """
 
     models: list[str] = field(default_factory=lambda: [CONFIGURED, *PUBLISHED])
     flops_size: list[int] = field(default_factory=lambda: [1200, 800])
     latency_models: list[str] = field(default_factory=lambda: [CONFIGURED, "r50"])
-    latency_size: list[int] = field(default_factory=lambda: [160, 128])
+    latency_sizes: list[list[int]] = field(default_factory=lambda: [[160, 128]])
     repeats: int = 10
 
     def __post_init__(self) -> None:
         """Refuse unknown models, and sizes that no picture has."""
-        for name in ("flops_size", "latency_size"):
-            size = getattr(self, name)
+        for size in (self.flops_size, *self.latency_sizes):
             if len(size) != 2 or min(size) < 1:
-                raise ValueError(f"complexity.{name} is {size}; give [width, height], in pixels")
+                raise ValueError(f"complexity: {size} is no size of a picture; give [width, height], in pixels")
         if self.repeats < 1:
             raise ValueError(f"complexity.repeats is {self.repeats}; give at least 1")
         for name in ("models", "latency_models"):

@@ -3,26 +3,26 @@
 from collections.abc import Sequence
 
 from model.complexity.rows import GIGA, MEGA, ModelRow
+from model.published import UNUSED_PARAMETERS
 
 EXPLANATION = """Parameters in millions (M); multiply-adds of one picture in G, a product with its sum as one.
 *Paper's count*: of parameters, the trained ones and those that the published files carry unused; of multiply-adds,
 convolutions, linear layers, norms, ReLUs and pooling, at the size that the paper used.
-*Full*: all convolutions and matrix products, attention included; *sampling*: what deformable attention adds to that.
-Latency and memory: the network alone on one picture of {width} x {height}{device}."""
+*Full*: all convolutions and matrix products, attention included; *sampling*: what deformable attention adds to that."""
+LATENCY = """The network alone, with random weights, on one picture. Memory is that at the peak, weights included."""
+PUBLISHED_FILES = """All that the authors' files hold; ours lack the parts that nothing uses."""
 
 
-def markdown(rows: Sequence[ModelRow], latency_size: tuple[int, int]) -> str:
-    """The table of models, the table of their parts, and the remarks."""
-    devices = sorted({row.measurement.device for row in rows if row.measurement})
-    width, height = latency_size
-    device = f" ({', '.join(devices)})" if devices else ""
-    explanation = EXPLANATION.format(width=width, height=height, device=device)
+def markdown(rows: Sequence[ModelRow]) -> str:
+    """The table of models with remarks, what published files hold, latencies, and the table of the models' parts."""
     remarks = [f"* `{row.name}`: {row.paper.remark}" for row in rows if row.paper and row.paper.remark]
     sections = [
         "# Complexity",
-        explanation,
+        EXPLANATION,
         models_table(rows),
         *(["\n".join(remarks)] if remarks else []),
+        *_published_files(rows),
+        *_latencies(rows),
         "## By part",
         "M parameters / G of the full count without sampling, {} x {}.".format(*rows[0].size),
         _parts_table(rows),
@@ -35,12 +35,11 @@ def models_table(rows: Sequence[ModelRow]) -> str:
     width, height = rows[0].size
     header = ["model", "M", "M trainable", "M paper's count", "M paper", "diff.", "paper's size"]
     header += ["G paper's count", "G paper", "diff.", f"G full, {width} x {height}", "G sampling"]
-    header += ["median ms", "p90 ms", "MiB"]
     return _table(header, [_line(row) for row in rows])
 
 
 def _line(row: ModelRow) -> list[str]:
-    paper, measured, size = row.paper, row.measurement, row.paper.size if row.paper else row.size
+    paper, size = row.paper, row.paper.size if row.paper else row.size
     modules = sum(row.macs.modules.values()) if row.macs_at_papers_size is None else row.macs_at_papers_size
     return [
         row.name,
@@ -55,10 +54,39 @@ def _line(row: ModelRow) -> list[str]:
         _difference(row.macs_difference),
         _number(sum(row.macs.products.values()) / GIGA, 1),
         _number(sum(row.macs.sampling.values()) / GIGA, 1),
-        _number(measured.median_ms if measured else None, 1),
-        _number(measured.p90_ms if measured else None, 1),
-        _number(measured.memory_mib if measured else None, 0),
     ]
+
+
+def _published_files(rows: Sequence[ModelRow]) -> list[str]:
+    """Parameters to the last digit of the models whose checkpoints were published; nothing where there are none."""
+    published = [row for row in rows if row.paper and row.paper.checkpoint]
+    if not published:
+        return []
+    parts = list(UNUSED_PARAMETERS)
+    unused = [f"{count:,}" for count in UNUSED_PARAMETERS.values()]
+    lines = [
+        [row.name, f"{sum(row.parameters.all.values()):,}", *unused, f"{row.official_parameters:,}"]
+        for row in published
+    ]
+    header = ["model", "ours", *(f"`{part}`" for part in parts), "in all"]
+    return ["## Parameters of the published files", PUBLISHED_FILES, _table(header, lines)]
+
+
+def _latencies(rows: Sequence[ModelRow]) -> list[str]:
+    lines = [
+        [
+            row.name,
+            f"{measured.width} x {measured.height}",
+            f"{measured.median_ms:.1f}",
+            f"{measured.p90_ms:.1f}",
+            f"{measured.memory_mib:.0f}",
+            measured.device,
+        ]
+        for row in rows
+        for measured in row.measurements
+    ]
+    header = ["model", "size", "median ms", "p90 ms", "MiB", "device"]
+    return ["## Latency and memory", LATENCY, _table(header, lines)] if lines else []
 
 
 def _parts_table(rows: Sequence[ModelRow]) -> str:

@@ -14,7 +14,7 @@ from model.official.names import network_layout, without_unused
 from model.published import PUBLISHED
 
 CONFIGS: Mapping[str, NetworkConfig] = MappingProxyType(
-    {name: PUBLISHED[name].config for name in ("r50", "r101", "pvtv2_b5", "swin_l")}
+    {name: model.config for name, model in PUBLISHED.items() if model.checkpoint}
 )
 """The rows of `PUBLISHED` of which the authors published weights."""
 

@@ -11,7 +11,8 @@ from stages import complexity
 from tests.tiny_dataset import random_picture, write_split
 
 PARAMS = """
-complexity: {models: %s, flops_size: [64, 48], latency_models: %s, latency_size: [64, 48], repeats: 2}
+complexity: {models: %s, flops_size: [64, 48], latency_models: %s, latency_sizes: [[64, 48], [33, 40]],
+  repeats: 2}
 model: {backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, heads: 4, points: 2, encoder_layers: 1,
   location_layers: 2, thing_mask_layers: 1, stuff_mask_layers: 1, feedforward: 32, queries: 7, selected_queries: 5}
 """
@@ -31,9 +32,10 @@ def test_writes_numbers_rows_and_a_table(tmp_path: Path, capsys: pytest.CaptureF
     out = tmp_path / "out"
     metrics = json.loads((out / "metrics.json").read_text())
     assert list(metrics) == ["configured", "r50"]
-    assert 0 < metrics["configured"]["latency_ms_median"] <= metrics["configured"]["latency_ms_p90"]
-    assert metrics["configured"]["memory_mib"] > 0
-    assert "latency_ms_median" not in metrics["r50"]
+    for size in ("64x48", "33x40"):
+        assert 0 < metrics["configured"][f"latency_ms_median_{size}"] <= metrics["configured"][f"latency_ms_p90_{size}"]
+        assert metrics["configured"][f"memory_mib_{size}"] > 0
+    assert not any("latency" in name for name in metrics["r50"])
     assert metrics["r50"]["trainable_parameters"] == 50_383_692
     assert abs(metrics["r50"]["parameters_difference_percent"]) < 0.1
     assert abs(metrics["r50"]["gmacs_difference_percent"]) < 1
@@ -43,6 +45,8 @@ def test_writes_numbers_rows_and_a_table(tmp_path: Path, capsys: pytest.CaptureF
         assert sum(part["parameters"] for part in row["parts"].values()) == row["parameters"]
     table = (out / "table.md").read_text()
     assert "| r50 | 50.66 | 50.38 | 51.00 | 51.0 | -0.0 % | 1200 x 800 | 214.2 | 214.0 | +0.1 % |" in table
+    assert "| r50 | 50,659,212 | 530,448 | 82,240 | 51,271,900 |" in table
+    assert "| configured | 33 x 40 |" in table
     assert "| configured |" in capsys.readouterr().out
 
 
