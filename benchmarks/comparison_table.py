@@ -58,6 +58,8 @@ def markdown(results: Sequence[Result], conditions: Conditions) -> str:
         for claim in ROWS[name].claims:
             if claim.other in by_row:
                 lines.append(f"- {_sentence(name, found, claim, by_row[claim.other])}")
+        if ROWS[name].finding:
+            lines.append(f"- **{ROWS[name].title}**, looked into: {ROWS[name].finding}.")
     return "\n".join([*lines, ""])
 
 
