@@ -1,6 +1,6 @@
 """Train the papers' models with one budget on the dataset of params.yaml, and see whether their ordering shows.
 
-    python -m benchmarks.compare_models --jobs 2
+    python -m benchmarks.compare_models --seeds 0 1 --more-seeds 2 --jobs 2
     python -m benchmarks.compare_models --rows v2 box_free v2_p --steps 800 --seeds 0 1 2
 
 Every row is an overlay in experiments/ablations/, trained, predicted and scored by the stages themselves. Settings,
@@ -16,19 +16,22 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.comparison_rows import ROWS
+from benchmarks.comparison_rows import CLOSE_CALL, ROWS
 from benchmarks.comparison_runs import Bench
-from benchmarks.comparison_table import markdown
+from benchmarks.comparison_table import close_rows, in_order, markdown
 from panoptic.commands import run_command
 from panoptic.files import write_atomically
 
 WORK = Path("runs/benchmarks/compare")
 
 
-def compare(bench: Bench, rows: Sequence[str], seeds: Sequence[int], out: Path) -> list[str]:
-    """Run what is not finished, write the page, and return the failures."""
+def compare(bench: Bench, rows: Sequence[str], seeds: Sequence[int], more_seeds: Sequence[int], out: Path) -> list[str]:
+    """Run what is not finished, rows that come out close with more seeds; write the page, and return the failures."""
     bench.prepare()
     results, failures = bench.run(rows, seeds)
+    if more_seeds and (close := close_rows(results)):
+        more, further = bench.run(close, more_seeds)
+        results, failures = in_order([*results, *more]), [*failures, *further]
     if results:
         conditions = bench.conditions()
         content = {"conditions": asdict(conditions), "results": [asdict(result) for result in results]}
@@ -44,6 +47,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--steps", type=int, default=800, help="optimiser steps of every training (default: 800)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each (default: 0)")
+    parser.add_argument(
+        "--more-seeds",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="SEED",
+        help=f"seeds besides, for rows that are within {CLOSE_CALL:g} PQ of one that they are compared with",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, which share the cores (default: 1)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings that all rows share")
     parser.add_argument("--work", type=Path, default=WORK, help=f"folder for the runs (default: {WORK})")
@@ -52,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def command() -> None:
         bench = Bench(arguments.params, arguments.work, arguments.steps, arguments.jobs)
-        failures = compare(bench, arguments.rows, arguments.seeds, arguments.out)
+        failures = compare(bench, arguments.rows, arguments.seeds, arguments.more_seeds, arguments.out)
         if failures:
             print("\n".join(["", *failures]), file=sys.stderr)
             sys.exit(1)

@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 CLOSE = 1.0
 """PQ, in percent, that two rows may differ by and still be called close."""
+CLOSE_CALL = 2.0
+"""PQ, in percent, up to which a difference of two rows deserves more seeds."""
 
 
 SCORE_THRESHOLD = 0.15

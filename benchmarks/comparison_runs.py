@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.comparison_rows import ROWS
 from benchmarks.comparison_stages import Stages
-from benchmarks.comparison_table import Conditions, Result
+from benchmarks.comparison_table import Conditions, Result, in_order
 from model.inference import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.sampling import steps_per_epoch
@@ -115,8 +115,7 @@ class Bench:
                 self.stages.stopped.set()
                 executor.shutdown(wait=False, cancel_futures=True)
                 raise
-        order = list(ROWS)
-        return sorted(results, key=lambda result: (order.index(result.row), result.seed)), failures
+        return in_order(results), failures
 
     def _train_and_score(self, trained: str, seed: int, rows: Sequence[str]) -> list[Result | str]:
         """The results of all rows that use the weights of one, or what went wrong."""

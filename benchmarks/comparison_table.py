@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.comparison_rows import CLOSE, ROWS, SCORE_THRESHOLD, Claim
+from benchmarks.comparison_rows import CLOSE, CLOSE_CALL, ROWS, SCORE_THRESHOLD, Claim
 
 GROUPS = ("all", "things", "stuff")
 
@@ -35,12 +35,15 @@ class Conditions:
 def markdown(results: Sequence[Result], conditions: Conditions) -> str:
     """The page."""
     by_row = {name: found for name in ROWS if (found := [result for result in results if result.row == name])}
-    seeds = sorted({result.seed for result in results})
+    seeds = [{result.seed for result in found} for found in by_row.values()]
+    common = sorted(set.intersection(*seeds))
+    further = sorted(set.union(*seeds) - set(common))
+    also = f", rows that are close to another also {_listed(further)}" if further else ""
     introduction = (
         f"Written by `python -m benchmarks.compare_models`. Every row: {conditions.steps} optimiser steps of"
         f" {conditions.batch_size} pictures from random weights, the settings of `params.yaml` with its overlay from"
         f" `experiments/ablations/`, scored on {conditions.pictures} validation pictures; seeds"
-        f" {', '.join(map(str, seeds))}. After so short a training few class probabilities reach the published score"
+        f" {_listed(common)}{also}. After so short a training few class probabilities reach the published score"
         f" threshold of 0.25, so all rows merge at {SCORE_THRESHOLD} unless they say otherwise. Trainings at a time:"
         f" {conditions.jobs}, threads of each: {conditions.threads}, on {conditions.device}. PQ in percent: the mean,"
         " and in brackets the lowest and the highest of the seeds. Seconds are those of training, with the one"
@@ -61,6 +64,10 @@ def markdown(results: Sequence[Result], conditions: Conditions) -> str:
         if ROWS[name].finding:
             lines.append(f"- **{ROWS[name].title}**, looked into: {ROWS[name].finding}.")
     return "\n".join([*lines, ""])
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _table_line(title: str, found: Sequence[Result]) -> str:
@@ -84,6 +91,24 @@ def _sentence(name: str, found: Sequence[Result], claim: Claim, others: Sequence
     seeds = f"{len(differences)} seeds" if len(differences) > 1 else "one seed"
     measured = f"{abs(mean):.1f} PQ {'above' if mean >= 0 else 'below'} {ROWS[claim.other].title} on average of {seeds}"
     return f"**{ROWS[name].title}**: the paper: {claim.words}. Here: {measured}; {verdict(claim, differences)}."
+
+
+def close_rows(results: Sequence[Result]) -> list[str]:
+    """The rows that came out close to one that they are compared with, and those."""
+    by_row = {name: [result for result in results if result.row == name] for name in ROWS}
+    close: set[str] = set()
+    for name, found in by_row.items():
+        for claim in ROWS[name].claims:
+            differences = paired_differences(found, by_row[claim.other])
+            if differences and abs(sum(differences)) <= CLOSE_CALL * len(differences):
+                close |= {name, claim.other}
+    return [name for name in ROWS if name in close]
+
+
+def in_order(results: Sequence[Result]) -> list[Result]:
+    """Results in the order of the rows, then of the seeds."""
+    order = list(ROWS)
+    return sorted(results, key=lambda result: (order.index(result.row), result.seed))
 
 
 def paired_differences(found: Sequence[Result], others: Sequence[Result]) -> list[float]:

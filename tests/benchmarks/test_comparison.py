@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import compare_models
 from benchmarks.comparison_rows import ROWS, Claim
-from benchmarks.comparison_table import Conditions, Result, markdown, paired_differences, verdict
+from benchmarks.comparison_table import Conditions, Result, close_rows, markdown, paired_differences, verdict
 from tests.tiny_dataset import random_picture, write_split
 
 CONDITIONS = Conditions(steps=800, batch_size=4, pictures=150, jobs=2, threads=1, device="some machine")
@@ -127,3 +127,10 @@ def test_rows_are_what_they_say() -> None:
         assert row.overlay is None or (Path("experiments/ablations") / f"{row.overlay}.yaml").is_file(), name
         assert row.weights_of is None or row.weights_of in ROWS
         assert all(claim.other in ROWS and claim.relation in ("below", "above", "close") for claim in row.claims)
+
+
+def test_rows_that_are_close_to_what_they_are_compared_with_get_more_seeds() -> None:
+    found = {"v2": 60.0, "box_free": 61.5, "joint_matching": 50.0, "v2_layer_2": 59.0}
+    results = [Result(row, 0, {"all": pq}, 1, None) for row, pq in found.items()]
+    assert close_rows(results) == ["v2", "box_free", "v2_layer_2"]
+    assert close_rows(results[2:]) == []
