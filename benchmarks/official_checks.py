@@ -36,12 +36,14 @@ class Check:
 
 
 def compare(name: str, actual: Tensor | Array, recorded: Array, atol: float, remark: str = "") -> Check:
-    """Largest absolute difference."""
+    """Largest absolute difference; a recording without values fails, as nothing would be compared."""
     ours = np.asarray(actual)
     if ours.shape != recorded.shape:
         return Check(name, float("inf"), atol, f"recorded {recorded.shape}, computed {ours.shape}")
+    if not recorded.size:
+        return Check(name, float("inf"), atol, f"recorded {recorded.shape}, which holds no values")
     difference = np.abs(ours.astype(np.float64) - recorded.astype(np.float64))
-    return Check(name, float(difference.max(initial=0.0)), atol, remark)
+    return Check(name, float(difference.max()), atol, remark)
 
 
 def compare_sampled(name: str, full: Tensor, recorded: Array, steps: Sequence[Steps], atol: float) -> Check:
@@ -66,7 +68,7 @@ def compare_stats(name: str, parts: Sequence[Tensor], recorded: Array, atol: flo
     The norm is divided by the root of the number of values: errors of `atol` everywhere move it by `atol` then.
     """
     ours = np.array([_stats(part) for part in parts])
-    theirs = np.array(recorded, dtype=np.float64).reshape(-1, recorded.shape[-1])
+    theirs = np.atleast_2d(np.array(recorded, dtype=np.float64))
     if ours.shape != theirs.shape:
         return Check(name, float("inf"), atol, f"recorded {theirs.shape}, computed {ours.shape}")
     roots = np.sqrt([part.numel() for part in parts])

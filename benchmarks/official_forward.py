@@ -124,10 +124,15 @@ def select_recorded(recorded: tuple[Pairs, ...]) -> QuerySelector:
 
     def select(class_logits: Tensor, places: Tensor) -> QuerySelection:
         selection = best(class_logits, places)
+        _, queries, classes = class_logits.shape
         indices, labels, scores = selection.indices.clone(), selection.labels.clone(), selection.scores.clone()
         for picture, pairs in enumerate(recorded):
             ours = list(zip(indices[picture].tolist(), labels[picture].tolist(), strict=True))
-            others = [pair for pair in pairs if pair not in ours]
+            others = [
+                (query, label)
+                for query, label in pairs
+                if (query, label) not in ours and 0 <= query < queries and 0 <= label < classes
+            ]
             spare = [slot for slot, pair in enumerate(ours) if pair not in pairs]
             for slot, (query, label) in zip(spare, others, strict=False):
                 score = class_logits[picture, query, label].float().sigmoid()

@@ -9,6 +9,8 @@ Padded pictures are merged as the published code does, without cropping their pa
 
 import argparse
 import sys
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def read_recording(path: Path) -> dict[str, Array]:
             recorded = dict(arrays)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; check the path") from None
-    except (ValueError, OSError, EOFError, TypeError) as error:
+    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetError(f"{path}: is no .npz recording, or damaged ({error}); fetch it again") from None
     if not recorded:
         raise DatasetError(f"{path}: holds no arrays; fetch it again")

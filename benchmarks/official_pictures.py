@@ -70,12 +70,30 @@ def check_picture(name: str, recorded: Recorded, forward: Forward) -> list[Check
     found = re.fullmatch(r"img(\d+)_(\w+)", name)
     if not found or int(found[1]) >= len(forward.sizes):
         return []
+    fault = _misshapen(found[1], found[2], recorded)
+    if fault:
+        return [Check(name, float("inf"), 0, fault)]
     picture = Picture(int(found[1]), recorded, forward)
     for pattern, check in _CHECKS.items():
         match = re.fullmatch(pattern, found[2])
         if match:
             return [*check(match, picture, name)]
     return []
+
+
+def _misshapen(index: str, part: str, recorded: Recorded) -> str:
+    """What keeps an array, or one that it is compared together with, from being compared; empty if nothing does."""
+    together = next((shapes for shapes in _TOGETHER if part in shapes), {})
+    for other, shape in together.items():
+        name = f"img{index}_{other}"
+        if name not in recorded:
+            return f"not compared, as {name} is not in the recording"
+        found = recorded[name].shape
+        if len(found) != len(shape) or any(size not in (None, own) for size, own in zip(shape, found, strict=True)):
+            return f"not compared, as {name} is {found}, expected {str(shape).replace('None', 'N')}"
+    if len({recorded[f"img{index}_{other}"].shape[:1] for other in together}) > 1:
+        return f"not compared, as {', '.join(together)} differ in length"
+    return ""
 
 
 def equal_pixels(recorded: Recorded, forward: Forward) -> dict[int, float]:
@@ -197,7 +215,7 @@ def _results(match: re.Match[str], picture: Picture, name: str) -> Iterator[Chec
     cost += OTHER_LABEL * (instances.labels[None] != labels[:, None])
     cost += np.abs(instances.scores[None] - boxes[:, None, 4])
     cost += 1e-6 * np.abs(ours_areas[None] - areas[:, None])  # decides between equal boxes and scores
-    _, order = linear_sum_assignment(cost)
+    _, order = linear_sum_assignment(np.nan_to_num(cost, nan=OTHER_LABEL))
     if match[1] == "boxes":
         flipped = np.abs(ours_areas[order] - areas)
         difference = np.abs(instances.scores[order] - boxes[:, 4])
@@ -214,6 +232,14 @@ def _results(match: re.Match[str], picture: Picture, name: str) -> Iterator[Chec
 def _needs_pairs(name: str) -> Check:
     return Check(name, float("inf"), 0, "not compared, as other queries are selected")
 
+
+_TOGETHER: tuple[Mapping[str, tuple[int | None, ...]], ...] = (
+    {"top_query_index": (None,), "top_labels": (None,)},
+    {"top_boxes": (None, 5)},
+    {"top_min_gap": ()},
+    {"result_boxes": (None, 5), "result_labels": (None,), "result_seg_area": (None,)},
+)
+"""Arrays of a picture that are compared together, and their shapes."""
 
 _CHECKS: Mapping[str, Callable[[re.Match[str], Picture, str], Iterator[Check]]] = {
     r"top_(?:query_index|labels)": _selection,

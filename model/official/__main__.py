@@ -79,7 +79,8 @@ def _report(out: Path, converted: Converted) -> list[str]:
 
 
 def _line(what: str, entries: int, parameters: int, remark: str) -> str:
-    return f"  {what:8}{entries:5} entries {parameters:12,} parameters  {remark}".replace(",", " ", 3).rstrip()
+    size = f"{parameters:12,}".replace(",", " ")
+    return f"  {what:8}{entries:5} entries {size} parameters  {remark}".rstrip()
 
 
 def _size(tensors: Sequence[Tensor]) -> int:

@@ -45,6 +45,11 @@ def test_an_error_beyond_the_tolerance_and_a_nan_fail() -> None:
     assert not compare("x", values, np.zeros(4), 3e-4).passed
 
 
+def test_a_recording_without_values_fails() -> None:
+    assert compare("x", np.zeros((0, 5)), np.zeros((0, 5)), 3e-4).remark == "recorded (0, 5), which holds no values"
+    assert not compare("x", np.zeros((0, 5)), np.zeros((0, 5)), 3e-4).passed
+
+
 def test_the_norm_is_held_to_the_tolerance_of_one_value() -> None:
     values = torch.randn(10_000, dtype=torch.float64)
     x = values + 1e-4
@@ -68,6 +73,12 @@ def test_a_near_tie_at_the_cut_is_decided_by_the_recording(runner_up: float, tak
     assert selection.scores[0].min().item() == pytest.approx(runner_up if taken else 0.5)
 
 
+def test_recorded_pairs_that_no_query_or_class_has_are_passed_over() -> None:
+    recorded = (*((query, 0) for query in range(99)), (500, 0), (99, 3), (-1, 0))
+    selection = select_recorded((recorded,))(logits([0.9] * 99 + [0.5]), torch.empty(0))
+    assert sorted(selection.indices[0].tolist()) == list(range(100))
+
+
 def test_keys_of_another_model_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     keys, recorded = OFFICIAL / "keys_swinl.json", OFFICIAL / "fwd_r50_a.npz"
     with pytest.raises(SystemExit) as stopped:
@@ -79,9 +90,15 @@ def test_keys_of_another_model_are_refused(capsys: pytest.CaptureFixture[str]) -
 def test_files_that_hold_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "empty.npz")
+    whole = (OFFICIAL / "fwd_pvtb5_b.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "overwritten.npz").write_bytes(whole[:5000] + bytes(100) + whole[5100:])
     (tmp_path / "keys.json").write_text('{"keys": [["a", [2], "float32"], ["b", 3]]}')
     with pytest.raises(DatasetError, match=r"text\.npz: is no \.npz recording"):
         read_recording(tmp_path / "text.npz")
+    for name in ("cut", "overwritten"):
+        with pytest.raises(DatasetError, match=rf"{name}\.npz: is no \.npz recording, or damaged"):
+            read_recording(tmp_path / f"{name}.npz")
     with pytest.raises(DatasetError, match=r"empty\.npz: holds no arrays"):
         read_recording(tmp_path / "empty.npz")
     with pytest.raises(DatasetError, match=r"none\.npz: there is no such file"):

@@ -63,3 +63,30 @@ def test_the_command_fails_for_an_unknown_and_for_a_wrong_array(
     output = capsys.readouterr().out
     assert "2 of 80 checks failed: cls_scores, surprise" in output
     assert "img1: 100.000% of the panoptic pixels are equal" in output
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "img0_result_boxes": {"img0_result_labels": None},
+    "img0_top_query_index": {"img0_top_labels": None},
+    "img0_result_labels": {"img0_result_labels": np.int64(3)},
+    "img1_top_boxes": {"img1_top_boxes": np.zeros((100, 4))},
+    "img1_top_min_gap": {"img1_top_min_gap": np.zeros(3)},
+    "hs_stats": {"hs_stats": np.float64(3)},
+    "img0_things_mask_final": {"img0_things_mask_final": np.zeros((0, 850), np.float32)},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_array_that_is_misshapen_or_lacks_its_partner_fails(name: str, forward: Forward) -> None:
+    recorded = {**read_recording(R50), **CHANGES[name]}
+    recorded = {key: np.asarray(array) for key, array in recorded.items() if array is not None}
+    checks = check_array(name, recorded, forward)
+    assert checks
+    assert not any(check.passed for check in checks)
+    assert checks[0].remark
+
+
+def test_results_that_are_not_numbers_fail(forward: Forward) -> None:
+    recorded = read_recording(R50)
+    changed = {**recorded, "img0_result_boxes": recorded["img0_result_boxes"] * np.nan}
+    assert not any(check.passed for check in check_array("img0_result_boxes", changed, forward))
