@@ -29,6 +29,8 @@ def read_parameters(file: Path) -> CommentedMap:
     except FileNotFoundError:
         beside = sorted(path.name for path in file.parent.glob("*.yaml"))
         raise ValueError(f"{file}: there is no such file; beside it: {', '.join(beside) or 'no .yaml file'}") from None
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror}); give a file of settings") from None
     except YAMLError as error:
         raise ValueError(f"{file}: not valid YAML: {error}") from None
     if not isinstance(document, CommentedMap):
@@ -37,12 +39,15 @@ def read_parameters(file: Path) -> CommentedMap:
 
 
 def write_parameters(document: CommentedMap, file: Path) -> None:
-    """Replace `file` by the document."""
+    """Replace `file`, or what it is a link to, by the document; a file that was there keeps its permissions."""
+    file = file.resolve()
     text = io.StringIO()
     yaml_with_comments().dump(document, text)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         partial.write_text(text.getvalue())
+        if file.exists():
+            partial.chmod(file.stat().st_mode)
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)

@@ -146,3 +146,18 @@ def test_as_a_program_on_the_settings_of_the_repository(tmp_path: Path) -> None:
     assert "train.learning_rate: 0.001 -> 0.00014" in done.stdout
     removed = set(before.splitlines()) - set(params.read_text().splitlines())
     assert [line.split(":")[0] for line in removed] == ["  learning_rate"]
+
+
+def test_a_link_stays_a_link_and_permissions_stay(params: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.yaml"
+    link.symlink_to(params)
+    params.chmod(0o640)
+    lay_over(link, [overlay(tmp_path, "model: {dropout: 0.5}")], link)
+    assert link.is_symlink()
+    assert "dropout: 0.5" in params.read_text()
+    assert params.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_folder_is_no_file_of_settings(params: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        lay_over(params, [tmp_path], params)
