@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model.checkpoint import CheckpointError, load_checkpoint, metadata_path
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.pretrained import find_imagenet, load_backbone
+from model.pretrained import PretrainedError, find_imagenet, load_backbone
 from panoptic.categories import CategoryTable
 
 RANDOM, IMAGENET = "random", "imagenet"
@@ -20,11 +20,17 @@ def find_initial_weights(source: str, backbone: str, folder: Path) -> Path | Non
         folder: where ImageNet weights may lie; otherwise the Hugging Face hub is asked.
 
     Raises:
-        PretrainedError: there are no ImageNet weights to be had; says what to fetch, and where to put it.
+        PretrainedError: no such file, or no ImageNet weights to be had: says what to fetch, and where to put it.
     """
     if source == RANDOM:
         return None
-    return find_imagenet(backbone, folder) if source == IMAGENET else Path(source)
+    if source == IMAGENET:
+        return find_imagenet(backbone, folder)
+    if not Path(source).is_file():
+        raise PretrainedError(
+            f"train.initial_weights is {source!r}, and there is no such file; give a file, {IMAGENET!r} or {RANDOM!r}"
+        )
+    return Path(source)
 
 
 def load_initial_weights(network: PanopticSegFormer, categories: CategoryTable, file: Path) -> str:

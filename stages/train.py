@@ -66,6 +66,11 @@ def run(settings: TrainSettings, config: NetworkConfig, inference: InferenceSett
             f"{paths.val_index} has other categories than {paths.train_index}: {difference}; use one list"
         )
     require_mask_layer(inference, config)  # now, not at the first validation
+    if inference.mask_layer and not settings.deep_supervision:
+        raise ValueError(
+            f"predict.mask_layer is {inference.mask_layer}, but train.deep_supervision is false, so that only the last "
+            "masks and classes are learnt; set predict.mask_layer to 0"
+        )
     initial = find_initial_weights(settings.initial_weights, config.backbone, paths.pretrained)
     identity = fingerprint(
         {

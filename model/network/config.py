@@ -80,7 +80,7 @@ class NetworkConfig:
     queries: int = 300
     """Of the location decoder, for things; with joint matching for things and stuff."""
     selected_queries: int = 100
-    """At inference the mask decoder sees this many (query, class) pairs of the highest probability."""
+    """At inference this many (query, class) pairs, of the highest probability, are merged."""
     dropout: float = 0.1
     """In attention and feed-forward of encoder and location decoder; the mask decoders have none."""
     query_initialisation: str = "learned"

@@ -10,7 +10,7 @@ from model.training.muon import Muon, ParameterGroup
 from model.training.settings import TrainSettings
 
 NOT_ORTHOGONAL = (
-    *("embedding", "class_head", "place_head", "token_classes"),
+    *("embedding", "class_head", "place_head", "token_classes", "query_classes"),
     *("sampling_offsets", "attention_weights", ".cross.levels.", ".join."),
 )
 """Matrices that Muon leaves to AdamW: tables, heads, the geometry of attention, the maps from attention to masks."""

@@ -134,3 +134,12 @@ def test_rows_that_are_close_to_what_they_are_compared_with_get_more_seeds() -> 
     results = [Result(row, 0, {"all": pq}, 1, None) for row, pq in found.items()]
     assert close_rows(results) == ["v2", "box_free", "v2_layer_2"]
     assert close_rows(results[2:]) == []
+
+
+@pytest.mark.parametrize(("pq", "told"), [(70.0, True), (50.0, False)])
+def test_a_finding_is_told_only_where_a_claim_does_not_show(pq: float, told: bool) -> None:
+    results = [
+        Result(row, 0, {"all": value, "things": value, "stuff": value}, 1, None)
+        for row, value in {"v2": 60.0, "no_deep_supervision": pq}.items()
+    ]
+    assert ("looked into" in markdown(results, CONDITIONS)) == told

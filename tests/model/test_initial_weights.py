@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from model.checkpoint import Checkpoint, CheckpointError, save_checkpoint
 from model.initial_weights import find_initial_weights, load_initial_weights
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.pickled import PickledWeightsError
+from model.pretrained import PretrainedError
 from panoptic.categories import Category, CategoryTable
 from tests.model.network.tiny_network import STUFF, THINGS, TINY, tiny_network
 
@@ -39,7 +39,9 @@ def test_random_weights_need_no_file(tmp_path: Path) -> None:
 def test_a_local_file_is_found_without_the_hub(tmp_path: Path) -> None:
     (tmp_path / "resnet50.pth").touch()
     assert find_initial_weights("imagenet", "resnet50", tmp_path) == tmp_path / "resnet50.pth"
-    assert find_initial_weights("weights/mine.pth", "resnet50", tmp_path) == Path("weights/mine.pth")
+    mine = tmp_path / "mine.pth"
+    mine.touch()
+    assert find_initial_weights(str(mine), "resnet50", tmp_path) == mine
 
 
 def test_a_whole_network_is_taken_over(tmp_path: Path) -> None:
@@ -75,5 +77,5 @@ def test_other_categories_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PickledWeightsError, match="there is no such file"):
-        load_initial_weights(new_network(), CATEGORIES, tmp_path / "gone.pth")
+    with pytest.raises(PretrainedError, match=r"gone\.pth', and there is no such file; give a file, 'imagenet'"):
+        find_initial_weights(str(tmp_path / "gone.pth"), "resnet50", tmp_path)

@@ -117,3 +117,17 @@ def test_missing_imagenet_weights_end_in_one_clear_line(dataset: Path, tmp_path:
     assert "train.initial_weights: random" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == [params]
+
+
+def test_layers_that_nothing_teaches_cannot_be_read(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(
+        PARAMS.replace("epochs: 12", "deep_supervision: false, epochs: 12").replace("64}", "64, mask_layer: 1}")
+    )
+    arguments = command(dataset, tmp_path)[3:]
+    arguments[arguments.index("--params") + 1] = str(params)
+    with pytest.raises(SystemExit):
+        train.main(arguments)
+    assert "set predict.mask_layer to 0" in capsys.readouterr().err

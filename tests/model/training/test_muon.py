@@ -1,5 +1,7 @@
 """Muon: what it makes of a matrix, and that it descends."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from model.training.muon import Muon, orthogonalise
 from model.training.optimiser import build_optimisers, is_inner_matrix
 from model.training.settings import TrainSettings
-from tests.model.training.synthetic import network
+from tests.model.training.synthetic import NETWORK, network
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
@@ -60,3 +62,15 @@ def test_matrices_are_shared_out_once() -> None:
     assert inner | rest == {id(p) for p in model.parameters() if p.requires_grad}
     assert inner == {id(p) for name, p in model.named_parameters() if is_inner_matrix(name, p)}
     assert {group["multiplier"] for group in muon.param_groups} == {2.0, 20.0}
+
+
+def test_heads_tables_and_the_geometry_of_attention_are_left_to_adamw() -> None:
+    config = replace(NETWORK, stuff="joint", classes_from="masks", query_initialisation="encoder", token_classes=True)
+    matrices = [name for model in (network(), network(config)) for name, p in model.named_parameters() if p.dim() > 1]
+    matrix = nn.Parameter(torch.zeros(2, 2))
+    parts = ("class_head", "place_head", "query_classes", "token_classes", "embedding", "sampling_offsets", ".join.")
+    for part in parts:
+        found = [name for name in matrices if part in name]
+        assert found, part
+        assert not any(is_inner_matrix(name, matrix) for name in found), part
+    assert is_inner_matrix("encoder.layers.0.feedforward.expand.weight", matrix)
