@@ -8,7 +8,7 @@ from panoptic.categories import CategoryTable
 from panoptic.errors import DatasetError, Faults
 from panoptic.id_map import MAX_ID, VOID
 from panoptic.json_fields import JsonObject, read_json
-from panoptic.segments import SegmentLabel
+from panoptic.segments import AnnotatedSegment, SegmentLabel
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,10 @@ def _image(entry: JsonObject) -> ImageEntry:
 
 
 def _annotation(entry: JsonObject, categories: CategoryTable) -> Annotation:
-    segments: dict[int, SegmentLabel] = {}
+    segments: dict[int, AnnotatedSegment] = {}
     for info in entry.objects("segments_info"):
         crowd = info.flag("iscrowd") if "iscrowd" in info.values else False
-        segment = SegmentLabel(info.integer("id"), info.integer("category_id"), crowd)
+        segment = AnnotatedSegment(info.integer("id"), info.integer("category_id"), crowd, _listed_area(info))
         if not VOID < segment.id <= MAX_ID:
             remedy = f"use 1..{MAX_ID}: 0 is void, and a PNG holds no more"
             raise DatasetError(f"{info.where}: segment id {segment.id} cannot be drawn; {remedy}")
@@ -122,3 +122,9 @@ def _annotation(entry: JsonObject, categories: CategoryTable) -> Annotation:
             )
         segments[segment.id] = segment
     return Annotation(entry.integer("image_id"), entry.text("file_name"), tuple(segments.values()))
+
+
+def _listed_area(info: JsonObject) -> int | None:
+    """What the JSON says of the area. Nothing depends on it by default, so nonsense counts as nothing."""
+    area = info.values.get("area")
+    return int(area) if isinstance(area, int | float) and area == int(area) else None

@@ -1,6 +1,6 @@
 """The one error for wrong data, and a collector that reports many faults of a dataset at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -38,3 +38,8 @@ class Faults:
         if count > SHOWN_FAULTS:
             lines.append(f"  ... and {count - SHOWN_FAULTS} more")
         raise DatasetError("\n".join(lines))
+
+
+def shown_ids(ids: Sequence[int], count: int = 20) -> str:
+    """The first ids of a list, for a message."""
+    return ", ".join(map(str, ids[:count])) + (", ..." if len(ids) > count else "")

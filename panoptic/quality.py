@@ -2,7 +2,8 @@
 
 A predicted and a true segment of one class match where their IoU is above 0.5; then PQ = SQ * RQ with
 SQ = mean IoU of the matches and RQ = tp / (tp + fp / 2 + fn / 2), averaged over the classes that occur.
-Areas are counted in the id maps, and every crowd region of a class counts.
+Areas are counted in the id maps, and every crowd region of a class counts. Boundary PQ has the same rules with
+min(mask IoU, boundary IoU) in the place of the IoU.
 """
 
 from collections import defaultdict
@@ -13,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic.categories import CategoryTable
+from panoptic.errors import DatasetError
 from panoptic.id_map import VOID
-from panoptic.segments import SegmentLabel
+from panoptic.overlaps import Overlaps, count_overlaps
+from panoptic.segments import AnnotatedSegment, SegmentLabel
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,43 +129,107 @@ def match_segments(
 
 
 def match_overlaps(
-    overlaps: Mapping[tuple[int, int], int], truth: Sequence[SegmentLabel], prediction: Sequence[SegmentLabel]
+    overlaps: Overlaps, truth: Sequence[SegmentLabel], prediction: Sequence[SegmentLabel], panopticapi: bool = False
 ) -> Matching:
-    """Match the segments of one picture by the pixels that each pair of ids shares (see `count_overlaps`)."""
-    truth_areas: dict[int, int] = defaultdict(int)
-    prediction_areas: dict[int, int] = defaultdict(int)
-    for (truth_id, prediction_id), pixels in overlaps.items():
-        truth_areas[truth_id] += pixels
-        prediction_areas[prediction_id] += pixels
+    """Match the segments of one picture by whole masks.
+
+    `panopticapi` reproduces what the public tool does otherwise: the union takes a true segment's area from the JSON
+    (`AnnotatedSegment.area`) instead of counting pixels, only the last crowd region of a class forgives, and true ids
+    that are drawn but not listed, or the reverse, are not noticed.
+    """
+    return _match(overlaps, truth, prediction, panopticapi, by_boundary=False)
+
+
+def match_boundaries(
+    overlaps: Overlaps, truth: Sequence[SegmentLabel], prediction: Sequence[SegmentLabel], panopticapi: bool = False
+) -> Matching:
+    """Match by min(mask IoU, boundary IoU), for boundary PQ (Cheng et al., CVPR 2021); `overlaps` counted with bands.
+
+    Boundary IoU is the IoU of the two segments' bands, where pixels of the predicted band on true void are left out of
+    the union. What is forgiven is decided by whole masks, as in the authors' code.
+    """
+    return _match(overlaps, truth, prediction, panopticapi, by_boundary=True)
+
+
+def _match(
+    overlaps: Overlaps,
+    truth: Sequence[SegmentLabel],
+    prediction: Sequence[SegmentLabel],
+    panopticapi: bool,
+    by_boundary: bool,
+) -> Matching:
+    masks = _Areas(overlaps, overlaps.pixels, overlaps.pixels, overlaps.pixels)
+    bands = _Areas(overlaps, overlaps.in_truth_band, overlaps.in_prediction_band, overlaps.in_both_bands)
+    if panopticapi:
+        masks.of_truth.update(_listed_areas(truth))
     truth_by_id = {segment.id: segment for segment in truth}
     prediction_by_id = {segment.id: segment for segment in prediction}
+    forgiving = {segment.id for segment in truth if segment.is_crowd}
+    if panopticapi:
+        forgiving = set({segment.category_id: segment.id for segment in truth if segment.is_crowd}.values())
 
     matches = []
     # Pixels that are neither right nor wrong for a prediction: void, and crowd of its own class.
-    forgiven: dict[int, int] = defaultdict(int)
-    for (truth_id, prediction_id), pixels in overlaps.items():
-        if prediction_id == VOID:
-            continue
-        if truth_id == VOID:
-            forgiven[prediction_id] += pixels
-            continue
-        true, predicted = truth_by_id[truth_id], prediction_by_id[prediction_id]
-        if true.category_id != predicted.category_id:
+    forgiven: dict[int, int] = defaultdict(int, masks.on_void)
+    for pair, pixels in masks.shared.items():
+        true, predicted = truth_by_id.get(pair[0]), prediction_by_id.get(pair[1])
+        if true is None or predicted is None or true.category_id != predicted.category_id:
             continue
         if true.is_crowd:
-            forgiven[prediction_id] += pixels
+            forgiven[predicted.id] += pixels if true.id in forgiving else 0
             continue
-        void = overlaps.get((VOID, prediction_id), 0)
-        iou = pixels / (truth_areas[truth_id] + prediction_areas[prediction_id] - pixels - void)
+        # An IoU above 0.5 with one segment leaves too little for another, so the order of pairs does not matter.
+        iou = min(masks.iou(pair), bands.iou(pair)) if by_boundary else masks.iou(pair)
         if iou > 0.5:
-            matches.append(Match(truth_id, prediction_id, true.category_id, iou))
+            matches.append(Match(true.id, predicted.id, true.category_id, iou))
 
     found = {match.truth_id for match in matches}
     used = {match.prediction_id for match in matches}
     missed = (segment for segment in truth if not segment.is_crowd and segment.id not in found)
     wrong = (segment for segment in prediction if segment.id not in used)
-    spurious = (segment for segment in wrong if forgiven[segment.id] <= prediction_areas[segment.id] / 2)
+    spurious = (segment for segment in wrong if forgiven[segment.id] <= masks.of_prediction[segment.id] / 2)
     return Matching(tuple(matches), tuple(missed), tuple(spurious))
+
+
+class _Areas:
+    """Areas by id, and what pairs share, in whole masks or in bands."""
+
+    def __init__(
+        self, overlaps: Overlaps, truth: NDArray[np.int64], prediction: NDArray[np.int64], both: NDArray[np.int64]
+    ) -> None:
+        self.of_truth: dict[int, int] = defaultdict(int)
+        self.of_prediction: dict[int, int] = defaultdict(int)
+        self.shared: dict[tuple[int, int], int] = {}
+        self.on_void: dict[int, int] = defaultdict(int)
+        columns = (overlaps.truth_ids, overlaps.prediction_ids, truth, prediction, both)
+        for truth_id, prediction_id, in_truth, in_prediction, in_both in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
+            self.of_truth[truth_id] += in_truth
+            self.of_prediction[prediction_id] += in_prediction
+            if truth_id == VOID:
+                self.on_void[prediction_id] = in_prediction
+            elif prediction_id != VOID:
+                self.shared[truth_id, prediction_id] = in_both
+
+    def iou(self, pair: tuple[int, int]) -> float:
+        """IoU of a pair, true void left out; 0 where the areas that a JSON claims leave no union."""
+        truth_id, prediction_id = pair
+        shared = self.shared[pair]
+        union = self.of_truth[truth_id] + self.of_prediction[prediction_id] - shared - self.on_void[prediction_id]
+        return shared / union if union > 0 else 0.0
+
+
+def _listed_areas(truth: Sequence[SegmentLabel]) -> dict[int, int]:
+    areas = {}
+    for segment in truth:
+        area = segment.area if isinstance(segment, AnnotatedSegment) else None
+        if area is None:
+            raise DatasetError(
+                f"segment {segment.id} has no 'area', which panopticapi's union needs; count pixels instead"
+            )
+        areas[segment.id] = area
+    return areas
 
 
 def count_by_class(matching: Matching) -> dict[int, ClassQuality]:
@@ -175,24 +242,6 @@ def count_by_class(matching: Matching) -> dict[int, ClassQuality]:
     for segment in matching.spurious:
         counts[segment.category_id] += ClassQuality(fp=1)
     return dict(counts)
-
-
-def count_overlaps(truth_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32]) -> dict[tuple[int, int], int]:
-    """Pixels that each pair of ids shares, for two (H,W) id maps. Pairs that share none are left out.
-
-    Works on runs of pixels with the same pair, of which a picture has far fewer than pixels.
-    """
-    if truth_ids.shape != prediction_ids.shape:
-        raise ValueError(f"id maps differ in size: {truth_ids.shape} and {prediction_ids.shape}")
-    truth, prediction = truth_ids.reshape(-1), prediction_ids.reshape(-1)
-    changes = (truth[1:] != truth[:-1]) | (prediction[1:] != prediction[:-1])
-    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    lengths = np.diff(starts, append=truth.size)
-    pairs, members = np.unique(truth[starts].astype(np.int64) << 24 | prediction[starts], return_inverse=True)
-    pixels = np.zeros(len(pairs), np.int64)
-    np.add.at(pixels, members, lengths)
-    keys = zip((pairs >> 24).tolist(), (pairs & 0xFFFFFF).tolist(), strict=True)
-    return dict(zip(keys, pixels.tolist(), strict=True))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

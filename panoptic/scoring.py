@@ -1,137 +1,156 @@
-"""Scoring one set of panoptic files against another. Knows nothing of who made the results."""
+"""Every score of a picture from one look at its two id maps, and their sums over a dataset.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from math import ceil
-from multiprocessing import get_context
-from pathlib import Path
-from typing import TypeVar
+PQ and boundary PQ by class (`panoptic.quality`), and semantic IoU.
+Knows nothing of files, nor of who made the results.
+"""
 
-from tqdm import tqdm
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import hypot
 
-from panoptic.annotations import Annotation, check_drawn, read_annotations
+import numpy as np
+from numpy.typing import NDArray
+
 from panoptic.categories import CategoryTable
-from panoptic.errors import DatasetError, Faults
-from panoptic.files import FileSource, open_files
-from panoptic.id_map import decode_id_map
+from panoptic.id_map import VOID
+from panoptic.overlaps import Overlaps, count_overlaps
 from panoptic.quality import (
     ClassQuality,
     PanopticQuality,
     QualityCounter,
     count_by_class,
-    count_overlaps,
+    match_boundaries,
     match_overlaps,
 )
-
-T = TypeVar("T")
-R = TypeVar("R")
+from panoptic.segments import SegmentLabel
 
 
 @dataclass(frozen=True)
-class PanopticFiles:
-    """A panoptic JSON, and the folder or zip file of its PNGs."""
+class ScoringSettings:
+    """How pictures are scored.
 
-    panoptic_json: Path
-    masks: Path
+    `boundary_ratio`: width of the band as a share of the picture's diagonal; 0 leaves boundary PQ out.
+    `panopticapi`: count as the public tool does, see `panoptic.quality.match_overlaps`.
+    """
+
+    boundary_ratio: float = 0.02
+    panopticapi: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.boundary_ratio <= 1:
+            raise ValueError(f"the boundary ratio is {self.boundary_ratio}; give a share of the diagonal from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticCount:
+    """Pixels of one class in both semantic maps, and in either; true void is in neither."""
+
+    intersection: int = 0
+    union: int = 0
+
+    def __add__(self, other: "SemanticCount") -> "SemanticCount":
+        return SemanticCount(self.intersection + other.intersection, self.union + other.union)
+
+    @property
+    def iou(self) -> float | None:
+        return self.intersection / self.union if self.union else None
+
+
+@dataclass(frozen=True, slots=True)
+class PictureScore:
+    """What one picture adds, by category id, for the classes that occur in it; `boundaries` is empty where left out."""
+
+    masks: dict[int, ClassQuality]
+    boundaries: dict[int, ClassQuality]
+    semantic: dict[int, SemanticCount]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The quality of results, and the counts of each picture by category id, in the order of the ground truth."""
+    """The result for a dataset; None for what was left out."""
 
     categories: CategoryTable
     quality: PanopticQuality
-    per_image: dict[int, dict[int, ClassQuality]]
-    # Image ids that have a result but no ground truth.
-    ignored: tuple[int, ...]
+    boundary_quality: PanopticQuality | None
+    semantic: Mapping[int, SemanticCount]
+
+    @property
+    def miou(self) -> float | None:
+        """Mean IoU of the semantic maps over the classes that occur in either."""
+        ious = [count.iou for count in self.semantic.values() if count.iou is not None]
+        return sum(ious) / len(ious) if ious else None
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """True and predicted annotation of each picture."""
+def boundary_distance(height: int, width: int, ratio: float) -> int:
+    """The band's width in pixels: at least 1, and 0 where the ratio is 0."""
+    return max(1, round(ratio * hypot(height, width))) if ratio else 0
 
-    annotations: tuple[tuple[Annotation, Annotation], ...]
+
+def score_picture(
+    truth_ids: NDArray[np.int32],
+    truth: Sequence[SegmentLabel],
+    prediction_ids: NDArray[np.int32],
+    prediction: Sequence[SegmentLabel],
+    settings: ScoringSettings,
+) -> PictureScore:
+    """Score one picture; both id maps are (H,W), and their ids those listed."""
+    height, width = truth_ids.shape
+    overlaps = count_overlaps(truth_ids, prediction_ids, boundary_distance(height, width, settings.boundary_ratio))
+    return score_overlaps(overlaps, truth, prediction, settings)
+
+
+def score_overlaps(
+    overlaps: Overlaps,
+    truth: Sequence[SegmentLabel],
+    prediction: Sequence[SegmentLabel],
+    settings: ScoringSettings,
+) -> PictureScore:
+    """Score one picture by its table of overlaps, counted with the bands that the settings ask for."""
+    matching = match_overlaps(overlaps, truth, prediction, settings.panopticapi)
+    boundaries: dict[int, ClassQuality] = {}
+    if settings.boundary_ratio:
+        boundaries = count_by_class(match_boundaries(overlaps, truth, prediction, settings.panopticapi))
+    return PictureScore(count_by_class(matching), boundaries, _semantic(overlaps, truth, prediction))
+
+
+def _semantic(
+    overlaps: Overlaps, truth: Sequence[SegmentLabel], prediction: Sequence[SegmentLabel]
+) -> dict[int, SemanticCount]:
+    """Crowd regions count as their class; a labelled pixel that the prediction leaves void is missed."""
+    true_class = {segment.id: segment.category_id for segment in truth}
+    predicted_class = {segment.id: segment.category_id for segment in prediction}
+    counts: dict[int, SemanticCount] = defaultdict(SemanticCount)
+    columns = (overlaps.truth_ids, overlaps.prediction_ids, overlaps.pixels)
+    for truth_id, prediction_id, pixels in zip(*(column.tolist() for column in columns), strict=True):
+        if truth_id == VOID:
+            continue
+        true, predicted = true_class.get(truth_id), predicted_class.get(prediction_id)
+        for category_id in {category for category in (true, predicted) if category is not None}:
+            counts[category_id] += SemanticCount(pixels if true == predicted else 0, pixels)
+    return dict(counts)
+
+
+@dataclass
+class ScoreCounter:
+    """Adds up pictures. The order of pictures is the order of summation."""
+
     categories: CategoryTable
-    ignored: tuple[int, ...]
+    settings: ScoringSettings
+    _masks: QualityCounter = field(init=False)
+    _boundaries: QualityCounter = field(init=False)
+    _semantic: dict[int, SemanticCount] = field(init=False)
 
+    def __post_init__(self) -> None:
+        self._masks, self._boundaries = QualityCounter(self.categories), QualityCounter(self.categories)
+        self._semantic = {category.id: SemanticCount() for category in self.categories}
 
-def score_results(truth: PanopticFiles, prediction: PanopticFiles, workers: int = 0, progress: bool = False) -> Scores:
-    """Panoptic quality of `prediction`; with `workers` above 0 by that many processes, with the same result.
+    def add(self, score: PictureScore) -> None:
+        self._masks.add(score.masks)
+        self._boundaries.add(score.boundaries)
+        for category_id, count in score.semantic.items():
+            self._semantic[category_id] += count
 
-    Raises `DatasetError` with the faults found: those of `read_annotations` and `decode_id_map`, category lists
-    that differ, pictures without result, sizes that differ, ids drawn but not listed, or listed but not drawn.
-    """
-    pairs = _pair_up(truth.panoptic_json, prediction.panoptic_json)
-    score = partial(_score, truth=open_files(truth.masks), prediction=open_files(prediction.masks))
-    counter = QualityCounter(pairs.categories)
-    per_image: dict[int, dict[int, ClassQuality]] = {}
-    faults = Faults()
-    total = len(pairs.annotations)
-    with _outcomes(score, pairs.annotations, workers) as outcomes:
-        shown = tqdm(outcomes, desc="score", total=total, unit="picture", disable=not progress)
-        for (annotation, _), outcome in zip(pairs.annotations, shown, strict=True):
-            if isinstance(outcome, DatasetError):
-                faults.add(str(outcome))
-            else:
-                counter.add(outcome)
-                per_image[annotation.image_id] = outcome
-    faults.raise_if_any(f"{prediction.masks} against {truth.masks}")
-    return Scores(pairs.categories, counter.result(), per_image, pairs.ignored)
-
-
-def _pair_up(truth_json: Path, prediction_json: Path) -> _Pairs:
-    truth = read_annotations(truth_json)
-    categories = truth.categories
-    assert categories is not None, "without a table given, reading has raised"
-    prediction = read_annotations(prediction_json, known=categories)
-    difference = categories.describe_difference(prediction.categories or categories)
-    if difference:
-        raise DatasetError(f"{prediction_json}: other categories than {truth_json}: {difference}; use one list")
-    known, predicted = truth.by_image, prediction.by_image
-    missing = [image_id for image_id in known if image_id not in predicted]
-    if missing:
-        shown = ", ".join(map(str, missing[:20])) + (", ..." if len(missing) > 20 else "")
-        message = f"no result for {len(missing)} of {len(known)} pictures (image ids {shown})"
-        raise DatasetError(f"{prediction_json}: {message}; add their results")
-    return _Pairs(
-        annotations=tuple((annotation, predicted[image_id]) for image_id, annotation in known.items()),
-        categories=categories,
-        ignored=tuple(image_id for image_id in predicted if image_id not in known),
-    )
-
-
-def _score(
-    pair: tuple[Annotation, Annotation], truth: FileSource, prediction: FileSource
-) -> dict[int, ClassQuality] | DatasetError:
-    """Counts of one picture by category id. A fault is returned, so that the other pictures are examined too."""
-    true, predicted = pair
-    true_where = f"{truth.path}: {true.file_name}"
-    predicted_where = f"{prediction.path}: {predicted.file_name}"
-    try:
-        true_ids = decode_id_map(truth.read(true.file_name), true_where)
-        predicted_ids = decode_id_map(prediction.read(predicted.file_name), predicted_where)
-        if predicted_ids.shape != true_ids.shape:
-            sizes = [f"{height} x {width}" for height, width in (predicted_ids.shape, true_ids.shape)]
-            message = f"{sizes[0]} (height x width), but the ground truth is {sizes[1]}"
-            raise DatasetError(f"{predicted_where}: {message}; write the result at that size")
-        overlaps = count_overlaps(true_ids, predicted_ids)
-        check_drawn({true_id for true_id, _ in overlaps}, true, true_where)
-        check_drawn({predicted_id for _, predicted_id in overlaps}, predicted, predicted_where)
-    except DatasetError as error:
-        return error
-    return count_by_class(match_overlaps(overlaps, true.segments, predicted.segments))
-
-
-@contextmanager
-def _outcomes(score: Callable[[T], R], pairs: Sequence[T], workers: int) -> Iterator[Iterable[R]]:
-    """Apply `score` to each pair, in order, here or in worker processes."""
-    if workers <= 0:
-        yield map(score, pairs)
-        return
-    # A fresh interpreter instead of a fork: OpenCV's threads do not survive one.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        # Few tasks for each worker, because each opens zip files anew.
-        yield pool.map(score, pairs, chunksize=ceil(len(pairs) / (4 * workers)))
+    def result(self) -> Scores:
+        boundaries = self._boundaries.result() if self.settings.boundary_ratio else None
+        return Scores(self.categories, self._masks.result(), boundaries, dict(self._semantic))

@@ -18,6 +18,13 @@ class SegmentLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnotatedSegment(SegmentLabel):
+    """A segment as a JSON lists it; `area` in pixels is what the JSON claims, None where it says nothing."""
+
+    area: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Segment(SegmentLabel):
     """A segment with its extent in pixels. `box_xywh` is the tightest box: left, top, width, height."""
 

@@ -1,7 +1,8 @@
-"""Score panoptic results against ground truth: PQ, SQ and RQ, by the rules of COCO's benchmark.
+"""Score panoptic results against ground truth: PQ and boundary PQ by the rules of their benchmarks, mIoU, AP.
 
     python -m stages.evaluate --ground-truth-json GT.json --ground-truth-folder GT/
         --predictions-json PRED.json --predictions-folder PRED/ --metrics OUT.json
+        [--instances-ground-truth GT_INSTANCES.json --instances-predictions PRED_INSTANCES.json]
 
 Reads files only, so it scores the results of any system. A folder may also be a zip file. Written numbers are
 fractions of 1 at full precision (null for a group without classes); the printed table is in percent.
@@ -11,107 +12,182 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from panoptic.average_precision import average_precision
+from panoptic.bootstrap import bootstrap_intervals
 from panoptic.categories import CategoryTable
 from panoptic.commands import run_command
+from panoptic.errors import DatasetError, shown_ids
 from panoptic.files import write_atomically
-from panoptic.quality import ClassQuality, GroupQuality, PanopticQuality
-from panoptic.scoring import PanopticFiles, Scores, score_results
+from panoptic.instance_results import read_instance_results
+from panoptic.score_tables import Precisions, format_table, metrics_to_json, per_class_to_json, per_image_to_json
+from panoptic.scoring import ScoringSettings
+from panoptic.scoring_files import FileScores, PanopticFiles, score_results
+from stages.settings import load_section
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The `evaluate` section of params.yaml.
+
+    `boundary_ratio`: width of the boundary band as a share of the diagonal, 0 for no boundary PQ. `max_dets`: instances
+    of a picture and class that count for AP. `bootstrap`: draws for the intervals, 0 for none. `workers`: processes
+    beside this one.
+    """
+
+    boundary_ratio: float = 0.02
+    max_dets: int = 100
+    bootstrap: int = 1000
+    seed: int = 0
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is scored; instances are optional, and scored if both files are given."""
+
+    truth: PanopticFiles
+    prediction: PanopticFiles
+    true_instances: Path | None = None
+    predicted_instances: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files to write; None for what is not wanted."""
+
+    metrics: Path
+    per_class: Path | None = None
+    per_image: Path | None = None
 
 
 def evaluate(
-    truth: PanopticFiles,
-    prediction: PanopticFiles,
-    metrics: Path,
-    per_class: Path | None = None,
-    per_image: Path | None = None,
-    workers: int = 0,
+    inputs: Inputs,
+    outputs: Outputs,
+    settings: EvaluationSettings,
+    panopticapi: bool = False,
+    missing_as_empty: bool = False,
 ) -> None:
-    """Score `prediction` and write the metrics, and where asked for the tables per class and per image."""
-    scores = score_results(truth, prediction, workers, progress=True)
-    if scores.ignored:
-        shown = ", ".join(map(str, scores.ignored[:20])) + (", ..." if len(scores.ignored) > 20 else "")
-        count = len(scores.ignored)
-        message = f"{count} results are for pictures that are not in the ground truth (image ids {shown}); ignored"
-        print(f"warning: {prediction.panoptic_json}: {message}", file=sys.stderr)
-    _write_json(metrics, metrics_to_json(scores.quality))
-    if per_class is not None:
-        _write_json(per_class, per_class_to_json(scores.quality, scores.categories))
-    if per_image is not None:
-        _write_json(per_image, per_image_to_json(scores))
-    print(format_table(scores.quality, len(scores.per_image)))
-
-
-def metrics_to_json(quality: PanopticQuality) -> dict[str, object]:
-    """`{"pq": {"all": .., "things": .., "stuff": ..}, "sq": {..}, "rq": {..}}`."""
-    groups = _groups(quality)
-    return {
-        "pq": {name: group.pq for name, group in groups.items()},
-        "sq": {name: group.sq for name, group in groups.items()},
-        "rq": {name: group.rq for name, group in groups.items()},
-    }
-
-
-def per_class_to_json(quality: PanopticQuality, categories: CategoryTable) -> dict[str, object]:
-    """Counts and qualities of every category, by its id."""
-    return {
-        str(category.id): {"name": category.name} | _class_to_json(quality.per_class[category.id])
-        for category in categories
-    }
-
-
-def per_image_to_json(scores: Scores) -> dict[str, object]:
-    """Counts of every picture by its id, in total and, under `classes`, by category id."""
-    return {
-        str(image_id): _counts_to_json(sum(counts.values(), ClassQuality()))
-        | {"classes": {str(category_id): _counts_to_json(count) for category_id, count in sorted(counts.items())}}
-        for image_id, counts in scores.per_image.items()
-    }
-
-
-def format_table(quality: PanopticQuality, pictures: int) -> str:
-    """The averages in percent, for people."""
-    lines = [f"{'':8}{'PQ':>7}{'SQ':>7}{'RQ':>7}{'classes':>9}"]
-    for name, group in _groups(quality).items():
-        values = "".join(
-            f"{'-' if value is None else f'{100 * value:.2f}':>7}" for value in (group.pq, group.sq, group.rq)
+    """Score the results and write what is asked for, all of it or nothing."""
+    scoring = ScoringSettings(settings.boundary_ratio, panopticapi)
+    found = score_results(inputs.truth, inputs.prediction, scoring, missing_as_empty, settings.workers, progress=True)
+    _warn(inputs, found)
+    scores, per_image = found.scores, found.per_image
+    precisions = _precisions(inputs, scores.categories, settings.max_dets)
+    boundaries = scores.boundary_quality is not None
+    intervals = (
+        bootstrap_intervals(
+            list(per_image.values()), scores.categories, settings.bootstrap, settings.seed, boundaries=boundaries
         )
-        lines.append(f"{name:8}{values}{group.classes:>9}")
-    return "\n".join([*lines, f"{pictures} pictures; percent, averaged over the classes that occur"])
+        if settings.bootstrap
+        else {}
+    )
+    _write_json(outputs.metrics, metrics_to_json(scores, precisions, intervals))
+    if outputs.per_class is not None:
+        _write_json(outputs.per_class, per_class_to_json(scores, precisions))
+    if outputs.per_image is not None:
+        _write_json(outputs.per_image, per_image_to_json(per_image, boundaries))
+    print(format_table(scores, precisions, intervals, len(per_image)))
 
 
-def _groups(quality: PanopticQuality) -> dict[str, GroupQuality]:
-    return {"all": quality.all, "things": quality.things, "stuff": quality.stuff}
+def _precisions(inputs: Inputs, categories: CategoryTable, max_dets: int) -> Precisions:
+    if inputs.true_instances is None or inputs.predicted_instances is None:
+        return {}
+    results = read_instance_results(inputs.predicted_instances, categories)
+    return average_precision(inputs.true_instances, results, categories, max_dets)
 
 
-def _counts_to_json(count: ClassQuality) -> dict[str, object]:
-    return {"tp": count.tp, "fp": count.fp, "fn": count.fn, "iou_sum": count.iou_sum}
-
-
-def _class_to_json(count: ClassQuality) -> dict[str, object]:
-    return _counts_to_json(count) | {"pq": count.pq, "sq": count.sq, "rq": count.rq}
+def _warn(inputs: Inputs, found: FileScores) -> None:
+    notes = {
+        inputs.prediction.panoptic_json: (
+            (found.ignored, "results are for pictures that are not in the ground truth", "ignored"),
+            (found.empty, "pictures have no result", "all their segments count as missed"),
+        ),
+        inputs.truth.panoptic_json: (
+            (found.wrong_areas, "pictures have segments whose 'area' is not that of their pixels", "pixels count"),
+        ),
+    }
+    for path, kinds in notes.items():
+        for ids, what, done in kinds:
+            if ids:
+                print(f"warning: {path}: {len(ids)} {what} (image ids {shown_ids(ids)}); {done}", file=sys.stderr)
 
 
 def _write_json(path: Path, content: Mapping[str, object]) -> None:
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__.splitlines()[0])
-    parser.add_argument("--ground-truth-json", type=Path, required=True, help="panoptic JSON of the ground truth")
-    parser.add_argument("--ground-truth-folder", type=Path, required=True, help="its PNGs: a folder or a zip file")
-    parser.add_argument("--predictions-json", type=Path, required=True, help="panoptic JSON of the results")
-    parser.add_argument("--predictions-folder", type=Path, required=True, help="their PNGs: a folder or a zip file")
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON file to write the averages to")
-    parser.add_argument("--per-class", type=Path, help="JSON file to write counts and qualities per class to")
-    parser.add_argument("--per-image", type=Path, help="JSON file to write counts per picture to")
-    parser.add_argument("--workers", type=int, default=0, help="processes beside this one (default: none)")
-    arguments = parser.parse_args(argv)
-    truth = PanopticFiles(arguments.ground_truth_json, arguments.ground_truth_folder)
-    prediction = PanopticFiles(arguments.predictions_json, arguments.predictions_folder)
-    outputs = (arguments.metrics, arguments.per_class, arguments.per_image)
-    run_command(lambda: evaluate(truth, prediction, *outputs, workers=arguments.workers))
+    for flag, purpose in {
+        "--ground-truth-json": "panoptic JSON of the ground truth",
+        "--ground-truth-folder": "its PNGs: a folder or a zip file",
+        "--predictions-json": "panoptic JSON of the results",
+        "--predictions-folder": "their PNGs: a folder or a zip file",
+        "--metrics": "JSON file to write the averages to",
+    }.items():
+        parser.add_argument(flag, type=Path, required=True, help=purpose)
+    for flag, purpose in {
+        "--per-class": "JSON file to write counts and qualities per class to",
+        "--per-image": "JSON file to write counts per picture to",
+        "--instances-ground-truth": "JSON in COCO's detection format, for AP",
+        "--instances-predictions": "JSON in COCO's results format, for AP",
+        "--params": "settings; section 'evaluate' is read, and the options below override it",
+    }.items():
+        parser.add_argument(flag, type=Path, help=purpose)
+    defaults = EvaluationSettings()
+    parser.add_argument(
+        "--boundary-ratio",
+        type=float,
+        help=f"band of boundary PQ, as a share of the diagonal; 0: none (default: {defaults.boundary_ratio})",
+    )
+    for flag, purpose in {
+        "--max-dets": "instances of a picture and class that count for AP",
+        "--bootstrap": "draws for confidence intervals; 0: none",
+        "--seed": "of the draws",
+        "--workers": "processes beside this one",
+    }.items():
+        default = getattr(defaults, flag[2:].replace("-", "_"))
+        parser.add_argument(flag, type=int, help=f"{purpose} (default: {default})")
+    parser.add_argument(
+        "--panopticapi-area",
+        action="store_true",
+        help="count as panopticapi does: a true segment's area is the JSON's, and one crowd region of a class forgives",
+    )
+    parser.add_argument(
+        "--missing-as-empty", action="store_true", help="a picture without result has all its segments missed"
+    )
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> EvaluationSettings:
+    """The settings file, if one is given, overridden by the options that are given."""
+    settings = (
+        load_section(arguments.params, "evaluate", EvaluationSettings) if arguments.params else EvaluationSettings()
+    )
+    options = {name: getattr(arguments, name) for name in EvaluationSettings.__dataclass_fields__}
+    return replace(settings, **{name: value for name, value in options.items() if value is not None})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    arguments = _parser().parse_args(argv)
+    inputs = Inputs(
+        PanopticFiles(arguments.ground_truth_json, arguments.ground_truth_folder),
+        PanopticFiles(arguments.predictions_json, arguments.predictions_folder),
+        arguments.instances_ground_truth,
+        arguments.instances_predictions,
+    )
+    outputs = Outputs(arguments.metrics, arguments.per_class, arguments.per_image)
+
+    def stage() -> None:
+        if (inputs.true_instances is None) != (inputs.predicted_instances is None):
+            raise DatasetError("AP needs both --instances-ground-truth and --instances-predictions; give both or none")
+        evaluate(inputs, outputs, _settings(arguments), arguments.panopticapi_area, arguments.missing_as_empty)
+
+    run_command(stage)
 
 
 if __name__ == "__main__":

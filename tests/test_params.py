@@ -12,6 +12,7 @@ from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
 from panoptic.layout import DatasetSettings
 from pipelines.overlay import lay_over
+from stages.evaluate import EvaluationSettings
 from stages.settings import SECTIONS, load_section
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,7 @@ SCHEMAS = {
     "model": NetworkConfig,
     "train": TrainSettings,
     "predict": InferenceSettings,
+    "evaluate": EvaluationSettings,
     "complexity": ComplexitySettings,
 }
 

@@ -43,12 +43,17 @@ class TinySplit:
     images: Path
 
 
-def random_picture(rng: np.random.Generator, image_id: int, height: int = 24, width: int = 32) -> TinyPicture:
-    """Blocks of random ids and categories with some void and crowd; each stuff class appears once at most."""
-    blocks = rng.integers(0, 9, size=(-(-height // 4), -(-width // 4)))
-    ids = np.kron(blocks, np.ones((4, 4), np.int64))[:height, :width]
-    spots = rng.random((height, width)) < 0.1
-    ids[spots] = rng.integers(0, 9, size=int(spots.sum()))
+def random_picture(
+    rng: np.random.Generator, image_id: int, height: int = 24, width: int = 32, spots: float = 0.1, side: int = 4
+) -> TinyPicture:
+    """Blocks of random ids and categories with some void and crowd; each stuff class appears once at most.
+
+    `spots` is the share of pixels that have another id, `side` that of the blocks in pixels.
+    """
+    blocks = rng.integers(0, 9, size=(-(-height // side), -(-width // side)))
+    ids = np.kron(blocks, np.ones((side, side), np.int64))[:height, :width]
+    spotted = rng.random((height, width)) < spots
+    ids[spotted] = rng.integers(0, 9, size=int(spotted.sum()))
     names = np.concatenate([[0], rng.choice(1 << 24, size=8, replace=False) | 1]).astype(np.int32)
     named = names[ids]
     segments = []

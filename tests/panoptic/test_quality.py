@@ -5,7 +5,16 @@ import pytest
 from numpy.typing import NDArray
 
 from panoptic.categories import CategoryTable
-from panoptic.quality import ClassQuality, QualityCounter, count_by_class, count_overlaps, match_segments
+from panoptic.overlaps import count_overlaps
+from panoptic.quality import (
+    ClassQuality,
+    QualityCounter,
+    count_by_class,
+    match_boundaries,
+    match_overlaps,
+    match_segments,
+)
+from panoptic.scoring import ScoringSettings, SemanticCount, score_picture
 from panoptic.segments import SegmentLabel
 from tests.tiny_dataset import CATEGORIES
 
@@ -91,6 +100,52 @@ def test_matching_names_every_segment() -> None:
     assert [segment.id for segment in matching.spurious] == [ord("a"), ord("y")]
 
 
-def test_maps_of_different_size_are_refused() -> None:
-    with pytest.raises(ValueError, match="differ in size"):
-        count_overlaps(np.zeros((2, 3), np.int32), np.zeros((3, 2), np.int32))
+@pytest.mark.parametrize(
+    ("rule", "truth", "prediction", "expected"),
+    [
+        ("equal maps", "aayy", "bbyy", {BALL: (2, 2), SKY: (2, 2)}),
+        ("a wrong class is in both unions", "aay", "ayy", {BALL: (1, 2), SKY: (1, 2)}),
+        ("instances do not matter", "aabb", "aaaa", {BALL: (4, 4)}),
+        ("crowd counts as its class", "AAaa", "aaaa", {BALL: (4, 4)}),
+        ("true void counts nowhere", "..aa", "yyaa", {BALL: (2, 2)}),
+        ("predicted void is a miss", "aaaa", "aa..", {BALL: (2, 4)}),
+    ],
+)
+def test_semantic_rule(rule: str, truth: str, prediction: str, expected: dict[int, tuple[int, int]]) -> None:
+    score = score_picture(*_read(truth), *_read(prediction), ScoringSettings(boundary_ratio=0))
+    assert score.semantic == {key: SemanticCount(*values) for key, values in expected.items()}, rule
+    assert score.boundaries == {}
+
+
+BOARD = """
+aaaaaayyyy
+aaaaaayyyy
+aaaaaayyyy
+aaaaaayyyy
+aaaaaayyyy
+"""
+
+
+def test_boundary_quality_by_hand() -> None:
+    """A block of 5 x 6 whose prediction lacks a pixel deep inside: 30 and 29 pixels, bands of 18 and 26."""
+    truth = np.array([[ord(letter) for letter in row] for row in BOARD.split()], np.int32)
+    prediction = truth.copy()
+    prediction[2, 3] = ord("y")
+    _, segments = _read("ay")
+    overlaps = count_overlaps(truth, prediction, 1)
+    (ball,) = [match for match in match_boundaries(overlaps, segments, segments).matches if match.category_id == BALL]
+    # The hole puts its 8 neighbours into the band, of which 2 x 3 + 2 were inside: shared are the true band's 18.
+    assert ball.iou == 18 / 26
+    (ball,) = [match for match in match_overlaps(overlaps, segments, segments).matches if match.category_id == BALL]
+    assert ball.iou == 29 / 30
+
+
+def test_boundary_void_is_void_everywhere() -> None:
+    """A prediction that goes on over true void loses nothing, although its band there is no true band."""
+    truth = np.array([[ord("a")] * 4 + [0] * 4] * 6, np.int32)
+    prediction = np.full_like(truth, ord("b"))
+    _, (true,) = _read("a")
+    _, (predicted,) = _read("b")
+    (match,) = match_boundaries(count_overlaps(truth, prediction, 1), [true], [predicted]).matches
+    # Bands of 4 x 6 less 2 x 4, and on the true pixels of the prediction of 4 x 6 less 3 x 4.
+    assert match.iou == 12 / 16

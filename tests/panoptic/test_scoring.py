@@ -10,8 +10,9 @@ import pytest
 
 from panoptic.errors import DatasetError
 from panoptic.id_map import encode_id_map
-from panoptic.quality import ClassQuality, QualityCounter, count_by_class, match_segments
-from panoptic.scoring import PanopticFiles, score_results
+from panoptic.quality import ClassQuality
+from panoptic.scoring import ScoreCounter, ScoringSettings, score_picture
+from panoptic.scoring_files import PanopticFiles, score_results
 from panoptic.segments import SegmentLabel
 from tests.tiny_dataset import TinyPicture, random_pictures, write_split
 
@@ -25,6 +26,7 @@ def _moved(picture: TinyPicture) -> TinyPicture:
 
 TRUE_PICTURES = random_pictures(seed=8, count=6)
 RESULTS = [_moved(picture) for picture in TRUE_PICTURES]
+SETTINGS = ScoringSettings()
 
 
 @pytest.fixture
@@ -46,52 +48,55 @@ def _edit(files: PanopticFiles, change: Callable[[dict[str, list[dict[str, objec
 
 
 def test_files_give_what_the_arrays_give(truth: PanopticFiles, results: PanopticFiles) -> None:
-    scores = score_results(truth, results)
-    counter = QualityCounter(scores.categories)
+    found = score_results(truth, results, SETTINGS)
+    counter = ScoreCounter(found.scores.categories, SETTINGS)
     for true, result in zip(TRUE_PICTURES, RESULTS, strict=True):
-        counts = count_by_class(match_segments(true.ids, true.segments, result.ids, result.segments))
-        counter.add(counts)
-        assert scores.per_image[true.image_id] == counts
-    assert scores.quality == counter.result()
-    assert scores.quality.all.pq is not None
-    assert 0 < scores.quality.all.pq < 1
+        score = score_picture(true.ids, true.segments, result.ids, result.segments, SETTINGS)
+        counter.add(score)
+        assert found.per_image[true.image_id] == score
+    assert found.scores == counter.result()
+    assert found.scores.quality.all.pq is not None
+    assert 0 < found.scores.quality.all.pq < 1
 
 
 def test_truth_against_itself_is_exactly_one(truth: PanopticFiles) -> None:
-    quality = score_results(truth, truth).quality
-    for group in (quality.all, quality.things, quality.stuff):
-        assert (group.pq, group.sq, group.rq) == (1.0, 1.0, 1.0)
-    assert sum(quality.per_class.values(), ClassQuality()).fn == 0
+    scores = score_results(truth, truth, SETTINGS).scores
+    assert scores.boundary_quality is not None
+    for quality in (scores.quality, scores.boundary_quality):
+        for group in (quality.all, quality.things, quality.stuff):
+            assert (group.pq, group.sq, group.rq) == (1.0, 1.0, 1.0)
+        assert sum(quality.per_class.values(), ClassQuality()).fn == 0
+    assert scores.miou == 1.0
 
 
 def test_zip_files_workers_and_order_change_nothing(truth: PanopticFiles, results: PanopticFiles) -> None:
-    expected = score_results(truth, results)
+    expected = score_results(truth, results, SETTINGS)
     _edit(results, lambda document: document["annotations"].reverse())
     zipped_truth, zipped_results = (
         PanopticFiles(files.panoptic_json, Path(shutil.make_archive(str(files.masks), "zip", files.masks)))
         for files in (truth, results)
     )
-    assert score_results(zipped_truth, zipped_results) == expected
-    assert score_results(zipped_truth, zipped_results, workers=2) == expected
+    assert score_results(zipped_truth, zipped_results, SETTINGS) == expected
+    assert score_results(zipped_truth, zipped_results, SETTINGS, workers=2) == expected
 
 
 def test_results_need_neither_images_nor_categories(truth: PanopticFiles, results: PanopticFiles) -> None:
-    expected = score_results(truth, results)
+    expected = score_results(truth, results, SETTINGS)
     _edit(results, lambda document: [document.pop("images"), document.pop("categories")])
-    assert score_results(truth, results) == expected
+    assert score_results(truth, results, SETTINGS) == expected
 
 
 def test_results_without_ground_truth_are_ignored_by_name(truth: PanopticFiles, results: PanopticFiles) -> None:
-    expected = score_results(truth, results)
+    expected = score_results(truth, results, SETTINGS)
     _edit(
         results,
         lambda document: document["annotations"].insert(
             1, {"image_id": 5, "file_name": "none.png", "segments_info": []}
         ),
     )
-    scores = score_results(truth, results)
-    assert scores.ignored == (5,)
-    assert scores.quality == expected.quality
+    found = score_results(truth, results, SETTINGS)
+    assert found.ignored == (5,)
+    assert found.scores == expected.scores
 
 
 def _draw_unlisted(files: PanopticFiles) -> None:
@@ -156,7 +161,7 @@ def test_a_fault_is_named(truth: PanopticFiles, results: PanopticFiles, fault: s
     spoil, message = FAULTS[fault]
     spoil(results)
     with pytest.raises(DatasetError, match=message):
-        score_results(truth, results)
+        score_results(truth, results, SETTINGS)
 
 
 def test_faults_of_both_sides_and_all_workers_come_together(truth: PanopticFiles, results: PanopticFiles) -> None:
@@ -164,4 +169,4 @@ def test_faults_of_both_sides_and_all_workers_come_together(truth: PanopticFiles
     (truth.masks / "000105.png").unlink()
     for workers in (0, 2):
         with pytest.raises(DatasetError, match=r"2 faults(.|\n)*000101\.png(.|\n)*000105\.png"):
-            score_results(truth, results, workers)
+            score_results(truth, results, SETTINGS, workers=workers)

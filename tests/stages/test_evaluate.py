@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from panoptic.detection_format import to_detection_format
 from panoptic.segments import SegmentLabel
+from panoptic.verification import build_index
 from stages.evaluate import main
 from tests.tiny_dataset import TinyPicture, random_pictures, write_split
 
@@ -41,7 +43,13 @@ def arguments(tmp_path: Path) -> list[str]:
 def test_truth_against_itself_is_exactly_one_in_the_documented_format(tmp_path: Path, arguments: list[str]) -> None:
     main(_arguments(tmp_path / "truth", tmp_path / "truth", tmp_path / "out"))
     ones = {"all": 1.0, "things": 1.0, "stuff": 1.0}
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == {"pq": ones, "sq": ones, "rq": ones}
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    names = ["pq", "sq", "rq", "boundary_pq", "boundary_sq", "boundary_rq"]
+    assert list(metrics) == [*names, "miou", "intervals"]
+    assert [metrics[name] for name in names] == [ones] * 6
+    assert metrics["miou"] == 1.0
+    certain = {"low": 1.0, "high": 1.0}
+    assert metrics["intervals"] == {name: dict.fromkeys(ones, certain) for name in ("miou", *names)}
 
 
 def test_the_files_agree_with_each_other(
@@ -52,13 +60,22 @@ def test_the_files_agree_with_each_other(
         json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in ("metrics", "per_class", "per_image")
     )
     assert list(per_class) == ["3", "7", "11", "20"]
-    assert list(per_class["3"]) == ["name", "tp", "fp", "fn", "iou_sum", "pq", "sq", "rq"]
+    counts = ["tp", "fp", "fn", "iou_sum", "pq", "sq", "rq"]
+    assert list(per_class["3"]) == ["name", *counts, "iou", "boundary"]
+    assert list(per_class["3"]["boundary"]) == counts
+    boundary = {key: entry["boundary"] for key, entry in per_class.items()}
     for group, members in (("all", ["3", "7", "11", "20"]), ("things", ["3", "7"]), ("stuff", ["11", "20"])):
         for value in ("pq", "sq", "rq"):
-            mean = sum(per_class[member][value] for member in members) / len(members)
-            assert math.isclose(metrics[value][group], mean, rel_tol=1e-12)
-    for key in ("tp", "fp", "fn", "iou_sum"):
+            for prefix, entries in (("", per_class), ("boundary_", boundary)):
+                mean = sum(entries[member][value] for member in members) / len(members)
+                assert math.isclose(metrics[prefix + value][group], mean, rel_tol=1e-12)
+                limits = metrics["intervals"][prefix + value][group]
+                assert 0 < limits["low"] <= metrics[prefix + value][group] <= limits["high"] <= 1
+    for key in counts[:4]:
         assert math.isclose(sum(c[key] for c in per_class.values()), sum(i[key] for i in per_image.values()))
+        assert math.isclose(sum(c[key] for c in boundary.values()), sum(i["boundary"][key] for i in per_image.values()))
+    assert metrics["boundary_pq"]["all"] < metrics["pq"]["all"], "the lost columns are thinner than the band"
+    assert math.isclose(metrics["miou"], sum(entry["iou"] for entry in per_class.values()) / 4)
     assert list(per_image) == ["100", "101", "102"]
     assert metrics["pq"]["all"] != round(metrics["pq"]["all"], 10), "written at full precision"
     assert f"{100 * metrics['pq']['things']:.2f}" in capsys.readouterr().out
@@ -96,3 +113,95 @@ def test_a_fault_ends_the_command_with_status_2_and_nothing_written(tmp_path: Pa
     assert "000101.png: the PNG is cut short" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_result_is_an_error_or_counts_as_empty(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results" / "annotations" / "panoptic_val.json"
+    document = json.loads(results.read_text())
+    lost = document["annotations"].pop(1)
+    results.write_text(json.dumps(document))
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "no result for 1 of 3 pictures (image ids 101)" in capsys.readouterr().err
+    main([*arguments, "--missing-as-empty"])
+    assert "1 pictures have no result (image ids 101)" in capsys.readouterr().err
+    truth = json.loads((tmp_path / "truth" / "annotations" / "panoptic_val.json").read_text())
+    regular = [s for a in truth["annotations"] if a["image_id"] == 101 for s in a["segments_info"] if not s["iscrowd"]]
+    entry = json.loads((tmp_path / "out" / "per_image.json").read_text())["101"]
+    assert lost["segments_info"], "there was something to lose"
+    assert (entry["tp"], entry["fp"], entry["fn"]) == (0, 0, len(regular))
+
+
+def test_areas_that_disagree_are_reported_and_count_on_request(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = tmp_path / "truth" / "annotations" / "panoptic_val.json"
+    document = json.loads(truth.read_text())
+    for segment in (s for annotation in document["annotations"] for s in annotation["segments_info"]):
+        segment["area"] = 5000
+    truth.write_text(json.dumps(document))
+
+    def pq() -> float:
+        value: float = json.loads((tmp_path / "out" / "metrics.json").read_text())["pq"]["all"]
+        return value
+
+    main(arguments)
+    assert (
+        "3 pictures have segments whose 'area' is not that of their pixels (image ids 100, 101, 102)"
+        in capsys.readouterr().err
+    )
+    counted = pq()
+    main([*arguments, "--panopticapi-area"])
+    assert pq() < counted
+    del document["annotations"][2]["segments_info"][0]["area"]
+    truth.write_text(json.dumps(document))
+    with pytest.raises(SystemExit):
+        main([*arguments, "--panopticapi-area"])
+    assert "has no 'area'" in capsys.readouterr().err
+
+
+def test_boundaries_and_intervals_can_be_left_out(tmp_path: Path, arguments: list[str]) -> None:
+    main([*arguments, "--boundary-ratio", "0", "--bootstrap", "0"])
+    assert list(json.loads((tmp_path / "out" / "metrics.json").read_text())) == ["pq", "sq", "rq", "miou"]
+    assert "boundary" not in json.loads((tmp_path / "out" / "per_class.json").read_text())["3"]
+
+
+def test_options_override_the_settings_file(tmp_path: Path, arguments: list[str]) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("evaluate: {boundary_ratio: 0.3, bootstrap: 0}\n")
+    found = []
+    for options in ([], ["--boundary-ratio", "0.02"]):
+        main([*arguments, "--params", str(params), *options])
+        found.append(json.loads((tmp_path / "out" / "metrics.json").read_text()))
+    wide, narrow = found
+    assert "intervals" not in narrow
+    assert wide["boundary_pq"]["all"] > narrow["boundary_pq"]["all"], "a band that covers all is the mask"
+    assert wide["boundary_pq"] == wide["pq"]
+
+
+def test_instances_give_ap_and_need_both_files(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations = tmp_path / "truth" / "annotations"
+    index = build_index(annotations / "panoptic_val.json", annotations / "panoptic_val", tmp_path / "truth" / "val")
+    document = json.loads(to_detection_format(index))
+    (tmp_path / "truth.json").write_text(json.dumps(document))
+    results = [
+        {key: entry[key] for key in ("image_id", "category_id", "segmentation")} | {"score": 0.5}
+        for entry in document["annotations"]
+        if entry["category_id"] in (3, 7) and not entry["iscrowd"]
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    instances = ["--instances-ground-truth", str(tmp_path / "truth.json")]
+    with pytest.raises(SystemExit):
+        main([*arguments, *instances])
+    assert "give both or none" in capsys.readouterr().err
+    main([*arguments, *instances, "--instances-predictions", str(tmp_path / "results.json")])
+    ap = json.loads((tmp_path / "out" / "metrics.json").read_text())["ap"]
+    assert ap["segm"]["AP"] == pytest.approx(1.0)
+    assert ap["bbox"]["AR100"] == pytest.approx(1.0)
+    per_class = json.loads((tmp_path / "out" / "per_class.json").read_text())
+    assert per_class["3"]["ap"]["segm"] == pytest.approx(1.0)
+    assert "ap" not in per_class["11"]
