@@ -44,14 +44,19 @@ data: install  ## draw the embedded dataset again and compare it, byte for byte,
 
 install: $(INSTALLED)  ## the environment in .venv, as requirements.lock pins it (EXTRAS=dev,browse for more)
 
-$(INSTALLED): pyproject.toml requirements.lock
+$(INSTALLED): pyproject.toml requirements.lock setup.py $(wildcard panoptic/_*.cpp)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)."; \
 	  echo "Name one that you have: make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) what requirements.lock pins; the first time takes some minutes ..."
+	@rm -f panoptic/*.so
 	@$(BIN)/python -m pip install -qq --no-input -c requirements.lock -e '.[$(EXTRAS)]'
+	@ls panoptic/*.so >/dev/null 2>&1 || echo "note: no C++ compiler worked (c++ -v), so reading and scoring id maps will be slower"
+	@# imagecorruptions-imaug brings opencv-python, whose files take the place of the headless ones but need libGL.
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || \
+	  $(BIN)/python -m pip install -qq --no-input --force-reinstall --no-deps -c requirements.lock opencv-python-headless
 	@touch $@
 
 clean:  ## remove the environment and the caches; data/ and runs/ stay
-	rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build panoptic/*.so *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -16,8 +16,8 @@ from model.inference import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.sampling import steps_per_epoch
 from model.training.settings import TrainSettings
-from model.training.state import file_digest, fingerprint
 from panoptic.files import write_atomically
+from panoptic.fingerprint import file_digest, fingerprint
 from panoptic.index import PanopticIndex
 from panoptic.layout import DatasetSettings, SplitFiles, find_split
 from pipelines.overlay import lay_over

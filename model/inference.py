@@ -4,9 +4,9 @@ Only pictures of one size share a forward pass, without padding: the network's n
 pixels, so that in a padded batch a prediction would depend on its batch mates.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.reader import PanopticReader
 from panoptic.results import ResultSegment
 from panoptic.transforms import normalise
+
+ReadPictures = Callable[[Sequence[ImageRecord]], Iterator[npt.NDArray[np.uint8]]]
+"""Gives the pictures of some records one by one, each (H,W,3) uint8 RGB. May work ahead of what is asked for."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +85,30 @@ class PicturePrediction:
 
 @torch.no_grad()
 def predict_pictures(
-    network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, progress: bool = False
+    network: PanopticSegFormer,
+    index: PanopticIndex,
+    settings: InferenceSettings,
+    progress: bool = False,
+    read: ReadPictures | None = None,
 ) -> Iterator[PicturePrediction]:
-    """Predict every picture of `index`, in its order where pictures share a size, on the network's device."""
+    """Predict every picture of `index`, in its order where pictures share a size, on the network's device.
+
+    `read` is asked once for all pictures, in the order in which they are needed; by default they are the index's.
+    """
     require_mask_layer(settings, network.config)
     device = next(network.parameters()).device
     reader = PanopticReader(index)
+    batches = list(_same_size(index.records, settings))
+    order = list(chain.from_iterable(batches))
+    pictures = map(reader.image, order) if read is None else read(order)
     categories = tuple(category.id for category in index.categories)
     select = top_queries(network.config.selected_queries)
     network.eval()
     with tqdm(total=len(index.records), desc="predict", unit="picture", disable=not progress) as bar:
-        for records in _same_size(index.records, settings):
+        for records in batches:
             images = [
-                resize_for_inference(reader.image(record), settings.shorter, settings.longer) for record in records
+                resize_for_inference(picture, settings.shorter, settings.longer)
+                for picture in islice(pictures, len(records))
             ]
             tensor = torch.from_numpy(np.stack([normalise(image) for image in images])).to(device)
             size = images[0].shape[0], images[0].shape[1]

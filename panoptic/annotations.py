@@ -45,10 +45,10 @@ class PanopticAnnotations:
 
 
 def read_annotations(path: Path, known: CategoryTable | None = None) -> PanopticAnnotations:
-    """Read a panoptic JSON; categories that it does not list itself are taken from `known`.
+    """Read a panoptic JSON; results are read with the categories `known`, which they need not list themselves.
 
     Raises `DatasetError` with every fault found: a missing field, an image or segment listed twice, an id that
-    cannot be drawn, an unknown category, no annotation at all.
+    cannot be drawn, an unknown category, no annotation at all (which results may lack).
     """
     document = read_json(path)
     faults = Faults()
@@ -73,7 +73,7 @@ def read_annotations(path: Path, known: CategoryTable | None = None) -> Panoptic
                 raise DatasetError(f"{entry.where}: image id {annotation.image_id} is annotated twice; remove one")
             annotations[annotation.image_id] = annotation
     faults.raise_if_any(str(path))
-    if not annotations:
+    if not annotations and known is None:
         raise DatasetError(f"{path}: there are no annotations; add at least one picture")
     return PanopticAnnotations(path, images, tuple(annotations.values()), categories)
 
@@ -125,6 +125,6 @@ def _annotation(entry: JsonObject, categories: CategoryTable) -> Annotation:
 
 
 def _listed_area(info: JsonObject) -> int | None:
-    """What the JSON says of the area. Nothing depends on it by default, so nonsense counts as nothing."""
+    """What the JSON says of the area. By default no score depends on it: what is no whole number counts as nothing."""
     area = info.values.get("area")
-    return int(area) if isinstance(area, int | float) and area == int(area) else None
+    return int(area) if isinstance(area, int | float) and float(area).is_integer() else None

@@ -1,16 +1,18 @@
 """Mask and box AP by COCO's rules, computed by pycocotools, with its traps taken care of.
 
-It takes an annotation with id 0 for "no match", so ids are given anew from 1. It takes the area of a result from its
-box if it has one, also for masks, so either gets only what it is about. Its summary prints, and knows no other maximum
-of detections than 100, so the numbers are read from its tables. What it prints is dropped.
+It takes an annotation with id 0 for "no match", so ids are given anew from 1. Its summary prints, and knows no other
+maximum of detections than 100, so the numbers are read from its tables. It fails on an empty list of results, compares
+masks of different sizes without a word, and prints what it does, which is dropped. Ground truth may hold stuff, as ours
+does: only things are scored. The area of a result, which sorts it into small, medium and large, is that of its box
+where it lists one, else of its mask, for both kinds of AP alike, as pycocotools reads a results file.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +20,15 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from panoptic.categories import CategoryTable
-from panoptic.errors import DatasetError
 from panoptic.instance_results import InstanceResult
-from panoptic.json_fields import read_json
+from panoptic.instance_truth import read_instance_truth
+from panoptic.mask_codes import check_size
 
 if TYPE_CHECKING:
     from pycocotools.coco import _Dataset
 
-Kind = Literal["segm", "bbox"]
-AREAS = ("all", "small", "medium", "large")
+MAX_DETS = (1, 10, 100)
+_AREAS = ("all", "small", "medium", "large")
 
 
 @dataclass(frozen=True)
@@ -37,61 +39,70 @@ class AveragePrecision:
     per_class: dict[int, float | None]
 
 
+@dataclass(frozen=True)
+class InstanceScores:
+    """AP of masks, `segm`, and of boxes, `bbox`. `ignored`: image ids that have results but no ground truth."""
+
+    by_kind: dict[str, AveragePrecision]
+    ignored: tuple[int, ...]
+
+
+def check_max_dets(max_dets: Sequence[int]) -> None:
+    """Raise `ValueError` unless `max_dets` are three rising numbers."""
+    if len(max_dets) != 3 or sorted({0, *max_dets}) != [0, *max_dets]:
+        raise ValueError(f"max_dets is {list(max_dets)}; give three rising numbers of detections, such as 1 10 100")
+
+
 def average_precision(
     ground_truth: Path,
     results: Sequence[InstanceResult],
     categories: CategoryTable,
-    max_dets: int = 100,
+    max_dets: Sequence[int] = MAX_DETS,
     area_bounds: tuple[int, int] = (32**2, 96**2),
-) -> dict[str, AveragePrecision]:
+) -> InstanceScores:
     """AP of masks (`segm`) and boxes (`bbox`) over the things of `categories`.
 
-    `ground_truth` is a JSON in COCO's detection format; what it lists of stuff is left out. At most `max_dets` results
-    of a picture and class count; areas, in pixels, up to the first bound are small, above the second large. Results for
-    pictures that are not in the ground truth are left out. Raises `DatasetError` for a fault in the file.
+    `ground_truth` is a JSON in COCO's detection format. `max_dets`: three numbers of results of a picture and class
+    that count; AR is given for each (AR1, AR10, AR100), the rest for the last. `area_bounds`, in pixels: areas up to
+    the first are small, above the second large. Raises `DatasetError` for a fault in the file.
     """
-    if max_dets <= 10:
-        raise ValueError(f"at most {max_dets} detections; give more than 10, the step before it")
+    check_max_dets(max_dets)
     things = [category.id for category in categories.things]
-    truth = _ground_truth(ground_truth, frozenset(things))
-    known = frozenset(truth.getImgIds())
-    counted = [result for result in results if result.image_id in known]
-    _check_sizes(truth, counted)
-    return {kind: _evaluate(truth, counted, things, kind, max_dets, area_bounds) for kind in get_args(Kind)}
+    truth = _indexed(read_instance_truth(ground_truth, categories))
+    counted = [result for result in results if result.image_id in truth.imgs]
+    ignored = dict.fromkeys(result.image_id for result in results if result.image_id not in truth.imgs)
+    for result in counted:
+        image = truth.imgs[result.image_id]
+        check_size(result.mask, image["height"], image["width"], result.where)
+    found = _indexed({"images": truth.dataset["images"], "annotations": list(_annotations(counted)), "categories": []})
+
+    def evaluate(kind: Literal["segm", "bbox"]) -> AveragePrecision:
+        small, large = area_bounds
+        with redirect_stdout(io.StringIO()):
+            evaluation = COCOeval(truth, found, kind)
+            evaluation.params.catIds = things
+            evaluation.params.maxDets = list(max_dets)
+            evaluation.params.areaRng = [[0, 1e10], [0, small], [small, large], [large, 1e10]]
+            evaluation.params.areaRngLbl = list(_AREAS)
+            evaluation.evaluate()
+            evaluation.accumulate()
+        return _numbers(evaluation.eval["precision"], evaluation.eval["recall"], things, max_dets)
+
+    return InstanceScores({"segm": evaluate("segm"), "bbox": evaluate("bbox")}, tuple(ignored))
 
 
-def _ground_truth(path: Path, things: frozenset[int]) -> COCO:
-    document = read_json(path)
-    images = [
-        {"id": image.integer("id"), "height": image.integer("height"), "width": image.integer("width")}
-        for image in document.objects("images")
-    ]
-    known = {image["id"] for image in images}
-    annotations: list[dict[str, object]] = []
-    for entry in document.objects("annotations"):
-        if entry.integer("category_id") not in things:
-            continue
-        if entry.integer("image_id") not in known:
-            raise DatasetError(f"{entry.where}: image id {entry.integer('image_id')} is not in 'images'; add the image")
-        fields = {key: entry.values.get(key) for key in ("image_id", "category_id", "segmentation", "bbox", "area")}
-        missing = [key for key, value in fields.items() if value is None]
-        if missing:
-            raise DatasetError(f"{entry.where}: the field '{missing[0]}' is missing; add it")
-        crowd = entry.flag("iscrowd") if "iscrowd" in entry.values else False
-        annotations.append({**fields, "id": len(annotations) + 1, "iscrowd": int(crowd)})
-    return _indexed({"images": images, "annotations": annotations, "categories": [{"id": thing} for thing in things]})
-
-
-def _check_sizes(truth: COCO, results: Sequence[InstanceResult]) -> None:
-    """pycocotools compares masks of different sizes without a word."""
-    sizes = {key: [image["height"], image["width"]] for key, image in truth.imgs.items()}
-    for result in results:
-        size, expected = result.mask["size"], sizes[result.image_id]
-        if size != expected:
-            raise DatasetError(
-                f"image id {result.image_id}: the mask of a result is {size[0]} x {size[1]} (height x width), but the "
-                f"ground truth is {expected[0]} x {expected[1]}; write the result at that size"
-            )
+def _annotations(results: Sequence[InstanceResult]) -> Iterator[dict[str, object]]:
+    for position, result in enumerate(results):
+        yield {
+            "id": position + 1,
+            "image_id": result.image_id,
+            "category_id": result.category_id,
+            "score": result.score,
+            "segmentation": result.mask,
+            "bbox": list(result.box_xywh),
+            "area": result.area,
+            "iscrowd": 0,
+        }
 
 
 def _indexed(dataset: Mapping[str, object]) -> COCO:
@@ -102,53 +113,18 @@ def _indexed(dataset: Mapping[str, object]) -> COCO:
     return coco
 
 
-def _evaluate(
-    truth: COCO,
-    results: Sequence[InstanceResult],
-    things: Sequence[int],
-    kind: Kind,
-    max_dets: int,
-    area_bounds: tuple[int, int],
-) -> AveragePrecision:
-    annotations = [
-        {
-            "id": position + 1,
-            "image_id": result.image_id,
-            "category_id": result.category_id,
-            "score": result.score,
-            "iscrowd": 0,
-            **(
-                {"segmentation": result.mask, "area": result.mask_area}
-                if kind == "segm"
-                else {"bbox": list(result.box_xywh), "area": result.box_xywh[2] * result.box_xywh[3]}
-            ),
-        }
-        for position, result in enumerate(results)
-    ]
-    found = _indexed({"images": truth.dataset["images"], "annotations": annotations, "categories": []})
-    small, large = area_bounds
-    with redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(truth, found, kind)
-        evaluation.params.catIds = list(things)
-        evaluation.params.maxDets = [1, 10, max_dets]
-        evaluation.params.areaRng = [[0, 1e10], [0, small], [small, large], [large, 1e10]]
-        evaluation.params.areaRngLbl = list(AREAS)
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return _numbers(evaluation.eval["precision"], evaluation.eval["recall"], things, max_dets)
-
-
 def _numbers(
-    precision: NDArray[np.float64], recall: NDArray[np.float64], things: Sequence[int], max_dets: int
+    precision: NDArray[np.float64], recall: NDArray[np.float64], things: Sequence[int], max_dets: Sequence[int]
 ) -> AveragePrecision:
     """From (thresholds, recalls, classes, areas, max_dets) and (thresholds, classes, areas, max_dets)."""
+    by_area = list(enumerate(_AREAS))[1:]
     numbers = {
         "AP": _mean(precision[:, :, :, 0, -1]),
         "AP50": _mean(precision[0, :, :, 0, -1]),
         "AP75": _mean(precision[5, :, :, 0, -1]),
-        **{f"AP{area[0]}": _mean(precision[:, :, :, number, -1]) for number, area in enumerate(AREAS) if number},
-        **{f"AR{count}": _mean(recall[:, :, 0, step]) for step, count in enumerate((1, 10, max_dets))},
-        **{f"AR{area[0]}": _mean(recall[:, :, number, -1]) for number, area in enumerate(AREAS) if number},
+        **{f"AP{area[0]}": _mean(precision[:, :, :, number, -1]) for number, area in by_area},
+        **{f"AR{count}": _mean(recall[:, :, 0, step]) for step, count in enumerate(max_dets)},
+        **{f"AR{area[0]}": _mean(recall[:, :, number, -1]) for number, area in by_area},
     }
     return AveragePrecision(numbers, {thing: _mean(precision[:, :, k, 0, -1]) for k, thing in enumerate(things)})
 

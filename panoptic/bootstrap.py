@@ -5,7 +5,8 @@ the intervals tell how much the choice of pictures matters, not how much a secon
 its ranking of all instances would have to be made again for each draw.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from panoptic.categories import CategoryTable
 from panoptic.quality import ClassQuality
-from panoptic.scoring import PictureScore
+from panoptic.scoring import PictureScore, SemanticCount
 
 _DRAWS_AT_ONCE = 50  # bounds the memory
 
@@ -43,79 +44,85 @@ def bootstrap_intervals(
 
     None where a group occurs in none of the draws. Equal seeds give equal intervals.
     """
-    columns = {category.id: position for position, category in enumerate(categories)}
     groups = {
         "all": slice(0, len(categories)),
         "things": slice(0, len(categories.things)),
         "stuff": slice(len(categories.things), len(categories)),
     }
-    tables = {"": _quality_table([score.masks for score in scores], columns)}
-    if boundaries:
-        tables["boundary_"] = _quality_table([score.boundaries for score in scores], columns)
-    semantic = _semantic_table(scores, columns)
+    tables = [_table(scores, category.id) for category in categories]
     rng = np.random.default_rng(seed)
-    chances = np.full(len(scores), 1 / len(scores))
-    found: dict[tuple[str, str], list[Array]] = {}
+    found: dict[str, dict[str, list[Array]]] = defaultdict(lambda: defaultdict(list))
     for first in range(0, draws, _DRAWS_AT_ONCE):
-        weights = rng.multinomial(len(scores), chances, size=min(_DRAWS_AT_ONCE, draws - first)).astype(np.float64)
-        by_class = {"miou": _miou(_weighted(weights, semantic))}
-        for prefix, table in tables.items():
-            by_class |= {prefix + name: values for name, values in _qualities(_weighted(weights, table)).items()}
-        for name, values in by_class.items():
+        weights = _weights(rng, min(_DRAWS_AT_ONCE, draws - first), len(scores))
+        sums = np.stack([weights[:, table.pictures] @ table.counts for table in tables], axis=1)
+        measures = _qualities(sums[..., :4], "") | {"miou": _ratio(sums[..., 8], sums[..., 9])}
+        if boundaries:
+            measures |= _qualities(sums[..., 4:8], "boundary_")
+        for name, by_class in measures.items():
             for group, members in groups.items():
-                found.setdefault((name, group), []).append(_mean_of_present(values[:, members]))
-    intervals: Intervals = {}
-    for (name, group), parts in found.items():
-        intervals.setdefault(name, {})[group] = _limits(np.concatenate(parts), level)
-    return intervals
+                found[name][group].append(_mean_of_present(by_class[:, members]))
+    return {
+        name: {group: _limits(np.concatenate(parts), level) for group, parts in by_group.items()}
+        for name, by_group in found.items()
+    }
 
 
-def _quality_table(pictures: Sequence[Mapping[int, ClassQuality]], columns: Mapping[int, int]) -> Array:
-    """(pictures, classes, 4): tp, fp, fn, sum of IoUs."""
-    table = np.zeros((len(pictures), len(columns), 4))
-    for row, counts in enumerate(pictures):
-        for category_id, count in counts.items():
-            table[row, columns[category_id]] = count.tp, count.fp, count.fn, count.iou_sum
-    return table
+@dataclass(frozen=True)
+class _Table:
+    """The pictures (N,) that a class occurs in, and its counts in each, (N,10).
+
+    The counts: tp, fp, fn, sum of IoUs; the same for boundaries; semantic intersection, union.
+    """
+
+    pictures: NDArray[np.intp]
+    counts: Array
 
 
-def _semantic_table(scores: Sequence[PictureScore], columns: Mapping[int, int]) -> Array:
-    """(pictures, classes, 2): intersection, union."""
-    table = np.zeros((len(scores), len(columns), 2))
-    for row, score in enumerate(scores):
-        for category_id, count in score.semantic.items():
-            table[row, columns[category_id]] = count.intersection, count.union
-    return table
+def _table(scores: Sequence[PictureScore], category_id: int) -> _Table:
+    occurring = [
+        position
+        for position, score in enumerate(scores)
+        if category_id in score.masks or category_id in score.boundaries or category_id in score.semantic
+    ]
+    rows = [list(_counts(scores[position], category_id)) for position in occurring]
+    return _Table(np.array(occurring, np.intp), np.array(rows, np.float64).reshape(-1, 10))
 
 
-def _weighted(weights: Array, table: Array) -> Array:
-    """Sums over pictures, (draws, classes, counts)."""
-    pictures, classes, counts = table.shape
-    sums: Array = (weights @ table.reshape(pictures, -1)).reshape(-1, classes, counts)
-    return sums
+def _counts(score: PictureScore, category_id: int) -> Iterator[float]:
+    for qualities in (score.masks, score.boundaries):
+        quality = qualities.get(category_id, ClassQuality())
+        yield from (quality.tp, quality.fp, quality.fn, quality.iou_sum)
+    pixels = score.semantic.get(category_id, SemanticCount())
+    yield from (pixels.intersection, pixels.union)
 
 
-def _qualities(sums: Array) -> dict[str, Array]:
-    """PQ, SQ and RQ, (draws, classes), NaN where a class does not occur."""
+def _weights(rng: np.random.Generator, draws: int, pictures: int) -> Array:
+    """How often each draw has each picture, (draws, pictures)."""
+    return np.stack(
+        [np.bincount(rng.integers(pictures, size=pictures), minlength=pictures) for _ in range(draws)]
+    ).astype(np.float64)
+
+
+def _qualities(sums: Array, prefix: str) -> dict[str, Array]:
+    """PQ, SQ and RQ, (draws, classes), of (draws, classes, 4); NaN where a class does not occur."""
     tp, fp, fn, iou_sum = np.moveaxis(sums, -1, 0)
     size = tp + fp / 2 + fn / 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sq = np.where(tp > 0, iou_sum / tp, np.where(size > 0, 0.0, np.nan))
-        return {"pq": iou_sum / size, "sq": sq, "rq": tp / size}
-
-
-def _miou(sums: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        iou: Array = sums[..., 0] / sums[..., 1]
-    return iou
+    # Without a match SQ is 0, not unknown, if the class occurs.
+    sq = _ratio(iou_sum, np.where(tp > 0, tp, size))
+    return {f"{prefix}pq": _ratio(iou_sum, size), f"{prefix}sq": sq, f"{prefix}rq": _ratio(tp, size)}
 
 
 def _mean_of_present(values: Array) -> Array:
     """Mean over the classes that occur, (draws,); NaN where none does."""
     present = ~np.isnan(values)
+    return _ratio(np.where(present, values, 0.0).sum(axis=1), present.sum(axis=1))
+
+
+def _ratio(parts: Array, wholes: NDArray[np.float64 | np.int64]) -> Array:
+    """NaN where the whole is 0."""
     with np.errstate(invalid="ignore"):
-        means: Array = np.where(present, values, 0.0).sum(axis=1) / present.sum(axis=1)
-    return means
+        ratios: Array = parts / wholes
+    return ratios
 
 
 def _limits(values: Array, level: float) -> Interval | None:

@@ -4,43 +4,53 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pycocotools import mask as coco_mask
 
 from panoptic.categories import CategoryTable
 from panoptic.errors import DatasetError, Faults
 from panoptic.json_fields import JsonObject
+from panoptic.mask_codes import RunLengths, read_mask_code
 
-if TYPE_CHECKING:
-    from pycocotools import _EncodedRLE as RunLengths
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class InstanceResult:
-    """One instance. `mask` is COCO's compressed run-length code of an (H,W) mask."""
+    """One instance of a thing. `mask` is COCO's compressed run-length code of an (H,W) mask.
+
+    `listed_box`: left, top, width, height in pixels where a box was predicted beside the mask. `where`: the file and
+    the place in it, for errors.
+    """
 
     image_id: int
     category_id: int
     score: float
-    mask: "RunLengths"
-    listed_box: tuple[float, float, float, float] | None = None
+    mask: RunLengths
+    listed_box: Box | None
+    where: str
 
-    @cached_property
-    def box_xywh(self) -> tuple[float, float, float, float]:
+    @property
+    def box_xywh(self) -> Box:
         """The box that was predicted with the mask, else the mask's own."""
-        return self.listed_box or cast("tuple[float, float, float, float]", tuple(coco_mask.toBbox(self.mask).tolist()))
+        return self.listed_box or cast(Box, tuple(coco_mask.toBbox(self.mask).tolist()))
 
-    @cached_property
-    def mask_area(self) -> int:
+    @property
+    def area(self) -> float:
+        """In pixels: of the box that was predicted with the mask, else of the mask, as pycocotools has it."""
+        if self.listed_box is not None:
+            return self.listed_box[2] * self.listed_box[3]
         return int(coco_mask.area(self.mask))
 
 
 def read_instance_results(path: Path, categories: CategoryTable) -> list[InstanceResult]:
-    """Read a results file. Raises `DatasetError` with every fault found: what is malformed, unknown, or not finite."""
+    """Read a results file; what it lists of stuff is left out.
+
+    Raises `DatasetError` with every fault found: a field that is missing or malformed, an unknown category, a score
+    that is not finite, a mask whose runs do not fill its size.
+    """
     try:
         entries = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -53,44 +63,35 @@ def read_instance_results(path: Path, categories: CategoryTable) -> list[Instanc
     results = []
     for entry in JsonObject({"results": entries}, str(path)).objects("results"):
         with faults.collected():
-            results.append(_result(entry, categories))
+            result = _result(entry)
+            if result.category_id not in categories:
+                raise DatasetError(
+                    f"{entry.where}: unknown category {result.category_id}; use the categories of the ground truth"
+                )
+            if categories.by_id(result.category_id).is_thing:
+                results.append(result)
     faults.raise_if_any(str(path))
     return results
 
 
-def by_image(results: Iterable[InstanceResult]) -> dict[int, list[InstanceResult]]:
-    """The results of each picture by its id."""
-    grouped: dict[int, list[InstanceResult]] = defaultdict(list)
+def masks_by_image(results: Iterable[InstanceResult]) -> dict[int, list[tuple[int, RunLengths]]]:
+    """The category ids and masks of each picture, by its id."""
+    grouped: dict[int, list[tuple[int, RunLengths]]] = defaultdict(list)
     for result in results:
-        grouped[result.image_id].append(result)
+        grouped[result.image_id].append((result.category_id, result.mask))
     return dict(grouped)
 
 
-def _result(entry: JsonObject, categories: CategoryTable) -> InstanceResult:
-    category_id = entry.integer("category_id")
-    if category_id not in categories or not categories.by_id(category_id).is_thing:
-        raise DatasetError(
-            f"{entry.where}: category {category_id} is no thing of the ground truth; correct or remove it"
-        )
-    score = entry.values.get("score")
-    if isinstance(score, bool) or not isinstance(score, int | float) or not isfinite(score):
-        raise DatasetError(f"{entry.where}: 'score' should be a finite number, found {score!r}; correct it")
-    return InstanceResult(entry.integer("image_id"), category_id, float(score), _mask(entry), _box(entry))
-
-
-def _mask(entry: JsonObject) -> "RunLengths":
-    code = entry.child("segmentation")
-    size, counts = code.integers("size"), code.text("counts")
-    if len(size) != 2 or min(size) < 1:
-        raise DatasetError(f"{code.where}: 'size' should be height and width, found {size}; correct it")
-    return {"size": size, "counts": counts.encode()}
-
-
-def _box(entry: JsonObject) -> tuple[float, float, float, float] | None:
-    box = entry.values.get("bbox")
-    if box is None:
-        return None
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
-        raise DatasetError(f"{entry.where}: 'bbox' should be left, top, width, height, found {box!r}; correct it")
-    left, top, width, height = map(float, box)
-    return left, top, width, height
+def _result(entry: JsonObject) -> InstanceResult:
+    box: Box | None = None
+    if entry.values.get("bbox"):
+        left, top, width, height = entry.numbers("bbox", 4)
+        box = left, top, width, height
+    return InstanceResult(
+        entry.integer("image_id"),
+        entry.integer("category_id"),
+        entry.number("score"),
+        read_mask_code(entry.child("segmentation")),
+        box,
+        entry.where,
+    )

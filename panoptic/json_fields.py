@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
+from typing import TypeGuard
 
 from panoptic.errors import DatasetError
 
@@ -19,6 +21,12 @@ class JsonObject:
         value = self._value(key)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self._wrong(key, "an integer", value)
+        return value
+
+    def number(self, key: str) -> float:
+        value = self._value(key)
+        if not is_number(value):
+            raise self._wrong(key, "a finite number", value)
         return value
 
     def text(self, key: str) -> str:
@@ -38,6 +46,12 @@ class JsonObject:
         value = self._value(key)
         if not isinstance(value, list) or not all(type(item) is int for item in value):
             raise self._wrong(key, "a list of integers", value)
+        return value
+
+    def numbers(self, key: str, count: int) -> list[float]:
+        value = self._value(key)
+        if not isinstance(value, list) or len(value) != count or not all(map(is_number, value)):
+            raise self._wrong(key, f"a list of {count} finite numbers", value)
         return value
 
     def child(self, key: str) -> "JsonObject":
@@ -64,6 +78,11 @@ class JsonObject:
     def _wrong(self, key: str, expected: str, value: object) -> DatasetError:
         found = repr(value)[:60]
         return DatasetError(f"{self.where}: '{key}' should be {expected}, found {found}; correct it")
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value of a JSON document is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def read_json(path: Path) -> JsonObject:

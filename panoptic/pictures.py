@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from panoptic.categories import Category, CategoryTable
 from panoptic.id_map import VOID
-from panoptic.quality import match_segments
+from panoptic.overlaps import count_overlaps
+from panoptic.quality import match_overlaps
 from panoptic.results import ResultSegment
 from panoptic.segments import SegmentLabel
 
@@ -43,7 +44,7 @@ def side_by_side(
     """
     seen: Counter[int] = Counter()
     truth_colors = _segment_colors(truth_segments, categories, seen)
-    matching = match_segments(truth_ids, truth_segments, prediction_ids, prediction_segments)
+    matching = match_overlaps(count_overlaps(truth_ids, prediction_ids), truth_segments, prediction_segments)
     matched = {match.prediction_id: truth_colors[match.truth_id] for match in matching.matches}
     prediction_colors = _segment_colors(prediction_segments, categories, seen) | matched
 

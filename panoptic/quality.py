@@ -6,7 +6,7 @@ Areas are counted in the id maps, and every crowd region of a class counts. Boun
 min(mask IoU, boundary IoU) in the place of the IoU.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from panoptic.categories import CategoryTable
 from panoptic.errors import DatasetError
 from panoptic.id_map import VOID
-from panoptic.overlaps import Overlaps, count_overlaps
+from panoptic.overlaps import Overlaps
 from panoptic.segments import AnnotatedSegment, SegmentLabel
 
 
@@ -118,55 +118,57 @@ class QualityCounter:
         return PanopticQuality(group(things + stuff), group(things), group(stuff), dict(self._counts))
 
 
-def match_segments(
-    truth_ids: NDArray[np.int32],
-    truth: Sequence[SegmentLabel],
-    prediction_ids: NDArray[np.int32],
-    prediction: Sequence[SegmentLabel],
-) -> Matching:
-    """Match the segments of one picture; both id maps are (H,W), and their ids are exactly those listed."""
-    return match_overlaps(count_overlaps(truth_ids, prediction_ids), truth, prediction)
+@dataclass(frozen=True, slots=True)
+class MatchingRules:
+    """How segments are matched.
+
+    `panopticapi` reproduces what the public tool does otherwise: the union takes a true segment's area from the JSON
+    (`AnnotatedSegment.area`) instead of counting pixels, only the last listed crowd region of a class forgives, and
+    true ids that are drawn but not listed, or the reverse, are not noticed.
+    """
+
+    panopticapi: bool = False
 
 
 def match_overlaps(
-    overlaps: Overlaps, truth: Sequence[SegmentLabel], prediction: Sequence[SegmentLabel], panopticapi: bool = False
+    overlaps: Overlaps,
+    truth: Sequence[SegmentLabel],
+    prediction: Sequence[SegmentLabel],
+    rules: MatchingRules = MatchingRules(),
 ) -> Matching:
-    """Match the segments of one picture by whole masks.
-
-    `panopticapi` reproduces what the public tool does otherwise: the union takes a true segment's area from the JSON
-    (`AnnotatedSegment.area`) instead of counting pixels, only the last crowd region of a class forgives, and true ids
-    that are drawn but not listed, or the reverse, are not noticed.
-    """
-    return _match(overlaps, truth, prediction, panopticapi, by_boundary=False)
+    """Match the segments of one picture by whole masks; without other rules the ids drawn are exactly those listed."""
+    masks = _mask_areas(overlaps, truth, rules)
+    return _match(masks, masks, truth, prediction, rules)
 
 
 def match_boundaries(
-    overlaps: Overlaps, truth: Sequence[SegmentLabel], prediction: Sequence[SegmentLabel], panopticapi: bool = False
+    overlaps: Overlaps,
+    truth: Sequence[SegmentLabel],
+    prediction: Sequence[SegmentLabel],
+    rules: MatchingRules = MatchingRules(),
 ) -> Matching:
     """Match by min(mask IoU, boundary IoU), for boundary PQ (Cheng et al., CVPR 2021); `overlaps` counted with bands.
 
     Boundary IoU is the IoU of the two segments' bands, where pixels of the predicted band on true void are left out of
     the union. What is forgiven is decided by whole masks, as in the authors' code.
     """
-    return _match(overlaps, truth, prediction, panopticapi, by_boundary=True)
+    bands = _Areas(overlaps, overlaps.in_truth_band, overlaps.in_prediction_band, overlaps.in_both_bands)
+    return _match(_mask_areas(overlaps, truth, rules), bands, truth, prediction, rules)
 
 
 def _match(
-    overlaps: Overlaps,
+    masks: "_Areas",
+    bands: "_Areas",
     truth: Sequence[SegmentLabel],
     prediction: Sequence[SegmentLabel],
-    panopticapi: bool,
-    by_boundary: bool,
+    rules: MatchingRules,
 ) -> Matching:
-    masks = _Areas(overlaps, overlaps.pixels, overlaps.pixels, overlaps.pixels)
-    bands = _Areas(overlaps, overlaps.in_truth_band, overlaps.in_prediction_band, overlaps.in_both_bands)
-    if panopticapi:
-        masks.of_truth.update(_listed_areas(truth))
     truth_by_id = {segment.id: segment for segment in truth}
     prediction_by_id = {segment.id: segment for segment in prediction}
-    forgiving = {segment.id for segment in truth if segment.is_crowd}
-    if panopticapi:
-        forgiving = set({segment.category_id: segment.id for segment in truth if segment.is_crowd}.values())
+    crowds = [segment for segment in truth if segment.is_crowd]
+    if rules.panopticapi:
+        crowds = list({segment.category_id: segment for segment in crowds}.values())
+    forgiving = {segment.id for segment in crowds}
 
     matches = []
     # Pixels that are neither right nor wrong for a prediction: void, and crowd of its own class.
@@ -179,7 +181,7 @@ def _match(
             forgiven[predicted.id] += pixels if true.id in forgiving else 0
             continue
         # An IoU above 0.5 with one segment leaves too little for another, so the order of pairs does not matter.
-        iou = min(masks.iou(pair), bands.iou(pair)) if by_boundary else masks.iou(pair)
+        iou = min(masks.iou(pair), bands.iou(pair))
         if iou > 0.5:
             matches.append(Match(true.id, predicted.id, true.category_id, iou))
 
@@ -220,28 +222,27 @@ class _Areas:
         return shared / union if union > 0 else 0.0
 
 
-def _listed_areas(truth: Sequence[SegmentLabel]) -> dict[int, int]:
-    areas = {}
-    for segment in truth:
-        area = segment.area if isinstance(segment, AnnotatedSegment) else None
-        if area is None:
-            raise DatasetError(
-                f"segment {segment.id} has no 'area', which panopticapi's union needs; count pixels instead"
-            )
-        areas[segment.id] = area
+def _mask_areas(overlaps: Overlaps, truth: Sequence[SegmentLabel], rules: MatchingRules) -> _Areas:
+    areas = _Areas(overlaps, overlaps.pixels, overlaps.pixels, overlaps.pixels)
+    if rules.panopticapi:
+        for segment in truth:
+            area = segment.area if isinstance(segment, AnnotatedSegment) else None
+            if area is None:
+                raise DatasetError(f"segment {segment.id} has no 'area' in the JSON, which panopticapi needs; add it")
+            areas.of_truth[segment.id] = area
     return areas
 
 
 def count_by_class(matching: Matching) -> dict[int, ClassQuality]:
     """Counts of one picture, by category id, for the classes that occur in it."""
-    counts: dict[int, ClassQuality] = defaultdict(ClassQuality)
+    tp = Counter(match.category_id for match in matching.matches)
+    fp = Counter(segment.category_id for segment in matching.spurious)
+    fn = Counter(segment.category_id for segment in matching.missed)
+    iou_sums: dict[int, float] = defaultdict(float)
     for match in matching.matches:
-        counts[match.category_id] += ClassQuality(tp=1, iou_sum=match.iou)
-    for segment in matching.missed:
-        counts[segment.category_id] += ClassQuality(fn=1)
-    for segment in matching.spurious:
-        counts[segment.category_id] += ClassQuality(fp=1)
-    return dict(counts)
+        iou_sums[match.category_id] += match.iou
+    occurring = sorted(tp.keys() | fp.keys() | fn.keys())
+    return {key: ClassQuality(tp[key], fp[key], fn[key], iou_sums[key]) for key in occurring}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -4,19 +4,19 @@ PQ and boundary PQ by class (`panoptic.quality`), and semantic IoU.
 Knows nothing of files, nor of who made the results.
 """
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import hypot
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from panoptic.categories import CategoryTable
-from panoptic.id_map import VOID
 from panoptic.overlaps import Overlaps, count_overlaps
 from panoptic.quality import (
     ClassQuality,
+    MatchingRules,
     PanopticQuality,
     QualityCounter,
     count_by_class,
@@ -31,15 +31,21 @@ class ScoringSettings:
     """How pictures are scored.
 
     `boundary_ratio`: width of the band as a share of the picture's diagonal; 0 leaves boundary PQ out.
-    `panopticapi`: count as the public tool does, see `panoptic.quality.match_overlaps`.
+    `panopticapi`: match as the public tool does, see `panoptic.quality.MatchingRules`.
+    `missing_as_empty`: a picture without a result is scored as if the result were all void.
     """
 
     boundary_ratio: float = 0.02
     panopticapi: bool = False
+    missing_as_empty: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.boundary_ratio <= 1:
             raise ValueError(f"the boundary ratio is {self.boundary_ratio}; give a share of the diagonal from 0 to 1")
+
+    @property
+    def rules(self) -> MatchingRules:
+        return MatchingRules(self.panopticapi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +89,8 @@ class Scores:
 
 
 def boundary_distance(height: int, width: int, ratio: float) -> int:
-    """The band's width in pixels: at least 1, and 0 where the ratio is 0."""
-    return max(1, round(ratio * hypot(height, width))) if ratio else 0
+    """The band's width in pixels, as boundary-iou-api computes it: at least 1; 0, no band, where the ratio is 0."""
+    return max(1, round(ratio * sqrt(height**2 + width**2))) if ratio else 0
 
 
 def score_picture(
@@ -107,28 +113,31 @@ def score_overlaps(
     settings: ScoringSettings,
 ) -> PictureScore:
     """Score one picture by its table of overlaps, counted with the bands that the settings ask for."""
-    matching = match_overlaps(overlaps, truth, prediction, settings.panopticapi)
+    masks = count_by_class(match_overlaps(overlaps, truth, prediction, settings.rules))
     boundaries: dict[int, ClassQuality] = {}
     if settings.boundary_ratio:
-        boundaries = count_by_class(match_boundaries(overlaps, truth, prediction, settings.panopticapi))
-    return PictureScore(count_by_class(matching), boundaries, _semantic(overlaps, truth, prediction))
+        boundaries = count_by_class(match_boundaries(overlaps, truth, prediction, settings.rules))
+    return PictureScore(masks, boundaries, _semantic(overlaps, truth, prediction))
 
 
 def _semantic(
     overlaps: Overlaps, truth: Sequence[SegmentLabel], prediction: Sequence[SegmentLabel]
 ) -> dict[int, SemanticCount]:
-    """Crowd regions count as their class; a labelled pixel that the prediction leaves void is missed."""
+    """Crowd counts as its class, true void nowhere; a labelled pixel that the prediction leaves void is missed."""
     true_class = {segment.id: segment.category_id for segment in truth}
     predicted_class = {segment.id: segment.category_id for segment in prediction}
-    counts: dict[int, SemanticCount] = defaultdict(SemanticCount)
+    intersection, union = Counter[int](), Counter[int]()
     columns = (overlaps.truth_ids, overlaps.prediction_ids, overlaps.pixels)
     for truth_id, prediction_id, pixels in zip(*(column.tolist() for column in columns), strict=True):
-        if truth_id == VOID:
-            continue
         true, predicted = true_class.get(truth_id), predicted_class.get(prediction_id)
-        for category_id in {category for category in (true, predicted) if category is not None}:
-            counts[category_id] += SemanticCount(pixels if true == predicted else 0, pixels)
-    return dict(counts)
+        if true is None:
+            continue
+        union[true] += pixels
+        if predicted == true:
+            intersection[true] += pixels
+        elif predicted is not None:
+            union[predicted] += pixels
+    return {key: SemanticCount(intersection[key], union[key]) for key in sorted(union)}
 
 
 @dataclass

@@ -11,18 +11,20 @@ fractions of 1 at full precision (null for a group without classes); the printed
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from panoptic.average_precision import average_precision
-from panoptic.bootstrap import bootstrap_intervals
+from panoptic.account_table import account_table
+from panoptic.average_precision import MAX_DETS, InstanceScores, average_precision, check_max_dets
+from panoptic.bootstrap import Intervals, bootstrap_intervals
 from panoptic.categories import CategoryTable
 from panoptic.commands import run_command
 from panoptic.errors import DatasetError, shown_ids
 from panoptic.files import write_atomically
-from panoptic.instance_results import read_instance_results
-from panoptic.score_tables import Precisions, format_table, metrics_to_json, per_class_to_json, per_image_to_json
+from panoptic.instance_results import masks_by_image, read_instance_results
+from panoptic.json_fields import read_json
+from panoptic.score_tables import format_table, metrics_to_json, per_class_to_json, per_image_to_json
 from panoptic.scoring import ScoringSettings
 from panoptic.scoring_files import FileScores, PanopticFiles, score_results
 from stages.settings import load_section
@@ -32,21 +34,28 @@ from stages.settings import load_section
 class EvaluationSettings:
     """The `evaluate` section of params.yaml.
 
-    `boundary_ratio`: width of the boundary band as a share of the diagonal, 0 for no boundary PQ. `max_dets`: instances
-    of a picture and class that count for AP. `bootstrap`: draws for the intervals, 0 for none. `workers`: processes
-    beside this one.
+    `boundary_ratio`: width of the boundary band as a share of the diagonal, 0 for no boundary PQ. `max_dets`: three
+    numbers of instances of a picture and class that count for AP. `bootstrap`: draws for the intervals, 0 for none.
+    `workers`: processes beside this one.
     """
 
     boundary_ratio: float = 0.02
-    max_dets: int = 100
+    max_dets: list[int] = field(default_factory=lambda: list(MAX_DETS))
     bootstrap: int = 1000
     seed: int = 0
     workers: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what would end the program after all pictures are scored."""
+        check_max_dets(self.max_dets)
+        for name in ("bootstrap", "seed", "workers"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more")
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is scored; instances are optional, and scored if both files are given."""
+    """What is scored. Instances are optional: both files give AP, the predicted ones show what the merging lost."""
 
     truth: PanopticFiles
     prediction: PanopticFiles
@@ -61,6 +70,8 @@ class Outputs:
     metrics: Path
     per_class: Path | None = None
     per_image: Path | None = None
+    account: Path | None = None
+    account_table: Path | None = None
 
 
 def evaluate(
@@ -71,48 +82,74 @@ def evaluate(
     missing_as_empty: bool = False,
 ) -> None:
     """Score the results and write what is asked for, all of it or nothing."""
-    scoring = ScoringSettings(settings.boundary_ratio, panopticapi)
-    found = score_results(inputs.truth, inputs.prediction, scoring, missing_as_empty, settings.workers, progress=True)
-    _warn(inputs, found)
+    accounted = outputs.account is not None or outputs.account_table is not None
+    _check(inputs, accounted)
+    results = []
+    if inputs.predicted_instances is not None:
+        results = read_instance_results(inputs.predicted_instances, _categories(inputs.truth.panoptic_json))
+    found = score_results(
+        inputs.truth,
+        inputs.prediction,
+        ScoringSettings(settings.boundary_ratio, panopticapi, missing_as_empty),
+        workers=settings.workers,
+        progress=True,
+        candidates=masks_by_image(results) if accounted else None,
+    )
     scores, per_image = found.scores, found.per_image
-    precisions = _precisions(inputs, scores.categories, settings.max_dets)
+    instances = InstanceScores({}, ())
+    if inputs.true_instances is not None:
+        instances = average_precision(inputs.true_instances, results, scores.categories, settings.max_dets)
     boundaries = scores.boundary_quality is not None
-    intervals = (
-        bootstrap_intervals(
+    intervals: Intervals = {}
+    if settings.bootstrap:
+        intervals = bootstrap_intervals(
             list(per_image.values()), scores.categories, settings.bootstrap, settings.seed, boundaries=boundaries
         )
-        if settings.bootstrap
-        else {}
-    )
-    _write_json(outputs.metrics, metrics_to_json(scores, precisions, intervals))
+    for warning in _warnings(inputs, found, instances, panopticapi):
+        print(f"warning: {warning}", file=sys.stderr)
+    _write_json(outputs.metrics, metrics_to_json(scores, instances.by_kind, intervals))
     if outputs.per_class is not None:
-        _write_json(outputs.per_class, per_class_to_json(scores, precisions))
+        _write_json(outputs.per_class, per_class_to_json(scores, instances.by_kind))
     if outputs.per_image is not None:
         _write_json(outputs.per_image, per_image_to_json(per_image, boundaries))
-    print(format_table(scores, precisions, intervals, len(per_image)))
+    if found.account is not None:
+        table = account_table(found.account, scores.categories, inputs.predicted_instances is not None)
+        if outputs.account is not None:
+            _write_json(outputs.account, table.to_json())
+        if outputs.account_table is not None:
+            write_atomically(outputs.account_table, table.lost_csv())
+    print(format_table(scores, instances.by_kind, intervals, len(per_image)))
 
 
-def _precisions(inputs: Inputs, categories: CategoryTable, max_dets: int) -> Precisions:
-    if inputs.true_instances is None or inputs.predicted_instances is None:
-        return {}
-    results = read_instance_results(inputs.predicted_instances, categories)
-    return average_precision(inputs.true_instances, results, categories, max_dets)
+def _check(inputs: Inputs, accounted: bool) -> None:
+    """Refuse a file of instances that nothing would be made of."""
+    if inputs.true_instances is not None and inputs.predicted_instances is None:
+        raise DatasetError("AP needs --instances-predictions too; give both files of instances")
+    if inputs.predicted_instances is not None and inputs.true_instances is None and not accounted:
+        raise DatasetError("AP needs --instances-ground-truth too; give both files of instances")
 
 
-def _warn(inputs: Inputs, found: FileScores) -> None:
-    notes = {
-        inputs.prediction.panoptic_json: (
-            (found.ignored, "results are for pictures that are not in the ground truth", "ignored"),
-            (found.empty, "pictures have no result", "all their segments count as missed"),
-        ),
-        inputs.truth.panoptic_json: (
-            (found.wrong_areas, "pictures have segments whose 'area' is not that of their pixels", "pixels count"),
-        ),
-    }
-    for path, kinds in notes.items():
-        for ids, what, done in kinds:
-            if ids:
-                print(f"warning: {path}: {len(ids)} {what} (image ids {shown_ids(ids)}); {done}", file=sys.stderr)
+def _categories(panoptic_json: Path) -> CategoryTable:
+    return CategoryTable.from_json(read_json(panoptic_json).values.get("categories"), str(panoptic_json))
+
+
+def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, panopticapi: bool) -> Iterator[str]:
+    """What a reader of the numbers should know; each names the file."""
+    truth, prediction = inputs.truth.panoptic_json, inputs.prediction.panoptic_json
+    for path, ids in ((prediction, found.ignored), (inputs.predicted_instances, instances.ignored)):
+        if ids:
+            where = f"{len(ids)} pictures that are not in the ground truth (image ids {shown_ids(ids)})"
+            yield f"{path}: there are results for {where}; ignored"
+    if found.empty:
+        where = f"{len(found.empty)} pictures (image ids {shown_ids(found.empty)})"
+        yield f"{prediction}: there is no result for {where}; all their segments count as missed"
+    if found.wrong_areas:
+        examples = "; ".join(
+            f"image id {wrong.image_id}: segment {wrong.segment_id} lists {wrong.listed}, has {wrong.counted} pixels"
+            for wrong in found.wrong_areas[:3]
+        )
+        taken = "the JSON is taken" if panopticapi else "the pixels are taken"
+        yield f"{truth}: {len(found.wrong_areas)} segments have another 'area' than in the PNG ({examples}); {taken}"
 
 
 def _write_json(path: Path, content: Mapping[str, object]) -> None:
@@ -132,25 +169,25 @@ def _parser() -> argparse.ArgumentParser:
     for flag, purpose in {
         "--per-class": "JSON file to write counts and qualities per class to",
         "--per-image": "JSON file to write counts per picture to",
+        "--account": "JSON file to write to what each kind of error costs, and PQ with it repaired",
+        "--account-table": "CSV file to write to what each kind of error costs",
         "--instances-ground-truth": "JSON in COCO's detection format, for AP",
-        "--instances-predictions": "JSON in COCO's results format, for AP",
+        "--instances-predictions": "JSON in COCO's results format, for AP, and for what the account lays to merging",
         "--params": "settings; section 'evaluate' is read, and the options below override it",
     }.items():
         parser.add_argument(flag, type=Path, help=purpose)
     defaults = EvaluationSettings()
-    parser.add_argument(
-        "--boundary-ratio",
-        type=float,
-        help=f"band of boundary PQ, as a share of the diagonal; 0: none (default: {defaults.boundary_ratio})",
-    )
+    ratio, max_dets = defaults.boundary_ratio, " ".join(map(str, defaults.max_dets))
+    help_ratio = f"band of boundary PQ, as a share of the diagonal; 0: none (default: {ratio})"
+    parser.add_argument("--boundary-ratio", type=float, help=help_ratio)
+    help_max_dets = f"instances of a picture and class that count for AR, the last also for AP (default: {max_dets})"
+    parser.add_argument("--max-dets", type=int, nargs=3, metavar="N", help=help_max_dets)
     for flag, purpose in {
-        "--max-dets": "instances of a picture and class that count for AP",
         "--bootstrap": "draws for confidence intervals; 0: none",
         "--seed": "of the draws",
         "--workers": "processes beside this one",
     }.items():
-        default = getattr(defaults, flag[2:].replace("-", "_"))
-        parser.add_argument(flag, type=int, help=f"{purpose} (default: {default})")
+        parser.add_argument(flag, type=int, help=f"{purpose} (default: {getattr(defaults, flag[2:])})")
     parser.add_argument(
         "--panopticapi-area",
         action="store_true",
@@ -180,14 +217,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.instances_ground_truth,
         arguments.instances_predictions,
     )
-    outputs = Outputs(arguments.metrics, arguments.per_class, arguments.per_image)
-
-    def stage() -> None:
-        if (inputs.true_instances is None) != (inputs.predicted_instances is None):
-            raise DatasetError("AP needs both --instances-ground-truth and --instances-predictions; give both or none")
-        evaluate(inputs, outputs, _settings(arguments), arguments.panopticapi_area, arguments.missing_as_empty)
-
-    run_command(stage)
+    outputs = Outputs(
+        arguments.metrics, arguments.per_class, arguments.per_image, arguments.account, arguments.account_table
+    )
+    run_command(
+        lambda: evaluate(inputs, outputs, _settings(arguments), arguments.panopticapi_area, arguments.missing_as_empty)
+    )
 
 
 if __name__ == "__main__":

@@ -34,10 +34,10 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.loop import Run, train
 from model.training.processes import Processes, joined_processes
 from model.training.settings import TrainSettings
-from model.training.state import code_digests, file_digest, file_signature, fingerprint
 from panoptic.commands import run_command
 from panoptic.errors import DatasetError
 from panoptic.files import write_atomically
+from panoptic.fingerprint import code_digests, file_digest, file_signature, fingerprint
 from panoptic.index import PanopticIndex
 from panoptic.results import write_results
 from stages.settings import load_section

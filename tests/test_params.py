@@ -10,6 +10,7 @@ from model.inference import InferenceSettings
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
+from panoptic.corrupted import CorruptSettings
 from panoptic.layout import DatasetSettings
 from pipelines.overlay import lay_over
 from stages.evaluate import EvaluationSettings
@@ -27,6 +28,7 @@ SCHEMAS = {
     "train": TrainSettings,
     "predict": InferenceSettings,
     "evaluate": EvaluationSettings,
+    "corrupt": CorruptSettings,
     "complexity": ComplexitySettings,
 }
 

@@ -2,8 +2,10 @@
 
 import io
 import json
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import pytest
@@ -12,169 +14,130 @@ from pycocotools.cocoeval import COCOeval
 
 from panoptic.average_precision import average_precision
 from panoptic.categories import CategoryTable
-from panoptic.detection_format import encode_mask
-from panoptic.errors import DatasetError
-from panoptic.instance_results import InstanceResult, read_instance_results
+from panoptic.instance_results import read_instance_results
 from tests.tiny_dataset import CATEGORIES
+from tests.tiny_instances import Entries, InstanceFiles, edit, write_instances
 
 TABLE = CategoryTable.from_json(CATEGORIES)
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+Kind = Literal["segm", "bbox"]
+KINDS: tuple[Kind, ...] = ("segm", "bbox")
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path]:
-    """Ground truth with balls, stars, sky and crowd on pictures of 160 x 160, and instances near them."""
-    rng = np.random.default_rng(0)
-    images = [{"id": number, "height": 160, "width": 160} for number in (4, 5, 9)]
-    annotations: list[dict[str, object]] = []
-    results: list[dict[str, object]] = []
-    for image in images:
-        for number in range(9):
-            side = int(rng.choice([9, 40, 110]))
-            top, left = rng.integers(0, 160 - side, 2).tolist()
-            mask = np.zeros((160, 160), np.bool_)
-            mask[top : top + side, left : left + side] = True
-            category = int(rng.choice([3, 7])) if number else 11
-            annotations.append(
-                {
-                    "id": len(annotations),
-                    "image_id": image["id"],
-                    "category_id": category,
-                    "iscrowd": int(number == 8),
-                    "area": int(mask.sum()),
-                    "bbox": [left, top, side, side],
-                    "segmentation": encode_mask(mask),
-                }
-            )
-            if category == 11:
-                continue
-            for _ in range(2):
-                dy, dx = rng.integers(-2, 3, 2).tolist()
-                moved = np.roll(mask, (dy, dx), (0, 1))
-                moved[top + side // 2 :, left : left + side // 2] = False
-                results.append(
-                    {
-                        "image_id": image["id"],
-                        "category_id": category if rng.random() < 0.8 else 10 - category,
-                        "segmentation": encode_mask(moved),
-                        "bbox": [max(left + dx, 0), max(top + dy, 0), side, side],
-                        "score": float(rng.random()),
-                    }
-                )
-    truth, found = tmp_path / "truth.json", tmp_path / "results.json"
-    truth.write_text(json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES}))
-    found.write_text(json.dumps(results))
-    return truth, found
+def files(tmp_path: Path) -> InstanceFiles:
+    return write_instances(tmp_path)
 
 
-def _plain(truth: Path, results: Path, kind: str) -> list[float]:
-    """As pycocotools documents it, with ids from 1, things only, and one kind of shape in the results."""
+def _plain(truth: Path, results: Path, kind: Kind, max_dets: Sequence[int] = (1, 10, 100)) -> COCOeval:
+    """As pycocotools documents it, on its own reading of the files, with ids from 1 and things only."""
     document = json.loads(truth.read_text())
     for annotation in document["annotations"]:
         annotation["id"] += 1
-    entries = [
-        {key: value for key, value in entry.items() if key != ("bbox" if kind == "segm" else "segmentation")}
-        for entry in json.loads(results.read_text())
-    ]
+    plain = truth.with_name("plain.json")
+    plain.write_text(json.dumps(document))
     with redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = document
-        coco.createIndex()
-        assert kind in ("segm", "bbox")
-        evaluation = COCOeval(coco, coco.loadRes(entries), "segm" if kind == "segm" else "bbox")
+        coco = COCO(str(plain))
+        evaluation = COCOeval(coco, coco.loadRes(str(results)), kind)
         evaluation.params.catIds = [3, 7]
+        evaluation.params.maxDets = list(max_dets)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    numbers: list[float] = evaluation.stats.tolist()
-    return numbers
+    return evaluation
 
 
+def _drop_boxes(results: Entries) -> None:
+    for result in results:
+        del result["bbox"]
+
+
+def _write_other_shapes(annotations: Entries) -> None:
+    """Polygons and lists of runs, which ground truth may have too."""
+    for number, annotation in enumerate(annotations):
+        left, top, width, height = cast("list[int]", annotation["bbox"])
+        right, bottom = left + width, top + height
+        if number % 3 == 0:
+            annotation["segmentation"] = [[left, top, right, top, right, bottom, left, bottom]]
+        elif number % 3 == 1:
+            runs = [left * 160 + top, *[height, 160 - height] * (width - 1), height]
+            annotation["segmentation"] = {"size": [160, 160], "counts": [*runs, 160 * 160 - sum(runs)]}
+
+
+def _repeat_the_first(results: Entries) -> None:
+    """Only one of two can be right, also if it is the one that a count from 0 would call 0."""
+    results.insert(0, results[0])
+
+
+@pytest.mark.parametrize("change", [len, _drop_boxes, _repeat_the_first])
 def test_the_twelve_numbers_are_those_of_a_plain_run(
-    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    files: InstanceFiles, capsys: pytest.CaptureFixture[str], change: Callable[[Entries], object]
 ) -> None:
-    truth, results = files
-    found = average_precision(truth, read_instance_results(results, TABLE), TABLE)
+    truth, results = files.truth, files.results
+    edit(truth, _write_other_shapes)
+    edit(results, change)
+    found = average_precision(truth, read_instance_results(results, TABLE), TABLE).by_kind
     assert capsys.readouterr().out == ""
-    assert list(found) == ["segm", "bbox"]
-    for kind, precision in found.items():
-        expected = _plain(truth, results, kind)
-        assert list(precision.numbers) == NAMES
-        assert list(precision.numbers.values()) == pytest.approx(expected, abs=1e-12)
+    assert tuple(found) == KINDS
+    for kind in KINDS:
+        numbers, per_class = found[kind].numbers, found[kind].per_class
+        expected = _plain(truth, results, kind).stats.tolist()
+        assert list(numbers) == NAMES
+        assert list(numbers.values()) == pytest.approx(expected, abs=1e-12)
         assert min(expected) > 0, "every number must have something to be right about"
-        assert precision.numbers["AP"] == pytest.approx(np.mean([precision.per_class[3], precision.per_class[7]]))
+        assert list(per_class) == [3, 7]
+        assert numbers["AP"] == pytest.approx(np.mean([per_class[3], per_class[7]]))
     assert found["segm"].numbers != found["bbox"].numbers
 
 
-def test_truth_as_its_own_result_is_one_although_its_ids_start_at_0(files: tuple[Path, Path]) -> None:
-    document = json.loads(files[0].read_text())
-    results = [
-        InstanceResult(entry["image_id"], entry["category_id"], 0.5, entry["segmentation"])
-        for entry in document["annotations"]
-        if not entry["iscrowd"] and entry["category_id"] != 11
+def test_truth_as_its_own_result_is_one_although_its_ids_start_at_0(files: InstanceFiles) -> None:
+    truth, results = files.truth, files.results
+    annotations = json.loads(truth.read_text())["annotations"]
+    assert annotations[0]["id"] == 0
+    perfect = [
+        {key: entry[key] for key in ("image_id", "category_id", "segmentation")} | {"score": 0.5}
+        for entry in annotations
+        if not entry["iscrowd"]  # among them stuff, which has no part in it
     ]
-    for precision in average_precision(files[0], results, TABLE).values():
+    results.write_text(json.dumps(perfect))
+    for precision in average_precision(truth, read_instance_results(results, TABLE), TABLE).by_kind.values():
         # AR of one detection a picture cannot find all of several.
-        assert {name: value for name, value in precision.numbers.items() if name != "AR1"} == pytest.approx(
-            dict.fromkeys([name for name in NAMES if name != "AR1"], 1.0), abs=1e-12
-        )
+        assert 0 < (precision.numbers.pop("AR1") or 0) < 1
+        assert list(precision.numbers.values()) == pytest.approx([1.0] * 11, abs=1e-12)
 
 
-def test_another_maximum_counts_and_names(files: tuple[Path, Path]) -> None:
-    found = average_precision(files[0], read_instance_results(files[1], TABLE), TABLE, max_dets=11)["segm"]
-    assert list(found.numbers)[8] == "AR11"
-    assert found.numbers["AP"] is not None
-    assert found.numbers["AP"] > 0
-    with pytest.raises(ValueError, match="give more than 10"):
-        average_precision(files[0], [], TABLE, max_dets=10)
+def test_other_maxima_and_areas_count(files: InstanceFiles) -> None:
+    results = read_instance_results(files.results, TABLE)
+    numbers = average_precision(files.truth, results, TABLE, (1, 2, 4)).by_kind["segm"].numbers
+    assert list(numbers) == [*NAMES[:6], "AR1", "AR2", "AR4", *NAMES[9:]]
+    # The tool's own summary knows no other AP than that of 100.
+    plain = _plain(files.truth, files.results, "segm", (1, 2, 4)).eval
+    for name, values in {"AP": plain["precision"][:, :, :, 0, 2], "AR2": plain["recall"][:, :, 0, 1]}.items():
+        assert numbers[name] == pytest.approx(values[values > -1].mean(), abs=1e-12)
+    assert numbers != average_precision(files.truth, results, TABLE).by_kind["segm"].numbers
+    found = average_precision(files.truth, results, TABLE, area_bounds=(10, 10**6)).by_kind["segm"].numbers
+    assert found["APs"] is None
+    assert found["APm"] == pytest.approx(found["AP"])
+    assert found["APl"] is None
 
 
-def test_no_results_find_nothing_and_no_truth_has_no_value(files: tuple[Path, Path]) -> None:
-    assert set(average_precision(files[0], [], TABLE)["segm"].numbers.values()) == {0.0}
-    document = json.loads(files[0].read_text())
-    document["annotations"] = []
-    files[0].write_text(json.dumps(document))
-    results = read_instance_results(files[1], TABLE)
-    assert set(average_precision(files[0], results, TABLE)["bbox"].numbers.values()) == {None}
+@pytest.mark.parametrize("max_dets", [(1, 10), (10, 1, 100), (0, 10, 100), (1, 10, 10)])
+def test_other_than_three_rising_maxima_are_refused(files: InstanceFiles, max_dets: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="give three rising numbers"):
+        average_precision(files.truth, [], TABLE, max_dets)
 
 
-def test_results_for_other_pictures_change_nothing(files: tuple[Path, Path]) -> None:
-    results = read_instance_results(files[1], TABLE)
-    other = InstanceResult(77, 3, 1.0, results[0].mask)
-    assert average_precision(files[0], [other, *results], TABLE) == average_precision(files[0], results, TABLE)
+def test_no_results_find_nothing_and_no_truth_has_no_value(files: InstanceFiles) -> None:
+    assert set(average_precision(files.truth, [], TABLE).by_kind["segm"].numbers.values()) == {0.0}
+    edit(files.truth, list.clear)
+    results = read_instance_results(files.results, TABLE)
+    assert set(average_precision(files.truth, results, TABLE).by_kind["bbox"].numbers.values()) == {None}
 
 
-def test_a_mask_of_another_size_is_refused(files: tuple[Path, Path]) -> None:
-    wrong = InstanceResult(4, 3, 1.0, read_instance_results(files[1], TABLE)[0].mask | {"size": [80, 320]})
-    with pytest.raises(DatasetError, match=r"image id 4: .* 80 x 320 .* the ground truth is 160 x 160"):
-        average_precision(files[0], [wrong], TABLE)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"score": float("nan")}, r"results\[1\]: 'score' should be a finite number, found nan"),
-        ({"score": "high"}, r"results\[1\]: 'score' should be a finite number"),
-        ({"category_id": 11}, r"results\[1\]: category 11 is no thing"),
-        ({"category_id": 99}, r"results\[1\]: category 99 is no thing"),
-        ({"image_id": "4"}, r"results\[1\]: 'image_id' should be an integer"),
-        ({"segmentation": [[1, 2, 3]]}, r"results\[1\]: 'segmentation' should be an object"),
-        ({"bbox": [1, 2, 3]}, r"results\[1\]: 'bbox' should be left, top, width, height"),
-    ],
-)
-def test_a_malformed_result_is_named(files: tuple[Path, Path], change: dict[str, object], message: str) -> None:
-    entries = json.loads(files[1].read_text())
-    entries[1] |= change
-    files[1].write_text(json.dumps(entries))
-    with pytest.raises(DatasetError, match=message):
-        read_instance_results(files[1], TABLE)
-
-
-def test_files_that_are_no_list_of_results_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "results.json"
-    with pytest.raises(DatasetError, match="no such file"):
-        read_instance_results(path, TABLE)
-    for text, message in (("{}", "expected a list"), ("[", "not valid JSON")):
-        path.write_text(text)
-        with pytest.raises(DatasetError, match=message):
-            read_instance_results(path, TABLE)
+def test_results_for_other_pictures_change_nothing_but_are_named(files: InstanceFiles) -> None:
+    truth, path = files.truth, files.results
+    expected = average_precision(truth, read_instance_results(path, TABLE), TABLE)
+    edit(path, lambda entries: entries.insert(0, entries[0] | {"image_id": 77}))
+    found = average_precision(truth, read_instance_results(path, TABLE), TABLE)
+    assert found.ignored == (77,)
+    assert found.by_kind == expected.by_kind

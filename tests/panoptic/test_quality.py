@@ -5,17 +5,19 @@ import pytest
 from numpy.typing import NDArray
 
 from panoptic.categories import CategoryTable
+from panoptic.errors import DatasetError
 from panoptic.overlaps import count_overlaps
 from panoptic.quality import (
     ClassQuality,
+    Matching,
+    MatchingRules,
     QualityCounter,
     count_by_class,
     match_boundaries,
     match_overlaps,
-    match_segments,
 )
-from panoptic.scoring import ScoringSettings, SemanticCount, score_picture
-from panoptic.segments import SegmentLabel
+from panoptic.scoring import ScoringSettings, SemanticCount, boundary_distance, score_picture
+from panoptic.segments import AnnotatedSegment, SegmentLabel
 from tests.tiny_dataset import CATEGORIES
 
 BALL, STAR, SKY, WATER = 3, 7, 11, 20
@@ -29,8 +31,13 @@ def _read(drawing: str) -> tuple[NDArray[np.int32], list[SegmentLabel]]:
     return ids, [SegmentLabel(ord(letter), CLASSES[letter.lower()], letter.isupper()) for letter in letters]
 
 
+def _match(truth: str, prediction: str) -> Matching:
+    (truth_ids, true), (prediction_ids, predicted) = _read(truth), _read(prediction)
+    return match_overlaps(count_overlaps(truth_ids, prediction_ids), true, predicted)
+
+
 def _counts(truth: str, prediction: str) -> dict[int, ClassQuality]:
-    return count_by_class(match_segments(*_read(truth), *_read(prediction)))
+    return count_by_class(_match(truth, prediction))
 
 
 @pytest.mark.parametrize(
@@ -90,14 +97,56 @@ def test_an_empty_group_has_no_value() -> None:
 
 
 def test_matching_names_every_segment() -> None:
-    matching = match_segments(*_read("aaaaass.."), *_read("bbbbbtttt"))
+    matching = _match("aaaaass..", "bbbbbtttt")
     assert [(match.truth_id, match.prediction_id, match.iou) for match in matching.matches] == [
         (ord("a"), ord("b"), 1.0),
         (ord("s"), ord("t"), 1.0),
     ]
-    matching = match_segments(*_read("aaaassss"), *_read("aayyyyyy"))
+    matching = _match("aaaassss", "aayyyyyy")
     assert [segment.id for segment in matching.missed] == [ord("a"), ord("s")]
     assert [segment.id for segment in matching.spurious] == [ord("a"), ord("y")]
+
+
+def _public(truth: str, listed: str, areas: dict[str, int], prediction: str) -> dict[int, ClassQuality]:
+    """Counts by panopticapi's rules: of the true letters those `listed` are, in that order; one area is one pixel."""
+    (truth_ids, _), (prediction_ids, predicted) = _read(truth), _read(prediction)
+    true = [
+        AnnotatedSegment(ord(letter), CLASSES[letter.lower()], letter.isupper(), areas.get(letter, truth.count(letter)))
+        for letter in listed
+    ]
+    return count_by_class(
+        match_overlaps(count_overlaps(truth_ids, prediction_ids), true, predicted, MatchingRules(panopticapi=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "truth", "listed", "areas", "prediction", "expected"),
+    [
+        ("the JSON's area is in the union", "aaaa", "a", {"a": 5}, "bbbb", {BALL: (1, 0, 0, 4 / 5)}),
+        ("even if the union is then too small", "aaaa", "a", {"a": 3}, "bbbb", {BALL: (1, 0, 0, 4 / 3)}),
+        ("an area that leaves no union is no match", "aaaa", "a", {"a": 0}, "bbbb", {BALL: (0, 1, 1, 0.0)}),
+        ("the last crowd region of a class forgives", "AABBByyy", "ABy", {}, "ccccc...", {SKY: (0, 0, 1, 0.0)}),
+        ("the others do not", "AABBByyy", "BAy", {}, "ccccc...", {BALL: (0, 1, 0, 0.0), SKY: (0, 0, 1, 0.0)}),
+        ("listed but not drawn is missed", "aaaa", "ab", {"b": 9}, "cccc", {BALL: (1, 0, 1, 1.0)}),
+        ("drawn but not listed is nothing", "aaaayy", "a", {}, "ccccww", {BALL: (1, 0, 0, 1.0), WATER: (0, 1, 0, 0.0)}),
+    ],
+)
+def test_rule_of_panopticapi(
+    rule: str,
+    truth: str,
+    listed: str,
+    areas: dict[str, int],
+    prediction: str,
+    expected: dict[int, tuple[int, int, int, float]],
+) -> None:
+    counts = _public(truth, listed, areas, prediction)
+    assert counts == {key: ClassQuality(*values) for key, values in expected.items()}, rule
+
+
+def test_panopticapi_needs_every_area() -> None:
+    ids, segments = _read("aabb")
+    with pytest.raises(DatasetError, match=f"segment {ord('a')} has no 'area'"):
+        match_overlaps(count_overlaps(ids, ids), segments, segments, MatchingRules(panopticapi=True))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +164,21 @@ def test_semantic_rule(rule: str, truth: str, prediction: str, expected: dict[in
     score = score_picture(*_read(truth), *_read(prediction), ScoringSettings(boundary_ratio=0))
     assert score.semantic == {key: SemanticCount(*values) for key, values in expected.items()}, rule
     assert score.boundaries == {}
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "ratio", "expected"),
+    [
+        (3, 4, 0.02, 1),  # never less
+        (45, 60, 0.02, 2),  # 1.5: halves go to the even number
+        (75, 100, 0.02, 2),  # 2.5
+        (480, 640, 0.02, 16),
+        (480, 640, 0.005, 4),
+        (480, 640, 0, 0),  # off
+    ],
+)
+def test_width_of_the_band(height: int, width: int, ratio: float, expected: int) -> None:
+    assert boundary_distance(height, width, ratio) == expected
 
 
 BOARD = """
@@ -149,3 +213,19 @@ def test_boundary_void_is_void_everywhere() -> None:
     (match,) = match_boundaries(count_overlaps(truth, prediction, 1), [true], [predicted]).matches
     # Bands of 4 x 6 less 2 x 4, and on the true pixels of the prediction of 4 x 6 less 3 x 4.
     assert match.iou == 12 / 16
+
+
+def test_boundary_mismatch_is_forgiven_by_whole_masks() -> None:
+    """Mask IoU 1, boundary IoU below one half: no match; most of the prediction lies on void all the same."""
+    truth = np.zeros((9, 20), np.int32)
+    truth[:, :9] = ord("a")
+    prediction = np.full_like(truth, ord("b"))
+    prediction[1:8:2, 1:8:2] = 0
+    _, (true,) = _read("a")
+    _, (predicted,) = _read("b")
+    overlaps = count_overlaps(truth, prediction, 1)
+    (mask,) = match_overlaps(overlaps, [true], [predicted]).matches
+    assert mask.iou == 65 / 81
+    matching = match_boundaries(overlaps, [true], [predicted])
+    # All of its 65 pixels that count are band, of the true segment only the outer 32: 32 / 65.
+    assert (matching.matches, matching.missed, matching.spurious) == ((), (true,), ())

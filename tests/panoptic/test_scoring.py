@@ -13,6 +13,7 @@ from panoptic.id_map import encode_id_map
 from panoptic.quality import ClassQuality
 from panoptic.scoring import ScoreCounter, ScoringSettings, score_picture
 from panoptic.scoring_files import PanopticFiles, score_results
+from panoptic.scoring_pairs import WrongArea
 from panoptic.segments import SegmentLabel
 from tests.tiny_dataset import TinyPicture, random_pictures, write_split
 
@@ -69,6 +70,12 @@ def test_truth_against_itself_is_exactly_one(truth: PanopticFiles) -> None:
     assert scores.miou == 1.0
 
 
+@pytest.mark.parametrize("ratio", [-0.1, 1.5, float("nan")])
+def test_a_ratio_that_is_no_share_is_refused(ratio: float) -> None:
+    with pytest.raises(ValueError, match="give a share of the diagonal"):
+        ScoringSettings(boundary_ratio=ratio)
+
+
 def test_zip_files_workers_and_order_change_nothing(truth: PanopticFiles, results: PanopticFiles) -> None:
     expected = score_results(truth, results, SETTINGS)
     _edit(results, lambda document: document["annotations"].reverse())
@@ -97,6 +104,72 @@ def test_results_without_ground_truth_are_ignored_by_name(truth: PanopticFiles, 
     found = score_results(truth, results, SETTINGS)
     assert found.ignored == (5,)
     assert found.scores == expected.scores
+
+
+def test_a_missing_result_may_count_as_all_void(truth: PanopticFiles, results: PanopticFiles) -> None:
+    _edit(results, lambda document: document.update(annotations=document["annotations"][3:]))
+    settings = ScoringSettings(missing_as_empty=True)
+    found = score_results(truth, results, settings)
+    assert found.empty == (100, 101, 102)
+    for true in TRUE_PICTURES[:3]:
+        assert found.per_image[true.image_id] == score_picture(
+            true.ids, true.segments, np.zeros_like(true.ids), (), settings
+        )
+    _edit(results, lambda document: document.update(annotations=[]))
+    scores = score_results(truth, results, settings).scores
+    assert (scores.quality.all.pq, scores.miou) == (0.0, 0.0)
+
+
+def _list_areas(files: PanopticFiles, added: dict[int, int]) -> None:
+    """Write into the JSON the area of each segment, and something more for some."""
+
+    def change(document: dict[str, list[dict[str, object]]]) -> None:
+        for annotation, picture in zip(document["annotations"], TRUE_PICTURES, strict=True):
+            for segment in _segments({"annotations": [annotation]}):
+                name = segment["id"]
+                assert isinstance(name, int)
+                segment["area"] = int((picture.ids == name).sum()) + added.get(name, 0)
+
+    _edit(files, change)
+
+
+def test_areas_that_are_not_those_of_the_pixels_are_named(truth: PanopticFiles, results: PanopticFiles) -> None:
+    _list_areas(truth, {})
+    expected = score_results(truth, results, SETTINGS)
+    assert expected.wrong_areas == ()
+    picture, segment = TRUE_PICTURES[2], TRUE_PICTURES[2].segments[1]
+    _list_areas(truth, {segment.id: 7})
+    found = score_results(truth, results, SETTINGS)
+    counted = int((picture.ids == segment.id).sum())
+    assert found.wrong_areas == (WrongArea(picture.image_id, segment.id, counted + 7, counted),)
+    assert found.scores == expected.scores
+    public = ScoringSettings(panopticapi=True)
+    assert score_results(truth, results, public).scores != expected.scores
+
+
+def test_panopticapi_counts_what_is_listed_and_not_drawn_as_missed(
+    truth: PanopticFiles, results: PanopticFiles
+) -> None:
+    _list_areas(truth, {})
+    public = ScoringSettings(panopticapi=True)
+    before = score_results(truth, results, public).scores.quality.per_class[7]
+    _edit(truth, lambda d: _segments(d).append({"id": 5, "category_id": 7, "iscrowd": 0, "area": 9}))
+    after = score_results(truth, results, public).scores.quality.per_class[7]
+    assert after == before + ClassQuality(fn=1)
+    with pytest.raises(DatasetError, match="id 5 is listed in 'segments_info' but not drawn"):
+        score_results(truth, results, SETTINGS)
+    _edit(truth, lambda d: _segments(d)[0].update(area="many"))
+    with pytest.raises(DatasetError, match=r"000100\.png: segment \d+ has no 'area'"):
+        score_results(truth, results, public)
+
+
+def test_an_account_is_given_on_request(truth: PanopticFiles, results: PanopticFiles) -> None:
+    assert score_results(truth, results, SETTINGS).account is None
+    found = score_results(truth, results, SETTINGS, candidates={})
+    assert found.account is not None
+    for category_id, quality in found.scores.quality.per_class.items():
+        assert found.account.classes[category_id].present == quality
+    assert score_results(truth, results, SETTINGS, candidates={}, workers=2).account == found.account
 
 
 def _draw_unlisted(files: PanopticFiles) -> None:

@@ -7,41 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic.detection_format import to_detection_format
 from panoptic.segments import SegmentLabel
-from panoptic.verification import build_index
 from stages.evaluate import main
-from tests.tiny_dataset import TinyPicture, random_pictures, write_split
-
-
-def _arguments(truth: Path, results: Path, output: Path) -> list[str]:
-    return [
-        *("--ground-truth-json", str(truth / "annotations" / "panoptic_val.json")),
-        *("--ground-truth-folder", str(truth / "annotations" / "panoptic_val")),
-        *("--predictions-json", str(results / "annotations" / "panoptic_val.json")),
-        *("--predictions-folder", str(results / "annotations" / "panoptic_val")),
-        *("--metrics", str(output / "metrics.json")),
-        *("--per-class", str(output / "per_class.json")),
-        *("--per-image", str(output / "per_image.json")),
-    ]
+from tests.stages.evaluation_files import evaluation_arguments, write_evaluation
+from tests.tiny_dataset import TinyPicture, write_split
 
 
 @pytest.fixture
 def arguments(tmp_path: Path) -> list[str]:
-    """Three pictures, and results that lack some pixels."""
-    pictures = random_pictures(seed=9, count=3)
-    results = []
-    for picture in pictures:
-        ids = np.where(np.arange(picture.ids.shape[1]) % 9 == 0, 0, picture.ids).astype(np.int32)
-        segments = tuple(SegmentLabel(s.id, s.category_id, False) for s in picture.segments if np.any(ids == s.id))
-        results.append(TinyPicture(picture.image_id, picture.image, ids, segments))
-    write_split(tmp_path / "truth", "val", pictures)
-    write_split(tmp_path / "results", "val", results)
-    return _arguments(tmp_path / "truth", tmp_path / "results", tmp_path / "out")
+    return write_evaluation(tmp_path)
 
 
 def test_truth_against_itself_is_exactly_one_in_the_documented_format(tmp_path: Path, arguments: list[str]) -> None:
-    main(_arguments(tmp_path / "truth", tmp_path / "truth", tmp_path / "out"))
+    main(evaluation_arguments(tmp_path / "truth", tmp_path / "truth", tmp_path / "out"))
     ones = {"all": 1.0, "things": 1.0, "stuff": 1.0}
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     names = ["pq", "sq", "rq", "boundary_pq", "boundary_sq", "boundary_rq"]
@@ -85,7 +63,7 @@ def test_an_empty_group_is_null(tmp_path: Path) -> None:
     ids = np.full((4, 4), 6, np.int32)
     picture = TinyPicture(1, np.zeros((4, 4, 3), np.uint8), ids, (SegmentLabel(6, 3, False),))
     write_split(tmp_path / "truth", "val", [picture])
-    main(_arguments(tmp_path / "truth", tmp_path / "truth", tmp_path / "out"))
+    main(evaluation_arguments(tmp_path / "truth", tmp_path / "truth", tmp_path / "out"))
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["pq"] == {"all": 1.0, "things": 1.0, "stuff": None}
     per_class = json.loads((tmp_path / "out" / "per_class.json").read_text())
@@ -126,7 +104,7 @@ def test_a_missing_result_is_an_error_or_counts_as_empty(
         main(arguments)
     assert "no result for 1 of 3 pictures (image ids 101)" in capsys.readouterr().err
     main([*arguments, "--missing-as-empty"])
-    assert "1 pictures have no result (image ids 101)" in capsys.readouterr().err
+    assert "no result for 1 pictures (image ids 101); all their segments count as missed" in capsys.readouterr().err
     truth = json.loads((tmp_path / "truth" / "annotations" / "panoptic_val.json").read_text())
     regular = [s for a in truth["annotations"] if a["image_id"] == 101 for s in a["segments_info"] if not s["iscrowd"]]
     entry = json.loads((tmp_path / "out" / "per_image.json").read_text())["101"]
@@ -148,12 +126,14 @@ def test_areas_that_disagree_are_reported_and_count_on_request(
         return value
 
     main(arguments)
-    assert (
-        "3 pictures have segments whose 'area' is not that of their pixels (image ids 100, 101, 102)"
-        in capsys.readouterr().err
-    )
     counted = pq()
+    count = sum(len(annotation["segments_info"]) for annotation in document["annotations"])
+    errors = capsys.readouterr().err
+    assert f"{count} segments have another 'area' than in the PNG (image id 100: segment " in errors
+    assert errors.count("lists 5000, has ") == 3, "examples, not all"
+    assert "; the pixels are taken" in errors
     main([*arguments, "--panopticapi-area"])
+    assert "; the JSON is taken" in capsys.readouterr().err
     assert pq() < counted
     del document["annotations"][2]["segments_info"][0]["area"]
     truth.write_text(json.dumps(document))
@@ -181,27 +161,36 @@ def test_options_override_the_settings_file(tmp_path: Path, arguments: list[str]
     assert wide["boundary_pq"] == wide["pq"]
 
 
-def test_instances_give_ap_and_need_both_files(
-    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-dets", "10", "1", "100"], "max_dets is [10, 1, 100]; give three rising numbers"),
+        (["--bootstrap", "-1"], "bootstrap is -1; give 0 or more"),
+        (["--boundary-ratio", "2"], "the boundary ratio is 2.0; give a share of the diagonal from 0 to 1"),
+        (["--instances-ground-truth", "x.json"], "AP needs --instances-predictions too"),
+        (["--instances-predictions", "x.json"], "AP needs --instances-ground-truth too"),
+    ],
+)
+def test_wrong_options_are_explained(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
-    annotations = tmp_path / "truth" / "annotations"
-    index = build_index(annotations / "panoptic_val.json", annotations / "panoptic_val", tmp_path / "truth" / "val")
-    document = json.loads(to_detection_format(index))
-    (tmp_path / "truth.json").write_text(json.dumps(document))
-    results = [
-        {key: entry[key] for key in ("image_id", "category_id", "segmentation")} | {"score": 0.5}
-        for entry in document["annotations"]
-        if entry["category_id"] in (3, 7) and not entry["iscrowd"]
-    ]
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    instances = ["--instances-ground-truth", str(tmp_path / "truth.json")]
     with pytest.raises(SystemExit):
-        main([*arguments, *instances])
-    assert "give both or none" in capsys.readouterr().err
-    main([*arguments, *instances, "--instances-predictions", str(tmp_path / "results.json")])
-    ap = json.loads((tmp_path / "out" / "metrics.json").read_text())["ap"]
-    assert ap["segm"]["AP"] == pytest.approx(1.0)
-    assert ap["bbox"]["AR100"] == pytest.approx(1.0)
-    per_class = json.loads((tmp_path / "out" / "per_class.json").read_text())
-    assert per_class["3"]["ap"]["segm"] == pytest.approx(1.0)
-    assert "ap" not in per_class["11"]
+        main([*arguments, *options])
+    assert message in capsys.readouterr().err
+
+
+def test_workers_change_nothing(tmp_path: Path, arguments: list[str]) -> None:
+    files = [tmp_path / "out" / f"{name}.json" for name in ("metrics", "per_class", "per_image")]
+    written = []
+    for workers in ("0", "2"):
+        main([*arguments, "--workers", workers])
+        written.append([path.read_bytes() for path in files])
+    assert written[0] == written[1]
+
+
+def test_scoring_imports_nothing_heavy() -> None:
+    """Each of several scoring processes imports this stage; OpenCV and scipy alone would be most of its 80 MB."""
+    names = "cv2", "matplotlib", "scipy", "torch"
+    code = f"import sys, stages.evaluate; print(*set({names}) & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -1,0 +1,112 @@
+"""Corrupt the pictures of an index: COCO-C, by the 16 corruptions of the paper's table 11.
+
+    python -m stages.corrupt --params params.yaml --index runs/annotate/val.json
+        --state runs/state --out runs/corrupt
+
+Writes `manifest.json` and, where `corrupt.archives` is set, one zip file for each corruption and severity. Without
+archives the robustness stage makes each picture when it needs it. A run that was stopped, however roughly, goes on
+with what it had not finished; finished archives lie in a folder of `--state` that is named after everything that
+decides them, because DVC deletes the outputs of a stage before it runs.
+"""
+
+import argparse
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import as_completed
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from panoptic import corrupted, corruptions
+from panoptic.commands import run_command
+from panoptic.corrupted import (
+    CorruptedSplit,
+    CorruptSettings,
+    archive_name,
+    find_records,
+    pictures_of,
+    write_archive,
+)
+from panoptic.files import naming_disk_errors, replace_atomically
+from panoptic.fingerprint import file_digest, fingerprint
+from panoptic.index import PanopticIndex
+from panoptic.workers import worker_pool
+from stages.settings import load_section
+
+
+def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path) -> None:
+    """Write manifest and archives, all of them or nothing."""
+    index = PanopticIndex.load(index_path)
+    split = CorruptedSplit.choose(index, settings)
+    # With the code of corruptions, but not of all that reads pictures: their bytes are in the manifest already.
+    code = [file_digest(Path(module.__file__)) for module in (corrupted, corruptions) if module.__file__]
+    identity = fingerprint({"manifest": split.to_json().decode(), "code": code})
+    folder = state / f"corrupt-{identity}"
+    if split.archives:
+        _make_archives(split, index, folder, settings.workers)
+    with replace_atomically(out) as partial:
+        partial.mkdir()
+        for variant in split.variants if split.archives else ():
+            _link(folder / archive_name(variant), partial / archive_name(variant))
+        with naming_disk_errors(out / "manifest.json"):
+            (partial / "manifest.json").write_bytes(split.to_json())
+    # With the result written the state has done its duty.
+    shutil.rmtree(folder, ignore_errors=True)
+    what = "archives written" if split.archives else "variants to be made on the fly"
+    print(f"{len(split.variants)} {what}, {len(split.image_ids)} pictures each; {out / 'manifest.json'}")
+
+
+def _make_archives(split: CorruptedSplit, index: PanopticIndex, folder: Path, workers: int) -> None:
+    """Make those archives of `split` in `folder` that are not there yet."""
+    missing = [variant for variant in split.variants if not (folder / archive_name(variant)).exists()]
+    if len(missing) < len(split.variants):
+        print(f"going on from {folder}: {len(split.variants) - len(missing)} of {len(split.variants)} archives done")
+    # A worker needs no segments.
+    records = tuple(replace(record, segments=()) for record in find_records(index, split.image_ids, str(index.images)))
+    reader = pictures_of(index)
+    total = len(split.variants) * len(records)
+    done = total - len(missing) * len(records)
+    with (
+        worker_pool(workers) as pool,
+        tqdm(total=total, initial=done, desc="corrupt", unit="picture") as bar,
+    ):
+        if pool is None:
+            for variant in missing:
+                write_archive(folder / archive_name(variant), reader, variant, records)
+                bar.update(len(records))
+            return
+        tasks = [pool.submit(write_archive, folder / archive_name(v), reader, v, records) for v in missing]
+        for task in as_completed(tasks):
+            task.result()
+            bar.update(len(records))
+
+
+def _link(source: Path, target: Path) -> None:
+    """Put an archive to a second place, without a second copy where the disk can do so."""
+    try:
+        os.link(source, target)
+    except OSError:
+        with naming_disk_errors(target):
+            shutil.copyfile(source, target)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.corrupt", description=__doc__.splitlines()[0])
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'corrupt' is read")
+    parser.add_argument("--index", type=Path, required=True, help="index of the pictures to corrupt")
+    parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    arguments = parser.parse_args(argv)
+
+    def stage() -> None:
+        settings = load_section(arguments.params, "corrupt", CorruptSettings)
+        corrupt(settings, arguments.index, arguments.state, arguments.out)
+
+    run_command(stage)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Predict and score corrupted pictures (COCO-C), and the clean ones beside them: the paper's table 11.
+
+    python -m stages.robustness --params params.yaml --index runs/annotate/val.json
+        --model runs/train/model.safetensors --corrupted runs/corrupt --state runs/state --out runs/robustness
+
+The pictures come from the archives of the corrupt stage or, where its manifest says that there are none, are made
+while the network works, without being written. Scores are those of stages.evaluate with its default settings.
+
+Writes `metrics.json` (PQ clean, mean, relative, by corruption), `variants.json` (everything measured), `table.md`,
+`severity.csv` and `severity.png`. A run that was stopped goes on with the variants that are not scored yet; those that
+are lie in a folder of `--state` that is named after everything that decides them.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from model.checkpoint import CheckpointError, load_checkpoint, metadata_path
+from model.device import pick_device
+from model.inference import InferenceSettings, ReadPictures, predict_pictures
+from model.network.panoptic_segformer import PanopticSegFormer
+from panoptic.commands import run_command
+from panoptic.corrupted import (
+    CorruptedSplit,
+    CorruptSettings,
+    archive_name,
+    corrupted_pictures,
+    find_records,
+    index_of_archive,
+    pictures_of,
+)
+from panoptic.corruptions import Variant
+from panoptic.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.fingerprint import code_digests, file_digest, fingerprint
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.json_fields import read_json
+from panoptic.reader import PanopticReader
+from panoptic.robustness import (
+    Measures,
+    Robustness,
+    measures,
+    metrics_to_json,
+    severity_csv,
+    table,
+    variants_to_json,
+)
+from panoptic.robustness_plot import draw_severities
+from panoptic.scoring import ScoreCounter, ScoringSettings, score_picture
+from panoptic.workers import map_ahead, worker_pool
+from stages.settings import load_section
+
+# Pictures that a worker corrupts at a time, and such tasks that wait for each worker: what bounds the memory.
+_TASK, _TASKS_AHEAD = 4, 2
+
+
+@dataclass(frozen=True)
+class RobustnessPaths:
+    """Inputs and outputs of the stage."""
+
+    index: Path
+    model: Path
+    corrupted: Path
+    state: Path
+    out: Path
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What every variant is measured with; `index` holds the chosen pictures only."""
+
+    network: PanopticSegFormer
+    index: PanopticIndex
+    settings: InferenceSettings
+    scoring: ScoringSettings
+    advance: Callable[[int], object]
+
+    def measure(self, read: ReadPictures | None = None) -> Measures:
+        """Predict the index's pictures, or those that `read` gives in their place, and score them."""
+        truth = PanopticReader(self.index)
+        counter = ScoreCounter(self.index.categories, self.scoring)
+        for prediction in predict_pictures(self.network, self.index, self.settings, read=read):
+            record = prediction.record
+            ids = truth.id_map(record)
+            counter.add(score_picture(ids, record.segments, prediction.ids, prediction.segments, self.scoring))
+            self.advance(1)
+        return measures(counter.result())
+
+
+def robustness(inference: InferenceSettings, corruption: CorruptSettings, paths: RobustnessPaths) -> None:
+    """Measure what is not measured yet, and write the results, all of them or nothing."""
+    full, manifest = PanopticIndex.load(paths.index), paths.corrupted / "manifest.json"
+    split, checkpoint, scoring = CorruptedSplit.load(manifest), load_checkpoint(paths.model), ScoringSettings()
+    difference = checkpoint.categories.describe_difference(full.categories)
+    if difference:
+        raise CheckpointError(
+            f"{paths.model} was trained with other categories than {paths.index}: {difference}; "
+            "train on a dataset with these categories"
+        )
+    index = replace(full, records=find_records(full, split.image_ids, str(manifest)))
+    split.check(index, manifest)
+    identity = fingerprint(
+        {
+            "settings": [asdict(inference), asdict(scoring)],
+            "files": [file_digest(path) for path in (paths.model, metadata_path(paths.model), paths.index, manifest)],
+            "code": code_digests(),
+        }
+    )
+    state = paths.state / f"robustness-{identity}"
+    found: dict[Variant, Measures] = {}
+    network = checkpoint.network.to(pick_device())
+    total = (1 + len(split.variants)) * len(index.records)
+    with (
+        worker_pool(0 if split.archives else corruption.workers) as pool,
+        tqdm(total=total, desc="robustness", unit="picture") as bar,
+    ):
+        measuring = Measuring(network, index, inference, scoring, bar.update)
+        clean = _remembered(state / "clean.json", measuring, measuring.measure)
+        for variant in split.variants:
+            if split.archives:
+                archive = index_of_archive(index, paths.corrupted / archive_name(variant))
+                measure = replace(measuring, index=archive).measure
+            else:
+                measure = partial(measuring.measure, _corrupting(index, variant, pool, corruption.workers))
+            found[variant] = _remembered(state / f"{variant}.json", measuring, measure)
+    result = Robustness(clean, found)
+    _write(result, len(index.records), paths.out)
+    # With the result written the state has done its duty.
+    shutil.rmtree(state, ignore_errors=True)
+    print(table(result, len(index.records)), end="")
+
+
+def _corrupting(index: PanopticIndex, variant: Variant, pool: Executor | None, workers: int) -> ReadPictures:
+    """Reads pictures of `index` and corrupts them, ahead of the network where there is a pool."""
+    corrupt = partial(corrupted_pictures, pictures_of(index), variant)
+
+    def read(records: Sequence[ImageRecord]) -> Iterator[NDArray[np.uint8]]:
+        plain = [replace(record, segments=()) for record in records]  # which a worker does not need
+        tasks = [plain[start : start + _TASK] for start in range(0, len(plain), _TASK)]
+        return chain.from_iterable(map_ahead(pool, corrupt, tasks, _TASKS_AHEAD * workers))
+
+    return read
+
+
+def _remembered(path: Path, measuring: Measuring, measure: Callable[[], Measures]) -> Measures:
+    """What a stopped run has measured, or a new measurement that the next run will find."""
+    if path.exists():
+        measuring.advance(len(measuring.index.records))
+        return cast(Measures, read_json(path).child("measures").values)
+    found = measure()
+    write_atomically(path, json.dumps({"measures": found}).encode())
+    return found
+
+
+def _write(result: Robustness, pictures: int, out: Path) -> None:
+    with replace_atomically(out) as folder, naming_disk_errors(out):
+        folder.mkdir()
+        for name, content in (("metrics", metrics_to_json(result)), ("variants", variants_to_json(result))):
+            (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+        (folder / "table.md").write_text(table(result, pictures))
+        (folder / "severity.csv").write_text(severity_csv(result))
+        (folder / "severity.png").write_bytes(draw_severities(result))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.robustness", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'predict' and 'corrupt' are read"
+    )
+    parser.add_argument("--index", type=Path, required=True, help="index of the clean pictures")
+    parser.add_argument("--model", type=Path, required=True, help="safetensors file that stages.train wrote")
+    parser.add_argument("--corrupted", type=Path, required=True, help="folder that stages.corrupt wrote")
+    parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    arguments = parser.parse_args(argv)
+    paths = RobustnessPaths(arguments.index, arguments.model, arguments.corrupted, arguments.state, arguments.out)
+
+    def stage() -> None:
+        inference = load_section(arguments.params, "predict", InferenceSettings)
+        corruption = load_section(arguments.params, "corrupt", CorruptSettings)
+        robustness(inference, corruption, paths)
+
+    run_command(stage)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The evaluation benchmark: its files are sound and the same again, it measures what it says, and its page shows it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import evaluation, evaluation_measures
+from benchmarks.evaluation_files import write_workload
+from benchmarks.evaluation_measures import Measured, measure, prepare
+from benchmarks.evaluation_table import MEASUREMENTS
+from benchmarks.evaluation_workload import Workload
+from panoptic import id_map, overlaps
+from panoptic.annotations import read_annotations
+from panoptic.id_map import decode_id_map
+from panoptic.scoring import ScoringSettings
+from panoptic.scoring_files import PanopticFiles, score_results
+from tests.tiny_dataset import random_pictures, write_split
+
+
+@pytest.fixture(scope="module")
+def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
+    return write_workload(tmp_path_factory.mktemp("drawn"), pictures=2, painted=1, seed=0, given=None)
+
+
+def test_drawn_pairs_are_sound_and_imperfect(workload: Workload) -> None:
+    found = score_results(workload.truth, workload.prediction, ScoringSettings())
+    assert not found.wrong_areas
+    assert 0.4 < (found.scores.quality.all.pq or 0) < 0.95
+    for annotation in read_annotations(workload.truth.panoptic_json).annotations:
+        assert 12 <= len(annotation.segments) <= 16
+    same = score_results(workload.truth, workload.truth, ScoringSettings()).scores.quality.all.pq
+    assert same == 1
+
+
+def test_the_same_seed_draws_the_same_files(workload: Workload, tmp_path: Path) -> None:
+    write_workload(tmp_path, pictures=2, painted=1, seed=0, given=None)
+    files = [path for path in sorted(workload.folder.rglob("*")) if path.is_file()]
+    assert len(files) == 2 + 2 + 1 + 4
+    for path in files:
+        assert (tmp_path / path.relative_to(workload.folder)).read_bytes() == path.read_bytes()
+
+
+def test_a_dataset_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
+    split = write_split(tmp_path / "own", "val", random_pictures(0, 4))
+    given = PanopticFiles(split.panoptic_json, split.masks)
+    workload = write_workload(tmp_path / "work", pictures=3, painted=0, seed=0, given=given)
+    assert workload.pictures == 3
+    taken = [path.read_bytes() for path in sorted(workload.truth.masks.iterdir())]
+    assert taken == [path.read_bytes() for path in sorted(split.masks.iterdir())[:3]]
+    truth = read_annotations(workload.truth.panoptic_json)
+    assert [one.segments for one in truth.annotations]
+    assert score_results(workload.truth, workload.prediction, ScoringSettings()).scores.quality.all.pq is not None
+
+
+@pytest.mark.parametrize("library", ["pillow", "opencv", "ours"])
+def test_every_way_of_decoding_gives_the_same_ids(workload: Workload, library: str) -> None:
+    path = workload.truth.masks / "000001.png"
+    expected = decode_id_map(path.read_bytes(), "1.png")
+    assert np.array_equal(evaluation_measures.DECODERS[library](path), expected)
+
+
+@pytest.mark.parametrize("name", ["pq", "pq_and_boundary", "pq_and_boundary_by_numpy", "hotcoco", "processes:1"])
+def test_all_that_score_find_the_same_pq(workload: Workload, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (id_map, overlaps):
+        monkeypatch.setattr(module, "COMPILED", module.COMPILED)  # given back after a measurement that switches it
+    monkeypatch.setattr(evaluation_measures, "SCALING_PICTURES", 4)
+    measured = measure(prepare(name, workload), repeats=1)
+    expected = score_results(workload.truth, workload.prediction, ScoringSettings()).scores.quality.all.pq
+    assert measured.pq == pytest.approx(expected, abs=1e-12)
+    assert measured.cpu_seconds > 0
+    assert measured.wall_seconds > 0
+    assert measured.peak_memory > 10
+
+
+@pytest.mark.parametrize("name", ["ap", "corrupt:brightness"])
+def test_other_measurements_give_a_time(workload: Workload, name: str) -> None:
+    measured = measure(prepare(name, workload), repeats=1)
+    assert measured.cpu_seconds > 0
+    assert measured.pq is None
+
+
+def test_an_unknown_measurement_is_refused(workload: Workload) -> None:
+    with pytest.raises(ValueError, match="no measurement 'speed'"):
+        prepare("speed", workload)
+
+
+def test_measurements_run_in_processes_of_their_own(tmp_path: Path) -> None:
+    options = ["--pictures", "2", "--repeats", "1", "--out", str(tmp_path)]
+    evaluation.main([*options, "--only", "ap", "decode:ours"])
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    assert content["measurements"].keys() == {"ap", "decode:ours"}
+    assert content["ratio_to_hotcoco"] is None
+    page = (tmp_path / "evaluation.md").read_text()
+    assert "| AP of masks and boxes, by pycocotools |" in page
+    assert "Corruptions" not in page
+
+
+def test_the_page_has_every_measurement_and_the_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake(name: str, workload: Workload, repeats: int) -> Measured:
+        ours = name == "pq"
+        return Measured(0.003 if ours else 0.002, 0.004, 41.0, pq=0.5 if ours or name == "hotcoco" else None)
+
+    monkeypatch.setattr(evaluation, "_measure_alone", fake)
+    monkeypatch.setattr(evaluation, "_version", lambda package: "9.9")
+    evaluation.main(["--pictures", "1", "--out", str(tmp_path)])
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    assert list(content["measurements"]) == list(MEASUREMENTS)
+    assert content["ratio_to_hotcoco"] == pytest.approx(1.5)
+    assert content["measurements"]["pq"]["pictures_per_second_and_core"] == pytest.approx(1000 / 3)
+    page = (tmp_path / "evaluation.md").read_text()
+    for line in (
+        "| PQ | 3.00 | 333 | 41 |",
+        "hotcoco 9.9, PQ of the same files in the same run: 1.50 times",
+        "two 250, 1.00 times",
+    ):
+        assert line in page
+    assert page.count("| 2.00 | 500 | 41 |") == len(MEASUREMENTS) - 1 - 2  # all but our PQ and the two of processes
+
+
+def test_different_answers_are_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pqs = {"pq": 0.5, "hotcoco": 0.6}
+    monkeypatch.setattr(evaluation, "_measure_alone", lambda name, *_: Measured(1, 1, 1, pqs[name]))
+    monkeypatch.setattr(evaluation, "_version", lambda package: "9.9")
+    with pytest.raises(SystemExit):
+        evaluation.main(["--pictures", "1", "--only", "pq", "hotcoco", "--out", str(tmp_path)])
+    assert "differ" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_peer_the_rest_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(evaluation, "_measure_alone", lambda *_: Measured(1, 1, 1, None))
+    monkeypatch.setattr(evaluation, "_version", lambda package: None)
+    evaluation.main(["--pictures", "1", "--only", "pq", "hotcoco", "--out", str(tmp_path)])
+    assert "hotcoco is not installed" in capsys.readouterr().err
+    assert list(json.loads((tmp_path / "evaluation.json").read_text())["measurements"]) == ["pq"]

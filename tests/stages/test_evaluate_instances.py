@@ -1,0 +1,74 @@
+"""Evaluation with files of instances: AP, and an account that knows what the merging lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from panoptic.detection_format import to_detection_format
+from panoptic.verification import build_index
+from stages.evaluate import main
+from tests.stages.evaluation_files import write_evaluation
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    return write_evaluation(tmp_path)
+
+
+@pytest.fixture
+def instances(tmp_path: Path, arguments: list[str]) -> list[str]:
+    """The true instances, and all of them as results, one also of another picture."""
+    annotations = tmp_path / "truth" / "annotations"
+    index = build_index(annotations / "panoptic_val.json", annotations / "panoptic_val", tmp_path / "truth" / "val")
+    data = to_detection_format(index)
+    results = [
+        {key: entry[key] for key in ("image_id", "category_id", "segmentation")} | {"score": 0.5}
+        for entry in json.loads(data)["annotations"]
+        if entry["category_id"] in (3, 7) and not entry["iscrowd"]
+    ]
+    (tmp_path / "true.json").write_bytes(data)
+    (tmp_path / "predicted.json").write_text(json.dumps([*results, results[0] | {"image_id": 55}]))
+    return [
+        *("--instances-ground-truth", str(tmp_path / "true.json")),
+        *("--instances-predictions", str(tmp_path / "predicted.json")),
+    ]
+
+
+def test_instances_give_ap(
+    tmp_path: Path, arguments: list[str], instances: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*arguments, *instances, "--max-dets", "1", "10", "300"])
+    printed = capsys.readouterr()
+    assert (
+        "predicted.json: there are results for 1 pictures that are not in the ground truth (image ids 55)"
+        in printed.err
+    )
+    ap = json.loads((tmp_path / "out" / "metrics.json").read_text())["ap"]
+    assert list(ap) == ["segm", "bbox"]
+    assert len(ap["segm"]) == 12
+    assert (ap["segm"]["AP"], ap["bbox"]["AR300"]) == pytest.approx((1.0, 1.0))
+    assert "segm AP 100.00" in printed.out
+    per_class = json.loads((tmp_path / "out" / "per_class.json").read_text())
+    assert per_class["3"]["ap"] == pytest.approx({"segm": 1.0, "bbox": 1.0})
+    assert "ap" not in per_class["11"]
+
+
+def test_the_account_lays_to_merging_what_the_instances_show(
+    tmp_path: Path, arguments: list[str], instances: list[str]
+) -> None:
+    found = []
+    outputs = ["--account", str(tmp_path / "account.json"), "--account-table", str(tmp_path / "account.csv")]
+    for given in ([], instances[2:]):
+        main([*arguments, *outputs, *given])
+        account = json.loads((tmp_path / "account.json").read_text())
+        metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        for group, pq in metrics["pq"].items():
+            assert account[group]["pq"] == pytest.approx(pq, abs=1e-12)
+            lost = [value for value in account[group]["lost"].values() if value is not None]
+            assert pq + sum(lost) == pytest.approx(1.0, abs=1e-12)
+        assert (tmp_path / "account.csv").read_text().startswith("group,kind,lost\n")
+        found.append(account["things"])
+    alone, with_instances = found
+    assert alone["lost"]["merging"] is None
+    assert with_instances["repaired"]["perfect_merging"] == pytest.approx(1.0)

@@ -1,0 +1,222 @@
+"""The robustness stage: the same from archives and on the fly, equal to predict and evaluate, and kept by a stop."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model.checkpoint import Checkpoint, save_checkpoint
+from model.inference import InferenceSettings, PicturePrediction, ReadPictures, predict_pictures
+from model.merging import MergingSettings
+from model.network.panoptic_segformer import PanopticSegFormer
+from panoptic.categories import CategoryTable
+from panoptic.corruptions import corrupt_image
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.reader import PanopticReader
+from panoptic.verification import build_index
+from stages import corrupt, evaluate, predict, robustness
+from stages.settings import load_section
+from tests.model.training.synthetic import NETWORK
+from tests.tiny_dataset import TinySplit, random_picture, write_split
+
+# Without thresholds an untrained network draws something too.
+PARAMS = """
+predict: {shorter: 48, longer: 64, batch_size: 2,
+  merging: {score_threshold: 0, mask_threshold: 0, overlap_things: 1, overlap_stuff: 1}}
+evaluate: {bootstrap: 0}
+corrupt: {corruptions: [contrast, gaussian_noise], severities: [1, 5], pictures: 4, archives: %s, workers: %d}
+"""
+SIZES = ((48, 64), (64, 48), (48, 64), (40, 64), (48, 64))
+
+
+def network_for(categories: CategoryTable) -> PanopticSegFormer:
+    torch.manual_seed(0)
+    return PanopticSegFormer(NETWORK, len(categories.things), len(categories.stuff))
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
+    """The ground truth is what the network sees under little contrast, so that there the quality is 1."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    pictures = {number: random_picture(rng, number, *size) for number, size in enumerate(SIZES)}
+    first = write_split(folder / "first", "val", pictures.values())
+    index = build_index(first.panoptic_json, first.masks, first.images)
+
+    def contrast(records: Sequence[ImageRecord]) -> Iterator[NDArray[np.uint8]]:
+        return (corrupt_image(pictures[record.image_id].image, "contrast", 1, record.image_id) for record in records)
+
+    network = network_for(index.categories)
+    params = folder / "params.yaml"
+    params.write_text(PARAMS % ("false", 0))
+    settings = load_section(params, "predict", InferenceSettings)
+    predictions = predict_pictures(network, index, settings, read=contrast)
+    seen = [
+        replace(pictures[prediction.record.image_id], ids=prediction.ids, segments=prediction.segments)
+        for prediction in predictions
+    ]
+    return write_split(folder / "second", "val", sorted(seen, key=lambda picture: picture.image_id))
+
+
+def prepare(folder: Path, split: TinySplit, archives: bool = False, workers: int = 0, rename: str = "") -> list[str]:
+    """Write index, weights and corrupted pictures below `folder`; returns the arguments of the stage."""
+    folder.mkdir(exist_ok=True)
+    index = build_index(split.panoptic_json, split.masks, split.images)
+    index.save(folder / "index.json")
+    (folder / "params.yaml").write_text(PARAMS % (str(archives).lower(), workers))
+    first, *others = index.categories.things
+    categories = CategoryTable((replace(first, name=rename or first.name), *others), index.categories.stuff)
+    save_checkpoint(folder / "model.safetensors", Checkpoint(network_for(categories), NETWORK, categories, {}))
+    common = ["--params", str(folder / "params.yaml"), "--index", str(folder / "index.json")]
+    state = ["--state", str(folder / "state")]
+    corrupt.main([*common, *state, "--out", str(folder / "corrupted")])
+    files = ["--model", str(folder / "model.safetensors"), "--corrupted", str(folder / "corrupted")]
+    return [*common, *state, *files, "--out", str(folder / "out")]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "out").iterdir())}
+
+
+def test_archives_and_workers_change_nothing(split: TinySplit, tmp_path: Path) -> None:
+    found = []
+    for archives, workers in ((True, 0), (False, 0), (False, 1)):
+        folder = tmp_path / f"{archives}-{workers}"
+        robustness.main(prepare(folder, split, archives, workers))
+        found.append(contents(folder))
+        assert not list((folder / "state").iterdir())
+    assert set(found[0]) == {"metrics.json", "variants.json", "table.md", "severity.csv", "severity.png"}
+    assert found[0] == found[1] == found[2]
+    assert len(list(csv.reader(found[0]["severity.csv"].decode().splitlines()))) == 4
+    variants = json.loads(found[0]["variants.json"])
+    assert variants["corruptions"]["contrast"]["1"]["pq"]["all"] == 1
+    assert variants["corruptions"]["contrast"]["1"]["boundary_pq"]["all"] == 1
+    others = [variants["clean"], *variants["corruptions"]["gaussian_noise"].values()]
+    assert all(0 < measured["pq"]["all"] < 1 for measured in others)
+
+
+def test_clean_pictures_score_as_in_the_evaluate_stage(split: TinySplit, tmp_path: Path) -> None:
+    arguments = prepare(tmp_path, split)
+    params = tmp_path / "params.yaml"
+    params.write_text(params.read_text().replace("pictures: 4", "pictures: 0"))
+    corrupt.main([*arguments[:6], "--out", str(tmp_path / "corrupted")])
+    robustness.main(arguments)
+    results = tmp_path / "predicted"
+    predict.main([*arguments[:4], "--model", str(tmp_path / "model.safetensors"), "--out", str(results)])
+    truth = ["--ground-truth-json", str(split.panoptic_json), "--ground-truth-folder", str(split.masks)]
+    files = ["--predictions-json", str(results / "panoptic.json"), "--predictions-folder", str(results / "panoptic")]
+    evaluate.main([*truth, *files, "--params", str(params), "--metrics", str(tmp_path / "metrics.json")])
+    expected = json.loads((tmp_path / "metrics.json").read_text())
+    clean = json.loads((tmp_path / "out" / "variants.json").read_text())["clean"]
+    assert set(clean) == {f"{prefix}{name}" for prefix in ("", "boundary_") for name in ("pq", "sq", "rq")}
+    assert 0 < clean["pq"]["all"] < 1
+    for name, groups in clean.items():
+        assert groups == pytest.approx(expected[name], abs=1e-12)
+
+
+def test_a_stopped_run_measures_only_what_is_missing(
+    split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted: list[int] = []
+    stop_at = 10  # pictures: clean 4, the first variant 4, and half of the second
+
+    def counted(
+        network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, read: ReadPictures | None = None
+    ) -> Iterator[PicturePrediction]:
+        for prediction in predict_pictures(network, index, settings, read=read):
+            if len(predicted) == stop_at:
+                raise KeyboardInterrupt
+            predicted.append(prediction.record.image_id)
+            yield prediction
+
+    arguments = prepare(tmp_path, split)
+    monkeypatch.setattr(robustness, "predict_pictures", counted)
+    with pytest.raises(KeyboardInterrupt):
+        robustness.main(arguments)
+    assert not (tmp_path / "out").exists()
+    predicted, stop_at = [], 1000
+    robustness.main(arguments)
+    assert len(predicted) == 3 * 4
+    predicted = []
+    again = prepare(tmp_path / "again", split)
+    robustness.main(again)
+    assert len(predicted) == 5 * 4
+    assert contents(tmp_path) == contents(tmp_path / "again")
+
+
+def test_what_was_measured_with_other_settings_is_not_taken(
+    split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def first_only(
+        network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, read: ReadPictures | None = None
+    ) -> Iterator[PicturePrediction]:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise KeyboardInterrupt
+        yield from predict_pictures(network, index, settings, read=read)
+
+    arguments = prepare(tmp_path, split)
+    monkeypatch.setattr(robustness, "predict_pictures", first_only)
+    for shorter in (48, 32):
+        calls = 0
+        params = tmp_path / "params.yaml"
+        params.write_text(params.read_text().replace("shorter: 48", f"shorter: {shorter}"))
+        with pytest.raises(KeyboardInterrupt):
+            robustness.main(arguments)
+    assert len(list((tmp_path / "state").rglob("clean.json"))) == 2
+
+
+def test_other_categories_than_in_training_are_refused(
+    split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        robustness.main(prepare(tmp_path, split, rename="zebra"))
+    assert "zebra" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_corrupted_pictures_of_another_split_are_refused(
+    split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = prepare(tmp_path, split)
+    manifest = tmp_path / "corrupted" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(content | {"image_ids": [0, 77]}))
+    with pytest.raises(SystemExit):
+        robustness.main(arguments)
+    assert "manifest.json: 1 of 2 image ids are not in the index (77)" in capsys.readouterr().err
+    manifest.write_text(json.dumps(content | {"format": "other"}))
+    with pytest.raises(SystemExit):
+        robustness.main(arguments)
+    assert "make it with stages.corrupt" in capsys.readouterr().err
+
+
+def test_pictures_are_asked_for_once_in_the_order_of_use(split: TinySplit) -> None:
+    index = build_index(split.panoptic_json, split.masks, split.images)
+    reader, asked = PanopticReader(index), list[int]()
+
+    def read(records: Sequence[ImageRecord]) -> Iterator[NDArray[np.uint8]]:
+        asked.extend(record.image_id for record in records)
+        return map(reader.image, records)
+
+    merging = MergingSettings(score_threshold=0, mask_threshold=0)
+    settings = InferenceSettings(shorter=48, longer=64, batch_size=2, merging=merging)
+    network = network_for(index.categories)
+    own = list(predict_pictures(network, index, settings))
+    others = list(predict_pictures(network, moved(index), settings, read=read))
+    assert asked == [prediction.record.image_id for prediction in own] == [0, 2, 4, 1, 3]
+    assert all(np.array_equal(one.ids, other.ids) for one, other in zip(own, others, strict=True))
+
+
+def moved(index: PanopticIndex) -> PanopticIndex:
+    """With pictures where the masks are, of which none may be read."""
+    return replace(index, images=index.masks)
