@@ -39,36 +39,23 @@ class AccountTable:
         classes = {str(key): {"name": names[key]} | row.to_json() for key, row in self.classes.items()}
         return {name: row.to_json() for name, row in self.groups.items()} | {"classes": classes}
 
-    def lost_csv(self, per_class: bool = False) -> bytes:
-        """What each kind of error costs: columns `group`, `kind`, `lost`; or `category_id`, `class`, `kind`, `lost`.
+    def lost_csv(self) -> bytes:
+        """What each kind of error costs: a row for each, a column for each group and class; None is left empty."""
+        return self._csv("kind", lambda row: row.lost)
 
-        Values that are None have no row.
-        """
-        return self._csv("kind", "lost", per_class, lambda row: row.lost)
+    def repaired_csv(self) -> bytes:
+        """PQ by what is repaired, `nothing` first: rows and columns likewise."""
+        return self._csv("repaired", lambda row: {"nothing": row.pq, **row.repaired})
 
-    def repaired_csv(self, per_class: bool = False) -> bytes:
-        """PQ with each thing repaired, `nothing` first: columns `group` (or `category_id`, `class`), `repaired`, `pq`.
-
-        Values that are None have no row.
-        """
-        return self._csv("repaired", "pq", per_class, lambda row: {"nothing": row.pq, **row.repaired})
-
-    def _csv(
-        self, key: str, value: str, per_class: bool, columns: Callable[[AccountRow], Mapping[str, float | None]]
-    ) -> bytes:
+    def _csv(self, title: str, values: Callable[[AccountRow], Mapping[str, float | None]]) -> bytes:
+        names = {category.id: category.name for category in self.categories}
+        columns = {name: values(row) for name, row in self.groups.items()}
+        columns |= {names[category_id]: values(row) for category_id, row in self.classes.items()}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*(("category_id", "class") if per_class else ("group",)), key, value])
-        names = {category.id: category.name for category in self.categories}
-        rows: list[tuple[tuple[object, ...], AccountRow]]
-        if per_class:
-            rows = [((category_id, names[category_id]), row) for category_id, row in self.classes.items()]
-        else:
-            rows = [((name,), row) for name, row in self.groups.items()]
-        for place, row in rows:
-            for name, number in columns(row).items():
-                if number is not None:
-                    writer.writerow([*place, name, repr(number)])
+        writer.writerow([title, *columns])
+        for kind in columns["all"]:
+            writer.writerow([kind, *(column[kind] for column in columns.values())])
         return text.getvalue().encode()
 
 

@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from panoptic.account_table import account_table
@@ -72,6 +72,11 @@ class Outputs:
     per_image: Path | None = None
     account: Path | None = None
     account_table: Path | None = None
+    repaired_table: Path | None = None
+
+    @property
+    def accounted(self) -> bool:
+        return (self.account, self.account_table, self.repaired_table) != (None, None, None)
 
 
 def evaluate(
@@ -82,8 +87,7 @@ def evaluate(
     missing_as_empty: bool = False,
 ) -> None:
     """Score the results and write what is asked for, all of it or nothing."""
-    accounted = outputs.account is not None or outputs.account_table is not None
-    _check(inputs, accounted)
+    _check(inputs, outputs.accounted)
     results = []
     if inputs.predicted_instances is not None:
         results = read_instance_results(inputs.predicted_instances, _categories(inputs.truth.panoptic_json))
@@ -93,7 +97,7 @@ def evaluate(
         ScoringSettings(settings.boundary_ratio, panopticapi, missing_as_empty),
         workers=settings.workers,
         progress=True,
-        candidates=masks_by_image(results) if accounted else None,
+        candidates=masks_by_image(results) if outputs.accounted else None,
     )
     scores, per_image = found.scores, found.per_image
     instances = InstanceScores({}, ())
@@ -118,6 +122,8 @@ def evaluate(
             _write_json(outputs.account, table.to_json())
         if outputs.account_table is not None:
             write_atomically(outputs.account_table, table.lost_csv())
+        if outputs.repaired_table is not None:
+            write_atomically(outputs.repaired_table, table.repaired_csv())
     print(format_table(scores, instances.by_kind, intervals, len(per_image)))
 
 
@@ -171,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         "--per-image": "JSON file to write counts per picture to",
         "--account": "JSON file to write to what each kind of error costs, and PQ with it repaired",
         "--account-table": "CSV file to write to what each kind of error costs",
+        "--repaired-table": "CSV file to write PQ with each kind of error repaired to",
         "--instances-ground-truth": "JSON in COCO's detection format, for AP",
         "--instances-predictions": "JSON in COCO's results format, for AP, and for what the account lays to merging",
         "--params": "settings; section 'evaluate' is read, and the options below override it",
@@ -217,9 +224,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.instances_ground_truth,
         arguments.instances_predictions,
     )
-    outputs = Outputs(
-        arguments.metrics, arguments.per_class, arguments.per_image, arguments.account, arguments.account_table
-    )
+    outputs = Outputs(**{field.name: getattr(arguments, field.name) for field in fields(Outputs)})
     run_command(
         lambda: evaluate(inputs, outputs, _settings(arguments), arguments.panopticapi_area, arguments.missing_as_empty)
     )

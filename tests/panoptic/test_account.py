@@ -252,15 +252,16 @@ def test_json_has_groups_and_classes() -> None:
     assert document["things"]["pq"] == 0.75
 
 
-def test_csv_has_a_row_for_each_value() -> None:
+def test_csv_has_a_row_for_each_kind_and_a_column_for_each_group_and_class() -> None:
     table = _table()
     lost = list(csv.DictReader(table.lost_csv().decode().splitlines()))
-    assert [row["group"] for row in lost] == [name for name in ("all", "things", "stuff") for _ in KINDS]
-    assert sum(float(row["lost"]) for row in lost if row["group"] == "things") == pytest.approx(0.25)
-    repaired = list(csv.DictReader(table.repaired_csv(per_class=True).decode().splitlines()))
-    assert [row["repaired"] for row in repaired if row["class"] == "ball"] == ["nothing", *REPAIRS]
-    assert {row["class"] for row in repaired} == {"ball", "sky"}
-    assert {row["category_id"] for row in repaired} == {"3", "11"}
+    assert [row["kind"] for row in lost] == list(KINDS)
+    assert list(lost[0]) == ["kind", "all", "things", "stuff", "ball", "star", "sky", "water"]
+    assert sum(float(row["things"]) for row in lost) == pytest.approx(0.25)
+    assert {row["star"] for row in lost} == {""}, "no value where nothing occurs"
+    repaired = list(csv.DictReader(table.repaired_csv().decode().splitlines()))
+    assert [row["repaired"] for row in repaired] == ["nothing", *REPAIRS]
+    assert float(repaired[0]["ball"]) == 0.75
 
 
 def _instance(category_id: int, mask: NDArray[np.bool_]) -> tuple[int, RunLengths]:
