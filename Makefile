@@ -52,7 +52,8 @@ $(INSTALLED): pyproject.toml requirements.lock setup.py $(wildcard panoptic/_*.c
 	@echo "Installing into $(VENV) what requirements.lock pins; the first time takes some minutes ..."
 	@rm -f panoptic/*.so
 	@$(BIN)/python -m pip install -qq --no-input -c requirements.lock -e '.[$(EXTRAS)]'
-	@ls panoptic/*.so >/dev/null 2>&1 || echo "note: no C++ compiler worked (c++ -v), so reading and scoring id maps will be slower"
+	@ls panoptic/*.so >/dev/null 2>&1 || \
+	  echo "note: no C++ compiler worked (see c++ -v); id maps will be read and scored more slowly"
 	@# imagecorruptions-imaug brings opencv-python, whose files take the place of the headless ones but need libGL.
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || \
 	  $(BIN)/python -m pip install -qq --no-input --force-reinstall --no-deps -c requirements.lock opencv-python-headless

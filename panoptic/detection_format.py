@@ -1,7 +1,6 @@
 """From a panoptic split to COCO's detection format: each segment as a run-length encoded mask with its box.
 
-Segments keep their order; annotation ids count from 1 over the whole split, where COCO's own conversion counts from 0:
-pycocotools takes an annotation with id 0 for "no match" when it computes AP.
+Segments keep their order; annotation ids count from 0 over the whole split, as in COCO's own conversion.
 """
 
 import json
@@ -20,7 +19,7 @@ def to_detection_format(index: PanopticIndex, progress: bool = False) -> bytes:
     reader = PanopticReader(index)
     annotations: list[dict[str, object]] = []
     for record in tqdm(index.records, desc="instances", unit="picture", disable=not progress):
-        annotations += _annotations(reader, record, len(annotations) + 1)
+        annotations += _annotations(reader, record, len(annotations))
     images = [
         {"id": record.image_id, "file_name": record.file_name, "height": record.height, "width": record.width}
         for record in index.records

@@ -8,14 +8,11 @@ and show what is left of a damaged one; for an id map either would be wrong ids 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, cast
 
-from isal import isal_zlib
+import deflate
 
 from panoptic.errors import DatasetError
 
-# The package's own type stub takes this class for an object of it.
-_InflateError: Final = cast(type[Exception], isal_zlib.error)
 # A small file may claim a picture that fills the memory.
 MAX_PIXELS = 1 << 28
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -33,7 +30,7 @@ class StoredRows:
     height: int
     width: int
     interlaced: bool
-    data: bytes
+    data: bytes | bytearray
 
 
 def read_png(data: bytes, where: str) -> StoredRows:
@@ -71,7 +68,7 @@ def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
         if end > len(data):
             message = f"the PNG is cut short after {len(data)} bytes"
             raise DatasetError(f"{where}: {message}; write or fetch the file again")
-        if isal_zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
+        if deflate.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
             raise _damaged(where, "wrong checksum")
         yield kind, view[start + 8 : end - 4]
 
@@ -97,16 +94,15 @@ def _passes(height: int, width: int) -> tuple[tuple[int, int], ...]:
     return tuple((rows, columns) for rows, columns in sizes if rows and columns)
 
 
-def _inflate(stream: bytes, passes: tuple[tuple[int, int], ...], where: str) -> bytes:
+def _inflate(stream: bytes, passes: tuple[tuple[int, int], ...], where: str) -> bytearray:
     """The rows of all passes; they are as many and as long as they should be, and their filters are known."""
     expected = sum(rows * (1 + 3 * columns) for rows, columns in passes)
-    inflater = isal_zlib.decompressobj()
     try:
-        # With room for one byte too many a stream that is too long shows, and does not fill the memory.
-        data = inflater.decompress(stream, expected + 1)
-    except _InflateError:
-        data = b""
-    if len(data) != expected or not inflater.eof:
+        # So many bytes and no more: a stream that is too long does not fill the memory.
+        data = deflate.zlib_decompress(stream, expected)
+    except deflate.DeflateError:
+        data = bytearray()
+    if len(data) != expected:
         raise _damaged(where, f"its pixels are not {expected} sound bytes")
     start = 0
     for rows, columns in passes:

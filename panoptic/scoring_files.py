@@ -1,14 +1,10 @@
 """Scoring one set of panoptic files against another. Knows nothing of who made the results."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -20,9 +16,7 @@ from panoptic.files import FileSource, open_files
 from panoptic.mask_codes import RunLengths
 from panoptic.scoring import PictureScore, ScoreCounter, Scores, ScoringSettings
 from panoptic.scoring_pairs import PairOutcome, PicturePair, WrongArea, score_pair
-
-T = TypeVar("T")
-R = TypeVar("R")
+from panoptic.workers import worker_pool
 
 # By image id, the category ids and masks of the raw instances, as they were before merging.
 Candidates = Mapping[int, Sequence[tuple[int, RunLengths]]]
@@ -77,7 +71,9 @@ def score_results(
     account = PictureAccount()
     wrong_areas: list[WrongArea] = []
     faults = Faults()
-    with _outcomes(score, pairs, workers) as outcomes:
+    with worker_pool(workers) as pool:
+        # Few tasks for each worker, because each opens zip files anew.
+        outcomes = pool.map(score, pairs, chunksize=ceil(len(pairs) / (4 * workers))) if pool else map(score, pairs)
         shown = tqdm(outcomes, desc="score", total=len(pairs), unit="picture", disable=not progress)
         for pair, outcome in zip(pairs, shown, strict=True):
             if isinstance(outcome, DatasetError):
@@ -126,15 +122,3 @@ def _score(
         return score_pair(pair, truth, prediction, settings)
     except DatasetError as error:
         return error
-
-
-@contextmanager
-def _outcomes(score: Callable[[T], R], pairs: Sequence[T], workers: int) -> Iterator[Iterable[R]]:
-    """Apply `score` to each pair, in order, here or in worker processes."""
-    if workers <= 0:
-        yield map(score, pairs)
-        return
-    # A fresh interpreter instead of a fork: OpenCV's threads do not survive one.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        # Few tasks for each worker, because each opens zip files anew.
-        yield pool.map(score, pairs, chunksize=ceil(len(pairs) / (4 * workers)))

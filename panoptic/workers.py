@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
-import cv2
-
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -47,7 +45,8 @@ def map_ahead(pool: Executor | None, function: Callable[[T], R], items: Iterable
 
 
 def _begin() -> None:
-    cv2.setNumThreads(1)  # the processes share the cores already
+    # The processes share the cores already. Said by the environment, because not all of them need OpenCV's memory.
+    os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

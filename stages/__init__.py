@@ -2,6 +2,7 @@
 
 import os
 
-# Threads that wait for each other sleep instead of spinning. Spinning costs a multiple of the time as soon as anything
-# else runs on the machine; it is read when torch is loaded, so it is said before any stage does that.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# How long a thread of GNU's OpenMP spins before it sleeps while it waits for the others. With the default, anything
+# else that runs on the machine makes torch on a CPU several times slower; not to spin at all costs a quarter. It is
+# read when torch is loaded, so it is said before any stage does that.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")

@@ -105,9 +105,10 @@ def closure(path: Path) -> set[Path]:
 def imported_files(path: Path) -> tuple[Path, ...]:
     """The files of the project that one file imports itself, with the `__init__.py` of every package on the way."""
     files: set[Path] = set(packages_of(path))
-    for module in imported_modules(path):
+    for module in imported_modules(path) if path.suffix == ".py" else ():
         target = ROOT.joinpath(*module.split("."))
-        for candidate in (target.with_suffix(".py"), target / "__init__.py"):
+        # What is compiled stands for itself: it imports nothing.
+        for candidate in (target.with_suffix(".py"), target.with_suffix(".cpp"), target / "__init__.py"):
             if candidate.is_file():
                 files |= {candidate, *packages_of(candidate)}
     return tuple(sorted(files - {path}))

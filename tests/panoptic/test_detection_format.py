@@ -33,12 +33,12 @@ def test_a_small_picture_gives_the_recorded_document(tmp_path: Path) -> None:
     # Run lengths down the columns are 5 2 2 2 9 for the ball, 2 2 3 1 3 1 3 1 2 2 for the water and
     # 0 2 2 1 3 1 3 1 3 2 2 for the stars; from the fourth on, the code holds the difference to the last but one.
     expected = [
-        {"id": 1, "category_id": 3, "iscrowd": 0, "area": 4, "bbox": [1, 1, 2, 2]},
-        {"id": 2, "category_id": 20, "iscrowd": 0, "area": 7, "bbox": [0, 2, 5, 2]},
-        {"id": 3, "category_id": 7, "iscrowd": 1, "area": 7, "bbox": [0, 0, 5, 2]},
+        {"id": 0, "category_id": 3, "iscrowd": 0, "area": 4, "bbox": [1, 1, 2, 2]},
+        {"id": 1, "category_id": 20, "iscrowd": 0, "area": 7, "bbox": [0, 2, 5, 2]},
+        {"id": 2, "category_id": 7, "iscrowd": 1, "area": 7, "bbox": [0, 0, 5, 2]},
     ]
     counts = ["52207", "223O0000O1", "022O100001O"]
-    for image_id, first, annotations in ((8, 1, document["annotations"][:3]), (6, 4, document["annotations"][3:])):
+    for image_id, first, annotations in ((8, 0, document["annotations"][:3]), (6, 3, document["annotations"][3:])):
         for position, annotation in enumerate(annotations):
             segmentation = {"size": [4, 5], "counts": counts[position]}
             identity = {"id": first + position, "image_id": image_id, "segmentation": segmentation}

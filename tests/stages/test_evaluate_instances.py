@@ -1,5 +1,6 @@
 """Evaluation with files of instances: AP, and an account that knows what the merging lost."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -58,7 +59,11 @@ def test_the_account_lays_to_merging_what_the_instances_show(
     tmp_path: Path, arguments: list[str], instances: list[str]
 ) -> None:
     found = []
-    outputs = ["--account", str(tmp_path / "account.json"), "--account-table", str(tmp_path / "account.csv")]
+    outputs = [
+        *("--account", str(tmp_path / "account.json")),
+        *("--account-table", str(tmp_path / "lost.csv")),
+        *("--repaired-table", str(tmp_path / "repaired.csv")),
+    ]
     for given in ([], instances[2:]):
         main([*arguments, *outputs, *given])
         account = json.loads((tmp_path / "account.json").read_text())
@@ -67,7 +72,10 @@ def test_the_account_lays_to_merging_what_the_instances_show(
             assert account[group]["pq"] == pytest.approx(pq, abs=1e-12)
             lost = [value for value in account[group]["lost"].values() if value is not None]
             assert pq + sum(lost) == pytest.approx(1.0, abs=1e-12)
-        assert (tmp_path / "account.csv").read_text().startswith("group,kind,lost\n")
+        for table in ("lost", "repaired"):
+            rows = csv.DictReader((tmp_path / f"{table}.csv").read_text().splitlines())
+            column = {next(iter(row.values())): float(row["things"]) if row["things"] else None for row in rows}
+            assert account["things"][table].items() <= column.items()
         found.append(account["things"])
     alone, with_instances = found
     assert alone["lost"]["merging"] is None
