@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from panoptic.errors import DatasetError
-from panoptic.files import folder_or_archive
+from panoptic.files import folder_or_archive, open_files
 
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """Which dataset: its name, its folder, and the splits to learn from and to be scored on."""
+    """Which dataset: its name, its folder, and the splits to learn from and to be scored on.
+
+    `coco` (splits train2017, val2017) and `ade20k` (training, validation) are fetched; `mini` comes with the
+    repository; any other name stands for own data in the layout above.
+    """
 
     name: str = "mini"
     root: str = "data/mini"
@@ -41,3 +45,49 @@ def find_split(root: Path, split: str) -> SplitFiles:
     if missing:
         raise DatasetError(f"{root}: split '{split}' is incomplete; missing: {', '.join(missing)}")
     return SplitFiles(panoptic_json, masks, images)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The files of one folder inside an archive (or inside a folder); '' stands for all of it."""
+
+    path: Path
+    folder: str = ""
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the files, as `open_files(path)` reads them, without what operating systems leave behind."""
+        names = (name for name in open_files(self.path).names() if name.startswith(self.folder))
+        return tuple(name for name in names if not is_litter(name))
+
+
+@dataclass(frozen=True)
+class Ade20kSplit:
+    """The parts of one split of ADE20K, read in place; their files have the same stems.
+
+    `semantic` are PNGs of one channel: 0 is other, 1 to 150 the classes. `instances` are RGB PNGs: red is the thing,
+    1 to 100 (0: none), green the instance, from 1 in each picture; `panoptic.ade20k_things` tells which class a thing
+    is. A few of the `images`, JPEGs, are grey.
+    """
+
+    images: Part
+    semantic: Part
+    instances: Part
+
+
+def find_ade20k_split(root: Path, split: str) -> Ade20kSplit:
+    """The parts of 'training' or 'validation'. Raises `DatasetError` that lists every archive that is missing."""
+    challenge, instances = root / "ADEChallengeData2016.zip", root / "annotations_instance.zip"
+    missing = [str(path) for path in (challenge, instances) if not path.is_file()]
+    if missing:
+        raise DatasetError(f"{root}: ADE20K is incomplete; missing: {', '.join(missing)}; run: dvc repro download")
+    return Ade20kSplit(
+        images=Part(challenge, f"images/{split}/"),
+        semantic=Part(challenge, f"annotations/{split}/"),
+        instances=Part(instances, f"{split}/"),
+    )
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file in an archive is none of the data, but what an operating system leaves behind."""
+    folders = name.split("/")
+    return folders[-1].startswith("._") or folders[-1] in (".DS_Store", "Thumbs.db") or "__MACOSX" in folders

@@ -1,0 +1,174 @@
+"""The archives of COCO 2017 and ADE20K in their real layouts, with a few small pictures each.
+
+Same names of files and folders, same fields, same oddities:
+
+COCO    zips in zips, what macOS leaves in them, entries whose sizes come after their content, a number of entries
+        that has overflowed (the real `panoptic_train2017.zip` counts its 118 287 PNGs modulo 65 536, so tools that
+        trust the count find 52 751); crowds, void, grey pictures, pictures without things; in the instance annotations
+        polygons, run lengths for crowds, ids of their own
+ADE20K  classes from 1, 0 for other; things numbered from 1 to 100 in red and instances in green; instances that
+        reach over their class into stuff, things without an instance, gaps in the numbers, pictures without
+        instances, grey pictures; spaces in `objectInfo150.txt` where none should be
+
+`tests/fixtures/ade20k/objectInfo150.txt` is that of CSAILVision/sceneparsing, which is the one in the archive.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic.segments import SegmentLabel
+from tests.archive_files import jpeg, json_bytes, overflowing_zip, png, write_tar, write_zip
+from tests.coco_documents import image_list, instances, panoptic, thing_categories
+from tests.tiny_dataset import TinyPicture
+
+OBJECT_INFO = Path(__file__).parent / "fixtures" / "ade20k" / "objectInfo150.txt"
+PERSON, CAR, SKY, GRASS = 1, 3, 187, 193
+COCO_COUNTS = {"train2017": 4, "val2017": 3, "test2017": 2}
+ADE20K_COUNTS = {"training": 4, "validation": 3}
+# Things of ADE20K by their number, with their class: bed, person, car, flag.
+ADE20K_THINGS = {1: 8, 4: 13, 9: 21, 100: 150}
+_ADE20K_SKY, _ADE20K_FLOOR = 3, 4
+_ADE20K_STEMS = {"training": "ADE_train", "validation": "ADE_val"}
+
+
+@dataclass(frozen=True)
+class Ade20kPicture:
+    """One picture: (H,W,3) image, (H,W) classes (0: other), and of the instances thing (0: none) and number."""
+
+    stem: str
+    image: NDArray[np.uint8]
+    semantic: NDArray[np.uint8]
+    things: NDArray[np.uint8]
+    numbers: NDArray[np.uint8]
+
+
+def write_coco_archives(folder: Path, seed: int) -> dict[str, list[TinyPicture]]:
+    """Write COCO's six archives into `folder`; returns the pictures of each split.
+
+    Those of test2017 have no segments. The first picture of a split is grey, the second has things, a crowd and void,
+    the third stuff only. Equal seeds give equal bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    splits = {
+        split: [_coco_picture(rng, 1000 * place + 139 + number, number, split != "test2017") for number in range(count)]
+        for place, (split, count) in enumerate(COCO_COUNTS.items())
+    }
+    for split, pictures in splits.items():
+        jpegs = {f"{split}/{picture.image_id:012}.jpg": jpeg(picture.image) for picture in pictures}
+        write_zip(folder / f"{split}.zip", {f"{split}/": b""} | jpegs, zipfile.ZIP_STORED)
+    panoptic_files, instance_files = {}, {}
+    for split in ("train2017", "val2017"):
+        panoptic_files[f"annotations/panoptic_{split}.json"] = json_bytes(panoptic(splits[split]))
+        panoptic_files[f"annotations/panoptic_{split}.zip"] = _nested_zip(split, splits[split])
+        instance_files[f"annotations/instances_{split}.json"] = json_bytes(instances(splits[split]))
+        for kind in ("captions", "person_keypoints"):
+            instance_files[f"annotations/{kind}_{split}.json"] = json_bytes(
+                {**image_list(splits[split], 2017), "annotations": []}
+            )
+    write_zip(folder / "panoptic_annotations_trainval2017.zip", {"annotations/": b""} | panoptic_files)
+    write_zip(folder / "annotations_trainval2017.zip", instance_files)
+    test = json_bytes({**image_list(splits["test2017"], 2017), "categories": thing_categories()})
+    names = ("annotations/image_info_test2017.json", "annotations/image_info_test-dev2017.json")
+    write_zip(folder / "image_info_test2017.zip", dict.fromkeys(names, test))
+    return splits
+
+
+def write_ade20k_archives(folder: Path, seed: int) -> dict[str, list[Ade20kPicture]]:
+    """Write ADE20K's two archives into `folder`; returns the pictures of each split.
+
+    The first picture of a split is grey, the second has every oddity, the third no instances. Equal seeds give equal
+    bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    splits = {
+        split: [_ade20k_picture(rng, f"{_ADE20K_STEMS[split]}_{number + 1:08}", number) for number in range(count)]
+        for split, count in ADE20K_COUNTS.items()
+    }
+    top = "ADEChallengeData2016"
+    challenge = {f"{top}/": b"", f"{top}/objectInfo150.txt": OBJECT_INFO.read_bytes()}
+    scenes, instance_files = [], {}
+    for split, pictures in splits.items():
+        for picture in pictures:
+            challenge[f"{top}/annotations/{split}/{picture.stem}.png"] = png(picture.semantic)
+            challenge[f"{top}/images/{split}/{picture.stem}.jpg"] = jpeg(picture.image)
+            channels = (picture.things, picture.numbers, np.zeros_like(picture.things))
+            instance_files[f"annotations_instance/{split}/{picture.stem}.png"] = png(np.stack(channels, axis=-1))
+            scenes.append(f"{picture.stem} airport_terminal\n")
+    challenge[f"{top}/sceneCategories.txt"] = "".join(scenes).encode()
+    write_zip(folder / f"{top}.zip", challenge)
+    write_tar(folder / "annotations_instance.tar", instance_files)
+    return splits
+
+
+def _coco_picture(rng: np.random.Generator, image_id: int, number: int, annotated: bool) -> TinyPicture:
+    """Sky over grass; the things are rectangles beside each other, so that polygons say exactly what they cover."""
+    height, width = 40 + 4 * number, 56 - 4 * number
+    ids = np.zeros((height, width), np.int32)
+    keys = (1 + rng.choice((1 << 24) - 1, size=6, replace=False)).tolist()
+    labels: list[SegmentLabel] = []
+
+    def draw(rows: slice, columns: slice, category: int, is_crowd: bool = False) -> None:
+        labels.append(SegmentLabel(keys[len(labels)], category, is_crowd))
+        ids[rows, columns] = labels[-1].id
+
+    if annotated:
+        draw(slice(height // 2), slice(None), SKY)
+        draw(slice(height // 2, None), slice(None), GRASS)
+        ids[-3:, :9] = 0
+    if annotated and number % 3 < 2:
+        left = int(rng.integers(2, 6))
+        draw(slice(8, 20), slice(left, left + 7), PERSON)
+        draw(slice(8, 20), slice(left + 7, left + 13), PERSON)
+        draw(slice(height - 13, height - 6), slice(22, 22 + int(rng.integers(8, 14))), CAR)
+    if annotated and number % 3 == 1:
+        draw(slice(2, 6), slice(width - 20, width - 2), PERSON, is_crowd=True)
+    return TinyPicture(image_id, _photograph(rng, ids, grey=number == 0), ids, tuple(labels))
+
+
+def _ade20k_picture(rng: np.random.Generator, stem: str, number: int) -> Ade20kPicture:
+    height, width = 40 + 4 * number, 60 - 4 * number
+    semantic = np.full((height, width), _ADE20K_SKY, np.uint8)
+    semantic[height // 2 :] = _ADE20K_FLOOR
+    semantic[:3, :11] = 0
+    things, numbers = np.zeros_like(semantic), np.zeros_like(semantic)
+
+    def draw(thing: int, instance: int, rows: slice, columns: slice) -> None:
+        semantic[rows, columns] = ADE20K_THINGS[thing]
+        things[rows, columns], numbers[rows, columns] = thing, instance
+
+    if number % 3 < 2:
+        left = int(rng.integers(2, 6))
+        draw(4, 1, slice(8, 20), slice(left, left + 7))
+        draw(4, 2, slice(8, 20), slice(left + 7, left + 13))
+        draw(9, 5, slice(height - 13, height - 6), slice(22, 22 + int(rng.integers(8, 14))))
+    if number % 3 == 1:
+        draw(1, 7, slice(height - 5, height - 1), slice(2, 12))
+        draw(100, 4, slice(4, 8), slice(width - 12, width - 6))
+        things[8, width - 12 : width - 6], numbers[8, width - 12 : width - 6] = 100, 4  # over the sky below the flag
+        semantic[height - 4 : height - 2, width - 8 : width - 4] = ADE20K_THINGS[9]  # a car that is no instance
+    return Ade20kPicture(stem, _photograph(rng, semantic, grey=number == 0), semantic, things, numbers)
+
+
+def _photograph(rng: np.random.Generator, regions: NDArray[np.generic], grey: bool) -> NDArray[np.uint8]:
+    """(H,W,3) picture: each region has a colour of its own, with some noise."""
+    _, index = np.unique(regions, return_inverse=True)
+    colours = rng.integers(30, 226, size=(int(index.max()) + 1, 3))
+    picture = colours[index.reshape(regions.shape)] + rng.integers(-20, 21, size=(*regions.shape, 3))
+    shown: NDArray[np.uint8] = (picture[..., :1].repeat(3, axis=-1) if grey else picture).astype(np.uint8)
+    return shown
+
+
+def _nested_zip(split: str, pictures: Sequence[TinyPicture]) -> bytes:
+    """`panoptic_<split>.zip` as macOS writes it: sizes after the contents, and a count that has overflowed."""
+    stem = f"panoptic_{split}"
+    shades = {picture.image_id: [picture.ids >> shift & 255 for shift in (0, 8, 16)] for picture in pictures}
+    pngs = {f"{stem}/{key:012}.png": png(np.stack(shade, axis=-1).astype(np.uint8)) for key, shade in shades.items()}
+    litter = {"__MACOSX/": b"", f"__MACOSX/._{stem}": b"\0\x05\x16\x07\0\x02\0\0Mac OS X"}
+    return overflowing_zip({f"{stem}/": b""} | pngs | litter)
