@@ -19,7 +19,7 @@ from model.training.settings import TrainSettings
 from panoptic.files import write_atomically
 from panoptic.fingerprint import file_digest, fingerprint
 from panoptic.index import PanopticIndex
-from panoptic.layout import DatasetSettings, SplitFiles, find_split
+from panoptic.layout import DatasetSettings
 from pipelines.overlay import lay_over
 from pipelines.processes import CommandError
 from stages.settings import load_section
@@ -62,11 +62,6 @@ class Bench:
     def dataset(self) -> DatasetSettings:
         """What all rows are trained on."""
         return load_section(self.params, "dataset", DatasetSettings)
-
-    @cached_property
-    def validation(self) -> SplitFiles:
-        """What all rows are scored on."""
-        return find_split(Path(self.dataset.root), self.dataset.val)
 
     def index(self, role: str) -> Path:
         """The verified index of a split."""
@@ -147,8 +142,6 @@ class Bench:
                 "params": params,
                 "train-index": self.index("train"),
                 "val-index": self.index("val"),
-                "val-json": self.validation.panoptic_json,
-                "val-masks": self.validation.masks,
                 "state": folder / "state",
                 "model": model,
                 "curves": folder / "train",
@@ -174,8 +167,7 @@ class Bench:
             paths = {"params": params, "index": self.index("val"), "model": training.model, "out": predicted}
             self.stages.run("predict", paths, folder)
             paths = {
-                "ground-truth-json": self.validation.panoptic_json,
-                "ground-truth-folder": self.validation.masks,
+                "ground-truth-index": self.index("val"),
                 "predictions-json": predicted / "panoptic.json",
                 "predictions-folder": predicted / "panoptic",
                 "metrics": folder / "metrics.json",

@@ -25,7 +25,7 @@ from benchmarks.evaluation_workload import Workload
 from panoptic import id_map, overlaps
 from panoptic.id_map import MAX_ID, decode_id_map, rgb_to_ids
 from panoptic.scoring import ScoringSettings
-from panoptic.scoring_files import score_results
+from panoptic.scoring_files import PanopticTruth, score_results
 
 WITHOUT_BOUNDARY = ScoringSettings(boundary_ratio=0)
 SCALING_PICTURES = 2000  # so many that starting processes hardly counts
@@ -128,7 +128,8 @@ def _scoring(workload: Workload, settings: ScoringSettings) -> Work:
     """From files to scores, in this process."""
 
     def once() -> float | None:
-        return score_results(workload.truth, workload.prediction, settings).scores.quality.all.pq
+        truth = PanopticTruth.from_files(workload.truth)
+        return score_results(truth, workload.prediction, settings).scores.quality.all.pq
 
     return Work(once, workload.pictures)
 
@@ -141,9 +142,10 @@ def _scoring_by_numpy(workload: Workload) -> Work:
 def _scoring_in_processes(workload: Workload, processes: int) -> Work:
     """A long list of pictures, in processes started for it."""
     times = -(-SCALING_PICTURES // workload.pictures)
-    truth, prediction = workload.repeated(times)
+    files, prediction = workload.repeated(times)
 
     def once() -> float | None:
+        truth = PanopticTruth.from_files(files)
         return score_results(truth, prediction, ScoringSettings(), workers=processes).scores.quality.all.pq
 
     return Work(once, times * workload.pictures)

@@ -80,6 +80,8 @@ def working_alone(root: Path) -> Iterator[ArchiveRecords]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DatasetError(f"{root}: another download is at work here; wait for it, or end it") from None
+        except OSError as error:  # some file systems of clusters have no locks
+            print(f"{folder}: cannot be locked ({error}); do not start a second download here")
         for left_over in folder.glob(".*.partial"):  # by a program that was killed while it wrote the records
             left_over.unlink()
         yield ArchiveRecords(root)

@@ -46,9 +46,9 @@ class Patience:
     The first wait is `backoff_s`, less up to a half of it by chance; each further one is twice as long.
     """
 
-    retries: int = 8
-    timeout_s: float = 60.0
-    backoff_s: float = 1.0
+    retries: int
+    timeout_s: float
+    backoff_s: float
     wait: Callable[[float], object] = time.sleep
 
 
@@ -84,8 +84,8 @@ def fetch(
                 refusals.append(f"{address} {error}")
     raise DatasetError(
         f"{wanted.target.name} could not be fetched: {'; '.join(refusals) or 'no address is known'}. Check the network"
-        " and the proxy (http_proxy, https_proxy), name a mirror in download.mirrors, or a folder that has the file in"
-        " download.from_folder"
+        " and its settings (http_proxy, https_proxy, REQUESTS_CA_BUNDLE), name a mirror in download.mirrors, or a"
+        " folder that has the file in download.from_folder"
     )
 
 
@@ -164,9 +164,9 @@ class _Transfer:
     def _continue_with(self, response: requests.Response) -> None:
         """Take an answer that is the rest of the file."""
         sent = response.headers.get("Content-Range", "")
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", sent)
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", sent)
         origin = self._part.origin
-        if not origin or not found or (int(found[1]), int(found[2])) != (self._part.size, origin.bytes):
+        if not (origin and found and int(found[1]) == self._part.size and found[2] in ("*", str(origin.bytes))):
             self._part.discard()
             raise _AskAgainError(f"answers with another part than was asked for: {sent or 'it does not say which'}")
         self._append(_pieces(response))
@@ -187,7 +187,7 @@ class _Transfer:
         self._part.discard()
         if in_one_go:
             raise _RefusedError(f"has a file with SHA-256 {found}, expected {expected}")
-        raise _AskAgainError(f"the parts do not make up the file: SHA-256 {found}, expected {expected}")
+        raise _AskAgainError(f"the pieces do not make up the file: SHA-256 {found}, expected {expected}")
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:

@@ -49,15 +49,16 @@ def find_split(root: Path, split: str) -> SplitFiles:
 
 @dataclass(frozen=True)
 class Part:
-    """The files of one folder inside an archive (or inside a folder); '' stands for all of it."""
+    """Files in an archive or a folder: those whose names begin with `folder` and end with `suffix`."""
 
     path: Path
     folder: str = ""
+    suffix: str = ""
 
     def names(self) -> tuple[str, ...]:
-        """Names of the files, as `open_files(path)` reads them, without what operating systems leave behind."""
+        """Their names, sorted, as `open_files(path)` reads them; none that an operating system has left behind."""
         names = (name for name in open_files(self.path).names() if name.startswith(self.folder))
-        return tuple(name for name in names if not is_litter(name))
+        return tuple(name for name in names if name.endswith(self.suffix) and not is_litter(name))
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def find_ade20k_split(root: Path, split: str) -> Ade20kSplit:
     if missing:
         raise DatasetError(f"{root}: ADE20K is incomplete; missing: {', '.join(missing)}; run: dvc repro download")
     return Ade20kSplit(
-        images=Part(challenge, f"images/{split}/"),
-        semantic=Part(challenge, f"annotations/{split}/"),
-        instances=Part(instances, f"{split}/"),
+        images=Part(challenge, f"images/{split}/", ".jpg"),
+        semantic=Part(challenge, f"annotations/{split}/", ".png"),
+        instances=Part(instances, f"{split}/", ".png"),
     )
 
 

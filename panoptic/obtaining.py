@@ -6,7 +6,7 @@ checksum of the first one that came. After that it is neither fetched nor read a
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -55,32 +55,27 @@ class DownloadSettings:
 
 @dataclass(frozen=True)
 class _Order:
-    """One archive: its place below the root, what it must be and where to fetch it, and where it is already."""
+    """An archive, what it must be and where to fetch it, and where it is already."""
 
-    place: str
+    archive: Archive
     wanted: Wanted
     here: Path | None
 
+    def is_done(self, records: ArchiveRecords) -> bool:
+        return self.wanted.sha256 is not None and records.current(self.archive.place) == self.wanted.sha256
+
 
 def obtain(
-    archives: Sequence[Archive], splits: Iterable[str], settings: DownloadSettings, records: ArchiveRecords
+    archives: Sequence[Archive], splits: Sequence[str], settings: DownloadSettings, records: ArchiveRecords
 ) -> Mapping[str, str]:
     """Bring all `archives` to their places and unpack what `splits` need; returns their SHA-256 by place.
 
     What is complete is left alone. Raises `DatasetError`, with the faults of all archives together, for one that
     cannot be had or is another than expected, and before anything is fetched if the disk is too small.
     """
-    splits = tuple(splits)
     orders = [_order(archive, settings, records) for archive in archives]
-    todo = [order for order in orders if records.current(order.place) != (order.wanted.sha256 or "")]
-    packed = [
-        order
-        for order, archive in zip(orders, archives, strict=True)
-        if not all((records.root / output).exists() for output in archive.outputs(splits))
-    ]
-    _require_disk(records.root, todo, packed)
-    if todo:
-        _carry_out(todo, settings, records)
+    _require_disk(orders, splits, records)
+    _carry_out([order for order in orders if not order.is_done(records)], settings, records)
     return {archive.place: _unpack(archive, splits, records) for archive in archives}
 
 
@@ -95,16 +90,20 @@ def _order(archive: Archive, settings: DownloadSettings, records: ArchiveRecords
     if folder and not folder.is_dir():
         raise DatasetError(f"download.from_folder: there is no folder {folder}; correct the path")
     here = target if target.exists() else folder and folder / archive.name
-    return _Order(archive.place, wanted, here if here and here.is_file() else None)
+    return _Order(archive, wanted, here if here and here.is_file() else None)
 
 
-def _require_disk(root: Path, todo: Sequence[_Order], packed: Sequence[_Order]) -> None:
+def _require_disk(orders: Sequence[_Order], splits: Sequence[str], records: ArchiveRecords) -> None:
     """Raise `DatasetError` unless there is room for what is still to be fetched and to be unpacked."""
-    needed = UNPACKED_RATIO * sum(order.wanted.bytes or 0 for order in packed)
-    for wanted in (order.wanted for order in todo if not order.here):
-        part, _ = partial_paths(wanted.target)
-        needed += max(0, (wanted.bytes or 0) - (part.stat().st_size if part.exists() else 0))
-    require_disk(root, needed, "what is to be fetched and unpacked")
+    needed = 0
+    for order in orders:
+        size = order.wanted.bytes or 0
+        part, _ = partial_paths(order.wanted.target)
+        if not order.here:
+            needed += max(0, size - (part.stat().st_size if part.exists() else 0))
+        if not all((records.root / output).exists() for output in order.archive.outputs(splits)):
+            needed += UNPACKED_RATIO * size
+    require_disk(records.root, needed, "what is to be fetched and unpacked")
 
 
 class _Display:
@@ -132,6 +131,8 @@ class _Display:
 
 def _carry_out(todo: Sequence[_Order], settings: DownloadSettings, records: ArchiveRecords) -> None:
     """Bring several archives at a time; one that cannot be had does not keep the others from coming."""
+    if not todo:
+        return
     display = _Display(todo)
     patience = Patience(settings.retries, settings.timeout_s, settings.backoff_s, display.stopped.wait)
     faults = Faults()
@@ -141,7 +142,7 @@ def _carry_out(todo: Sequence[_Order], settings: DownloadSettings, records: Arch
             with faults.collected():
                 work.result()
     finally:
-        display.stopped.set()  # matters after an error, or Ctrl-C
+        display.stopped.set()  # nobody is left to be stopped, but after Ctrl-C or an error of the disk
         pool.shutdown(cancel_futures=True)
         display.close()
     known = "their published sizes and checksums" if settings.published else f"the first that came, see {records.path}"
@@ -160,7 +161,7 @@ def _bring(order: _Order, patience: Patience, records: ArchiveRecords, display: 
             left_over.unlink(missing_ok=True)
     else:
         digest, origin = fetch(order.wanted, patience, display.advance, display.tell)
-    records.add(order.place, digest)
+    records.add(order.archive.place, digest)
     display.tell(f"{target.name}: {target.stat().st_size} bytes from {origin}, SHA-256 {digest}")
 
 

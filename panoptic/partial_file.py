@@ -82,7 +82,8 @@ class PartialFile:
         """Put the complete file in its place."""
         assert self.is_complete
         with naming_disk_errors(self.target):
-            sync(self.path)
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())  # else a power cut could leave a file that has its name but not its bytes
             self.path.replace(self.target)
             self._note.unlink()
 
@@ -109,9 +110,3 @@ def read_pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             yield piece
-
-
-def sync(path: Path) -> None:
-    """Wait until a file is on the disk, so that renaming it cannot come first."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

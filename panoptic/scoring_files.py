@@ -13,6 +13,7 @@ from panoptic.annotations import Annotation, read_annotations
 from panoptic.categories import CategoryTable
 from panoptic.errors import DatasetError, Faults, shown_ids
 from panoptic.files import FileSource, open_files
+from panoptic.index import PanopticIndex
 from panoptic.mask_codes import RunLengths
 from panoptic.scoring import PictureScore, ScoreCounter, Scores, ScoringSettings
 from panoptic.scoring_pairs import PairOutcome, PicturePair, WrongArea, score_pair
@@ -28,6 +29,30 @@ class PanopticFiles:
 
     panoptic_json: Path
     masks: Path
+
+
+@dataclass(frozen=True)
+class PanopticTruth:
+    """What is true of each picture, by image id; `path`, where it was read, names it in messages."""
+
+    path: Path
+    masks: Path
+    categories: CategoryTable
+    by_image: Mapping[int, Annotation]
+
+    @classmethod
+    def from_files(cls, files: PanopticFiles) -> "PanopticTruth":
+        """Raises `DatasetError` with the faults of the JSON."""
+        truth = read_annotations(files.panoptic_json)
+        assert truth.categories is not None, "without a table given, reading has raised"
+        return cls(files.panoptic_json, files.masks, truth.categories, truth.by_image)
+
+    @classmethod
+    def from_index(cls, path: Path) -> "PanopticTruth":
+        """The index of a split, whose areas are those of the pixels. Raises `DatasetError` where it is none."""
+        index = PanopticIndex.load(path)
+        annotations = (Annotation(record.image_id, record.mask_name, record.segments) for record in index.records)
+        return cls(path, index.masks, index.categories, {annotation.image_id: annotation for annotation in annotations})
 
 
 @dataclass(frozen=True)
@@ -47,7 +72,7 @@ class FileScores:
 
 
 def score_results(
-    truth: PanopticFiles,
+    truth: PanopticTruth,
     prediction: PanopticFiles,
     settings: ScoringSettings,
     workers: int = 0,
@@ -60,13 +85,13 @@ def score_results(
     found: those of `read_annotations` and `score_pair`, category lists that differ, pictures without result (unless
     the settings allow it).
     """
-    categories, annotations, ignored = _pair_up(truth.panoptic_json, prediction.panoptic_json, settings)
+    annotations, ignored = _pair_up(truth, prediction.panoptic_json, settings)
     pairs = [
         PicturePair(true, predicted, None if candidates is None else candidates.get(true.image_id, ()))
         for true, predicted in annotations
     ]
     score = partial(_score, truth=open_files(truth.masks), prediction=open_files(prediction.masks), settings=settings)
-    counter = ScoreCounter(categories, settings)
+    counter = ScoreCounter(truth.categories, settings)
     per_image: dict[int, PictureScore] = {}
     account = PictureAccount()
     wrong_areas: list[WrongArea] = []
@@ -95,23 +120,20 @@ def score_results(
 
 
 def _pair_up(
-    truth_json: Path, prediction_json: Path, settings: ScoringSettings
-) -> tuple[CategoryTable, list[tuple[Annotation, Annotation | None]], tuple[int, ...]]:
-    """The categories, the pairs in the order of the ground truth, and the image ids that have no ground truth."""
-    truth = read_annotations(truth_json)
-    categories = truth.categories
-    assert categories is not None, "without a table given, reading has raised"
-    prediction = read_annotations(prediction_json, known=categories)
-    difference = categories.describe_difference(prediction.categories or categories)
+    truth: PanopticTruth, prediction_json: Path, settings: ScoringSettings
+) -> tuple[list[tuple[Annotation, Annotation | None]], tuple[int, ...]]:
+    """The pairs in the order of the ground truth, and the image ids that have no ground truth."""
+    prediction = read_annotations(prediction_json, known=truth.categories)
+    difference = truth.categories.describe_difference(prediction.categories or truth.categories)
     if difference:
-        raise DatasetError(f"{prediction_json}: other categories than {truth_json}: {difference}; use one list")
+        raise DatasetError(f"{prediction_json}: other categories than {truth.path}: {difference}; use one list")
     known, predicted = truth.by_image, prediction.by_image
     missing = [image_id for image_id in known if image_id not in predicted]
     if missing and not settings.missing_as_empty:
         message = f"no result for {len(missing)} of {len(known)} pictures (image ids {shown_ids(missing)})"
         raise DatasetError(f"{prediction_json}: {message}; add their results, or count them with --missing-as-empty")
     pairs = [(annotation, predicted.get(image_id)) for image_id, annotation in known.items()]
-    return categories, pairs, tuple(image_id for image_id in predicted if image_id not in known)
+    return pairs, tuple(image_id for image_id in predicted if image_id not in known)
 
 
 def _score(

@@ -4,7 +4,8 @@
         --predictions-json PRED.json --predictions-folder PRED/ --metrics OUT.json
         [--instances-ground-truth GT_INSTANCES.json --instances-predictions PRED_INSTANCES.json]
 
-Reads files only, so it scores the results of any system. A folder may also be a zip file. Written numbers are
+Reads files only, so it scores the results of any system. A folder may also be a zip file. In the pipeline
+`--ground-truth-index runs/annotate/val.index` stands for the ground truth. Written numbers are
 fractions of 1 at full precision (null for a group without classes); the printed table is in percent.
 """
 
@@ -18,15 +19,13 @@ from pathlib import Path
 from panoptic.account_table import account_table
 from panoptic.average_precision import MAX_DETS, InstanceScores, average_precision, check_max_dets
 from panoptic.bootstrap import Intervals, bootstrap_intervals
-from panoptic.categories import CategoryTable
 from panoptic.commands import run_command
 from panoptic.errors import DatasetError, shown_ids
 from panoptic.files import write_atomically
 from panoptic.instance_results import masks_by_image, read_instance_results
-from panoptic.json_fields import read_json
 from panoptic.score_tables import format_table, metrics_to_json, per_class_to_json, per_image_to_json
 from panoptic.scoring import ScoringSettings
-from panoptic.scoring_files import FileScores, PanopticFiles, score_results
+from panoptic.scoring_files import FileScores, PanopticFiles, PanopticTruth, score_results
 from stages.settings import load_section
 
 
@@ -57,7 +56,7 @@ class EvaluationSettings:
 class Inputs:
     """What is scored. Instances are optional: both files give AP, the predicted ones show what the merging lost."""
 
-    truth: PanopticFiles
+    truth: PanopticTruth
     prediction: PanopticFiles
     true_instances: Path | None = None
     predicted_instances: Path | None = None
@@ -90,7 +89,7 @@ def evaluate(
     _check(inputs, outputs.accounted)
     results = []
     if inputs.predicted_instances is not None:
-        results = read_instance_results(inputs.predicted_instances, _categories(inputs.truth.panoptic_json))
+        results = read_instance_results(inputs.predicted_instances, inputs.truth.categories)
     found = score_results(
         inputs.truth,
         inputs.prediction,
@@ -135,13 +134,9 @@ def _check(inputs: Inputs, accounted: bool) -> None:
         raise DatasetError("AP needs --instances-ground-truth too; give both files of instances")
 
 
-def _categories(panoptic_json: Path) -> CategoryTable:
-    return CategoryTable.from_json(read_json(panoptic_json).values.get("categories"), str(panoptic_json))
-
-
 def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, panopticapi: bool) -> Iterator[str]:
     """What a reader of the numbers should know; each names the file."""
-    truth, prediction = inputs.truth.panoptic_json, inputs.prediction.panoptic_json
+    truth, prediction = inputs.truth.path, inputs.prediction.panoptic_json
     for path, ids in ((prediction, found.ignored), (inputs.predicted_instances, instances.ignored)):
         if ids:
             where = f"{len(ids)} pictures that are not in the ground truth (image ids {shown_ids(ids)})"
@@ -164,9 +159,11 @@ def _write_json(path: Path, content: Mapping[str, object]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__.splitlines()[0])
+    truth = parser.add_mutually_exclusive_group(required=True)
+    truth.add_argument("--ground-truth-index", type=Path, help="index of the ground truth, from stages.annotate")
+    truth.add_argument("--ground-truth-json", type=Path, help="panoptic JSON of the ground truth")
+    parser.add_argument("--ground-truth-folder", type=Path, help="its PNGs: a folder or a zip file")
     for flag, purpose in {
-        "--ground-truth-json": "panoptic JSON of the ground truth",
-        "--ground-truth-folder": "its PNGs: a folder or a zip file",
         "--predictions-json": "panoptic JSON of the results",
         "--predictions-folder": "their PNGs: a folder or a zip file",
         "--metrics": "JSON file to write the averages to",
@@ -215,19 +212,30 @@ def _settings(arguments: argparse.Namespace) -> EvaluationSettings:
     return replace(settings, **{name: value for name, value in options.items() if value is not None})
 
 
+def _truth(arguments: argparse.Namespace) -> PanopticTruth:
+    if arguments.ground_truth_index:
+        return PanopticTruth.from_index(arguments.ground_truth_index)
+    if not arguments.ground_truth_folder:
+        raise DatasetError("--ground-truth-json needs --ground-truth-folder too: the PNGs, in a folder or a zip file")
+    return PanopticTruth.from_files(PanopticFiles(arguments.ground_truth_json, arguments.ground_truth_folder))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     arguments = _parser().parse_args(argv)
-    inputs = Inputs(
-        PanopticFiles(arguments.ground_truth_json, arguments.ground_truth_folder),
-        PanopticFiles(arguments.predictions_json, arguments.predictions_folder),
-        arguments.instances_ground_truth,
-        arguments.instances_predictions,
-    )
     outputs = Outputs(**{field.name: getattr(arguments, field.name) for field in fields(Outputs)})
-    run_command(
-        lambda: evaluate(inputs, outputs, _settings(arguments), arguments.panopticapi_area, arguments.missing_as_empty)
-    )
+
+    def stage() -> None:
+        settings = _settings(arguments)
+        inputs = Inputs(
+            _truth(arguments),
+            PanopticFiles(arguments.predictions_json, arguments.predictions_folder),
+            arguments.instances_ground_truth,
+            arguments.instances_predictions,
+        )
+        evaluate(inputs, outputs, settings, arguments.panopticapi_area, arguments.missing_as_empty)
+
+    run_command(stage)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Train Panoptic SegFormer on an index of pictures.
 
-    python -m stages.train --params params.yaml --train-index runs/annotate/train.json
-        --val-index runs/annotate/val.json --val-json PANOPTIC.json --val-masks PNGS/
+    python -m stages.train --params params.yaml
+        --train-index runs/annotate/train.index --val-index runs/annotate/val.index
         --pretrained pretrained --state runs/state --model runs/train/model.safetensors --curves runs/train
 
 `train.initial_weights` says what it starts from; ImageNet weights are taken from the folder `--pretrained`, as
@@ -49,8 +49,6 @@ class TrainPaths:
 
     train_index: Path
     val_index: Path
-    val_json: Path
-    val_masks: Path
     pretrained: Path
     state: Path
     model: Path
@@ -120,7 +118,7 @@ def measure_quality(
                 record = prediction.record
                 writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
         command = [sys.executable, "-m", "stages.evaluate", "--metrics", str(metrics)]
-        command += ["--ground-truth-json", str(paths.val_json), "--ground-truth-folder", str(paths.val_masks)]
+        command += ["--ground-truth-index", str(paths.val_index)]
         command += ["--predictions-json", str(results), "--predictions-folder", str(folder / "masks")]
         evaluation = subprocess.run(command, capture_output=True, text=True)
         if evaluation.returncode:
@@ -160,8 +158,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--train-index", type=Path, required=True, help="index of the pictures to learn from")
     parser.add_argument("--val-index", type=Path, required=True, help="index of the pictures to measure on")
-    parser.add_argument("--val-json", type=Path, required=True, help="panoptic JSON of the validation split")
-    parser.add_argument("--val-masks", type=Path, required=True, help="its PNGs: a folder or a zip file")
     parser.add_argument(
         "--pretrained", type=Path, default=Path("pretrained"), help="folder that may hold ImageNet weights"
     )

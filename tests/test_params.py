@@ -12,6 +12,7 @@ from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
 from panoptic.corrupted import CorruptSettings
 from panoptic.layout import DatasetSettings
+from panoptic.obtaining import DownloadSettings
 from pipelines.overlay import lay_over
 from stages.evaluate import EvaluationSettings
 from stages.settings import SECTIONS, load_section
@@ -24,6 +25,7 @@ ABLATIONS = sorted((EXPERIMENTS / "ablations").iterdir())
 PUBLISHED = sorted(path for path in EXPERIMENTS.glob("coco_*.yaml") if "sample" not in path.name)
 SCHEMAS = {
     "dataset": DatasetSettings,
+    "download": DownloadSettings,
     "model": NetworkConfig,
     "train": TrainSettings,
     "predict": InferenceSettings,

@@ -15,7 +15,7 @@ from panoptic import id_map, overlaps
 from panoptic.annotations import read_annotations
 from panoptic.id_map import decode_id_map
 from panoptic.scoring import ScoringSettings
-from panoptic.scoring_files import PanopticFiles, score_results
+from panoptic.scoring_files import FileScores, PanopticFiles, PanopticTruth, score_results
 from tests.tiny_dataset import random_pictures, write_split
 
 
@@ -24,13 +24,17 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
     return write_workload(tmp_path_factory.mktemp("drawn"), pictures=2, painted=1, seed=0, given=None)
 
 
+def _score(truth: PanopticFiles, prediction: PanopticFiles) -> FileScores:
+    return score_results(PanopticTruth.from_files(truth), prediction, ScoringSettings())
+
+
 def test_drawn_pairs_are_sound_and_imperfect(workload: Workload) -> None:
-    found = score_results(workload.truth, workload.prediction, ScoringSettings())
+    found = _score(workload.truth, workload.prediction)
     assert not found.wrong_areas
     assert 0.4 < (found.scores.quality.all.pq or 0) < 0.95
     for annotation in read_annotations(workload.truth.panoptic_json).annotations:
         assert 12 <= len(annotation.segments) <= 16
-    same = score_results(workload.truth, workload.truth, ScoringSettings()).scores.quality.all.pq
+    same = _score(workload.truth, workload.truth).scores.quality.all.pq
     assert same == 1
 
 
@@ -51,7 +55,7 @@ def test_a_dataset_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
     assert taken == [path.read_bytes() for path in sorted(split.masks.iterdir())[:3]]
     truth = read_annotations(workload.truth.panoptic_json)
     assert [one.segments for one in truth.annotations]
-    assert score_results(workload.truth, workload.prediction, ScoringSettings()).scores.quality.all.pq is not None
+    assert _score(workload.truth, workload.prediction).scores.quality.all.pq is not None
 
 
 @pytest.mark.parametrize("library", ["pillow", "opencv", "ours"])
@@ -67,7 +71,7 @@ def test_all_that_score_find_the_same_pq(workload: Workload, name: str, monkeypa
         monkeypatch.setattr(module, "COMPILED", module.COMPILED)  # given back after a measurement that switches it
     monkeypatch.setattr(evaluation_measures, "SCALING_PICTURES", 4)
     measured = measure(prepare(name, workload), repeats=1)
-    expected = score_results(workload.truth, workload.prediction, ScoringSettings()).scores.quality.all.pq
+    expected = _score(workload.truth, workload.prediction).scores.quality.all.pq
     assert measured.pq == pytest.approx(expected, abs=1e-12)
     assert measured.cpu_seconds > 0
     assert measured.wall_seconds > 0

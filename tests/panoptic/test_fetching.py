@@ -42,7 +42,7 @@ class Client:
         self, *addresses: str, size: int | None = None, sha256: str | None = None, retries: int = 3, timeout: float = 9
     ) -> tuple[str, str]:
         wanted = Wanted(self.target, addresses or (f"{self.server.address}/{NAME}",), size, sha256)
-        return fetch(wanted, Patience(retries, timeout, wait=self.waits.append), self._advance, self.lines.append)
+        return fetch(wanted, Patience(retries, timeout, 1.0, self.waits.append), self._advance, self.lines.append)
 
     def answer(self, *answers: Answer) -> None:
         self.server.answers[NAME].extend(answers)

@@ -12,9 +12,10 @@ from panoptic.errors import DatasetError
 from panoptic.id_map import encode_id_map
 from panoptic.quality import ClassQuality
 from panoptic.scoring import ScoreCounter, ScoringSettings, score_picture
-from panoptic.scoring_files import PanopticFiles, score_results
+from panoptic.scoring_files import Candidates, FileScores, PanopticFiles, PanopticTruth, score_results
 from panoptic.scoring_pairs import WrongArea
 from panoptic.segments import SegmentLabel
+from panoptic.verification import build_index
 from tests.tiny_dataset import TinyPicture, random_pictures, write_split
 
 
@@ -42,6 +43,16 @@ def results(tmp_path: Path) -> PanopticFiles:
     return PanopticFiles(split.panoptic_json, split.masks)
 
 
+def _score(
+    truth: PanopticFiles,
+    results: PanopticFiles,
+    settings: ScoringSettings,
+    workers: int = 0,
+    candidates: Candidates | None = None,
+) -> FileScores:
+    return score_results(PanopticTruth.from_files(truth), results, settings, workers, candidates=candidates)
+
+
 def _edit(files: PanopticFiles, change: Callable[[dict[str, list[dict[str, object]]]], object]) -> None:
     document = json.loads(files.panoptic_json.read_text())
     change(document)
@@ -49,7 +60,7 @@ def _edit(files: PanopticFiles, change: Callable[[dict[str, list[dict[str, objec
 
 
 def test_files_give_what_the_arrays_give(truth: PanopticFiles, results: PanopticFiles) -> None:
-    found = score_results(truth, results, SETTINGS)
+    found = _score(truth, results, SETTINGS)
     counter = ScoreCounter(found.scores.categories, SETTINGS)
     for true, result in zip(TRUE_PICTURES, RESULTS, strict=True):
         score = score_picture(true.ids, true.segments, result.ids, result.segments, SETTINGS)
@@ -61,7 +72,7 @@ def test_files_give_what_the_arrays_give(truth: PanopticFiles, results: Panoptic
 
 
 def test_truth_against_itself_is_exactly_one(truth: PanopticFiles) -> None:
-    scores = score_results(truth, truth, SETTINGS).scores
+    scores = _score(truth, truth, SETTINGS).scores
     assert scores.boundary_quality is not None
     for quality in (scores.quality, scores.boundary_quality):
         for group in (quality.all, quality.things, quality.stuff):
@@ -77,31 +88,38 @@ def test_a_ratio_that_is_no_share_is_refused(ratio: float) -> None:
 
 
 def test_zip_files_workers_and_order_change_nothing(truth: PanopticFiles, results: PanopticFiles) -> None:
-    expected = score_results(truth, results, SETTINGS)
+    expected = _score(truth, results, SETTINGS)
     _edit(results, lambda document: document["annotations"].reverse())
     zipped_truth, zipped_results = (
         PanopticFiles(files.panoptic_json, Path(shutil.make_archive(str(files.masks), "zip", files.masks)))
         for files in (truth, results)
     )
-    assert score_results(zipped_truth, zipped_results, SETTINGS) == expected
-    assert score_results(zipped_truth, zipped_results, SETTINGS, workers=2) == expected
+    assert _score(zipped_truth, zipped_results, SETTINGS) == expected
+    assert _score(zipped_truth, zipped_results, SETTINGS, workers=2) == expected
+
+
+def test_the_index_of_the_truth_gives_the_same(truth: PanopticFiles, results: PanopticFiles, tmp_path: Path) -> None:
+    split = write_split(tmp_path / "indexed", "val", TRUE_PICTURES)
+    build_index(split.panoptic_json, split.masks, split.images).save(tmp_path / "val.index")
+    indexed = PanopticTruth.from_index(tmp_path / "val.index")
+    assert score_results(indexed, results, SETTINGS) == _score(truth, results, SETTINGS)
 
 
 def test_results_need_neither_images_nor_categories(truth: PanopticFiles, results: PanopticFiles) -> None:
-    expected = score_results(truth, results, SETTINGS)
+    expected = _score(truth, results, SETTINGS)
     _edit(results, lambda document: [document.pop("images"), document.pop("categories")])
-    assert score_results(truth, results, SETTINGS) == expected
+    assert _score(truth, results, SETTINGS) == expected
 
 
 def test_results_without_ground_truth_are_ignored_by_name(truth: PanopticFiles, results: PanopticFiles) -> None:
-    expected = score_results(truth, results, SETTINGS)
+    expected = _score(truth, results, SETTINGS)
     _edit(
         results,
         lambda document: document["annotations"].insert(
             1, {"image_id": 5, "file_name": "none.png", "segments_info": []}
         ),
     )
-    found = score_results(truth, results, SETTINGS)
+    found = _score(truth, results, SETTINGS)
     assert found.ignored == (5,)
     assert found.scores == expected.scores
 
@@ -109,14 +127,14 @@ def test_results_without_ground_truth_are_ignored_by_name(truth: PanopticFiles, 
 def test_a_missing_result_may_count_as_all_void(truth: PanopticFiles, results: PanopticFiles) -> None:
     _edit(results, lambda document: document.update(annotations=document["annotations"][3:]))
     settings = ScoringSettings(missing_as_empty=True)
-    found = score_results(truth, results, settings)
+    found = _score(truth, results, settings)
     assert found.empty == (100, 101, 102)
     for true in TRUE_PICTURES[:3]:
         assert found.per_image[true.image_id] == score_picture(
             true.ids, true.segments, np.zeros_like(true.ids), (), settings
         )
     _edit(results, lambda document: document.update(annotations=[]))
-    scores = score_results(truth, results, settings).scores
+    scores = _score(truth, results, settings).scores
     assert (scores.quality.all.pq, scores.miou) == (0.0, 0.0)
 
 
@@ -135,16 +153,16 @@ def _list_areas(files: PanopticFiles, added: dict[int, int]) -> None:
 
 def test_areas_that_are_not_those_of_the_pixels_are_named(truth: PanopticFiles, results: PanopticFiles) -> None:
     _list_areas(truth, {})
-    expected = score_results(truth, results, SETTINGS)
+    expected = _score(truth, results, SETTINGS)
     assert expected.wrong_areas == ()
     picture, segment = TRUE_PICTURES[2], TRUE_PICTURES[2].segments[1]
     _list_areas(truth, {segment.id: 7})
-    found = score_results(truth, results, SETTINGS)
+    found = _score(truth, results, SETTINGS)
     counted = int((picture.ids == segment.id).sum())
     assert found.wrong_areas == (WrongArea(picture.image_id, segment.id, counted + 7, counted),)
     assert found.scores == expected.scores
     public = ScoringSettings(panopticapi=True)
-    assert score_results(truth, results, public).scores != expected.scores
+    assert _score(truth, results, public).scores != expected.scores
 
 
 def test_panopticapi_counts_what_is_listed_and_not_drawn_as_missed(
@@ -152,24 +170,24 @@ def test_panopticapi_counts_what_is_listed_and_not_drawn_as_missed(
 ) -> None:
     _list_areas(truth, {})
     public = ScoringSettings(panopticapi=True)
-    before = score_results(truth, results, public).scores.quality.per_class[7]
+    before = _score(truth, results, public).scores.quality.per_class[7]
     _edit(truth, lambda d: _segments(d).append({"id": 5, "category_id": 7, "iscrowd": 0, "area": 9}))
-    after = score_results(truth, results, public).scores.quality.per_class[7]
+    after = _score(truth, results, public).scores.quality.per_class[7]
     assert after == before + ClassQuality(fn=1)
     with pytest.raises(DatasetError, match="id 5 is listed in 'segments_info' but not drawn"):
-        score_results(truth, results, SETTINGS)
+        _score(truth, results, SETTINGS)
     _edit(truth, lambda d: _segments(d)[0].update(area="many"))
     with pytest.raises(DatasetError, match=r"000100\.png: segment \d+ has no 'area'"):
-        score_results(truth, results, public)
+        _score(truth, results, public)
 
 
 def test_an_account_is_given_on_request(truth: PanopticFiles, results: PanopticFiles) -> None:
-    assert score_results(truth, results, SETTINGS).account is None
-    found = score_results(truth, results, SETTINGS, candidates={})
+    assert _score(truth, results, SETTINGS).account is None
+    found = _score(truth, results, SETTINGS, candidates={})
     assert found.account is not None
     for category_id, quality in found.scores.quality.per_class.items():
         assert found.account.classes[category_id].present == quality
-    assert score_results(truth, results, SETTINGS, candidates={}, workers=2).account == found.account
+    assert _score(truth, results, SETTINGS, candidates={}, workers=2).account == found.account
 
 
 def _draw_unlisted(files: PanopticFiles) -> None:
@@ -234,7 +252,7 @@ def test_a_fault_is_named(truth: PanopticFiles, results: PanopticFiles, fault: s
     spoil, message = FAULTS[fault]
     spoil(results)
     with pytest.raises(DatasetError, match=message):
-        score_results(truth, results, SETTINGS)
+        _score(truth, results, SETTINGS)
 
 
 def test_faults_of_both_sides_and_all_workers_come_together(truth: PanopticFiles, results: PanopticFiles) -> None:
@@ -242,4 +260,4 @@ def test_faults_of_both_sides_and_all_workers_come_together(truth: PanopticFiles
     (truth.masks / "000105.png").unlink()
     for workers in (0, 2):
         with pytest.raises(DatasetError, match=r"2 faults(.|\n)*000101\.png(.|\n)*000105\.png"):
-            score_results(truth, results, SETTINGS, workers=workers)
+            _score(truth, results, SETTINGS, workers=workers)

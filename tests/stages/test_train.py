@@ -40,7 +40,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(dataset: Path, folder: Path) -> list[str]:
     inputs = ["--params", "params.yaml", "--train-index", "index.json", "--val-index", "index.json"]
-    inputs += ["--val-json", "annotations/panoptic_train.json", "--val-masks", "annotations/panoptic_train"]
     outputs = ["--state", "state", "--model", "model.safetensors", "--curves", "curves"]
     places = [str(dataset / part) if not part.startswith("--") else part for part in inputs]
     places += [str(folder / part) if not part.startswith("--") else part for part in outputs]
