@@ -65,14 +65,15 @@ class Bench:
 
     def index(self, role: str) -> Path:
         """The verified index of a split."""
-        return self.work / "annotate" / f"{role}.json"
+        return self.work / "annotate" / f"{role}.index"
 
     def prepare(self) -> None:
         """Verify the dataset, once for all rows, and see that the steps are whole epochs of it."""
         settled, settings = self.work / "annotate" / "dataset.json", asdict(self.dataset)
         if _read(settled) != settings:
             print(f"verifying {self.dataset.root}")
-            self.stages.run("annotate", {"params": self.params, "output": settled.parent}, self.work)
+            paths = {"params": self.params, "state": self.work / "state", "output": settled.parent}
+            self.stages.run("annotate", paths, self.work)
             _write(settled, settings)
         per_epoch = self._steps_per_epoch
         if self.steps % per_epoch:

@@ -19,6 +19,7 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.selection import top_queries
 from panoptic.augmentation import fitted_size, resize_for_inference
 from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.index.records import image_sizes, take
 from panoptic.reader import PanopticReader
 from panoptic.results import ResultSegment
 from panoptic.transforms import normalise
@@ -100,16 +101,15 @@ def predict_pictures(
     reader = PanopticReader(index)
     batches = list(_same_size(index.records, settings))
     order = list(chain.from_iterable(batches))
-    pictures = map(reader.image, order) if read is None else read(order)
+    given = None if read is None else read(take(index.records, order))
     categories = tuple(category.id for category in index.categories)
     select = top_queries(network.config.selected_queries)
     network.eval()
     with tqdm(total=len(index.records), desc="predict", unit="picture", disable=not progress) as bar:
-        for records in batches:
-            images = [
-                resize_for_inference(picture, settings.shorter, settings.longer)
-                for picture in islice(pictures, len(records))
-            ]
+        for batch in batches:
+            records = take(index.records, batch)
+            pictures = map(reader.image, records) if given is None else islice(given, len(records))
+            images = [resize_for_inference(picture, settings.shorter, settings.longer) for picture in pictures]
             tensor = torch.from_numpy(np.stack([normalise(image) for image in images])).to(device)
             size = images[0].shape[0], images[0].shape[1]
             sizes = [PictureSizes(size, size, (record.height, record.width)) for record in records]
@@ -119,16 +119,14 @@ def predict_pictures(
             bar.update(len(records))
 
 
-def _same_size(records: Sequence[ImageRecord], settings: InferenceSettings) -> Iterator[list[ImageRecord]]:
-    """Groups of at most `batch_size` records that have one size at the network's input."""
-    by_size: dict[tuple[int, int], list[ImageRecord]] = {}
-    for record in records:
-        size = fitted_size(record.height, record.width, settings.shorter, settings.longer)
-        by_size.setdefault(size, []).append(record)
+def _same_size(records: Sequence[ImageRecord], settings: InferenceSettings) -> Iterator[list[int]]:
+    """Positions of records, in groups of at most `batch_size` that have one size at the network's input."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for position, (height, width) in enumerate(image_sizes(records).tolist()):
+        by_size.setdefault(fitted_size(height, width, settings.shorter, settings.longer), []).append(position)
     for group in by_size.values():
-        rest = iter(group)
-        while batch := list(islice(rest, settings.batch_size)):
-            yield batch
+        for start in range(0, len(group), settings.batch_size):
+            yield group[start : start + settings.batch_size]
 
 
 def _segments(prediction: PanopticPrediction, categories: Sequence[int]) -> tuple[ResultSegment, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from panoptic.categories import CategoryTable
 from panoptic.errors import DatasetError, Faults
 from panoptic.id_map import MAX_ID, VOID
-from panoptic.json_fields import JsonObject, read_json
+from panoptic.json_fields import JsonObject, is_number, read_json
 from panoptic.segments import AnnotatedSegment, SegmentLabel
 
 
@@ -127,4 +127,4 @@ def _annotation(entry: JsonObject, categories: CategoryTable) -> Annotation:
 def _listed_area(info: JsonObject) -> int | None:
     """What the JSON says of the area. By default no score depends on it: what is no whole number counts as nothing."""
     area = info.values.get("area")
-    return int(area) if isinstance(area, int | float) and float(area).is_integer() else None
+    return int(area) if is_number(area) and float(area).is_integer() else None

@@ -128,7 +128,7 @@ PUBLIC_DATASETS: Mapping[str, PublicDataset] = {
         pictures={"train2017": 118_287, "val2017": 5_000, "test2017": 40_670},
         test="test2017",
     ),
-    # The mapping of the 100 things to the 150 classes, which is in none of its archives, is panoptic.ade20k_things.
+    # The mapping of the 100 things to the 150 classes, which is in none of its archives, is panoptic.ade20k.things.
     "ade20k": PublicDataset(
         archives=(
             Archive(

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from panoptic.corruptions import CORRUPTIONS, SEVERITIES, Variant, corrupt_image, library_versions
 from panoptic.errors import DatasetError, shown_ids
-from panoptic.files import naming_disk_errors, open_files, replace_atomically
+from panoptic.files import naming_disk_errors, replace_atomically
 from panoptic.fingerprint import bytes_digest
 from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.index.records import all_image_ids, take
 from panoptic.json_fields import read_json
 from panoptic.reader import PanopticReader
 
@@ -75,7 +76,7 @@ class CorruptedSplit:
             records = find_records(index, _read_ids(Path(settings.image_ids)), settings.image_ids)
         records = records[: settings.pictures or None]
         return cls(
-            image_ids=tuple(record.image_id for record in records),
+            image_ids=tuple(all_image_ids(records).tolist()),
             variants=settings.variants,
             archives=settings.archives,
             pictures=_digest(index, records),
@@ -124,26 +125,26 @@ class CorruptedSplit:
         return (json.dumps(document, indent=1) + "\n").encode()
 
 
-def find_records(index: PanopticIndex, image_ids: Sequence[int], where: str) -> tuple[ImageRecord, ...]:
+def find_records(index: PanopticIndex, image_ids: Sequence[int], where: str) -> Sequence[ImageRecord]:
     """The records with these ids, in their order; `where` the ids were found names them in errors."""
-    known = {record.image_id: record for record in index.records}
+    known = {image_id: position for position, image_id in enumerate(all_image_ids(index.records).tolist())}
     unknown = [image_id for image_id in image_ids if image_id not in known]
     if unknown:
         raise DatasetError(
             f"{where}: {len(unknown)} of {len(image_ids)} image ids are not in the index ({shown_ids(unknown)}); "
             "give those of the split that is corrupted"
         )
-    return tuple(known[image_id] for image_id in image_ids)
+    return take(index.records, [known[image_id] for image_id in image_ids])
 
 
 def _digest(index: PanopticIndex, records: Sequence[ImageRecord]) -> str:
-    files = open_files(index.images)
+    files = index.image_files()
     return bytes_digest(files.read(record.file_name) for record in records)
 
 
 def pictures_of(index: PanopticIndex) -> PanopticReader:
     """A reader of the index's pictures alone, which costs little to send to a worker."""
-    return PanopticReader(replace(index, records=()))
+    return PanopticReader(replace(index, records=index.records[:0]))
 
 
 def corrupted_pictures(

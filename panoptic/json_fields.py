@@ -82,7 +82,9 @@ class JsonObject:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value of a JSON document is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() < 64  # longer ones may have no float
+    return isinstance(value, float) and isfinite(value)
 
 
 def read_json(path: Path) -> JsonObject:
@@ -93,7 +95,7 @@ def read_json(path: Path) -> JsonObject:
         raise DatasetError(f"{path}: there is no such file; check the path") from None
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: not valid JSON ({error}); write or fetch the file again") from None
     if not isinstance(document, dict):
         raise DatasetError(f"{path}: expected a JSON object, found a {type(document).__name__}")

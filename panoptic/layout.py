@@ -11,6 +11,14 @@ from pathlib import Path
 from panoptic.errors import DatasetError
 from panoptic.files import folder_or_archive, open_files
 
+# Other forms in which ADE20K comes, by what shows them: other classes, or other files.
+_OTHER_ADE20K = {
+    "ADEChallengeData2016": "an unpacked archive",
+    "ADE20K_20*": "the full ADE20K",
+    "index_ade20k.*": "the full ADE20K",
+    "*.parquet": "tables",
+}
+
 
 @dataclass(frozen=True)
 class DatasetSettings:
@@ -66,7 +74,7 @@ class Ade20kSplit:
     """The parts of one split of ADE20K, read in place; their files have the same stems.
 
     `semantic` are PNGs of one channel: 0 is other, 1 to 150 the classes. `instances` are RGB PNGs: red is the thing,
-    1 to 100 (0: none), green the instance, from 1 in each picture; `panoptic.ade20k_things` tells which class a thing
+    1 to 100 (0: none), green the instance, from 1 in each picture; `panoptic.ade20k.things` tells which class a thing
     is. A few of the `images`, JPEGs, are grey.
     """
 
@@ -80,7 +88,11 @@ def find_ade20k_split(root: Path, split: str) -> Ade20kSplit:
     challenge, instances = root / "ADEChallengeData2016.zip", root / "annotations_instance.zip"
     missing = [str(path) for path in (challenge, instances) if not path.is_file()]
     if missing:
-        raise DatasetError(f"{root}: ADE20K is incomplete; missing: {', '.join(missing)}; run: dvc repro download")
+        forms = [f"{found.name} ({form})" for pattern, form in _OTHER_ADE20K.items() for found in root.glob(pattern)]
+        found = f"; {', '.join(forms[:3])} is there, but not what the benchmark is made of" if forms else ""
+        raise DatasetError(
+            f"{root}: ADE20K is incomplete; missing: {', '.join(missing)}{found}; run: dvc repro download"
+        )
     return Ade20kSplit(
         images=Part(challenge, f"images/{split}/", ".jpg"),
         semantic=Part(challenge, f"annotations/{split}/", ".png"),

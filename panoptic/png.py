@@ -24,6 +24,16 @@ _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2),
 
 
 @dataclass(frozen=True)
+class PngHeader:
+    """What a PNG claims to be: its size in pixels, bits of a channel, and the number of its kind of colour."""
+
+    height: int
+    width: int
+    bits: int
+    colour_type: int
+
+
+@dataclass(frozen=True)
 class StoredRows:
     """The filtered rows of a picture of `height` x `width` pixels; those of each pass in turn if it is interlaced."""
 
@@ -54,6 +64,14 @@ def read_png(data: bytes, where: str) -> StoredRows:
     passes = _passes(height, width) if interlaced else ((height, width),)
     rows = _inflate(b"".join(chunks[number][1] for number in pixels), passes, where)
     return StoredRows(height, width, interlaced, rows)
+
+
+def claimed_header(data: bytes) -> PngHeader | None:
+    """The header of a PNG, to look at before memory is taken for its pixels; None for what is none."""
+    if not data.startswith(_SIGNATURE) or data[12:16] != b"IHDR" or len(data) < 26:
+        return None
+    width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
+    return PngHeader(height, width, bits, colour_type)
 
 
 def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:

@@ -31,6 +31,16 @@ class Segment(SegmentLabel):
     area: int
     box_xywh: tuple[int, int, int, int]
 
+    def to_json(self) -> dict[str, object]:
+        """An entry of `segments_info` in COCO's panoptic format."""
+        return {
+            "id": self.id,
+            "category_id": self.category_id,
+            "iscrowd": int(self.is_crowd),
+            "area": self.area,
+            "bbox": list(self.box_xywh),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:

@@ -8,7 +8,6 @@ Fields beyond the documented ones, such as `score`, may be there: panopticapi do
 """
 
 import json
-import struct
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from panoptic.categories import CategoryTable
 from panoptic.errors import DatasetError, Faults, shown_ids
 from panoptic.id_map import MAX_ID, VOID, decode_id_map
 from panoptic.json_fields import JsonObject
+from panoptic.png import claimed_header
 from panoptic.segments import SegmentLabel, measure_segments
 from panoptic.submission_name import SubmissionName
 from panoptic.submission_zip import UNREADABLE, SubmissionContent, read_entry, shown_names, sort_entries
@@ -186,9 +186,9 @@ def _check_mask(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, annotation: An
     """The PNG is a sound id map of the picture's size, with the ids that are listed."""
     data = read_entry(archive, entry, _PNG_BYTES + _PNG_BYTES_PER_PIXEL * image.height * image.width)
     # The size first: what claims to be enormous is not unpacked.
-    if len(data) >= 24 and data[12:16] == b"IHDR":
-        width, height = struct.unpack_from(">II", data, 16)
-        if (height, width) != (image.height, image.width):
-            sizes = f"{height} x {width} (height x width), but the picture is {image.height} x {image.width}"
-            raise DatasetError(f"{entry.filename}: the PNG is {sizes}; write the result at that size")
+    header = claimed_header(data)
+    if header and (header.height, header.width) != (image.height, image.width):
+        claimed = f"{header.height} x {header.width} (height x width)"
+        message = f"the PNG is {claimed}, but the picture is {image.height} x {image.width}"
+        raise DatasetError(f"{entry.filename}: {message}; write the result at that size")
     check_drawn(measure_segments(decode_id_map(data, entry.filename)).keys(), annotation, entry.filename)

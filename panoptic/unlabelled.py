@@ -1,7 +1,7 @@
 """The index of pictures that nobody has annotated, so that stages.predict can run on them: test sets, own pictures.
 
     python -m panoptic.unlabelled --images-json image_info_test-dev2017.json --images test2017.zip
-        --categories runs/annotate/categories.json --out runs/test-dev/index.json
+        --categories runs/annotate/categories.json --out runs/test-dev/test.index
 
 Beside the index, `<name>_void.zip` is written with its masks: of each picture one in which every pixel is void, which
 is how the format says that nothing is annotated. So whatever reads an index reads this one too, the pictures that

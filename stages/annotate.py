@@ -1,61 +1,168 @@
 """Verify the dataset and write what the later stages read: an index per split, instances, the category table.
 
-    python -m stages.annotate --params params.yaml --output runs/annotations
+    python -m stages.annotate --params params.yaml --manifest runs/download/manifest.json
+        --state runs/state --output runs/annotate
+    python -m stages.annotate check PATH
 
-Writes `train.json` and `val.json` (panoptic indices), `instances_train.json` and `instances_val.json` (COCO's
-detection format, made from the panoptic PNGs) and `categories.json` into the output folder. Nothing is written
-unless every picture of both splits is sound.
+The first writes `train.index` and `val.index` (panoptic indices), `instances_train.json` and `instances_val.json`
+(COCO's detection format, made from the panoptic PNGs), `categories.json`, on request semantic maps, and, of ADE20K,
+the panoptic PNGs and JSON; `panoptic.annotation_files` describes them. Nothing is written unless every picture of both
+splits is sound, and there are as many as the manifest of the download says. A run that was stopped, however roughly,
+goes on with what it had not finished, which lies in a folder of `--state` that is named after everything that decides
+it, because DVC deletes the outputs of a stage before it runs.
+
+The second examines a dataset of one's own and explains each fault; `panoptic.check.command` describes it.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import BrokenExecutor
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
+from panoptic import ade20k, annotating, verification
+from panoptic.annotating import AnnotateSettings, cut_into_shards, make_shards
+from panoptic.annotation_files import write_split
 from panoptic.commands import run_command
-from panoptic.detection_format import to_detection_format
-from panoptic.errors import DatasetError
-from panoptic.files import write_atomically
-from panoptic.index import PanopticIndex
-from panoptic.layout import DatasetSettings, find_split
-from panoptic.verification import build_index
+from panoptic.errors import DatasetError, Faults
+from panoptic.files import naming_disk_errors, replace_atomically
+from panoptic.fingerprint import file_digest, file_signature, fingerprint
+from panoptic.json_fields import read_json
+from panoptic.layout import DatasetSettings, find_ade20k_split, find_split
+from panoptic.verification import PictureSource
 from stages.settings import load_section
 
+_LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pycocotools")
 
-def annotate(root: Path, train: str, val: str, output: Path) -> None:
-    """Verify the splits `train` and `val` below `root` and write the files of this stage into `output`."""
-    indices = {"train": _verified(root, train), "val": _verified(root, val)}
-    categories = indices["train"].categories
-    difference = categories.describe_difference(indices["val"].categories)
-    if difference:
-        raise DatasetError(f"{root}: split '{val}' has other categories than '{train}': {difference}; use one list")
-    instances = {role: to_detection_format(index, progress=True) for role, index in indices.items()}
-    for role, index in indices.items():
-        index.save(output / f"{role}.json")
-        write_atomically(output / f"instances_{role}.json", instances[role])
-    table = json.dumps({"categories": categories.to_json()}, indent=1) + "\n"
-    write_atomically(output / "categories.json", table.encode())
-    for role, index in indices.items():
-        segments = sum(len(record.segments) for record in index.records)
-        print(f"{role}: {len(index.records)} pictures, {segments} segments")
+
+def annotate(
+    dataset: DatasetSettings, settings: AnnotateSettings, root: Path, manifest: Path | None, state: Path, output: Path
+) -> None:
+    """Verify both splits of the dataset below `root` and write the files of this stage into `output`, all or none."""
+    splits = {"train": dataset.train, "val": dataset.val}
+    sources = {role: find_source(dataset.name, root, split) for role, split in splits.items()}
+    _check_splits(dataset, sources, root, manifest)
+    folder = state / f"annotate-{_identity(sources, settings)}"
+    shards = {role: cut_into_shards(role, source, folder, settings.semantic) for role, source in sources.items()}
+    finished = sum(shard.finished for those in shards.values() for shard in those)
+    if finished:
+        print(f"going on from {folder}: {finished} of {sum(map(len, shards.values()))} parts done")
+    try:
+        found = make_shards(shards, settings.processes)
+    except BrokenExecutor:
+        remedy = "perhaps for want of memory: run again, which goes on from here, with a smaller annotate.workers"
+        raise ChildProcessError(f"a worker process has ended abruptly, {remedy}") from None
+    faults = Faults([message for role, source in sources.items() for message in (*source.faults, *found[role])])
+    if faults.messages:
+        # What repairs them changes the files, and with these the name of the folder.
+        shutil.rmtree(folder, ignore_errors=True)
+    faults.raise_if_any(str(root))
+    for unfinished in output.parent.glob(f".{output.name}.*.partial"):  # of killed runs, and large
+        shutil.rmtree(unfinished)
+    with replace_atomically(output) as partial_output:
+        partial_output.mkdir()
+        for role, source in sources.items():
+            write_split(partial_output, output, role, source, shards[role], settings.semantic)
+        table = {"categories": sources["train"].categories.to_json()}
+        with naming_disk_errors(output):
+            (partial_output / "categories.json").write_text(json.dumps(table, indent=1) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    for role, source in sources.items():
+        print(f"{role}: {len(source.pictures)} pictures")
+    categories = sources["train"].categories
     print(f"categories: {len(categories.things)} things, {len(categories.stuff)} stuff; written to {output}")
 
 
-def _verified(root: Path, split: str) -> PanopticIndex:
+def find_source(name: str, root: Path, split: str) -> PictureSource:
+    """The pictures of a split of the dataset `name`, none of them looked at yet."""
+    if name == "ade20k":
+        parts = find_ade20k_split(root, split)
+        examine = ade20k.Ade20kExaminer(parts)
+        pictures = [partial(examine, stem) for stem in ade20k.find_pictures(parts)]
+        archives = (parts.images.path, parts.semantic.path, parts.instances.path)
+        return PictureSource(ade20k.read_categories(archives[0]), archives[0], None, pictures, archives)
     files = find_split(root, split)
-    return build_index(files.panoptic_json, files.masks, files.images, progress=True)
+    return verification.find_pictures(files.panoptic_json, files.masks, files.images)
+
+
+def _check_splits(
+    dataset: DatasetSettings, sources: Mapping[str, PictureSource], root: Path, manifest: Path | None
+) -> None:
+    """The splits must have the same categories, and the pictures that the manifest says they have."""
+    difference = sources["train"].categories.describe_difference(sources["val"].categories)
+    if difference:
+        message = f"split '{dataset.val}' has other categories than '{dataset.train}': {difference}"
+        raise DatasetError(f"{root}: {message}; use one list")
+    if not manifest:
+        return
+    document = read_json(manifest)
+    again = "run stages.download again"
+    if document.text("dataset") != dataset.name:
+        message = f"it is of the dataset '{document.text('dataset')}', not of '{dataset.name}'"
+        raise DatasetError(f"{manifest}: {message}; {again}")
+    for role, split in (("train", dataset.train), ("val", dataset.val)):
+        entry = document.child("splits").child(role)
+        if entry.text("split") != split:
+            raise DatasetError(f"{entry.where}: it is split '{entry.text('split')}', not '{split}'; {again}")
+        found, expected = len(sources[role].pictures), entry.integer("pictures")
+        # Pictures that do not count because of a fault are named with it.
+        if found != expected and not sources[role].faults:
+            message = f"split '{split}' has {found} annotated pictures, but {manifest} says {expected}"
+            raise DatasetError(f"{root}: {message}; {again}")
+
+
+def _identity(sources: Mapping[str, PictureSource], settings: AnnotateSettings) -> str:
+    """What decides the shards: the dataset's files, the code that makes them, and what it uses."""
+    code = sorted(Path(verification.__file__).parent.glob("*.py"))
+    files = {path for source in sources.values() for path in source.files}
+    return fingerprint(
+        {
+            "files": {str(path): _state_of(path) for path in files},
+            "splits": {role: [str(path) for path in source.files] for role, source in sources.items()},
+            "code": {path.name: file_digest(path) for path in code},
+            "libraries": {name: version(name) for name in _LIBRARIES},
+            "shard": annotating.SHARD,
+            "semantic": settings.semantic,
+        }
+    )
+
+
+def _state_of(path: Path) -> object:
+    """What changes with the content: of a JSON its digest; of the rest, which may be large, sizes and times."""
+    if path.suffix == ".json":
+        return file_digest(path)
+    folders = sorted(folder for folder in (path, *path.rglob("*")) if folder.is_dir()) if path.is_dir() else [path]
+    return {folder.as_posix(): file_signature(folder) for folder in folders}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["check"]:
+        # By name: what only looks at a dataset is no part of the stage, and must not make it out of date.
+        import_module("panoptic.check.command").main(argv[1:])
+        return
     parser = argparse.ArgumentParser(prog="python -m stages.annotate", description=__doc__.splitlines()[0])
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'dataset' is read")
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'dataset' and 'annotate' are read"
+    )
     parser.add_argument("--root", type=Path, help="folder of the dataset, instead of the one in the settings")
+    parser.add_argument(
+        "--manifest", type=Path, help="what stages.download has found; there must be as many pictures now"
+    )
+    parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
 
     def stage() -> None:
-        settings = load_section(arguments.params, "dataset", DatasetSettings)
-        annotate(arguments.root or Path(settings.root), settings.train, settings.val, arguments.output)
+        dataset = load_section(arguments.params, "dataset", DatasetSettings)
+        settings = load_section(arguments.params, "annotate", AnnotateSettings)
+        root = arguments.root or Path(dataset.root)
+        annotate(dataset, settings, root, arguments.manifest, arguments.state, arguments.output)
 
     run_command(stage)
 

@@ -1,6 +1,6 @@
 """Count what every model of the papers, and the one that is configured, costs.
 
-    python -m stages.complexity --params params.yaml --index runs/annotate/val.json --out runs/complexity
+    python -m stages.complexity --params params.yaml --index runs/annotate/val.index --out runs/complexity
 
 Writes into the output folder: `metrics.json` (a few numbers a model), `rows.json` (everything, by part of the
 network) and `table.md` (the same beside the papers' figures). Counting needs neither weights nor memory; only

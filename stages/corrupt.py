@@ -1,6 +1,6 @@
 """Corrupt the pictures of an index: COCO-C, by the 16 corruptions of the paper's table 11.
 
-    python -m stages.corrupt --params params.yaml --index runs/annotate/val.json
+    python -m stages.corrupt --params params.yaml --index runs/annotate/val.index
         --state runs/state --out runs/corrupt
 
 Writes `manifest.json` and, where `corrupt.archives` is set, one zip file for each corruption and severity. Without

@@ -1,6 +1,6 @@
 """Predict the pictures of an index with trained weights.
 
-    python -m stages.predict --params params.yaml --index runs/annotate/val.json
+    python -m stages.predict --params params.yaml --index runs/annotate/val.index
         --model runs/train/model.safetensors --out runs/predict
 
 Writes into the output folder: `panoptic/` and `panoptic.json` (COCO's panoptic results), `instances.json` (COCO's

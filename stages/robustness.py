@@ -1,6 +1,6 @@
 """Predict and score corrupted pictures (COCO-C), and the clean ones beside them: the paper's table 11.
 
-    python -m stages.robustness --params params.yaml --index runs/annotate/val.json
+    python -m stages.robustness --params params.yaml --index runs/annotate/val.index
         --model runs/train/model.safetensors --corrupted runs/corrupt --state runs/state --out runs/robustness
 
 The pictures come from the archives of the corrupt stage or, where its manifest says that there are none, are made

@@ -10,7 +10,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-SECTIONS = ("dataset", "download", "model", "train", "predict", "evaluate", "corrupt", "complexity")
+SECTIONS = ("dataset", "download", "annotate", "model", "train", "predict", "evaluate", "corrupt", "complexity")
 
 T = TypeVar("T")
 

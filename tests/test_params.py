@@ -10,6 +10,7 @@ from model.inference import InferenceSettings
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
+from panoptic.annotating import AnnotateSettings
 from panoptic.corrupted import CorruptSettings
 from panoptic.layout import DatasetSettings
 from panoptic.obtaining import DownloadSettings
@@ -26,6 +27,7 @@ PUBLISHED = sorted(path for path in EXPERIMENTS.glob("coco_*.yaml") if "sample" 
 SCHEMAS = {
     "dataset": DatasetSettings,
     "download": DownloadSettings,
+    "annotate": AnnotateSettings,
     "model": NetworkConfig,
     "train": TrainSettings,
     "predict": InferenceSettings,

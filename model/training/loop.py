@@ -104,10 +104,9 @@ def _steps_of_batches(run: Run, first_step: int) -> Iterator[list[Batch]]:
     settings = run.settings
     split = Split(settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size)
     pictures = TrainingPictures(run.index, settings.augmentation, settings.seed, run.network.config.stuff)
-    plan = list(draws(run.index.records, split, settings.seed, first_step, run.steps))
-    loader: DataLoader[Batch] = DataLoader(
-        pictures, batch_size=None, sampler=plan, num_workers=settings.workers if plan else 0
-    )
+    plan = draws(run.index.records, split, settings.seed, first_step, run.steps)  # as it goes: there may be millions
+    workers = settings.workers if first_step < run.steps else 0
+    loader: DataLoader[Batch] = DataLoader(pictures, batch_size=None, sampler=plan, num_workers=workers)
     batches = iter(loader)
     for _ in range(run.steps - first_step):
         yield list(islice(batches, split.forwards))

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from model.training.batch import Batch, collate
 from panoptic.augmentation import AugmentationSettings, augment
 from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.index.records import image_sizes
 from panoptic.reader import PanopticReader
 from panoptic.target import make_target
 from panoptic.transforms import normalise
@@ -31,7 +32,8 @@ def epoch_plan(records: Sequence[ImageRecord], batch_size: int, seed: int, epoch
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(records))
-    orientation = np.array([np.sign(record.width - record.height) for record in records])
+    heights, widths = image_sizes(records).T
+    orientation = np.sign(widths - heights)
     order = order[np.argsort(orientation[order], kind="stable")]
     order = np.resize(order, (steps_per_epoch(len(records), batch_size), batch_size))
     return order[rng.permutation(len(order))]

@@ -15,6 +15,7 @@ from tests.tiny_dataset import random_picture, write_split
 CONDITIONS = Conditions(steps=800, batch_size=4, pictures=150, jobs=2, threads=1, device="some machine")
 PARAMS = """
 dataset: {{name: tiny, root: {root}, train: train, val: val}}
+annotate:
 model: {{backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, heads: 2, levels: 3, points: 2,
   encoder_layers: 1, location_layers: 1, thing_mask_layers: 1, stuff_mask_layers: 1, feedforward: 32,
   mask_feedforward: 32, queries: 6, stuff: joint, mask_head: fpn}}

@@ -1,18 +1,20 @@
 """Panoptic PNGs to COCO's detection format, against codes recorded once and checked by eye."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from panoptic.detection_format import encode_mask, to_detection_format
+from panoptic.detection_format import encode_mask, segment_codes, to_detection_format, write_json_lists
 from panoptic.reader import PanopticReader
 from panoptic.segments import SegmentLabel
 from panoptic.verification import build_index
 from tests.tiny_dataset import TinyPicture, random_pictures, write_split
 
+COCO_SAMPLE = Path(__file__).parents[3] / "shared" / "coco-sample"
 IDS = np.array(
     [
         [9, 9, 9, 9, 9],
@@ -63,3 +65,31 @@ def test_the_public_tool_reads_back_every_mask(tmp_path: Path) -> None:
 def test_an_empty_and_a_full_mask_have_a_code() -> None:
     assert encode_mask(np.zeros((2, 3), bool)) == {"size": [2, 3], "counts": "6"}
     assert encode_mask(np.ones((2, 3), bool)) == {"size": [2, 3], "counts": "06"}
+
+
+def test_all_codes_at_once_are_those_of_each_mask() -> None:
+    rng = np.random.default_rng(7)
+    pictures = [picture.ids for picture in random_pictures(seed=8, count=5)]
+    pictures += [np.repeat(rng.integers(0, 4, (11, 1)), 9, axis=1).astype(np.int32), np.array([[7]], np.int32), IDS]
+    for ids in pictures:
+        names = [*rng.permutation(np.unique(ids)).tolist(), 12345]  # the last is not drawn
+        assert segment_codes(ids, names) == [encode_mask(ids == name)["counts"] for name in names]
+    assert segment_codes(IDS, []) == []
+
+
+def test_a_document_is_written_in_pieces_as_in_one() -> None:
+    lists: dict[str, list[object]] = {"images": [{"ä": 1.5}, [2, None]], "annotations": [], "categories": ["x"]}
+    file = BytesIO()
+    write_json_lists(file, lists)
+    assert file.getvalue() == (json.dumps(lists) + "\n").encode()
+
+
+@pytest.mark.skipif(not COCO_SAMPLE.exists(), reason="the sample of COCO does not lie beside the repository")
+def test_pictures_of_coco_give_what_its_own_conversion_gives() -> None:
+    annotations = COCO_SAMPLE / "annotations"
+    index = build_index(
+        annotations / "panoptic_val2017.json", annotations / "panoptic_val2017", COCO_SAMPLE / "val2017"
+    )
+    found = json.loads(to_detection_format(index))["annotations"]
+    assert found == json.loads((annotations / "panoptic_coco_detection_format.json").read_text())["annotations"]
+    assert len(found) == 50

@@ -99,6 +99,15 @@ def test_a_missing_file_is_named(folder: Path, archive: Path) -> None:
         open_files(folder / "0.bin")
 
 
+def test_a_file_without_end_is_refused_before_it_is_read(folder: Path) -> None:
+    with (folder / "huge.png").open("wb") as file:
+        file.truncate(1 << 40)  # which takes no disk
+    (folder / "endless.png").symlink_to("/dev/zero")
+    for name in ("huge.png", "endless.png"):
+        with pytest.raises(DatasetError, match=rf"{name}: .*replace the file"):
+            open_files(folder).read(name)
+
+
 def test_a_damaged_zip_entry_is_named(archive: Path) -> None:
     data = bytearray(archive.read_bytes())
     with zipfile.ZipFile(archive) as file:

@@ -1,13 +1,19 @@
 import pickle
 import shutil
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import cv2
+import deflate
 import numpy as np
 import pytest
 
 from panoptic.errors import DatasetError
-from panoptic.reader import PanopticReader, decode_image
+from panoptic.id_map import encode_id_map
+from panoptic.index import PanopticIndex
+from panoptic.reader import PanopticReader, claimed_size, decode_image
 from panoptic.verification import build_index
 from tests.tiny_dataset import TinyPicture, TinySplit, random_pictures, write_split
 
@@ -28,7 +34,9 @@ def test_samples_are_what_was_written(split: TinySplit, pictures: list[TinyPictu
     if zipped:
         masks, images = (Path(shutil.make_archive(str(path), "zip", path)) for path in (masks, images))
     reader = PanopticReader(build_index(split.panoptic_json, masks, images))
-    for copy in (reader, pickle.loads(pickle.dumps(reader))):
+    reader.index.save(split.masks.parent / "val.index")
+    saved = PanopticReader(PanopticIndex.load(split.masks.parent / "val.index"))
+    for copy in (reader, pickle.loads(pickle.dumps(reader)), saved, pickle.loads(pickle.dumps(saved))):
         for record, picture in zip(reader.index.records, pictures, strict=True):
             sample = copy.sample(record)
             assert np.array_equal(sample.image, picture.image)
@@ -58,3 +66,46 @@ def test_a_truncated_image_is_an_error_not_a_grey_area(kind: str) -> None:
     for part in (data[: len(data) // 2], data[:20], b""):
         with pytest.raises(DatasetError, match=rf"images/1{kind}: .*cut short"):
             decode_image(part, f"images/1{kind}")
+
+
+def _claiming(height: int, width: int) -> bytes:
+    """A PNG, sound but for its header, that claims to be enormous."""
+    data = bytearray(encode_id_map(np.zeros((8, 8), np.int32)))
+    struct.pack_into(">II", data, 16, width, height)
+    struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (1 << 31, 1 << 31), (0, 8)])
+def test_a_picture_that_claims_to_be_enormous_is_refused_by_its_header(split: TinySplit, size: tuple[int, int]) -> None:
+    reader = PanopticReader(build_index(split.panoptic_json, split.masks, split.images))
+    record = reader.index.records[1]
+    for folder in (split.images, split.masks):
+        (folder / record.file_name).write_bytes(_claiming(*size))
+    tracemalloc.start()
+    for read in (reader.image, reader.id_map):
+        with pytest.raises(DatasetError, match=r"000101\.png: (found|the image)"):
+            read(record)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20  # of which Pillow's own modules are a part
+    tracemalloc.stop()
+
+
+def test_a_true_bomb_is_never_unpacked(split: TinySplit, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = PanopticReader(build_index(split.panoptic_json, split.masks, split.images))
+    record = reader.index.records[0]
+    bomb = encode_id_map(np.zeros((4000, 4000), np.int32))
+    for module, name in ((cv2, "imdecode"), (deflate, "zlib_decompress")):
+        monkeypatch.setattr(module, name, None)
+    for folder, read in ((split.images, reader.image), (split.masks, reader.id_map)):
+        (folder / record.file_name).write_bytes(bomb)
+        with pytest.raises(DatasetError, match=r"000100\.png: found 4000 x 4000, expected"):
+            read(record)
+
+
+def test_the_claimed_size_is_that_of_the_pixels() -> None:
+    image = np.zeros((31, 47, 3), np.uint8)
+    for kind in (".png", ".jpg", ".bmp", ".webp", ".tiff"):
+        assert claimed_size(cv2.imencode(kind, image)[1].tobytes(), kind) == (31, 47)
+    for data in (b"", b"text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"):
+        with pytest.raises(DatasetError, match="images/1: the image cannot be decoded"):
+            claimed_size(data, "images/1")

@@ -3,6 +3,8 @@
 import json
 import shutil
 import struct
+import tracemalloc
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -107,9 +109,10 @@ def _claim_enormous(file: Path) -> None:
 FAULTS: dict[str, tuple[Callable[[TinySplit], object], str]] = {
     "truncated PNG": (lambda split: _truncate(_first(split.masks)), r"panoptic_val: 000100\.png: the PNG is cut short"),
     "missing PNG": (lambda split: _first(split.masks).unlink(), r"panoptic_val/000100\.png: the file is missing"),
-    "missing image": (lambda split: _first(split.images).unlink(), r"val: 000100\.png: the image is missing"),
-    "unreadable image": (lambda split: _first(split.images).write_bytes(b"?"), r"val: 000100\.png: not an image"),
-    "enormous image": (lambda split: _claim_enormous(_first(split.images)), r"val: 000100\.png: not an image"),
+    "missing image": (lambda split: _first(split.images).unlink(), r"val/000100\.png: the file is missing.*id 100"),
+    "unreadable image": (lambda split: _first(split.images).write_bytes(b"?"), r"val: 000100\.png: the image cannot be decoded"),
+    "enormous image": (lambda split: _claim_enormous(_first(split.images)), r"val: 000100\.png: the image claims more"),
+    "enormous PNG": (lambda split: _claim_enormous(_first(split.masks)), r"000100\.png: the size is 60000 x 60000"),
     "truncated image": (lambda split: _truncate(_first(split.images)), r"val: 000100\.png: .*cut short or damaged"),
     "other image size": (_resize_image, r"val: 000100\.png: the size is 5 x 6"),
     "other PNG size": (_resize_mask, r"panoptic_val: 000100\.png: the size is 21 x 28"),
@@ -133,6 +136,18 @@ FAULTS: dict[str, tuple[Callable[[TinySplit], object], str]] = {
     "name that leaves": (
         _edited(lambda document: document["annotations"][0].update(file_name="../../x.png")),
         r"'\.\./\.\./x\.png' leaves the folder",
+    ),
+    "image's name that leaves": (
+        _edited(lambda document: document["images"][0].update(file_name="../annotations/panoptic_val/000100.png")),
+        r"panoptic_val/000100\.png' leaves the folder; .* \(id 100\)",
+    ),
+    "name that no file can have": (
+        _edited(lambda document: document["images"][0].update(file_name="\ud800.png")),
+        r"val: no file has the name '\\ud800\.png'",
+    ),
+    "name below a file": (
+        _edited(lambda document: document["annotations"][0].update(file_name="000101.png/x.png")),
+        r"panoptic_val: no file has the name '000101\.png/x\.png'",
     ),
     "image listed twice": (
         _edited(lambda document: document["images"].append(document["images"][0])),
@@ -176,6 +191,46 @@ def test_all_faults_are_reported_together(split: TinySplit) -> None:
     with pytest.raises(DatasetError, match="3 faults") as caught:
         _build(split)
     assert all(name in str(caught.value) for name in ("000100.png", "000101.png", "000102.png"))
+
+
+def test_both_faults_of_a_picture_are_reported(split: TinySplit) -> None:
+    _truncate(_first(split.masks))
+    _truncate(_first(split.images))
+    with pytest.raises(DatasetError, match=r"val: 000100\.png: .*\n.*panoptic_val: 000100\.png: the PNG is cut short"):
+        _build(split)
+
+
+def test_what_claims_to_be_enormous_is_refused_before_it_fills_the_memory(split: TinySplit) -> None:
+    """A hundred megabytes of pixels, in 100 kB of a PNG that is sound but for its size."""
+    name = _first(split.masks)
+    side = 6_000
+    rows = zlib.compress(bytes(side * (3 * side + 1)), 9)
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+    packed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    name.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError, match=r"panoptic_val: 000100\.png: the size is 6000 x 6000"):
+            _build(split)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_archive_that_was_replaced_is_read_anew(split: TinySplit) -> None:
+    masks = Path(shutil.make_archive(str(split.masks), "zip", split.masks))
+    shutil.rmtree(split.masks)
+    before = build_index(split.panoptic_json, masks, split.images).records
+    with zipfile.ZipFile(masks) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(masks, "w") as archive:
+        archive.writestr("before.txt", bytes(1000))
+        for name, data in content.items():
+            archive.writestr(name, data)
+    assert build_index(split.panoptic_json, masks, split.images).records == before
 
 
 def test_a_long_list_of_faults_is_cut_with_its_number(tmp_path: Path) -> None:

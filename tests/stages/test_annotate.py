@@ -1,61 +1,311 @@
+"""The annotate stage: what it writes, that nothing changes a byte of it, and what it refuses."""
+
 import json
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
+from panoptic import annotating
+from panoptic.annotating import AnnotateSettings, Shard
+from panoptic.detection_format import to_detection_format
+from panoptic.files import open_files
 from panoptic.index import PanopticIndex
 from panoptic.reader import PanopticReader
+from panoptic.semantic_maps import encode_semantic_map, make_semantic_map
+from panoptic.verification import build_index
 from stages.annotate import main
 from tests.tiny_dataset import random_pictures, write_split
 
-WRITTEN = ["categories.json", "instances_train.json", "instances_val.json", "train.json", "val.json"]
+ROOT = Path(__file__).parents[2]
+OF_A_SPLIT = ("{}.index", "instances_{}.json", "semantic_{}.zip")
+WRITTEN = {"categories.json", *(name.format(role) for name in OF_A_SPLIT for role in ("train", "val"))}
+PICTURES = {"train": 5, "val": 4}
+# Shards of two pictures; kills itself when it is about to change a file below a folder for the n-th time.
+KILLED = """
+import os, signal, sys
+times, folder = int(sys.argv.pop(1)), sys.argv.pop(1)
+
+def watch(event, arguments):
+    global times
+    changes = event in ("os.rename", "os.remove", "os.mkdir") or (event == "open" and arguments[2] & 3)
+    if changes and str(arguments[0]).startswith(folder):
+        times -= 1
+        if times == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+from panoptic import annotating
+annotating.SHARD = 2
+from stages.annotate import main
+main(sys.argv[1:])
+print("left", times)
+"""
+# Kills itself when the first part is finished, while the worker makes others.
+KILLED_WITH_WORKER = """
+import os, signal, sys
+from tqdm import tqdm
+tqdm.update = lambda bar, count: os.kill(os.getpid(), signal.SIGKILL)
+from panoptic import annotating
+annotating.SHARD = 2
+from stages.annotate import main
+main(sys.argv[1:])
+"""
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for seed, split in enumerate(("train", "val")):
-        write_split(tmp_path / "own", split, random_pictures(seed, count=2 + seed))
+    for seed, (split, count) in enumerate(PICTURES.items()):
+        write_split(tmp_path / "own", split, random_pictures(seed, count))
     return tmp_path / "own"
 
 
-def _run(root: Path, output: str = "out") -> Path:
-    params = root.parent / "params.yaml"
-    params.write_text("dataset: {name: own, root: elsewhere, train: train, val: val}")
-    main(["--params", str(params), "--root", str(root), "--output", str(root.parent / output)])
-    return root.parent / output
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(annotating, "SHARD", 2)
 
 
-def test_it_writes_what_later_stages_read(root: Path) -> None:
-    output = _run(root)
-    assert sorted(path.name for path in output.iterdir()) == WRITTEN
-    index = PanopticIndex.load(output / "val.json")
-    assert len([PanopticReader(index).sample(record) for record in index.records]) == 3
-    instances = json.loads((output / "instances_val.json").read_text())
-    assert len(instances["annotations"]) == sum(len(record.segments) for record in index.records)
+def _arguments(folder: Path, manifest: Path | None = None, **settings: object) -> list[str]:
+    """Arguments for the dataset in `own`, with what is written below `folder`."""
+    folder.mkdir(exist_ok=True)
+    params = folder / "params.yaml"
+    params.write_text(
+        "dataset: {name: own, root: elsewhere, train: train, val: val}\n"
+        f"annotate: {json.dumps({'semantic': True} | settings)}\n"
+    )
+    return [
+        *("--params", str(params), "--root", str(folder.parent / "own"), "--state", str(folder / "work" / "state")),
+        *("--output", str(folder / "work" / "out"), *(("--manifest", str(manifest)) if manifest else ())),
+    ]
+
+
+def _run(folder: Path, manifest: Path | None = None, **settings: object) -> Path:
+    main(_arguments(folder, manifest, **settings))
+    return folder / "work" / "out"
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def _left_over(folder: Path) -> list[Path]:
+    """What a run has left in its folders besides the output."""
+    return [
+        path for path in (folder / "work").rglob("*") if path.name not in ("out", "state") and "out" not in path.parts
+    ]
+
+
+def test_it_writes_what_later_stages_read(root: Path, tmp_path: Path) -> None:
+    output = _run(tmp_path / "a")
+    assert {path.name for path in output.iterdir()} == WRITTEN
+    assert not _left_over(tmp_path / "a")
+    for role, count in PICTURES.items():
+        index = PanopticIndex.load(output / f"{role}.index")
+        parts = root / "annotations" / f"panoptic_{role}.json", root / "annotations" / f"panoptic_{role}", root / role
+        in_memory = build_index(*parts)
+        assert list(index.records) == list(in_memory.records)
+        assert len(index.records) == count
+        assert (output / f"instances_{role}.json").read_bytes() == to_detection_format(in_memory)
+        reader, semantic = PanopticReader(index), open_files(output / f"semantic_{role}.zip")
+        assert len(semantic.names()) == count
+        for record in index.records:
+            labels = make_semantic_map(reader.sample(record).ids, record.segments, index.categories)
+            assert semantic.read(record.mask_name) == encode_semantic_map(labels)
     names = [category["name"] for category in json.loads((output / "categories.json").read_text())["categories"]]
     assert names == ["ball", "star", "sky", "water"]
 
 
-def test_equal_input_gives_equal_bytes(root: Path) -> None:
-    first, second = _run(root, "a"), _run(root, "b")
-    for name in WRITTEN:
-        assert (first / name).read_bytes() == (second / name).read_bytes()
+def test_annotations_of_all_pictures_are_numbered_in_their_order(root: Path, tmp_path: Path) -> None:
+    document = json.loads((_run(tmp_path / "a") / "instances_train.json").read_text())
+    listed = json.loads((root / "annotations" / "panoptic_train.json").read_text())["annotations"]
+    segments = [(image["image_id"], segment["category_id"]) for image in listed for segment in image["segments_info"]]
+    assert [entry["id"] for entry in document["annotations"]] == list(range(len(segments)))
+    assert [(entry["image_id"], entry["category_id"]) for entry in document["annotations"]] == segments
 
 
-def test_nothing_is_written_when_one_picture_of_one_split_is_wrong(
-    root: Path, capsys: pytest.CaptureFixture[str]
+def test_neither_workers_nor_the_size_of_the_parts_change_a_byte(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = root / "annotations" / "panoptic_val" / "000102.png"
-    path.write_bytes(path.read_bytes()[:-20])
+    alone = _contents(_run(tmp_path / "alone"))
+    for workers in (1, 3):
+        assert _contents(_run(tmp_path / str(workers), workers=workers)) == alone
+    monkeypatch.setattr(annotating, "SHARD", 128)
+    assert _contents(_run(tmp_path / "large")) == alone
+
+
+def test_semantic_maps_are_made_on_request_alone(root: Path, tmp_path: Path) -> None:
+    with_maps, without = _contents(_run(tmp_path / "a")), _contents(_run(tmp_path / "b", semantic=False))
+    assert without == {name: content for name, content in with_maps.items() if "semantic" not in name}
+
+
+def test_the_maps_lie_in_an_archive_without_dates(root: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(_run(tmp_path / "a") / "semantic_val.zip") as archive:
+        entries = archive.infolist()
+    assert [entry.filename for entry in entries] == [f"{number:06}.png" for number in range(100, 104)]
+    assert {(entry.date_time, entry.compress_type) for entry in entries} == {((1980, 1, 1, 0, 0, 0), 0)}
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The parts that this process makes, as it goes on."""
+    names: list[str] = []
+    make = Shard.make
+
+    def noted(shard: Shard) -> tuple[str, ...]:
+        names.append(shard.path.name)
+        return make(shard)
+
+    monkeypatch.setattr(Shard, "make", noted)
+    return names
+
+
+def _finished(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "work" / "state").rglob("[!.]*.zip")}
+
+
+@pytest.mark.parametrize("times", [1, 8, 14, 40, 55, 58, 60, 62, 69, 73])
+def test_killed_at_any_change_of_a_file_the_next_run_goes_on_and_ends_alike(
+    root: Path, tmp_path: Path, times: int, made: list[str]
+) -> None:
+    calm = _contents(_run(tmp_path / "calm"))
+    parts = set(made)
+    made.clear()
+    command = [sys.executable, "-c", KILLED, str(times), str(tmp_path / "a" / "work"), *_arguments(tmp_path / "a")]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr + killed.stdout
+    assert not (tmp_path / "a" / "work" / "out").exists()
+    finished = _finished(tmp_path / "a")
+    assert _contents(_run(tmp_path / "a")) == calm
+    assert set(made) == parts - finished
+    assert not _left_over(tmp_path / "a")
+
+
+def test_killed_with_a_worker_the_next_run_goes_on_and_ends_alike(
+    root: Path, tmp_path: Path, made: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-c", KILLED_WITH_WORKER, *_arguments(tmp_path / "a", workers=1)]
+    # It returns when the worker, too, has closed the pipe: that one ends with its parent.
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr + killed.stdout
+    finished = _finished(tmp_path / "a")
+    output = _run(tmp_path / "a")
+    assert f"{len(finished)} of 5 parts done" in capsys.readouterr().out
+    assert len(made) == 5 - len(finished) < 5
+    assert not _left_over(tmp_path / "a")
+    assert _contents(output) == _contents(_run(tmp_path / "calm"))
+
+
+def test_killed_while_it_removed_what_it_no_longer_needs_it_ends_alike(
+    root: Path, tmp_path: Path, made: list[str]
+) -> None:
+    work = tmp_path / "a" / "work"
+    command = [sys.executable, "-c", KILLED, "57", str(work), *_arguments(tmp_path / "a")]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert len(_finished(tmp_path / "a")) == 5
+    for name in ("train-00001.index", "val-00000.zip"):
+        (path,) = (work / "state").rglob(name)
+        path.unlink()
+    output = _run(tmp_path / "a")
+    assert made == ["train-00001", "val-00000"]
+    assert _contents(output) == _contents(_run(tmp_path / "calm"))
+
+
+@pytest.mark.parametrize("part", ["panoptic_val.json", "panoptic_val/000101.png"])
+def test_other_data_do_not_go_on_from_a_stopped_run(
+    root: Path, tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = _arguments(tmp_path / "a")
+    work = str(tmp_path / "a" / "work")
+    subprocess.run([sys.executable, "-c", KILLED, "30", work, *arguments], cwd=ROOT, capture_output=True, check=False)
+    assert list((tmp_path / "a" / "work" / "state").rglob("*.zip"))
+    path = root / "annotations" / part
+    path.write_bytes(path.read_bytes() + b"\n")
+    _run(tmp_path / "a")
+    assert "going on" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_faults_of_all_pictures_are_named_in_their_order(
+    root: Path, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a" / "work" / "out").mkdir(parents=True)
+    (tmp_path / "a" / "work" / "out" / "old").write_bytes(b"")
+    for name in ("train/000104", "train/000100", "val/000102"):
+        path = root / "annotations" / f"panoptic_{name}.png"
+        path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(SystemExit, match="2"):
-        _run(root)
-    assert "000102.png: the PNG is cut short" in capsys.readouterr().err
-    assert not (root.parent / "out").exists()
+        _run(tmp_path / "a", workers=workers)
+    lines = capsys.readouterr().err.splitlines()
+    faults = [line for line in lines if line.startswith("  - ")]
+    assert [line.partition("panoptic_")[2].partition(": the PNG is cut short")[0] for line in faults] == [
+        "train: 000100.png",
+        "train: 000104.png",
+        "val: 000102.png",
+    ]
+    assert any(f"{root}: 3 faults found" in line for line in lines)
+    assert list(_contents(tmp_path / "a" / "work" / "out")) == ["old"]
+    assert not _left_over(tmp_path / "a")
 
 
-def test_splits_must_share_their_categories(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_splits_must_share_their_categories(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = root / "annotations" / "panoptic_val.json"
     path.write_text(path.read_text().replace('"ball"', '"moon"'))
     with pytest.raises(SystemExit, match="2"):
-        _run(root)
+        _run(tmp_path / "a")
     assert "id 3 is 'moon' instead of 'ball'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, ""),
+        ({"dataset": "coco"}, "it is of the dataset 'coco', not of 'own'; run stages.download again"),
+        ({"val": {"split": "val", "pictures": 9}}, "split 'val' has 4 annotated pictures, but {manifest} says 9"),
+        ({"train": {"split": "all", "pictures": 5}}, "splits: train: it is split 'all', not 'train'"),
+        ({"val": {"split": "val"}}, "splits: val: the field 'pictures' is missing"),
+    ],
+)
+def test_there_must_be_as_many_pictures_as_were_downloaded(
+    root: Path, tmp_path: Path, change: Mapping[str, object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = {role: change.get(role, {"split": role, "pictures": count}) for role, count in PICTURES.items()}
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"dataset": change.get("dataset", "own"), "splits": splits}))
+    if not said:
+        assert _run(tmp_path / "a", manifest).exists()
+        return
+    with pytest.raises(SystemExit, match="2"):
+        _run(tmp_path / "a", manifest)
+    assert said.format(manifest=manifest) in capsys.readouterr().err
+    assert not (tmp_path / "a" / "work").exists()
+
+
+def test_a_worker_that_the_system_ends_is_spoken_of(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(shards: Mapping[str, Sequence[Shard]], workers: int) -> dict[str, list[str]]:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr("stages.annotate.make_shards", broken)
+    with pytest.raises(SystemExit, match="2"):
+        _run(tmp_path / "a")
+    assert "a worker process has ended abruptly" in capsys.readouterr().err
+
+
+def test_workers_may_be_one_a_core() -> None:
+    assert AnnotateSettings(workers=-1).processes >= 1
+    assert AnnotateSettings(workers=3).processes == 3
+    with pytest.raises(ValueError, match="workers -2; give the number of processes, or -1"):
+        AnnotateSettings(workers=-2)
+
+
+def test_own_data_can_be_checked_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Sequence[str]] = []
+    monkeypatch.setattr("panoptic.check.command.main", asked.append)
+    main(["check", "folder", "--all"])
+    assert asked == [["folder", "--all"]]

@@ -1,10 +1,15 @@
 """Which pictures a step sees: a function of seed and step alone."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from model.training.sampling import Split, draws, epoch_plan, steps_per_epoch
-from panoptic.index import ImageRecord
+from panoptic.categories import CategoryTable
+from panoptic.index import ImageRecord, PanopticIndex
+from tests.tiny_dataset import CATEGORIES
 
 RECORDS = tuple(ImageRecord(number, f"{number}.jpg", f"{number}.png", 10 + number % 3, 11, ()) for number in range(23))
 
@@ -14,6 +19,28 @@ def test_an_epoch_shows_every_picture_and_fills_its_last_step() -> None:
     assert plan.shape == (steps_per_epoch(23, 4), 4) == (6, 4)
     assert set(plan.flat) == set(range(23))
     assert np.bincount(plan.flat).max() == 2
+
+
+def _plan_by_hand(records: Sequence[ImageRecord], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """The order that runs were trained in from the beginning, written another way."""
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(records)).tolist()
+    upright = [number for number in order if records[number].width < records[number].height]
+    square = [number for number in order if records[number].width == records[number].height]
+    wide = [number for number in order if records[number].width > records[number].height]
+    order = upright + square + wide
+    rows = -(-len(order) // batch_size)
+    order = (order * batch_size)[: rows * batch_size]
+    return [order[row * batch_size : (row + 1) * batch_size] for row in rng.permutation(rows).tolist()]
+
+
+def test_the_plan_of_an_epoch_stays_what_it_was(tmp_path: Path) -> None:
+    PanopticIndex(CategoryTable.from_json(CATEGORIES), Path("i"), Path("m"), RECORDS).save(tmp_path / "a")
+    for records in (RECORDS, PanopticIndex.load(tmp_path / "a").records):
+        for batch_size, seed, epoch in ((4, 0, 0), (5, 1, 0), (23, 1, 3), (30, 2, 1)):
+            assert epoch_plan(records, batch_size, seed, epoch).tolist() == _plan_by_hand(
+                RECORDS, batch_size, seed, epoch
+            )
 
 
 def test_epochs_and_seeds_differ_and_repeat() -> None:

@@ -1,0 +1,178 @@
+"""The records of an index: one for each picture, in memory, or made from the columns of a file when asked for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic.index.file import ColumnFile, refusing_unsound
+from panoptic.index.table import Names
+from panoptic.segments import Segment
+
+_CHUNK = 256  # records that are made at a time where all are asked for
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One picture: its names below the image and mask sources, its size in pixels, its segments."""
+
+    image_id: int
+    file_name: str
+    mask_name: str
+    height: int
+    width: int
+    segments: tuple[Segment, ...]
+
+
+class MappedRecords(Sequence[ImageRecord]):
+    """The records of an index file, or some of them, each made when it is asked for."""
+
+    def __init__(self, rows: "Rows", chosen: Sequence[int] | None = None) -> None:
+        """Of all rows, or of those that are `chosen`."""
+        self._rows = rows
+        self._chosen = range(rows.count) if chosen is None else chosen
+
+    @property
+    def file(self) -> ColumnFile:
+        return self._rows.file
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, position: int) -> ImageRecord: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> "MappedRecords": ...
+
+    def __getitem__(self, position: int | slice) -> "ImageRecord | MappedRecords":
+        if isinstance(position, slice):
+            return MappedRecords(self._rows, self._chosen[position])
+        row = self._chosen[position]
+        return self._rows.made(row, row + 1)[0]
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        chosen = self._chosen
+        if isinstance(chosen, range) and chosen.step == 1:
+            for start in range(chosen.start, chosen.stop, _CHUNK):
+                yield from self._rows.made(start, min(start + _CHUNK, chosen.stop))
+        else:
+            for row in chosen:
+                yield from self._rows.made(row, row + 1)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or len(self) != len(other):
+            return False
+        return all(one == another for one, another in zip(self, other, strict=True))
+
+    def image_ids(self) -> NDArray[np.int64]:
+        """The image id of every record, (N,)."""
+        return self._rows.image_id[self._numbers()]
+
+    def sizes(self) -> NDArray[np.int32]:
+        """Height and width of every record, (N,2)."""
+        return self._rows.size[self._numbers()]
+
+    def take(self, positions: Sequence[int]) -> "MappedRecords":
+        """The records at some positions, not made either."""
+        return MappedRecords(self._rows, [self._chosen[position] for position in positions])
+
+    def _numbers(self) -> NDArray[np.int64]:
+        chosen = self._chosen
+        if isinstance(chosen, range):
+            return np.arange(chosen.start, chosen.stop, chosen.step)
+        return np.array(chosen, np.int64)
+
+
+def take(records: Sequence[ImageRecord], positions: Sequence[int]) -> Sequence[ImageRecord]:
+    """The records at some positions; mapped records are made later, when one is asked for."""
+    if isinstance(records, MappedRecords):
+        return records.take(positions)
+    return [records[position] for position in positions]
+
+
+def all_image_ids(records: Sequence[ImageRecord]) -> NDArray[np.int64]:
+    """The image id of every record, (N,); mapped records need not be made for it."""
+    if isinstance(records, MappedRecords):
+        return records.image_ids()
+    return np.fromiter((record.image_id for record in records), np.int64, len(records))
+
+
+def image_sizes(records: Sequence[ImageRecord]) -> NDArray[np.int32]:
+    """Height and width of every record, (N,2); mapped records need not be made for it."""
+    if isinstance(records, MappedRecords):
+        return records.sizes()
+    numbers = chain.from_iterable((record.height, record.width) for record in records)
+    return np.fromiter(numbers, np.int32, 2 * len(records)).reshape(-1, 2)
+
+
+class Rows:
+    """The columns of an index file, which fit together."""
+
+    def __init__(self, file: ColumnFile) -> None:
+        """Raises `ValueError` where they do not."""
+        self.file = file
+        self.count = count = len(file.columns.get("image_id", ()))
+        self.image_id = file.column("image_id", np.int64, count)
+        self.size = file.column("size", np.int32, count, 2)
+        self._file_names, self._mask_names = Names(file, "file_name", count), Names(file, "mask_name", count)
+        self._starts = file.starts("segment_starts", count)
+        segments = int(self._starts[-1])
+        self._id = file.column("segment_id", np.int32, segments)
+        self._category_id = file.column("segment_category_id", np.int64, segments)
+        self._is_crowd = file.column("segment_is_crowd", np.bool_, segments)
+        self._area = file.column("segment_area", np.int32, segments)
+        self._box = file.column("segment_box", np.int32, segments, 4)
+
+    def made(self, start: int, stop: int) -> list[ImageRecord]:
+        """The records of some rows that follow each other. Raises `DatasetError` for a name that is no text."""
+        starts = self._starts[start : stop + 1].tolist()
+        first, last = starts[0], starts[-1]
+        columns = zip(
+            self._id[first:last].tolist(),
+            self._category_id[first:last].tolist(),
+            self._is_crowd[first:last].tolist(),
+            self._area[first:last].tolist(),
+            self._box[first:last].tolist(),
+            strict=True,
+        )
+        segments = tuple(
+            Segment(name, kind, crowd, area, (x, y, w, h)) for name, kind, crowd, area, (x, y, w, h) in columns
+        )
+        with refusing_unsound(self.file.path):
+            file_names, mask_names = self._file_names.texts(start, stop), self._mask_names.texts(start, stop)
+        rows = zip(
+            self.image_id[start:stop].tolist(),
+            file_names,
+            mask_names,
+            self.size[start:stop].tolist(),
+            pairwise(starts),
+            strict=True,
+        )
+        return [
+            ImageRecord(image_id, file_name, mask_name, height, width, segments[begin - first : end - first])
+            for image_id, file_name, mask_name, (height, width), (begin, end) in rows
+        ]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Rows, (self.file,)
+
+
+def record_columns(records: Sequence[ImageRecord]) -> dict[str, NDArray[np.generic]]:
+    """All columns but the names. Raises `OverflowError` for a number that does not fit into its column."""
+    counts = [len(record.segments) for record in records]
+    segments = [segment for record in records for segment in record.segments]
+    boxes = chain.from_iterable(segment.box_xywh for segment in segments)
+    return {
+        "image_id": all_image_ids(records),
+        "size": image_sizes(records),
+        "segment_starts": np.fromiter(accumulate(counts, initial=0), np.int64, len(counts) + 1),
+        "segment_id": np.fromiter((segment.id for segment in segments), np.int32, len(segments)),
+        "segment_category_id": np.fromiter((segment.category_id for segment in segments), np.int64, len(segments)),
+        "segment_is_crowd": np.fromiter((segment.is_crowd for segment in segments), np.bool_, len(segments)),
+        "segment_area": np.fromiter((segment.area for segment in segments), np.int32, len(segments)),
+        "segment_box": np.fromiter(boxes, np.int32, 4 * len(segments)).reshape(-1, 4),
+    }
