@@ -1,13 +1,15 @@
 """What annotating leaves behind of a split, written from its finished shards; of them only the records are held.
 
 <role>.index              the panoptic index
-instances_<role>.json     COCO's detection format
+detection_<role>.json     the segments in COCO's detection format
+instances_<role>.json     true instances: the dataset's own, as AP is measured on COCO, or the same as these segments
 semantic_<role>.zip       semantic maps, named like the panoptic PNGs; on request
 panoptic_<role>.zip       panoptic PNGs, where the dataset has none of its own,
 panoptic_<role>.json      and their segments, both in COCO's panoptic format
 """
 
 import hashlib
+import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,10 +34,13 @@ def write_split(
         masks = final / f"panoptic_{role}.zip"
         digest = _write_zip(folder / masks.name, PANOPTIC, shards)
         _write_panoptic_format(folder / f"panoptic_{role}.json", records, source)
-    path = folder / f"instances_{role}.json"
+    path = folder / f"detection_{role}.json"
     codes = (masks_of_one for shard in shards for masks_of_one in shard.codes())
     with naming_disk_errors(path), path.open("wb") as file:
         write_detection_format(file, records, codes, source.categories)
+    instances = folder / f"instances_{role}.json"
+    with naming_disk_errors(instances):
+        shutil.copyfile(source.instances or path, instances)
     index = PanopticIndex(source.categories, source.images, masks, records, digest)
     index.save(folder / f"{role}.index", masks_now=None if source.masks else folder / masks.name)
 

@@ -3,6 +3,7 @@
 <root>/<split>/ or <root>/<split>.zip                                              images
 <root>/annotations/panoptic_<split>.json                                           segments and categories
 <root>/annotations/panoptic_<split>/ or <root>/annotations/panoptic_<split>.zip    panoptic PNGs
+<root>/annotations/instances_<split>.json                                          instances, if it has a list of them
 """
 
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class SplitFiles:
     panoptic_json: Path
     masks: Path
     images: Path
+    instances: Path | None = None
 
 
 def find_split(root: Path, split: str) -> SplitFiles:
@@ -52,7 +54,8 @@ def find_split(root: Path, split: str) -> SplitFiles:
     missing += [f"{path} (folder or .zip)" for path in (masks, images) if not path.exists()]
     if missing:
         raise DatasetError(f"{root}: split '{split}' is incomplete; missing: {', '.join(missing)}")
-    return SplitFiles(panoptic_json, masks, images)
+    instances = annotations / f"instances_{split}.json"
+    return SplitFiles(panoptic_json, masks, images, instances if instances.is_file() else None)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class PictureSource:
     Each of `pictures`, in the order of the index, gives a sound picture when it is called, or raises `DatasetError`;
     it can be pickled and called in any process. `masks` is None where the dataset has no panoptic PNGs, so that the
     pictures have them. `files` are all that the pictures are made of. `faults` were found without looking at pictures.
+    `instances` is the dataset's own JSON of instances, which may overlap each other, if it has one.
     """
 
     categories: CategoryTable
@@ -47,6 +48,7 @@ class PictureSource:
     pictures: Sequence[Callable[[], VerifiedPicture]]
     files: tuple[Path, ...]
     faults: tuple[str, ...] = ()
+    instances: Path | None = None
 
 
 def find_pictures(panoptic_json: Path, masks: Path, images: Path) -> PictureSource:

@@ -4,9 +4,9 @@
         --state runs/state --output runs/annotate
     python -m stages.annotate check PATH
 
-The first writes `train.index` and `val.index` (panoptic indices), `instances_train.json` and `instances_val.json`
-(COCO's detection format, made from the panoptic PNGs), `categories.json`, on request semantic maps, and, of ADE20K,
-the panoptic PNGs and JSON; `panoptic.annotation_files` describes them. Nothing is written unless every picture of both
+The first writes `train.index` and `val.index` (panoptic indices), the same segments in COCO's detection format, the
+true instances for AP, `categories.json`, on request semantic maps, and, of ADE20K, the panoptic PNGs and JSON;
+`panoptic.annotation_files` describes them. Nothing is written unless every picture of both
 splits is sound, and there are as many as the manifest of the download says. A run that was stopped, however roughly,
 goes on with what it had not finished, which lies in a folder of `--state` that is named after everything that decides
 it, because DVC deletes the outputs of a stage before it runs.
@@ -20,6 +20,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -87,7 +88,8 @@ def find_source(name: str, root: Path, split: str) -> PictureSource:
         archives = (parts.images.path, parts.semantic.path, parts.instances.path)
         return PictureSource(ade20k.read_categories(archives[0]), archives[0], None, pictures, archives)
     files = find_split(root, split)
-    return verification.find_pictures(files.panoptic_json, files.masks, files.images)
+    source = verification.find_pictures(files.panoptic_json, files.masks, files.images)
+    return replace(source, instances=files.instances)
 
 
 def _check_splits(

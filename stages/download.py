@@ -16,14 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from panoptic import layout
-from panoptic.archive_records import working_alone
-from panoptic.archives import PUBLIC_DATASETS, PublicDataset
 from panoptic.commands import run_command
+from panoptic.download.archives import PUBLIC_DATASETS, PublicDataset
+from panoptic.download.obtaining import DownloadSettings, obtain
+from panoptic.download.records import working_alone
 from panoptic.errors import DatasetError
 from panoptic.files import write_atomically
 from panoptic.json_fields import read_json
 from panoptic.layout import DatasetSettings, Part, find_ade20k_split, find_split
-from panoptic.obtaining import DownloadSettings, obtain
 from stages.settings import load_section
 
 

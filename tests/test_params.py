@@ -1,5 +1,6 @@
 """The settings that ship with the repository are what the stages accept."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
 from panoptic.annotating import AnnotateSettings
 from panoptic.corrupted import CorruptSettings
+from panoptic.download.archives import PUBLIC_DATASETS
+from panoptic.download.obtaining import DownloadSettings
 from panoptic.layout import DatasetSettings
-from panoptic.obtaining import DownloadSettings
 from pipelines.overlay import lay_over
+from pipelines.parameters import read_parameters
 from stages.evaluate import EvaluationSettings
 from stages.settings import SECTIONS, load_section
 
@@ -23,7 +26,11 @@ PARAMS = ROOT / "params.yaml"
 EXPERIMENTS = ROOT / "experiments"
 OVERLAYS = sorted(EXPERIMENTS.rglob("*.yaml"))
 ABLATIONS = sorted((EXPERIMENTS / "ablations").iterdir())
-PUBLISHED = sorted(path for path in EXPERIMENTS.glob("coco_*.yaml") if "sample" not in path.name)
+PUBLISHED = sorted(
+    path
+    for path in EXPERIMENTS.glob("*.yaml")
+    if path.name.startswith(("coco_", "ade20k_")) and "sample" not in path.name
+)
 SCHEMAS = {
     "dataset": DatasetSettings,
     "download": DownloadSettings,
@@ -87,7 +94,9 @@ def test_a_published_model_does_not_depend_on_what_it_is_laid_over(overlay: Path
         ("coco_r101_24e", "r101"),
         ("coco_pvtv2_b5_24e", "pvtv2_b5"),
         ("coco_swin_l_24e", "swin_l"),
-        ("coco_v1_r50", "v1_r50"),
+        ("coco_v1_r50_12e", "v1_r50"),
+        ("coco_v1_r50_50e", "v1_r50"),
+        ("ade20k_r50", "r50"),
         ("coco_detr_r50", "detr_r50"),
         ("coco_d_detr_ms_r50", "d_detr_ms_r50"),
     ],
@@ -97,6 +106,30 @@ def test_a_published_model_is_the_one_whose_parameters_are_counted(name: str, mo
     out = tmp_path / "params.yaml"
     lay_over(PARAMS, [EXPERIMENTS / f"{name}.yaml"], out)
     assert load_section(out, "model", NetworkConfig) == MODELS[model].config
+
+
+@pytest.mark.parametrize(("name", "crops"), [("coco_instances_r50_24e", 0.5), ("coco_instances_r50_24e_no_crop", 0.0)])
+def test_instances_are_learnt_by_the_panoptic_recipe_without_stuff(name: str, crops: float, tmp_path: Path) -> None:
+    laid = []
+    for recipe in (name, "coco_r50_24e"):
+        out = tmp_path / f"{recipe}.yaml"
+        lay_over(PARAMS, [EXPERIMENTS / f"{recipe}.yaml"], out)
+        laid.append(sections(out))
+    instances, panoptic = laid
+    model, train = panoptic["model"], panoptic["train"]
+    assert isinstance(model, NetworkConfig)
+    assert isinstance(train, TrainSettings)
+    augmentation = replace(train.augmentation, crop_probability=crops)
+    expected = {"model": replace(model, stuff="none"), "train": replace(train, augmentation=augmentation)}
+    assert instances == panoptic | expected
+
+
+def test_a_public_dataset_is_fetched_by_every_recipe_for_it() -> None:
+    for overlay in PUBLISHED:
+        dataset = load_section(overlay, "dataset", DatasetSettings)
+        public = PUBLIC_DATASETS[dataset.name]
+        assert public.needed([dataset.train, dataset.val])
+        assert dataset.root == f"datasets/{dataset.name}"
 
 
 @pytest.mark.parametrize(
@@ -128,3 +161,22 @@ def test_the_published_recipe_is_what_the_defaults_are(name: str, epochs: int, s
     assert replace(train, **pace) == replace(defaults, epochs=epochs, step_epochs=[step])
     assert isinstance(predict, InferenceSettings)
     assert replace(predict, pictures=0) == InferenceSettings()
+
+
+# Read by no full recipe, or of no influence on its results.
+FREE = {"download.mirrors", "download.from_folder", "download.test", "train.muon_learning_rate"}
+
+
+@pytest.mark.parametrize("overlay", PUBLISHED, ids=named)
+def test_a_published_recipe_sets_all_that_the_embedded_run_sets(overlay: Path) -> None:
+    """So that nothing of the small run is left in the large one."""
+    assert set(keys(read_parameters(PARAMS))) - set(keys(read_parameters(overlay))) <= FREE
+
+
+def keys(section: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    """The settings of a document, as `train.losses.token_class`."""
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            yield from keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"

@@ -74,7 +74,7 @@ def measure_apart(name: str, task: Task) -> Measurement:
 def measure(task: Task) -> Measurement:
     """Measure in this process."""
     device = pick_device()
-    before = _resident_bytes()
+    before = resident_bytes()
     network = PanopticSegFormer(task.config, task.num_things, task.num_stuff).eval().to(device)
     images = torch.randn(1, 3, task.height, task.width, device=device)
     select = top_queries(task.config.selected_queries)
@@ -86,7 +86,7 @@ def measure(task: Task) -> Measurement:
 
     with torch.inference_mode():
         milliseconds = _time(run, task.repeats)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_resident_bytes() - before
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes() - before
     return Measurement(
         width=task.width,
         height=task.height,
@@ -108,11 +108,13 @@ def _time(run: Callable[[], None], repeats: int) -> list[float]:
     return milliseconds[WARM_UP:]
 
 
-def _resident_bytes() -> int:
-    return _status_bytes("VmRSS") or _peak_resident_bytes()
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return _status_bytes("VmRSS") or peak_resident_bytes()
 
 
-def _peak_resident_bytes() -> int:
+def peak_resident_bytes() -> int:
+    """Its memory at the peak."""
     # getrusage's peak starts at that of the process that started this one; the kernel's own does not.
     usage = getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return _status_bytes("VmHWM") or usage

@@ -110,7 +110,10 @@ FAULTS: dict[str, tuple[Callable[[TinySplit], object], str]] = {
     "truncated PNG": (lambda split: _truncate(_first(split.masks)), r"panoptic_val: 000100\.png: the PNG is cut short"),
     "missing PNG": (lambda split: _first(split.masks).unlink(), r"panoptic_val/000100\.png: the file is missing"),
     "missing image": (lambda split: _first(split.images).unlink(), r"val/000100\.png: the file is missing.*id 100"),
-    "unreadable image": (lambda split: _first(split.images).write_bytes(b"?"), r"val: 000100\.png: the image cannot be decoded"),
+    "unreadable image": (
+        lambda split: _first(split.images).write_bytes(b"?"),
+        r"val: 000100\.png: the image cannot be decoded",
+    ),
     "enormous image": (lambda split: _claim_enormous(_first(split.images)), r"val: 000100\.png: the image claims more"),
     "enormous PNG": (lambda split: _claim_enormous(_first(split.masks)), r"000100\.png: the size is 60000 x 60000"),
     "truncated image": (lambda split: _truncate(_first(split.images)), r"val: 000100\.png: .*cut short or damaged"),

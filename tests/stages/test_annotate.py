@@ -23,7 +23,7 @@ from stages.annotate import main
 from tests.tiny_dataset import random_pictures, write_split
 
 ROOT = Path(__file__).parents[2]
-OF_A_SPLIT = ("{}.index", "instances_{}.json", "semantic_{}.zip")
+OF_A_SPLIT = ("{}.index", "instances_{}.json", "detection_{}.json", "semantic_{}.zip")
 WRITTEN = {"categories.json", *(name.format(role) for name in OF_A_SPLIT for role in ("train", "val"))}
 PICTURES = {"train": 5, "val": 4}
 # Shards of two pictures; kills itself when it is about to change a file below a folder for the n-th time.
@@ -110,7 +110,7 @@ def test_it_writes_what_later_stages_read(root: Path, tmp_path: Path) -> None:
         in_memory = build_index(*parts)
         assert list(index.records) == list(in_memory.records)
         assert len(index.records) == count
-        assert (output / f"instances_{role}.json").read_bytes() == to_detection_format(in_memory)
+        assert (output / f"detection_{role}.json").read_bytes() == to_detection_format(in_memory)
         reader, semantic = PanopticReader(index), open_files(output / f"semantic_{role}.zip")
         assert len(semantic.names()) == count
         for record in index.records:
@@ -120,8 +120,16 @@ def test_it_writes_what_later_stages_read(root: Path, tmp_path: Path) -> None:
     assert names == ["ball", "star", "sky", "water"]
 
 
+def test_true_instances_are_the_datasets_own_where_it_has_them(root: Path, tmp_path: Path) -> None:
+    own = root / "annotations" / "instances_val.json"
+    own.write_text('{"images": [], "annotations": [], "categories": []}')
+    output = _run(tmp_path / "a")
+    assert (output / "instances_val.json").read_bytes() == own.read_bytes()
+    assert (output / "instances_train.json").read_bytes() == (output / "detection_train.json").read_bytes()
+
+
 def test_annotations_of_all_pictures_are_numbered_in_their_order(root: Path, tmp_path: Path) -> None:
-    document = json.loads((_run(tmp_path / "a") / "instances_train.json").read_text())
+    document = json.loads((_run(tmp_path / "a") / "detection_train.json").read_text())
     listed = json.loads((root / "annotations" / "panoptic_train.json").read_text())["annotations"]
     segments = [(image["image_id"], segment["category_id"]) for image in listed for segment in image["segments_info"]]
     assert [entry["id"] for entry in document["annotations"]] == list(range(len(segments)))

@@ -13,7 +13,7 @@ from panoptic.verification import build_index
 from stages import annotate, download
 from tests.real_archives import ADE20K_COUNTS, COCO_COUNTS, write_ade20k_archives, write_coco_archives
 
-OF_A_SPLIT = ("{}.index", "instances_{}.json", "semantic_{}.zip")
+OF_A_SPLIT = ("{}.index", "detection_{}.json", "instances_{}.json", "semantic_{}.zip")
 
 
 def _files(*of_a_split: str) -> set[str]:

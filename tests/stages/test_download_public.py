@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic import archives
-from panoptic.archives import PUBLIC_DATASETS, Archive
+from panoptic.download import archives
+from panoptic.download.archives import PUBLIC_DATASETS, Archive
 from panoptic.files import open_files
 from panoptic.json_fields import JsonObject, read_json
 from panoptic.layout import find_ade20k_split, find_split

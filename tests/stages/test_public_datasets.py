@@ -64,7 +64,7 @@ def test_dvc_brings_a_public_dataset_to_its_index(project: tuple[str, Path, Arch
     annotated = folder / "runs" / "annotate"
     before = {path.name: path.read_bytes() for path in annotated.iterdir()}
     for role, count in zip(("train", "val"), COUNTS[name].values(), strict=False):
-        assert len(json.loads(before[f"instances_{role}.json"])["images"]) == count
+        assert len(json.loads(before[f"detection_{role}.json"])["images"]) == count
 
     requests = len(server.requests)
     again = _repro(folder)

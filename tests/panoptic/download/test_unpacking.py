@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from panoptic.download.unpacking import repack_tar, unpack_zip
 from panoptic.errors import DatasetError
-from panoptic.unpacking import repack_tar, unpack_zip
 from tests.archive_files import overflowing_zip, write_tar, write_zip
 
 WANTED = "annotations/wanted.json"

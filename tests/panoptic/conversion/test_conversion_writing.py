@@ -8,7 +8,7 @@ import pytest
 from panoptic.conversion.__main__ import main
 from panoptic.conversion.writing import share_out
 from panoptic.errors import DatasetError
-from tests.panoptic.made_own_data import read_split, shape, write_classes, write_labelme, write_picture
+from tests.panoptic.conversion.made_own_data import read_split, shape, write_classes, write_labelme, write_picture
 
 
 def _run(tmp_path: Path, source: Path, *options: str) -> None:

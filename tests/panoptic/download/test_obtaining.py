@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic import obtaining
-from panoptic.archive_records import ArchiveRecords, working_alone
-from panoptic.archives import Archive
+from panoptic.download import obtaining
+from panoptic.download.archives import Archive
+from panoptic.download.obtaining import DownloadSettings, obtain
+from panoptic.download.records import ArchiveRecords, working_alone
 from panoptic.errors import DatasetError
-from panoptic.obtaining import DownloadSettings, obtain
 from tests.archive_files import write_tar, write_zip
 from tests.archive_server import Answer, ArchiveServer
 

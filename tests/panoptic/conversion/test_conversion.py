@@ -14,7 +14,7 @@ from panoptic.conversion.__main__ import main
 from panoptic.conversion.classes import read_classes
 from panoptic.detection_format import encode_mask
 from panoptic.errors import DatasetError
-from tests.panoptic.made_own_data import (
+from tests.panoptic.conversion.made_own_data import (
     HEIGHT,
     WIDTH,
     ReadPicture,

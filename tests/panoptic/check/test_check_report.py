@@ -19,8 +19,8 @@ from panoptic.check.pictures import choose_pictures, show_pictures
 from panoptic.check.report import as_json, as_text
 from panoptic.errors import DatasetError
 from panoptic.id_map import encode_id_map
-from tests.panoptic.made_datasets import MadeDataset
-from tests.panoptic.made_faults import FAULTS
+from tests.panoptic.check.made_datasets import MadeDataset
+from tests.panoptic.check.made_faults import FAULTS
 
 HOSTILE = "<script>alert('x')</script>\"&\x1b[2J"
 
@@ -235,7 +235,7 @@ def test_a_single_split_may_lie_anywhere(made: MadeDataset, capsys: pytest.Captu
 
 
 def test_the_embedded_dataset_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
-    root = Path(__file__).parents[2] / "data" / "mini"
+    root = Path(__file__).parents[3] / "data" / "mini"
     assert _status(str(root), "--split", "val", "--workers", "0") == 0
     assert "0 errors, 0 warnings, 0 notes: fit for use" in capsys.readouterr().out
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from panoptic.ade20k.things import CLASS_OF_THING
-from panoptic.archives import HEAD, PUBLIC_DATASETS, Archive, other_content
+from panoptic.download.archives import HEAD, PUBLIC_DATASETS, Archive, other_content
 from panoptic.errors import DatasetError
 from tests.real_archives import OBJECT_INFO, write_ade20k_archives, write_coco_archives
 

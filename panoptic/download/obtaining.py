@@ -15,12 +15,12 @@ from threading import Event, Lock
 
 from tqdm import tqdm
 
-from panoptic.archive_records import ArchiveRecords
-from panoptic.archives import HEAD, Archive, other_content
+from panoptic.download.archives import HEAD, Archive, other_content
+from panoptic.download.fetching import Patience, Wanted, fetch
+from panoptic.download.partial_file import Origin, PartialFile, partial_paths, read_pieces
+from panoptic.download.records import ArchiveRecords
+from panoptic.download.unpacking import repack_tar, require_disk, unpack_zip
 from panoptic.errors import DatasetError, Faults
-from panoptic.fetching import Patience, Wanted, fetch
-from panoptic.partial_file import Origin, PartialFile, partial_paths, read_pieces
-from panoptic.unpacking import repack_tar, require_disk, unpack_zip
 
 # An estimate, to say early that a disk is too small; before an entry is unpacked its true size is looked at.
 UNPACKED_RATIO = 2

@@ -19,9 +19,9 @@ import requests
 import urllib3
 from requests.exceptions import InvalidSchema, InvalidURL, SSLError, TooManyRedirects
 
-from panoptic.archives import HEAD, other_content
+from panoptic.download.archives import HEAD, other_content
+from panoptic.download.partial_file import Origin, PartialFile
 from panoptic.errors import DatasetError
-from panoptic.partial_file import Origin, PartialFile
 
 LONGEST_WAIT_S = 600.0  # that a server may ask for
 LONGEST_BACKOFF_S = 60.0

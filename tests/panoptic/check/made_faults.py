@@ -6,7 +6,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from tests.panoptic.made_datasets import (
+from tests.panoptic.check.made_datasets import (
     JsonDict,
     MadeDataset,
     claim_enormous,

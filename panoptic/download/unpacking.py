@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
+from panoptic.download.partial_file import partial_paths
 from panoptic.errors import DatasetError
 from panoptic.files import checked_name, naming_disk_errors
 from panoptic.layout import is_litter
-from panoptic.partial_file import partial_paths
 
 # JSON shrinks to a tenth or so; bombs come close to the limit of the format, 1032. Small files may be what they like.
 LARGEST_RATIO, SMALL_BYTES = 200, 1 << 20

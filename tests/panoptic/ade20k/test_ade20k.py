@@ -14,10 +14,10 @@ import pytest
 from panoptic.ade20k import Ade20kExaminer, find_pictures, read_categories
 from panoptic.ade20k.maps import segment_id
 from panoptic.ade20k.things import CLASS_OF_THING
+from panoptic.download.unpacking import repack_tar
 from panoptic.errors import DatasetError
 from panoptic.id_map import decode_id_map
 from panoptic.layout import Ade20kSplit, find_ade20k_split
-from panoptic.unpacking import repack_tar
 from panoptic.verification import VerifiedPicture
 from panoptic.workers import map_ahead, worker_pool
 from tests.archive_files import png, write_zip

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from panoptic.download.fetching import Patience, Wanted, fetch
 from panoptic.errors import DatasetError
-from panoptic.fetching import Patience, Wanted, fetch
 from tests.archive_files import write_zip
 from tests.archive_server import Answer, ArchiveServer
 

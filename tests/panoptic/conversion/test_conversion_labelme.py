@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from panoptic.conversion.__main__ import main
-from tests.panoptic.made_own_data import (
+from tests.panoptic.conversion.made_own_data import (
     HEIGHT,
     WIDTH,
     ReadPicture,

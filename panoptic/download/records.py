@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 
-from panoptic.archives import ARCHIVES_FOLDER
+from panoptic.download.archives import ARCHIVES_FOLDER
 from panoptic.errors import DatasetError
 from panoptic.files import write_atomically
 from panoptic.json_fields import read_json

@@ -15,8 +15,8 @@ from panoptic.check.listing import read_listing
 from panoptic.check.picture import Source, examine_pictures
 from panoptic.errors import DatasetError
 from panoptic.verification import build_index
-from tests.panoptic.made_datasets import MadeDataset, halve, jpeg_with_orientation
-from tests.panoptic.made_faults import FAULTS
+from tests.panoptic.check.made_datasets import MadeDataset, halve, jpeg_with_orientation
+from tests.panoptic.check.made_faults import FAULTS
 
 
 @pytest.fixture

@@ -1,0 +1,112 @@
+"""The bytes that a run leaves on disk, and those it needs meanwhile."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from model.complexity.counts import count_parameters, meta_network
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.planning.dataset import PlannedDataset
+from model.planning.recipe import Recipe
+from model.planning.rows import Row
+from model.training.optimiser import is_inner_matrix
+from panoptic.download.archives import PUBLIC_DATASETS, Archive
+from panoptic.download.obtaining import UNPACKED_RATIO
+from panoptic.download.partial_file import partial_paths
+
+SECTION = "disk"
+MAP_BYTES = 0.023
+"""Of a panoptic PNG, for each pixel: the published PNGs of COCO have 7 kB a picture of 640 x 480."""
+LOSSLESS_BYTES = 1.5
+"""Of a corrupted picture as PNG, for each pixel: noise hardly shrinks."""
+ANNOTATED_BYTES, ANNOTATED_PIXEL_BYTES, SEMANTIC_BYTES = 3000, 0.03, 0.018
+"""What `annotate` writes: of a picture, of each of its pixels, and of the pixels of semantic maps; as two pictures of
+COCO and the embedded dataset have it."""
+INSTANCE_BYTES = 400
+"""Of an instance in the results, most of it the mask's code."""
+COPIES = 2
+"""DVC keeps what a stage has written in its cache too; where the file system can share blocks, one is enough."""
+CACHED = "twice: DVC's cache has a copy"
+
+
+def disk_rows(recipe: Recipe, dataset: PlannedDataset, corrupted: int) -> Iterator[Row]:
+    """The lines of the plan; `corrupted` pictures are those of all variants together."""
+    rows = [*_archives(recipe), *_runs(recipe, dataset, corrupted)]
+    yield from rows
+    root = _existing(Path(recipe.dataset.root))
+    yield Row(SECTION, "in all", sum(row.value for row in rows), "bytes", "what is still to be written")
+    yield Row(SECTION, "free", shutil.disk_usage(root).free, "bytes", f"on the disk of {root.resolve()}")
+
+
+def _archives(recipe: Recipe) -> Iterator[Row]:
+    public = PUBLIC_DATASETS.get(recipe.dataset.name)
+    if public is None:
+        return
+    splits = [recipe.dataset.train, recipe.dataset.val]
+    if recipe.download.test and public.test:
+        splits.append(public.test)
+    needed, root = public.needed(splits), Path(recipe.dataset.root)
+    total = sum(archive.bytes for archive in needed)
+    missing = sum(_missing_bytes(archive, root) for archive in needed)
+    how = f"{len(needed)} archives, {total / 1e9:.3g} GB by the published sizes, less what is there"
+    yield Row(SECTION, "archives to fetch", missing, "bytes", how)
+    due = [
+        archive.bytes
+        for archive in needed
+        if not all((root / output).exists() for output in archive.outputs(splits)) and archive.outputs(splits)
+    ]
+    how = f"{UNPACKED_RATIO} times the archives that are not read in place, an estimate"
+    yield Row(SECTION, "unpacked", UNPACKED_RATIO * sum(due), "bytes", how)
+
+
+def _missing_bytes(archive: Archive, root: Path) -> int:
+    target = root / archive.place
+    if target.exists():
+        return 0
+    part = partial_paths(target)[0]
+    return max(0, archive.bytes - (part.stat().st_size if part.exists() else 0))
+
+
+def _runs(recipe: Recipe, dataset: PlannedDataset, corrupted: int) -> Iterator[Row]:
+    val = dataset.val
+    yield _annotated(recipe, dataset)
+    network = meta_network(recipe.model, dataset.num_things, dataset.num_stuff)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    count = sum(count_parameters(network).all.values())
+    how = f"{count / 1e6:.1f} M parameters of 4 bytes; {CACHED}"
+    yield Row(SECTION, "runs/train", COPIES * weights, "bytes", how)
+    state = weights * (2 if recipe.train.ema_decay else 1) + _moments(recipe, network)
+    how = "weights, average, moments; twice while replaced, gone at the end"
+    yield Row(SECTION, "runs/state", 2 * state, "bytes", how)
+    maps, instances = MAP_BYTES * val.pixels * val.count, INSTANCE_BYTES * recipe.model.selected_queries * val.count
+    how = f"{val.count} PNGs and {recipe.model.selected_queries} instances a picture; {CACHED}"
+    yield Row(SECTION, "runs/predict", COPIES * (maps + instances), "bytes", how)
+    if recipe.corrupt.archives:
+        how = f"{corrupted} pictures as PNG; {CACHED}"
+        yield Row(SECTION, "runs/corrupt", COPIES * LOSSLESS_BYTES * val.pixels * corrupted, "bytes", how)
+
+
+def _annotated(recipe: Recipe, dataset: PlannedDataset) -> Row:
+    pictures = dataset.train.count + dataset.val.count
+    pixels = sum(part.count * part.pixels for part in (dataset.train, dataset.val))
+    total, what = ANNOTATED_BYTES * pictures + ANNOTATED_PIXEL_BYTES * pixels, ["indices", "instances"]
+    if recipe.annotate.semantic:
+        total, what = total + SEMANTIC_BYTES * pixels, [*what, "semantic maps"]
+    if recipe.dataset.name == "ade20k":
+        total, what = total + MAP_BYTES * pixels, [*what, "panoptic PNGs"]
+    return Row(SECTION, "runs/annotate", COPIES * total, "bytes", f"{', '.join(what)}; {CACHED}")
+
+
+def _moments(recipe: Recipe, network: PanopticSegFormer) -> int:
+    """Bytes of the optimisers: two numbers a trained parameter with AdamW, one with Muon."""
+    numbers = 0
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            muon = recipe.train.optimiser == "muon" and is_inner_matrix(name, parameter)
+            numbers += parameter.numel() * (1 if muon else 2)
+    return 4 * numbers
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())

@@ -1,0 +1,148 @@
+"""Seconds and memory of a recipe's training and predictions on this machine, with random weights and made pictures.
+
+All of it in a process of its own, whose memory is nobody else's and whose end is not ours.
+"""
+
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.complexity.measure import MeasurementError
+from model.device import pick_device
+from model.merging import PictureSizes, predict_panoptic
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.selection import top_queries
+from model.planning.clock import Clock
+from model.planning.dataset import PlannedDataset
+from model.planning.pictures import made_categories, made_sample
+from model.planning.recipe import Recipe
+from model.planning.steps import StepCosts, measure_steps
+from panoptic.augmentation import augment, resize_for_inference
+from panoptic.corruptions import corrupt_image
+from panoptic.detection_format import encode_mask
+from panoptic.id_map import decode_id_map, encode_id_map
+from panoptic.reader import Sample, decode_image
+from panoptic.scoring import ScoringSettings, score_picture
+from panoptic.target import make_target
+from panoptic.transforms import normalise
+from panoptic.workers import worker_pool
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What was measured; seconds are those of one picture, except a step's."""
+
+    device: str
+    device_bytes: int
+    step: StepCosts
+    read_to_train_seconds: float
+    read_seconds: float
+    predict_seconds: float
+    predict_bytes: int
+    write_map_seconds: float
+    write_instances_seconds: float
+    score_seconds: float
+    corrupt_seconds: float  # mean over the corruptions, at their middle severity
+
+
+def measure_apart(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
+    """Measure in another process. Raises `MeasurementError` if it is killed, as it is where memory runs out."""
+    with worker_pool(1) as pool:
+        assert pool
+        try:
+            return pool.submit(measure, recipe, dataset, steps).result()
+        except BrokenProcessPool:
+            cause = "the process was killed, which the system does where memory runs out"
+        except torch.OutOfMemoryError as error:
+            cause = str(error).splitlines()[0]
+    raise MeasurementError(
+        f"a training step could not be measured: {cause}; plan on a machine with more memory, or leave the measurement "
+        "out with --measure-steps 0"
+    )
+
+
+def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
+    """Measure in this process, every time as the median of `steps` after a first that does not count."""
+    torch.manual_seed(0)
+    clock = Clock.start(pick_device(), steps)
+    network = PanopticSegFormer(recipe.model, dataset.num_things, dataset.num_stuff).to(clock.device)
+    size = sorted(dataset.val.sizes, key=prod)[len(dataset.val.sizes) // 2]
+    predict_seconds, predict_bytes = _predict(recipe, network, size, clock), clock.peak_bytes
+    step = measure_steps(recipe, dataset, network, clock)
+    categories = made_categories(dataset.num_things, dataset.num_stuff)
+    things, stuff = round(dataset.val.things), round(dataset.val.stuff)
+    sample, other = (made_sample(np.random.default_rng(seed), size, things, stuff, categories) for seed in (0, 1))
+    files, rng = _Files.of(sample), np.random.default_rng(0)
+
+    def read_to_train() -> None:
+        files.read()
+        augmented = augment(sample, rng, recipe.train.augmentation)
+        normalise(augmented.image)
+        make_target(augmented, categories)
+
+    def score() -> None:
+        segments, others = sample.record.segments, other.record.segments
+        score_picture(decode_id_map(files.ids, ""), segments, other.ids, others, ScoringSettings())
+
+    return Costs(
+        device=clock.device_name,
+        device_bytes=clock.device_bytes,
+        step=step,
+        read_to_train_seconds=clock.median(read_to_train),
+        read_seconds=clock.median(lambda: decode_image(files.image, "")),
+        predict_seconds=predict_seconds,
+        predict_bytes=predict_bytes,
+        write_map_seconds=clock.median(lambda: encode_id_map(sample.ids)),
+        write_instances_seconds=clock.median(lambda: encode_mask(sample.ids == 1)) * recipe.model.selected_queries,
+        score_seconds=clock.median(score),
+        corrupt_seconds=_corrupt(recipe, sample.image, clock),
+    )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """A JPEG of a picture, and the PNG of its id map."""
+
+    image: bytes
+    ids: bytes
+
+    @classmethod
+    def of(cls, sample: Sample) -> "_Files":
+        return cls(cv2.imencode(".jpg", sample.image)[1].tobytes(), encode_id_map(sample.ids))
+
+    def read(self) -> None:
+        decode_image(self.image, "")
+        decode_id_map(self.ids, "")
+
+
+def _predict(recipe: Recipe, network: PanopticSegFormer, size: tuple[int, int], clock: Clock) -> float:
+    """Seconds of a picture of `size`: resizing, network and merging. Random weights find little to merge."""
+    settings, (height, width) = recipe.predict, size
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    select = top_queries(recipe.model.selected_queries)
+    network.eval()
+
+    def work() -> None:
+        images = [resize_for_inference(picture, settings.shorter, settings.longer)] * settings.batch_size
+        tensor = torch.from_numpy(np.stack([normalise(image) for image in images])).to(clock.device)
+        valid = images[0].shape[0], images[0].shape[1]
+        output = network(tensor, None, select, settings.mask_layer)
+        predict_panoptic(output, [PictureSizes(valid, valid, size)] * len(images), settings.merging)
+
+    with torch.no_grad():
+        return clock.median(work) / settings.batch_size
+
+
+def _corrupt(recipe: Recipe, image: NDArray[np.uint8], clock: Clock) -> float:
+    """Seconds of a picture, on average over the corruptions, at their middle severity."""
+    severities = sorted(recipe.corrupt.severities)
+    severity = severities[len(severities) // 2]
+    names = recipe.corrupt.corruptions
+    seconds = [clock.median(partial(corrupt_image, image, name, severity, 0)) for name in names]
+    return sum(seconds) / len(seconds)
