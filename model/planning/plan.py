@@ -6,6 +6,7 @@ from pathlib import Path
 from model.planning.dataset import find_dataset
 from model.planning.disk import disk_rows
 from model.planning.measure import Costs, measure_apart
+from model.planning.pictures import DRAWN
 from model.planning.recipe import Recipe
 from model.planning.rows import Row, counted
 from model.planning.work import Work
@@ -29,7 +30,7 @@ def make_plan(recipe: Recipe, annotated: Path, measured_steps: int) -> tuple[Row
 def memory_rows(costs: Costs) -> Iterator[Row]:
     """The lines of the plan about memory."""
     height, width = costs.step.largest_size
-    how = f"of a process at the peak, measured with the largest forward pass, {width} x {height}"
+    how = f"of a process at the peak, measured with the largest of {DRAWN} forward passes, {width} x {height}"
     yield Row(MEMORY, "training", costs.step.bytes, "bytes", how)
     yield Row(
         MEMORY,
@@ -86,7 +87,10 @@ def _step_rows(costs: Costs) -> Iterator[Row]:
         ("a typical forward and backward pass", step.typical_size, step.typical_seconds),
         ("the largest", step.largest_size, step.largest_seconds),
     ):
-        yield Row(TIME, name, seconds, "seconds", f"measured, {width} x {height} with its padding")
+        how = f"measured, {width} x {height} with its padding"
+        if seconds > step.largest_seconds:
+            how += "; other work disturbed it: plan again on a quiet machine"
+        yield Row(TIME, name, seconds, "seconds", how)
     yield Row(TIME, "the optimiser", step.optimiser_seconds, "seconds", "measured, once a step")
     yield Row(TIME, "reading a picture", costs.read_to_train_seconds, "seconds", "measured: decoding and augmentation")
     yield Row(TIME, "predicting a picture", costs.predict_seconds, "seconds", "measured: network and merging")

@@ -78,6 +78,13 @@ def test_hours_are_sums_of_what_was_measured() -> None:
     assert found["robustness"] == pytest.approx(20 * (0.2 + 0.3 + 0.6 + 0.7))
 
 
+def test_a_measurement_that_cannot_be_is_named() -> None:
+    """A smaller pass took longer than the largest: the machine was busy."""
+    busy = replace(COSTS, step=replace(STEP, typical_seconds=3.0))
+    said = [["other work" in row.how for row in time_rows(Work(RECIPE, DATASET), costs)] for costs in (COSTS, busy)]
+    assert [sum(line) for line in said] == [0, 1]
+
+
 def test_workers_that_cannot_keep_up_decide_the_pace() -> None:
     slow = replace(COSTS, read_to_train_seconds=10.0, corrupt_seconds=8.0)
     found = _values(list(time_rows(Work(RECIPE, DATASET), slow)))
