@@ -37,7 +37,7 @@ class DownloadSettings:
     """
 
     mirrors: list[str] = field(default_factory=list)
-    from_folder: str | None = None
+    from_folder: str = ""
     test: bool = False
     published: bool = True
     connections: int = 4
