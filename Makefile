@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint data install clean
+.PHONY: help run test test-slow lint data install clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -28,7 +28,10 @@ run: install  ## fetch the embedded dataset, then train, predict and score: what
 
 test: install  ## the tests
 	$(BIN)/dvc pull --quiet data.dvc
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m 'not slow'
+
+test-slow: install  ## tests that start many processes, or services: torchrun, SLURM (as root, with slurm-wlm, munge)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
 
 lint: install  ## style, formatting and types
 	$(BIN)/ruff check .

@@ -10,7 +10,10 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-SECTIONS = ("dataset", "download", "annotate", "model", "train", "predict", "evaluate", "corrupt", "complexity")
+SECTIONS = (
+    *("dataset", "download", "annotate", "model", "train", "predict", "evaluate"),
+    *("corrupt", "complexity", "cluster"),
+)
 
 T = TypeVar("T")
 
@@ -19,16 +22,19 @@ class SettingsError(ValueError):
     """A setting that does not exist, has the wrong type, or is missing."""
 
 
-def load_section(params: Path, name: str, schema: type[T]) -> T:
+def load_section(params: Path, name: str, schema: type[T], required: bool = True) -> T:
     """Read the section `name` of a YAML file of settings as an instance of the dataclass `schema`.
 
-    What the file leaves out keeps its default. Numbers may be written as `1e-4`. Raises `SettingsError` for an
-    unknown section or key, or a wrong type; the message lists what is valid.
+    What the file leaves out keeps its default: a key, or, unless it is `required`, the whole section. Numbers may be
+    written as `1e-4`. Raises `SettingsError` for an unknown section or key, or a wrong type; the message lists what
+    is valid.
     """
     document = _read_yaml(params)
     for present in map(str, document):
         if present not in SECTIONS:
             raise SettingsError(f"{params}: unknown section '{present}'{_suggestion(present, SECTIONS)}")
+    if name not in document and not required:
+        return schema()
     if name not in document:
         sections = sorted(str(section) for section in document)
         raise SettingsError(f"{params}: no section '{name}'{_suggestion(name, sections)}; add it to the file")

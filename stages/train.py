@@ -10,22 +10,29 @@ A run that was stopped, however roughly, goes on from its last saved state when 
 lie in a folder named after everything that decides the result, so changed settings, data or code start anew.
 While it runs, `loss.csv` and `quality.csv` grow in the curves folder; the quality is measured by the `evaluate`
 stage, as a program of its own, so that a change to a metric never makes trained weights out of date.
-With `torchrun --nproc-per-node N -m stages.train ...` several processes share every step.
+With `cluster.launcher` torchrun or slurm the command starts itself as several processes, which share every step, and
+ends as they end; `torchrun --nproc-per-node N -m stages.train ...` by hand does the same. SIGTERM or SIGUSR1 makes it
+save its state after the step that it is in and leave with status 75; without one it loses the steps since the last
+saved state.
 """
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import torch
 
+from cluster.settings import ClusterSettings
 from model.checkpoint import Checkpoint, save_checkpoint
 from model.inference import InferenceSettings, predict_pictures, require_mask_layer
 from model.initial_weights import find_initial_weights, load_initial_weights
@@ -34,6 +41,7 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.loop import Run, train
 from model.training.processes import Processes, joined_processes
 from model.training.settings import TrainSettings
+from model.training.stopping import STOPPED, StoppedError, stop_requests
 from panoptic.commands import run_command
 from panoptic.errors import DatasetError
 from panoptic.files import write_atomically
@@ -55,8 +63,19 @@ class TrainPaths:
     curves: Path
 
 
-def run(settings: TrainSettings, config: NetworkConfig, inference: InferenceSettings, paths: TrainPaths) -> None:
+@dataclass(frozen=True)
+class TrainRecipe:
+    """All settings of the stage; only the first two decide the weights."""
+
+    train: TrainSettings
+    network: NetworkConfig
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+
+
+def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
     """Train to the end, write the network and say how it was made."""
+    settings, config, inference = recipe.train, recipe.network, recipe.inference
     index, val_index = PanopticIndex.load(paths.train_index), PanopticIndex.load(paths.val_index)
     difference = index.categories.describe_difference(val_index.categories)
     if difference:
@@ -69,30 +88,24 @@ def run(settings: TrainSettings, config: NetworkConfig, inference: InferenceSett
             f"predict.mask_layer is {inference.mask_layer}, but train.deep_supervision is false, so that only the last "
             "masks and classes are learnt; set predict.mask_layer to 0"
         )
-    initial = find_initial_weights(settings.initial_weights, config.backbone, paths.pretrained)
-    identity = fingerprint(
-        {
-            "settings": [asdict(settings), asdict(config)],
-            "indices": [file_digest(paths.train_index), file_digest(paths.val_index)],
-            "pictures": [file_signature(index.images), file_signature(index.masks)],
-            "initial weights": file_digest(initial) if initial else None,
-            "code": code_digests(),
-        }
-    )
-    state_folder = paths.state / identity
-    torch.manual_seed(settings.seed)
-    network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
-    start = load_initial_weights(network, index.categories, initial) if initial else "random"
-    with joined_processes() as processes:
+    step_wait = timedelta(minutes=recipe.cluster.timeout_minutes)
+    with joined_processes(step_wait) as processes, stop_requests() as stop_requested:
         started = time.monotonic()
+        initial = _initial_weights(recipe, paths, processes)
+        identity = _identity(recipe, paths, index, initial)
+        torch.manual_seed(settings.seed)
+        network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
+        start = load_initial_weights(network, index.categories, initial) if initial else "random"
         training = Run(
             network=network,
             index=index,
             settings=settings,
-            state_file=state_folder / "state.pt",
+            state_file=paths.state / identity / "state.pt",
             curves=paths.curves,
             processes=processes,
             validate=lambda network: measure_quality(network, val_index, inference, paths),
+            stop_requested=stop_requested,
+            sharding=recipe.cluster.sharding,
         )
         if processes.leads:
             resumed = training.state_file.exists()
@@ -103,7 +116,30 @@ def run(settings: TrainSettings, config: NetworkConfig, inference: InferenceSett
             save_checkpoint(paths.model, Checkpoint(result, config, index.categories, provenance))
             _write_metrics(paths, training, time.monotonic() - started)
             # With the result written the state has done its duty; `dvc repro --force` shall train again.
-            shutil.rmtree(state_folder, ignore_errors=True)
+            shutil.rmtree(training.state_file.parent, ignore_errors=True)
+
+
+def _initial_weights(recipe: TrainRecipe, paths: TrainPaths, processes: Processes) -> Path | None:
+    """The file to start from. One process looks first, because it may have to fetch it to where all read it."""
+    initial: Path | None = None
+    for turn in (True, False):
+        if processes.leads is turn:
+            initial = find_initial_weights(recipe.train.initial_weights, recipe.network.backbone, paths.pretrained)
+        processes.wait_for_leader()
+    return initial
+
+
+def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, initial: Path | None) -> str:
+    """Hash of everything that decides the weights; the number of processes does only by rounding."""
+    return fingerprint(
+        {
+            "settings": [asdict(recipe.train), asdict(recipe.network)],
+            "indices": [file_digest(paths.train_index), file_digest(paths.val_index)],
+            "pictures": [file_signature(index.images), file_signature(index.masks)],
+            "initial weights": file_digest(initial) if initial else None,
+            "code": code_digests(),
+        }
+    )
 
 
 def measure_quality(
@@ -164,16 +200,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--state", type=Path, required=True, help="folder for states of unfinished runs")
     parser.add_argument("--model", type=Path, required=True, help="safetensors file to write; a JSON lies beside it")
     parser.add_argument("--curves", type=Path, required=True, help="folder for loss.csv, quality.csv, metrics.json")
-    arguments = vars(parser.parse_args(argv))
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = vars(parser.parse_args(given))
     params: Path = arguments.pop("params")
+    paths = TrainPaths(**arguments)
 
     def stage() -> None:
-        settings = load_section(params, "train", TrainSettings)
-        config = load_section(params, "model", NetworkConfig)
-        inference = load_section(params, "predict", InferenceSettings)
-        run(settings, config, inference, TrainPaths(**arguments))
+        recipe = TrainRecipe(
+            load_section(params, "train", TrainSettings),
+            load_section(params, "model", NetworkConfig),
+            load_section(params, "predict", InferenceSettings),
+            load_section(params, "cluster", ClusterSettings, required=False),
+        )
+        if recipe.cluster.launcher != "local" and "WORLD_SIZE" not in os.environ:
+            _start_processes(recipe.cluster, params, paths.state / "jobs", given)
+        try:
+            run(recipe, paths)
+        except StoppedError as stopped:
+            print(stopped, file=sys.stderr)
+            sys.exit(STOPPED)
 
     run_command(stage)
+
+
+def _start_processes(cluster: ClusterSettings, params: Path, jobs: Path, arguments: list[str]) -> NoReturn:
+    """Become the command that starts this one in several processes.
+
+    It is a program of its own, so that a change to how jobs are started never makes trained weights out of date.
+    """
+    start = [sys.executable, "-m", "cluster", json.dumps(asdict(cluster)), str(params), str(jobs)]
+    sys.stdout.flush()
+    os.execv(sys.executable, [*start, "stages.train", *arguments])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "panoptic": {"panoptic"},
     "model": {"model", "panoptic"},
-    "stages": {"stages", "model", "panoptic"},
+    "cluster": {"cluster"},  # starts a module by its name
+    "stages": {"stages", "model", "panoptic", "cluster"},
     "pipelines": {"pipelines"},  # flows know the stages by name only
     "benchmarks": {"benchmarks", "pipelines", "stages", "model", "panoptic"},
 }

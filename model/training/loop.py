@@ -4,12 +4,14 @@ One step: all its batches are drawn, their segments counted, every batch goes fo
 normalised by those counts, gradients are summed over the processes, clipped, applied.
 """
 
+import copy
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -24,10 +26,13 @@ from model.training.curves import Curves
 from model.training.ema import WeightAverage
 from model.training.matcher import MatchedQueries
 from model.training.optimiser import build_optimisers, rate_at, set_rate
+from model.training.ownership import Ownership
 from model.training.processes import Processes
 from model.training.sampling import Split, TrainingPictures, draws, steps_per_epoch
 from model.training.settings import TrainSettings
+from model.training.sharding import load_whole, set_last_forward, shard, whole
 from model.training.state import RunState
+from model.training.stopping import StoppedError
 from panoptic.index import PanopticIndex
 
 Validate = Callable[[PanopticSegFormer], dict[str, float]]
@@ -49,14 +54,26 @@ class Run:
     curves: Path
     processes: Processes
     validate: Validate
+    stop_requested: Callable[[], bool] = lambda: False
+    sharding: str = "none"
 
     def __post_init__(self) -> None:
-        """Refuse a loss on something that the network does not compute."""
+        """Refuse a loss on something that the network does not compute, and Muon on parts of matrices."""
+        if self.sharded and self.settings.optimiser == "muon":
+            raise ValueError(
+                "train.optimiser is 'muon', which needs every matrix whole, but cluster.sharding is 'full'; set the "
+                "optimiser to adamw or the sharding to none"
+            )
         if self.settings.losses.token_class and not self.network.config.token_classes:
             raise ValueError(
                 f"train.losses.token_class is {self.settings.losses.token_class}, but model.token_classes is false; "
                 "set it to true, or the weight to 0"
             )
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the network is divided over the processes."""
+        return self.sharding == "full" and self.processes.world_size > 1
 
     @property
     def steps(self) -> int:
@@ -65,38 +82,52 @@ class Run:
 
 
 def train(run: Run) -> PanopticSegFormer:
-    """Train from the saved state, or from the beginning, to the end; returns the network to evaluate, on the CPU."""
-    device = pick_device()
+    """Train from the saved state, or from the beginning, to the end; returns the network to evaluate, on the CPU.
+
+    Raises:
+        StoppedError: a process was asked to stop; the state is saved.
+        StateTakenError: another trainer goes on with this run.
+    """
+    device, leads = pick_device(), run.processes.leads
     network = run.network.to(device)
+    whole_network = copy.deepcopy(network).cpu() if run.sharded else None
     average = WeightAverage(network, run.settings.ema_decay) if run.settings.ema_decay else None
+    if run.sharded:
+        for divided in (network, average.network if average else None):
+            if divided is not None:
+                shard(divided, run.processes)
     state = RunState(network, build_optimisers(network, run.settings), average, Curves(run.curves))
-    if run.state_file.exists():
-        state.restore(run.state_file)
-    bar = tqdm(
-        _steps_of_batches(run, state.step),
-        total=run.steps,
-        initial=state.step,
-        unit="step",
-        disable=not run.processes.leads,
-    )
-    recent: list[Tensor] = []
+    ownership = Ownership(run.state_file.parent)
+    if leads:
+        ownership.take()
+    saved = run.processes.share(run.state_file.read_bytes() if leads and run.state_file.exists() else None)
+    if saved is not None:
+        state.restore(saved, run.state_file, leads)
+    bar = tqdm(_steps_of_batches(run, state.step), total=run.steps, initial=state.step, unit="step", disable=not leads)
     for batches in bar:
         rate = rate_at(state.step, run.steps // run.settings.epochs, run.settings)
         set_rate(state.optimisers, rate)
         terms = optimise(run, state, [batch.to(device) for batch in batches])
-        recent.append(torch.stack(list(terms.values())))
+        state.recent.append(torch.stack(list(terms.values())))
         state.step += 1
         # Rows end where states do, so that a resumed run draws the same curve.
         if _ends(run.settings.log_every, run, state) or _ends(run.settings.save_every, run, state):
-            row = curve_row(rate, list(terms), torch.stack(recent).mean(0))
+            row = curve_row(rate, list(terms), torch.stack(state.recent).mean(0))
             bar.set_postfix(loss=f"{row['total']:.3f}")
-            if run.processes.leads:
+            if leads:
                 state.curves.add("loss", state.step, row)
-            recent = []
-        _at_intervals(run, state)
-    result = state.average.network if state.average else network
-    result.cpu().eval()
-    return result
+            state.recent = []
+        if _ends(run.settings.validate_every, run, state):
+            _validate(run, state, whole_network)
+        # A state is saved after the validation of its step.
+        stopping = run.processes.any(run.stop_requested()) and state.step < run.steps
+        if stopping or _ends(run.settings.save_every, run, state):
+            if leads:
+                ownership.check()
+            state.save(run.state_file, leads)
+        if stopping:
+            raise StoppedError(f"stopped after step {state.step} of {run.steps}: {run.state_file} is saved")
+    return _network_to_score(run, state, whole_network).cpu().eval()
 
 
 def _steps_of_batches(run: Run, first_step: int) -> Iterator[list[Batch]]:
@@ -115,13 +146,13 @@ def _steps_of_batches(run: Run, first_step: int) -> Iterator[list[Batch]]:
 def optimise(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
     """One optimiser step on `batches`; returns the loss terms, summed over them and the processes."""
     network, settings = run.network.train(), run.settings
-    # Dropout is the one random thing in a step that is not drawn by the loader.
-    torch.manual_seed(settings.seed * 1_000_003 + state.step * run.processes.world_size + run.processes.rank)
     counts = _count_segments(run, batches)
     for optimiser in state.optimisers:
         optimiser.zero_grad()
     totals: dict[str, Tensor] = {}
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        set_last_forward(network, number == len(batches) - 1)
+        _seed_forward(settings.seed, state.step, run.processes.rank * len(batches) + number)
         select = MatchedQueries(batch.targets) if network.config.classes_from == "location" else every_query
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=_autocast(settings, batch)):
             output = network(batch.images, batch.image_sizes, select)
@@ -131,8 +162,10 @@ def optimise(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tenso
         for name, term in terms.items():
             totals[name] = totals.get(name, 0) + term.detach()
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    run.processes.sum_(_gradients(parameters))
-    norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+    gradients = _gradients(parameters)
+    if not run.sharded:  # else they come summed
+        run.processes.sum_(gradients)
+    norm = whole(torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm))
     _check_finite({"gradient": norm}, state.step, batches)
     for optimiser in state.optimisers:
         optimiser.step()
@@ -140,6 +173,11 @@ def optimise(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tenso
         state.average.update(network, state.step)
     run.processes.sum_(totals.values())
     return totals
+
+
+def _seed_forward(seed: int, step: int, forward: int) -> None:
+    """Make dropout, the one random thing that the loader does not draw, a function of the forward pass in its step."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, forward]).generate_state(1, np.uint64)[0] >> 1))
 
 
 def _count_segments(run: Run, batches: list[Batch]) -> SegmentCounts:
@@ -185,15 +223,21 @@ def curve_row(rate: float, names: list[str], means: Tensor) -> dict[str, float]:
     return row
 
 
-def _at_intervals(run: Run, state: RunState) -> None:
-    """Validate and save where their intervals end; a state is saved after the validation of its step."""
-    if not run.processes.leads:
-        return
-    if _ends(run.settings.validate_every, run, state):
-        network = state.average.network if state.average else run.network
-        state.curves.add("quality", state.step, run.validate(network.eval()))
-    if _ends(run.settings.save_every, run, state):
-        state.save(run.state_file)
+def _validate(run: Run, state: RunState, whole_network: PanopticSegFormer | None) -> None:
+    """The process that leads scores the network; the others wait."""
+    network = _network_to_score(run, state, whole_network)
+    if run.processes.leads:
+        state.curves.add("quality", state.step, run.validate(network.to(pick_device()).eval()))
+    run.processes.wait_for_leader()
+
+
+def _network_to_score(run: Run, state: RunState, whole_network: PanopticSegFormer | None) -> PanopticSegFormer:
+    """The average where there is one; a sharded network's weights in `whole_network`, to which all contribute."""
+    network = state.average.network if state.average else run.network
+    if whole_network is None:
+        return network
+    load_whole(whole_network, {name: whole(value) for name, value in network.state_dict().items()})
+    return whole_network
 
 
 def _ends(interval: int, run: Run, state: RunState) -> bool:

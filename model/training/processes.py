@@ -12,15 +12,19 @@ from torch import Tensor
 
 from model.device import pick_device
 
-WAIT = timedelta(hours=6)
+STEP_WAIT = timedelta(minutes=10)
+VALIDATION_WAIT = timedelta(hours=6)
+_SHARE_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Place of this process among `world_size`; the sums below are over all of them."""
+    """Place of this process among `world_size`. Every method is called by all of them, in the same order."""
 
     rank: int = 0
     world_size: int = 1
+    patient: dist.ProcessGroup | None = None
+    """All of them once more, waiting for each other much longer than a step may take."""
 
     @property
     def leads(self) -> bool:
@@ -42,18 +46,57 @@ class Processes:
                 tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
                 start += tensor.numel()
 
+    def any(self, flag: bool) -> bool:
+        """Whether it is so for any of them."""
+        if self.world_size == 1:
+            return flag
+        flags = torch.tensor(int(flag), device=pick_device())
+        dist.all_reduce(flags)
+        return bool(flags)
+
+    def share(self, data: bytes | None) -> bytes | None:
+        """The leader's `data`; what the others give does not matter.
+
+        Files go this way rather than being read by all: on a network file system each machine may see another version.
+        """
+        if self.world_size == 1:
+            return data
+        device = pick_device()
+        size = torch.tensor(-1 if data is None else len(data), device=device)
+        dist.broadcast(size, 0)
+        if size < 0:
+            return None
+        parts = []
+        for start in range(0, int(size), _SHARE_BYTES):
+            length = min(_SHARE_BYTES, int(size) - start)
+            part = torch.empty(length, dtype=torch.uint8, device=device)
+            if self.leads:
+                assert data is not None
+                part.copy_(torch.frombuffer(bytearray(data[start : start + length]), dtype=torch.uint8))
+            dist.broadcast(part, 0)
+            parts.append(part.cpu().numpy().tobytes())
+        return b"".join(parts)
+
+    def wait_for_leader(self) -> None:
+        """Meet the leader after what only it does, for which a step's time limit would be too short."""
+        if self.patient is not None:
+            dist.barrier(self.patient)
+
 
 @contextmanager
-def joined_processes() -> Iterator[Processes]:
-    """Join the process group that torchrun's environment describes, if it does."""
+def joined_processes(step_wait: timedelta = STEP_WAIT) -> Iterator[Processes]:
+    """Join the process group that torchrun's environment describes, if it does.
+
+    A process that waits longer than `step_wait` for the others ends with an error: torchrun then starts all again.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(pick_device())
-    # The first process validates alone, and the others wait for it in their next sum.
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=WAIT)
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=step_wait)
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        patient = dist.new_group(backend="gloo", timeout=VALIDATION_WAIT)
+        yield Processes(dist.get_rank(), dist.get_world_size(), patient)
     finally:
         dist.destroy_process_group()

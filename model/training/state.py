@@ -6,15 +6,16 @@ It lies outside DVC's outputs, in a folder named after a fingerprint of everythi
 
 import io
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from model.training.curves import Curves
 from model.training.ema import WeightAverage
+from model.training.sharding import load_whole, load_whole_optimiser, whole_on_cpu
 from panoptic.files import write_atomically
 
 
@@ -27,35 +28,45 @@ class RunState:
     average: WeightAverage | None
     curves: Curves
     step: int = 0
+    recent: list[Tensor] = field(default_factory=list)
+    """Loss terms of the steps since the last row of the loss curve."""
 
-    def save(self, path: Path) -> None:
-        """Replace `path` by the present state, all of it or nothing."""
+    def save(self, path: Path, leads: bool = True) -> None:
+        """Replace `path` by the present state, all of it or nothing.
+
+        Of several processes all call it, because each may hold a part of the state, and the one that leads writes.
+        """
+        state = {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "average": self.average.network.state_dict() if self.average else None,
+            "recent": self.recent,
+            "curves": self.curves.tables(),
+        }
+        saved = whole_on_cpu(state, keep=leads)
+        if not leads:
+            return
         buffer = io.BytesIO()
-        torch.save(
-            {
-                "step": self.step,
-                "network": self.network.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-                "average": self.average.network.state_dict() if self.average else None,
-                "curves": self.curves.tables(),
-            },
-            buffer,
-        )
+        torch.save(saved, buffer)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, buffer.getvalue())
 
-    def restore(self, path: Path) -> None:
-        """Take over the state in `path`."""
+    def restore(self, content: bytes, path: Path, leads: bool = True) -> None:
+        """Take over the state that is the `content` of `path`; the process that leads writes the curves."""
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
+            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
             raise ValueError(
                 f"{path} is not a training state ({error}); delete it to start this run from its beginning"
             ) from error
         self.step = saved["step"]
-        self.network.load_state_dict(saved["network"])
+        load_whole(self.network, saved["network"])
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
-            optimiser.load_state_dict(state)
+            load_whole_optimiser(optimiser, state)
         if self.average:
-            self.average.network.load_state_dict(saved["average"])
-        self.curves.restore(saved["curves"])
+            load_whole(self.average.network, saved["average"])
+        device = next(self.network.parameters()).device
+        self.recent = [terms.to(device) for terms in saved["recent"]]
+        if leads:
+            self.curves.restore(saved["curves"])

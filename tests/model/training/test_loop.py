@@ -18,9 +18,11 @@ from model.training import loop
 from model.training.batch import Batch
 from model.training.criterion import LossWeights
 from model.training.loop import NonFiniteLossError, Run, train
+from model.training.ownership import Ownership, StateTakenError
 from model.training.processes import Processes, joined_processes
 from model.training.settings import TrainSettings
 from model.training.state import RunState
+from model.training.stopping import StoppedError
 from panoptic.augmentation import AugmentationSettings
 from panoptic.index import PanopticIndex
 from panoptic.verification import build_index
@@ -118,6 +120,36 @@ def test_a_stopped_run_ends_with_the_same_weights(
             train(make_run(index, tmp_path / "stopped", recipe))
     assert_equal_weights(train(make_run(index, tmp_path / "stopped", recipe)), expected)
     assert curves(tmp_path / "stopped") == curves(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("stop_after", [1, 4])  # in the middle of a row of the loss curve, and at its end
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on_as_if_nothing_had_been(
+    index: PanopticIndex, tmp_path: Path, stop_after: int
+) -> None:
+    expected = train(make_run(index, tmp_path / "whole"))
+    asked = iter(range(1, 100))
+    run = replace(make_run(index, tmp_path / "stopped"), stop_requested=lambda: next(asked) == stop_after)
+    with pytest.raises(StoppedError, match=f"stopped after step {stop_after} of 6"):
+        train(run)
+    assert_equal_weights(train(make_run(index, tmp_path / "stopped")), expected)
+    assert curves(tmp_path / "stopped") == curves(tmp_path / "whole")
+
+
+def test_a_state_that_another_trainer_has_taken_is_not_written(index: PanopticIndex, tmp_path: Path) -> None:
+    run = make_run(index, tmp_path)
+
+    def taken_over(network: PanopticSegFormer) -> dict[str, float]:
+        Ownership(run.state_file.parent).take()
+        return {"all": 0.0}
+
+    with pytest.raises(StateTakenError, match="has taken over this run"):
+        train(replace(run, validate=taken_over))
+    assert torch.load(run.state_file, weights_only=True)["step"] == 2, "saved before, not after"
+
+
+def test_muon_on_parts_of_matrices_is_refused(index: PanopticIndex, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'muon', which needs every matrix whole, but cluster\.sharding is 'full'"):
+        replace(make_run(index, tmp_path, HELPED, Processes(0, 2)), sharding="full")
 
 
 def test_a_diverging_run_stops_and_names_step_images_and_term(index: PanopticIndex, tmp_path: Path) -> None:

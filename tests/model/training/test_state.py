@@ -42,7 +42,7 @@ def test_round_trip_forgets_later_rows_of_the_curves(tmp_path: Path) -> None:
     restored = make_state(tmp_path)
     with torch.no_grad():
         next(restored.network.parameters()).zero_()
-    restored.restore(tmp_path / "state.pt")
+    restored.restore((tmp_path / "state.pt").read_bytes(), tmp_path / "state.pt")
     assert restored.step == 7
     assert (tmp_path / "loss.csv").read_text() == "step,total\n7,1.5\n"
     assert torch.equal(next(restored.network.parameters()), next(state.network.parameters()))
@@ -64,7 +64,7 @@ def test_a_damaged_state_is_refused_by_name(tmp_path: Path) -> None:
     state.save(tmp_path / "state.pt")
     (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"state\.pt is not a training state .*delete it"):
-        state.restore(tmp_path / "state.pt")
+        state.restore((tmp_path / "state.pt").read_bytes(), tmp_path / "state.pt")
 
 
 def test_fingerprints_tell_settings_apart() -> None:

@@ -1,0 +1,208 @@
+"""A command as a SLURM job: written from one template, submitted, watched to its end, cancelled when the watcher ends.
+
+No lock and no file says which job is whose: SLURM does, by the job's name. So a watcher that was killed finds its job
+again when the same command is given, and goes on watching.
+"""
+
+import hashlib
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.settings import ClusterSettings
+from cluster.torchrun import torchrun_arguments
+
+TEMPLATE = Path(__file__).with_name("job.sh")
+POLL_SECONDS = 1.0
+PATIENCE_SECONDS = 600.0
+"""So long a controller that does not answer is asked again."""
+# A job in any other state still goes on, or will.
+ENDED = {
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"),
+    *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+}
+_STATE = re.compile(r"\bJobState=(\w+)")
+_EXIT_CODE = re.compile(r"\bExitCode=(\d+):(\d+)")
+
+
+class SlurmError(ValueError):
+    """SLURM refused something, or does not answer."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of this project's: its number and the file that takes its output."""
+
+    number: int
+    log: Path
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended; `code` is its exit status, 128 + a signal's number, or 1 where SLURM ended it."""
+
+    state: str
+    code: int
+
+
+def job_script(settings: ClusterSettings, name: str, comment: str, log: Path, command: Sequence[str]) -> str:
+    """The batch script for the module `command[0]` with its arguments.
+
+    Args:
+        settings: what it gets.
+        name: of the job.
+        comment: what tells it from another job of this name.
+        log: file for its output; every restart appends.
+        command: module and arguments.
+    """
+    values = {
+        "directives": "\n".join(f"#SBATCH {option}" for option in _options(settings, name, comment, log)),
+        "folder": shlex.quote(str(Path.cwd())),
+        "setup": settings.setup.strip(),
+        "nodes": str(settings.nodes),
+        "threads": str(settings.cpus_per_process),
+        "cpus": str(settings.cpus_per_process * settings.processes_per_node),
+        "python": f"{settings.container} {shlex.quote(settings.python or sys.executable)}".strip(),
+        "torchrun": _torchrun(settings),
+        "command": shlex.join(command),
+        "requeue": "yes" if settings.requeue else "no",
+    }
+    script = TEMPLATE.read_text()
+    for key, value in values.items():
+        script = script.replace(f"{{{{{key}}}}}", value)
+    return script
+
+
+def _torchrun(settings: ClusterSettings) -> str:
+    """torchrun's arguments without the meeting place, which is known in the job only."""
+    arguments = torchrun_arguments(settings, "", "")
+    for option in ("--rdzv-endpoint", "--rdzv-id"):
+        place = arguments.index(option)
+        del arguments[place : place + 2]
+    return shlex.join(arguments)
+
+
+def _options(settings: ClusterSettings, name: str, comment: str, log: Path) -> list[str]:
+    cpus = settings.cpus_per_process * settings.processes_per_node
+    options = [f"--job-name={name}", f"--comment={comment}", f"--output={log}", "--open-mode=append"]
+    options += [f"--nodes={settings.nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cpus}"]
+    options += [f"--time={settings.time}", "--requeue" if settings.requeue else "--no-requeue"]
+    options += [f"--signal=B:USR1@{settings.notice_seconds}"] if settings.notice_seconds else []
+    options += [f"--gpus-per-node={settings.gpus_per_node}"] if settings.gpus_per_node else []
+    options += [f"--partition={settings.partition}"] if settings.partition else []
+    options += [f"--account={settings.account}"] if settings.account else []
+    options += [f"--mem={settings.memory}"] if settings.memory else []
+    return [*options, *settings.options]
+
+
+def submit_or_find(settings: ClusterSettings, command: Sequence[str], params: Path, folder: Path) -> Job:
+    """The job that runs `command` here: the one that still waits or runs, else a new one.
+
+    The job reads a copy of `params` in `folder`, so that a file that is changed later changes nothing in it.
+
+    Raises:
+        SlurmError: SLURM refuses the job, or one with other settings is still there.
+    """
+    folder = folder.resolve()
+    name = f"{command[0]}-{_digest(str(Path.cwd()), *command)}"
+    comment = _digest(params.read_text(), repr(settings))
+    for line in _slurm("squeue", "--me", "--noheader", f"--name={name}", "--format=%i %T %k").splitlines():
+        number, state, present = line.split(maxsplit=2)
+        if state in ENDED or state == "COMPLETING":
+            continue
+        if present.strip() != comment:
+            raise SlurmError(
+                f"job {number} ({state.lower()}) does the same with other settings; wait for it or `scancel {number}`"
+            )
+        print(f"job {number} is {state.lower()} already: going on with it", flush=True)
+        return Job(int(number), folder / f"{name}-{number}.log")
+    folder.mkdir(parents=True, exist_ok=True)
+    settings_file = folder / f"{name}-{comment}.yaml"
+    _write(settings_file, params.read_text())
+    script = folder / f"{name}.sh"
+    # The last --params is the one that counts.
+    arguments = [*command, "--params", str(settings_file)]
+    _write(script, job_script(settings, name, comment, folder / f"{name}-%j.log", arguments))
+    number = _slurm("sbatch", "--parsable", str(script)).strip().split(";")[0]
+    print(f"job {number} submitted: {script}", flush=True)
+    return Job(int(number), folder / f"{name}-{number}.log")
+
+
+def watch(job: Job) -> JobEnd:
+    """Pass on a job's output until it has ended, through all its restarts.
+
+    Raises:
+        SlurmError: SLURM no longer knows the job, or does not answer for ten minutes.
+    """
+    shown, seen_ended, answered = 0, False, time.monotonic()
+    while True:
+        try:
+            record = _slurm("scontrol", "--oneliner", "show", "job", str(job.number))
+            answered = time.monotonic()
+        except SlurmError as error:
+            if "Invalid job id" in str(error) or time.monotonic() > answered + PATIENCE_SECONDS:
+                raise SlurmError(f"what became of job {job.number} is not known ({error}); see {job.log}") from None
+            record = ""
+        shown = _pass_on(job.log, shown)
+        state = _STATE.search(record)
+        ended = state is not None and state[1] in ENDED
+        # Between its end and the queue a job that is requeued may look ended for a moment.
+        if ended and seen_ended:
+            assert state is not None
+            return JobEnd(state[1], _exit_code(state[1], record))
+        seen_ended = ended
+        time.sleep(POLL_SECONDS)
+
+
+def cancel(job: Job) -> None:
+    """End a job; one that has ended already is left alone."""
+    subprocess.run(["scancel", str(job.number)], capture_output=True, timeout=60)
+
+
+def _exit_code(state: str, record: str) -> int:
+    found = _EXIT_CODE.search(record)
+    code = (int(found[1]) or (128 + int(found[2]) if int(found[2]) else 0)) if found else 0
+    return code if code or state == "COMPLETED" else 1
+
+
+def _pass_on(log: Path, shown: int) -> int:
+    """Print what has been written since; the file is opened anew, which makes a network file system look again."""
+    try:
+        with log.open("rb") as file:
+            file.seek(shown)
+            while chunk := file.read(1 << 16):
+                sys.stdout.buffer.write(chunk)
+                shown += len(chunk)
+    except FileNotFoundError:
+        return shown
+    sys.stdout.flush()
+    return shown
+
+
+def _slurm(*command: str) -> str:
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        raise SlurmError(
+            f"there is no program {command[0]}; submit from a login node, or set the launcher to torchrun"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"`{shlex.join(command)}` gave no answer for a minute") from None
+    if answer.returncode:
+        raise SlurmError(f"`{shlex.join(command)}`: {answer.stderr.strip()}")
+    return answer.stdout
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

@@ -1,0 +1,25 @@
+"""Settings that cannot be started are refused in words."""
+
+from typing import Any
+
+import pytest
+
+from cluster.settings import ClusterSettings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"launcher": "slrum"}, "launcher is 'slrum'; choose one of local, torchrun, slurm"),
+        ({"sharding": "half"}, "choose one of none, full"),
+        ({"processes_per_node": 2}, "local, which is one process"),
+        ({"launcher": "torchrun", "nodes": 2}, r"set cluster\.rendezvous to host:port"),
+        ({"nodes": 0}, "nodes is 0; give at least 1"),
+        ({"timeout_minutes": 0.0}, "give a number above 0"),
+        ({"partition": "gpu\n#SBATCH --uid=0"}, "give one word"),
+        ({"options": ["constraint=a100"]}, "give options of sbatch"),
+    ],
+)
+def test_what_cannot_be_started_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClusterSettings(**settings)

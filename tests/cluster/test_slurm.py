@@ -1,0 +1,150 @@
+"""The job's script, and watching a job, against programs that answer as SLURM's do. The real one: tests/stages."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cluster import slurm
+from cluster.settings import ClusterSettings
+from cluster.slurm import Job, JobEnd, SlurmError, job_script, submit_or_find, watch
+
+SETTINGS = ClusterSettings(
+    launcher="slurm",
+    nodes=2,
+    processes_per_node=4,
+    gpus_per_node=4,
+    cpus_per_process=3,
+    partition="gpu",
+    time="1-00:00:00",
+    setup="module load cuda",
+    container="apptainer exec --nv image.sif",
+    python="python3",
+    options=["--constraint=a100"],
+)
+
+
+def script(settings: ClusterSettings = SETTINGS) -> str:
+    return job_script(settings, "name", "comment", Path("/logs/name-%j.log"), ["stages.train", "--model", "a b.st"])
+
+
+def test_the_script_asks_for_what_the_settings_say() -> None:
+    options = [line.removeprefix("#SBATCH ") for line in script().splitlines() if line.startswith("#SBATCH ")]
+    expected = {"--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=12", "--gpus-per-node=4", "--partition=gpu"}
+    expected |= {"--time=1-00:00:00", "--requeue", "--signal=B:USR1@120", "--constraint=a100"}
+    expected |= {"--open-mode=append", "--output=/logs/name-%j.log", "--job-name=name", "--comment=comment"}
+    assert set(options) == expected
+    assert "--no-requeue" in script(ClusterSettings(launcher="slurm", requeue=False))
+
+
+def test_the_script_is_complete_and_valid_shell() -> None:
+    text = script()
+    assert "{{" not in text
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    srun = text[text.index("\nsrun") :].split("&\n")[0].replace("\\\n", " ")
+    words = shlex.split(srun)
+    assert words[-4:] == ["-m", "stages.train", "--model", "a b.st"]
+    assert words[words.index("python3") - 4 : words.index("python3")] == ["apptainer", "exec", "--nv", "image.sif"]
+    assert words[words.index("--nproc-per-node") + 1] == "4"
+    assert text.index("module load cuda") < text.index("\nsrun")
+
+
+@pytest.fixture
+def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of programs in front of PATH; each call is noted in `calls`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "POLL_SECONDS", 0.0)
+    return folder
+
+
+def answer(folder: Path, program: str, shell: str) -> None:
+    file = folder / program
+    file.write_text(f'#!/bin/sh\necho "{program} $*" >> {folder}/calls\n{shell}\n')
+    file.chmod(0o755)
+
+
+def in_turn(folder: Path, *records: str) -> str:
+    """Shell that prints one record a call, and the last one from then on; `!` before it makes it an error."""
+    (folder / "records").write_text("\n".join(records) + "\n")
+    return f"""
+n=$(cat {folder}/n 2>/dev/null || echo 1); echo $((n + 1)) > {folder}/n
+line=$(sed -n "$n"p {folder}/records); [ -n "$line" ] || line=$(tail -n 1 {folder}/records)
+case $line in !*) echo "$line" >&2; exit 1;; esac
+echo "$line" """
+
+
+@pytest.mark.parametrize(
+    ("records", "end"),
+    [
+        (["JobState=RUNNING ExitCode=0:0", "JobState=COMPLETED ExitCode=0:0"], JobEnd("COMPLETED", 0)),
+        (["JobState=FAILED ExitCode=3:0"], JobEnd("FAILED", 3)),
+        (["JobState=FAILED ExitCode=0:9"], JobEnd("FAILED", 137)),
+        (["JobState=TIMEOUT ExitCode=0:0"], JobEnd("TIMEOUT", 1)),
+        (
+            ["JobState=NODE_FAIL ExitCode=0:1", "JobState=PENDING ExitCode=0:0", "JobState=COMPLETED ExitCode=0:0"],
+            JobEnd("COMPLETED", 0),
+        ),
+        (["!Unable to contact slurm controller", "JobState=COMPLETED ExitCode=0:0"], JobEnd("COMPLETED", 0)),
+    ],
+    ids=["completed", "failed", "killed", "time", "requeued", "controller away"],
+)
+def test_a_job_is_watched_to_its_end(answers: Path, tmp_path: Path, records: list[str], end: JobEnd) -> None:
+    answer(answers, "scontrol", in_turn(answers, *records))
+    assert watch(Job(7, tmp_path / "log")) == end
+
+
+def test_output_is_passed_on_once(answers: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    log = tmp_path / "log"
+    answer(answers, "scontrol", f"printf 'line\\n' >> {log}; echo JobState=COMPLETED ExitCode=0:0")
+    watch(Job(7, log))
+    assert capfdbinary.readouterr().out == b"line\nline\n" == log.read_bytes()
+
+
+def test_a_job_that_slurm_forgot_is_an_error(answers: Path, tmp_path: Path) -> None:
+    answer(answers, "scontrol", "echo 'Invalid job id specified' >&2; exit 1")
+    with pytest.raises(SlurmError, match=r"what became of job 7 is not known .* see .*log"):
+        watch(Job(7, tmp_path / "log"))
+
+
+def test_the_settings_of_a_job_are_those_of_its_submission(answers: Path, tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("train: {}")
+    answer(answers, "squeue", "true")
+    answer(answers, "sbatch", "echo '7;cluster'")
+    job = submit_or_find(SETTINGS, ["stages.train", "--params", str(params)], params, tmp_path / "jobs")
+    params.write_text("train: {seed: 1}")
+    (written,) = (tmp_path / "jobs").glob("*.sh")
+    command = shlex.split(written.read_text().split(" -m stages.train ")[1].split("&")[0])
+    assert command[-2] == "--params"
+    assert Path(command[-1]).read_text() == "train: {}"
+    assert job == Job(7, (tmp_path / "jobs" / f"{written.stem}-7.log"))
+
+
+def test_without_slurm_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "params.yaml").touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SlurmError, match="no program squeue; submit from a login node, or set the launcher"):
+        submit_or_find(SETTINGS, ["stages.train"], tmp_path / "params.yaml", tmp_path / "jobs")
+
+
+def test_ending_the_watcher_cancels_the_job(answers: Path, tmp_path: Path) -> None:
+    answer(answers, "squeue", "true")
+    answer(answers, "sbatch", "echo 7")
+    answer(answers, "scontrol", "echo JobState=RUNNING ExitCode=0:0")
+    answer(answers, "scancel", "true")
+    (tmp_path / "params.yaml").touch()
+    command = [sys.executable, "-m", "cluster", '{"launcher": "slurm"}', str(tmp_path / "params.yaml")]
+    watcher = subprocess.Popen([*command, str(tmp_path / "jobs"), "stages.train"], stderr=subprocess.DEVNULL)
+    while "scontrol" not in ((answers / "calls").read_text() if (answers / "calls").exists() else ""):
+        assert watcher.poll() is None
+        time.sleep(0.02)
+    watcher.send_signal(signal.SIGTERM)
+    assert watcher.wait(timeout=30) == 128 + signal.SIGTERM
+    assert "scancel 7" in (answers / "calls").read_text()
