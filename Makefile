@@ -3,6 +3,8 @@
 PYTHON ?= python3
 EXTRAS ?= dev
 PYTEST_WORKERS ?= 2
+PREFECT_PORT ?= 4200
+POOL ?= local
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint data install clean
+.PHONY: help run test test-slow lint data server worker deploy install clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -30,7 +32,7 @@ test: install  ## the tests
 	$(BIN)/dvc pull --quiet data.dvc
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m 'not slow'
 
-test-slow: install  ## tests that start many processes, or services: torchrun, SLURM (as root, with slurm-wlm, munge)
+test-slow: install  ## tests that start servers or many processes: Prefect, torchrun, SLURM (as root, with slurm-wlm, munge)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
 
 lint: install  ## style, formatting and types
@@ -44,6 +46,21 @@ data: install  ## draw the embedded dataset again and compare it, byte for byte,
 	$(BIN)/python -m panoptic.mini --out runs/mini-again
 	diff -r data/mini runs/mini-again
 	@echo "data/mini is byte-identical to what the generator draws"
+
+server worker deploy: export PREFECT_API_URL := http://127.0.0.1:$(PREFECT_PORT)/api
+
+server: install  ## a Prefect server for this machine alone, with its pages on http://127.0.0.1:4200 (PREFECT_PORT=...)
+	$(BIN)/prefect server start --host 127.0.0.1 --port $(PREFECT_PORT)
+
+worker: install  ## runs what is scheduled, in this checkout (POOL=cluster where sbatch is)
+	$(BIN)/prefect work-pool inspect $(POOL) >/dev/null 2>&1 || $(BIN)/prefect work-pool create --type process $(POOL)
+	$(BIN)/prefect worker start --type process --pool $(POOL)
+
+deploy: install  ## tell the server what prefect.yaml declares
+	for pool in local cluster; do \
+	  $(BIN)/prefect work-pool inspect $$pool >/dev/null 2>&1 || $(BIN)/prefect work-pool create --type process $$pool; \
+	done
+	$(BIN)/prefect --no-prompt deploy --all
 
 install: $(INSTALLED)  ## the environment in .venv, as requirements.lock pins it (EXTRAS=dev,browse for more)
 

@@ -10,7 +10,6 @@ random weights, on pictures of the sizes that the recipe's augmentation gives.
 
 import argparse
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,8 +28,9 @@ from panoptic.corrupted import CorruptSettings
 from panoptic.download.obtaining import DownloadSettings
 from panoptic.files import write_atomically
 from panoptic.layout import DatasetSettings
-from pipelines.overlay import lay_over
-from pipelines.project import DvcProject
+from pipelines.commands import setting
+from pipelines.overlay import change_settings, lay_over
+from pipelines.parameters import read_parameters, write_parameters
 from stages.settings import load_section
 
 
@@ -41,10 +41,11 @@ def read_recipe(params: Path, overlays: Sequence[Path], settings: Mapping[str, s
     """
     with TemporaryDirectory() as folder:
         laid = Path(folder, "params.yaml")
-        shutil.copyfile(params, laid)
-        lay_over(laid, overlays)
+        lay_over(params, overlays, laid)
         if settings:
-            DvcProject(Path(folder)).set_parameters(settings)
+            document = read_parameters(laid)
+            change_settings(document, settings, params, new_keys=True)
+            write_parameters(document, laid)
         return Recipe(
             dataset=load_section(laid, "dataset", DatasetSettings),
             download=load_section(laid, "download", DownloadSettings),
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plan", description=__doc__.splitlines()[0])
     parser.add_argument("overlays", nargs="*", type=Path, metavar="FILE", help="files in experiments/, in this order")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings to lay them over")
-    parser.add_argument("--set", nargs="+", type=_setting, default=[], metavar="KEY=VALUE", help="single settings")
+    parser.add_argument("--set", nargs="+", type=setting, default=[], metavar="KEY=VALUE", help="single settings")
     parser.add_argument(
         "--gpus",
         type=int,
@@ -84,13 +85,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_atomically(arguments.json, (json.dumps(to_json(plan), indent=1) + "\n").encode())
 
     run_command(command)
-
-
-def _setting(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE, as in train.batch_size=16")
-    return key, value
 
 
 if __name__ == "__main__":

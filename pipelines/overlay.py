@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
 
-from pipelines.parameters import read_parameters, write_parameters
+from pipelines.parameters import read_parameters, write_parameters, yaml_with_comments
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,38 @@ def lay_over(params: Path, overlays: Sequence[Path], out: Path | None = None) ->
     return tuple(changes)
 
 
-def _lay(target: CommentedMap, values: Mapping[str, object], prefix: str, overlay: Path) -> list[Change]:
+def change_settings(
+    document: CommentedMap, settings: Mapping[str, str], file: Path, new_keys: bool
+) -> tuple[Change, ...]:
+    """Change settings such as `train.learning_rate`, typed as in YAML, in a document that was read from `file`.
+
+    Raises:
+        ValueError: it has no such section, or no such key and `new_keys` is False, or a value does not fit.
+    """
+    changes: list[Change] = []
+    for key, text in settings.items():
+        valid = _keys(document)
+        section, *path = key.split(".")
+        if section not in document or not path or not (new_keys or key in valid):
+            raise ValueError(f"{file}: no setting {key}; there are: {', '.join(valid)}")
+        try:
+            value: object = yaml_with_comments().load(text)
+        except YAMLError as error:
+            raise ValueError(f"{key}={text}: the value is not valid YAML: {error}") from None
+        for name in reversed(path):
+            value = {name: value}
+        changes += _lay(document, {section: value}, "", f"{key}={text}")
+    return tuple(changes)
+
+
+def _keys(section: Mapping[str, object], prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in section.items():
+        keys += _keys(value, f"{prefix}{name}.") if isinstance(value, dict) else [f"{prefix}{name}"]
+    return keys
+
+
+def _lay(target: CommentedMap, values: Mapping[str, object], prefix: str, source: object) -> list[Change]:
     changes: list[Change] = []
     # New keys come before the last: an empty line or a comment after a section belongs to its last key.
     place = max(len(target) - 1, 0)
@@ -57,7 +89,7 @@ def _lay(target: CommentedMap, values: Mapping[str, object], prefix: str, overla
         key, old = f"{prefix}{name}", target.get(name)
         if old is not None and isinstance(value, Mapping) != isinstance(old, Mapping):
             expected, found = ("keys and values", "one value") if isinstance(old, Mapping) else ("one value", "keys")
-            raise ValueError(f"{overlay}: {key} holds {expected} in the settings, but {found} here")
+            raise ValueError(f"{source}: {key} holds {expected} in the settings, but {found} here")
         if name not in target:
             target.insert(place, name, None)
             place += 1
@@ -66,7 +98,7 @@ def _lay(target: CommentedMap, values: Mapping[str, object], prefix: str, overla
         if isinstance(value, Mapping):
             if old is None:
                 target[name] = CommentedMap()
-            changes += _lay(target[name], value, f"{key}.", overlay)
+            changes += _lay(target[name], value, f"{key}.", source)
         else:
             target[name] = _flow_list(value) if isinstance(value, list) else value
             changes.append(Change(key, old, value))

@@ -7,6 +7,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 
 def yaml_with_comments() -> YAML:
@@ -15,7 +17,12 @@ def yaml_with_comments() -> YAML:
     yaml.preserve_quotes = True
     yaml.width = 1000
     yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), _represent_nothing)
     return yaml
+
+
+def _represent_nothing(representer: RoundTripRepresenter, _nothing: None) -> ScalarNode:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")  # left to itself: no text at all
 
 
 def read_parameters(file: Path) -> CommentedMap:

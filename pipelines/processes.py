@@ -1,25 +1,26 @@
 """A command in a session of its own: its output line by line, and no process left behind, however it ends.
 
 DVC starts a stage through a shell, and the stage starts loader workers. A signal to the first process alone
-would leave the others running, so the command leads a process group, and the group is ended as one.
+would leave the others running, so the command leads a process group, and the group is ended as one: by a small
+program, `pipelines.guard`, that lives on when this one is killed.
 """
 
 import codecs
 import os
 import queue
 import re
-import signal
 import subprocess
+import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines import guard
+
 GRACE_SECONDS = 10.0
 TAIL_LINES = 40
-_KILL_SECONDS = 2.0  # for the system to carry out a SIGKILL
 _POLL_SECONDS = 0.1
 # A carriage return that is the last thing read so far may be the first half of "\r\n".
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\n|\r(?!\Z))")
@@ -42,6 +43,8 @@ class OutputLine:
 
 Show = Callable[[OutputLine], None]
 _Lines = queue.Queue[OutputLine | None]
+_running: set[subprocess.Popen[bytes]] = set()
+_ending = threading.Event()
 
 
 def run_in_session(
@@ -54,30 +57,33 @@ def run_in_session(
     """Run `command` in `folder` and hand every line of its output to `show` as soon as it is written.
 
     Standard output and standard error come as one stream. However this function is left, by return or by
-    any exception (a timeout, an interrupt, an error in `show`), no process of the command's group outlives
-    it: they get SIGTERM, and those still there after `grace_seconds` SIGKILL.
+    any exception (a timeout, an interrupt, an error in `show`), and even when this program is killed, no process of
+    the command's group outlives it: they get SIGTERM, and those still there after `grace_seconds` SIGKILL.
 
     Raises:
-        CommandError: the exit status is not 0.
+        CommandError: the exit status is not 0, or `end_all` has been called.
     """
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     process = subprocess.Popen(
-        command,
+        [sys.executable, guard.__file__, str(grace_seconds), *command],
         cwd=folder,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    _running.add(process)
+    if _ending.is_set():  # asked after the process is known to `end_all`, so that one of the two ends it
+        _let_go(process)
     try:
         lines = _read_in_background(process)
         while process.poll() is None and _pass_on(lines, show, tail):
             pass
-        while process.poll() is None:  # it has closed its output and goes on
-            time.sleep(_POLL_SECONDS)
     finally:
-        _end_group(process, grace_seconds)
+        _let_go(process)
+        process.wait()
+        _running.discard(process)
     while _pass_on(lines, show, tail):
         pass
     if process.returncode:
@@ -86,30 +92,16 @@ def run_in_session(
         raise CommandError(f"{what}; it last wrote:\n{last}")
 
 
-def _end_group(leader: subprocess.Popen[bytes], grace_seconds: float) -> None:
-    if _signal_group(leader.pid, signal.SIGTERM):
-        try:
-            _wait_for_group(leader, grace_seconds)
-        finally:  # a second interrupt ends the grace, not the group
-            if _signal_group(leader.pid, signal.SIGKILL):
-                _wait_for_group(leader, _KILL_SECONDS)
-    leader.wait()
+def end_all() -> None:
+    """Begin to end every command that runs or will run, in whatever thread: for a program that is about to end."""
+    _ending.set()
+    for process in list(_running):
+        _let_go(process)
 
 
-def _wait_for_group(leader: subprocess.Popen[bytes], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and _signal_group(leader.pid, 0):
-        leader.poll()  # until it is waited for, a leader that has ended still counts as a member
-        time.sleep(_POLL_SECONDS)
-
-
-def _signal_group(group: int, number: int) -> bool:
-    """Send a signal to a process group (0 only asks); whether there was anybody to receive it."""
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    return True
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _pass_on(lines: _Lines, show: Show, tail: deque[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What a flow needs of a DVC project: its stages in order, a way to run one, a way to change a setting."""
+"""What a flow needs of a DVC project: its stages in order, a way to run them, a way to change a setting."""
 
 import os
 import re
@@ -6,17 +6,24 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from graphlib import TopologicalSorter
-from operator import getitem
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from pipelines.overlay import Change, lay_over
-from pipelines.parameters import read_parameters, write_parameters, yaml_with_comments
+from pipelines.overlay import Change, change_settings, lay_over
+from pipelines.parameters import read_parameters, write_parameters
 from pipelines.processes import CommandError, Show, run_in_session
 
 _DVC = (sys.executable, "-m", "dvc")
 _DOT_NAMES = re.compile(r'"([^"]+)"')
+
+
+@dataclass(frozen=True)
+class Outs:
+    """Files and folders that a stage has written: its metrics, and the others."""
+
+    metrics: tuple[Path, ...]
+    others: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -34,17 +41,7 @@ class DvcProject:
         Raises:
             CommandError: DVC cannot read the project; the message is DVC's.
         """
-        answer = subprocess.run(
-            (*_DVC, "dag", "--dot"),
-            cwd=self.folder,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        if answer.returncode:
-            raise CommandError(f"`dvc dag` failed in {self.folder.resolve()}: {answer.stderr.strip()}")
-        return stages_in_order(answer.stdout)
+        return stages_in_order(self.dvc("dag", "--dot"))
 
     def choose(self, wanted: list[str]) -> tuple[str, ...]:
         """The wanted stages, in the order of the pipeline.
@@ -57,6 +54,16 @@ class DvcProject:
             raise ValueError(f"no stage {', '.join(unknown)} in dvc.yaml; there are: {', '.join(stages)}")
         return tuple(name for name in stages if name in wanted)
 
+    def outs(self, stage: str) -> Outs:
+        """What dvc.yaml says that a stage writes, as far as it is there."""
+        described = read_parameters(self.folder / "dvc.yaml")["stages"][stage]
+        return Outs(self._present(described.get("metrics")), self._present(described.get("outs")))
+
+    def _present(self, entries: Sequence[object] | None) -> tuple[Path, ...]:
+        """The files and folders of a list in dvc.yaml, whose entries are names, or hold a name and options."""
+        names = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries or ()]
+        return tuple(path for name in names if (path := self.folder / str(name)).exists())
+
     def reproduce(self, stage: str, show: Show) -> None:
         """Run one stage if it is out of date, without those before it; `show` gets its output line by line.
 
@@ -66,29 +73,84 @@ class DvcProject:
         command = (*_DVC, "--wait-for-lock", "repro", "--single-item", stage)
         run_in_session(command, show, self.folder, _environment())
 
-    def set_parameters(self, settings: Mapping[str, str]) -> None:
-        """Write settings such as `train.learning_rate` into params.yaml, keeping its comments.
+    def write_parameters(self, overlays: Sequence[Path], settings: Mapping[str, str], out: Path) -> tuple[Change, ...]:
+        """Write params.yaml, with the overlays and then the settings (`train.learning_rate`) in it, to `out`.
+
+        Overlays are named as seen from the project. Comments stay. `out` may be params.yaml itself.
 
         Raises:
-            ValueError: params.yaml has no such key.
+            ValueError: an overlay cannot be read or does not fit, or there is no such setting.
         """
-        file = self.folder / "params.yaml"
-        document = read_parameters(file)
-        for key, value in settings.items():
-            valid = _keys(document)
-            if key not in valid:
-                raise ValueError(f"{file}: no setting {key}; there are: {', '.join(valid)}")
-            *path, last = key.split(".")
-            reduce(getitem, path, document)[last] = yaml_with_comments().load(value)
-        write_parameters(document, file)
+        params = self.folder / "params.yaml"
+        changes = lay_over(params, [self.folder / overlay for overlay in overlays], out)
+        if settings:
+            document = read_parameters(out)
+            # A key that is not in the file may be one that keeps its default; the stages know which there are.
+            changes += change_settings(document, settings, params, new_keys=self._checker.is_file())
+            write_parameters(document, out)
+        return changes
 
-    def lay_over(self, overlays: Sequence[Path]) -> tuple[Change, ...]:
-        """Lay files of settings, named as seen from the project, over its params.yaml.
+    def set_parameters(self, overlays: Sequence[Path], settings: Mapping[str, str]) -> tuple[Change, ...]:
+        """Write overlays and settings into params.yaml if the stages accept the result; also look at it if none are.
 
         Raises:
-            ValueError: one cannot be read, or does not fit params.yaml.
+            ValueError: they do not, or as `write_parameters`; params.yaml is as it was.
         """
-        return lay_over(self.folder / "params.yaml", [self.folder / overlay for overlay in overlays])
+        params = self.folder / "params.yaml"
+        with TemporaryDirectory(dir=self.folder, prefix=".params-") as temporary:
+            out = Path(temporary) / "params.yaml"
+            changes = self.write_parameters(overlays, settings, out)
+            self.check_parameters([out.resolve()])
+            if changes:
+                write_parameters(read_parameters(out), params)
+        return changes
+
+    def check_parameters(self, files: Sequence[Path]) -> None:
+        """Have the stages look at files of settings, if the project has a program for that.
+
+        Raises:
+            ValueError: one is not what they accept; the message is theirs.
+        """
+        if not self._checker.is_file():
+            return
+        command = [sys.executable, "-m", "stages.check_settings", "--params", *map(str, files)]
+        answer = self._ask(command)
+        if answer.returncode:
+            raise ValueError(answer.stderr.strip())
+
+    def run_experiment(self, name: str, stages: Sequence[str], show: Show) -> None:
+        """Bring stages and all before them up to date as an experiment of DVC's.
+
+        Raises:
+            CommandError: a stage failed; the message ends with what it last wrote.
+        """
+        run_in_session((*_DVC, "exp", "run", "--name", name, *stages), show, self.folder, _environment())
+
+    def dvc(self, *arguments: str) -> str:
+        """What a short command of DVC's prints.
+
+        Raises:
+            CommandError: it failed; the message is DVC's.
+        """
+        answer = self._ask((*_DVC, *arguments))
+        if answer.returncode:
+            what = f"`dvc {' '.join(arguments)}` failed in {self.folder.resolve()}"
+            raise CommandError(f"{what}: {answer.stderr.strip()}")
+        return answer.stdout
+
+    @property
+    def _checker(self) -> Path:
+        return self.folder / "stages" / "check_settings.py"
+
+    def _ask(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
 
 
 def stages_in_order(dot: str) -> tuple[str, ...]:
@@ -103,13 +165,6 @@ def stages_in_order(dot: str) -> tuple[str, ...]:
         if names:
             graph.add(names[-1], *names[:-1])
     return tuple(name for name in graph.static_order() if not name.endswith(".dvc"))
-
-
-def _keys(section: Mapping[str, object], prefix: str = "") -> list[str]:
-    keys = []
-    for name, value in section.items():
-        keys += _keys(value, f"{prefix}{name}.") if isinstance(value, dict) else [f"{prefix}{name}"]
-    return keys
 
 
 def _environment() -> dict[str, str]:

@@ -2,58 +2,37 @@
 
     python -m pipelines.reproduce
     python -m pipelines.reproduce --stages train predict evaluate --set train.learning_rate=5e-4
-    python -m pipelines.reproduce --overlay experiments/ablations/box_free.yaml
+    python -m pipelines.reproduce --experiment coco_r50_12e --overlay experiments/ablations/box_free.yaml
 
 DVC decides what is out of date; the flow decides when it runs, and shows it. No Prefect server is needed:
-without one, Prefect starts its own on 127.0.0.1 for as long as the flow runs.
+without one, Prefect starts its own on 127.0.0.1 for as long as the flow runs. With one (`make server`, `make worker`,
+`make deploy`): `prefect deployment run reproduce/local -p experiment=coco_r50_12e --watch`.
 """
 
 import argparse
-import logging
-import signal
 import sys
-import time
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 
-from pipelines.processes import CommandError, OutputLine
+from pipelines.artifacts import publish
+from pipelines.commands import run_as_program, setting
 from pipelines.project import DvcProject
+from pipelines.stage_output import StageOutput
 
-PROGRESS_SECONDS = 10.0
-
-Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
-
-
-class StageOutput:
-    """Where the lines of a stage go: all to Prefect's log, except the states of a progress bar.
-
-    These are drawn in place where standard error is a terminal; elsewhere the log gets one every ten seconds.
-    """
-
-    def __init__(self, logger: Logger) -> None:
-        self._logger = logger
-        self._on_terminal = sys.stderr.isatty()
-        self._progress_due = 0.0
-
-    def show(self, line: OutputLine) -> None:
-        """Log or draw one line."""
-        if self._on_terminal:
-            sys.stderr.write(f"\r{line.text if line.transient else ''}\x1b[K")
-            sys.stderr.flush()
-        if not line.transient:
-            self._logger.info(line.text)
-        elif not self._on_terminal and time.monotonic() >= self._progress_due:
-            self._logger.info(line.text)
-            self._progress_due = time.monotonic() + PROGRESS_SECONDS
+EXPERIMENTS = Path("experiments")
+# Stages that may fail for reasons that pass, and go on where they were. Any other fails again, only later.
+RETRIES = {"download": 2}
+RETRY_SECONDS = 60.0
 
 
-@task(task_run_name="{stage}")
+@task(task_run_name="{stage}", cache_policy=NO_CACHE)
 def run_stage(stage: str, folder: Path) -> None:
     """Bring one stage up to date. Fails with the stage's last words; leaves none of its processes behind."""
-    DvcProject(folder).reproduce(stage, StageOutput(get_run_logger()).show)
+    project = DvcProject(folder)
+    project.reproduce(stage, StageOutput(get_run_logger()).show)
+    publish(project, stage)
 
 
 @flow(log_prints=True)
@@ -61,24 +40,27 @@ def reproduce(
     stages: list[str] | None = None,
     settings: dict[str, str] | None = None,
     overlays: list[Path] | None = None,
+    experiment: str | None = None,
     stage_timeout_seconds: float | None = None,
     folder: Path = Path(),
 ) -> None:
     """Bring the pipeline in `folder` up to date, or the given stages of it.
 
-    `overlays` (files in experiments/) and then `settings` (`{"train.learning_rate": "5e-4"}`) are written into
-    params.yaml first, and stay there. The first stage that fails, or that takes longer than
+    `experiment` (`coco_r50_12e` for experiments/coco_r50_12e.yaml), `overlays` (other such files) and then `settings`
+    (`{"train.learning_rate": "5e-4"}`) are written into params.yaml first, and stay there; nothing is written, and
+    nothing runs, if the stages would not accept them. The first stage that fails, or that takes longer than
     `stage_timeout_seconds`, fails the flow.
     """
     project = DvcProject(folder)
     chosen = project.stages() if stages is None else project.choose(stages)
-    if overlays:
-        for change in project.lay_over(overlays):
-            print(change)
-    if settings:
-        project.set_parameters(settings)
+    laid = [EXPERIMENTS / f"{experiment}.yaml"] if experiment else []
+    for change in project.set_parameters([*laid, *(overlays or [])], settings or {}):
+        print(change)
     for stage in chosen:
-        run_stage.with_options(timeout_seconds=stage_timeout_seconds)(stage, folder)
+        runner = run_stage.with_options(
+            timeout_seconds=stage_timeout_seconds, retries=RETRIES.get(stage, 0), retry_delay_seconds=RETRY_SECONDS
+        )
+        runner(stage, folder)
 
 
 def main() -> int:
@@ -88,7 +70,7 @@ def main() -> int:
     parser.add_argument(
         "--set",
         nargs="+",
-        type=_setting,
+        type=setting,
         default=[],
         metavar="KEY=VALUE",
         help="settings to write into params.yaml",
@@ -96,26 +78,14 @@ def main() -> int:
     parser.add_argument(
         "--overlay", nargs="+", type=Path, default=[], metavar="FILE", help="files to lay over params.yaml first"
     )
+    parser.add_argument("--experiment", metavar="NAME", help="a file in experiments/ without its ending, laid first")
     parser.add_argument("--stage-timeout", type=float, metavar="SECONDS", help="give up on a stage after this long")
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _leave)
-    try:
-        reproduce(arguments.stages, dict(arguments.set), arguments.overlay, arguments.stage_timeout)
-    except (CommandError, ValueError, TimeoutError):
-        return 1  # Prefect's log has told the reason
-    return 0
-
-
-def _setting(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE, as in train.learning_rate=5e-4")
-    return key, value
-
-
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """End in good order, so that Prefect's temporary server is stopped as well."""
-    sys.exit(128 + number)
+    given = parser.parse_args()
+    settings = dict(given.set)
+    return run_as_program(
+        "pipelines.reproduce",
+        lambda: reproduce(given.stages, settings, given.overlay, given.experiment, given.stage_timeout),
+    )
 
 
 if __name__ == "__main__":

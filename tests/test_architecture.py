@@ -20,8 +20,8 @@ ALLOWED = {
     "pipelines": {"pipelines"},  # flows know the stages by name only
     "benchmarks": {"benchmarks", "pipelines", "stages", "model", "panoptic"},
 }
-# In stages/, but no stage: what several of them share.
-SHARED = {"__init__", "settings"}
+# In stages/, but no stage: what concerns several of them.
+SHARED = {"__init__", "check_settings", "settings"}
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem not in SHARED)
 
 

@@ -1,25 +1,21 @@
 """The settings that ship with the repository are what the stages accept."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import is_dataclass, replace
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
-from cluster.settings import ClusterSettings
-from model.complexity.settings import ComplexitySettings
 from model.inference import InferenceSettings
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
-from panoptic.annotating import AnnotateSettings
-from panoptic.corrupted import CorruptSettings
 from panoptic.download.archives import PUBLIC_DATASETS
-from panoptic.download.obtaining import DownloadSettings
 from panoptic.layout import DatasetSettings
 from pipelines.overlay import lay_over
 from pipelines.parameters import read_parameters
-from stages.evaluate import EvaluationSettings
+from stages.check_settings import SCHEMAS, check_settings
 from stages.settings import SECTIONS, load_section
 
 ROOT = Path(__file__).parents[1]
@@ -32,27 +28,10 @@ PUBLISHED = sorted(
     for path in EXPERIMENTS.glob("*.yaml")
     if path.name.startswith(("coco_", "ade20k_")) and "sample" not in path.name
 )
-SCHEMAS = {
-    "dataset": DatasetSettings,
-    "download": DownloadSettings,
-    "annotate": AnnotateSettings,
-    "model": NetworkConfig,
-    "train": TrainSettings,
-    "predict": InferenceSettings,
-    "evaluate": EvaluationSettings,
-    "corrupt": CorruptSettings,
-    "complexity": ComplexitySettings,
-    "cluster": ClusterSettings,
-}
 
 
 def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
-
-
-def sections(params: Path) -> dict[str, object]:
-    """Every section as the stages see it."""
-    return {name: load_section(params, name, SCHEMAS[name]) for name in SECTIONS}
 
 
 @pytest.mark.parametrize("name", sorted(SECTIONS))
@@ -60,18 +39,35 @@ def test_every_section_fits_its_dataclass(name: str) -> None:
     assert isinstance(load_section(PARAMS, name, SCHEMAS[name]), SCHEMAS[name])
 
 
+def test_every_section_has_a_dataclass() -> None:
+    assert SCHEMAS.keys() == set(SECTIONS)
+
+
+def test_no_setting_has_a_name_that_the_run_cache_of_dvc_does_not_see() -> None:
+    """Another `size` or `nfiles`, wherever it stands, would bring back the outputs of a run that had the former one."""
+    assert not {"size", "nfiles"} & set(names_of_settings(SCHEMAS.values()))
+
+
+def names_of_settings(schemas: Iterable[object]) -> Iterator[str]:
+    for schema in schemas:
+        if isinstance(schema, type) and is_dataclass(schema):
+            types = get_type_hints(schema)
+            yield from types
+            yield from names_of_settings(types.values())
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=named)
 def test_an_overlay_gives_settings_that_the_stages_accept(overlay: Path, tmp_path: Path) -> None:
     out = tmp_path / "params.yaml"
     lay_over(PARAMS, [overlay], out)
-    sections(out)
+    check_settings(out)
 
 
 @pytest.mark.parametrize("overlay", ABLATIONS, ids=named)
 def test_an_ablation_also_lies_over_the_full_size(overlay: Path, tmp_path: Path) -> None:
     out = tmp_path / "params.yaml"
     assert lay_over(PARAMS, [EXPERIMENTS / "coco_r50_12e.yaml", overlay], out)
-    sections(out)
+    check_settings(out)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=named)
@@ -85,7 +81,7 @@ def test_a_published_model_does_not_depend_on_what_it_is_laid_over(overlay: Path
     clean, dirty = tmp_path / "clean.yaml", tmp_path / "dirty.yaml"
     lay_over(PARAMS, [overlay], clean)
     lay_over(PARAMS, [*ABLATIONS, overlay], dirty)
-    assert sections(dirty) == sections(clean)
+    assert check_settings(dirty) == check_settings(clean)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +112,7 @@ def test_instances_are_learnt_by_the_panoptic_recipe_without_stuff(name: str, cr
     for recipe in (name, "coco_r50_24e"):
         out = tmp_path / f"{recipe}.yaml"
         lay_over(PARAMS, [EXPERIMENTS / f"{recipe}.yaml"], out)
-        laid.append(sections(out))
+        laid.append(check_settings(out))
     instances, panoptic = laid
     model, train = panoptic["model"], panoptic["train"]
     assert isinstance(model, NetworkConfig)
@@ -155,7 +151,7 @@ def test_another_backbone_is_laid_over_a_published_model(name: str, model: str, 
 def test_the_published_recipe_is_what_the_defaults_are(name: str, epochs: int, step: int, tmp_path: Path) -> None:
     out = tmp_path / "params.yaml"
     lay_over(PARAMS, [EXPERIMENTS / f"{name}.yaml"], out)
-    model, train, predict = (sections(out)[section] for section in ("model", "train", "predict"))
+    model, train, predict = (check_settings(out)[section] for section in ("model", "train", "predict"))
     assert model == NetworkConfig()
     assert isinstance(train, TrainSettings)
     defaults = TrainSettings()

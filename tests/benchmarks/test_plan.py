@@ -61,7 +61,7 @@ def test_a_run_is_measured_on_this_machine(tmp_path: Path, monkeypatch: pytest.M
     [
         (("--gpus", "3"), "batch_size"),
         (("--gpus", "0"), "0 processes; give at least 1"),
-        (("--set", "train.epoch=3"), "no setting train.epoch"),
+        (("--set", "train.epoch=3"), "train.epoch: unknown key (did you mean 'epochs'?)"),
         (
             ("--set", "dataset.name=coco", "dataset.train=train", "dataset.val=val"),
             "no split 'train'; there are: train2017",

@@ -1,13 +1,18 @@
 """Output arrives while a command runs, and nothing of the command outlives the call."""
 
+import fcntl
 import os
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipelines.processes import TAIL_LINES, CommandError, OutputLine, run_in_session
+from pipelines import guard, processes
+from pipelines.processes import TAIL_LINES, CommandError, OutputLine, end_all, run_in_session
 from tests.pipelines.conftest import HOLD
 
 
@@ -86,3 +91,65 @@ def test_a_child_left_behind_is_ended(tmp_path: Path, nobody_holds: Callable[[],
     run(HOLD.removesuffix("time.sleep(600)\n"), tmp_path, lines.append)
     assert [line.text for line in lines] == ["holding"]
     assert nobody_holds()
+
+
+def test_the_command_does_not_outlive_a_killed_caller(tmp_path: Path, nobody_holds: Callable[[], bool]) -> None:
+    caller = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from pathlib import Path
+from pipelines.processes import run_in_session
+run_in_session([sys.executable, "-u", "-c", {HOLD!r}], lambda line: os.kill(os.getpid(), 9), Path(), os.environ, 0.3)
+"""
+    killed = subprocess.run([sys.executable, "-c", caller], cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # waits until the last process that holds it is gone
+
+
+def test_all_commands_can_be_ended_from_another_thread(
+    tmp_path: Path, nobody_holds: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_ending", threading.Event())
+    failures: list[CommandError] = []
+
+    def work() -> None:
+        try:
+            run(HOLD, tmp_path, lambda line: end_all())
+        except CommandError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert "ended with status 143" in str(failures[0])
+    assert nobody_holds()
+    with pytest.raises(CommandError, match="ended with status"):  # nor does a later one run
+        run("import time; time.sleep(600)", tmp_path, lambda line: None)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_a_guard_ends_with_a_parent_that_knows_nothing_of_it(tmp_path: Path, ending: int) -> None:
+    """SIGTERM goes to the guard, as from a Prefect worker that cancels; SIGKILL to its parent."""
+    parent = f"""
+import subprocess, sys
+command = [sys.executable, {guard.__file__!r}, "--as-child", "--leader-first", "1", sys.executable, "-c", {HOLD!r}]
+guard = subprocess.Popen(command)
+print(guard.pid, flush=True)
+sys.exit(guard.wait())
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=tmp_path, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert process.stdout.readline() == "holding\n"
+        os.kill(process.pid if ending == signal.SIGKILL else pid, ending)
+    assert process.returncode == (-signal.SIGKILL if ending == signal.SIGKILL else 128 + signal.SIGTERM)
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # waits until the last process that holds it is gone
+
+
+def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="no-such-program: cannot be started: No such file"):
+        run_in_session(["no-such-program"], lambda line: None, tmp_path, os.environ)

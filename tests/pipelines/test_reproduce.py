@@ -9,19 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from pipelines.processes import CommandError
 from pipelines.reproduce import reproduce
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def _prefect() -> Iterator[None]:
-    """A Prefect server for these tests alone, with a database of its own."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 class _Messages(logging.Handler):
@@ -36,7 +28,7 @@ class _Messages(logging.Handler):
 
 
 @pytest.fixture
-def said(_prefect: None) -> Iterator[list[str]]:
+def said(prefect: None) -> Iterator[list[str]]:
     """The messages that reach Prefect's log."""
     messages = _Messages()
     logger = logging.getLogger("prefect")
@@ -63,7 +55,22 @@ def test_a_failing_stage_fails_the_flow_with_its_last_words(project: Path, said:
     assert any("Finished in state Failed" in text for text in said)
 
 
-@pytest.mark.usefixtures("_prefect")
+@pytest.mark.usefixtures("prefect")
+def test_nothing_runs_and_nothing_is_written_with_settings_that_are_refused(project: Path) -> None:
+    (project / "experiments").mkdir()
+    (project / "experiments" / "seven.yaml").write_text("zero: {rate: 7}\n")
+    (project / "stages").mkdir()
+    (project / "stages" / "check_settings.py").write_text("import sys\nsys.exit('7 is too much')\n")
+    before = (project / "params.yaml").read_text()
+    with pytest.raises(ValueError, match="7 is too much"):
+        reproduce(["zero"], experiment="seven", folder=project)
+    with pytest.raises(ValueError, match=r"sevn\.yaml: there is no such file; beside it: seven\.yaml"):
+        reproduce(["zero"], experiment="sevn", folder=project)
+    assert (project / "params.yaml").read_text() == before
+    assert not (project / "ran").exists()
+
+
+@pytest.mark.usefixtures("prefect")
 def test_a_stage_that_takes_too_long_is_ended_with_all_its_processes(
     project: Path, nobody_holds: Callable[[], bool]
 ) -> None:

@@ -1,0 +1,189 @@
+"""Run the pipeline with many settings, each as an experiment of DVC's, and compare a metric.
+
+    python -m pipelines.sweep rates --grid train.learning_rate=5e-4,1e-3 model.queries=20,30 --jobs 2
+    python -m pipelines.sweep parts --trial model.queries=20 --trial model.queries=40 train.epochs=12
+
+All combinations of the grid run, with each of the listed trials if there are any, on top of params.yaml as it is now.
+Every one runs in a clone below runs/sweeps/NAME/ (pipelines/workspace.py) and ends as an experiment of this checkout:
+`dvc exp show`, `dvc exp apply`. What has an experiment already is not run again; what was stopped goes on from its
+last saved state. A trial that fails does not stop the others. The table and the plot are in runs/sweeps/NAME/.
+"""
+
+import argparse
+import base64
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from pipelines.commands import run_as_program, setting
+from pipelines.parameters import read_parameters
+from pipelines.processes import CommandError, end_all
+from pipelines.project import DvcProject
+from pipelines.stage_output import StageOutput
+from pipelines.sweep_results import Metric, Result, csv_table, draw, markdown_table, metric_values, rows, text_table
+from pipelines.trials import Trial, parse_grid, trial_name, trials_of
+from pipelines.workspace import Checkout, Workspace
+
+STAGES = ("evaluate",)
+METRIC = "runs/evaluate/metrics.json:pq.all"
+SWEEPS = Path("runs/sweeps")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A trial with the name of its experiment and the file of all its parameters."""
+
+    trial: Trial
+    name: str
+    parameters: Path
+
+
+@task(task_run_name="{trial}", cache_policy=NO_CACHE)
+def run_trial(trial: str, name: str, parameters: Path, folder: Path, stages: list[str], cache: Path, jobs: int) -> None:
+    """Run one experiment in a workspace of its own, which is removed if it succeeds."""
+    checkout = Checkout(folder)
+    workspace = Workspace(checkout, parameters.with_suffix(""))
+    workspace.prepare(parameters, cache)
+    workspace.run(name, stages, StageOutput(get_run_logger(), alone=jobs == 1).show)
+    workspace.remove()
+
+
+@flow(log_prints=True)
+def sweep(
+    name: str,
+    grid: dict[str, list[str]] | None = None,
+    trials: list[dict[str, str]] | None = None,
+    overlays: list[Path] | None = None,
+    stages: list[str] | None = None,
+    jobs: int = 1,
+    metric: str = METRIC,
+    folder: Path = Path(),
+) -> None:
+    """Run all combinations of the values in `grid`, each with each of `trials`, and compare `metric`.
+
+    `overlays` (files in experiments/) lie under the settings of all trials, `jobs` run at once. Everything is checked
+    before anything runs. Fails at the end, naming them, if trials have failed.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError(f"the name of a sweep is {name!r}; use letters, digits, - and _")
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; give 1 or more")
+    wanted, checkout = Metric.parse(metric), Checkout(folder)
+    checkout.require_committed()
+    targets = list(DvcProject(folder).choose(stages or list(STAGES)))
+    out = folder / SWEEPS / name
+    out.mkdir(parents=True, exist_ok=True)
+    plans = _plan(name, trials_of(grid or {}, trials or ()), overlays or [], targets, DvcProject(folder), out)
+    before = checkout.experiments()
+    failed = _run([plan for plan in plans if plan.name not in before], checkout, targets, jobs)
+    values = metric_values(DvcProject(folder).dvc("exp", "show", "--json"), wanted)
+    states = {plan.name: "there already" if plan.name in before else "done" for plan in plans} | failed
+    results = [Result(plan.trial, plan.name, states[plan.name], values.get(plan.name)) for plan in plans]
+    _report(name, results, wanted, out)
+    for plan in plans:
+        if plan.name not in failed:
+            plan.parameters.unlink()
+    if failed:
+        kept = "; ".join(f"{plan.trial}: {plan.parameters.with_suffix('')}" for plan in plans if plan.name in failed)
+        raise CommandError(f"{len(failed)} of {len(plans)} trials failed; their folders are kept: {kept}")
+
+
+def _plan(
+    name: str, trials: Sequence[Trial], overlays: list[Path], stages: list[str], project: DvcProject, out: Path
+) -> list[Plan]:
+    """Write the parameters of all trials and have them checked.
+
+    Raises:
+        ValueError: one of them cannot be run, or two are the same.
+    """
+    with TemporaryDirectory(dir=out, prefix=".plan-") as temporary:
+        files = [Path(temporary) / f"{number}.yaml" for number in range(len(trials))]
+        for trial, file in zip(trials, files, strict=True):
+            project.write_parameters(overlays, trial.settings, file)
+        project.check_parameters([file.resolve() for file in files])
+        plans: dict[str, Plan] = {}
+        for trial, file in zip(trials, files, strict=True):
+            unique = trial_name(name, [read_parameters(file), stages])
+            if unique in plans:
+                raise ValueError(f"the trials '{plans[unique].trial}' and '{trial}' are the same; remove one")
+            plans[unique] = Plan(trial, unique, out / f"{unique}.yaml")
+            file.replace(plans[unique].parameters)
+    return list(plans.values())
+
+
+def _run(plans: Sequence[Plan], checkout: Checkout, stages: list[str], jobs: int) -> dict[str, str]:
+    """Run the trials, `jobs` at once; the experiments that failed, each with the word for it."""
+    if not plans:
+        return {}
+    cache, futures = checkout.cache(), list[tuple[Plan, PrefectFuture[None]]]()
+    with ThreadPoolTaskRunner[None](max_workers=jobs) as runner:
+        try:
+            for plan in plans:
+                parameters = {"trial": str(plan.trial), "name": plan.name, "parameters": plan.parameters}
+                parameters |= {"folder": checkout.folder, "stages": stages, "cache": cache, "jobs": jobs}
+                futures.append((plan, runner.submit(run_trial, parameters)))
+            for _, future in futures:
+                future.wait()
+        except BaseException:  # cancelled, or a signal: the runner would wait for the trials, however long they take
+            end_all()
+            raise
+    return {plan.name: "failed" for plan, future in futures if not future.state.is_completed()}
+
+
+def _report(name: str, results: Sequence[Result], metric: Metric, out: Path) -> None:
+    table = rows(results, metric)
+    print(f"{metric}\n{text_table(table)}")
+    (out / "results.csv").write_text(csv_table(results, metric))
+    markdown = f"# Sweep {name}: {metric}\n\n{markdown_table(table)}"
+    picture = out / "results.png"
+    drawn = draw(results, metric, picture)
+    (out / "results.md").write_text(markdown + ("\n![results](results.png)\n" if drawn else ""))
+    if drawn:
+        markdown += f"\n![results](data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()})\n"
+    create_markdown_artifact(markdown, key=f"sweep-{name}".lower().replace("_", "-"), description=str(metric))
+    print(f"table and plot are in {out}")
+
+
+def main() -> int:
+    """The command line; the exit status is 0 when all trials have an experiment."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.sweep", description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="of the sweep; begins the names of its experiments")
+    parser.add_argument("--grid", nargs="+", default=[], metavar="KEY=VALUE,VALUE", help="all combinations run")
+    parser.add_argument(
+        "--trial",
+        nargs="+",
+        action="append",
+        type=setting,
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of one more trial, or with --grid of one more set of them; may be repeated",
+    )
+    parser.add_argument(
+        "--overlay", nargs="+", type=Path, default=[], metavar="FILE", help="files to lay under all trials"
+    )
+    parser.add_argument("--stages", nargs="+", metavar="NAME", help=f"what to bring up to date (default: {STAGES[0]})")
+    parser.add_argument("--jobs", type=int, default=1, help="so many trials run at once (default: 1)")
+    parser.add_argument("--metric", default=METRIC, metavar="FILE:KEY", help=f"what to compare (default: {METRIC})")
+    given = parser.parse_args()
+    try:
+        grid = parse_grid(given.grid)
+    except ValueError as error:
+        parser.error(str(error))
+    trials = [dict(pairs) for pairs in given.trial]
+    return run_as_program(
+        "pipelines.sweep",
+        lambda: sweep(given.name, grid, trials, given.overlay, given.stages, given.jobs, given.metric),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

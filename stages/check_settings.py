@@ -1,0 +1,63 @@
+"""Check files of settings as the stages would, before any of them runs.
+
+    python -m stages.check_settings --params params.yaml [FILE ...]
+
+Every section is read as its dataclass: an unknown key, a wrong type or a value out of range ends in exit status 2 and
+a message that says what is valid.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cluster.settings import ClusterSettings
+from model.complexity.settings import ComplexitySettings
+from model.inference import InferenceSettings
+from model.network.config import NetworkConfig
+from model.training.settings import TrainSettings
+from panoptic.annotating import AnnotateSettings
+from panoptic.commands import run_command
+from panoptic.corrupted import CorruptSettings
+from panoptic.download.obtaining import DownloadSettings
+from panoptic.layout import DatasetSettings
+from stages.evaluate import EvaluationSettings
+from stages.settings import load_section
+
+SCHEMAS: dict[str, type[object]] = {
+    "dataset": DatasetSettings,
+    "download": DownloadSettings,
+    "annotate": AnnotateSettings,
+    "model": NetworkConfig,
+    "train": TrainSettings,
+    "predict": InferenceSettings,
+    "evaluate": EvaluationSettings,
+    "corrupt": CorruptSettings,
+    "complexity": ComplexitySettings,
+    "cluster": ClusterSettings,
+}
+
+
+def check_settings(params: Path) -> dict[str, object]:
+    """Every section of a file as the stages see it.
+
+    Raises:
+        SettingsError: one is missing, or not what its stage accepts.
+    """
+    return {name: load_section(params, name, schema) for name, schema in SCHEMAS.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.check_settings", description=__doc__.splitlines()[0])
+    parser.add_argument("--params", nargs="+", type=Path, default=[Path("params.yaml")], help="files to check")
+    arguments = parser.parse_args(argv)
+
+    def check() -> None:
+        for params in arguments.params:
+            check_settings(params)
+
+    run_command(check)
+
+
+if __name__ == "__main__":
+    main()
