@@ -14,12 +14,13 @@ INSTALLED := $(VENV)/installed-$(EXTRAS)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
+export FIFTYONE_DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint data server worker deploy install clean
+.PHONY: help run browse test test-slow lint data server worker deploy install clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -27,6 +28,12 @@ help:  ## list these targets
 run: install  ## fetch the embedded dataset, then train, predict and score: whatever is out of date
 	$(BIN)/dvc pull --quiet data.dvc
 	$(BIN)/dvc repro
+
+browse:  ## look into errors in the FiftyOne App on 127.0.0.1 (BROWSE="NAME=FOLDER ..." compares runs)
+	@$(MAKE) --no-print-directory install EXTRAS=dev,browse
+	$(BIN)/dvc pull --quiet data.dvc
+	$(BIN)/dvc repro browse
+	exec $(BIN)/python -m pipelines.browse $(BROWSE)
 
 test: install  ## the tests
 	$(BIN)/dvc pull --quiet data.dvc

@@ -23,15 +23,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-import numpy as np
-from numpy.typing import NDArray
-
-from panoptic.id_map import VOID
+from panoptic.account_pairs import explain_errors, segment_pairs
 from panoptic.overlaps import Overlaps
 from panoptic.quality import ClassQuality, Matching
 from panoptic.segments import SegmentLabel
-
-_LEAST_IOU = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +105,9 @@ def account_picture(
         candidate_ious: by the id of a true thing, the best IoU of a raw instance of its class; empty where there are
             none (see `account_candidates`).
     """
-    pairs = _pairs(overlaps)
+    pairs = segment_pairs(overlaps)
     candidates = {truth_id: iou for truth_id, iou in candidate_ious.items() if iou > 0.5}
-    # Forgiven predictions take part: they may show why a segment was missed, though they are no false positives.
-    used = {match.prediction_id for match in matching.matches}
-    explained = _explain(pairs, matching.missed, [segment for segment in prediction if segment.id not in used])
+    explained = explain_errors(pairs, prediction, matching)
     by_truth = {truth_id: (kind, pairs[truth_id, other].iou) for (truth_id, other), kind in explained.items()}
     by_prediction = {prediction_id: kind for (_, prediction_id), kind in explained.items()}
 
@@ -128,62 +121,6 @@ def account_picture(
     for segment in matching.spurious:
         classes[segment.category_id] += _false_positive(by_prediction.get(segment.id, "spurious"))
     return PictureAccount(dict(classes))
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """A true and a predicted segment that share pixels; `in_band` is the share of disagreeing pixels in their bands."""
-
-    iou: float
-    in_band: float
-
-
-def _pairs(overlaps: Overlaps) -> dict[tuple[int, int], _Pair]:
-    """All pairs of segments that share pixels, by (true id, predicted id)."""
-    truth_pixels = _per_id(overlaps.truth_ids, overlaps.pixels)
-    truth_band = _per_id(overlaps.truth_ids, overlaps.in_truth_band)
-    counted = overlaps.truth_ids != VOID
-    prediction_pixels = _per_id(overlaps.prediction_ids, overlaps.pixels * counted)
-    prediction_band = _per_id(overlaps.prediction_ids, overlaps.in_prediction_band * counted)
-    unions = truth_pixels + prediction_pixels - overlaps.pixels
-    in_bands = truth_band - overlaps.in_truth_band + prediction_band - overlaps.in_prediction_band
-    columns = overlaps.truth_ids, overlaps.prediction_ids, overlaps.pixels, unions, in_bands
-    rows = np.flatnonzero(counted & (overlaps.prediction_ids != VOID))
-    table = zip(*(column[rows].tolist() for column in columns), strict=True)
-    return {
-        (truth_id, prediction_id): _Pair(shared / union, in_band / (union - shared) if union > shared else 0.0)
-        for truth_id, prediction_id, shared, union, in_band in table
-    }
-
-
-def _per_id(ids: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(P,) the sum of `counts` over all pairs with the same id, beside each pair."""
-    _, members = np.unique(ids, return_inverse=True)
-    sums: NDArray[np.int64] = np.bincount(members, weights=counts).astype(np.int64)[members]
-    return sums
-
-
-def _explain(
-    pairs: Mapping[tuple[int, int], _Pair], missed: Sequence[SegmentLabel], unmatched: Sequence[SegmentLabel]
-) -> dict[tuple[int, int], str]:
-    """The kind of each pair of a missed and an unmatched segment, each in one pair at most."""
-    truth = {segment.id: segment.category_id for segment in missed}
-    prediction = {segment.id: segment.category_id for segment in unmatched}
-    open_pairs = {
-        pair: (found.iou, truth[pair[0]] == prediction[pair[1]])
-        for pair, found in pairs.items()
-        if pair[0] in truth and pair[1] in prediction
-    }
-    # An IoU above 0.5 with one segment leaves too little for another: these pairs share no segment.
-    explained = {pair: "wrong_class" for pair, (iou, same) in open_pairs.items() if iou > 0.5 and not same}
-    taken_truth, taken_prediction = ({pair[side] for pair in explained} for side in (0, 1))
-    close = [(-iou, pair) for pair, (iou, same) in open_pairs.items() if same and iou >= _LEAST_IOU]
-    for _, pair in sorted(close):
-        if pair[0] not in taken_truth and pair[1] not in taken_prediction:
-            explained[pair] = "localisation"
-            taken_truth.add(pair[0])
-            taken_prediction.add(pair[1])
-    return explained
 
 
 _MISS = ClassQuality(fn=1)

@@ -61,6 +61,13 @@ def side_by_side(
     return _mounted(panels)
 
 
+def painted(
+    image: NDArray[np.uint8], ids: NDArray[np.int32], segments: Sequence[SegmentLabel], categories: CategoryTable
+) -> NDArray[np.uint8]:
+    """A picture (H,W,3) RGB tinted by the segments of its (H,W) id map, at its size and without names."""
+    return _painted(image, ids, _segment_colors(segments, categories, Counter()))
+
+
 def _segment_colors(segments: Sequence[SegmentLabel], categories: CategoryTable, seen: Counter[int]) -> dict[int, Rgb]:
     """A colour for each segment: stuff has its category's, things vary around it; `seen` counts per category."""
     colors = {}

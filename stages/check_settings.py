@@ -20,6 +20,7 @@ from panoptic.commands import run_command
 from panoptic.corrupted import CorruptSettings
 from panoptic.download.obtaining import DownloadSettings
 from panoptic.layout import DatasetSettings
+from stages.browse import BrowseSettings
 from stages.evaluate import EvaluationSettings
 from stages.settings import load_section
 
@@ -33,6 +34,7 @@ SCHEMAS: dict[str, type[object]] = {
     "evaluate": EvaluationSettings,
     "corrupt": CorruptSettings,
     "complexity": ComplexitySettings,
+    "browse": BrowseSettings,
     "cluster": ClusterSettings,
 }
 

