@@ -5,7 +5,6 @@ browser in step with this program: addresses with a view need none.
 """
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from types import ModuleType
 
 from pipelines.browse.database import answers
 from pipelines.browse.errors import BrowseError
-from pipelines.browse.processes import end_group
+from pipelines.browse.processes import server_running
 from pipelines.browse.quiet import ADDRESS
 
 _START_SECONDS, _POLL_SECONDS = 60.0, 0.2
@@ -29,22 +28,10 @@ def app_running(fiftyone: ModuleType, port: int, log: Path) -> Iterator[str]:
     program = Path(str(fiftyone.__file__)).parent / "server" / "main.py"
     command = [sys.executable, program.name, "--port", str(port), "--address", ADDRESS]
     environment = os.environ | {"FIFTYONE_DISABLE_SERVICES": "1"}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=program.parent,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
+    with log.open("wb") as output, server_running(command, environment, output, output, program.parent) as process:
         deadline = time.monotonic() + _START_SECONDS
         while not answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise BrowseError(f"the App's server did not start on port {port}; {log} says why")
             time.sleep(_POLL_SECONDS)
         yield f"http://{ADDRESS}:{port}"
-    finally:
-        end_group(process)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipelines.browse.errors import BrowseError
 from pipelines.browse.fetched_mongod import fetched_mongod, library_path
-from pipelines.browse.processes import end_group
+from pipelines.browse.processes import server_running
 
 _START_SECONDS, _POLL_SECONDS = 60.0, 0.1
 
@@ -33,36 +33,16 @@ def database(state: Path) -> Iterator[str]:
     program = find_mongod(state)
     data, log, port = state / "database", state / "mongod.log", free_port()
     data.mkdir(parents=True, exist_ok=True)
-    command: list[str | Path] = [
-        program,
-        "--dbpath",
-        data,
-        "--logpath",
-        log,
-        "--bind_ip",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    command += ["--nounixsocket", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+    command = [str(program), "--dbpath", str(data), "--logpath", str(log)]
+    command += ["--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket"]
+    command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
     libraries = library_path(program)
     environment = os.environ | ({"LD_LIBRARY_PATH": libraries} if libraries else {})
-    # A session of its own: Ctrl-C is for this program, which ends the server after its last client.
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        _wait_until_it_answers(process, port, log)
-        yield f"mongodb://127.0.0.1:{port}"
-    finally:
-        end_group(process)
-        if process.stderr is not None:
-            process.stderr.close()
+    with server_running(command, environment, subprocess.DEVNULL, subprocess.PIPE) as process:
+        assert process.stderr is not None
+        with process.stderr:
+            _wait_until_it_answers(process, port, log)
+            yield f"mongodb://127.0.0.1:{port}"
 
 
 def find_mongod(state: Path) -> Path:

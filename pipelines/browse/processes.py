@@ -1,22 +1,41 @@
-"""Ending a server that was started in a session of its own, with all that it has started."""
+"""A server for as long as it is wanted: ended with all that it has started, also when this program is killed."""
 
-import os
-import signal
 import subprocess
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from pipelines import guard
 
 _END_SECONDS = 15.0
 
 
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the whole group, then, to what is left when the grace is over, SIGKILL."""
-    _signal(process, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_END_SECONDS)
-    _signal(process, signal.SIGKILL)
-    process.wait()
+@contextmanager
+def server_running(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    output: IO[bytes] | int,
+    errors: IO[bytes] | int,
+    folder: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` below a guard, which is given; it ends as the command does, and with the block at the latest.
 
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+    Its session is its own: Ctrl-C is for this program, which ends its servers after their last client.
+    """
+    process = subprocess.Popen(
+        [sys.executable, guard.__file__, str(_END_SECONDS), *command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=errors,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
