@@ -120,13 +120,13 @@ def _check_splits(
 
 def _identity(sources: Mapping[str, PictureSource], settings: AnnotateSettings) -> str:
     """What decides the shards: the dataset's files, the code that makes them, and what it uses."""
-    code = sorted(Path(verification.__file__).parent.glob("*.py"))
+    package = Path(verification.__file__).parent
     files = {path for source in sources.values() for path in source.files}
     return fingerprint(
         {
             "files": {str(path): _state_of(path) for path in files},
             "splits": {role: [str(path) for path in source.files] for role, source in sources.items()},
-            "code": {path.name: file_digest(path) for path in code},
+            "code": {str(path.relative_to(package)): file_digest(path) for path in sorted(package.rglob("*.py"))},
             "libraries": {name: version(name) for name in _LIBRARIES},
             "shard": annotating.SHARD,
             "semantic": settings.semantic,

@@ -237,6 +237,22 @@ def test_other_data_do_not_go_on_from_a_stopped_run(
     assert "going on" not in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("root")
+def test_a_stopped_run_is_known_by_all_code_that_reads_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digested = list[Path]()
+
+    def note(path: Path) -> str:
+        digested.append(path)
+        return ""
+
+    monkeypatch.setattr("stages.annotate.file_digest", note)
+    _run(tmp_path / "a")
+    names = {path.as_posix().rpartition("/panoptic/")[2] for path in digested}
+    assert names >= {"png.py", "annotating.py", "ade20k/maps.py", "index/records.py"}
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_faults_of_all_pictures_are_named_in_their_order(
     root: Path, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
