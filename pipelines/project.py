@@ -1,7 +1,9 @@
 """What a flow needs of a DVC project: its stages in order, a way to run them, a way to change a setting."""
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -72,6 +74,24 @@ class DvcProject:
         """
         command = (*_DVC, "--wait-for-lock", "repro", "--single-item", stage)
         run_in_session(command, show, self.folder, _environment())
+
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """The stages that a stage depends on, at once or by others, each after those that it depends on itself."""
+        return tuple(name for name in stages_in_order(self.dvc("dag", "--dot", stage)) if name != stage)
+
+    def is_up_to_date(self, stage: str) -> bool:
+        """Whether DVC would not run a stage, as its dependencies are now."""
+        return not json.loads(self.dvc("status", "--json", stage))
+
+    def run_share(self, stage: str, number: int, of: int, show: Show) -> None:
+        """Run the command of a stage, beside DVC, with `--share NUMBER/OF`; where there are GPUs, on one for each.
+
+        Raises:
+            CommandError: it failed; the message ends with what it last wrote.
+        """
+        command = shlex.split(read_parameters(self.folder / "dvc.yaml")["stages"][stage]["cmd"])
+        environment = _environment() | {"LOCAL_RANK": str(number - 1)}
+        run_in_session([*command, "--share", f"{number}/{of}"], show, self.folder, environment)
 
     def write_parameters(self, overlays: Sequence[Path], settings: Mapping[str, str], out: Path) -> tuple[Change, ...]:
         """Write params.yaml, with the overlays and then the settings (`train.learning_rate`) in it, to `out`.

@@ -9,7 +9,9 @@ while the network works, without being written. Scores are those of stages.evalu
 Writes `metrics.json` (PQ clean, mean, relative, by corruption), `variants.json` (everything measured), `table.md`,
 `severity.csv`, `severity.png` and, to browse, `predictions/`: those of the first `predict.pictures` pictures under each
 variant, as stages.predict writes them. A run that was stopped goes on with the variants that are not scored yet; those
-that are lie in a folder of `--state` that is named after everything that decides them.
+that are lie in a folder of `--state` that is named after everything that decides them. With `--share 2/4` it measures
+the second quarter of the variants for such a folder and writes no result: several programs, also on several machines,
+share the work so, and a last one without a share writes it (`python -m pipelines.robustness`).
 """
 
 import argparse
@@ -78,6 +80,26 @@ class RobustnessPaths:
 
 
 @dataclass(frozen=True)
+class Share:
+    """The part of the work that one of `of` programs does; `number` counts from 1."""
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise ValueError(f"--share {self.number}/{self.of}; give the number of the share, from 1, and of how many")
+
+    @classmethod
+    def parse(cls, text: str) -> "Share":
+        """`2/4`. Raises `ValueError` for another form."""
+        number, _, of = text.partition("/")
+        if not (number.isdecimal() and of.isdecimal()):
+            raise ValueError(f"--share {text!r} is not of the form NUMBER/OF, as in 2/4")
+        return cls(int(number), int(of))
+
+
+@dataclass(frozen=True)
 class Measuring:
     """What every variant is measured with; `index` holds the chosen pictures only."""
 
@@ -106,8 +128,10 @@ class Measuring:
         return measures(counter.result())
 
 
-def robustness(inference: InferenceSettings, corruption: CorruptSettings, paths: RobustnessPaths) -> None:
-    """Measure what is not measured yet, and write the results, all of them or nothing."""
+def robustness(
+    inference: InferenceSettings, corruption: CorruptSettings, paths: RobustnessPaths, share: Share | None = None
+) -> None:
+    """Measure what is not measured yet, and write the results, all of them or nothing; of a share, no results."""
     full, manifest = PanopticIndex.load(paths.index), paths.corrupted / "manifest.json"
     split, checkpoint, scoring = CorruptedSplit.load(manifest), load_checkpoint(paths.model), ScoringSettings()
     difference = checkpoint.categories.describe_difference(full.categories)
@@ -128,20 +152,25 @@ def robustness(inference: InferenceSettings, corruption: CorruptSettings, paths:
     state = paths.state / f"robustness-{identity}"
     found: dict[Variant, Measures] = {}
     network = checkpoint.network.to(pick_device())
-    total = (1 + len(split.variants)) * len(index.records)
+    variants = split.variants[share.number - 1 :: share.of] if share else split.variants
+    measures_clean = share is None or share.number == share.of  # whose variants are the fewest
+    total = (measures_clean + len(variants)) * len(index.records)
     with (
         worker_pool(0 if split.archives else corruption.workers) as pool,
         tqdm(total=total, desc="robustness", unit="picture") as bar,
     ):
         measuring = Measuring(network, index, inference, scoring, bar.update)
-        clean = _remembered(state / "clean.json", measuring, measuring.measure)
-        for variant in split.variants:
+        clean = _remembered(state / "clean.json", measuring, measuring.measure) if measures_clean else {}
+        for variant in variants:
             if split.archives:
                 archive = index_of_archive(index, paths.corrupted / archive_name(variant))
                 measure = replace(measuring, index=archive).measure
             else:
                 measure = partial(measuring.measure, read=_corrupting(index, variant, pool, corruption.workers))
             found[variant] = _remembered(state / f"{variant}.json", measuring, measure)
+    if share:
+        print(f"share {share.number} of {share.of}: {len(variants)} variants measured, kept in {state}")
+        return
     result = Robustness(clean, found)
     _write(result, len(index.records), state, paths.out)
     # With the result written the state has done its duty.
@@ -197,13 +226,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--corrupted", type=Path, required=True, help="folder that stages.corrupt wrote")
     parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    help_share = "measure this part of the variants only, and write no result; as in 2/4"
+    parser.add_argument("--share", metavar="NUMBER/OF", help=help_share)
     arguments = parser.parse_args(argv)
     paths = RobustnessPaths(arguments.index, arguments.model, arguments.corrupted, arguments.state, arguments.out)
 
     def stage() -> None:
         inference = load_section(arguments.params, "predict", InferenceSettings)
         corruption = load_section(arguments.params, "corrupt", CorruptSettings)
-        robustness(inference, corruption, paths)
+        share = Share.parse(arguments.share) if arguments.share else None
+        robustness(inference, corruption, paths, share)
 
     run_command(stage)
 

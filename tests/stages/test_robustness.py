@@ -155,6 +155,37 @@ def test_a_stopped_run_measures_only_what_is_missing(
     assert contents(tmp_path) == contents(tmp_path / "again")
 
 
+@pytest.mark.parametrize("of", [1, 3, 7])
+def test_shares_together_leave_nothing_to_measure(
+    split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: int
+) -> None:
+    """Also where there are more shares than variants; the result is that of one program."""
+    alone = prepare(tmp_path / "alone", split)
+    robustness.main(alone)
+    arguments = prepare(tmp_path, split)
+    for number in range(of, 0, -1):
+        robustness.main([*arguments, "--share", f"{number}/{of}"])
+        assert not (tmp_path / "out").exists()
+
+    def nothing(*_: object, **__: object) -> Iterator[PicturePrediction]:
+        raise AssertionError("a picture is predicted again")
+
+    monkeypatch.setattr(robustness, "predict_pictures", nothing)
+    robustness.main(arguments)
+    assert contents(tmp_path) == contents(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [("0/2", "from 1"), ("3/2", "from 1"), ("2", "NUMBER/OF"), ("a/b", "as in")]
+)
+def test_what_is_no_share_is_refused(
+    split: TinySplit, tmp_path: Path, share: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        robustness.main([*prepare(tmp_path, split), "--share", share])
+    assert said in capsys.readouterr().err
+
+
 def test_what_was_measured_with_other_settings_is_not_taken(
     split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
