@@ -22,6 +22,7 @@ from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import all_image_ids, take
 from panoptic.json_fields import read_json
 from panoptic.reader import PanopticReader
+from panoptic.stored_zip import add_file
 
 FORMAT = "coco-c/1"
 
@@ -166,9 +167,7 @@ def write_archive(path: Path, reader: PanopticReader, variant: Variant, records:
         for record in records:
             (image,) = corrupted_pictures(reader, variant, [record])
             _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-            entry = zipfile.ZipInfo(_name_in_archive(record))  # dated 1980
-            entry.create_system, entry.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
-            archive.writestr(entry, data.tobytes())
+            add_file(archive, _name_in_archive(record), data.tobytes())
 
 
 def archive_name(variant: Variant) -> str:

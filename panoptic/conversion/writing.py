@@ -18,6 +18,7 @@ from panoptic.conversion.pictures import Pictures
 from panoptic.errors import DatasetError, Faults
 from panoptic.files import naming_disk_errors, replace_atomically, write_atomically
 from panoptic.id_map import encode_id_map
+from panoptic.stored_zip import add_file
 
 _NOTE = "Written by python -m panoptic.conversion, which replaces this split when it is run again.\n"
 
@@ -151,10 +152,7 @@ class _SplitWriter:
                     mask_name = self._mask_name(picture)
                     if not self._faults.messages:
                         self._source.pictures.put(picture.file_name, self._images)
-                        # A PNG is compressed already; without the time of this moment.
-                        entry = zipfile.ZipInfo(mask_name)
-                        entry.external_attr = 0o644 << 16
-                        archive.writestr(entry, encode_id_map(drawn.ids))
+                        add_file(archive, mask_name, encode_id_map(drawn.ids))
                         self._list(picture, drawn, mask_name)
                         summary.add(picture.file_name, drawn, names)
         return summary
