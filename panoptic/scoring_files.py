@@ -36,7 +36,7 @@ class PanopticTruth:
     """What is true of each picture, by image id; `path`, where it was read, names it in messages."""
 
     path: Path
-    masks: Path
+    masks: FileSource
     categories: CategoryTable
     by_image: Mapping[int, Annotation]
 
@@ -45,14 +45,16 @@ class PanopticTruth:
         """Raises `DatasetError` with the faults of the JSON."""
         truth = read_annotations(files.panoptic_json)
         assert truth.categories is not None, "without a table given, reading has raised"
-        return cls(files.panoptic_json, files.masks, truth.categories, truth.by_image)
+        return cls(files.panoptic_json, open_files(files.masks), truth.categories, truth.by_image)
 
     @classmethod
     def from_index(cls, path: Path) -> "PanopticTruth":
         """The index of a split, whose areas are those of the pixels. Raises `DatasetError` where it is none."""
         index = PanopticIndex.load(path)
         annotations = (Annotation(record.image_id, record.mask_name, record.segments) for record in index.records)
-        return cls(path, index.masks, index.categories, {annotation.image_id: annotation for annotation in annotations})
+        return cls(
+            path, index.mask_files(), index.categories, {annotation.image_id: annotation for annotation in annotations}
+        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def score_results(
         PicturePair(true, predicted, None if candidates is None else candidates.get(true.image_id, ()))
         for true, predicted in annotations
     ]
-    score = partial(_score, truth=open_files(truth.masks), prediction=open_files(prediction.masks), settings=settings)
+    score = partial(_score, truth=truth.masks, prediction=open_files(prediction.masks), settings=settings)
     counter = ScoreCounter(truth.categories, settings)
     per_image: dict[int, PictureScore] = {}
     account = PictureAccount()
@@ -108,7 +110,7 @@ def score_results(
             per_image[pair.truth.image_id] = outcome.score
             account += outcome.account or PictureAccount()
             wrong_areas += outcome.wrong_areas
-    faults.raise_if_any(f"{prediction.masks} against {truth.masks}")
+    faults.raise_if_any(f"{prediction.masks} against {truth.masks.path}")
     return FileScores(
         scores=counter.result(),
         per_image=per_image,
