@@ -1,37 +1,67 @@
-"""What a stage has found, as Prefect artifacts: its metrics as a table, its tables and pictures in Markdown."""
+"""What a stage has found, as Prefect artifacts: its metrics as tables, its other tables and pictures in Markdown."""
 
 import base64
+import io
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from prefect.artifacts import create_markdown_artifact
+from PIL import Image
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from pipelines.metric_tables import NAME, Row, metric_tables
 from pipelines.project import DvcProject
-from pipelines.sweep_results import markdown_table
 
-_PICTURE_BYTES = 300_000  # a larger one stays on disk: an artifact is a row in Prefect's database
+# An artifact is a row in Prefect's database: pictures are made smaller, and only the first ones are shown.
 _PICTURES = 4
-_KINDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
+_PICTURE_SIZE = (1200, 1200)
+_ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 def publish(project: DvcProject, stage: str) -> None:
-    """Create an artifact `STAGE` if the stage has metrics, tables in Markdown or pictures among its outs."""
+    """Show what a stage has written: its metrics as `STAGE-metrics`; tables in Markdown and pictures as `STAGE`."""
     outs = project.outs(stage)
-    metrics = [_metrics(file) for file in outs.metrics if file.suffix == ".json"]
-    tables = [file.read_text() for out in outs.others for file in _files(out) if file.suffix == ".md"]
-    pictures = [file for out in outs.others for file in _files(out) if file.suffix in _KINDS]
-    pictures = [file for file in pictures if file.stat().st_size <= _PICTURE_BYTES]
-    parts = [*metrics, *tables, *map(embedded, pictures[:_PICTURES])]
-    if parts:
-        key = re.sub(r"[^a-z0-9]+", "-", stage.lower())
-        create_markdown_artifact("\n\n".join([f"# {stage}", *parts]), key=key, description=f"What {stage} has found")
+    for file in outs.metrics:
+        if file.suffix == ".json":
+            _publish_metrics(f"{stage}-{file.stem}", file)
+    files = [file for out in outs.others for file in _files(out)]
+    tables = [file.read_text() for file in files if file.suffix == ".md"]
+    pictures = [file for file in files if file.suffix in _ENDINGS][:_PICTURES]
+    if tables or pictures:
+        parts = [f"# {stage}", *tables, *map(embedded, pictures)]
+        publish_markdown(stage, "\n\n".join(parts), f"What {stage} has written")
+
+
+def publish_table(name: str, rows: Sequence[Row], description: str) -> None:
+    """Create a table artifact; all rows have the same columns."""
+    create_table_artifact([dict(row) for row in rows], key=artifact_key(name), description=description)
+
+
+def publish_markdown(name: str, text: str, description: str) -> None:
+    """Create a Markdown artifact."""
+    create_markdown_artifact(text, key=artifact_key(name), description=description)
+
+
+def artifact_key(name: str) -> str:
+    """A name as Prefect wants it: small letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def embedded(picture: Path) -> str:
-    """A picture in Markdown that needs no file beside it."""
-    data = base64.b64encode(picture.read_bytes()).decode()
-    return f"![{picture.name}](data:image/{_KINDS[picture.suffix]};base64,{data})"
+    """A picture in Markdown that needs no file beside it, no larger than a page."""
+    data = io.BytesIO()
+    with Image.open(picture) as image:
+        image.thumbnail(_PICTURE_SIZE)
+        image.convert("RGB").save(data, "JPEG", quality=90)
+    return f"![{picture.name}](data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()})"
+
+
+def _publish_metrics(name: str, file: Path) -> None:
+    """The first table is `NAME`; each other one has the name of its first row behind that."""
+    for number, table in enumerate(metric_tables(json.loads(file.read_text()))):
+        key = f"{name}-{table[0][NAME]}" if number else name
+        publish_table(key, table, f"Numbers in {file.name}")
 
 
 def _files(out: Path) -> list[Path]:
@@ -39,18 +69,3 @@ def _files(out: Path) -> list[Path]:
     if out.is_dir():
         return sorted(path for path in out.iterdir() if path.is_file()) if out.name == "pictures" else []
     return [out]
-
-
-def _metrics(file: Path) -> str:
-    numbers = _flat(json.loads(file.read_text()))
-    return markdown_table([["metric", "value"], *([name, f"{value:.6g}"] for name, value in numbers.items())])
-
-
-def _flat(content: object, prefix: str = "") -> dict[str, float]:
-    """Numbers by their path in the document; what is no number is left out."""
-    if isinstance(content, dict):
-        inner = [_flat(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in content.items()]
-        return {name: value for part in inner for name, value in part.items()}
-    if isinstance(content, bool) or not isinstance(content, int | float):
-        return {}
-    return {prefix: float(content)}

@@ -26,8 +26,9 @@ def run_as_program(module: str, flow: Callable[[], None]) -> int:
         signal.signal(signal.SIGTERM, _leave)
         try:
             flow()
-        except (CommandError, ValueError, TimeoutError):
-            return 1  # Prefect's log has told the reason
+        except (CommandError, ValueError, TimeoutError) as error:
+            print(f"error: {error}", file=sys.stderr)  # again, without the traceback of Prefect's log above
+            return 1
         return 0
     return _run_again_under_guard(module, sys.argv[1:])
 

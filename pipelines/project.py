@@ -120,7 +120,10 @@ class DvcProject:
         with TemporaryDirectory(dir=self.folder, prefix=".params-") as temporary:
             out = Path(temporary) / "params.yaml"
             changes = self.write_parameters(overlays, settings, out)
-            self.check_parameters([out.resolve()])
+            try:
+                self.check_parameters([out.resolve()])
+            except ValueError as error:  # the file that it names is gone when the message is read
+                raise ValueError(str(error).replace(str(out.resolve()), str(params))) from None
             if changes:
                 write_parameters(read_parameters(out), params)
         return changes
@@ -136,7 +139,7 @@ class DvcProject:
         command = [sys.executable, "-m", "stages.check_settings", "--params", *map(str, files)]
         answer = self._ask(command)
         if answer.returncode:
-            raise ValueError(answer.stderr.strip())
+            raise ValueError(answer.stderr.strip().removeprefix("error: "))
 
     def run_experiment(self, name: str, stages: Sequence[str], show: Show) -> None:
         """Bring stages and all before them up to date as an experiment of DVC's.

@@ -10,7 +10,6 @@ last saved state. A trial that fails does not stop the others. The table and the
 """
 
 import argparse
-import base64
 import re
 import sys
 from collections.abc import Sequence
@@ -19,17 +18,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from pipelines.artifacts import embedded, publish_markdown, publish_table
 from pipelines.commands import run_as_program, setting
 from pipelines.parameters import read_parameters
 from pipelines.processes import CommandError, end_all
 from pipelines.project import DvcProject
 from pipelines.stage_output import StageOutput
-from pipelines.sweep_results import Metric, Result, csv_table, draw, markdown_table, metric_values, rows, text_table
+from pipelines.sweep_results import (
+    Metric,
+    Result,
+    csv_table,
+    draw,
+    markdown_table,
+    metric_values,
+    records,
+    rows,
+    text_table,
+)
 from pipelines.trials import Trial, parse_grid, trial_name, trials_of
 from pipelines.workspace import Checkout, Workspace
 
@@ -143,13 +152,13 @@ def _report(name: str, results: Sequence[Result], metric: Metric, out: Path) -> 
     table = rows(results, metric)
     print(f"{metric}\n{text_table(table)}")
     (out / "results.csv").write_text(csv_table(results, metric))
-    markdown = f"# Sweep {name}: {metric}\n\n{markdown_table(table)}"
     picture = out / "results.png"
     drawn = draw(results, metric, picture)
-    (out / "results.md").write_text(markdown + ("\n![results](results.png)\n" if drawn else ""))
+    plot = "\n![results](results.png)\n" if drawn else ""
+    (out / "results.md").write_text(f"# Sweep {name}: {metric}\n\n{markdown_table(table)}{plot}")
+    publish_table(f"sweep-{name}", records(results, metric), str(metric))
     if drawn:
-        markdown += f"\n![results](data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()})\n"
-    create_markdown_artifact(markdown, key=f"sweep-{name}".lower().replace("_", "-"), description=str(metric))
+        publish_markdown(f"sweep-{name}-plot", embedded(picture), str(metric))
     print(f"table and plot are in {out}")
 
 

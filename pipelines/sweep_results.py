@@ -88,6 +88,15 @@ def rows(results: Sequence[Result], metric: Metric) -> list[list[str]]:
     ]
 
 
+def records(results: Sequence[Result], metric: Metric) -> list[dict[str, str | float | None]]:
+    """The table by the names of its columns, with the metric as a number."""
+    head, *table = rows(results, metric)
+    return [
+        dict(zip(head, row, strict=True)) | {metric.key: result.value}
+        for row, result in zip(table, results, strict=True)
+    ]
+
+
 def text_table(table: Sequence[Sequence[str]]) -> str:
     """Columns of equal width."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

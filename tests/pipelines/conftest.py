@@ -1,11 +1,15 @@
 """A tiny DVC project with real stages, and a way to see whether a process of one still lives."""
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from prefect.testing.utilities import prefect_test_harness
+
+from tests.pipelines.services import ROOT, Service, prefect_server
+from tests.pipelines.tiny_sweep import write_checkout
 
 # Holds a lock as long as it or the process that it starts lives, and would go on for ten minutes.
 HOLD = """
@@ -17,10 +21,31 @@ print("holding", flush=True)
 time.sleep(600)
 """
 
-SCORE = """
+# Counts to three and remembers where it is; a file `wait` holds it up at two, for as long as it may live.
+COUNT = """
 from pathlib import Path
-Path("metrics.json").write_text('{"pq": {"all": 0.5, "note": "a text"}}')
-Path("plot.png").write_bytes(b"a picture")
+state = Path("state")
+counted = int(state.read_text()) if state.exists() else 0
+while counted < 3:
+    if counted == 2 and Path("wait").exists():
+        exec(Path("hold.py").read_text())
+    counted += 1
+    print("counted", counted, flush=True)
+    state.write_text(str(counted))
+Path("counted").write_text(str(counted))
+state.unlink()
+"""
+
+SCORE = """
+import sys
+from pathlib import Path
+from PIL import Image
+Path("metrics.json").write_text('{"pq": {"all": 0.5, "things": 0.25, "stuff": 0.75, "note": "a text"}, "miou": 0.5}')
+Path("table.md").write_text("| fog | 0.125 |")
+Image.new("RGB", (3000, 1500)).save("plot.png")
+for done in (0, 50, 100):
+    end = chr(10) if done == 100 else chr(13)
+    print(f"score: {done:3d}%|bar       | {done}/100 [00:01<00:01]", end=end, file=sys.stderr, flush=True)
 """
 
 DVC_YAML = """
@@ -47,26 +72,42 @@ stages:
   scored:
     cmd: python score.py
     deps: [score.py]
-    outs: [plot.png]
+    outs: [plot.png, table.md]
     metrics: [metrics.json]
+  count:
+    cmd: python count.py
+    deps: [count.py]
+    outs: [counted]
   hold:
     cmd: python hold.py
     deps: [hold.py]
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """The folder of a DVC project without git: three stages in a row, and some that end in other ways."""
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc" / "config").write_text(
+def write_project(folder: Path) -> Path:
+    """A DVC project without git: three stages in a row, and some that end in other ways."""
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc" / "config").write_text(
         "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
     )
-    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
-    (tmp_path / "params.yaml").write_text("zero:\n  rate: 0.5  # a comment to keep\n  name: x\n")
-    (tmp_path / "hold.py").write_text(HOLD)
-    (tmp_path / "score.py").write_text(SCORE)
-    return tmp_path
+    (folder / "dvc.yaml").write_text(DVC_YAML)
+    (folder / "params.yaml").write_text("zero:\n  rate: 0.5  # a comment to keep\n  name: x\n")
+    (folder / "hold.py").write_text(HOLD)
+    (folder / "score.py").write_text(SCORE)
+    (folder / "count.py").write_text(COUNT)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The folder of a tiny DVC project."""
+    return write_project(tmp_path)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The folder of a tiny DVC project in git, to sweep over."""
+    return write_checkout(tmp_path / "checkout")
 
 
 @pytest.fixture
@@ -82,6 +123,26 @@ def nobody_holds(tmp_path: Path) -> Callable[[], bool]:
         return True
 
     return check
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> dict[str, str]:
+    """The environment of a program that finds no Prefect server."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+        "PYTHONPATH": str(ROOT),
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+@pytest.fixture(scope="package")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A real Prefect server, for the tests that start workers."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as running:
+        yield running
 
 
 @pytest.fixture(scope="package")

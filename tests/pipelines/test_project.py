@@ -78,3 +78,9 @@ def test_what_the_project_refuses_is_reported_in_its_words(checked: DvcProject, 
     checked.check_parameters([good])
     with pytest.raises(ValueError, match=r"bad\.yaml: zero\.rate is 7; give less"):
         checked.check_parameters([good, bad])
+
+
+def test_a_refusal_names_params_yaml_and_not_the_file_that_was_tried(checked: DvcProject) -> None:
+    with pytest.raises(ValueError, match=r"^\S*/params\.yaml: zero\.rate is 7; give less$") as refusal:
+        checked.set_parameters([], {"zero.rate": "7"})
+    assert str(refusal.value).startswith(str(checked.folder / "params.yaml"))

@@ -1,10 +1,10 @@
 """The flow on a real DVC project: order, output, failure, a timeout, a signal."""
 
 import logging
-import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import pytest
 
 from pipelines.processes import CommandError
 from pipelines.reproduce import reproduce
+from tests.pipelines.services import in_project
 
-ROOT = Path(__file__).parents[2]
+needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="looks at processes in /proc, which Linux has")
 
 
 class _Messages(logging.Handler):
@@ -80,30 +81,50 @@ def test_a_stage_that_takes_too_long_is_ended_with_all_its_processes(
     assert nobody_holds()
 
 
-def test_the_command_needs_no_server_and_a_signal_ends_everything(
-    project: Path, nobody_holds: Callable[[], bool]
-) -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "PREFECT_HOME": str(project / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "DO_NOT_TRACK": "1",
-    }
-    environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "pipelines.reproduce", "--stages", "hold", "--set", "zero.rate=0.25"]
+def signal_while_holding(command: list[str], project: Path, environment: dict[str, str], number: int) -> str:
+    """Send a signal to a command when its stage holds; what was written until the last writer was gone."""
     with subprocess.Popen(
         command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
-        before = []
+        said = []
         for line in process.stdout:
-            before.append(line)
+            said.append(line)
             if "holding" in line:
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(number)
                 break
-        after = process.stdout.read()
-    assert process.returncode == 128 + signal.SIGTERM, "".join([*before, after])
-    assert "Stopping temporary server" in after
+        said += process.stdout
+    expected = -number if number == signal.SIGKILL else 128 + number
+    assert process.returncode == expected, "".join(said)
+    return "".join(said)
+
+
+def test_the_command_needs_no_server_and_a_signal_ends_everything(
+    project: Path, alone: dict[str, str], nobody_holds: Callable[[], bool]
+) -> None:
+    command = [sys.executable, "-m", "pipelines.reproduce", "--stages", "hold", "--set", "zero.rate=0.25"]
+    said = signal_while_holding(command, project, alone, signal.SIGTERM)
+    assert "Stopping temporary server" in said
     assert nobody_holds()
+
+
+@pytest.mark.slow
+@needs_proc
+def test_a_killed_command_leaves_nothing_and_the_next_one_goes_on(
+    project: Path, alone: dict[str, str], nobody_holds: Callable[[], bool]
+) -> None:
+    (project / "wait").touch()
+    command = [sys.executable, "-m", "pipelines.reproduce", "--stages", "zero", "count"]
+    signal_while_holding(command, project, alone, signal.SIGKILL)
+    while in_project(project):  # Prefect's temporary server too
+        time.sleep(0.05)
+    assert nobody_holds()
+
+    (project / "wait").unlink()
+    again = subprocess.run(command, cwd=project, env=alone, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert (project / "counted").read_text() == "3"
+    assert "counted 3" in again.stdout + again.stderr
+    assert "counted 2" not in again.stdout + again.stderr, "it went on where it was"
+    assert (project / "ran").read_text().split() == ["zero"], "what was finished is not run again"
+    assert not in_project(project)

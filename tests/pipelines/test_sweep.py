@@ -2,91 +2,21 @@
 
 import csv
 import fcntl
-import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL
 
 from pipelines.processes import CommandError
 from pipelines.project import DvcProject
 from pipelines.sweep import sweep
 from pipelines.sweep_results import Metric, metric_values
 from pipelines.workspace import Checkout, GitError, git
-
-ROOT = Path(__file__).parents[2]
-METRIC = "runs/metrics.json:found.score"
-LEARN = """
-import fcntl, sys, time
-from pathlib import Path
-import yaml
-learn = yaml.safe_load(Path("params.yaml").read_text())["learn"]
-state = Path("runs/state")
-print("going on" if state.exists() else "beginning", learn["rate"], flush=True)
-with Path("datasets/begun").open("a") as begun:
-    begun.write(f"{learn['rate']}\\n")
-if learn["rate"] == 13:
-    sys.exit("no luck with 13")
-if Path("datasets/hold").exists():
-    lock = Path("datasets/lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    state.parent.mkdir(exist_ok=True)
-    state.touch()
-    print("holding", flush=True)
-    time.sleep(600)
-Path("runs/weights").write_text(str(learn["rate"] * 10 + learn["width"]))
-"""
-SCORE = """
-import json
-from pathlib import Path
-score = int(Path("runs/weights").read_text())
-Path("runs/metrics.json").write_text(json.dumps({"found": {"score": score}}))
-"""
-DVC_YAML = """
-stages:
-  learn:
-    cmd: python learn.py
-    deps: [learn.py, data]
-    params: [learn]
-    outs: [runs/weights]
-  score:
-    cmd: python score.py
-    deps: [score.py, runs/weights]
-    metrics: [runs/metrics.json]
-"""
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A repository with two stages, data under DVC, and a dataset that git ignores."""
-    folder = tmp_path / "checkout"
-    (folder / "datasets").mkdir(parents=True)
-    (folder / "runs").mkdir()
-    (folder / "learn.py").write_text(LEARN)
-    (folder / "score.py").write_text(SCORE)
-    (folder / "dvc.yaml").write_text(DVC_YAML)
-    (folder / "params.yaml").write_text("learn:\n  rate: 1 # of learning\n  width: 1\n")
-    (folder / ".gitignore").write_text("/datasets/\n/runs/\n/data\n")
-    (folder / "data").write_text("pictures")
-    git(folder, "init", "--quiet")
-    git(folder, "config", "user.name", "Somebody")
-    git(folder, "config", "user.email", "somebody@localhost")
-    dvc(folder, "init", "--quiet")
-    dvc(folder, "config", "core.analytics", "false")
-    dvc(folder, "add", "--quiet", "data")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "-m", "All of it")
-    return folder
-
-
-def dvc(folder: Path, *arguments: str) -> str:
-    """What a command prints; its PATH has the environment's programs, which the queue starts by name."""
-    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+from tests.pipelines.services import in_project
+from tests.pipelines.tiny_sweep import LEARN, METRIC, dvc
 
 
 def table(checkout: Path) -> list[list[str]]:
@@ -141,15 +71,16 @@ def test_a_trial_that_fails_does_not_lose_the_others(checkout: Path) -> None:
     assert "rate: 13" in (kept / "params.yaml").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks at processes in /proc, which Linux has")
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_sweep_leaves_no_process_and_goes_on(checkout: Path, ending: int) -> None:
+def test_a_killed_sweep_leaves_no_process_and_goes_on(checkout: Path, alone: dict[str, str], ending: int) -> None:
     (checkout / "datasets/hold").touch()
     command = [sys.executable, "-m", "pipelines.sweep", "two", "--grid", "learn.rate=2,3,4"]
     command += ["--jobs", "2", "--stages", "score", "--metric", METRIC]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": str(PREFECT_API_URL.value())}
     with subprocess.Popen(
-        command, cwd=checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=checkout, env=alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
         said = []
@@ -162,6 +93,8 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on(checkout: Path, ending: in
     assert process.returncode == (-ending if ending == signal.SIGKILL else 128 + ending), "".join(said)
     with (checkout / "datasets/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    while in_project(checkout):  # Prefect's temporary server too
+        time.sleep(0.05)
     assert begun(checkout) == ["2", "3"], "the third one did not begin when the others ended"
 
     (checkout / "datasets/hold").unlink()
