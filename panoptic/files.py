@@ -1,6 +1,7 @@
 """Files in and out: folders and zip archives read alike, and writing that never leaves half a file."""
 
 import os
+import platform
 import shutil
 import stat
 import zipfile
@@ -196,7 +197,8 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
     Parents are created. After a failure the old file or folder is untouched and nothing new is left over.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # On a shared disk, programs of two machines may have one process id.
+    partial = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.partial")
     with naming_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial)  # left by a killed run that had the same process id

@@ -53,15 +53,17 @@ def run_in_session(
     folder: Path,
     environment: Mapping[str, str],
     grace_seconds: float = GRACE_SECONDS,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> None:
     """Run `command` in `folder` and hand every line of its output to `show` as soon as it is written.
 
     Standard output and standard error come as one stream. However this function is left, by return or by
     any exception (a timeout, an interrupt, an error in `show`), and even when this program is killed, no process of
-    the command's group outlives it: they get SIGTERM, and those still there after `grace_seconds` SIGKILL.
+    the command's group outlives it: they get SIGTERM, and those still there after `grace_seconds` SIGKILL. So they do
+    as soon as the command is no longer `wanted`, which is asked several times a second.
 
     Raises:
-        CommandError: the exit status is not 0, or `end_all` has been called.
+        CommandError: the exit status is not 0, `end_all` has been called, or the command is not wanted any more.
     """
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     process = subprocess.Popen(
@@ -78,7 +80,7 @@ def run_in_session(
         _let_go(process)
     try:
         lines = _read_in_background(process)
-        while process.poll() is None and _pass_on(lines, show, tail):
+        while process.poll() is None and wanted() and _pass_on(lines, show, tail):
             pass
     finally:
         _let_go(process)

@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -61,6 +61,11 @@ class DvcProject:
         described = read_parameters(self.folder / "dvc.yaml")["stages"][stage]
         return Outs(self._present(described.get("metrics")), self._present(described.get("outs")))
 
+    def written(self, stages: Iterable[str]) -> tuple[str, ...]:
+        """The same of several stages, as names relative to the project."""
+        outs = [self.outs(stage) for stage in stages]
+        return tuple(str(path.relative_to(self.folder)) for out in outs for path in (*out.metrics, *out.others))
+
     def _present(self, entries: Sequence[object] | None) -> tuple[Path, ...]:
         """The files and folders of a list in dvc.yaml, whose entries are names, or hold a name and options."""
         names = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries or ()]
@@ -83,15 +88,23 @@ class DvcProject:
         """Whether DVC would not run a stage, as its dependencies are now."""
         return not json.loads(self.dvc("status", "--json", stage))
 
-    def run_share(self, stage: str, number: int, of: int, show: Show) -> None:
-        """Run the command of a stage, beside DVC, with `--share NUMBER/OF`; where there are GPUs, on one for each.
+    def command(self, stage: str) -> tuple[str, ...]:
+        """The command of a stage, to run beside DVC."""
+        return tuple(shlex.split(read_parameters(self.folder / "dvc.yaml")["stages"][stage]["cmd"]))
+
+    def run(
+        self,
+        command: Sequence[str],
+        show: Show,
+        variables: Mapping[str, str] | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Run a command beside DVC until it ends or is not wanted any more, with more environment variables.
 
         Raises:
             CommandError: it failed; the message ends with what it last wrote.
         """
-        command = shlex.split(read_parameters(self.folder / "dvc.yaml")["stages"][stage]["cmd"])
-        environment = _environment() | {"LOCAL_RANK": str(number - 1)}
-        run_in_session([*command, "--share", f"{number}/{of}"], show, self.folder, environment)
+        run_in_session(command, show, self.folder, _environment() | dict(variables or {}), wanted=wanted)
 
     def write_parameters(self, overlays: Sequence[Path], settings: Mapping[str, str], out: Path) -> tuple[Change, ...]:
         """Write params.yaml, with the overlays and then the settings (`train.learning_rate`) in it, to `out`.

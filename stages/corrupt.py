@@ -6,7 +6,9 @@
 Writes `manifest.json` and, where `corrupt.archives` is set, one zip file for each corruption and severity. Without
 archives the robustness stage makes each picture when it needs it. A run that was stopped, however roughly, goes on
 with what it had not finished; finished archives lie in a folder of `--state` that is named after everything that
-decides them, because DVC deletes the outputs of a stage before it runs.
+decides them, because DVC deletes the outputs of a stage before it runs. With `--share 2/4` it makes the second quarter
+of the archives for such a folder and writes no result: several programs, also on several machines, share the work so,
+and a last one without a share writes it (`python -m pipelines.robustness`).
 """
 
 import argparse
@@ -32,18 +34,28 @@ from panoptic.corrupted import (
 from panoptic.files import naming_disk_errors, replace_atomically
 from panoptic.fingerprint import file_digest, fingerprint
 from panoptic.index import PanopticIndex
+from panoptic.shares import Share
 from panoptic.workers import worker_pool
 from stages.settings import load_section
 
 
-def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path) -> None:
-    """Write manifest and archives, all of them or nothing."""
+def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path, share: Share | None = None) -> None:
+    """Write manifest and archives, all of them or nothing; of a share, neither."""
+    if share and not settings.archives:
+        print(f"{share}: nothing to do without archives")
+        return
     index = PanopticIndex.load(index_path)
     split = CorruptedSplit.choose(index, settings)
     # With the code of corruptions, but not of all that reads pictures: their bytes are in the manifest already.
     code = [file_digest(Path(module.__file__)) for module in (corrupted, corruptions) if module.__file__]
     identity = fingerprint({"manifest": split.to_json().decode(), "code": code})
     folder = state / f"corrupt-{identity}"
+    if share:
+        variants = share.choose(split.variants)
+        print(f"{share}: {', '.join(map(str, variants))}", flush=True)
+        _make_archives(replace(split, variants=tuple(variants)), index, folder, settings.workers)
+        print(f"{share}: {len(variants)} archives made, kept in {folder}")
+        return
     if split.archives:
         _make_archives(split, index, folder, settings.workers)
     with replace_atomically(out) as partial:
@@ -99,11 +111,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--index", type=Path, required=True, help="index of the pictures to corrupt")
     parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    help_share = "make this part of the archives only, and write no result; as in 2/4"
+    parser.add_argument("--share", metavar="NUMBER/OF", help=help_share)
     arguments = parser.parse_args(argv)
 
     def stage() -> None:
         settings = load_section(arguments.params, "corrupt", CorruptSettings)
-        corrupt(settings, arguments.index, arguments.state, arguments.out)
+        share = Share.parse(arguments.share) if arguments.share else None
+        corrupt(settings, arguments.index, arguments.state, arguments.out, share)
 
     run_command(stage)
 

@@ -17,6 +17,7 @@ share the work so, and a last one without a share writes it (`python -m pipeline
 import argparse
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
@@ -61,6 +62,7 @@ from panoptic.robustness import (
 )
 from panoptic.robustness_plot import draw_severities
 from panoptic.scoring import ScoreCounter, ScoringSettings, score_picture
+from panoptic.shares import Share
 from panoptic.workers import map_ahead, worker_pool
 from stages.settings import load_section
 
@@ -77,26 +79,6 @@ class RobustnessPaths:
     corrupted: Path
     state: Path
     out: Path
-
-
-@dataclass(frozen=True)
-class Share:
-    """The part of the work that one of `of` programs does; `number` counts from 1."""
-
-    number: int
-    of: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.number <= self.of:
-            raise ValueError(f"--share {self.number}/{self.of}; give the number of the share, from 1, and of how many")
-
-    @classmethod
-    def parse(cls, text: str) -> "Share":
-        """`2/4`. Raises `ValueError` for another form."""
-        number, _, of = text.partition("/")
-        if not (number.isdecimal() and of.isdecimal()):
-            raise ValueError(f"--share {text!r} is not of the form NUMBER/OF, as in 2/4")
-        return cls(int(number), int(of))
 
 
 @dataclass(frozen=True)
@@ -152,8 +134,10 @@ def robustness(
     state = paths.state / f"robustness-{identity}"
     found: dict[Variant, Measures] = {}
     network = checkpoint.network.to(pick_device())
-    variants = split.variants[share.number - 1 :: share.of] if share else split.variants
-    measures_clean = share is None or share.number == share.of  # whose variants are the fewest
+    variants = share.choose(split.variants) if share else split.variants
+    measures_clean = share is None or share.is_last
+    if share:
+        print(f"{share}: {', '.join(['clean'] * measures_clean + [str(variant) for variant in variants])}", flush=True)
     total = (measures_clean + len(variants)) * len(index.records)
     with (
         worker_pool(0 if split.archives else corruption.workers) as pool,
@@ -169,7 +153,7 @@ def robustness(
                 measure = partial(measuring.measure, read=_corrupting(index, variant, pool, corruption.workers))
             found[variant] = _remembered(state / f"{variant}.json", measuring, measure)
     if share:
-        print(f"share {share.number} of {share.of}: {len(variants)} variants measured, kept in {state}")
+        print(f"{share}: {len(variants)} variants measured, kept in {state}")
         return
     result = Robustness(clean, found)
     _write(result, len(index.records), state, paths.out)
@@ -193,12 +177,18 @@ def _corrupting(index: PanopticIndex, variant: Variant, pool: Executor | None, w
 def _remembered(path: Path, measuring: Measuring, measure: Callable[[Path], Measures]) -> Measures:
     """What a stopped run has measured, or a new measurement that the next run will find.
 
-    The predictions that are kept lie beside it, complete before it is there.
+    The predictions that are kept lie beside it, complete before it is there. An error is said to have come here.
     """
     if path.exists():
         measuring.advance(len(measuring.index.records))
         return cast(Measures, read_json(path).child("measures").values)
-    found = measure(path.with_suffix(""))
+    try:
+        found = measure(path.with_suffix(""))
+    except Exception:
+        print(
+            f"stopped while measuring {path.stem}; what is measured already is kept in {path.parent}", file=sys.stderr
+        )
+        raise
     write_atomically(path, json.dumps({"measures": found}).encode())
     return found
 

@@ -50,6 +50,8 @@ def test_what_prefect_yaml_declares_is_deployed(service: Service) -> None:
     assert {f"{flows[deployment['flow_id']]}/{deployment['name']}" for deployment in found} == {
         "reproduce/local",
         "reproduce/cluster",
+        "evaluate/local",
+        "robustness/cluster",
         "robustness/local",
         "sweep/local",
     }

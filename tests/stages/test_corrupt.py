@@ -93,6 +93,31 @@ def test_workers_change_no_byte_and_nothing_old_stays(split: TinySplit, tmp_path
     assert "old.zip" not in made[0]
 
 
+@pytest.mark.parametrize("of", [1, 3, 7])
+def test_shares_together_leave_nothing_to_make(
+    split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: int
+) -> None:
+    """Also where there are more shares than archives; the result is that of one program."""
+    corrupt.main(prepare(tmp_path / "alone", split, FEW))
+    arguments = prepare(tmp_path / "shared", split, FEW)
+    for number in range(of, 0, -1):
+        corrupt.main([*arguments, "--share", f"{number}/{of}"])
+        assert not (tmp_path / "shared" / "out").exists()
+
+    def nothing(*_: object) -> None:
+        raise AssertionError("an archive is made again")
+
+    monkeypatch.setattr(corrupt, "write_archive", nothing)
+    corrupt.main(arguments)
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+
+
+def test_a_share_has_nothing_to_do_without_archives(split: TinySplit, tmp_path: Path) -> None:
+    corrupt.main([*prepare(tmp_path, split, "archives: false"), "--share", "1/2"])
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "state").exists()
+
+
 def test_pictures_may_be_listed_in_a_file(split: TinySplit, tmp_path: Path) -> None:
     ids = tmp_path / "ids.txt"
     ids.write_text("# two pictures\n13 # the last\n\n11\n")

@@ -175,6 +175,22 @@ def test_shares_together_leave_nothing_to_measure(
     assert contents(tmp_path) == contents(tmp_path / "alone")
 
 
+def test_a_share_says_what_it_measures_and_where_it_stopped(
+    split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> Iterator[PicturePrediction]:
+        raise RuntimeError("no memory")
+
+    arguments = prepare(tmp_path, split)
+    capsys.readouterr()
+    monkeypatch.setattr(robustness, "predict_pictures", broken)
+    with pytest.raises(RuntimeError, match="no memory"):
+        robustness.main([*arguments, "--share", "1/2"])
+    said = capsys.readouterr()
+    assert "share 1 of 2: contrast_1, gaussian_noise_1\n" in said.out
+    assert "stopped while measuring contrast_1;" in said.err
+
+
 @pytest.mark.parametrize(
     ("share", "said"), [("0/2", "from 1"), ("3/2", "from 1"), ("2", "NUMBER/OF"), ("a/b", "as in")]
 )

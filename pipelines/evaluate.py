@@ -1,0 +1,86 @@
+"""Score several results beside each other, of other checkpoints or other systems, and compare them.
+
+    python -m pipelines.evaluate runs/predict runs/others/older runs/others/larger --jobs 2
+    python -m pipelines.evaluate runs/others/* --scheduler tcp://127.0.0.1:8786
+
+Each is a folder in this checkout that holds what stages.predict writes. It is scored by the command of the stage
+`evaluate`, with this folder in the place of the stage's predictions; the scores come to runs/evaluations/, in a folder
+with the same name. One program for each result, on this machine or on those of a Dask scheduler (docs/cluster.md).
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from pipelines.commands import run_as_program
+from pipelines.places import Program
+from pipelines.project import DvcProject
+from pipelines.reproduce import run_stage
+from pipelines.spread import run_programs
+from pipelines.sweep_results import markdown_table, text_table
+
+STAGE, TRUTH = "evaluate", "annotate"
+PREDICTIONS, SCORES = "runs/predict", "runs/evaluate"  # of the stage
+EVALUATIONS = "runs/evaluations"
+GROUPS = ("all", "things", "stuff")
+
+
+@flow(log_prints=True)
+def evaluate(results: list[str], jobs: int = 2, scheduler: str | None = None, folder: Path = Path()) -> None:
+    """Score the results in some folders, `jobs` at once, or all that the machines of the Dask scheduler can take."""
+    if not results or jobs < 1:
+        raise ValueError(f"{len(results)} results and {jobs} jobs; give at least one of each")
+    outs = {result: f"{EVALUATIONS}/{Path(result).name}" for result in results}
+    if len(set(outs.values())) < len(results):
+        raise ValueError(f"two of the folders {', '.join(results)} have one name; name them apart")
+    for result in results:
+        if Path(result).is_absolute() or not (folder / result / "panoptic.json").is_file():
+            raise ValueError(f"{result}: no folder of results in this checkout; give one that holds panoptic.json")
+    project = DvcProject(folder)
+    before = (*project.needs(TRUTH), TRUTH)
+    for stage in before:
+        run_stage(stage, folder)
+    truth = project.written(before)
+    programs = [
+        Program(
+            f"{STAGE} {Path(result).name}",
+            tuple(_moved(_moved(word, PREDICTIONS, result), SCORES, out) for word in project.command(STAGE)),
+            rank=rank,
+            reads=(*truth, f"{result}/*"),
+            writes=(f"{out}/*",),
+        )
+        for rank, (result, out) in enumerate(outs.items())
+    ]
+    run_programs(programs, folder, scheduler, at_once=jobs if scheduler is None else None)
+    table = [["PQ", *GROUPS], *([result, *_quality(folder / out / "metrics.json")] for result, out in outs.items())]
+    print(text_table(table))
+    create_markdown_artifact(markdown_table(table), key="evaluations", description="PQ of several results")
+
+
+def _moved(word: str, old: str, new: str) -> str:
+    """A word of a command, with a folder at its beginning exchanged for another one."""
+    return new + word.removeprefix(old) if word == old or word.startswith(f"{old}/") else word
+
+
+def _quality(metrics: Path) -> list[str]:
+    found = json.loads(metrics.read_text())["pq"]
+    return ["-" if found[group] is None else f"{100 * found[group]:.2f}" for group in GROUPS]
+
+
+def main() -> int:
+    """The command line; the exit status is 0 when all results are scored."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.evaluate", description=__doc__.splitlines()[0])
+    parser.add_argument("results", nargs="+", metavar="FOLDER", help="with panoptic.json, panoptic/ and instances.json")
+    parser.add_argument("--jobs", type=int, default=2, help="programs at once on this machine (default: 2)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, on whose machines they run")
+    given = parser.parse_args()
+    results = [str(Path(result)) for result in given.results]
+    return run_as_program("pipelines.evaluate", lambda: evaluate(results, given.jobs, given.scheduler))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
