@@ -9,13 +9,13 @@ import json
 import os
 import signal
 import sys
+import uuid
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from cluster.settings import ClusterSettings
 from cluster.slurm import SlurmError, cancel, submit_or_find, watch
-from cluster.torchrun import environment_here, torchrun_here
 
 
 def main() -> None:
@@ -23,11 +23,9 @@ def main() -> None:
     document, params, folder, *command = sys.argv[1:]
     settings = ClusterSettings(**json.loads(document))
     if settings.launcher == "torchrun":
-        os.execve(
-            sys.executable,
-            torchrun_here(settings, sys.executable, command),
-            environment_here(settings, os.environ),
-        )
+        # Alone the machine has nobody to mistake; several know each other by where they meet.
+        meeting = [settings.rendezvous, uuid.uuid4().hex if settings.nodes == 1 else "train"]
+        os.execv(sys.executable, [sys.executable, "-m", "cluster.agent", document, *meeting, *command])
     try:
         sys.exit(run_job(settings, command, Path(params), Path(folder)))
     except SlurmError as error:

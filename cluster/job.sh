@@ -3,7 +3,7 @@
 # Written from the `cluster` section of params.yaml by cluster/slurm.py; submitted by `python -m stages.train`.
 
 cd {{folder}} || exit 1
-export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS={{threads}}
+export PYTHONUNBUFFERED=1 OMP_NUM_THREADS={{threads}}
 {{setup}}
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
@@ -22,8 +22,7 @@ trap notice USR1
 trap : TERM
 
 srun --kill-on-bad-exit=1 --ntasks={{nodes}} --ntasks-per-node=1 --cpus-per-task={{cpus}} \
-    {{python}} {{torchrun}} \
-    --rdzv-endpoint "$address:$port" --rdzv-id "$run" -m {{command}} &
+    {{python}} -m cluster.agent {{settings}} "$address:$port" "$run" {{command}} &
 step=$!
 # A signal ends `wait`, not the step.
 wait "$step"

@@ -5,17 +5,17 @@ again when the same command is given, and goes on watching.
 """
 
 import hashlib
+import json
 import re
 import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cluster.settings import ClusterSettings
-from cluster.torchrun import torchrun_arguments
 
 TEMPLATE = Path(__file__).with_name("job.sh")
 POLL_SECONDS = 1.0
@@ -68,7 +68,7 @@ def job_script(settings: ClusterSettings, name: str, comment: str, log: Path, co
         "threads": str(settings.cpus_per_process),
         "cpus": str(settings.cpus_per_process * settings.processes_per_node),
         "python": f"{settings.container} {shlex.quote(settings.python or sys.executable)}".strip(),
-        "torchrun": _torchrun(settings),
+        "settings": shlex.quote(json.dumps(asdict(settings))),
         "command": shlex.join(command),
         "requeue": "yes" if settings.requeue else "no",
     }
@@ -76,15 +76,6 @@ def job_script(settings: ClusterSettings, name: str, comment: str, log: Path, co
     for key, value in values.items():
         script = script.replace(f"{{{{{key}}}}}", value)
     return script
-
-
-def _torchrun(settings: ClusterSettings) -> str:
-    """torchrun's arguments without the meeting place, which is known in the job only."""
-    arguments = torchrun_arguments(settings, "", "")
-    for option in ("--rdzv-endpoint", "--rdzv-id"):
-        place = arguments.index(option)
-        del arguments[place : place + 2]
-    return shlex.join(arguments)
 
 
 def _options(settings: ClusterSettings, name: str, comment: str, log: Path) -> list[str]:

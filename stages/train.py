@@ -41,7 +41,7 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.loop import Run, train
 from model.training.processes import Processes, joined_processes
 from model.training.settings import TrainSettings
-from model.training.stopping import STOPPED, StoppedError, stop_requests
+from model.training.stopping import STOPPED, StoppedError, shielded, stop_requests
 from panoptic.commands import run_command
 from panoptic.errors import DatasetError
 from panoptic.files import write_atomically
@@ -156,7 +156,8 @@ def measure_quality(
         command = [sys.executable, "-m", "stages.evaluate", "--metrics", str(metrics)]
         command += ["--ground-truth-index", str(paths.val_index)]
         command += ["--predictions-json", str(results), "--predictions-folder", str(folder / "masks")]
-        evaluation = subprocess.run(command, capture_output=True, text=True)
+        with shielded():
+            evaluation = subprocess.run(command, capture_output=True, text=True)
         if evaluation.returncode:
             raise ValueError(f"the validation of the network failed: {evaluation.stderr.strip()}")
         quality = json.loads(metrics.read_text())["pq"]

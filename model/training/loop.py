@@ -32,7 +32,7 @@ from model.training.sampling import Split, TrainingPictures, draws, steps_per_ep
 from model.training.settings import TrainSettings
 from model.training.sharding import load_whole, set_last_forward, shard, whole
 from model.training.state import RunState
-from model.training.stopping import StoppedError
+from model.training.stopping import StoppedError, shielded
 from panoptic.index import PanopticIndex
 
 Validate = Callable[[PanopticSegFormer], dict[str, float]]
@@ -138,7 +138,8 @@ def _steps_of_batches(run: Run, first_step: int) -> Iterator[list[Batch]]:
     plan = draws(run.index.records, split, settings.seed, first_step, run.steps)  # as it goes: there may be millions
     workers = settings.workers if first_step < run.steps else 0
     loader: DataLoader[Batch] = DataLoader(pictures, batch_size=None, sampler=plan, num_workers=workers)
-    batches = iter(loader)
+    with shielded():
+        batches = iter(loader)
     for _ in range(run.steps - first_step):
         yield list(islice(batches, split.forwards))
 

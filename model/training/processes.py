@@ -1,6 +1,7 @@
 """The processes of a training run: one alone, or several started by torchrun."""
 
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import TCPStore
 
 from model.device import pick_device
 
+LOOPBACK = "127.0.0.1"
 STEP_WAIT = timedelta(minutes=10)
 VALIDATION_WAIT = timedelta(hours=6)
 _SHARE_BYTES = 1 << 28
@@ -94,9 +97,21 @@ def joined_processes(step_wait: timedelta = STEP_WAIT) -> Iterator[Processes]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(pick_device())
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=step_wait)
-    try:
-        patient = dist.new_group(backend="gloo", timeout=VALIDATION_WAIT)
-        yield Processes(dist.get_rank(), dist.get_world_size(), patient)
-    finally:
-        dist.destroy_process_group()
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    store = _store_on_loopback(rank, world_size) if os.environ["MASTER_ADDR"] == LOOPBACK else None
+    dist.init_process_group(backend, timeout=step_wait, store=store, rank=rank, world_size=world_size)
+    yield Processes(rank, world_size, dist.new_group(backend="gloo", timeout=VALIDATION_WAIT))
+    # Not after an error: the others lose the connection when this process has ended, so that its status is the first.
+    dist.destroy_process_group()
+
+
+def _store_on_loopback(rank: int, world_size: int) -> TCPStore | None:
+    """Where processes of one machine exchange their addresses; torch's own would listen on all of its interfaces."""
+    port = int(os.environ["MASTER_PORT"])
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # plain torchrun has one for them
+        return None
+    if rank:
+        return TCPStore(LOOPBACK, port, world_size)
+    listener = socket.create_server((LOOPBACK, port))
+    return TCPStore(LOOPBACK, port, world_size, is_master=True, master_listen_fd=listener.detach())

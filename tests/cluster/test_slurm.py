@@ -1,5 +1,6 @@
 """The job's script, and watching a job, against programs that answer as SLURM's do. The real one: tests/stages."""
 
+import json
 import os
 import shlex
 import signal
@@ -48,9 +49,10 @@ def test_the_script_is_complete_and_valid_shell() -> None:
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
     srun = text[text.index("\nsrun") :].split("&\n")[0].replace("\\\n", " ")
     words = shlex.split(srun)
-    assert words[-4:] == ["-m", "stages.train", "--model", "a b.st"]
+    assert words[-3:] == ["stages.train", "--model", "a b.st"]
     assert words[words.index("python3") - 4 : words.index("python3")] == ["apptainer", "exec", "--nv", "image.sif"]
-    assert words[words.index("--nproc-per-node") + 1] == "4"
+    settings = words[words.index("cluster.agent") + 1]
+    assert ClusterSettings(**json.loads(settings)) == SETTINGS
     assert text.index("module load cuda") < text.index("\nsrun")
 
 
@@ -121,7 +123,7 @@ def test_the_settings_of_a_job_are_those_of_its_submission(answers: Path, tmp_pa
     job = submit_or_find(SETTINGS, ["stages.train", "--params", str(params)], params, tmp_path / "jobs")
     params.write_text("train: {seed: 1}")
     (written,) = (tmp_path / "jobs").glob("*.sh")
-    command = shlex.split(written.read_text().split(" -m stages.train ")[1].split("&")[0])
+    command = shlex.split(written.read_text().split(" stages.train ")[1].split("&")[0])
     assert command[-2] == "--params"
     assert Path(command[-1]).read_text() == "train: {}"
     assert job == Job(7, (tmp_path / "jobs" / f"{written.stem}-7.log"))

@@ -2,6 +2,7 @@ import errno
 import multiprocessing
 import os
 import pickle
+import platform
 import random
 import zipfile
 from collections.abc import Mapping
@@ -134,6 +135,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert _listed(path.parent) == ["metrics.json"]
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_two_machines_that_write_one_file_do_not_share_the_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Process ids are those of one machine."""
+    path = tmp_path / "owner.json"
+    with replace_atomically(path) as ours:
+        monkeypatch.setattr(platform, "node", lambda: "another")
+        ours.write_bytes(b"ours")
+        write_atomically(path, b"theirs")
+        assert path.read_bytes() == b"theirs"
+    assert path.read_bytes() == b"ours"
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:

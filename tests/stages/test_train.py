@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import pytest
 
+from model.training.stopping import STOPPED
 from panoptic.verification import build_index
 from stages import train
+from tests.stages.training_runs import commands, until
 from tests.tiny_dataset import random_picture, write_split
 
 PARAMS = """
@@ -21,7 +24,7 @@ model: {backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, he
   encoder_layers: 1, location_layers: 1, thing_mask_layers: 1, stuff_mask_layers: 1, feedforward: 32,
   mask_feedforward: 32, queries: 6}
 train: {initial_weights: random, epochs: 12, batch_size: 2, images_per_forward: 2, learning_rate: 1e-3, workers: 1,
-  log_every: 1, save_every: 3, validate_every: 20, ema_decay: 0.9,
+  log_every: 1, save_every: 3, validate_every: 8, ema_decay: 0.9,
   augmentation: {resize_shorter: [], crop_probability: 0}}
 predict: {shorter: 32, longer: 64}
 """
@@ -51,10 +54,16 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def test_kill_minus_nine_and_resume(dataset: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(dataset, whole), check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def whole(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a run to which nothing happens."""
+    folder = tmp_path_factory.mktemp("whole")
+    subprocess.run(command(dataset, folder), check=True, capture_output=True)
+    return folder
 
+
+def test_kill_minus_nine_and_resume(dataset: Path, whole: Path, tmp_path: Path) -> None:
+    killed = tmp_path
     run = subprocess.Popen(command(dataset, killed), stderr=subprocess.DEVNULL, start_new_session=True)
     while not list(killed.glob("state/*/state.pt")) and run.poll() is None:
         time.sleep(0.02)
@@ -69,6 +78,32 @@ def test_kill_minus_nine_and_resume(dataset: Path, tmp_path: Path) -> None:
     assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(1, STEPS + 1))
     assert not list(whole.glob("state/*")), "the state of a finished run is of no more use"
     assert json.loads((whole / "curves/metrics.json").read_text())["steps"] == STEPS
+
+
+@pytest.mark.slow
+def test_a_signal_to_all_processes_at_a_validation_saves_the_state(dataset: Path, whole: Path, tmp_path: Path) -> None:
+    """As SLURM sends it: to those that read pictures and score, too."""
+    run = subprocess.Popen(
+        command(dataset, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    until(lambda: scores(run.pid), run)
+    os.killpg(run.pid, signal.SIGTERM)
+    output, _ = run.communicate()
+    assert run.returncode == STOPPED, output
+    assert "stopped after step" in output
+
+    resumed = subprocess.run(command(dataset, tmp_path), check=True, capture_output=True, text=True)
+    assert "going on from" in resumed.stdout
+    assert outputs(tmp_path) == outputs(whole)
+
+
+def scores(group: int) -> bool:
+    """Whether a validation's scoring runs in a process group."""
+    for pid, words in commands():
+        with suppress(ProcessLookupError):  # it has ended
+            if words[1:3] == ["-m", "stages.evaluate"] and os.getpgid(pid) == group:
+                return True
+    return False
 
 
 def test_other_settings_never_resume_a_stopped_run(

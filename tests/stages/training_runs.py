@@ -1,20 +1,26 @@
-"""Trainings of a tiny network as programs, one process or several: what to run, and what comes out."""
+"""Trainings as programs, one process or several: what to run, and what comes out. By default of a tiny network."""
 
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from panoptic.verification import build_index
 from tests.tiny_dataset import random_picture, write_split
 
+ROOT = Path(__file__).parents[2]
+LISTENING = "0A"  # in /proc/net/tcp
+PATIENCE = 600.0
+"""Seconds; on a busy machine everything may take many times as long."""
 # Dropout, because its draws must not depend on the number of processes; pictures of two sizes.
 PARAMS: dict[str, dict[str, object]] = {
     "model": {
@@ -61,24 +67,52 @@ def write_dataset(root: Path) -> Path:
     return root
 
 
+def write_mini(root: Path, pictures: int) -> Path:
+    """The index of the first `pictures` pictures of data/mini in a folder."""
+    mini = ROOT / "data/mini"
+    document = json.loads((mini / "annotations/panoptic_train.json").read_text())
+    images = document["images"][:pictures]
+    shown = {image["id"] for image in images}
+    annotations = [annotation for annotation in document["annotations"] if annotation["image_id"] in shown]
+    part = root / "panoptic_train.json"
+    part.write_text(json.dumps(document | {"images": images, "annotations": annotations}))
+    build_index(part, mini / "annotations/panoptic_train", mini / "train").save(root / "index")
+    return root
+
+
+def shipped_settings() -> dict[str, dict[str, object]]:
+    """Those of params.yaml that a training reads, with two pictures a forward pass: two processes share four."""
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    train = document["train"] | {"images_per_forward": 2}
+    return {"model": document["model"], "train": train, "predict": document["predict"]}
+
+
 @dataclass(frozen=True)
 class Training:
     """One training on the pictures in `dataset` with its files in `folder`."""
 
     dataset: Path
     folder: Path
+    params: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: PARAMS)
+    val_index: str = "index"
 
     def command(self, cluster: Mapping[str, object] | None = None, **train: object) -> list[str]:
         """The stage's command, for these settings of the cluster and changed ones of the training."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        settings = PARAMS | {"train": PARAMS["train"] | train, "cluster": dict(cluster or {})}
+        settings = {**self.params, "train": {**self.params["train"], **train}, "cluster": dict(cluster or {})}
         params = self.folder / "params.yaml"
         params.write_text(json.dumps(settings))
-        index = str(self.dataset / "index")
-        inputs = ["--params", str(params), "--train-index", index, "--val-index", index]
+        inputs = [("--train-index", "index"), ("--val-index", self.val_index)]
         outputs = [("--state", "state"), ("--model", "model.safetensors"), ("--curves", "curves")]
-        places = [part for option, name in outputs for part in (option, str(self.folder / name))]
-        return [sys.executable, "-m", "stages.train", *inputs, *places]
+        places = [part for option, name in inputs for part in (option, str(self.dataset / name))]
+        places += [part for option, name in outputs for part in (option, str(self.folder / name))]
+        return [sys.executable, "-m", "stages.train", "--params", str(params), *places]
+
+    def start_command(self, cluster: Mapping[str, object], **train: object) -> list[str]:
+        """What the stage's command becomes where it starts others, without loading torch to find out."""
+        _, _, *stage = self.command(cluster, **train)
+        params, jobs = self.folder / "params.yaml", self.folder / "state/jobs"
+        return [sys.executable, "-m", "cluster", json.dumps(cluster), str(params), str(jobs), *stage]
 
     def run(self, cluster: Mapping[str, object] | None = None, **train: object) -> str:
         """Train to the end; returns what was printed."""
@@ -91,6 +125,13 @@ class Training:
     def states(self) -> list[Path]:
         """The saved state, if there is one."""
         return list(self.folder.glob("state/*/state.pt"))
+
+    def saved_after(self, moment: int) -> bool:
+        """Whether a state was saved after a moment, in nanoseconds of the clock."""
+        try:
+            return any(state.stat().st_mtime_ns > moment for state in self.states)
+        except FileNotFoundError:  # the run has ended
+            return False
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Of the trained network."""
@@ -108,19 +149,50 @@ class Training:
 
 def until(condition: Callable[[], object], command: "subprocess.Popen[str]") -> None:
     """Wait for something that a running command does."""
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert command.poll() is None, command.communicate()[0]
+        assert time.monotonic() < deadline, "it did not come in ten minutes"
         time.sleep(0.05)
 
 
 def trainers(folder: Path) -> list[int]:
-    """Process ids of the trainings with their files in `folder`, without what started them."""
+    """Process ids of the trainings with their files in `folder`, without what started them or reads for them."""
+    curves = str(folder / "curves")
+    found = {pid for pid, words in commands() if words[1:4] == ["-u", "-m", "stages.train"] and curves in words}
+    return sorted(pid for pid in found if parent(pid) not in found)
+
+
+def parent(pid: int) -> int:
+    """The process that started another; 0 if that has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def commands() -> list[tuple[int, list[str]]]:
+    """Process ids and words of all that runs on this machine, oldest first."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
+            found.append((int(entry.name), (entry / "cmdline").read_text(errors="replace").split("\0")))
         except OSError:  # it has ended
             continue
-        if words[1:4] == [b"-u", b"-m", b"stages.train"] and str(folder / "curves").encode() in words:
-            found.append(int(entry.name))
     return sorted(found)
+
+
+def listening(folder: Path) -> set[str]:
+    """The addresses on which the trainings with their files in `folder`, and what started them, wait for others."""
+    sockets, curves = set(), str(folder / "curves")
+    for pid in (pid for pid, words in commands() if curves in words):
+        sockets |= {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    found = {row[1].split(":")[0] for row in rows if row[3] == LISTENING and f"socket:[{row[9]}]" in sockets}
+    return {_readable(address) for address in found}
+
+
+def _readable(address: str) -> str:
+    """The kernel writes each four bytes of an address as one number of this machine."""
+    words = [int(address[start : start + 8], 16) for start in range(0, len(address), 8)]
+    return str(ip_address(b"".join(word.to_bytes(4, sys.byteorder) for word in words)))

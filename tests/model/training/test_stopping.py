@@ -2,12 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from model.training.ownership import Ownership, StateTakenError
-from model.training.stopping import stop_requests
+from model.training.stopping import shielded, stop_requests
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -19,6 +21,16 @@ def test_signals_are_noted_and_handlers_put_back(number: signal.Signals) -> None
         os.kill(os.getpid(), number)
         assert requested()
     assert signal.getsignal(number) is before
+
+
+def test_what_was_started_under_a_shield_outlives_the_signals() -> None:
+    with stop_requests() as requested:
+        with shielded():
+            program = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"]
+            ended = subprocess.run(program)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert requested()
+    assert ended.returncode == 0
 
 
 def test_the_last_trainer_to_start_goes_on_and_the_other_stops(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""Which exit statuses end a run, and what the processes find in their environment."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.agent import STOPPED, WRONG, status_of
+from model.training import stopping
+
+# Notes that it was started. The first of the two then leaves as it is told; started again it leaves with 0.
+PROGRAM = """
+import os, pathlib, sys
+if os.environ["RANK"] == "1":
+    sys.exit(0)
+with pathlib.Path(sys.argv[1]).open("a") as starts:
+    print(os.environ["MASTER_ADDR"], os.environ["GLOO_SOCKET_IFNAME"], file=starts)
+if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), 9)
+    sys.exit(int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "starts", "ends"),
+    [("killed", 2, 0), ("1", 2, 0), (str(WRONG), 1, WRONG), (str(STOPPED), 1, STOPPED)],
+    ids=["killed", "lost the others", "wrong input", "asked to stop"],
+)
+def test_only_what_was_killed_or_lost_the_others_is_started_again(
+    tmp_path: Path, status: str, starts: int, ends: int
+) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "cluster.agent", '{"launcher": "torchrun", "processes_per_node": 2}', "", "run"]
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(tmp_path)])}
+    ended = subprocess.run([*command, "program", str(tmp_path / "starts"), status], env=os.environ | paths)
+    assert ended.returncode == ends
+    assert (tmp_path / "starts").read_text().splitlines() == ["127.0.0.1 lo"] * starts
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status"),
+    [([], 0), ([0, 0], 0), ([0, -9], 137), ([-15, 1], 1), ([1, 75], 75), ([1, -15, 2], 2)],
+)
+def test_one_status_stands_for_all(statuses: list[int], status: int) -> None:
+    assert status_of(statuses) == status
+
+
+def test_the_agent_knows_the_status_of_a_run_that_was_asked_to_stop() -> None:
+    assert stopping.STOPPED == STOPPED
