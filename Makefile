@@ -77,20 +77,20 @@ deploy: install  ## tell the server what prefect.yaml declares
 
 install: $(INSTALLED)  ## the environment in .venv, as requirements.lock pins it (EXTRAS=dev,browse for more)
 
-$(INSTALLED): pyproject.toml requirements.lock setup.py $(wildcard panoptic/_*.cpp)
+$(INSTALLED): pyproject.toml requirements.lock setup.py $(wildcard panoptic/_*.cpp model/ops/_*.cpp)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)."; \
 	  echo "Name one that you have: make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) what requirements.lock pins; the first time takes some minutes ..."
-	@rm -f panoptic/*.so
+	@rm -f panoptic/*.so model/ops/*.so
 	@$(BIN)/python -m pip install -qq --no-input -c requirements.lock -e '.[$(EXTRAS)]'
-	@ls panoptic/*.so >/dev/null 2>&1 || \
-	  echo "note: no C++ compiler worked (see c++ -v); id maps will be read and scored more slowly"
+	@ls panoptic/*.so model/ops/*.so >/dev/null 2>&1 || \
+	  echo "note: no C++ compiler worked (see c++ -v); scoring, and training on a CPU, will be slower"
 	@# imagecorruptions-imaug brings opencv-python, whose files take the place of the headless ones but need libGL.
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || \
 	  $(BIN)/python -m pip install -qq --no-input --force-reinstall --no-deps -c requirements.lock opencv-python-headless
 	@touch $@
 
 clean:  ## remove the environment and the caches; data/ and runs/ stay
-	rm -rf $(VENV) build panoptic/*.so *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build panoptic/*.so model/ops/*.so *.egg-info .mypy_cache .pytest_cache .ruff_cache

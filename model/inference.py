@@ -4,6 +4,9 @@ Only pictures of one size share a forward pass, without padding: the network's n
 pixels, so that in a padded batch a prediction would depend on its batch mates.
 """
 
+import importlib.util
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -11,10 +14,12 @@ from itertools import chain, islice
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from model.merging import Instances, MergingSettings, PanopticPrediction, PictureSizes, predict_panoptic
 from model.network.config import NetworkConfig
+from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.selection import top_queries
 from panoptic.augmentation import fitted_size, resize_for_inference
@@ -23,6 +28,8 @@ from panoptic.index.records import image_sizes, take
 from panoptic.reader import PanopticReader
 from panoptic.results import ResultSegment
 from panoptic.transforms import normalise
+
+PRECISIONS = ("float32", "bfloat16", "auto")
 
 ReadPictures = Callable[[Sequence[ImageRecord]], Iterator[npt.NDArray[np.uint8]]]
 """Gives the pictures of some records one by one, each (H,W,3) uint8 RGB. May work ahead of what is asked for."""
@@ -34,6 +41,9 @@ class InferenceSettings:
 
     `shorter` and `longer` bound the picture's sides in pixels; `pictures` of the results are drawn for the eye.
     `mask_layer`: the block of the mask decoders whose masks are used, counted from 1 (table 10); 0 is their end.
+    `precision`: float32; bfloat16 for all but places and merging; auto: bfloat16 on a GPU that computes with it.
+    `compile`: by torch.compile, once for all sizes: minutes at the start, for which many pictures have to pay.
+    `channels_last`: pictures and backbone with the channels of a pixel side by side, which convolutions are faster on.
     """
 
     shorter: int = 800
@@ -41,6 +51,9 @@ class InferenceSettings:
     batch_size: int = 1
     pictures: int = 0
     mask_layer: int = 0
+    precision: str = "float32"
+    compile: bool = False
+    channels_last: bool = True
     merging: MergingSettings = field(default_factory=MergingSettings)
 
     def __post_init__(self) -> None:
@@ -52,6 +65,8 @@ class InferenceSettings:
                 f"{self.pictures}, mask_layer {self.mask_layer}; give 1 <= shorter <= longer, batch_size of at least "
                 "1, pictures and mask_layer of at least 0"
             )
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"predict.precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
 
 
 def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> None:
@@ -98,13 +113,12 @@ def predict_pictures(
     """
     require_mask_layer(settings, network.config)
     device = next(network.parameters()).device
+    forward = inference_forward(network, settings)
     reader = PanopticReader(index)
     batches = list(_same_size(index.records, settings))
     order = list(chain.from_iterable(batches))
     given = None if read is None else read(take(index.records, order))
     categories = tuple(category.id for category in index.categories)
-    select = top_queries(network.config.selected_queries)
-    network.eval()
     with tqdm(total=len(index.records), desc="predict", unit="picture", disable=not progress) as bar:
         for batch in batches:
             records = take(index.records, batch)
@@ -113,10 +127,57 @@ def predict_pictures(
             tensor = torch.from_numpy(np.stack([normalise(image) for image in images])).to(device)
             size = images[0].shape[0], images[0].shape[1]
             sizes = [PictureSizes(size, size, (record.height, record.width)) for record in records]
-            predictions = predict_panoptic(network(tensor, None, select, settings.mask_layer), sizes, settings.merging)
+            predictions = predict_panoptic(forward(tensor), sizes, settings.merging)
             for record, prediction in zip(records, predictions, strict=True):
                 yield PicturePrediction(record, prediction.ids, _segments(prediction, categories), prediction.instances)
             bar.update(len(records))
+
+
+def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -> Callable[[Tensor], PanopticOutput]:
+    """The network in evaluation mode as the settings say, of pictures (B, 3, H, W) on its device without padding.
+
+    Raises:
+        ValueError: it is to be compiled, but there is nothing to do it with.
+    """
+    device = next(network.parameters()).device
+    reduced = settings.precision == "bfloat16" or (
+        settings.precision == "auto"
+        and device.type == "cuda"
+        and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    select = top_queries(network.config.selected_queries)
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    if settings.compile:
+        require_compiler(device)
+    run = torch.compile(network, dynamic=True) if settings.compile else network
+    network.eval()
+
+    def forward(images: Tensor) -> PanopticOutput:
+        with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
+            output: PanopticOutput = run(
+                images.contiguous(memory_format=layout), None, select, settings.mask_layer, auxiliary=False
+            )
+        return output
+
+    return forward
+
+
+def require_compiler(device: torch.device) -> None:
+    """Do nothing if torch can compile for the device.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if device.type == "cuda":
+        found, needed = importlib.util.find_spec("triton") is not None, "the package triton"
+    else:
+        names = os.environ.get("CXX", ""), "g++", "clang++"
+        found, needed = any(shutil.which(name) for name in names), "g++"
+    if not found:
+        raise ValueError(
+            f"predict.compile is true, but {needed}, with which torch compiles for {device.type}, is not found; "
+            "install it, or set predict.compile to false"
+        )
 
 
 def _same_size(records: Sequence[ImageRecord], settings: InferenceSettings) -> Iterator[list[int]]:

@@ -1,29 +1,86 @@
 """Masks at the size of their picture: where they are, and which of them owns a pixel."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
 CHUNK = 4  # masks resized at a time: keeps the full-size floats in the processor's cache
+_WORD = 64
+# Times this number, the lowest bits of a word's eight bytes come together in its highest byte, the first lowest.
+_GATHER = 0x0102040810204080
 
 
-def segment_masks(masks: Tensor, size: Size, threshold: float) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class BitMasks:
+    """Masks of one size on the host, a bit a pixel: an eighth of the memory and of the way from the device."""
+
+    words: npt.NDArray[np.uint64]  # (N, ceil(H * W / 64)) row by row, lowest bit first; the last word is filled with 0
+    size: Size
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, positions: npt.NDArray[np.int64]) -> "BitMasks":
+        return BitMasks(self.words[positions], self.size)
+
+    @classmethod
+    def of(cls, masks: Tensor) -> "BitMasks":
+        """Of masks (N, H, W) bool on any device."""
+        height, width = masks.shape[-2:]
+        padded = F.pad(masks.flatten(1), (0, -height * width % _WORD))
+        return cls(_packed(padded).numpy(force=True).view(np.uint64), (height, width))
+
+    def areas(self) -> npt.NDArray[np.int64]:
+        """Pixels of each mask (N,)."""
+        return areas(self.words)
+
+    def unpack(self) -> npt.NDArray[np.bool_]:
+        """(N, H, W)."""
+        return unpack(self.words, self.size)
+
+
+def areas(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Bits that are set in the last axis."""
+    counted: npt.NDArray[np.int64] = np.bitwise_count(words).sum(-1, dtype=np.int64)
+    return counted
+
+
+def unpack(words: npt.NDArray[np.uint64], size: Size) -> npt.NDArray[np.bool_]:
+    """Packed pixels (..., W) of `BitMasks` to (..., height, width)."""
+    bits = np.unpackbits(words.view(np.uint8), axis=-1, count=size[0] * size[1], bitorder="little")
+    return bits.view(np.bool_).reshape(*words.shape[:-1], *size)
+
+
+def segment_masks(masks: Tensor, size: Size, threshold: float) -> tuple[BitMasks, Tensor]:
     """Resize masks (N, h, w) and cut them at the threshold.
 
     Returns:
-        Where each mask is above the threshold (N, H, W) bool, and its quality (N,): the sum of its values
-        there, over their number plus one.
+        Where each mask is above the threshold, and its quality (N,) on the host: the sum of its values there, over
+        their number plus one.
     """
-    segmented = torch.empty((len(masks), *size), dtype=torch.bool, device=masks.device)
-    quality = masks.new_empty(len(masks))
+    pixels = size[0] * size[1]
+    padded = pixels + -pixels % _WORD
+    packed = torch.empty(len(masks), padded // 8, dtype=torch.uint8, device=masks.device)
+    sums = masks.new_empty(len(masks))
+    inside = torch.zeros(min(CHUNK, len(masks)), padded, dtype=torch.bool, device=masks.device)
     for part, values in resized(masks, size):
-        torch.gt(values, threshold, out=segmented[part])
-        inside = (values * segmented[part]).flatten(1).sum(1)
-        quality[part] = inside / (segmented[part].flatten(1).sum(1) + 1)
-    return segmented, quality
+        values, above = values.flatten(1), inside[: len(values)]
+        torch.gt(values, threshold, out=above[:, :pixels])
+        packed[part] = _packed(above)
+        sums[part] = F.threshold(values, threshold, 0.0).sum(1)
+    found = BitMasks(packed.numpy(force=True).view(np.uint64), size)
+    return found, sums.cpu() / (torch.from_numpy(found.areas()) + 1)
+
+
+def _packed(masks: Tensor) -> Tensor:
+    """Bools (N, X) in bytes of eight (N, X / 8) uint8, the first the lowest bit."""
+    return ((masks.view(torch.int64) * _GATHER) >> 56).to(torch.uint8)
 
 
 def pixel_owners(masks: Tensor, weights: Tensor | None, order: Sequence[int], size: Size, threshold: float) -> Tensor:

@@ -6,9 +6,12 @@ compares it with, `pixel` (p), DETR's, and `pixel_class` (p*), MaskFormer's: an 
 Unlike the paper's text, things keep at least 0.6 and stuff 0.8 of their area, there is no minimum area, and a
 mask's quality counts one pixel more than it has. COCO's format has every stuff class once in a picture, so where
 several queries find one stuff class they make one segment; what belongs to it already is not taken from them.
+
+Masks are resized, cut and measured on the device, which packs them into bits; these come to the host at once. There
+whole masks are laid in words of 64 pixels: one by one, but in microseconds, and without asking the device again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +20,7 @@ import torch
 from torch import Tensor
 
 from model.boxes import cxcywh_to_xyxy, mask_boxes
-from model.mask_pixels import Size, pixel_owners, segment_masks
+from model.mask_pixels import BitMasks, Size, areas, pixel_owners, segment_masks, unpack
 from model.network.outputs import PanopticOutput
 
 METHODS = ("mask", "pixel", "pixel_class")
@@ -76,10 +79,15 @@ class PredictedSegment:
 class Instances:
     """All selected things of one picture, best score first, before merging, whatever its method."""
 
-    masks: npt.NDArray[np.bool_]  # (N, H, W)
+    bits: BitMasks  # N of them
     boxes_xyxy: npt.NDArray[np.float32]  # (N, 4) pixels of the original picture; of the mask where none is predicted
     labels: npt.NDArray[np.int64]  # (N,)
     scores: npt.NDArray[np.float32]  # (N,) class probability^alpha x mask quality^beta
+
+    @property
+    def masks(self) -> npt.NDArray[np.bool_]:
+        """(N, H, W), unpacked for who needs them: the panoptic results do not."""
+        return self.bits.unpack()
 
 
 @dataclass(frozen=True)
@@ -124,15 +132,18 @@ def _predict_picture(
 ) -> PanopticPrediction:
     found = _candidates(output, index, sizes if crop_padding else None)
     segmented, quality = segment_masks(found.masks, sizes.original, settings.mask_threshold)
-    scores = found.probabilities**settings.alpha * quality**settings.beta
+    labels, probabilities = found.labels.cpu(), found.probabilities.cpu()
+    scores = probabilities**settings.alpha * quality**settings.beta
     if settings.method == "mask":
-        ids, segments = merge(segmented, scores, found.labels, output.num_things, settings)
+        ids, segments = merge(segmented, scores, labels, output.num_things, settings)
     else:
         weights = found.probabilities if settings.method == "pixel_class" else None
-        order = list(_best_first(found.probabilities, settings.score_threshold))
+        order = _best_first(probabilities, settings.score_threshold)
         owners = pixel_owners(found.masks, weights, order, sizes.original, settings.mask_threshold)
-        ids, segments = merge_owned(owners, segmented, found.probabilities, found.labels, output.num_things, settings)
-    return PanopticPrediction(ids, segments, _instances(output, index, found, scores, segmented, sizes))
+        ids, segments = merge_owned(
+            owners.numpy(force=True), segmented, probabilities, labels, output.num_things, settings
+        )
+    return PanopticPrediction(ids, segments, _instances(output, index, labels, scores, segmented, sizes))
 
 
 def _candidates(output: PanopticOutput, index: int, crop_to: PictureSizes | None) -> _Candidates:
@@ -151,44 +162,54 @@ def _candidates(output: PanopticOutput, index: int, crop_to: PictureSizes | None
 
 
 def merge(
-    masks: Tensor, scores: Tensor, labels: Tensor, num_things: int, settings: MergingSettings
+    masks: BitMasks, scores: Tensor, labels: Tensor, num_things: int, settings: MergingSettings
 ) -> tuple[npt.NDArray[np.int32], tuple[PredictedSegment, ...]]:
     """Lay masks on one map, best score first; each gets the pixels that are still free.
 
     Args:
-        masks: (N, H, W) bool.
-        scores: (N,).
+        masks: N of them.
+        scores: (N,) on the host, as the labels.
         labels: (N,) things 0..num_things-1, stuff from there on.
         num_things: number of thing classes.
         settings: thresholds.
     """
-    ids = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
+    taken = np.zeros(masks.words.shape[1], np.uint64)
+    pixels: list[npt.NDArray[np.uint64]] = []  # of the segments
     segments: list[PredictedSegment] = []
     stuff_ids: dict[int, int] = {}
     for position in _best_first(scores, settings.score_threshold):
-        mask = masks[position]
+        mask = masks.words[position]
         label = int(labels[position])
         is_thing = label < num_things
-        free = mask & (ids == 0)
-        area, free_area = int(mask.sum()), int(free.sum())
+        free = mask & ~taken
+        area, free_area = areas(mask), areas(free)
         joined = stuff_ids.get(label)
-        own_area = int((mask & (ids == joined)).sum()) if joined else 0
+        own_area = areas(mask & pixels[joined - 1]) if joined else 0
         allowed = settings.overlap_things if is_thing else settings.overlap_stuff
         if free_area == 0 or (area - free_area - own_area) / area > allowed:
             continue
+        taken |= free
         if joined:
-            ids[free] = joined
-            segments[joined - 1] = replace(segments[joined - 1], area=segments[joined - 1].area + free_area)
+            pixels[joined - 1] |= free
+            segments[joined - 1] = replace(segments[joined - 1], area=segments[joined - 1].area + int(free_area))
             continue
-        ids[free] = len(segments) + 1
-        segments.append(PredictedSegment(len(segments) + 1, label, float(scores[position]), free_area, is_thing))
+        pixels.append(free)
+        segments.append(PredictedSegment(len(segments) + 1, label, float(scores[position]), int(free_area), is_thing))
         if not is_thing:
             stuff_ids[label] = len(segments)
-    return ids.numpy(force=True), tuple(segments)
+    ids = np.zeros(masks.size, np.int32)
+    for segment, words in zip(segments, pixels, strict=True):
+        ids[unpack(words, masks.size)] = segment.id
+    return ids, tuple(segments)
 
 
 def merge_owned(
-    owners: Tensor, masks: Tensor, scores: Tensor, labels: Tensor, num_things: int, settings: MergingSettings
+    owners: npt.NDArray[np.int64],
+    masks: BitMasks,
+    scores: Tensor,
+    labels: Tensor,
+    num_things: int,
+    settings: MergingSettings,
 ) -> tuple[npt.NDArray[np.int32], tuple[PredictedSegment, ...]]:
     """Segments of a map on which every pixel has its owner already.
 
@@ -197,22 +218,22 @@ def merge_owned(
 
     Args:
         owners: (H, W) position of the mask that a pixel belongs to, -1 for none.
-        masks: (N, H, W) bool, where each is above the threshold.
+        masks: where each is above the threshold.
         scores, labels, num_things, settings: as in `merge`.
     """
-    ids = torch.zeros_like(owners, dtype=torch.int32)
+    owned = np.bincount(owners.ravel() + 1, minlength=len(masks) + 1)[1:]
+    id_of = np.zeros(len(masks) + 1, np.int32)  # of every position; the last stands for -1
     segments: list[PredictedSegment] = []
-    for members in _groups(list(_best_first(scores, settings.score_threshold)), labels.tolist(), num_things):
-        owned = torch.isin(owners, torch.tensor(members, device=owners.device))
-        area, owned_area = int(masks[members].any(0).sum()), int(owned.sum())
+    for members in _groups(_best_first(scores, settings.score_threshold), labels.tolist(), num_things):
+        area, owned_area = areas(np.bitwise_or.reduce(masks.words[members])), int(owned[members].sum())
         label = int(labels[members[0]])
         allowed = settings.overlap_things if label < num_things else settings.overlap_stuff
         if owned_area == 0 or (area - owned_area) / area > allowed:
             continue
-        ids[owned] = len(segments) + 1
+        id_of[members] = len(segments) + 1
         score = float(scores[members[0]])
         segments.append(PredictedSegment(len(segments) + 1, label, score, owned_area, label < num_things))
-    return ids.numpy(force=True), tuple(segments)
+    return id_of[owners], tuple(segments)
 
 
 def _groups(positions: Sequence[int], labels: Sequence[int], num_things: int) -> list[list[int]]:
@@ -224,10 +245,10 @@ def _groups(positions: Sequence[int], labels: Sequence[int], num_things: int) ->
     return list(groups.values())
 
 
-def _best_first(scores: Tensor, threshold: float) -> Iterator[int]:
-    for position in scores.argsort(descending=True, stable=True).tolist():
-        if scores[position] >= threshold:
-            yield position
+def _best_first(scores: Tensor, threshold: float) -> list[int]:
+    """Positions of scores of at least the threshold; of equal ones the first comes first."""
+    order = scores.argsort(descending=True, stable=True)
+    return order[scores[order] >= threshold].tolist()
 
 
 def _crop(masks: Tensor, sizes: PictureSizes) -> Tensor:
@@ -246,18 +267,16 @@ def pixel_boxes(boxes_cxcywh: Tensor, sizes: PictureSizes) -> Tensor:
 
 
 def _instances(
-    output: PanopticOutput, index: int, found: _Candidates, scores: Tensor, masks: Tensor, sizes: PictureSizes
+    output: PanopticOutput, index: int, labels: Tensor, scores: Tensor, masks: BitMasks, sizes: PictureSizes
 ) -> Instances:
-    """The things among the selected queries, ordered by score."""
-    queries = output.selection.indices[index, output.selection.valid[index]]
-    things = (found.labels[: len(queries)] < output.num_things).nonzero()[:, 0]
+    """The things among the selected queries, ordered by score; labels, scores and masks are of all candidates."""
+    queries = output.selection.indices[index, output.selection.valid[index]].cpu()
+    things = (labels[: len(queries)] < output.num_things).nonzero()[:, 0]
     order = things[scores[things].argsort(descending=True, stable=True)]
     places = output.location.places
-    located = len(places) > 0 and places.shape[-1] == 4
-    boxes = pixel_boxes(places[-1, index, queries[order]], sizes) if located else mask_boxes(masks[order])
-    return Instances(
-        masks[order].numpy(force=True),
-        boxes.numpy(force=True),
-        found.labels[order].numpy(force=True),
-        scores[order].numpy(force=True),
-    )
+    chosen = masks[order.numpy()]
+    if len(places) > 0 and places.shape[-1] == 4:
+        boxes = pixel_boxes(places[-1, index].cpu()[queries[order]], sizes)
+    else:
+        boxes = mask_boxes(torch.from_numpy(chosen.unpack()))
+    return Instances(chosen, boxes.numpy(), labels[order].numpy(), scores[order].numpy())

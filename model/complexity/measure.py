@@ -80,7 +80,7 @@ def measure(task: Task) -> Measurement:
     select = top_queries(task.config.selected_queries)
 
     def run() -> None:
-        network(images, None, select)
+        network(images, None, select, auxiliary=False)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 

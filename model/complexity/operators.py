@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from model.ops import backends
+
 FLOPS_OF_A_MAC = 2  # torch counts the multiplication and the addition
 SAMPLE_MACS = 5
 """Of one value that deformable attention samples: four neighbours, and its weight in the sum."""
@@ -28,11 +30,11 @@ class OperatorCounts:
 def counting_operators(network: nn.Module) -> Iterator[OperatorCounts]:
     """Count the forward passes of the whole network within; the counts are there once it is left.
 
-    Attention is computed as two plain products meanwhile: the counter does not know every fused kernel.
+    Attention is computed as plain products and sampling meanwhile: the counter does not know every fused kernel.
     """
     counts = OperatorCounts()
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.grid_sampler_2d: _sampling_flops})
-    with counter, sdpa_kernel(SDPBackend.MATH):
+    with counter, sdpa_kernel(SDPBackend.MATH), backends.using("reference"):
         yield counts
     by_module = counter.get_flop_counts()
     for part, _ in network.named_children():

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from model.network.config import NetworkConfig
 from model.network.outputs import Shapes
-from model.ops.ms_deform_attn import ms_deform_attn
+from model.ops.ms_deform_attn import level_starts, ms_deform_attn
 
 
 class DeformableAttention(nn.Module):
@@ -70,7 +70,8 @@ class DeformableAttention(nn.Module):
         else:  # offsets in shares of half the box
             unit = references[..., 2:] * (0.5 / self.points)
         locations = self._per_point(references[..., :2]) + offsets * self._per_point(unit)
-        attended: Tensor = self.output_proj(ms_deform_attn(value, spatial_shapes, locations, weights))
+        sampled = ms_deform_attn(value, spatial_shapes, level_starts(spatial_shapes), locations, weights)
+        attended: Tensor = self.output_proj(sampled)
         return attended
 
     def _per_point(self, values: Tensor) -> Tensor:

@@ -57,13 +57,19 @@ class Encoder(nn.Module):
             batch_size: padded (height, width) of all images, in pixels.
         """
         spatial_shapes = tuple((level.shape[-2], level.shape[-1]) for level in levels)
-        full = padding_mask(image_sizes, *batch_size, device=levels[0].device)
+        # Pictures of one size have their positions in common: those of one are enough.
+        one_size = all(size == image_sizes[0] for size in image_sizes)
+        sizes = image_sizes[:1] if one_size else image_sizes
+        full = padding_mask(sizes, *batch_size, device=levels[0].device)
         masks = [resize_mask(full, shape) for shape in spatial_shapes]
         tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
         mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
         position = self.positions(masks)
         valid_ratios = torch.stack([valid_ratio(mask) for mask in masks], dim=1)
         references = pixel_centres(spatial_shapes, valid_ratios)
+        mask, position, valid_ratios, references = (
+            of_sizes.expand(len(tokens), *of_sizes.shape[1:]) for of_sizes in (mask, position, valid_ratios, references)
+        )
         for layer in self.layers:
             tokens = layer(tokens, position, references, mask, spatial_shapes)
         return Memory(tokens, position, mask, spatial_shapes, valid_ratios)

@@ -92,8 +92,8 @@ class LocationDecoder(nn.Module):
             if isinstance(layer, DeformableAttention):
                 layer.reset_parameters()
 
-    def forward(self, memory: Memory, start: StartingQueries) -> LocationOutput:
-        """Locate: states, classes and places of all queries after every layer."""
+    def forward(self, memory: Memory, start: StartingQueries, auxiliary: bool = True) -> LocationOutput:
+        """States, places and classes of all queries after every layer; without `auxiliary` classes after the last."""
         queries, reference = start.states, start.reference
         states, places, logits = [], [], []
         for number, layer in enumerate(self.layers):
@@ -104,7 +104,7 @@ class LocationDecoder(nn.Module):
             places.append(refine(reference, self.place_heads[head](normed)))
             if self.norm is None:
                 reference = places[-1].detach()
-            if len(self.class_heads):
+            if len(self.class_heads) and (auxiliary or number == len(self.layers) - 1):
                 logits.append(self.class_heads[head](normed))
         if not states:
             none = queries.new_empty(0, *queries.shape)

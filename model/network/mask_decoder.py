@@ -4,6 +4,8 @@ Unlike the paper's text there are two decoders with separate weights, one for th
 mask is read off the attention scores before their softmax.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,8 @@ from model.network.layers import class_head, xavier_matrices
 from model.network.outputs import MaskOutput, Memory, Shapes
 
 NORM_EPS = 1e-6
+CHUNK = 25
+"""Queries whose masks are read off at a time where only these are wanted: all their scores are never held at once."""
 
 
 class HeadMix(nn.Linear):
@@ -37,9 +41,19 @@ class AttentionMasks(nn.Module):
 
     def forward(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
         """Queries (B, N, C) and tokens (B, T, C) to scores (B, heads, N, T) and masks (B, N, h1, w1)."""
-        query, key = (split_heads(x, self.heads) for x in (self.q(queries), self.k(tokens)))
+        query, key = self.projected(queries, tokens)
         scores = query * self.scale @ key.transpose(-2, -1)
         return scores, self.masks(scores, spatial_shapes)
+
+    def read(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> Tensor:
+        """The masks of `forward`, a few queries at a time."""
+        query, key = self.projected(queries, tokens)
+        parts = (query * self.scale).split(CHUNK, dim=2)
+        return torch.cat([self.masks(part @ key.transpose(-2, -1), spatial_shapes) for part in parts], dim=1)
+
+    def projected(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (B, heads, N, D) and keys (B, heads, T, D)."""
+        return split_heads(self.q(queries), self.heads), split_heads(self.k(tokens), self.heads)
 
     def masks(self, scores: Tensor, spatial_shapes: Shapes) -> Tensor:
         """Join the levels at the size of the finest.
@@ -80,12 +94,29 @@ class MaskBlock(nn.Module):
 
     def forward(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
         """Queries (B, N, C) to updated queries and masks (B, N, h1, w1)."""
+        queries = self.relate(queries)
+        scores, masks = self.cross(queries, tokens, spatial_shapes)
+        return self._updated(queries, scores.softmax(-1) @ self._values(tokens)), masks
+
+    def update(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """What `forward` makes of queries (B, N, C) from `relate`, without masks: no attention map is held."""
+        query, key = self.cross.projected(queries, tokens)
+        return self._updated(queries, F.scaled_dot_product_attention(query, key, self._values(tokens)))
+
+    def relate(self, queries: Tensor) -> Tensor:
+        """The queries (B, N, C) as they look at the memory: after their self-attention, if any."""
         if self.self_attention is not None:
             queries = self.self_attention(queries)
-        scores, masks = self.cross(queries, tokens, spatial_shapes)
-        attended = merge_heads(scores.softmax(-1) @ split_heads(self.v(tokens), self.heads))
-        queries = self.cross_norm(queries + self.output(attended))
-        return self.mlp_norm(queries + self.mlp(queries)), masks
+        return queries
+
+    def _values(self, tokens: Tensor) -> Tensor:
+        return split_heads(self.v(tokens), self.heads)
+
+    def _updated(self, queries: Tensor, attended: Tensor) -> Tensor:
+        """Queries (B, N, C) after what the heads (B, heads, N, D) have gathered."""
+        queries = self.cross_norm(queries + self.output(merge_heads(attended)))
+        updated: Tensor = self.mlp_norm(queries + self.mlp(queries))
+        return updated
 
 
 class SelfAttention(nn.Module):
@@ -119,26 +150,56 @@ class MaskDecoder(nn.Module):
         xavier_matrices(self)
 
     def forward(
-        self, queries: Tensor, memory: Memory, position: Tensor | None = None, last_layer: int = 0
+        self,
+        queries: Tensor,
+        memory: Memory,
+        position: Tensor | None = None,
+        last_layer: int = 0,
+        auxiliary: bool = True,
     ) -> MaskOutput:
         """Masks of queries (B, N, C), N = 0 allowed; a position (N, C) is added again at the entry of every part.
 
         With `last_layer` the decoder ends there, and the masks of this block, counted from 1, are the result (the
-        paper's table 10); 0, or more than there are blocks, is the tail.
+        paper's table 10); 0, or more than there are blocks, is the tail. Without `auxiliary` only the last masks and
+        queries are given, and no others are computed.
         """
-        shapes = memory.spatial_shapes[:MASK_LEVELS]
-        tokens = memory.tokens[:, : sum(height * width for height, width in shapes)]
+        if not auxiliary:
+            queries, looking = self.decode(queries, memory, position, last_layer)
+            return MaskOutput(self.read(looking, memory, last_layer)[None], queries[None])
+        tokens, shapes = _finest_levels(memory)
+        blocks, reader = self._parts(last_layer)
         all_queries, all_masks = [], []
-        for number, block in enumerate(self.blocks, start=1):
+        for block in blocks:
             queries, masks = block(_placed(queries, position), tokens, shapes)
             all_queries.append(queries)
             all_masks.append(masks)
-            if number == last_layer:
-                break
-        else:
-            _, masks = self.tail(_placed(queries, position), tokens, shapes)
+        if reader is self.tail:
+            _, masks = reader(_placed(queries, position), tokens, shapes)
             all_masks.append(masks)
         return MaskOutput(torch.stack(all_masks), torch.stack(all_queries))
+
+    def decode(
+        self, queries: Tensor, memory: Memory, position: Tensor | None = None, last_layer: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """The last queries (B, N, C) of `forward`, and those whose attention maps are its last masks; makes no mask."""
+        tokens, _ = _finest_levels(memory)
+        blocks, reader = self._parts(last_layer)
+        for block in blocks:
+            looking = block.relate(_placed(queries, position))
+            queries = block.update(looking, tokens)
+        return queries, _placed(queries, position) if reader is self.tail else looking
+
+    def read(self, queries: Tensor, memory: Memory, last_layer: int = 0) -> Tensor:
+        """The last masks (B, N, h1, w1) of `forward`, of some or all of the queries that `decode` gives second."""
+        _, reader = self._parts(last_layer)
+        return reader.read(queries, *_finest_levels(memory))
+
+    def _parts(self, last_layer: int) -> tuple[Sequence[MaskBlock], AttentionMasks]:
+        """The blocks that are used, and where the masks that are the result are read off."""
+        blocks = [block for block in self.blocks if isinstance(block, MaskBlock)]
+        if 0 < last_layer <= len(blocks):
+            return blocks[:last_layer], blocks[last_layer - 1].cross
+        return blocks, self.tail
 
 
 class StuffMaskDecoder(nn.Module):
@@ -150,11 +211,13 @@ class StuffMaskDecoder(nn.Module):
         self.decoder = MaskDecoder(config, config.stuff_mask_layers, self_attention=True)
         self.class_heads = nn.ModuleList(class_head(config.channels, 1) for _ in self.decoder.blocks)
 
-    def forward(self, memory: Memory, last_layer: int = 0) -> tuple[MaskOutput, Tensor]:
-        """Masks of all stuff classes, and their class logits (K, B, S) after every block that was used."""
+    def forward(self, memory: Memory, last_layer: int = 0, auxiliary: bool = True) -> tuple[MaskOutput, Tensor]:
+        """Masks of all stuff classes, and their class logits (K, B, S) after the same blocks as the queries."""
         content, position = self.query_embedding.weight.chunk(2, dim=-1)
-        output = self.decoder(content.expand(len(memory.tokens), -1, -1), memory, position, last_layer)
-        logits = [head(states) for head, states in zip(self.class_heads, output.queries, strict=False)]
+        content = content.expand(len(memory.tokens), -1, -1)
+        output = self.decoder(content, memory, position, last_layer, auxiliary)
+        heads = self.class_heads[: last_layer or None][-len(output.queries) :]
+        logits = [head(states) for head, states in zip(heads, output.queries, strict=True)]
         return output, torch.cat(logits, dim=-1).permute(2, 0, 1)
 
 
@@ -167,6 +230,12 @@ def split_heads(states: Tensor, heads: int) -> Tensor:
 def merge_heads(states: Tensor) -> Tensor:
     """(B, heads, N, D) to (B, N, heads * D)."""
     return states.transpose(1, 2).flatten(2)
+
+
+def _finest_levels(memory: Memory) -> tuple[Tensor, Shapes]:
+    """The tokens (B, T, C) that masks are made of, and their levels' sizes."""
+    shapes = memory.spatial_shapes[:MASK_LEVELS]
+    return memory.tokens[:, : sum(height * width for height, width in shapes)], shapes
 
 
 def _placed(queries: Tensor, position: Tensor | None) -> Tensor:

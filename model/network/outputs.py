@@ -3,6 +3,9 @@
 Letters: B batch, D location layers, K mask decoder blocks, Q queries, N selected queries, T classes of the queries
 (the things; with joint matching things and then stuff), S stuff classes (in `Memory`: flattened pixels of all levels),
 C channels, L levels, P = 4 for places that are boxes (cxcywh) or 2 for mass centres (xy).
+
+Where the network is asked for no auxiliary outputs, class logits have D = 1 or K = 1, `MaskOutput` has one set of masks
+and K = 1: those of the last layers only.
 """
 
 from dataclasses import dataclass

@@ -60,6 +60,7 @@ class PanopticSegFormer(nn.Module):
         image_sizes: tuple[tuple[int, int], ...] | None,
         select: QuerySelector,
         mask_layer: int = 0,
+        auxiliary: bool = True,
     ) -> PanopticOutput:
         """Segment a batch.
 
@@ -68,21 +69,25 @@ class PanopticSegFormer(nn.Module):
             image_sizes: (height, width) in pixels of each image without padding; None = no padding.
             select: chooses the queries that stand for segments.
             mask_layer: the block whose masks are the result, counted from 1; 0 is the tail.
+            auxiliary: whether masks and classes of the layers before are given too, as losses need them.
         """
         batch, _, height, width = images.shape
         features = self.backbone(images)
         levels = self.neck(features[self.backbone.finer :])
         memory = self.encoder(levels, image_sizes or ((height, width),) * batch, (height, width))
         start, proposals = self.queries(memory)
-        location = self.location_decoder(memory, start)
+        location = self.location_decoder(memory, start, auxiliary)
         if location.class_logits is not None:
             query_class_logits = None
             selection = select(location.class_logits[-1], location.places)
-            query_masks = self._masks(gather_queries(location.queries, selection), memory, features, levels, mask_layer)
+            queries = gather_queries(location.queries, selection)
+            query_masks = self._masks(queries, memory, features, levels, mask_layer, auxiliary)
         else:
-            query_masks = self._masks(location.queries, memory, features, levels, mask_layer)
-            selection, query_class_logits = self._classify(query_masks, location, select)
-        stuff, stuff_logits = self.stuff_masks(memory, mask_layer) if self.stuff_masks is not None else (None, None)
+            decode = self._masks_then_classes if auxiliary else self._classes_then_masks
+            selection, query_masks, query_class_logits = decode(location, memory, select, mask_layer)
+        stuff, stuff_logits = None, None
+        if self.stuff_masks is not None:
+            stuff, stuff_logits = self.stuff_masks(memory, mask_layer, auxiliary)
         return PanopticOutput(
             num_things=self.num_things,
             memory=memory,
@@ -97,11 +102,17 @@ class PanopticSegFormer(nn.Module):
         )
 
     def _masks(
-        self, queries: Tensor, memory: Memory, features: tuple[Tensor, ...], levels: list[Tensor], mask_layer: int
+        self,
+        queries: Tensor,
+        memory: Memory,
+        features: tuple[Tensor, ...],
+        levels: list[Tensor],
+        mask_layer: int,
+        auxiliary: bool,
     ) -> MaskOutput:
         """Masks of queries (B, N, C) by the network's mask head."""
         if isinstance(self.query_masks, MaskDecoder):
-            masks: MaskOutput = self.query_masks(queries, memory, last_layer=mask_layer)
+            masks: MaskOutput = self.query_masks(queries, memory, last_layer=mask_layer, auxiliary=auxiliary)
             return masks
         assert not mask_layer, "an FPN has no layers to read masks from"
         if self.config.attention == "dense":
@@ -124,14 +135,27 @@ class PanopticSegFormer(nn.Module):
         finest = self.backbone.channels[0] if self.backbone.finer else self.config.channels
         return (finest, *[self.config.channels] * (MASK_LEVELS - 1))
 
-    def _classify(
-        self, masks: MaskOutput, location: LocationOutput, select: QuerySelector
-    ) -> tuple[QuerySelection, Tensor]:
-        """Select after the mask decoder: a selected query's mask is where the query is."""
+    def _masks_then_classes(
+        self, location: LocationOutput, memory: Memory, select: QuerySelector, mask_layer: int
+    ) -> tuple[QuerySelection, MaskOutput, Tensor]:
+        """Masks of all queries, of which some are selected after: the mask of each is where the query is."""
         assert self.query_classes is not None
+        masks = self.query_masks(location.queries, memory, last_layer=mask_layer)
         class_logits = self.query_classes(masks.queries)
         selection = select(class_logits[-1], location.places)
-        return replace(selection, slots=selection.indices), class_logits
+        return replace(selection, slots=selection.indices), masks, class_logits
+
+    def _classes_then_masks(
+        self, location: LocationOutput, memory: Memory, select: QuerySelector, mask_layer: int
+    ) -> tuple[QuerySelection, MaskOutput, Tensor]:
+        """The same without what is not read out: masks of the selected queries only."""
+        assert self.query_classes is not None
+        assert isinstance(self.query_masks, MaskDecoder)
+        queries, looking = self.query_masks.decode(location.queries, memory, last_layer=mask_layer)
+        class_logits = self.query_classes(queries)[None]
+        selection = select(class_logits[-1], location.places)
+        masks = self.query_masks.read(gather_queries(looking, selection), memory, mask_layer)
+        return selection, MaskOutput(masks[None], queries[None]), class_logits
 
 
 def _require_classes(config: NetworkConfig, num_things: int, num_stuff: int) -> None:

@@ -1,46 +1,168 @@
 """Multi-scale deformable attention: every query sums a few bilinear samples of every feature level.
 
 Operator of Deformable DETR (Zhu et al., ICLR 2021, equation 3), on which the paper's encoder and location
-decoder rest.
+decoder rest. `torch.ops.panoptic.ms_deform_attn` is the same for programs that are compiled or exported.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Protocol
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from model.ops import backends, reference
+from model.ops.backends import TYPES
+
+Shapes = Sequence[Sequence[int]]
 
 
 def ms_deform_attn(
     value: Tensor,
-    spatial_shapes: tuple[tuple[int, int], ...],
+    spatial_shapes: Shapes | Tensor,
+    level_start_index: Sequence[int] | Tensor,
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """Plain torch, by `grid_sample`.
+    """Sample and sum, by the fastest backend for the device (`model.ops.backends`).
 
     Args:
-        value: (B, S, H, D) projected tokens of all levels, H heads.
-        spatial_shapes: (height, width) of each of the L levels; their areas add up to S.
-        sampling_locations: (B, Q, H, L, P, 2) xy, 0..1 over the whole level; what lies outside counts as zero.
+        value: (B, S, H, D) projected tokens of all levels, H heads; float32, float64, bfloat16 or float16.
+        spatial_shapes: (L, 2) height and width of each level. Numbers; a tensor is read, for which a GPU has to wait.
+        level_start_index: (L,) the first token of each level; see `level_starts`.
+        sampling_locations: (B, Q, H, L, P, 2) xy, 0..1 over the whole level; what lies outside counts as zero, and
+            so does a place that is no number.
         attention_weights: (B, Q, H, L, P).
 
     Returns:
-        (B, Q, H * D), in the type of the sampling locations.
+        (B, Q, H * D), in the type of the value. Sums are kept in float32, those of float64 in float64.
+
+    Raises:
+        ValueError: operands that do not fit each other.
     """
-    batch, _, heads, dim = value.shape
-    queries = sampling_locations.shape[1]
-    # Copied to (L, BH, P, Q, ...): grid_sample is twice as fast on a contiguous grid on a CPU.
-    grids = (2 * sampling_locations - 1).permute(3, 0, 2, 4, 1, 5).flatten(1, 2).contiguous()
-    weights = attention_weights.permute(3, 0, 2, 4, 1).flatten(1, 2).contiguous()
-    tokens = value.to(grids.dtype).permute(0, 2, 3, 1).flatten(0, 1)  # (BH, D, S)
-    levels = torch.split(tokens, [height * width for height, width in spatial_shapes], dim=-1)
-    summed = tokens.new_zeros(batch * heads, dim, queries)
-    for level, grid, weight, (height, width) in zip(levels, grids, weights, spatial_shapes, strict=True):
-        samples = F.grid_sample(
-            level.reshape(batch * heads, dim, height, width),
-            grid,
-            mode="bilinear",
-            padding_mode="zeros",
-            align_corners=False,
-        )  # (BH, D, P, Q)
-        summed = summed + (samples * weight[:, None]).sum(2)
-    return summed.view(batch, heads * dim, queries).transpose(1, 2)
+    shapes = spatial_shapes.tolist() if isinstance(spatial_shapes, Tensor) else spatial_shapes
+    starts = level_start_index.tolist() if isinstance(level_start_index, Tensor) else level_start_index
+    _check(value, shapes, starts, sampling_locations, attention_weights)
+    if backends.choose(value.device.type) == "reference":
+        return reference.forward(value, shapes, starts, sampling_locations, attention_weights)
+    flat = [size for shape in shapes for size in shape]
+    result: Tensor = _forward(value, flat, starts, sampling_locations, attention_weights)
+    return result
+
+
+def level_starts(spatial_shapes: Shapes) -> tuple[int, ...]:
+    """The first token of each level where the levels follow each other."""
+    return tuple(accumulate((height * width for height, width in spatial_shapes[:-1]), initial=0))
+
+
+def _check(value: Tensor, shapes: Shapes, starts: Sequence[int], locations: Tensor, weights: Tensor) -> None:
+    if value.dim() != 4 or locations.dim() != 6:
+        raise ValueError(
+            f"value {tuple(value.shape)} and sampling_locations {tuple(locations.shape)};"
+            " expected (B, S, H, D) and (B, Q, H, L, P, 2)"
+        )
+    batch, tokens, heads, _ = value.shape
+    queries, points = locations.shape[1], locations.shape[4]
+    expected = (batch, queries, heads, len(shapes), points, 2)
+    if locations.shape != expected:
+        raise ValueError(
+            f"sampling_locations is {tuple(locations.shape)}; expected {expected}, as value is {tuple(value.shape)}"
+            f" and there are {len(shapes)} levels"
+        )
+    if weights.shape != expected[:-1]:
+        raise ValueError(
+            f"attention_weights is {tuple(weights.shape)}; expected {expected[:-1]}, as the sampling locations"
+        )
+    if len(starts) != len(shapes):
+        raise ValueError(f"level_start_index has {len(starts)} numbers; expected one for each of {len(shapes)} levels")
+    for (height, width), start in zip(shapes, starts, strict=True):
+        if height < 1 or width < 1 or start < 0 or start + height * width > tokens:
+            raise ValueError(
+                f"a level of {height} x {width} tokens from token {start} on; expected at least 1 x 1 and to lie"
+                f" within the {tokens} tokens of value"
+            )
+    for name, tensor in (("value", value), ("sampling_locations", locations), ("attention_weights", weights)):
+        if tensor.dtype not in TYPES:
+            raise ValueError(f"{name} is {tensor.dtype}; expected one of {', '.join(map(str, TYPES))}")
+        if tensor.device != value.device:
+            raise ValueError(f"{name} is on {tensor.device}; expected {value.device}, as value")
+
+
+class _Context(Protocol):
+    """What the gradients need of the forward pass."""
+
+    shapes: Sequence[int]
+    starts: Sequence[int]
+    saved_tensors: tuple[Tensor, ...]
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keep them as `saved_tensors`."""
+
+
+def _pairs(flat: Sequence[int]) -> list[tuple[int, int]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+@torch.library.custom_op("panoptic::ms_deform_attn", mutates_args=())
+def _forward(
+    value: Tensor,
+    spatial_shapes: Sequence[int],
+    level_start_index: Sequence[int],
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> Tensor:
+    backend = backends.load(backends.choose(value.device.type))
+    return backend.forward(value, _pairs(spatial_shapes), level_start_index, sampling_locations, attention_weights)
+
+
+@torch.library.custom_op("panoptic::ms_deform_attn_backward", mutates_args=())
+def _backward(
+    grad: Tensor,
+    value: Tensor,
+    spatial_shapes: Sequence[int],
+    level_start_index: Sequence[int],
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return backends.load(backends.choose(value.device.type)).backward(
+        grad,
+        value,
+        _pairs(spatial_shapes),
+        level_start_index,
+        sampling_locations,
+        attention_weights,
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+    )
+
+
+@_forward.register_fake
+def _(
+    value: Tensor, spatial_shapes: Sequence[int], level_start_index: Sequence[int], locations: Tensor, weights: Tensor
+) -> Tensor:
+    return value.new_empty(value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor,
+    value: Tensor,
+    spatial_shapes: Sequence[int],
+    level_start_index: Sequence[int],
+    locations: Tensor,
+    weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return value.new_empty(value.shape), locations.new_empty(locations.shape), weights.new_empty(weights.shape)
+
+
+def _save(ctx: _Context, inputs: tuple[Tensor, Sequence[int], Sequence[int], Tensor, Tensor], output: Tensor) -> None:
+    value, ctx.shapes, ctx.starts, locations, weights = inputs
+    ctx.save_for_backward(value, locations, weights)
+
+
+def _differentiate(ctx: _Context, grad: Tensor) -> tuple[Tensor, None, None, Tensor, Tensor]:
+    value, locations, weights = ctx.saved_tensors
+    to_value, to_locations, to_weights = _backward(grad, value, ctx.shapes, ctx.starts, locations, weights)
+    return to_value, None, None, to_locations, to_weights
+
+
+_forward.register_autograd(_differentiate, setup_context=_save)

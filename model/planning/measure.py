@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from model.complexity.measure import MeasurementError
 from model.device import pick_device
+from model.inference import inference_forward
 from model.merging import PictureSizes, predict_panoptic
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.selection import top_queries
 from model.planning.clock import Clock
 from model.planning.dataset import PlannedDataset
 from model.planning.pictures import made_categories, made_sample
@@ -125,15 +125,13 @@ def _predict(recipe: Recipe, network: PanopticSegFormer, size: tuple[int, int], 
     """Seconds of a picture of `size`: resizing, network and merging. Random weights find little to merge."""
     settings, (height, width) = recipe.predict, size
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    select = top_queries(recipe.model.selected_queries)
-    network.eval()
+    forward = inference_forward(network, settings)
 
     def work() -> None:
         images = [resize_for_inference(picture, settings.shorter, settings.longer)] * settings.batch_size
         tensor = torch.from_numpy(np.stack([normalise(image) for image in images])).to(clock.device)
         valid = images[0].shape[0], images[0].shape[1]
-        output = network(tensor, None, select, settings.mask_layer)
-        predict_panoptic(output, [PictureSizes(valid, valid, size)] * len(images), settings.merging)
+        predict_panoptic(forward(tensor), [PictureSizes(valid, valid, size)] * len(images), settings.merging)
 
     with torch.no_grad():
         return clock.median(work) / settings.batch_size

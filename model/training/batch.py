@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.boxes import mask_boxes, mass_centres, xyxy_to_cxcywh
 from panoptic.target import PanopticTarget
+
+MASKS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,11 @@ class Target:
     stuff that has queries of its own. Places are relative to the unpadded picture.
     """
 
-    query_masks: Tensor  # (M, H, W) float32, 0 or 1
+    query_masks: Tensor  # (M, H, W) bool
     query_labels: Tensor  # (M,) int64, things before stuff
     query_boxes: Tensor  # (M, 4) float32 cxcywh
     query_centres: Tensor  # (M, 2) float32 xy, centres of mass
-    stuff_masks: Tensor  # (U, H, W) float32, 0 or 1
+    stuff_masks: Tensor  # (U, H, W) bool
     stuff_labels: Tensor  # (U,) int64, 0 = first stuff class
 
 
@@ -99,7 +102,15 @@ def to_tensors(target: PanopticTarget, size: tuple[int, int], padded: tuple[int,
     )
 
 
+def resized(masks: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Masks (M, H, W) bool to (M, *shape) float32, bilinearly; a few at once, as floats take four times the memory."""
+    if not len(masks):
+        return masks.new_zeros(0, *shape, dtype=torch.float)
+    parts = torch.split(masks[:, None], MASKS_AT_ONCE)
+    return torch.cat([F.interpolate(part.float(), shape, mode="bilinear", align_corners=False)[:, 0] for part in parts])
+
+
 def _pad(masks: np.ndarray, padded: tuple[int, int]) -> Tensor:
-    result = torch.zeros(len(masks), *padded)
+    result = torch.zeros(len(masks), *padded, dtype=torch.bool)
     result[:, : masks.shape[1], : masks.shape[2]] = torch.from_numpy(masks)
     return result

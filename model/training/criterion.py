@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.network.outputs import MaskOutput, PanopticOutput, Shapes
-from model.training.batch import Target
-from model.training.losses import box_giou_loss, box_l1_loss, dice_loss, sigmoid_focal_loss
-from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Match, match, true_places
+from model.network.selection import gather_queries
+from model.training.batch import Target, resized
+from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
+from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, match, matched_queries, true_places
 
 
 @dataclass(frozen=True)
@@ -105,107 +106,116 @@ def _supervised(sums: Tensor, deeply: bool) -> list[tuple[int, Tensor]]:
 
 
 def _location_terms(
-    output: PanopticOutput, targets: Sequence[Target], matches: Sequence[Match] | None, weights: LossWeights
+    output: PanopticOutput, targets: Sequence[Target], matches: Matches | None, weights: LossWeights
 ) -> dict[str, Tensor]:
     """Class and place of every location layer, and of the encoder's proposals; not yet normalised."""
     location = output.location
-    logits = [None] * len(location.places) if location.class_logits is None else list(location.class_logits)
-    located = {f"location{layer}": both for layer, both in enumerate(zip(logits, location.places, strict=True))}
+    names = [f"location{layer}" for layer in range(len(location.places))]
+    terms = _layer_terms(names, location.class_logits, location.places, targets, matches, weights)
     if output.proposals:
-        located["proposals"] = output.proposals.class_logits, output.proposals.places
-    terms: dict[str, Tensor] = {}
-    for name, (class_logits, places) in located.items():
-        if class_logits is None:
-            assert matches is not None, "what the location decoder does not classify, the mask decoder does"
-            used = matches
-        else:
-            used = match_all(class_logits, places, targets)
-            terms[f"{name}_class"] = weights.query_class * _class_sum(class_logits, targets, used)
-        chosen = torch.cat([places[b, found.queries] for b, found in enumerate(used)]).float()
-        truth = torch.cat(
-            [true_places(target, places.shape[-1])[found.segments] for target, found in zip(targets, used, strict=True)]
-        )
-        terms[f"{name}_l1"] = weights.box_l1 * box_l1_loss(chosen, truth).sum()
-        if places.shape[-1] == 4:
-            terms[f"{name}_giou"] = weights.box_giou * box_giou_loss(chosen, truth).sum()
+        logits, places = output.proposals.class_logits[None], output.proposals.places[None]
+        terms |= _layer_terms(["proposals"], logits, places, targets, None, weights)
     return terms
+
+
+def _layer_terms(
+    names: Sequence[str],
+    class_logits: Tensor | None,
+    places: Tensor,
+    targets: Sequence[Target],
+    matches: Matches | None,
+    weights: LossWeights,
+) -> dict[str, Tensor]:
+    """Class and place of the layers `names`, by class logits (L, B, Q, T) and places (L, B, Q, P)."""
+    kinds: dict[str, Tensor] = {}
+    if class_logits is not None:
+        matches = match(class_logits, places, targets)
+        kinds["class"] = weights.query_class * _class_sums(class_logits, targets, matches)
+    assert matches is not None, "what the location decoder does not classify, the mask decoder does"
+    chosen, truth = matches.of(places).float(), torch.cat(true_places(targets, places.shape[-1]))[matches.segments]
+    kinds["l1"] = weights.box_l1 * box_l1_loss(chosen, truth).sum(1)
+    if places.shape[-1] == 4:
+        kinds["giou"] = weights.box_giou * box_giou_loss(chosen, truth).sum(1)
+    return {f"{name}_{kind}": sums[layer] for layer, name in enumerate(names) for kind, sums in kinds.items()}
 
 
 def _query_terms(
     output: PanopticOutput,
     targets: Sequence[Target],
-    matches: Sequence[Match] | None,
+    matches: Matches | None,
     weights: LossWeights,
     deep_supervision: bool,
 ) -> dict[str, Tensor]:
     """Masks of the queries, and their classes where the mask decoder gives them; not yet normalised."""
     if matches is None:
-        matches = [match_selected(output, target, b) for b, target in enumerate(targets)]
-    masks = output.query_masks.masks.float()
-    chosen = torch.cat([masks[:, b, found.queries] for b, found in enumerate(matches)], 1)
-    truth = torch.cat([target.query_masks[found.segments] for target, found in zip(targets, matches, strict=True)])
+        matches = match_selected(output, targets)
+    chosen = matches.of(output.query_masks.masks).float()
+    truth = [target.query_masks for target in targets]
     terms = {
         f"queries{block}_dice": weights.mask_dice * dice
-        for block, dice in _supervised(_dice_sums(chosen, truth), deep_supervision)
+        for block, dice in _supervised(_dice_sums(chosen, truth, matches.segments[0]), deep_supervision)
     }
     if output.query_class_logits is not None:
-        sums = torch.stack([_class_sum(logits, targets, matches) for logits in output.query_class_logits])
+        sums = _class_sums(output.query_class_logits, targets, matches)
         for block, focal in _supervised(sums, deep_supervision):
             terms[f"queries{block}_class"] = weights.query_class * focal
     return terms
 
 
-def match_all(class_logits: Tensor, places: Tensor, targets: Sequence[Target]) -> list[Match]:
-    """The first matching, of every picture: by class logits (B, Q, T) and places (B, Q, P)."""
-    return [match(class_logits[b], places[b], target) for b, target in enumerate(targets)]
-
-
-def match_selected(output: PanopticOutput, target: Target, b: int) -> Match:
-    """The second matching, of picture `b`: slots of the selection (M,) and the segments (M,) they learn."""
-    location, chosen = output.location, output.selection.valid[b]
-    queries = output.selection.indices[b, chosen]
+def match_selected(output: PanopticOutput, targets: Sequence[Target]) -> Matches:
+    """The second matching: slots of the selection and the segments they learn."""
+    location, selection = output.location, output.selection
     assert location.class_logits is not None
     return match(
-        location.class_logits[-1, b, queries],
-        location.places[-1, b, queries],
-        target,
+        gather_queries(location.class_logits[-1], selection)[None],
+        gather_queries(location.places[-1], selection)[None],
+        targets,
         SECOND_MATCHING,
-        output.query_masks.masks[-1, b, chosen],
+        output.query_masks.masks[-1:],
+        candidates=matched_queries(targets, location.places.shape[2]),
     )
 
 
-def match_by_masks(output: PanopticOutput, targets: Sequence[Target]) -> list[Match]:
+def match_by_masks(output: PanopticOutput, targets: Sequence[Target]) -> Matches:
     """The one matching where the mask decoder classifies: all queries, by their last class, place (if any) and mask."""
     assert output.query_class_logits is not None
-    masks, logits, places = output.query_masks.masks[-1], output.query_class_logits[-1], output.location.places
-    return [
-        match(logits[b], places[-1, b] if len(places) else None, target, MASK_MATCHING, masks[b])
-        for b, target in enumerate(targets)
-    ]
+    places = output.location.places[-1:]
+    return match(
+        output.query_class_logits[-1:],
+        places if len(places) else None,
+        targets,
+        MASK_MATCHING,
+        output.query_masks.masks[-1:],
+    )
 
 
-def _class_sum(logits: Tensor, targets: Sequence[Target], matches: Sequence[Match]) -> Tensor:
-    """Focal loss of class logits (B, Q, T), summed: a matched query has the class of its segment, others none."""
+def _class_sums(logits: Tensor, targets: Sequence[Target], matches: Matches) -> Tensor:
+    """Focal loss of class logits (L, B, Q, T), a sum for each layer: a matched query has its segment's class."""
+    labels = torch.cat([target.query_labels for target in targets])[matches.segments]
+    layers = torch.arange(len(logits), device=logits.device)[:, None]
     classes = torch.zeros_like(logits, dtype=torch.float)
-    for b, (target, found) in enumerate(zip(targets, matches, strict=True)):
-        classes[b, found.queries, target.query_labels[found.segments]] = 1
-    return sigmoid_focal_loss(logits.float(), classes).sum()
+    classes[layers, matches.pictures, matches.queries, labels] = 1
+    return sigmoid_focal_loss(logits.float(), classes).sum((1, 2, 3))
 
 
 def _stuff_dice_sums(stuff: MaskOutput, targets: Sequence[Target]) -> Tensor:
     """Dice loss of every block and the tail over the stuff classes that are present, (K + 1,)."""
-    masks = stuff.masks.float()
-    chosen = torch.cat([masks[:, b, target.stuff_labels] for b, target in enumerate(targets)], 1)
-    return _dice_sums(chosen, torch.cat([target.stuff_masks for target in targets]))
+    labels = torch.cat([target.stuff_labels for target in targets])
+    pictures = torch.cat([torch.full_like(target.stuff_labels, b) for b, target in enumerate(targets)])
+    truth = [target.stuff_masks for target in targets]
+    return _dice_sums(stuff.masks[:, pictures, labels].float(), truth)
 
 
-def _dice_sums(masks: Tensor, truth: Tensor) -> Tensor:
-    """Dice losses of (K, M, h, w) masks with (M, H, W) truth at twice the mask resolution, summed over M."""
-    blocks, _, height, width = masks.shape
-    size = (2 * height, 2 * width)
-    enlarged = F.interpolate(masks.reshape(-1, 1, height, width), size, mode="bilinear", align_corners=False)
-    resized = F.interpolate(truth[:, None], size, mode="bilinear", align_corners=False)
-    return dice_loss(enlarged.reshape(blocks, -1, *size), resized[:, 0][None]).sum(1)
+def _dice_sums(masks: Tensor, truth: Sequence[Tensor], order: Tensor | None = None) -> Tensor:
+    """Dice losses of (K, M, h, w) masks with the pictures' segments at twice the mask resolution, summed over M.
+
+    `order` says which of the segments, numbered through all pictures, every mask has to do with; None: one by one.
+    """
+    height, width = masks.shape[-2:]
+    resized_truth = torch.cat([resized(segments, (2 * height, 2 * width)) for segments in truth])
+    if order is not None:
+        resized_truth = resized_truth[order]
+    return enlarged_dice_loss(masks, resized_truth).sum(1)
 
 
 def _stuff_class_sums(stuff_logits: Tensor, targets: Sequence[Target]) -> Tensor:
@@ -223,23 +233,27 @@ def token_class_loss(output: PanopticOutput, targets: Sequence[Target]) -> Tenso
     padding are left out.
     """
     assert output.token_logits is not None
-    total = 0 * output.token_logits.float().sum()  # pictures without any labelled token have a gradient too
-    for logits, target in zip(output.token_logits.float(), targets, strict=True):
-        segments = token_segments(target, output.memory.spatial_shapes)
-        known = segments >= 0
-        if known.any():
-            labels = torch.cat([target.query_labels, target.stuff_labels + output.num_things])[segments[known]]
-            losses = F.cross_entropy(logits[known], labels, reduction="none")
-            sizes = segments[known].bincount()
-            total = total + (losses / sizes[segments[known]]).sum() / (sizes > 0).sum()
-    return total
+    weights, labels = zip(*(_token_weights(target, output) for target in targets), strict=True)
+    logits = output.token_logits.float().flatten(0, 1)
+    return (F.cross_entropy(logits, torch.cat(labels), reduction="none") * torch.cat(weights)).sum()
+
+
+def _token_weights(target: Target, output: PanopticOutput) -> tuple[Tensor, Tensor]:
+    """How much each token (S,) of a picture counts, and its class; a token without a class counts nothing."""
+    segments = token_segments(target, output.memory.spatial_shapes) + 1
+    labels = torch.cat([target.query_labels.new_zeros(1), target.query_labels, target.stuff_labels + output.num_things])
+    sizes = torch.zeros(len(labels), device=labels.device).index_add_(0, segments, torch.ones_like(segments).float())
+    seen = sizes[1:].count_nonzero().clamp(min=1)
+    sizes[0] = torch.inf
+    return 1 / (sizes[segments] * seen), labels[segments]
 
 
 def token_segments(target: Target, spatial_shapes: Shapes) -> Tensor:
     """Which segment (S,), things before stuff, lies in the middle of every token; -1 where there is none."""
     masks = torch.cat([target.query_masks, target.stuff_masks])
-    # Segments do not overlap, so the sum over them holds at most one number, counted from 1 here.
-    numbers = torch.arange(1, len(masks) + 1, device=masks.device)
-    drawn = (masks * numbers[:, None, None]).sum(0)[None, None]
-    levels = [F.interpolate(drawn, shape, mode="nearest-exact").flatten() for shape in spatial_shapes]
-    return torch.cat(levels).long() - 1
+    if not len(masks):
+        return torch.full((sum(height * width for height, width in spatial_shapes),), -1, device=masks.device)
+    # Segments do not overlap, so at most one of them is there.
+    levels = [F.interpolate(masks.byte()[None], shape, mode="nearest-exact")[0].flatten(1) for shape in spatial_shapes]
+    there, segments = torch.cat(levels, 1).max(0)
+    return torch.where(there > 0, segments, -1)

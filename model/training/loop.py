@@ -21,9 +21,11 @@ from model.device import pick_device
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.selection import every_query
 from model.training.batch import Batch
+from model.training.checkpointing import checkpoint_layers
 from model.training.criterion import SegmentCounts, panoptic_losses
 from model.training.curves import Curves
 from model.training.ema import WeightAverage
+from model.training.host_memory import keep_freed_memory
 from model.training.matcher import MatchedQueries
 from model.training.optimiser import build_optimisers, rate_at, set_rate
 from model.training.ownership import Ownership
@@ -88,10 +90,13 @@ def train(run: Run) -> PanopticSegFormer:
         StoppedError: a process was asked to stop; the state is saved.
         StateTakenError: another trainer goes on with this run.
     """
+    keep_freed_memory()
     device, leads = pick_device(), run.processes.leads
     network = run.network.to(device)
     whole_network = copy.deepcopy(network).cpu() if run.sharded else None
     average = WeightAverage(network, run.settings.ema_decay) if run.settings.ema_decay else None
+    if run.settings.activation_checkpointing:
+        checkpoint_layers(network)
     if run.sharded:
         for divided in (network, average.network if average else None):
             if divided is not None:
@@ -103,7 +108,7 @@ def train(run: Run) -> PanopticSegFormer:
     saved = run.processes.share(run.state_file.read_bytes() if leads and run.state_file.exists() else None)
     if saved is not None:
         state.restore(saved, run.state_file, leads)
-    bar = tqdm(_steps_of_batches(run, state.step), total=run.steps, initial=state.step, unit="step", disable=not leads)
+    bar = tqdm(steps_of_batches(run, state.step), total=run.steps, initial=state.step, unit="step", disable=not leads)
     for batches in bar:
         rate = rate_at(state.step, run.steps // run.settings.epochs, run.settings)
         set_rate(state.optimisers, rate)
@@ -130,7 +135,7 @@ def train(run: Run) -> PanopticSegFormer:
     return _network_to_score(run, state, whole_network).cpu().eval()
 
 
-def _steps_of_batches(run: Run, first_step: int) -> Iterator[list[Batch]]:
+def steps_of_batches(run: Run, first_step: int) -> Iterator[list[Batch]]:
     """For every remaining optimiser step, the batches of its forward passes."""
     settings = run.settings
     split = Split(settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size)

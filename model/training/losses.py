@@ -3,6 +3,7 @@
 Sums, weights and normalisers belong to the criterion.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,11 +19,36 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gam
     return weight * miss.pow(gamma) * cross_entropy
 
 
-def dice_loss(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> Tensor:
-    """1 - Dice with squared denominators of (..., H, W) non-negative masks; returns (...)."""
-    masks, targets = masks.flatten(-2), targets.flatten(-2)
-    overlap = 2 * (masks * targets).sum(-1)
-    return 1 - overlap / (masks.square().sum(-1) + eps + targets.square().sum(-1) + eps)
+def enlarged_dice_loss(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> Tensor:
+    """1 - Dice, with squared denominators, of non-negative masks that would be enlarged to twice their size.
+
+    The enlarged masks are never made. Bilinear enlarging is linear, in rows and in columns: with E = (the enlarged
+    identity), masks of rows m become E^T m, so that <E^T m, t> = <m, E t> and |E^T m|^2 = <m, E E^T m>. All is done at
+    the masks' own size, and E t is shared by all blocks.
+
+    Args:
+        masks: (K, M, h, w).
+        targets: (M, 2h, 2w), shared by the K.
+        eps: added to both squares.
+
+    Returns:
+        (K, M).
+    """
+    rows, columns = (_enlarged_identity(side, masks) for side in masks.shape[-2:])
+    overlaps = torch.linalg.vecdot(masks.flatten(-2), (rows @ (targets @ columns.mT)).flatten(-2))
+    with torch.no_grad():
+        smoothed = (rows @ rows.mT) @ (masks @ (columns @ columns.mT))
+    squares = torch.linalg.vecdot(masks.flatten(-2), smoothed.flatten(-2))
+    squares = 2 * squares - squares.detach()  # the square, with its gradient, which is twice the smoothed masks
+    losses: Tensor = 1 - 2 * overlaps / (squares + eps + targets.square().sum((-2, -1)) + eps)
+    return losses
+
+
+def _enlarged_identity(side: int, like: Tensor) -> Tensor:
+    """(side, 2 side): in every row the enlarged row of one pixel."""
+    identity = torch.eye(side, dtype=like.dtype, device=like.device)[None]
+    enlarged: Tensor = F.interpolate(identity, 2 * side, mode="linear", align_corners=False)[0]
+    return enlarged
 
 
 def box_l1_loss(boxes: Tensor, targets: Tensor) -> Tensor:

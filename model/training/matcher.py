@@ -4,19 +4,23 @@ Two matchings happen in training. The first, per location layer, weighs class an
 queries that the first one chose in the last layer, weighs the decoded masks as well and decides which mask
 learns which segment. Where the mask decoder classifies (version 1) there is one matching, of all queries, by class,
 place and mask.
+
+The costs of all layers and pictures are computed, and brought to the host, together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from model.boxes import cxcywh_to_xyxy, generalised_iou
 from model.network.outputs import QuerySelection
 from model.network.selection import selection_of
-from model.training.batch import Target
+from model.training.batch import Target, resized
 
 FOCAL_EPS = 1e-12
 DICE_EPS = 1e-3
@@ -24,11 +28,22 @@ WORST_COST = 1e6
 
 
 @dataclass(frozen=True)
-class Match:
-    """Pairs of one picture, sorted by query: `queries[i]` is responsible for `segments[i]`."""
+class Matches:
+    """M pairs of query and segment in each of L layers, sorted by picture, then by query."""
 
-    queries: Tensor  # (M,) int64
-    segments: Tensor  # (M,) int64
+    pictures: Tensor  # (M,) int64
+    slots: Tensor  # (M,) int64, number of the pair within its picture
+    queries: Tensor  # (L, M) int64
+    segments: Tensor  # (L, M) int64, numbered through all pictures of the batch
+
+    def to(self, device: torch.device) -> "Matches":
+        """The same pairs on `device`."""
+        return Matches(*(value.to(device, non_blocking=True) for value in vars(self).values()))
+
+    def of(self, values: Tensor) -> Tensor:
+        """What `values` (L, B, Q, ...) say of the matched queries, (L, M, ...)."""
+        layers = torch.arange(len(values), device=values.device)[:, None]
+        return values[layers, self.pictures, self.queries]
 
 
 @dataclass(frozen=True)
@@ -50,54 +65,79 @@ MASK_MATCHING = MatchCosts(giou_weight=0.0, dice_weight=2.0)
 def match(
     class_logits: Tensor,
     places: Tensor | None,
-    target: Target,
+    targets: Sequence[Target],
     costs: MatchCosts = FIRST_MATCHING,
     masks: Tensor | None = None,
-) -> Match:
-    """Assign every segment that the queries shall find to one query at least total cost.
+    candidates: Sequence[int] | None = None,
+) -> Matches:
+    """Assign every segment that the queries shall find to one query at least total cost, in every layer by itself.
 
     Args:
-        class_logits: (Q, T) of the queries that may be chosen.
-        places: (Q, 4) boxes or (Q, 2) centres of mass in units of the unpadded picture; None leaves them out.
-        masks: (Q, h, w) decoded masks, needed where `costs.dice_weight` is not 0.
+        class_logits: (L, B, Q, T) of the queries that may be chosen.
+        places: (L, B, Q, 4) boxes or (L, B, Q, 2) centres of mass in units of the unpadded picture; None leaves
+            them out.
+        targets: of the B pictures.
+        costs: how much each term counts.
+        masks: (L, B, Q, h, w) decoded masks, needed where `costs.dice_weight` is not 0.
+        candidates: so many of the first queries of every picture may be chosen; None: all.
     """
-    cost = costs.class_weight * _class_cost(class_logits.float(), target.query_labels)
+    labels = pad_sequence([target.query_labels for target in targets], batch_first=True)
+    cost = costs.class_weight * _class_cost(class_logits.float(), labels)
     if places is not None:
-        cost = cost + _place_cost(places.float(), target, costs)
+        cost = cost + _place_cost(places.float(), targets, costs)
     if masks is not None:
-        cost = cost + costs.dice_weight * _dice_cost(masks.float(), target.query_masks)
+        cost = cost + costs.dice_weight * _dice_cost(masks.float(), targets)
     # A network that has diverged must reach the check of its losses, which names the term, and not stop here.
-    queries, segments = linear_sum_assignment(cost.nan_to_num(nan=WORST_COST).cpu().numpy())
-    return Match(torch.as_tensor(queries, device=cost.device), torch.as_tensor(segments, device=cost.device))
+    on_host = cost.nan_to_num(nan=WORST_COST).cpu().numpy()
+    return _assign(on_host, targets, candidates or [class_logits.shape[2]] * len(targets)).to(cost.device)
 
 
-def true_places(target: Target, size: int) -> Tensor:
-    """What places (Q, size) are compared with: the segments' boxes (M, 4) or centres of mass (M, 2)."""
-    return target.query_boxes if size == 4 else target.query_centres
+def true_places(targets: Sequence[Target], size: int) -> list[Tensor]:
+    """What places (..., size) are compared with: every picture's boxes (M, 4) or centres of mass (M, 2)."""
+    return [target.query_boxes if size == 4 else target.query_centres for target in targets]
 
 
-def _place_cost(places: Tensor, target: Target, costs: MatchCosts) -> Tensor:
-    truth = true_places(target, places.shape[-1])
-    cost = costs.l1_weight * torch.cdist(places, truth, p=1)
+def _assign(costs: np.ndarray, targets: Sequence[Target], candidates: Sequence[int]) -> Matches:
+    """The cheapest pairs by costs (L, B, Q, most segments of a picture)."""
+    segments = [len(target.query_labels) for target in targets]
+    firsts = np.cumsum([0, *segments])  # of the pictures' segments
+    pairs = [min(count, queries) for count, queries in zip(segments, candidates, strict=True)]
+    found = np.empty((2, len(costs), sum(pairs)), dtype=np.int64)
+    ends = np.cumsum(pairs)
+    for layer, of_pictures in enumerate(costs):
+        for b, cost in enumerate(of_pictures):
+            queries, numbers = linear_sum_assignment(cost[: candidates[b], : segments[b]])
+            found[:, layer, ends[b] - pairs[b] : ends[b]] = queries, numbers + firsts[b]
+    pictures = np.repeat(np.arange(len(targets)), pairs)
+    slots = np.arange(sum(pairs)) - np.repeat(ends - pairs, pairs)
+    return Matches(*(torch.from_numpy(array) for array in (pictures, slots, *found)))
+
+
+def _place_cost(places: Tensor, targets: Sequence[Target], costs: MatchCosts) -> Tensor:
+    truth = pad_sequence(true_places(targets, places.shape[-1]), batch_first=True)
+    cost = costs.l1_weight * torch.cdist(places, truth.expand(len(places), -1, -1, -1), p=1)
     if places.shape[-1] == 2:
         return cost
-    return cost - costs.giou_weight * generalised_iou(cxcywh_to_xyxy(places)[:, None], cxcywh_to_xyxy(truth)[None])
+    boxes, true_boxes = cxcywh_to_xyxy(places)[:, :, :, None], cxcywh_to_xyxy(truth)[:, None]
+    return cost - costs.giou_weight * generalised_iou(boxes, true_boxes)
 
 
 def _class_cost(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Focal loss of calling a query `label` less that of calling it nothing, (Q, T)."""
-    probability = logits.sigmoid()[:, labels]
+    """Focal loss of calling a query `label` less that of calling it nothing: (L, B, Q, T), (B, M) to (L, B, Q, M)."""
+    layers, _, queries, _ = logits.shape
+    probability = logits.sigmoid().gather(-1, labels[None, :, None].expand(layers, -1, queries, -1))
     positive = -alpha * (1 - probability).pow(gamma) * (probability + FOCAL_EPS).log()
     negative = -(1 - alpha) * probability.pow(gamma) * (1 - probability + FOCAL_EPS).log()
     return positive - negative
 
 
-def _dice_cost(masks: Tensor, targets: Tensor) -> Tensor:
-    """1 - Dice of every mask (Q, h, w) with every target (T, H, W) resized to (h, w); (Q, T)."""
-    resized = F.interpolate(targets[:, None], masks.shape[-2:], mode="bilinear", align_corners=False).flatten(1)
-    flat = masks.flatten(1)
-    squares = flat.square().sum(1)[:, None] + DICE_EPS + resized.square().sum(1)[None] + DICE_EPS
-    return 1 - 2 * flat @ resized.T / squares
+def _dice_cost(masks: Tensor, targets: Sequence[Target]) -> Tensor:
+    """1 - Dice of every mask (L, B, Q, h, w) with every segment of its picture, resized to (h, w); (L, B, Q, M)."""
+    shape = masks.shape[-2], masks.shape[-1]
+    truth = pad_sequence([resized(target.query_masks, shape).flatten(1) for target in targets], batch_first=True)
+    flat = masks.flatten(-2)
+    squares = flat.square().sum(-1)[..., None] + DICE_EPS + truth.square().sum(-1)[:, None] + DICE_EPS
+    return 1 - 2 * flat @ truth.mT / squares
 
 
 @dataclass(frozen=True)
@@ -108,14 +148,18 @@ class MatchedQueries:
 
     def __call__(self, class_logits: Tensor, places: Tensor) -> QuerySelection:
         """Select one query per segment; pictures with fewer segments than the most are padded, `valid` False."""
-        matches = [match(class_logits[b], places[-1, b], target) for b, target in enumerate(self.targets)]
-        most = max(len(found.queries) for found in matches)
-        indices = class_logits.new_zeros((len(matches), most), dtype=torch.long)
+        found = match(class_logits[None], places[-1:], self.targets)
+        most = max(matched_queries(self.targets, class_logits.shape[1]))
+        indices = class_logits.new_zeros((len(self.targets), most), dtype=torch.long)
         labels, valid = torch.zeros_like(indices), torch.zeros_like(indices, dtype=torch.bool)
-        for b, (found, target) in enumerate(zip(matches, self.targets, strict=True)):
-            count = len(found.queries)
-            indices[b, :count] = found.queries
-            labels[b, :count] = target.query_labels[found.segments]
-            valid[b, :count] = True
-        pictures = torch.arange(len(matches), device=indices.device)[:, None]
+        at = found.pictures, found.slots
+        indices[at] = found.queries[0]
+        labels[at] = torch.cat([target.query_labels for target in self.targets])[found.segments[0]]
+        valid[at] = True
+        pictures = torch.arange(len(indices), device=indices.device)[:, None]
         return selection_of(indices, labels, class_logits.sigmoid()[pictures, indices, labels], valid)
+
+
+def matched_queries(targets: Sequence[Target], queries: int) -> list[int]:
+    """How many of its queries are matched, in every picture."""
+    return [min(len(target.query_labels), queries) for target in targets]

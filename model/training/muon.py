@@ -40,19 +40,26 @@ class Muon(Optimizer):
         assert closure is None
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            directions = [self._nesterov(parameter, group["momentum"]).flatten(1) for parameter in parameters]
-            for parameter, update in zip(parameters, orthogonalise(directions), strict=True):
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update.view_as(parameter), alpha=-group["lr"])
+            if not parameters:
+                continue
+            directions = [direction.flatten(1) for direction in self._nesterov(parameters, group["momentum"])]
+            updates = [
+                update.view_as(parameter)
+                for parameter, update in zip(parameters, orthogonalise(directions), strict=True)
+            ]
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(parameters, updates, alpha=-group["lr"])
         return None
 
-    def _nesterov(self, parameter: nn.Parameter, momentum: float) -> Tensor:
-        assert parameter.grad is not None
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        gathered: Tensor = state["momentum"].mul_(momentum).add_(parameter.grad)
-        return parameter.grad.add(gathered, alpha=momentum)
+    def _nesterov(self, parameters: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:
+        gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        gathered: list[Tensor] = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_mul_(gathered, momentum)
+        torch._foreach_add_(gathered, gradients)
+        return torch._foreach_add(gradients, gathered, alpha=momentum)
 
 
 def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
@@ -79,11 +86,11 @@ def inverse_square_roots(grams: Tensor, steps: int) -> Tensor:
     """
     a, b, c = QUINTIC
     identity = torch.eye(grams.shape[-1], device=grams.device)
-    factors = identity.expand_as(grams)
-    for _ in range(steps):
+    factors = polynomial = a * identity + torch.baddbmm(grams, grams, grams, beta=b, alpha=c)
+    for _ in range(steps - 1):
+        grams = polynomial @ grams @ polynomial
         polynomial = a * identity + torch.baddbmm(grams, grams, grams, beta=b, alpha=c)
         factors = polynomial @ factors
-        grams = polynomial @ grams @ polynomial
     return factors
 
 

@@ -34,6 +34,8 @@ class TrainSettings:
     """imagenet: the backbone's; random; or a file: a trained network of the same settings, or a backbone."""
     deep_supervision: bool = True
     """Whether every block of the mask decoders is learnt, or their last masks alone."""
+    activation_checkpointing: bool = False
+    """Whether the layers of encoder and decoders are computed again in the backward pass, which saves memory."""
     workers: int = 2
     log_every: int = 20
     save_every: int = 1000

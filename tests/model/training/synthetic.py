@@ -31,10 +31,10 @@ def random_target(generator: torch.Generator, things: int, size: tuple[int, int]
     upper = (rows < 0.5)[:, None].expand(height, width)
     free = ~masks.any(0)
     return make_target(
-        masks.float(),
+        masks,
         torch.randint(0, THINGS, (things,), generator=generator),
         xyxy_to_cxcywh(boxes),
-        torch.stack([upper & free, ~upper & free]).float(),
+        torch.stack([upper & free, ~upper & free]),
         torch.arange(STUFF),
     )
 
@@ -43,7 +43,7 @@ def make_target(masks: Tensor, labels: Tensor, boxes: Tensor, stuff_masks: Tenso
     """A target of a picture without padding, its centres of mass taken from the masks."""
     height, width = masks.shape[1:]
     centres = mass_centres(masks) / torch.tensor([width, height])
-    return Target(masks, labels, boxes, centres, stuff_masks, stuff_labels)
+    return Target(masks.bool(), labels, boxes, centres, stuff_masks.bool(), stuff_labels)
 
 
 def random_batch(seed: int, things: tuple[int, ...], size: tuple[int, int] = (64, 64)) -> Batch:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from model.training.batch import collate
+from model.training.batch import MASKS_AT_ONCE, collate, resized
 from panoptic.target import PanopticTarget
 
 THINGS = 3
@@ -59,3 +60,11 @@ def test_a_picture_without_segments(stuff: str) -> None:
     (target,) = collate([np.ones((3, 4, 4), dtype=np.float32)], [empty], [1], stuff, THINGS).targets
     assert target.query_boxes.shape == (0, 4)
     assert target.query_centres.shape == (0, 2)
+
+
+def test_resized_masks_are_those_of_floats() -> None:
+    """More masks than are turned into floats at once."""
+    masks = torch.rand(MASKS_AT_ONCE + 3, 9, 13, generator=torch.Generator().manual_seed(0)) < 0.5
+    expected = F.interpolate(masks.float()[None], (4, 6), mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(resized(masks, (4, 6)), expected)
+    assert resized(masks[:0], (4, 6)).shape == (0, 4, 6)

@@ -66,9 +66,9 @@ def test_losses_and_gradients_are_the_published_ones(official_network: PanopticS
     images = torch.from_numpy(rules.make_input(rules.CASE_A))[image : image + 1]
     output = official_network(images, (size,), MatchedQueries((target,)))
     assert output.selection.indices[0].tolist() == recorded["matching"]["filter_pos"]
-    second = match_selected(output, target, 0)
-    assert second.queries.tolist() == recorded["matching"]["second_match_rows"]
-    assert target.query_labels[second.segments].tolist() == recorded["matching"]["second_match_labels"]
+    second = match_selected(output, [target])
+    assert second.queries[0].tolist() == recorded["matching"]["second_match_rows"]
+    assert target.query_labels[second.segments[0]].tolist() == recorded["matching"]["second_match_labels"]
 
     terms = panoptic_losses(output, [target], SegmentCounts.of([target]), WEIGHTS)
     expected = {name: recorded["losses"].pop(official_name(name)) for name in terms}
@@ -151,10 +151,10 @@ def test_every_segment_weighs_the_same_in_the_token_loss() -> None:
     config = replace(NETWORK, token_classes=True)
     losses = []
     for side in (8, 32):
-        masks = torch.zeros(1, 64, 64)
-        masks[0, :side, :side] = 1
+        masks = torch.zeros(1, 64, 64, dtype=torch.bool)
+        masks[0, :side, :side] = True
         boxes = torch.tensor([[side / 128, side / 128, side / 64, side / 64]])
-        target = make_target(masks, torch.tensor([1]), boxes, 1 - masks, torch.tensor([0]))
+        target = make_target(masks, torch.tensor([1]), boxes, ~masks, torch.tensor([0]))
         output = network(config)(torch.zeros(1, 3, 64, 64), None, MatchedQueries((target,)))
         thing = token_segments(target, output.memory.spatial_shapes) == 0
         logits = torch.where(thing[:, None], 0.0, torch.eye(THINGS + STUFF)[THINGS] * 50)

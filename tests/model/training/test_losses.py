@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from model.boxes import cxcywh_to_xyxy, generalised_iou, xyxy_to_cxcywh
-from model.training.losses import box_giou_loss, box_l1_loss, dice_loss, sigmoid_focal_loss
+from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
 
 
 @pytest.mark.parametrize(("logit", "target"), [(2.0, 1.0), (2.0, 0.0), (-3.0, 1.0), (0.0, 0.0)])
@@ -19,16 +20,26 @@ def test_focal_loss_is_its_definition(logit: float, target: float) -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_dice_loss_is_zero_for_equal_masks_and_one_for_disjoint_ones() -> None:
-    mask = torch.zeros(2, 4, 4)
-    mask[0, :2] = 1
-    mask[1, 2:] = 1
-    assert dice_loss(mask, mask).tolist() == pytest.approx([0, 0], abs=1e-5)
-    assert dice_loss(mask, mask.flip(0)).tolist() == pytest.approx([1, 1], abs=1e-5)
+@pytest.mark.parametrize("size", [(5, 7), (1, 4), (2, 1)])
+def test_dice_is_that_of_the_enlarged_masks(size: tuple[int, int]) -> None:
+    """Values and gradients, with borders and single pixels, against masks that are enlarged in fact."""
+    generator = torch.Generator().manual_seed(0)
+    large = 2 * size[0], 2 * size[1]
+    masks = (3 * torch.rand(2, 3, *size, generator=generator, dtype=torch.float64)).requires_grad_()
+    truth = torch.rand(3, *large, generator=generator, dtype=torch.float64)
+    enlarged = F.interpolate(masks, large, mode="bilinear", align_corners=False)
+    overlap = (enlarged * truth).sum((-2, -1))
+    expected = 1 - 2 * overlap / (enlarged.square().sum((-2, -1)) + truth.square().sum((-2, -1)) + 2e-6)
+    found = enlarged_dice_loss(masks, truth)
+    torch.testing.assert_close(found, expected)
+    weights = torch.rand(2, 3, generator=generator, dtype=torch.float64)
+    ours, theirs = (torch.autograd.grad((weights * losses).sum(), masks)[0] for losses in (found, expected))
+    torch.testing.assert_close(ours, theirs)
 
 
-def test_dice_loss_of_two_empty_masks_is_finite() -> None:
-    assert torch.isfinite(dice_loss(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2))).all()
+def test_dice_of_empty_masks_is_finite() -> None:
+    assert torch.isfinite(enlarged_dice_loss(torch.zeros(1, 1, 2, 2), torch.zeros(1, 4, 4))).all()
+    assert enlarged_dice_loss(torch.zeros(3, 0, 2, 2), torch.zeros(0, 4, 4)).shape == (3, 0)
 
 
 def test_giou_by_hand() -> None:

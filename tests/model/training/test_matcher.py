@@ -36,30 +36,55 @@ def test_match_is_the_best_of_all_assignments(seed: int) -> None:
     boxes = torch.rand(5, 4, generator=generator) * 0.4 + 0.1
     table = [[single_cost(logits[q], boxes[q], target, t, FIRST_MATCHING) for t in range(3)] for q in range(5)]
     best = min(permutations(range(5), 3), key=lambda queries: sum(table[q][t] for t, q in enumerate(queries)))
-    found = match(logits, boxes, target)
-    assert dict(zip(found.segments.tolist(), found.queries.tolist(), strict=True)) == dict(enumerate(best))
+    found = match(logits[None, None], boxes[None, None], [target])
+    assert dict(zip(found.segments[0].tolist(), found.queries[0].tolist(), strict=True)) == dict(enumerate(best))
 
 
 def test_masks_decide_the_second_matching() -> None:
     """Two queries with equal class and box: the one whose mask fits gets the thing."""
     target = random_target(torch.Generator().manual_seed(1), 1)
     logits, boxes = torch.zeros(2, THINGS), target.query_boxes.expand(2, 4)
-    masks = torch.stack([1 - target.query_masks[0], target.query_masks[0]])
-    assert match(logits, boxes, target, SECOND_MATCHING, masks).queries.tolist() == [1]
-    assert match(logits, boxes, target, SECOND_MATCHING, masks.flip(0)).queries.tolist() == [0]
+    masks = torch.stack([~target.query_masks[0], target.query_masks[0]]).float()
+    for order, best in (([0, 1], 1), ([1, 0], 0)):
+        found = match(logits[None, None], boxes[None, None], [target], SECOND_MATCHING, masks[None, None, order])
+        assert found.queries.tolist() == [[best]]
 
 
 def test_no_thing_matches_nothing() -> None:
     target = random_target(torch.Generator().manual_seed(2), 0)
-    found = match(torch.zeros(4, THINGS), torch.full((4, 4), 0.5), target, SECOND_MATCHING, torch.zeros(4, 8, 8))
-    assert len(found.queries) == len(found.segments) == 0
+    logits, boxes, masks = torch.zeros(1, 1, 4, THINGS), torch.full((1, 1, 4, 4), 0.5), torch.zeros(1, 1, 4, 8, 8)
+    found = match(logits, boxes, [target], SECOND_MATCHING, masks)
+    assert found.queries.shape == found.segments.shape == (1, 0)
 
 
 def test_a_diverged_network_is_matched_all_the_same() -> None:
     """The check of the losses, which names the term, comes after the matching."""
     target = random_target(torch.Generator().manual_seed(3), 2)
-    found = match(torch.full((4, THINGS), float("nan")), torch.full((4, 4), float("nan")), target)
-    assert len(found.queries) == 2
+    found = match(torch.full((1, 1, 4, THINGS), float("nan")), torch.full((1, 1, 4, 4), float("nan")), [target])
+    assert found.queries.shape == (1, 2)
+
+
+def test_layers_and_pictures_are_matched_by_themselves() -> None:
+    """All at once gives what each gives alone; the last picture may use its first two queries only."""
+    generator = torch.Generator().manual_seed(6)
+    targets = [random_target(generator, count) for count in (3, 0, 5)]
+    logits = torch.randn(2, 3, 4, THINGS, generator=generator)
+    boxes = torch.rand(2, 3, 4, 4, generator=generator) * 0.4 + 0.1
+    masks = torch.rand(2, 3, 4, 8, 8, generator=generator)
+    candidates = [4, 4, 2]
+    together = match(logits, boxes, targets, SECOND_MATCHING, masks, candidates)
+    assert together.pictures.tolist() == [0, 0, 0, 2, 2]
+    assert together.slots.tolist() == [0, 1, 2, 0, 1]
+    first = 0
+    for b, (target, queries) in enumerate(zip(targets, candidates, strict=True)):
+        for layer in range(2):
+            part = slice(layer, layer + 1), slice(b, b + 1), slice(queries)
+            alone = match(logits[part], boxes[part], [target], SECOND_MATCHING, masks[part])
+            of_picture = together.pictures == b
+            assert torch.equal(together.queries[layer, of_picture], alone.queries[0])
+            assert torch.equal(together.segments[layer, of_picture], alone.segments[0] + first)
+        first += len(target.query_labels)
+    assert torch.equal(together.of(boxes)[1, 3], boxes[1, 2, together.queries[1, 3]])
 
 
 def test_selection_is_padded_and_marked() -> None:

@@ -1,0 +1,75 @@
+"""Parts of training written as their definitions read: what `benchmarks.training` measures the product against.
+
+Every mask is enlarged for its dice loss, every layer of every picture matched by itself, every matrix made orthogonal
+by itself. The operator is its plain torch reference: `PANOPTIC_OPS=reference` in the environment.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.training import criterion, matcher, muon
+from model.training.batch import Target
+from model.training.matcher import FIRST_MATCHING, MatchCosts, Matches, match
+from model.training.muon import QUINTIC
+
+
+def use_straightforward_parts() -> None:
+    """Put them in the place of the product's for the rest of this process."""
+    for module, name, part in (
+        (criterion, "enlarged_dice_loss", dice_loss_of_enlarged),
+        (criterion, "match", match_one_by_one),
+        (matcher, "match", match_one_by_one),
+        (muon, "orthogonalise", orthogonalise_one_by_one),
+    ):
+        assert hasattr(module, name)
+        setattr(module, name, part)
+
+
+def dice_loss_of_enlarged(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> Tensor:
+    """As `model.training.losses.enlarged_dice_loss`, and the enlarged masks are made."""
+    enlarged = F.interpolate(masks, targets.shape[-2:], mode="bilinear", align_corners=False)
+    overlaps = (enlarged * targets).sum((-2, -1))
+    return 1 - 2 * overlaps / (enlarged.square().sum((-2, -1)) + eps + targets.square().sum((-2, -1)) + eps)
+
+
+def match_one_by_one(
+    class_logits: Tensor,
+    places: Tensor | None,
+    targets: Sequence[Target],
+    costs: MatchCosts = FIRST_MATCHING,
+    masks: Tensor | None = None,
+    candidates: Sequence[int] | None = None,
+) -> Matches:
+    """As `model.training.matcher.match`, one transfer to the host for every layer of every picture."""
+    first, pictures, slots, queries, segments = 0, [], [], [], []
+    for b, target in enumerate(targets):
+        count = candidates[b] if candidates else class_logits.shape[2]
+        found = []
+        for layer in range(len(class_logits)):
+            part = slice(layer, layer + 1), slice(b, b + 1), slice(count)
+            own_places, own_masks = (None if values is None else values[part] for values in (places, masks))
+            found.append(match(class_logits[part], own_places, [target], costs, own_masks))
+        pictures.append(torch.full_like(found[0].pictures, b))
+        slots.append(found[0].slots)
+        queries.append(torch.cat([one.queries for one in found]))
+        segments.append(torch.cat([one.segments for one in found]) + first)
+        first += len(target.query_labels)
+    return Matches(torch.cat(pictures), torch.cat(slots), torch.cat(queries, 1), torch.cat(segments, 1))
+
+
+def orthogonalise_one_by_one(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
+    """As `model.training.muon.orthogonalise`, by Newton-Schulz steps of the matrices themselves."""
+    results = []
+    a, b, c = QUINTIC
+    for matrix in matrices:
+        rows, columns = matrix.shape
+        result = matrix.mT if rows > columns else matrix
+        result = result / (result.norm() + 1e-7)
+        for _ in range(steps):
+            gram = result @ result.mT
+            result = a * result + (b * gram + c * gram @ gram) @ result
+        results.append(result.mT * (rows / columns) ** 0.5 if rows > columns else result)
+    return results

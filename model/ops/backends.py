@@ -1,0 +1,132 @@
+"""Which implementation of the operator runs: the first of `BACKENDS` that can on the device, or the one asked for.
+
+    PANOPTIC_OPS=reference python -m stages.train ...
+
+A backend is a module with the three functions of `Backend`. It is imported when it is first considered, so that none
+needs what another one is built on.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType
+from typing import Protocol, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+VARIABLE = "PANOPTIC_OPS"
+TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+Gradients = tuple[Tensor, Tensor, Tensor]
+"""Of value, sampling locations and attention weights, each of the shape and type of its tensor."""
+
+
+class Backend(Protocol):
+    """The operator for tensors that have been checked; `level_start_index` and shapes are plain numbers."""
+
+    def unavailable(self) -> str | None:
+        """Why it cannot run here; None where it can."""
+
+    def forward(
+        self,
+        value: Tensor,
+        spatial_shapes: Sequence[Sequence[int]],
+        level_start_index: Sequence[int],
+        sampling_locations: Tensor,
+        attention_weights: Tensor,
+    ) -> Tensor:
+        """`model.ops.ms_deform_attn.ms_deform_attn`."""
+
+    def backward(
+        self,
+        grad: Tensor,
+        value: Tensor,
+        spatial_shapes: Sequence[Sequence[int]],
+        level_start_index: Sequence[int],
+        sampling_locations: Tensor,
+        attention_weights: Tensor,
+        deterministic: bool,
+    ) -> Gradients:
+        """The gradients, from that of the output; `deterministic`: the same bits every time."""
+
+
+BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "triton": ("model.ops.triton_kernels", "cuda"),
+        "mmcv": ("model.ops.mmcv", "cuda"),
+        "cpu": ("model.ops.cpu", "cpu"),
+        "reference": ("model.ops.reference", ""),
+    }
+)
+"""Module and type of device (none: all) by name, in order of preference."""
+
+_forced = os.environ.get(VARIABLE) or None
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+# torch.compile shall take the result as it is; the decorator has no types.
+_constant = cast("Callable[[_Function], _Function]", torch.compiler.assume_constant_result)
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Run everything within by one backend, whatever the environment says. Not for several threads at once."""
+    global _forced
+    before, _forced = _forced, name
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def choose(device: str) -> str:
+    """The backend for a type of device.
+
+    Raises:
+        ValueError: the one asked for does not exist, or cannot run there.
+    """
+    if _forced is None:
+        return _first(device)
+    if device == "meta":  # shapes only: nothing runs
+        return "reference"
+    if reason := why_not(_forced, device):
+        raise ValueError(f"the backend {_forced!r}, asked for by {VARIABLE} or `using`, cannot run here: {reason}")
+    return _forced
+
+
+@_constant
+def _first(device: str) -> str:
+    return next(name for name in BACKENDS if why_not(name, device) is None)
+
+
+@_constant
+def why_not(name: str, device: str) -> str | None:
+    """Why a backend does not run on a type of device; None where it does."""
+    if name not in BACKENDS:
+        return f"there is no such backend; expected one of {', '.join(BACKENDS)}"
+    if BACKENDS[name][1] not in ("", device):
+        return f"it runs on {BACKENDS[name][1]} tensors only, not on {device}"
+    found = _load(name)
+    return found if isinstance(found, str) else None
+
+
+def load(name: str) -> Backend:
+    """The backend of a name that `choose` gave."""
+    found = _load(name)
+    assert not isinstance(found, str)
+    return found
+
+
+@cache
+def _load(name: str) -> Backend | str:
+    try:
+        backend = cast(Backend, import_module(BACKENDS[name][0]))
+    except ImportError as error:
+        return str(error)
+    return backend.unavailable() or backend
+
+
+def compute_type(value: Tensor) -> torch.dtype:
+    """The type that sums are kept in."""
+    return torch.float64 if value.dtype == torch.float64 else torch.float32
