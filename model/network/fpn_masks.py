@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.network.attention import split_heads
 from model.network.config import NetworkConfig
-from model.network.mask_decoder import split_heads
 from model.network.outputs import MaskOutput, Memory
 
 GROUPS = 8

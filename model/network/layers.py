@@ -21,7 +21,7 @@ class FeedForward(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, S, C) to the same shape."""
-        hidden = self.dropout(self.expand(states).relu_())
+        hidden = self.dropout(self.expand(states).relu())  # not in place: a linear layer gives a view
         updated: Tensor = self.norm(states + self.dropout(self.contract(hidden)))
         return updated
 

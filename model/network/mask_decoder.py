@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.network.attention import key_products, split_heads, value_sums
 from model.network.config import MASK_LEVELS, NetworkConfig
 from model.network.layers import class_head, xavier_matrices
 from model.network.outputs import MaskOutput, Memory, Shapes
@@ -41,8 +42,8 @@ class AttentionMasks(nn.Module):
 
     def forward(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
         """Queries (B, N, C) and tokens (B, T, C) to scores (B, heads, N, T) and masks (B, N, h1, w1)."""
-        query, key = self.projected(queries, tokens)
-        scores = query * self.scale @ key.transpose(-2, -1)
+        query = split_heads(self.q(queries), self.heads) * self.scale
+        scores = key_products(query, tokens, self.k)
         return scores, self.masks(scores, spatial_shapes)
 
     def read(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> Tensor:
@@ -96,7 +97,7 @@ class MaskBlock(nn.Module):
         """Queries (B, N, C) to updated queries and masks (B, N, h1, w1)."""
         queries = self.relate(queries)
         scores, masks = self.cross(queries, tokens, spatial_shapes)
-        return self._updated(queries, scores.softmax(-1) @ self._values(tokens)), masks
+        return self._updated(queries, value_sums(scores.softmax(-1), tokens, self.v)), masks
 
     def update(self, queries: Tensor, tokens: Tensor) -> Tensor:
         """What `forward` makes of queries (B, N, C) from `relate`, without masks: no attention map is held."""
@@ -219,12 +220,6 @@ class StuffMaskDecoder(nn.Module):
         heads = self.class_heads[: last_layer or None][-len(output.queries) :]
         logits = [head(states) for head, states in zip(heads, output.queries, strict=True)]
         return output, torch.cat(logits, dim=-1).permute(2, 0, 1)
-
-
-def split_heads(states: Tensor, heads: int) -> Tensor:
-    """(B, N, C) to (B, heads, N, C / heads)."""
-    batch, count, channels = states.shape
-    return states.view(batch, count, heads, channels // heads).transpose(1, 2)
 
 
 def merge_heads(states: Tensor) -> Tensor:
