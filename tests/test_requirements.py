@@ -1,6 +1,7 @@
 """requirements.lock pins everything that is installed, and everything that pyproject.toml asks for."""
 
 import re
+import sysconfig
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import distributions
@@ -8,12 +9,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 # What `python -m venv` brings, and the project itself.
+# Not sys.path, to which setuptools adds what it brings for itself as soon as something imports it.
+PLACES = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 NOT_PINNED = {"pip", "setuptools", "panoptic-pipeline"}
 
 
 def test_every_installed_distribution_has_the_pinned_version() -> None:
     pinned = dict(pins())
-    installed = {normal(found.metadata["Name"]): found.version.split("+")[0] for found in distributions()}
+    installed = {normal(found.metadata["Name"]): found.version.split("+")[0] for found in distributions(path=PLACES)}
     wrong = {
         name: f"{version}, pinned {pinned.get(name, 'not at all')}"
         for name, version in sorted(installed.items())

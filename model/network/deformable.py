@@ -66,7 +66,8 @@ class DeformableAttention(nn.Module):
         weights = self.attention_weights(queries).view(batch, count, self.heads, -1).softmax(-1)
         weights = weights.view(batch, count, self.heads, self.levels, self.points)
         if references.shape[-1] == 2:  # offsets in pixels of the level
-            unit = 1 / references.new_tensor([[[(width, height) for height, width in spatial_shapes]]])
+            sides = [references.new_full((), side) for shape in spatial_shapes for side in reversed(shape)]
+            unit = 1 / torch.stack(sides).view(1, 1, -1, 2)
         else:  # offsets in shares of half the box
             unit = references[..., 2:] * (0.5 / self.points)
         locations = self._per_point(references[..., :2]) + offsets * self._per_point(unit)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from model.network.config import NetworkConfig
 from model.network.layers import FeedForward, xavier_matrices
 from model.network.outputs import Memory
-from model.network.positions import padding_mask, resize_mask, sine_position, valid_ratio
+from model.network.positions import level_masks, sine_position, valid_ratio
 
 
 class CoarsestLevel(nn.Module):
@@ -50,13 +50,14 @@ class DenseEncoder(nn.Module):
     def forward(
         self,
         levels: list[Tensor],
-        image_sizes: tuple[tuple[int, int], ...],
+        image_sizes: tuple[tuple[int, int], ...] | None,
         batch_size: tuple[int, int],
     ) -> Memory:
         """As `model.network.encoder.Encoder.forward`, with one level."""
         (level,) = levels
         shape = level.shape[-2], level.shape[-1]
-        mask = resize_mask(padding_mask(image_sizes, *batch_size, device=level.device), shape)
+        (mask,) = level_masks(levels, image_sizes, batch_size)
+        mask = mask.expand(level.shape[0], -1, -1)
         position = sine_position(mask, self.channels).flatten(1, 2)
         ratios = valid_ratio(mask)[:, None]
         tokens, flat = level.flatten(2).transpose(1, 2), mask.flatten(1)

@@ -7,7 +7,7 @@ from model.network.config import NetworkConfig
 from model.network.deformable import DeformableAttention
 from model.network.layers import FeedForward, xavier_matrices
 from model.network.outputs import Memory, Shapes
-from model.network.positions import padding_mask, pixel_centres, resize_mask, sine_position, valid_ratio
+from model.network.positions import level_masks, pixel_centres, sine_position, valid_ratio
 
 
 class EncoderLayer(nn.Module):
@@ -46,29 +46,26 @@ class Encoder(nn.Module):
     def forward(
         self,
         levels: list[Tensor],
-        image_sizes: tuple[tuple[int, int], ...],
+        image_sizes: tuple[tuple[int, int], ...] | None,
         batch_size: tuple[int, int],
     ) -> Memory:
         """Encode.
 
         Args:
             levels: L maps (B, C, h, w), finest first.
-            image_sizes: valid (height, width) of each image, in pixels.
+            image_sizes: valid (height, width) of each image, in pixels; None = no padding.
             batch_size: padded (height, width) of all images, in pixels.
         """
         spatial_shapes = tuple((level.shape[-2], level.shape[-1]) for level in levels)
-        # Pictures of one size have their positions in common: those of one are enough.
-        one_size = all(size == image_sizes[0] for size in image_sizes)
-        sizes = image_sizes[:1] if one_size else image_sizes
-        full = padding_mask(sizes, *batch_size, device=levels[0].device)
-        masks = [resize_mask(full, shape) for shape in spatial_shapes]
+        masks = level_masks(levels, image_sizes, batch_size)
         tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
         mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
         position = self.positions(masks)
         valid_ratios = torch.stack([valid_ratio(mask) for mask in masks], dim=1)
         references = pixel_centres(spatial_shapes, valid_ratios)
         mask, position, valid_ratios, references = (
-            of_sizes.expand(len(tokens), *of_sizes.shape[1:]) for of_sizes in (mask, position, valid_ratios, references)
+            of_sizes.expand(tokens.shape[0], *of_sizes.shape[1:])
+            for of_sizes in (mask, position, valid_ratios, references)
         )
         for layer in self.layers:
             tokens = layer(tokens, position, references, mask, spatial_shapes)

@@ -60,7 +60,7 @@ class LearnedQueries(nn.Module):
 
     def forward(self, memory: Memory) -> tuple[StartingQueries, None]:
         """The same queries for every picture of the batch."""
-        position, states = self.embedding.weight.expand(len(memory.tokens), -1, -1).chunk(2, dim=-1)
+        position, states = self.embedding.weight.expand(memory.tokens.shape[0], -1, -1).chunk(2, dim=-1)
         reference = self.reference_points(position).float().sigmoid() if self.reference_points is not None else None
         return StartingQueries(states, position, reference), None
 

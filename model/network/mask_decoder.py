@@ -25,7 +25,7 @@ class HeadMix(nn.Linear):
 
     def forward(self, maps: Tensor) -> Tensor:
         """A third of the time of moving the heads to the end for a plain linear layer."""
-        return torch.baddbmm(self.bias[:, None], self.weight.expand(len(maps), -1, -1), maps)
+        return torch.baddbmm(self.bias[:, None], self.weight.expand(maps.shape[0], -1, -1), maps)
 
 
 class AttentionMasks(nn.Module):
@@ -215,7 +215,7 @@ class StuffMaskDecoder(nn.Module):
     def forward(self, memory: Memory, last_layer: int = 0, auxiliary: bool = True) -> tuple[MaskOutput, Tensor]:
         """Masks of all stuff classes, and their class logits (K, B, S) after the same blocks as the queries."""
         content, position = self.query_embedding.weight.chunk(2, dim=-1)
-        content = content.expand(len(memory.tokens), -1, -1)
+        content = content.expand(memory.tokens.shape[0], -1, -1)
         output = self.decoder(content, memory, position, last_layer, auxiliary)
         heads = self.class_heads[: last_layer or None][-len(output.queries) :]
         logits = [head(states) for head, states in zip(heads, output.queries, strict=True)]

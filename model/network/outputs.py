@@ -31,7 +31,7 @@ class Memory:
         """The tokens of every level as (B, C, h, w)."""
         by_level = torch.split(self.tokens, [height * width for height, width in self.spatial_shapes], dim=1)
         return [
-            tokens.transpose(1, 2).reshape(len(tokens), -1, *shape)
+            tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *shape)
             for tokens, shape in zip(by_level, self.spatial_shapes, strict=True)
         ]
 

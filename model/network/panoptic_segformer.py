@@ -71,10 +71,9 @@ class PanopticSegFormer(nn.Module):
             mask_layer: the block whose masks are the result, counted from 1; 0 is the tail.
             auxiliary: whether masks and classes of the layers before are given too, as losses need them.
         """
-        batch, _, height, width = images.shape
         features = self.backbone(images)
         levels = self.neck(features[self.backbone.finer :])
-        memory = self.encoder(levels, image_sizes or ((height, width),) * batch, (height, width))
+        memory = self.encoder(levels, image_sizes, (images.shape[-2], images.shape[-1]))
         start, proposals = self.queries(memory)
         location = self.location_decoder(memory, start, auxiliary)
         if location.class_logits is not None:

@@ -1,6 +1,7 @@
 """Where the picture lies inside a padded batch, and the sine encoding of every pixel's place."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,22 @@ def padding_mask(image_sizes: tuple[tuple[int, int], ...], height: int, width: i
     rows = torch.arange(height, device=device) >= sizes[:, :1]
     columns = torch.arange(width, device=device) >= sizes[:, 1:]
     return rows[:, :, None] | columns[:, None, :]
+
+
+def level_masks(
+    levels: Sequence[Tensor], image_sizes: tuple[tuple[int, int], ...] | None, batch_size: tuple[int, int]
+) -> list[Tensor]:
+    """Padding mask (B, h, w) of each of the levels (B, C, h, w); (1, h, w) where pictures have one size in common.
+
+    None instead of the image sizes = no padding, which sizes that are symbols cannot tell.
+    """
+    shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
+    device = levels[0].device
+    if image_sizes is None:
+        return [torch.zeros(1, *shape, dtype=torch.bool, device=device) for shape in shapes]
+    one_size = all(size == image_sizes[0] for size in image_sizes)
+    full = padding_mask(image_sizes[:1] if one_size else image_sizes, *batch_size, device=device)
+    return [resize_mask(full, shape) for shape in shapes]
 
 
 def resize_mask(mask: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -66,11 +83,10 @@ def pixel_centres(spatial_shapes: Shapes, valid_ratios: Tensor) -> Tensor:
     """Every pixel's own place as reference point on every level: (B, S, L, 2) xy, 0..1 of padded levels."""
     centres = []
     for level, (height, width) in enumerate(spatial_shapes):
-        rows = torch.linspace(0.5, height - 0.5, height, device=valid_ratios.device)
-        columns = torch.linspace(0.5, width - 0.5, width, device=valid_ratios.device)
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        picture = valid_ratios[:, level, None] * valid_ratios.new_tensor([width, height])
-        centres.append(torch.stack((x, y), dim=-1).reshape(1, -1, 2) / picture)
+        y = (torch.arange(height, device=valid_ratios.device) + 0.5) / (valid_ratios[:, level, 1:] * height)
+        x = (torch.arange(width, device=valid_ratios.device) + 0.5) / (valid_ratios[:, level, :1] * width)
+        grid = torch.stack((x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)), dim=-1)
+        centres.append(grid.flatten(1, 2))
     return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]
 
 

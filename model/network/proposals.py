@@ -54,5 +54,5 @@ def anchors(memory: Memory) -> Tensor:
         [centres.new_full((height * width,), level) for level, (height, width) in enumerate(memory.spatial_shapes)]
     )
     ratios = memory.valid_ratios[:, own_level.long()]
-    size = (FINEST_SIZE * 2**own_level)[None, :, None].expand(len(centres), -1, 2)
+    size = (FINEST_SIZE * 2**own_level)[None, :, None].expand(centres.shape[0], -1, 2)
     return torch.cat((centres / ratios, size), -1)

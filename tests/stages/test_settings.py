@@ -5,7 +5,8 @@ import pytest
 
 from panoptic.augmentation import AugmentationSettings
 from panoptic.layout import DatasetSettings
-from stages.settings import SettingsError, load_section
+from panoptic.settings import SettingsError
+from stages.settings import load_section
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,117 @@
+"""Command: export a trained network, and check the files against it (see the package)."""
+
+import argparse
+import logging
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from model.checkpoint import Checkpoint, load_checkpoint
+from model.export import checking, files, pictures
+from model.export.inference_network import InferenceNetwork
+from model.export.sizes import Sizes
+from model.inference import InferenceSettings, require_mask_layer
+from model.merging import MergingSettings
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.published import PUBLISHED, PublishedModel
+from panoptic.categories import Category, CategoryTable
+from panoptic.commands import run_command
+from panoptic.files import replace_atomically, write_atomically
+from panoptic.settings import read_section
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export one network."""
+    options = _parser().parse_args(arguments)
+    for library in ("torch.onnx", "onnxscript"):  # they warn of what is not here and not missed
+        logging.getLogger(library).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")  # torch's own copies of its graphs
+    run_command(lambda: _export(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", type=Path, help="safetensors file that stages.train wrote")
+    source.add_argument("--random", choices=PUBLISHED, help="random weights of this published network, for trying")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--format", choices=("torch", "onnx", "both"), default="both")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--size", help="HEIGHTxWIDTH in pixels that all pictures will have")
+    size.add_argument("--dynamic", action="store_true", help="any size and number of pictures")
+    checked = parser.add_mutually_exclusive_group()
+    checked.add_argument("--pictures", type=Path, nargs="+", help="pictures to check with")
+    checked.add_argument("--index", type=Path, help="index whose first pictures are checked with")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'predict' is read")
+    return parser
+
+
+def _export(options: argparse.Namespace) -> None:
+    formats = ("torch", "onnx") if options.format == "both" else (options.format,)
+    if "onnx" in formats:
+        files.require_onnx()
+    fixed = Sizes.parse(options.size) if options.size else None
+    settings = read_section(options.params, "predict", InferenceSettings)
+    checkpoint = load_checkpoint(options.model) if options.model else random_checkpoint(PUBLISHED[options.random])
+    require_mask_layer(settings, checkpoint.config)
+    sizes = fixed or Sizes.dynamic(checkpoint.config.levels)
+    shown = _pictures(options, sizes, settings)
+    network = InferenceNetwork(checkpoint.network, settings.mask_layer)
+    description = files.describe(checkpoint, network, sizes, settings)
+    program = files.trace(network, sizes)
+    with ExitStack() as written:  # no file takes its place before all of them are checked
+        if "torch" in formats:
+            path = written.enter_context(replace_atomically(options.out / files.TORCH_FILE))
+            files.save_torch(program, path)
+            _check(files.TORCH_FILE, network, checking.run_torch(path), shown, settings.merging)
+        if "onnx" in formats:
+            path = written.enter_context(replace_atomically(options.out / files.ONNX_FILE))
+            files.save_onnx(program, network, description, path)
+            _check(files.ONNX_FILE, network, checking.run_onnx(path), shown, settings.merging)
+        write_atomically(options.out / files.DESCRIPTION, description.encode())
+    print(f"written to {options.out}; {files.DESCRIPTION} says what goes in and what comes out")
+
+
+def _pictures(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings) -> list[checking.Picture]:
+    if options.pictures:
+        found = pictures.from_files(options.pictures)
+    elif options.index:
+        found = pictures.from_index(options.index)
+    else:
+        return [pictures.resized(picture, sizes.fixed) if sizes.fixed else picture for picture in pictures.noise()]
+    return [pictures.fitted(picture, sizes, settings.shorter, settings.longer) for picture in found]
+
+
+def _check(
+    name: str,
+    network: InferenceNetwork,
+    run: checking.Run,
+    shown: Sequence[checking.Picture],
+    merging: MergingSettings,
+) -> None:
+    """Print how the file does beside eager. Raises `ExportError` if it is another network."""
+    print(f"{name} beside the network:")
+    for picture in shown:
+        comparison = checking.compare(network, run, picture, merging)
+        print(f"  {comparison.line()}")
+        comparison.require(name)
+    median, least, largest = checking.time_ratio(network, run, shown)
+    print(f"  {median:.2f} times as fast as eager ({least:.2f} to {largest:.2f}), {torch.get_num_threads()} threads")
+
+
+def random_checkpoint(model: PublishedModel) -> Checkpoint:
+    """A network of random weights, seeded, and names for as many classes as it has."""
+    torch.manual_seed(0)
+    things, stuff = (
+        tuple(Category(first + number, f"{kind} {number}", kind == "thing", (0, 0, 0)) for number in range(count))
+        for kind, first, count in (("thing", 1, model.num_things), ("stuff", 1 + model.num_things, model.num_stuff))
+    )
+    network = PanopticSegFormer(model.config, len(things), len(stuff)).eval()
+    return Checkpoint(network, model.config, CategoryTable(things, stuff), {"weights": "random"})
+
+
+if __name__ == "__main__":
+    main()

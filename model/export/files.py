@@ -1,0 +1,105 @@
+"""The traced network as a `torch.export` and as an ONNX file, and the JSON that describes both."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from transformers import PreTrainedModel
+
+from model.checkpoint import Checkpoint
+from model.export.inference_network import INPUT, InferenceNetwork
+from model.export.sizes import ExportError, Sizes
+from model.inference import InferenceSettings
+from model.ops.backends import using
+from panoptic.files import naming_disk_errors
+from panoptic.transforms import IMAGE_MEAN, IMAGE_STD
+
+FORMAT = "panoptic-segformer-export/1"
+OPSET = 20
+TORCH_FILE, ONNX_FILE, DESCRIPTION = "model.pt2", "model.onnx", "model.json"
+
+
+@torch.no_grad()
+def trace(network: InferenceNetwork, sizes: Sizes) -> ExportedProgram:
+    """The network as a graph of plain operators, none of them ours."""
+    with using("reference"), _plain_attention(network):
+        return torch.export.export(
+            network,
+            (sizes.example(),),
+            dynamic_shapes=sizes.dynamic_shapes(),
+            # That levels differ in size is checked when it runs: it cannot be derived from the limits.
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
+
+
+@contextmanager
+def _plain_attention(network: nn.Module) -> Iterator[None]:
+    """Let backbones write their attention out: the layout that a kernel of it gives is not that of its ONNX form."""
+    bodies = [part for part in network.modules() if isinstance(part, PreTrainedModel)]
+    before = [body.config._attn_implementation for body in bodies]
+    try:
+        for body in bodies:
+            body.set_attn_implementation("eager")
+        yield
+    finally:
+        for body, implementation in zip(bodies, before, strict=True):
+            body.set_attn_implementation(implementation)
+
+
+def save_torch(program: ExportedProgram, path: Path) -> None:
+    """Write the program as `torch.export.load` reads it."""
+    with naming_disk_errors(path), path.open("wb") as file:
+        torch.export.save(program, file)
+
+
+def require_onnx() -> None:
+    """Raise `ExportError` if packages that ONNX needs are missing."""
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise ExportError(f"ONNX needs {', '.join(missing)}; install the project with its extra 'dev', or export torch")
+
+
+def save_onnx(program: ExportedProgram, network: InferenceNetwork, description: str, path: Path) -> None:
+    """Write it as ONNX with all weights inside, and the description in its metadata."""
+    onnx_program = torch.onnx.export(
+        program,
+        (),
+        input_names=[INPUT],
+        output_names=[output.name for output in network.outputs],
+        opset_version=OPSET,
+        verbose=False,
+        optimize=False,  # ONNX Runtime does it when it loads the file, and here it would take most of the time
+    )
+    assert onnx_program is not None
+    onnx_program.model.metadata_props["description"] = description
+    with naming_disk_errors(path):
+        onnx_program.save(str(path), external_data=False)
+
+
+def describe(checkpoint: Checkpoint, network: InferenceNetwork, sizes: Sizes, settings: InferenceSettings) -> str:
+    """All that is needed to use the exported files, as JSON."""
+    document = {
+        "format": FORMAT,
+        "input": {
+            "name": INPUT,
+            "shape": "(batch, 3, height, width) float32",
+            "channels": "RGB",
+            "mean": IMAGE_MEAN,
+            "std": IMAGE_STD,
+            "scale": "(pixel - mean) / std, pixels 0..255; no padding: pictures of a batch have one size",
+            "sizes": sizes.to_json(),
+            "resize": {"shorter": settings.shorter, "longer": settings.longer},
+        },
+        "outputs": [asdict(output) for output in network.outputs],
+        "num_things": network.network.num_things,
+        "categories": checkpoint.categories.to_json(),
+        "merging": asdict(settings.merging),
+        "provenance": checkpoint.provenance,
+    }
+    return json.dumps(document, indent=1) + "\n"

@@ -1,0 +1,92 @@
+"""The network as it is exported: a picture in, and as flat, named tensors what merging needs."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.network.outputs import LocationOutput, MaskOutput, Memory, PanopticOutput, QuerySelection
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.selection import top_queries
+
+INPUT = "images"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the exported network. Letters: B batch, N selected queries, S stuff classes, h w of the masks."""
+
+    name: str
+    shape: str
+    meaning: str
+
+
+QUERY_OUTPUTS = (
+    Output("labels", "(B, N) int64", "class of each selected query: a position in `categories`, best score first"),
+    Output("probabilities", "(B, N) float32", "of that class, 0..1"),
+    Output(
+        "masks", "(B, N, h, w) float32", "mask of each selected query, not negative; inside is above mask_threshold"
+    ),
+)
+BOXES = Output(
+    "boxes", "(B, N, 4) float32", "box of each selected query: centre x, y, width, height; 0..1 of the picture"
+)
+STUFF_OUTPUTS = (
+    Output(
+        "stuff_probabilities", "(B, S) float32", "that each stuff class is in the picture, 0..1; S follow the things"
+    ),
+    Output("stuff_masks", "(B, S, h, w) float32", "mask of each stuff class"),
+)
+
+
+class InferenceNetwork(nn.Module):
+    """Normalised pictures (B, 3, H, W) without padding to the tensors that `outputs` names, in that order."""
+
+    def __init__(self, network: PanopticSegFormer, mask_layer: int = 0) -> None:
+        super().__init__()
+        self.network = network
+        self.mask_layer = mask_layer
+        config = network.config
+        self.has_boxes = config.location_target == "box" and config.location_layers > 0
+        self.outputs = (
+            *QUERY_OUTPUTS,
+            *([BOXES] if self.has_boxes else []),
+            *(STUFF_OUTPUTS if config.stuff == "decoupled" else []),
+        )
+        self.eval()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Segment."""
+        select = top_queries(self.network.config.selected_queries)
+        output: PanopticOutput = self.network(images, None, select, self.mask_layer, auxiliary=False)
+        selection = output.selection
+        found = [selection.labels, selection.scores, output.query_masks.masks[-1]]
+        if self.has_boxes:
+            found.append(output.location.places[-1].gather(1, selection.indices[..., None].expand(-1, -1, 4)))
+        if output.stuff is not None and output.stuff_logits is not None:
+            found += [output.stuff_logits[-1].sigmoid(), output.stuff.masks[-1]]
+        return tuple(found)
+
+
+def as_network_output(network: PanopticSegFormer, tensors: dict[str, Tensor]) -> PanopticOutput:
+    """What `model.merging` reads, from the exported network's named outputs; the rest is empty."""
+    labels, scores, masks = tensors["labels"], tensors["probabilities"], tensors["masks"]
+    order = torch.arange(labels.shape[1]).expand_as(labels)
+    boxes = (
+        tensors["boxes"][None] if "boxes" in tensors else scores.new_empty(0, *labels.shape, network.config.place_size)
+    )
+    none = scores.new_empty(0)
+    stuff = MaskOutput(tensors["stuff_masks"][None], none) if "stuff_masks" in tensors else None
+    logits = torch.logit(tensors["stuff_probabilities"])[None] if "stuff_probabilities" in tensors else None
+    return PanopticOutput(
+        num_things=network.num_things,
+        memory=Memory(none, none, none, (), none),
+        location=LocationOutput(none, none, None, boxes, None),
+        selection=QuerySelection(order, labels, scores, torch.ones_like(labels, dtype=torch.bool), order),
+        query_masks=MaskOutput(masks[None], none),
+        query_class_logits=None,
+        stuff=stuff,
+        stuff_logits=logits,
+        proposals=None,
+        token_logits=None,
+    )

@@ -1,0 +1,108 @@
+"""Reading one typed section of a YAML file of settings."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import TypeVar, cast, get_type_hints
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+T = TypeVar("T")
+
+
+class SettingsError(ValueError):
+    """A setting that does not exist, has the wrong type, or is missing."""
+
+
+def read_section(
+    path: Path, name: str, schema: type[T], sections: Sequence[str] | None = None, required: bool = True
+) -> T:
+    """Read the section `name` of a YAML file of settings as an instance of the dataclass `schema`.
+
+    What the file leaves out keeps its default: a key, or, unless it is `required`, the whole section. Numbers may be
+    written as `1e-4`. Raises `SettingsError` for an unknown key, a wrong type, or a section that is not among
+    `sections`, where these are given; the message lists what is valid.
+    """
+    document = _read_yaml(path)
+    for present in map(str, document):
+        if sections is not None and present not in sections:
+            raise SettingsError(f"{path}: unknown section '{present}'{_suggestion(present, sections)}")
+    if name not in document and not required:
+        return schema()
+    if name not in document:
+        found = sorted(str(section) for section in document)
+        raise SettingsError(f"{path}: no section '{name}'{_suggestion(name, found)}; add it to the file")
+    section = document[name]
+    if section is None:
+        section = OmegaConf.create({})
+    if not isinstance(section, DictConfig):
+        raise SettingsError(f"{path}: section '{name}' should hold keys and values.\n{_valid_keys(schema)}")
+    plain = cast("dict[object, object]", OmegaConf.to_container(section, resolve=True))
+    _check_keys(plain, schema, f"{path}: {name}")
+    try:
+        return cast(T, OmegaConf.to_object(OmegaConf.merge(_template(schema), plain)))
+    except OmegaConfBaseException as error:
+        cause = str(error.msg or error).splitlines()[0]
+        message = f"{path}: {name}.{error.full_key}: {cause}"
+        raise SettingsError(f"{message}; correct the value.\n{_valid_keys(schema)}") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: {name}: {error}") from None
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    try:
+        document = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such file; give the path with --params") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(document, DictConfig):
+        raise SettingsError(f"{path}: expected sections with keys and values, found a list")
+    return document
+
+
+def _template(schema: type[object]) -> DictConfig:
+    """The defaults of a dataclass. Frozen dataclasses give read-only nodes, into which nothing could be merged."""
+    template = OmegaConf.structured(schema)
+    nodes = [template]
+    while nodes:
+        node = nodes.pop()
+        OmegaConf.set_readonly(node, False)
+        present = [node[key] for key in node if not OmegaConf.is_missing(node, key)]
+        nodes += [value for value in present if isinstance(value, DictConfig)]
+    return cast(DictConfig, template)
+
+
+def _check_keys(section: Mapping[object, object], schema: type[object], where: str) -> None:
+    """Raise `SettingsError` for a missing key, or one that the dataclass, or one inside it, does not have."""
+    assert is_dataclass(schema)
+    types = get_type_hints(schema)
+    for key, value in section.items():
+        if key not in types:
+            raise SettingsError(f"{where}.{key}: unknown key{_suggestion(str(key), types)}.\n{_valid_keys(schema)}")
+        inner = types[str(key)]
+        if is_dataclass(inner) and isinstance(inner, type):
+            if not isinstance(value, Mapping):
+                raise SettingsError(f"{where}.{key}: should hold keys and values.\n{_valid_keys(inner)}")
+            _check_keys(value, inner, f"{where}.{key}")
+    for field in fields(schema):
+        required = field.default is MISSING and field.default_factory is MISSING
+        if required and field.name not in section:
+            raise SettingsError(f"{where}.{field.name}: missing; add it to the file.\n{_valid_keys(schema)}")
+
+
+def _valid_keys(schema: type[object]) -> str:
+    hints = get_type_hints(schema)
+    return "\n".join(["valid keys:", *(f"  {name}: {_type_name(hint)}" for name, hint in hints.items())])
+
+
+def _type_name(hint: object) -> str:
+    return hint.__name__ if type(hint) is type else str(hint)
+
+
+def _suggestion(wrong: str, valid: Iterable[str]) -> str:
+    close = difflib.get_close_matches(wrong, list(valid), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else f"; there are: {', '.join(valid)}"

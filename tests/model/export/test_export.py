@@ -1,0 +1,231 @@
+"""Exported files give what the network gives, at every size that they say they take."""
+
+import json
+import re
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor
+
+from model.checkpoint import Checkpoint, save_checkpoint
+from model.export import checking, files, pictures
+from model.export.__main__ import main
+from model.export.inference_network import InferenceNetwork, as_network_output
+from model.export.sizes import ExportError, Sizes
+from model.merging import MergingSettings
+from model.network.config import NetworkConfig
+from panoptic.categories import Category, CategoryTable
+from tests.model.network.tiny_network import STUFF, THINGS, TINY, random_tensor, tiny_network
+
+CONFIG = replace(TINY, levels=3, location_layers=1, stuff_mask_layers=1, selected_queries=5)
+CATEGORIES = CategoryTable(
+    tuple(Category(number, f"thing {number}", True, (number, 0, 0)) for number in range(1, THINGS + 1)),
+    tuple(Category(number, f"stuff {number}", False, (number, 0, 0)) for number in range(50, 50 + STUFF)),
+)
+PARAMS = "predict: {shorter: 96, longer: 144, merging: {score_threshold: 0.0}}"  # so that random masks make segments
+MERGING = MergingSettings(score_threshold=0.0)
+
+
+def inference_network(config: NetworkConfig = CONFIG) -> InferenceNetwork:
+    torch.manual_seed(0)  # of the biases
+    return InferenceNetwork(tiny_network(config).eval())
+
+
+def export(folder: Path, *arguments: str, config: NetworkConfig = CONFIG) -> Path:
+    """All files of the tiny network, by the command, which checks them on three pictures."""
+    network = inference_network(config).network
+    save_checkpoint(folder / "tiny.safetensors", Checkpoint(network, config, CATEGORIES, {"code": "abc"}))
+    (folder / "params.yaml").write_text(PARAMS)
+    paths = [folder / f"{number}.png" for number in range(3)]
+    for path, shown in zip(paths, pictures.noise(), strict=True):
+        cv2.imwrite(str(path), shown.pixels)
+    given = ["--model", folder / "tiny.safetensors", "--params", folder / "params.yaml", "--pictures", *paths]
+    main([*map(str, given), "--out", str(folder), *arguments])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(tmp_path_factory.mktemp("fixed"), "--size", "64x96")
+
+
+@pytest.fixture(scope="module")
+def dynamic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(tmp_path_factory.mktemp("dynamic"), "--dynamic")
+
+
+def runs(folder: Path) -> tuple[checking.Run, checking.Run]:
+    return checking.run_torch(folder / files.TORCH_FILE), checking.run_onnx(folder / files.ONNX_FILE)
+
+
+@torch.no_grad()
+def require_equal(folder: Path, images: Tensor) -> None:
+    expected = inference_network()(images)
+    for run in runs(folder):
+        for ours, theirs in zip(expected, run(images), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_fixed_size_equals_eager(fixed: Path) -> None:
+    require_equal(fixed, random_tensor(1, 3, 64, 96))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(1, 33, 33), (3, 65, 131), (2, 352, 200)])
+def test_batch_and_any_sides_equal_eager(dynamic: Path, size: tuple[int, int, int]) -> None:
+    batch, height, width = size
+    require_equal(dynamic, random_tensor(batch, 3, height, width))
+
+
+@pytest.mark.slow
+def test_options_of_the_network_are_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = replace(CONFIG, query_initialisation="encoder", token_classes=True, stuff="joint", classes_from="masks")
+    export(tmp_path, "--dynamic", config=config)
+    assert capsys.readouterr().out.count("100.00 % equal pixels, 5 queries the same") == 6
+
+
+def test_description_has_the_settings_of_the_run(fixed: Path) -> None:
+    description = json.loads((fixed / files.DESCRIPTION).read_text())
+    assert description["merging"] == asdict(MERGING)
+    assert description["input"]["resize"] == {"shorter": 96, "longer": 144}
+    assert description["provenance"] == {"code": "abc"}
+
+
+def test_onnx_file_is_valid_and_says_what_it_is(fixed: Path) -> None:
+    model = onnx.load(fixed / files.ONNX_FILE)
+    onnx.checker.check_model(model, full_check=True)
+    assert [value.name for value in model.graph.input] == ["images"]
+    assert [value.name for value in model.graph.output] == [output.name for output in inference_network().outputs]
+    assert {entry.key: entry.value for entry in model.metadata_props}["description"] == (
+        fixed / files.DESCRIPTION
+    ).read_text()
+    assert {entry.domain for entry in model.opset_import} <= {"", "ai.onnx.ml"}
+
+
+def test_graph_has_no_operator_of_ours(fixed: Path) -> None:
+    graph = torch.export.load(fixed / files.TORCH_FILE).graph
+    targets = {str(node.target) for node in graph.nodes if node.op == "call_function"}
+    assert any(target.startswith("aten.grid_sampler") for target in targets)
+    assert all(target.startswith(("aten.", "<built-in function ", "<function ")) for target in targets), targets
+
+
+def test_another_size_is_refused_by_the_fixed_files(fixed: Path) -> None:
+    images = random_tensor(1, 3, 72, 96)
+    for run, message in zip(runs(fixed), ("== 64", "Expected: 64"), strict=True):
+        with pytest.raises(Exception, match=message):
+            run(images)
+
+
+@pytest.mark.parametrize("height", [32, 4097])
+def test_sizes_outside_the_limits_are_named(height: int) -> None:
+    with pytest.raises(ExportError, match=f"a.png is {height} x 96; the network takes sides of 33 to 4096"):
+        Sizes.dynamic(levels=3).require(height, 96, "a.png")
+
+
+@pytest.mark.parametrize("text", ["480", "0x64", "64x", "axb"])
+def test_size_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ExportError, match="give HEIGHTxWIDTH"):
+        Sizes.parse(text)
+
+
+@pytest.mark.parametrize("added", [1.0, float("nan")])
+def test_another_network_is_told(added: float) -> None:
+    network, other = inference_network(), inference_network()
+    with torch.no_grad():
+        other.network.get_parameter("encoder.level_embedding").add_(added)
+    comparison = checking.compare(network, other, pictures.noise()[0], MERGING)
+    with pytest.raises(ExportError, match=r"x\.onnx differs from the network"):
+        comparison.require("x.onnx")
+
+
+@torch.no_grad()
+def test_named_outputs_are_those_of_the_network() -> None:
+    network = inference_network()
+    names = [output.name for output in network.outputs]
+    found = as_network_output(network.network, dict(zip(names, network(random_tensor(2, 3, 64, 64)), strict=True)))
+    assert found.query_masks.masks.shape == (1, 2, 5, 16, 16)
+    assert found.stuff_logits is not None
+    assert found.stuff_logits.shape == (1, 2, STUFF)
+
+
+@pytest.mark.parametrize("broken", ["writing", "checking"])
+def test_files_that_fail_leave_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    def save(_program: object, path: Path) -> None:
+        path.write_bytes(b"new")
+        if broken == "writing":
+            raise OSError(28, "No space left on device")
+
+    other = inference_network()
+    with torch.no_grad():
+        other.network.get_parameter("encoder.level_embedding").add_(1.0)
+    (tmp_path / files.TORCH_FILE).write_bytes(b"old")
+    monkeypatch.setattr(files, "trace", lambda _network, _sizes: None)
+    monkeypatch.setattr(files, "save_torch", save)
+    monkeypatch.setattr(checking, "run_torch", lambda _path: other)
+    with pytest.raises(SystemExit):
+        export(tmp_path, "--size", "64x96")
+    assert ("No space left" if broken == "writing" else "model.pt2 differs from") in capsys.readouterr().err
+    assert (tmp_path / files.TORCH_FILE).read_bytes() == b"old"
+    assert not (tmp_path / files.DESCRIPTION).exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_snippet_of_the_documentation_runs(
+    fixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "export.md").read_text()
+    snippet = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert snippet
+    shutil.copytree(fixed, tmp_path, dirs_exist_ok=True)
+    shown = pictures.resized(pictures.noise()[0], (64, 96))
+    cv2.imwrite(str(tmp_path / "picture.png"), np.ascontiguousarray(shown.pixels[..., ::-1]))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet[1], "docs/export.md", "exec"), {})
+    with torch.no_grad():
+        labels, probabilities = inference_network()(shown.tensor())[:2]
+    name, probability = capsys.readouterr().out.rsplit(maxsplit=1)
+    categories = json.loads((tmp_path / files.DESCRIPTION).read_text())["categories"]
+    assert name == categories[int(labels[0, 0])]["name"]
+    assert float(probability) == pytest.approx(float(probabilities[0, 0]), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "big"], "give HEIGHTxWIDTH"),
+        (["--dynamic", "--pictures", "missing.png"], "missing.png cannot be read as a picture"),
+        (["--dynamic", "--params", "missing.yaml"], "missing.yaml: there is no such file"),
+    ],
+)
+def test_command_refuses_before_it_traces(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(files, "trace", None)
+    with pytest.raises(SystemExit):
+        main(["--random", "r50", "--out", str(tmp_path), *arguments])
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(ExportError, match="ONNX needs onnxscript;"):
+        files.require_onnx()
+
+
+@pytest.mark.slow
+def test_r50_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--random", "r50", "--out", str(tmp_path), "--size", "64x96"])
+    assert capsys.readouterr().out.count("100.00 % equal pixels") == 6
