@@ -8,9 +8,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# What `python -m venv` brings, and the project itself.
 # Not sys.path, to which setuptools adds what it brings for itself as soon as something imports it.
 PLACES = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+# What `python -m venv` brings, and the project itself.
 NOT_PINNED = {"pip", "setuptools", "panoptic-pipeline"}
 
 
