@@ -8,6 +8,7 @@ values that are lists are replaced as a whole. `git checkout params.yaml` undoes
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -117,7 +118,10 @@ def _flow_list(values: Sequence[object]) -> CommentedSeq:
 
 
 def _shown(value: object) -> str:
-    return f"[{', '.join(map(_shown, value))}]" if isinstance(value, list) else str(value)
+    """For logs: without the name and password that an address may hold."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    return re.sub(r"(?<=://)[^/@\s]*@", "***@", str(value))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

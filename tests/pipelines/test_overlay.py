@@ -86,6 +86,11 @@ def test_later_overlays_lie_over_earlier_ones(params: Path) -> None:
     assert "dropout: 0.1 # none" in params.read_text()
 
 
+def test_a_password_in_an_address_is_not_shown() -> None:
+    change = Change("download.mirrors", [], ["https://me:hunter2@host.example/data", "http://host.example/a@b"])
+    assert str(change) == "download.mirrors: [] -> [https://***@host.example/data, http://host.example/a@b]"
+
+
 def test_what_is_equal_is_no_change(params: Path) -> None:
     text = "train: {rate: 0.001, steps: [8]}\nmodel: {dropout: 0}"
     assert lay_over(params, [overlay(params.parent, text)]) == ()

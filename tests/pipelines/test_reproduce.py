@@ -57,6 +57,18 @@ def test_a_failing_stage_fails_the_flow_with_its_last_words(project: Path, said:
 
 
 @pytest.mark.usefixtures("prefect")
+def test_only_the_download_is_tried_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.reproduce.RETRY_SECONDS", 0)
+    with (project / "dvc.yaml").open("a") as stages:
+        for stage in ("download", "fragile"):  # they fail the first time
+            stages.write(f"  {stage}:\n    cmd: echo {stage} >> tried && test $(grep -c {stage} tried) = 2\n")
+    reproduce(["download"], folder=project)
+    with pytest.raises(CommandError, match="fragile"):
+        reproduce(["fragile"], folder=project)
+    assert (project / "tried").read_text().split() == ["download", "download", "fragile"]
+
+
+@pytest.mark.usefixtures("prefect")
 def test_nothing_runs_and_nothing_is_written_with_settings_that_are_refused(project: Path) -> None:
     (project / "experiments").mkdir()
     (project / "experiments" / "seven.yaml").write_text("zero: {rate: 7}\n")
