@@ -42,7 +42,8 @@ class InferenceSettings:
     `shorter` and `longer` bound the picture's sides in pixels; `pictures` of the results are drawn for the eye.
     `mask_layer`: the block of the mask decoders whose masks are used, counted from 1 (table 10); 0 is their end.
     `precision`: float32; bfloat16 for all but places and merging; auto: bfloat16 on a GPU that computes with it.
-    `compile`: by torch.compile, once for all sizes: minutes at the start, for which many pictures have to pay.
+    `compile`: by torch.compile, anew for each of the first eight sizes of pictures (torch 2.13 fails on sizes that are
+    symbols), the rest as they are: a minute or more each time, for which many pictures have to pay.
     `channels_last`: pictures and backbone with the channels of a pixel side by side, which convolutions are faster on.
     """
 
@@ -149,7 +150,7 @@ def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     if settings.compile:
         require_compiler(device)
-    run = torch.compile(network, dynamic=True) if settings.compile else network
+    run = torch.compile(network, dynamic=False) if settings.compile else network
     network.eval()
 
     def forward(images: Tensor) -> PanopticOutput:
