@@ -3,7 +3,6 @@
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -120,9 +119,8 @@ def _clock(work: Workload) -> Clock:
 def _predict(network: PanopticSegFormer, work: Workload, precision: str) -> int:
     height, width = work.size
     records = tuple(ImageRecord(number, "", "", height, width, ()) for number in range(work.pictures))
-    settings = InferenceSettings(shorter=min(work.size), longer=max(work.size))
-    half = torch.autocast(work.device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
-    with tempfile.TemporaryDirectory() as nothing, half:
+    settings = InferenceSettings(shorter=min(work.size), longer=max(work.size), precision=precision)
+    with tempfile.TemporaryDirectory() as nothing:
         index = PanopticIndex(made_categories(THINGS, STUFF), Path(nothing), Path(nothing), records)
         return sum(1 for _ in predict_pictures(network, index, settings, read=_read))
 
