@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks import peers
 from benchmarks.straightforward_training import use_straightforward_parts
-from model.boxes import mask_boxes, xyxy_to_cxcywh
+from model.boxes import xyxy_to_cxcywh
 from model.device import pick_device
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -36,6 +36,7 @@ from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.categories import CategoryTable
 from panoptic.index import PanopticIndex
+from panoptic.mask_places import mask_boxes
 from stages.settings import load_section
 
 MINI_INDEX = Path("runs/annotate/train.index")
@@ -83,7 +84,7 @@ def detr(_: str) -> Step:
     batch = _batch().to(pick_device())
     (target,) = batch.targets
     masks, labels = _all_segments(target)
-    boxes = xyxy_to_cxcywh(mask_boxes(masks) / torch.tensor([*SIZE[::-1], *SIZE[::-1]], device=masks.device))
+    boxes = _boxes(masks.cpu()).to(masks.device)
     return _peer_steps(
         network,
         lambda: network(pixel_values=batch.images, labels=[{"class_labels": labels, "boxes": boxes}]).loss,
@@ -136,9 +137,15 @@ def _batch() -> Batch:
     generator = torch.Generator().manual_seed(0)
     numbers = torch.arange(width) * (THINGS + STUFF) // width
     masks = (numbers == torch.arange(THINGS + STUFF)[:, None])[:, None].expand(-1, height, -1).contiguous()
-    boxes = xyxy_to_cxcywh(mask_boxes(masks[:THINGS]) / torch.tensor([width, height, width, height]))
+    boxes = _boxes(masks[:THINGS])
     target = Target(masks[:THINGS], torch.arange(THINGS), boxes, boxes[:, :2], masks[THINGS:], torch.arange(STUFF))
     return Batch(torch.randn(1, 3, *SIZE, generator=generator), (SIZE,), (target,), (1,))
+
+
+def _boxes(masks: Tensor) -> Tensor:
+    """Relative cxcywh (N, 4) of masks (N, H, W) bool."""
+    height, width = SIZE
+    return xyxy_to_cxcywh(torch.from_numpy(mask_boxes(masks.numpy())) / torch.tensor([width, height, width, height]))
 
 
 def _all_segments(target: Target) -> tuple[Tensor, Tensor]:

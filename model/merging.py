@@ -19,9 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.boxes import cxcywh_to_xyxy, mask_boxes
+from model.boxes import cxcywh_to_xyxy
 from model.mask_pixels import BitMasks, Size, areas, pixel_owners, segment_masks, unpack
 from model.network.outputs import PanopticOutput
+from panoptic.mask_places import mask_boxes
 
 METHODS = ("mask", "pixel", "pixel_class")
 
@@ -276,7 +277,7 @@ def _instances(
     places = output.location.places
     chosen = masks[order.numpy()]
     if len(places) > 0 and places.shape[-1] == 4:
-        boxes = pixel_boxes(places[-1, index].cpu()[queries[order]], sizes)
+        boxes = pixel_boxes(places[-1, index].cpu()[queries[order]], sizes).numpy()
     else:
-        boxes = mask_boxes(torch.from_numpy(chosen.unpack()))
-    return Instances(chosen, boxes.numpy(), labels[order].numpy(), scores[order].numpy())
+        boxes = mask_boxes(chosen.unpack())
+    return Instances(chosen, boxes, labels[order].numpy(), scores[order].numpy())

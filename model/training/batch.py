@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.boxes import mask_boxes, mass_centres, xyxy_to_cxcywh
+from model.boxes import xyxy_to_cxcywh
+from panoptic.mask_places import mask_boxes, mass_centres
 from panoptic.target import PanopticTarget
 
 MASKS_AT_ONCE = 16
@@ -79,7 +80,7 @@ def arrange(target: PanopticTarget, stuff: str, things: int) -> PanopticTarget:
     empty = replace(target, stuff_masks=target.stuff_masks[:0], stuff_labels=target.stuff_labels[:0])
     if stuff == "none":
         return empty
-    boxes = mask_boxes(torch.from_numpy(target.stuff_masks)).numpy()
+    boxes = mask_boxes(target.stuff_masks)
     return replace(
         empty,
         thing_masks=np.concatenate((target.thing_masks, target.stuff_masks)),
@@ -96,7 +97,7 @@ def to_tensors(target: PanopticTarget, size: tuple[int, int], padded: tuple[int,
         query_masks=_pad(target.thing_masks, padded),
         query_labels=torch.from_numpy(target.thing_labels),
         query_boxes=xyxy_to_cxcywh(xyxy),
-        query_centres=mass_centres(torch.from_numpy(target.thing_masks)) / torch.tensor([width, height]),
+        query_centres=torch.from_numpy(mass_centres(target.thing_masks)) / torch.tensor([width, height]),
         stuff_masks=_pad(target.stuff_masks, padded),
         stuff_labels=torch.from_numpy(target.stuff_labels),
     )

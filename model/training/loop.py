@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from model.device import pick_device
@@ -30,7 +29,7 @@ from model.training.matcher import MatchedQueries
 from model.training.optimiser import build_optimisers, rate_at, set_rate
 from model.training.ownership import Ownership
 from model.training.processes import Processes
-from model.training.sampling import Split, TrainingPictures, draws, steps_per_epoch
+from model.training.sampling import Split, TrainingPictures, draws, steps_per_epoch, training_loader
 from model.training.settings import TrainSettings
 from model.training.sharding import load_whole, set_last_forward, shard, whole
 from model.training.state import RunState
@@ -142,9 +141,8 @@ def steps_of_batches(run: Run, first_step: int) -> Iterator[list[Batch]]:
     pictures = TrainingPictures(run.index, settings.augmentation, settings.seed, run.network.config.stuff)
     plan = draws(run.index.records, split, settings.seed, first_step, run.steps)  # as it goes: there may be millions
     workers = settings.workers if first_step < run.steps else 0
-    loader: DataLoader[Batch] = DataLoader(pictures, batch_size=None, sampler=plan, num_workers=workers)
     with shielded():
-        batches = iter(loader)
+        batches = iter(training_loader(pictures, plan, workers))
     for _ in range(run.steps - first_step):
         yield list(islice(batches, split.forwards))
 

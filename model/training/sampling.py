@@ -4,11 +4,12 @@ Everything is a function of the seed and the step, never of what ran before, so 
 more processes see the same pictures, augmented the same way.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from model.training.batch import Batch, collate
 from panoptic.augmentation import AugmentationSettings, augment
@@ -117,3 +118,13 @@ class TrainingPictures(Dataset[Batch]):
             self.stuff,
             len(self.index.categories.things),
         )
+
+
+def training_loader(pictures: TrainingPictures, plan: Iterable[Draw], workers: int) -> DataLoader[Batch]:
+    """The batches of `plan` in its order, made by so many processes ahead of the network; with 0, when asked for."""
+    return DataLoader(pictures, batch_size=None, sampler=plan, num_workers=workers, worker_init_fn=_work_alone)
+
+
+def _work_alone(_: int) -> None:
+    """Of a worker process, one of as many as there are cores: as torch there, OpenCV starts no threads of its own."""
+    cv2.setNumThreads(1)

@@ -5,10 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from model.boxes import mass_centres, xyxy_to_cxcywh
+from model.boxes import xyxy_to_cxcywh
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.batch import Batch, Target
+from panoptic.mask_places import mass_centres
 from tests.model.network.tiny_network import STUFF, THINGS, TINY
 
 NETWORK = replace(TINY, backbone_norm="group")
@@ -42,7 +43,7 @@ def random_target(generator: torch.Generator, things: int, size: tuple[int, int]
 def make_target(masks: Tensor, labels: Tensor, boxes: Tensor, stuff_masks: Tensor, stuff_labels: Tensor) -> Target:
     """A target of a picture without padding, its centres of mass taken from the masks."""
     height, width = masks.shape[1:]
-    centres = mass_centres(masks) / torch.tensor([width, height])
+    centres = torch.from_numpy(mass_centres(masks.bool().numpy())) / torch.tensor([width, height])
     return Target(masks.bool(), labels, boxes, centres, stuff_masks.bool(), stuff_labels)
 
 

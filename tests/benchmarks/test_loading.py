@@ -1,0 +1,59 @@
+"""The loading benchmark measures what training loads, and its page shows what was measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import loading
+from benchmarks.loading import BY_PILLOW, PARTS, Measured, Plan, Stopwatch, load_by_parts, markdown, write_dataset
+from model.training.sampling import Draw, TrainingPictures
+from panoptic.augmentation import AugmentationSettings
+from panoptic.index import PanopticIndex
+
+PICTURES = 3
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("drawn"), PICTURES)
+
+
+@pytest.mark.parametrize("stuff", ["decoupled", "joint"])
+def test_the_parts_together_are_what_training_loads(index: Path, stuff: str) -> None:
+    pictures = TrainingPictures(PanopticIndex.load(index), AugmentationSettings(), 0, stuff)
+    for position in range(PICTURES):
+        watch = Stopwatch()
+        draw = Draw(position, ((0, position),))
+        found, expected = load_by_parts(pictures, draw, watch), pictures[draw]
+        assert watch.seconds.keys() == {*PARTS, *BY_PILLOW}
+        assert all(seconds > 0 for seconds in watch.seconds.values())
+        assert torch.equal(found.images, expected.images)
+        assert found.image_sizes == expected.image_sizes
+        for name, value in vars(expected.targets[0]).items():
+            assert torch.equal(vars(found.targets[0])[name], value)
+
+
+def test_the_page_shows_medians_and_ratios() -> None:
+    parts = {name: [0.001, 0.002, 0.003] for name in PARTS} | {name: [0.002, 0.004, 0.012] for name in BY_PILLOW}
+    page = markdown(Measured(parts, {0: [10.0, 20.0, 30.0], 2: [30.0, 30.0, 30.0]}), Plan(4, (0, 2), 3), "drawn ones")
+    assert "| id map read | 2.00 (1.00 to 3.00) | 14% |" in page
+    assert f"| whole | 14.00 ({len(PARTS)}.00 to 21.00) | |" in page
+    assert "| picture decoded by Pillow | 4.00 (2.00 to 12.00) | 2.00 (2.00 to 4.00) times ours |" in page
+    assert "| 2 | 30.0 (30.0 to 30.0) | 1.50 (1.00 to 3.00) |" in page
+
+
+def test_a_dataset_of_ones_own_is_measured(index: Path, tmp_path: Path) -> None:
+    options = ["--index", str(index), "--pictures", "4", "--workers", "2", "--rounds", "2", "--out", str(tmp_path)]
+    loading.main(options)
+    content = json.loads((tmp_path / "loading.json").read_text())
+    assert {len(values) for values in (*content["parts"].values(), *content["rates"].values())} == {2}
+    assert f"pictures of {index}" in (tmp_path / "loading.md").read_text()
+
+
+def test_impossible_numbers_are_refused(tmp_path: Path) -> None:
+    for wrong in (["--rounds", "0"], ["--workers", "0"], ["--pictures", "2"]):
+        with pytest.raises(SystemExit):
+            loading.main([*wrong, "--out", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
