@@ -10,7 +10,7 @@ from torch import Tensor, nn
 def key_products(query: Tensor, tokens: Tensor, key: nn.Linear) -> Tensor:
     """Queries (B, H, N, D) times the keys of tokens (B, T, C), (B, H, N, T)."""
     batch, heads, count, dim = query.shape
-    if not _few(count, heads, tokens):
+    if not few_queries(count, heads, tokens):
         return query @ split_heads(key(tokens), heads).mT
     looking = query @ key.weight.view(heads, dim, -1)
     products = looking.flatten(1, 2) @ tokens.mT
@@ -20,7 +20,7 @@ def key_products(query: Tensor, tokens: Tensor, key: nn.Linear) -> Tensor:
 def value_sums(weights: Tensor, tokens: Tensor, value: nn.Linear) -> Tensor:
     """Sums (B, H, N, D) of the values of tokens (B, T, C) by weights (B, H, N, T) that add up to 1 over the tokens."""
     batch, heads, count, _ = weights.shape
-    if not _few(count, heads, tokens):
+    if not few_queries(count, heads, tokens):
         return weights @ split_heads(value(tokens), heads)
     gathered = (weights.flatten(1, 2) @ tokens).view(batch, heads, count, tokens.shape[2])
     return gathered @ value.weight.view(heads, -1, tokens.shape[2]).mT + value.bias.view(heads, 1, -1)
@@ -32,5 +32,6 @@ def split_heads(states: Tensor, heads: int) -> Tensor:
     return states.view(batch, count, heads, channels // heads).transpose(1, 2)
 
 
-def _few(count: int, heads: int, tokens: Tensor) -> bool:
+def few_queries(count: int, heads: int, tokens: Tensor) -> bool:
+    """Whether so many queries rather look at the tokens (B, T, C) themselves."""
     return count * (heads - 1) < tokens.shape[2]

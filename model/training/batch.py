@@ -1,7 +1,7 @@
 """What one forward pass of training sees: pictures of one padded size with their targets, as tensors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -9,10 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.boxes import xyxy_to_cxcywh
+from model.training.packing import Layout, pack, unpack
 from panoptic.mask_places import mask_boxes, mass_centres
 from panoptic.target import PanopticTarget
 
 MASKS_AT_ONCE = 16
+
+Sizes = tuple[tuple[int, int], ...]
+"""(height, width) of every picture."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Batch:
     """Normalised pictures (B, 3, H, W), zero outside `image_sizes` (height, width), and their targets."""
 
     images: Tensor
-    image_sizes: tuple[tuple[int, int], ...]
+    image_sizes: Sizes
     targets: tuple[Target, ...]
     image_ids: tuple[int, ...]
 
@@ -47,6 +51,18 @@ class Batch:
             for target in self.targets
         )
         return replace(self, images=self.images.to(device, non_blocking=True), targets=targets)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """From a worker process as one tensor."""
+        data, layout = pack([self.images, *(value for target in self.targets for value in vars(target).values())])
+        return _unpacked, (data, layout, self.image_sizes, self.image_ids)
+
+
+def _unpacked(data: Tensor, layout: Layout, image_sizes: Sizes, image_ids: tuple[int, ...]) -> Batch:
+    images, *values = unpack(data, layout)
+    by_picture = zip(*[iter(values)] * len(fields(Target)), strict=True)
+    targets = tuple(Target(*of_picture) for of_picture in by_picture)
+    return Batch(images, image_sizes, targets, image_ids)
 
 
 def collate(

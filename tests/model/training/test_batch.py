@@ -1,5 +1,7 @@
 """Targets as tensors: who shall find the stuff, and where segments lie relative to their own picture."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -68,3 +70,20 @@ def test_resized_masks_are_those_of_floats() -> None:
     expected = F.interpolate(masks.float()[None], (4, 6), mode="bilinear", align_corners=False)[0]
     torch.testing.assert_close(resized(masks, (4, 6)), expected)
     assert resized(masks[:0], (4, 6)).shape == (0, 4, 6)
+
+
+def test_a_batch_goes_to_another_process_as_one_tensor() -> None:
+    nothing, labels = np.zeros((0, 3, 5), dtype=bool), np.zeros(0, dtype=np.int64)
+    empty = PanopticTarget(nothing, labels, np.zeros((0, 4), dtype=np.float32), nothing, labels)
+    images = [np.random.default_rng(0).random((3, 3, 5), dtype=np.float32), np.ones((3, 7, 9), dtype=np.float32)]
+    batch = collate(images, [empty, halves(7, 9)], [4, 2], "decoupled", THINGS)
+    _, parts = batch.__reduce__()
+    assert isinstance(parts, tuple)
+    assert [type(part) for part in parts].count(torch.Tensor) == 1
+    found = pickle.loads(pickle.dumps(batch))
+    assert (found.image_sizes, found.image_ids) == (batch.image_sizes, batch.image_ids)
+    assert torch.equal(found.images, batch.images)
+    for one, other in zip(found.targets, batch.targets, strict=True):
+        for name, value in vars(other).items():
+            assert vars(one)[name].dtype == value.dtype
+            assert torch.equal(vars(one)[name], value)
