@@ -74,8 +74,9 @@ def _head(result: Result, conditions: Conditions) -> Iterator[str]:
     yield (
         f"Written by `python -m benchmarks.inference --size {height} {width}` on {conditions.device}, torch "
         f"{conditions.torch}, transformers {conditions.transformers}. ResNet-50, {height} x {width} pixels, batch 1, "
-        f"random weights, post-processing included. Medians of {conditions.rounds} rounds in which all ways take "
-        "turns, lowest and highest in brackets; memory is the peak beyond the weights, of a process for each way."
+        f"random weights, post-processing included. Every way is a process of its own; medians of {conditions.rounds} "
+        "rounds in which they take turns, lowest and highest in brackets; memory is the peak beyond the weights, with "
+        "what freed memory the process keeps."
     )
     yield ""
     yield (

@@ -27,7 +27,9 @@ OURS: Mapping[str, InferenceSettings] = {
 }
 PEERS = ("Mask2Former (transformers)", "DETR (transformers)")
 WAYS = ("straightforward", *OURS, *PEERS)
-BY_DEFAULT = ("straightforward", "ours", "ours, contiguous", "ours, bfloat16", *PEERS)
+OWN = ("straightforward", "ours")
+"""Whose parts can be told apart."""
+BY_DEFAULT = (*OWN, "ours, bfloat16", "ours, compiled", *PEERS)
 
 
 @dataclass(frozen=True)

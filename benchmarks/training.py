@@ -13,8 +13,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -23,6 +21,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from benchmarks.turns import Turns
 from model.device import pick_device
 from panoptic.commands import run_command
 from panoptic.files import write_atomically
@@ -64,38 +63,12 @@ class Measured:
     megabytes: float = 0.0
 
 
-class Trainer:
+def start(network: str, variant: str, threads: int) -> Turns:
     """A process of `benchmarks.training_steps`."""
-
-    def __init__(self, network: str, variant: str, threads: int) -> None:
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        if variant == "straightforward":
-            environment["PANOPTIC_OPS"] = "reference"
-        command = [sys.executable, "-m", "benchmarks.training_steps", network, variant, "--threads", str(threads)]
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._answer()
-
-    def train(self, steps: int) -> tuple[float, float]:
-        """Seconds a step, and the peak memory in MB until now."""
-        assert self._process.stdin
-        self._process.stdin.write(f"{steps}\n")
-        self._process.stdin.flush()
-        seconds, megabytes = map(float, self._answer().split())
-        return seconds / steps, megabytes
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-
-    def _answer(self) -> str:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise ValueError("a process of the benchmark has ended early; its message stands above")
-        return line
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    if variant == "straightforward":
+        environment["PANOPTIC_OPS"] = "reference"
+    return Turns("training_steps", network, variant, "--threads", str(threads), environment=environment)
 
 
 def measure(comparison: Comparison, rounds: int, threads: int) -> dict[str, Measured]:
@@ -104,13 +77,13 @@ def measure(comparison: Comparison, rounds: int, threads: int) -> dict[str, Meas
     with ExitStack() as stack:
         trainers = []
         for network, variant in comparison.networks:
-            trainers.append(Trainer(network, variant, threads))
+            trainers.append(start(network, variant, threads))
             stack.callback(trainers[-1].end)
         for number in tqdm(range(rounds + 1), desc=comparison.title, unit="round"):
             for trainer, one in zip(trainers, found.values(), strict=True):
-                seconds, one.megabytes = trainer.train(comparison.steps)
+                seconds, one.megabytes = map(float, trainer.take(str(comparison.steps)).split())
                 if number:
-                    one.seconds.append(seconds)
+                    one.seconds.append(seconds / comparison.steps)
     return found
 
 

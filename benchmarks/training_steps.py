@@ -21,6 +21,7 @@ from benchmarks import peers
 from benchmarks.straightforward_training import use_straightforward_parts
 from model.boxes import xyxy_to_cxcywh
 from model.device import pick_device
+from model.host_memory import keep_freed_memory
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import COCO_STUFF, COCO_THINGS
@@ -28,7 +29,6 @@ from model.training.batch import Batch, Target
 from model.training.checkpointing import checkpoint_layers
 from model.training.curves import Curves
 from model.training.ema import WeightAverage
-from model.training.host_memory import keep_freed_memory
 from model.training.loop import Run, optimise, steps_of_batches
 from model.training.optimiser import build_optimisers
 from model.training.processes import Processes

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from model.host_memory import keep_freed_memory
 from model.merging import Instances, MergingSettings, PanopticPrediction, PictureSizes, predict_panoptic
 from model.network.config import NetworkConfig
 from model.network.outputs import PanopticOutput
@@ -113,6 +114,7 @@ def predict_pictures(
     `read` is asked once for all pictures, in the order in which they are needed; by default they are the index's.
     """
     require_mask_layer(settings, network.config)
+    keep_freed_memory()
     device = next(network.parameters()).device
     forward = inference_forward(network, settings)
     reader = PanopticReader(index)
@@ -150,7 +152,9 @@ def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     if settings.compile:
         require_compiler(device)
-    run = torch.compile(network, dynamic=False) if settings.compile else network
+    # On a CPU the weights are laid out once as its matrix products like them, and norms are folded into convolutions.
+    frozen = device.type == "cpu"
+    run = torch.compile(network, dynamic=False, options={"freezing": frozen}) if settings.compile else network
     network.eval()
 
     def forward(images: Tensor) -> PanopticOutput:

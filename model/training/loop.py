@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from model.device import pick_device
+from model.host_memory import keep_freed_memory
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.selection import every_query
 from model.training.batch import Batch
@@ -24,7 +25,6 @@ from model.training.checkpointing import checkpoint_layers
 from model.training.criterion import SegmentCounts, panoptic_losses
 from model.training.curves import Curves
 from model.training.ema import WeightAverage
-from model.training.host_memory import keep_freed_memory
 from model.training.matcher import MatchedQueries
 from model.training.optimiser import build_optimisers, rate_at, set_rate
 from model.training.ownership import Ownership

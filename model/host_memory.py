@@ -1,4 +1,4 @@
-"""What the C library does with memory that a training step has freed and the next one needs again."""
+"""What the C library does with memory that a training step, or a picture, has freed and the next one needs again."""
 
 import ctypes
 import platform
@@ -13,7 +13,8 @@ def keep_freed_memory() -> None:
     """Keep freed memory in the process from now on; does nothing where the C library is not glibc.
 
     By itself glibc gives large blocks back to the system, as all activations of a step are, and every page of the
-    next step's has to be fetched and cleared again: on virtual machines a tenth of a small network's step.
+    next step's has to be fetched and cleared again: on virtual machines a tenth of a small network's step. Blocks of
+    more than 32 MiB go back in any case.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
