@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(case: str, device: str, dtype: str, rounds: int, threads: int) -> Iterator[Row]:
-    names = names_for(device)
+    names = names_for(device, dtype)
     runs = {name: make_run(CASES[case], device, dtype, name) for name in names}
     seconds: dict[tuple[str, str], list[float]] = {(name, what): [] for name in names for what in ("forward", "both")}
     for number in range(rounds + 1):  # the first one warms up

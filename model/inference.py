@@ -152,9 +152,7 @@ def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     if settings.compile:
         require_compiler(device)
-    # On a CPU the weights are laid out once as its matrix products like them, and norms are folded into convolutions.
-    frozen = device.type == "cpu"
-    run = torch.compile(network, dynamic=False, options={"freezing": frozen}) if settings.compile else network
+    run = torch.compile(network, dynamic=False) if settings.compile else network
     network.eval()
 
     def forward(images: Tensor) -> PanopticOutput:

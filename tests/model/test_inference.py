@@ -75,6 +75,21 @@ def test_a_compiled_network_gives_equal_maps() -> None:
         assert equal_pixels(found, expected, size) > 0.99
 
 
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_compiled_network_that_has_learnt_is_seen_as_it_is() -> None:
+    """Training compiles for every validation anew, and torch gives it what it has compiled before."""
+    network = tiny_network()
+    compiled = replace(PLAIN, compile=True)
+    images = random_tensor(1, 3, *SIZES[0])
+    before = inference_forward(network, compiled)(images).query_masks.masks
+    for parameter in network.parameters():
+        parameter.mul_(1.1)
+    found, expected = (inference_forward(network, each)(images).query_masks.masks for each in (compiled, PLAIN))
+    assert not torch.allclose(before, expected, atol=1e-3)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("device", "needed"), [("cpu", "g++"), ("cuda", "the package triton")])
 def test_without_a_compiler_it_is_said(device: str, needed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
