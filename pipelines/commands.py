@@ -1,6 +1,7 @@
 """A flow as a program: nothing that it has started outlives it, and settings on its command line."""
 
 import argparse
+import logging
 import os
 import signal
 import subprocess
@@ -46,6 +47,7 @@ def _run_again_under_guard(module: str, arguments: Sequence[str]) -> int:
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     """End in good order, so that Prefect's temporary server is stopped as well."""
+    logging.raiseExceptions = False  # tasks that end later than Prefect's log would each show a traceback of it
     end_all()
     sys.exit(128 + number)
 

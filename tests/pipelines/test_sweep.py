@@ -91,6 +91,7 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on(checkout: Path, alone: dic
                 break
         said += process.stdout  # until the last process that could write to it is gone
     assert process.returncode == (-ending if ending == signal.SIGKILL else 128 + ending), "".join(said)
+    assert "--- Logging error ---\n" not in said
     with (checkout / "datasets/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     while in_project(checkout):  # Prefect's temporary server too
