@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from benchmarks.data_access_files import DataFiles, DataSize, write_files
 from benchmarks.data_access_measures import Measured, Memory
+from benchmarks.spreads import spread
 from panoptic.commands import run_command
 from panoptic.files import write_atomically
 from panoptic.index import PanopticIndex
@@ -148,13 +149,9 @@ def _reading(plan: Plan, measured: Mapping[str, Measured]) -> Iterator[str]:
         for processes in (1, plan.workers):
             folder, archive = (measured[f"{kind}:{name}:{processes}"].seconds for name in ("folder", "archive"))
             ratios = [one / other for one, other in zip(archive, folder, strict=True)]
-            cells = " | ".join(map(_spread, (folder, archive, ratios)))
+            cells = " | ".join(spread(values, 3) for values in (folder, archive, ratios))
             yield f"| {label}, {processes} process{'es' if processes > 1 else ''} | {cells} |"
     yield ""
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,6 @@ Writes gpu.md and gpu.json. On a machine without such a GPU it says so and ends 
 import argparse
 import json
 import shlex
-import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ import torch
 from benchmarks import classic_cuda
 from benchmarks.gpu_network import Speed, Workload, inference, profile_table, training
 from benchmarks.gpu_operator import SHAPES, OperatorTime, check_classic, copy_bandwidth, measure_operator
+from benchmarks.spreads import spread
 from model.network.config import NetworkConfig
 from model.ops import triton_kernels
 from panoptic.commands import run_command
@@ -121,8 +121,8 @@ def _operator(results: Results) -> Iterator[str]:
         ratios = [a / b for a, b in zip(classic.milliseconds, one.milliseconds, strict=True)] if classic else []
         share = one.bandwidth / results.machine.copy_bandwidth
         yield (
-            f"| {one.shape} | {one.passes} | {one.implementation} | {_spread(one.milliseconds, 3)} |"
-            f" {_spread(ratios, 2) if ratios else '-'} | {one.bandwidth / 1e9:.0f} ({share:.0%}) |"
+            f"| {one.shape} | {one.passes} | {one.implementation} | {spread(one.milliseconds, 3)} |"
+            f" {spread(ratios, 2) if ratios else '-'} | {one.bandwidth / 1e9:.0f} ({share:.0%}) |"
         )
     yield ""
 
@@ -133,7 +133,7 @@ def _inference(results: Results) -> Iterator[str]:
     yield from ("", "| precision | | pictures a second | peak memory, GiB |", "|---|---|---:|---:|")
     for one in results.inference:
         kind = "compiled" if one.compiled else "eager"
-        yield f"| {one.precision} | {kind} | {_spread(one.pictures_per_second, 1)} | {one.peak_bytes / 2**30:.2f} |"
+        yield f"| {one.precision} | {kind} | {spread(one.pictures_per_second, 1)} | {one.peak_bytes / 2**30:.2f} |"
     yield ""
 
 
@@ -142,14 +142,9 @@ def _training(results: Results) -> Iterator[str]:
     yield "Whole optimiser steps; the batch lies on the device. 7 things and 4 stuff classes in a picture."
     yield from ("", "| precision | batch | pictures a second | peak memory, GiB |", "|---|---:|---:|---:|")
     for one in results.training:
-        speed = _spread(one.pictures_per_second, 2)
+        speed = spread(one.pictures_per_second, 2)
         yield f"| {one.precision} | {one.batch} | {speed} | {one.peak_bytes / 2**30:.2f} |"
     yield ""
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
-    return f"{middle} ({low} to {high})"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,8 @@ class Segmenting:
     @torch.no_grad()
     def turn(self) -> Turn:
         """Segment the picture once."""
-        with timed_parts(self.way, self.device if self.has_parts else None) as parts:
+        with ExitStack() as stack:
+            parts = stack.enter_context(timed_parts(self.way, self.device)) if self.has_parts else {}
             started = _now(self.device)
             self.way.run(self.images)
             seconds = _now(self.device) - started
@@ -77,12 +78,9 @@ def made_picture(size: tuple[int, int], device: torch.device) -> Tensor:
 
 
 @contextmanager
-def timed_parts(way: Way, device: torch.device | None) -> Iterator[dict[str, float]]:
-    """Fill the mapping with seconds of the network and its parts while they run; without a device with nothing."""
+def timed_parts(way: Way, device: torch.device) -> Iterator[dict[str, float]]:
+    """Fill the mapping with seconds of the network and its parts while they run."""
     seconds: dict[str, float] = {}
-    if device is None:
-        yield seconds
-        return
 
     def begin(name: str, *_: object) -> None:
         seconds[name] = -_now(device)

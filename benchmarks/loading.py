@@ -32,6 +32,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.evaluation_pictures import LabelledMap, draw_map, drawn_categories, paint
+from benchmarks.spreads import spread
 from model.network.config import NetworkConfig
 from model.training.batch import Batch, collate
 from model.training.sampling import Draw, TrainingPictures, training_loader
@@ -200,7 +201,7 @@ def _parts(measured: Measured) -> Iterator[str]:
     yield f"| whole | {_milliseconds(whole)} | |"
     for name, own in BY_PILLOW.items():
         ratios = [theirs / ours for theirs, ours in zip(measured.parts[name], measured.parts[own], strict=True)]
-        yield f"| {name} | {_milliseconds(measured.parts[name])} | {_spread(ratios)} times ours |"
+        yield f"| {name} | {_milliseconds(measured.parts[name])} | {spread(ratios)} times ours |"
 
 
 def _rates(measured: Measured) -> Iterator[str]:
@@ -209,16 +210,11 @@ def _rates(measured: Measured) -> Iterator[str]:
     alone = measured.rates[0]
     for workers, rates in measured.rates.items():
         ratios = [rate / one for rate, one in zip(rates, alone, strict=True)]
-        yield f"| {workers or 'none'} | {_spread(rates, 1)} | {_spread(ratios)} |"
+        yield f"| {workers or 'none'} | {spread(rates, 1)} | {spread(ratios)} |"
 
 
 def _milliseconds(seconds: Sequence[float]) -> str:
-    return _spread([1000 * value for value in seconds])
-
-
-def _spread(values: Sequence[float], digits: int = 2) -> str:
-    middle, low, high = (f"{number:.{digits}f}" for number in (statistics.median(values), min(values), max(values)))
-    return f"{middle} ({low} to {high})"
+    return spread([1000 * value for value in seconds])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

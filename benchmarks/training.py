@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from benchmarks.spreads import spread
 from benchmarks.turns import Turns
 from model.device import pick_device
 from panoptic.commands import run_command
@@ -112,11 +112,7 @@ def _table(measured: Mapping[str, Measured]) -> Iterator[str]:
         label = NAMES.get(network) or variant.replace("checkpointing", "ours, with activation checkpointing")
         ratios = [theirs / own for theirs, own in zip(one.seconds, ours.seconds, strict=True)]
         rates = [1 / seconds for seconds in one.seconds]
-        yield f"| {label} | {_spread(rates)} | {_spread(ratios)} | {one.megabytes:.0f} |"
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+        yield f"| {label} | {spread(rates)} | {spread(ratios)} | {one.megabytes:.0f} |"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
