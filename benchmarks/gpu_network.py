@@ -17,16 +17,14 @@ from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.planning.clock import Clock
 from model.planning.pictures import made_categories, made_sample
-from model.training.batch import Batch, collate
 from model.training.curves import Curves
 from model.training.loop import Run, optimise
 from model.training.optimiser import build_optimisers
+from model.training.packing import PackedBatch, collate
 from model.training.processes import Processes
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.target import make_target
-from panoptic.transforms import normalise
 
 THINGS, STUFF = 80, 53  # classes of COCO
 PROFILED_ROWS = 25
@@ -130,19 +128,13 @@ def _read(records: Sequence[ImageRecord]) -> Iterator[npt.NDArray[np.uint8]]:
         yield np.random.default_rng(record.image_id).integers(0, 256, (record.height, record.width, 3), np.uint8)
 
 
-def _batch(work: Workload, count: int) -> Batch:
+def _batch(work: Workload, count: int) -> PackedBatch:
     categories = made_categories(THINGS, STUFF)
     samples = [
         made_sample(np.random.default_rng(number), work.size, things=7, stuff=4, categories=categories)
         for number in range(count)
     ]
-    return collate(
-        [normalise(sample.image) for sample in samples],
-        [make_target(sample, categories) for sample in samples],
-        list(range(count)),
-        work.config.stuff,
-        THINGS,
-    )
+    return collate(samples, categories, work.config.stuff)
 
 
 def _never(_network: PanopticSegFormer) -> NoReturn:

@@ -34,7 +34,7 @@ from tqdm import tqdm
 from benchmarks.evaluation_pictures import LabelledMap, draw_map, drawn_categories, paint
 from benchmarks.spreads import spread
 from model.network.config import NetworkConfig
-from model.training.batch import Batch, collate
+from model.training.packing import PackedBatch, collate
 from model.training.sampling import Draw, TrainingPictures, training_loader
 from model.training.settings import TrainSettings
 from panoptic.augmentation import augment
@@ -44,14 +44,13 @@ from panoptic.id_map import decode_id_map, encode_id_map, rgb_to_ids
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.reader import Sample, decode_image
 from panoptic.segments import Segment, measure_segments
-from panoptic.target import PanopticTarget, make_target
-from panoptic.transforms import normalise
 from stages.settings import load_section
 
 JPEG_QUALITY = 92  # some 130 kB a picture, as COCO's
 READ_IMAGE, DECODE_IMAGE, READ_MAP, DECODE_MAP = "picture read", "picture decoded", "id map read", "id map decoded"
-AUGMENT, TARGET, COLLATE = "augmented: sizes, crop, flip", "masks of the segments", "normalised, padded, as tensors"
-PARTS = (READ_IMAGE, DECODE_IMAGE, READ_MAP, DECODE_MAP, AUGMENT, TARGET, COLLATE)
+AUGMENT, COLLATE = "augmented: sizes, crop, flip", "segments numbered, padded, in one tensor"
+PARTS = (READ_IMAGE, DECODE_IMAGE, READ_MAP, DECODE_MAP, AUGMENT, COLLATE)
+ARRIVED = "in the training process, on a CPU: normalised, a mask for every segment"
 BY_PILLOW = {"picture decoded by Pillow": DECODE_IMAGE, "id map decoded by Pillow, ids from colours": DECODE_MAP}
 """The usual way, and the part that it is compared with."""
 
@@ -137,7 +136,7 @@ def measure(pictures: TrainingPictures, plan: Plan) -> Measured:
     return Measured(dict(parts), dict(rates))
 
 
-def load_by_parts(pictures: TrainingPictures, draw: Draw, watch: Stopwatch) -> Batch:
+def load_by_parts(pictures: TrainingPictures, draw: Draw, watch: Stopwatch) -> PackedBatch:
     """What `pictures[draw]` is, for a single picture, with the seconds of every part."""
     index = pictures.index
     images, masks = index.image_files(), index.mask_files()
@@ -151,8 +150,9 @@ def load_by_parts(pictures: TrainingPictures, draw: Draw, watch: Stopwatch) -> B
     for name, data, decode in zip(BY_PILLOW, (jpeg, png), (_pillow_image, _pillow_ids), strict=True):
         watch.time(name, decode, data)
     sample = watch.time(AUGMENT, augment, Sample(image, ids, record), rng, pictures.augmentation)
-    target = watch.time(TARGET, make_target, sample, index.categories)
-    return watch.time(COLLATE, _collate, pictures, sample, target)
+    packed = watch.time(COLLATE, collate, [sample], index.categories, pictures.stuff)
+    watch.time(ARRIVED, packed.to, torch.device("cpu"))
+    return packed
 
 
 def _pillow_image(data: bytes) -> NDArray[np.uint8]:
@@ -161,11 +161,6 @@ def _pillow_image(data: bytes) -> NDArray[np.uint8]:
 
 def _pillow_ids(data: bytes) -> NDArray[np.int32]:
     return rgb_to_ids(_pillow_image(data))
-
-
-def _collate(pictures: TrainingPictures, sample: Sample, target: PanopticTarget) -> Batch:
-    things = len(pictures.index.categories.things)
-    return collate([normalise(sample.image)], [target], [sample.record.image_id], pictures.stuff, things)
 
 
 def _rate(pictures: TrainingPictures, draws: Sequence[Draw], workers: int) -> float:
@@ -199,6 +194,7 @@ def _parts(measured: Measured) -> Iterator[str]:
         share = statistics.median(measured.parts[name]) / statistics.median(whole)
         yield f"| {name} | {_milliseconds(measured.parts[name])} | {share:.0%} |"
     yield f"| whole | {_milliseconds(whole)} | |"
+    yield f"| {ARRIVED} | {_milliseconds(measured.parts[ARRIVED])} | |"
     for name, own in BY_PILLOW.items():
         ratios = [theirs / ours for theirs, ours in zip(measured.parts[name], measured.parts[own], strict=True)]
         yield f"| {name} | {_milliseconds(measured.parts[name])} | {spread(ratios)} times ours |"

@@ -1,21 +1,26 @@
 """Parts of training written as their definitions read: what `benchmarks.training` measures the product against.
 
 Every mask is enlarged for its dice loss, every layer of every picture matched by itself, every matrix made orthogonal
-by itself; attention makes keys and values of all tokens, and a batch comes from its loader tensor by tensor. The
+by itself; attention makes keys and values of all tokens, and a batch comes from its loader tensor by tensor, pictures
+as floats and a mask for every segment. The
 operator is its plain torch reference: `PANOPTIC_OPS=reference` in the environment.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model.network import attention
-from model.training import criterion, matcher, muon
+from model.training import criterion, matcher, muon, sampling
 from model.training.batch import Batch, Target
 from model.training.matcher import FIRST_MATCHING, MatchCosts, Matches, match
 from model.training.muon import QUINTIC
+from model.training.packing import collate
+from panoptic.categories import CategoryTable
+from panoptic.reader import Sample
 
 
 def use_straightforward_parts(put: Callable[[object, str, object], None] = setattr) -> None:
@@ -26,10 +31,26 @@ def use_straightforward_parts(put: Callable[[object, str, object], None] = setat
         (matcher, "match", match_one_by_one),
         (muon, "orthogonalise", orthogonalise_one_by_one),
         (attention, "few_queries", never),
-        (Batch, "__reduce__", object.__reduce__),
+        (sampling, "collate", collate_tensors),
     ):
         assert hasattr(module, name)
         put(module, name, part)
+
+
+class LooseBatch(Batch):
+    """A batch that is made before it comes to the device."""
+
+    def to(self, device: torch.device) -> Batch:
+        """On `device`, tensor by tensor."""
+        targets = tuple(
+            Target(**{name: value.to(device) for name, value in vars(target).items()}) for target in self.targets
+        )
+        return replace(self, images=self.images.to(device), targets=targets)
+
+
+def collate_tensors(samples: Sequence[Sample], categories: CategoryTable, stuff: str) -> LooseBatch:
+    """What `model.training.batch.collate` packs, made into a batch by the loader."""
+    return LooseBatch(**vars(collate(samples, categories, stuff).to(torch.device("cpu"))))
 
 
 def never(*_: object) -> bool:

@@ -14,35 +14,35 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import repeat
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
 from benchmarks.straightforward_training import use_straightforward_parts
-from model.boxes import xyxy_to_cxcywh
 from model.device import pick_device
 from model.host_memory import keep_freed_memory
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.planning.pictures import made_categories, made_sample
 from model.published import COCO_STUFF, COCO_THINGS
-from model.training.batch import Batch, Target
 from model.training.checkpointing import checkpoint_layers
 from model.training.curves import Curves
 from model.training.ema import WeightAverage
 from model.training.loop import Run, optimise, steps_of_batches
 from model.training.optimiser import build_optimisers
+from model.training.packing import PackedBatch, collate
 from model.training.processes import Processes
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.categories import CategoryTable
 from panoptic.index import PanopticIndex
-from panoptic.mask_places import mask_boxes
 from stages.settings import load_section
 
 MINI_INDEX = Path("runs/annotate/train.index")
 SIZE = (480, 640)
 THINGS, STUFF = 10, 6
-"""Segments of the picture that the R50 networks are trained on."""
+"""Segments of the picture that the R50 networks are trained on, unless others cover them."""
 MEGABYTE = 1e6
 
 Step = Callable[[], None]
@@ -63,32 +63,28 @@ def r50(variant: str) -> Step:
     network = PanopticSegFormer(NetworkConfig(), COCO_THINGS, COCO_STUFF)
     index = PanopticIndex(CategoryTable((), ()), Path(), Path(), ())
     run, state = _prepare(network, index, TrainSettings(batch_size=1, workers=0), variant)
-    return _steps(run, state, repeat([_batch()]))
+    return _steps(run, state, repeat([_packed(network.config.stuff)]))
 
 
 def mask2former(_: str) -> Step:
     """Mask2Former of `transformers`."""
     network = peers.mask2former(COCO_THINGS + COCO_STUFF).to(pick_device()).train()
-    batch = _batch().to(pick_device())
+    batch = _packed().to(pick_device())
     (target,) = batch.targets
-    masks, labels = _all_segments(target)
+    masks = target.query_masks.float()
     return _peer_steps(
         network,
-        lambda: network(pixel_values=batch.images, mask_labels=[masks.float()], class_labels=[labels]).loss,
+        lambda: network(pixel_values=batch.images, mask_labels=[masks], class_labels=[target.query_labels]).loss,
     )
 
 
 def detr(_: str) -> Step:
     """DETR of `transformers`, which has boxes only."""
     network = peers.detr(COCO_THINGS + COCO_STUFF).to(pick_device()).train()
-    batch = _batch().to(pick_device())
+    batch = _packed().to(pick_device())
     (target,) = batch.targets
-    masks, labels = _all_segments(target)
-    boxes = _boxes(masks.cpu()).to(masks.device)
-    return _peer_steps(
-        network,
-        lambda: network(pixel_values=batch.images, labels=[{"class_labels": labels, "boxes": boxes}]).loss,
-    )
+    labels = [{"class_labels": target.query_labels, "boxes": target.query_boxes}]
+    return _peer_steps(network, lambda: network(pixel_values=batch.images, labels=labels).loss)
 
 
 NETWORKS: Mapping[str, Callable[[str], Step]] = {"mini": mini, "r50": r50, "mask2former": mask2former, "detr": detr}
@@ -110,7 +106,7 @@ def _prepare(
     return run, RunState(network, build_optimisers(network, settings), average, Curves(Path()))
 
 
-def _steps(run: Run, state: RunState, batches: Iterator[list[Batch]]) -> Step:
+def _steps(run: Run, state: RunState, batches: Iterator[list[PackedBatch]]) -> Step:
     def step() -> None:
         optimise(run, state, [batch.to(pick_device()) for batch in next(batches)])
         state.step += 1
@@ -131,26 +127,10 @@ def _peer_steps(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
     return step
 
 
-def _batch() -> Batch:
-    """A picture of noise whose columns are things and stuff in turn."""
-    height, width = SIZE
-    generator = torch.Generator().manual_seed(0)
-    numbers = torch.arange(width) * (THINGS + STUFF) // width
-    masks = (numbers == torch.arange(THINGS + STUFF)[:, None])[:, None].expand(-1, height, -1).contiguous()
-    boxes = _boxes(masks[:THINGS])
-    target = Target(masks[:THINGS], torch.arange(THINGS), boxes, boxes[:, :2], masks[THINGS:], torch.arange(STUFF))
-    return Batch(torch.randn(1, 3, *SIZE, generator=generator), (SIZE,), (target,), (1,))
-
-
-def _boxes(masks: Tensor) -> Tensor:
-    """Relative cxcywh (N, 4) of masks (N, H, W) bool."""
-    height, width = SIZE
-    return xyxy_to_cxcywh(torch.from_numpy(mask_boxes(masks.numpy())) / torch.tensor([width, height, width, height]))
-
-
-def _all_segments(target: Target) -> tuple[Tensor, Tensor]:
-    labels = torch.cat([target.query_labels, target.stuff_labels + COCO_THINGS])
-    return torch.cat([target.query_masks, target.stuff_masks]), labels
+def _packed(stuff: str = "joint") -> PackedBatch:
+    """A made picture, whose stuff is to be found by the same queries or by its own."""
+    categories = made_categories(COCO_THINGS, COCO_STUFF)
+    return collate([made_sample(np.random.default_rng(0), SIZE, THINGS, STUFF, categories)], categories, stuff)
 
 
 def peak_memory() -> float:

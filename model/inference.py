@@ -23,12 +23,12 @@ from model.network.config import NetworkConfig
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.selection import top_queries
+from model.pixels import normalise
 from panoptic.augmentation import fitted_size, resize_for_inference
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import image_sizes, take
 from panoptic.reader import PanopticReader
 from panoptic.results import ResultSegment
-from panoptic.transforms import normalise
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 
@@ -127,7 +127,7 @@ def predict_pictures(
             records = take(index.records, batch)
             pictures = map(reader.image, records) if given is None else islice(given, len(records))
             images = [resize_for_inference(picture, settings.shorter, settings.longer) for picture in pictures]
-            tensor = torch.from_numpy(np.stack([normalise(image) for image in images])).to(device)
+            tensor = normalise(torch.from_numpy(np.stack(images)).to(device))
             size = images[0].shape[0], images[0].shape[1]
             sizes = [PictureSizes(size, size, (record.height, record.width)) for record in records]
             predictions = predict_panoptic(forward(tensor), sizes, settings.merging)

@@ -12,12 +12,15 @@ def mask_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     return boxes
 
 
-def mass_centres(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Centres of mass (N, 2) xy in pixels of masks (N, H, W); 0 where no pixel is set."""
-    centres = np.zeros((len(masks), 2), np.float32)
-    for centre, mask in zip(centres, masks.view(np.uint8), strict=True):
-        left, top, width, height = cv2.boundingRect(mask)
-        moments = cv2.moments(mask[top : top + height, left : left + width], binaryImage=True)
+def mass_centres(segments: NDArray[np.int16], boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centres of mass (N, 2) xy in pixels of the segments 1..N of a map (H, W), which lie in so many boxes (N, 4).
+
+    A segment without a pixel has its centre at 0.
+    """
+    centres = np.zeros((len(boxes_xyxy), 2), np.float32)
+    for number, (left, top, right, bottom) in enumerate(boxes_xyxy.astype(int).tolist(), start=1):
+        mask = segments[top:bottom, left:right] == number
+        moments = cv2.moments(mask.view(np.uint8), binaryImage=True)
         if area := moments["m00"]:
-            centre[:] = left + 0.5 + moments["m10"] / area, top + 0.5 + moments["m01"] / area
+            centres[number - 1] = left + 0.5 + moments["m10"] / area, top + 0.5 + moments["m01"] / area
     return centres

@@ -1,4 +1,4 @@
-"""What a network should find in a picture: one mask per thing, one mask per stuff class."""
+"""What a network should find in a picture: every thing, and every stuff class, by a number."""
 
 from dataclasses import dataclass
 
@@ -12,43 +12,39 @@ from panoptic.segments import Segment
 
 @dataclass(frozen=True)
 class PanopticTarget:
-    """T things and U stuff classes of an (H,W) picture.
+    """N segments of an (H,W) picture: first its things, then its stuff classes, each once, by label.
 
-    thing_masks (T,H,W) bool, thing_labels (T,) int64 in 0..things-1, thing_boxes_xyxy (T,4) float32, pixels;
-    stuff_masks (U,H,W) bool, stuff_labels (U,) int64 in 0..stuff-1, each class once.
+    segments (H,W) int16, 1..N where one is, else 0; labels (N,) int64 of `CategoryTable.label_of`; boxes_xyxy (N,4)
+    float32, pixels; `things` of the N are things.
     """
 
-    thing_masks: NDArray[np.bool_]
-    thing_labels: NDArray[np.int64]
-    thing_boxes_xyxy: NDArray[np.float32]
-    stuff_masks: NDArray[np.bool_]
-    stuff_labels: NDArray[np.int64]
+    segments: NDArray[np.int16]
+    labels: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.float32]
+    things: int
 
 
 def make_target(sample: Sample, categories: CategoryTable) -> PanopticTarget:
     """The target of a sample. Crowd regions are left out: their pixels count as void."""
-    thing_count = len(categories.things)
-    things: list[tuple[Segment, int]] = []
-    stuff: list[tuple[Segment, int]] = []
+    things: list[tuple[int, list[Segment]]] = []
+    stuff: dict[int, list[Segment]] = {}
     for segment in sample.record.segments:
         label = categories.label_of(segment.category_id)
-        if not segment.is_crowd:
-            (things if label < thing_count else stuff).append((segment, label))
-    stuff_labels = sorted({label - thing_count for _, label in stuff})
+        if segment.is_crowd:
+            continue
+        if label < len(categories.things):
+            things.append((label, [segment]))
+        else:
+            stuff.setdefault(label, []).append(segment)
+    found = [*things, *sorted(stuff.items())]
 
-    thing_masks = np.empty((len(things), *sample.ids.shape), dtype=bool)
-    thing_boxes = np.empty((len(things), 4), dtype=np.float32)
-    for position, (segment, _) in enumerate(things):
-        np.equal(sample.ids, segment.id, out=thing_masks[position])
-        x, y, w, h = segment.box_xywh
-        thing_boxes[position] = (x, y, x + w, y + h)
-    stuff_masks = np.zeros((len(stuff_labels), *sample.ids.shape), dtype=bool)
-    for segment, label in stuff:
-        stuff_masks[stuff_labels.index(label - thing_count)] |= sample.ids == segment.id
-    return PanopticTarget(
-        thing_masks=thing_masks,
-        thing_labels=np.array([label for _, label in things], dtype=np.int64),
-        thing_boxes_xyxy=thing_boxes,
-        stuff_masks=stuff_masks,
-        stuff_labels=np.array(stuff_labels, dtype=np.int64),
-    )
+    segments = np.zeros(sample.ids.shape, np.int16)
+    boxes = np.empty((len(found), 4), np.float32)
+    for number, (_, parts) in enumerate(found, start=1):
+        corners = np.array([part.box_xywh for part in parts])
+        corners[:, 2:] += corners[:, :2]
+        boxes[number - 1] = *corners[:, :2].min(0), *corners[:, 2:].max(0)
+        for part, (left, top, right, bottom) in zip(parts, corners.tolist(), strict=True):
+            window = slice(top, bottom), slice(left, right)
+            np.copyto(segments[window], np.int16(number), where=sample.ids[window] == part.id)
+    return PanopticTarget(segments, np.array([label for label, _ in found], np.int64), boxes, len(things))

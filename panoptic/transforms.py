@@ -11,10 +11,6 @@ from panoptic.index import ImageRecord
 from panoptic.reader import Sample
 from panoptic.segments import measure_segments
 
-# Mean and deviation of ImageNet in RGB on 0..255, with which every published backbone was trained.
-IMAGE_MEAN = (123.675, 116.28, 103.53)
-IMAGE_STD = (58.395, 57.12, 57.375)
-
 
 def flip_horizontal(sample: Sample) -> Sample:
     """Mirror left and right."""
@@ -62,14 +58,6 @@ def pad(sample: Sample, height: int, width: int) -> Sample:
     image = np.pad(sample.image, ((0, below), (0, right), (0, 0)))
     ids = np.pad(sample.ids, ((0, below), (0, right)), constant_values=VOID)
     return Sample(image, ids, replace(sample.record, height=height, width=width))
-
-
-def normalise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H,W,3) uint8 RGB to (3,H,W) float32 with zero mean and unit deviation on ImageNet."""
-    channels = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
-    channels -= np.array(IMAGE_MEAN, np.float32)[:, None, None]
-    channels /= np.array(IMAGE_STD, np.float32)[:, None, None]
-    return channels
 
 
 def _remeasured(image: NDArray[np.uint8], ids: NDArray[np.int32], record: ImageRecord) -> Sample:

@@ -17,7 +17,7 @@ from model.export.inference_network import BOXES, INPUT, QUERY_OUTPUTS, Inferenc
 from model.export.matching import MatchedQueries
 from model.export.sizes import ExportError
 from model.merging import MergingSettings, PictureSizes, predict_panoptic
-from panoptic.transforms import normalise
+from model.pixels import normalise
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 BOUND = 1e-3
@@ -37,7 +37,7 @@ class Picture:
 
     def tensor(self) -> Tensor:
         """(1, 3, H, W) normalised."""
-        return torch.from_numpy(normalise(self.pixels))[None]
+        return normalise(torch.from_numpy(self.pixels)[None])
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from model.export.inference_network import INPUT, InferenceNetwork
 from model.export.sizes import ExportError, Sizes
 from model.inference import InferenceSettings
 from model.ops.backends import using
+from model.pixels import IMAGE_MEAN, IMAGE_STD
 from panoptic.files import naming_disk_errors
-from panoptic.transforms import IMAGE_MEAN, IMAGE_STD
 
 FORMAT = "panoptic-segformer-export/1"
 OPSET = 20

@@ -18,19 +18,19 @@ from model.device import pick_device
 from model.inference import inference_forward
 from model.merging import PictureSizes, predict_panoptic
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.pixels import normalise
 from model.planning.clock import Clock
 from model.planning.dataset import PlannedDataset
 from model.planning.pictures import made_categories, made_sample
 from model.planning.recipe import Recipe
 from model.planning.steps import StepCosts, measure_steps
+from model.training.packing import collate
 from panoptic.augmentation import augment, resize_for_inference
 from panoptic.corruptions import corrupt_image
 from panoptic.detection_format import encode_mask
 from panoptic.id_map import decode_id_map, encode_id_map
 from panoptic.reader import Sample, decode_image
 from panoptic.scoring import ScoringSettings, score_picture
-from panoptic.target import make_target
-from panoptic.transforms import normalise
 from panoptic.workers import worker_pool
 
 
@@ -82,9 +82,7 @@ def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
 
     def read_to_train() -> None:
         files.read()
-        augmented = augment(sample, rng, recipe.train.augmentation)
-        normalise(augmented.image)
-        make_target(augmented, categories)
+        collate([augment(sample, rng, recipe.train.augmentation)], categories, recipe.model.stuff)
 
     def score() -> None:
         segments, others = sample.record.segments, other.record.segments
@@ -129,7 +127,7 @@ def _predict(recipe: Recipe, network: PanopticSegFormer, size: tuple[int, int], 
 
     def work() -> None:
         images = [resize_for_inference(picture, settings.shorter, settings.longer)] * settings.batch_size
-        tensor = torch.from_numpy(np.stack([normalise(image) for image in images])).to(clock.device)
+        tensor = normalise(torch.from_numpy(np.stack(images)).to(clock.device))
         valid = images[0].shape[0], images[0].shape[1]
         predict_panoptic(forward(tensor), [PictureSizes(valid, valid, size)] * len(images), settings.merging)
 

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from model.training.batch import Batch, collate
+from model.training.packing import PackedBatch, collate
 from panoptic.augmentation import AugmentationSettings, augment
 from panoptic.categories import Category, CategoryTable
 from panoptic.index import ImageRecord
 from panoptic.reader import Sample
 from panoptic.segments import Segment, measure_segments
-from panoptic.target import make_target
-from panoptic.transforms import normalise
 
 DRAWN = 200
 """Forward passes whose sizes are drawn."""
@@ -70,16 +68,10 @@ class MadePictures:
         shapes = [sample.ids.shape for sample in samples]
         return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
 
-    def batch(self, draw: int) -> Batch:
+    def batch(self, draw: int) -> PackedBatch:
         """The same forward pass, with segments."""
         samples = self._augmented(draw, self.things, self.stuff)
-        return collate(
-            [normalise(sample.image) for sample in samples],
-            [make_target(sample, self.categories) for sample in samples],
-            list(range(len(samples))),
-            self.joint_stuff,
-            len(self.categories.things),
-        )
+        return collate(samples, self.categories, self.joint_stuff)
 
     def typical_and_largest(self) -> tuple[int, int, float]:
         """The draw of median area, that of the largest, and the mean area in pixels."""

@@ -28,6 +28,7 @@ from model.training.ema import WeightAverage
 from model.training.matcher import MatchedQueries
 from model.training.optimiser import build_optimisers, rate_at, set_rate
 from model.training.ownership import Ownership
+from model.training.packing import PackedBatch
 from model.training.processes import Processes
 from model.training.sampling import Split, TrainingPictures, draws, steps_per_epoch, training_loader
 from model.training.settings import TrainSettings
@@ -134,7 +135,7 @@ def train(run: Run) -> PanopticSegFormer:
     return _network_to_score(run, state, whole_network).cpu().eval()
 
 
-def steps_of_batches(run: Run, first_step: int) -> Iterator[list[Batch]]:
+def steps_of_batches(run: Run, first_step: int) -> Iterator[list[PackedBatch]]:
     """For every remaining optimiser step, the batches of its forward passes."""
     settings = run.settings
     split = Split(settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size)

@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from model.training.batch import Batch, collate
+from model.device import pick_device
+from model.training.packing import PackedBatch, collate
 from panoptic.augmentation import AugmentationSettings, augment
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import image_sizes
 from panoptic.reader import PanopticReader
-from panoptic.target import make_target
-from panoptic.transforms import normalise
 
 
 def steps_per_epoch(pictures: int, batch_size: int) -> int:
@@ -92,8 +91,8 @@ def draws(records: Sequence[ImageRecord], split: Split, seed: int, first_step: i
             yield Draw(step, places)
 
 
-class TrainingPictures(Dataset[Batch]):
-    """Turns a `Draw` into a `Batch`; every picture's augmentation is seeded by (seed, step, place)."""
+class TrainingPictures(Dataset[PackedBatch]):
+    """Turns a `Draw` into a batch; every picture's augmentation is seeded by (seed, step, place)."""
 
     def __init__(
         self, index: PanopticIndex, augmentation: AugmentationSettings, seed: int, stuff: str = "decoupled"
@@ -105,24 +104,25 @@ class TrainingPictures(Dataset[Batch]):
         self.seed = seed
         self.stuff = stuff
 
-    def __getitem__(self, draw: Draw) -> Batch:
+    def __getitem__(self, draw: Draw) -> PackedBatch:
         """The augmented pictures of `draw`."""
         samples = []
         for place, record_index in draw.places:
             rng = np.random.default_rng([self.seed, draw.step, place])
             samples.append(augment(self.reader.sample(self.index.records[record_index]), rng, self.augmentation))
-        return collate(
-            [normalise(sample.image) for sample in samples],
-            [make_target(sample, self.index.categories) for sample in samples],
-            [sample.record.image_id for sample in samples],
-            self.stuff,
-            len(self.index.categories.things),
-        )
+        return collate(samples, self.index.categories, self.stuff)
 
 
-def training_loader(pictures: TrainingPictures, plan: Iterable[Draw], workers: int) -> DataLoader[Batch]:
+def training_loader(pictures: TrainingPictures, plan: Iterable[Draw], workers: int) -> DataLoader[PackedBatch]:
     """The batches of `plan` in its order, made by so many processes ahead of the network; with 0, when asked for."""
-    return DataLoader(pictures, batch_size=None, sampler=plan, num_workers=workers, worker_init_fn=_work_alone)
+    return DataLoader(
+        pictures,
+        batch_size=None,
+        sampler=plan,
+        num_workers=workers,
+        worker_init_fn=_work_alone,
+        pin_memory=pick_device().type == "cuda",
+    )
 
 
 def _work_alone(_: int) -> None:

@@ -6,20 +6,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.straightforward_training import use_straightforward_parts
+from benchmarks.straightforward_training import collate_tensors, use_straightforward_parts
 from model.ops.backends import using
 from model.training import muon
 from model.training.criterion import LossWeights, SegmentCounts, panoptic_losses
 from model.training.matcher import MatchedQueries
-from tests.model.training.synthetic import network, random_batch
+from model.training.packing import collate
+from panoptic.categories import CategoryTable
+from tests.model.training.synthetic import assert_same_batch, network, random_batch
+from tests.tiny_dataset import CATEGORIES, make_sample
 
 
 def losses_and_gradients() -> dict[str, Tensor]:
-    """Of a step; the batch comes from another process.
+    """Of a step.
 
     Places to sample start in the middle of pixels, where their gradient jumps, so they are moved away from there.
     """
-    batch = pickle.loads(pickle.dumps(random_batch(0, (3, 0, 2))))
+    batch = random_batch(0, (3, 0, 2))
     model = network().train()
     for name, parameter in model.named_parameters():
         if name.endswith("sampling_offsets.bias"):
@@ -38,6 +41,13 @@ def test_losses_and_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_batches_are_the_same() -> None:
+    samples, table = [make_sample(0), make_sample(1)], CategoryTable.from_json(CATEGORIES)
+    loose = pickle.loads(pickle.dumps(collate_tensors(samples, table, "decoupled")))
+    cpu = torch.device("cpu")
+    assert_same_batch(loose.to(cpu), collate(samples, table, "decoupled").to(cpu))
 
 
 def test_matrices_become_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

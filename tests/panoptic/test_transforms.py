@@ -6,7 +6,7 @@ import pytest
 from panoptic.index import ImageRecord
 from panoptic.reader import Sample
 from panoptic.segments import Segment
-from panoptic.transforms import IMAGE_MEAN, IMAGE_STD, crop, flip_horizontal, normalise, pad, resize
+from panoptic.transforms import crop, flip_horizontal, pad, resize
 from tests.tiny_dataset import assert_consistent, assert_equal, id_colours, make_sample
 
 
@@ -77,13 +77,3 @@ def test_pad_adds_void_below_and_right() -> None:
     assert_equal(crop(padded, 0, 0, 24, 32), sample)
     with pytest.raises(ValueError, match="smaller"):
         pad(sample, 23, 40)
-
-
-def test_normalise_is_the_published_formula_channel_by_channel() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)
-    result = normalise(image)
-    assert result.shape == (3, 5, 6)
-    assert result.dtype == np.float32
-    for channel in range(3):
-        expected = (image[..., channel].astype(np.float64) - IMAGE_MEAN[channel]) / IMAGE_STD[channel]
-        np.testing.assert_allclose(result[channel], expected, atol=1e-5)

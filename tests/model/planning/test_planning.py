@@ -121,7 +121,7 @@ def test_passes_have_the_sizes_that_augmentation_gives() -> None:
     assert np.prod(resized.shape(typical)) == np.median(areas)
     assert min(areas) == 20 * 27
     assert mean == pytest.approx(float(np.mean(areas)))
-    batch = resized.batch(typical)
+    batch = resized.batch(typical).to(torch.device("cpu"))
     assert tuple(batch.images.shape) == (2, 3, *resized.shape(typical))
     assert any(len(target.query_labels) for target in batch.targets)
 

@@ -9,7 +9,6 @@ from model.boxes import xyxy_to_cxcywh
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.batch import Batch, Target
-from panoptic.mask_places import mass_centres
 from tests.model.network.tiny_network import STUFF, THINGS, TINY
 
 NETWORK = replace(TINY, backbone_norm="group")
@@ -43,7 +42,9 @@ def random_target(generator: torch.Generator, things: int, size: tuple[int, int]
 def make_target(masks: Tensor, labels: Tensor, boxes: Tensor, stuff_masks: Tensor, stuff_labels: Tensor) -> Target:
     """A target of a picture without padding, its centres of mass taken from the masks."""
     height, width = masks.shape[1:]
-    centres = torch.from_numpy(mass_centres(masks.bool().numpy())) / torch.tensor([width, height])
+    rows, columns = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
+    shares = masks.float() / masks.sum((1, 2), keepdim=True)
+    centres = torch.stack([shares.sum(1) @ columns, shares.sum(2) @ rows], 1)
     return Target(masks.bool(), labels, boxes, centres, stuff_masks.bool(), stuff_labels)
 
 
@@ -53,6 +54,16 @@ def random_batch(seed: int, things: tuple[int, ...], size: tuple[int, int] = (64
     images = torch.randn(len(things), 3, *size, generator=generator)
     targets = tuple(random_target(generator, count, size) for count in things)
     return Batch(images, (size,) * len(things), targets, tuple(range(len(things))))
+
+
+def assert_same_batch(found: Batch, expected: Batch) -> None:
+    """All tensors are equal, to the last bit."""
+    assert (found.image_sizes, found.image_ids) == (expected.image_sizes, expected.image_ids)
+    assert torch.equal(found.images, expected.images)
+    for one, other in zip(found.targets, expected.targets, strict=True):
+        for name, value in vars(other).items():
+            assert vars(one)[name].dtype == value.dtype
+            assert torch.equal(vars(one)[name], value)
 
 
 def _between(values: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -1,0 +1,16 @@
+"""From the bytes of pictures to what networks are given."""
+
+import torch
+from torch import Tensor
+
+IMAGE_MEAN = (123.675, 116.28, 103.53)
+IMAGE_STD = (58.395, 57.12, 57.375)
+"""Mean and deviation of ImageNet in RGB on 0..255, with which every published backbone was trained."""
+
+
+def normalise(images: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 RGB to (B, 3, H, W) float32 with zero mean and unit deviation on ImageNet, on their device."""
+    mean, deviation = (
+        images.new_tensor(values, dtype=torch.float)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD)
+    )
+    return images.permute(0, 3, 1, 2).contiguous().float().sub_(mean).div_(deviation)

@@ -1,0 +1,121 @@
+"""Batches from the loader to the network: who shall find the stuff, and where segments lie in their own picture."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.pixels import normalise
+from model.training.packing import PackedBatch, collate
+from panoptic.categories import CategoryTable
+from panoptic.index import ImageRecord
+from panoptic.reader import Sample
+from panoptic.segments import Segment, measure_segments
+from tests.model.training.synthetic import assert_same_batch
+from tests.tiny_dataset import CATEGORIES, STUFF, THINGS, make_sample
+
+TABLE = CategoryTable.from_json(CATEGORIES)
+CPU = torch.device("cpu")
+
+
+def halves(height: int, width: int) -> Sample:
+    """A thing of the second class on the left half of a picture; the second stuff class on the right half."""
+    ids = np.ones((height, width), np.int32)
+    ids[:, width // 2 :] = 2
+    return sample_of(ids, {1: THINGS[1], 2: STUFF[1]})
+
+
+def sample_of(ids: np.ndarray, categories: dict[int, int]) -> Sample:
+    """A picture of noise with these segments."""
+    height, width = ids.shape
+    segments = tuple(
+        Segment(key, categories[key], False, extent.area, extent.box_xywh)
+        for key, extent in measure_segments(ids).items()
+    )
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Sample(image, ids, ImageRecord(height, "", "", height, width, segments))
+
+
+def collated(stuff: str) -> tuple[Tensor, ...]:
+    """The target of the second picture, which is smaller than the first, so that it is padded."""
+    batch = collate([halves(10, 12), halves(6, 8)], TABLE, stuff).to(CPU)
+    assert batch.image_sizes == ((10, 12), (6, 8))
+    target = batch.targets[1]
+    places = target.query_boxes, target.query_centres
+    return target.query_masks, target.query_labels, *places, target.stuff_masks, target.stuff_labels
+
+
+def test_decoupled_stuff_keeps_to_itself() -> None:
+    masks, labels, boxes, centres, stuff_masks, stuff_labels = collated("decoupled")
+    assert masks.shape == stuff_masks.shape == (1, 10, 12)
+    assert masks.sum() == stuff_masks.sum() == 24
+    assert masks[0, :6, :4].all()
+    assert stuff_masks[0, :6, 4:8].all()
+    assert labels.tolist() == [1]
+    assert stuff_labels.tolist() == [1]
+    torch.testing.assert_close(boxes, torch.tensor([[0.25, 0.5, 0.5, 1.0]]))
+    torch.testing.assert_close(centres, torch.tensor([[0.25, 0.5]]))
+
+
+def test_joint_stuff_comes_after_the_things() -> None:
+    masks, labels, boxes, centres, stuff_masks, _ = collated("joint")
+    assert labels.tolist() == [1, len(THINGS) + 1]
+    assert len(stuff_masks) == 0
+    assert masks.sum((1, 2)).tolist() == [24, 24]
+    torch.testing.assert_close(boxes[1], torch.tensor([0.75, 0.5, 0.5, 1.0]))
+    torch.testing.assert_close(centres[1], torch.tensor([0.75, 0.5]))
+
+
+def test_without_stuff_only_things_are_left() -> None:
+    masks, labels, *_, stuff_masks, stuff_labels = collated("none")
+    assert labels.tolist() == [1]
+    assert len(masks) == 1
+    assert len(stuff_masks) == len(stuff_labels) == 0
+
+
+@pytest.mark.parametrize("stuff", ["decoupled", "joint", "none"])
+def test_a_picture_without_segments(stuff: str) -> None:
+    (target,) = collate([sample_of(np.zeros((4, 4), np.int32), {})], TABLE, stuff).to(CPU).targets
+    assert target.query_masks.shape == target.stuff_masks.shape == (0, 4, 4)
+    assert target.query_boxes.shape == (0, 4)
+    assert target.query_centres.shape == (0, 2)
+
+
+def test_pictures_are_normalised_and_nothing_is_beside_them() -> None:
+    samples = [halves(10, 6), halves(5, 12)]
+    images = collate(samples, TABLE, "decoupled").to(CPU).images
+    assert images.shape == (2, 3, 10, 12)
+    for image, sample in zip(images, samples, strict=True):
+        height, width = sample.ids.shape
+        assert torch.equal(image[:, :height, :width], normalise(torch.from_numpy(sample.image)[None])[0])
+        assert not image[:, height:].any()
+        assert not image[:, :, width:].any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_masks_are_those_of_the_id_map(seed: int) -> None:
+    sample = make_sample(seed)
+    (target,) = collate([sample], TABLE, "decoupled").to(CPU).targets
+    segments = [segment for segment in sample.record.segments if not segment.is_crowd]
+    things = [segment.id for segment in segments if segment.category_id in THINGS]
+    for masks, ids in (
+        (target.query_masks, [[key] for key in things]),
+        (
+            target.stuff_masks,
+            [[s.id for s in segments if s.category_id == STUFF[label]] for label in target.stuff_labels.tolist()],
+        ),
+    ):
+        assert torch.equal(masks, torch.from_numpy(np.array([np.isin(sample.ids, keys) for keys in ids])))
+
+
+def test_a_batch_comes_from_another_process_as_one_tensor() -> None:
+    packed = collate([sample_of(np.zeros((3, 5), np.int32), {}), halves(7, 9)], TABLE, "decoupled")
+    assert [type(value) for value in vars(packed).values()].count(Tensor) == 1
+    # Bytes of the pictures, two for the map, and a little for the tables.
+    assert packed.data.nbytes - 2 * 7 * 9 * (3 + 2) < 120
+    found: PackedBatch = pickle.loads(pickle.dumps(packed))
+    batch = found.to(CPU)
+    assert (batch.image_sizes, batch.image_ids) == (((3, 5), (7, 9)), (3, 7))
+    assert_same_batch(batch, packed.to(CPU))
