@@ -53,11 +53,12 @@ def _export(options: argparse.Namespace) -> None:
     formats = ("torch", "onnx") if options.format == "both" else (options.format,)
     if "onnx" in formats:
         files.require_onnx()
+    files.require_no_other(options.out, formats)
     fixed = Sizes.parse(options.size) if options.size else None
     settings = read_section(options.params, "predict", InferenceSettings)
     checkpoint = load_checkpoint(options.model) if options.model else random_checkpoint(PUBLISHED[options.random])
     require_mask_layer(settings, checkpoint.config)
-    sizes = fixed or Sizes.dynamic(checkpoint.config.levels)
+    sizes = fixed or Sizes.dynamic(checkpoint.config)
     shown = _pictures(options, sizes, settings)
     network = InferenceNetwork(checkpoint.network, settings.mask_layer)
     description = files.describe(checkpoint, network, sizes, settings)

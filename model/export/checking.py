@@ -91,10 +91,14 @@ def run_onnx(path: Path) -> Run:
 
 @torch.no_grad()
 def compare(network: InferenceNetwork, run: Run, picture: Picture, settings: MergingSettings) -> Comparison:
-    """One picture through both. Raises `ExportError` for outputs of other shapes."""
+    """One picture through both. Raises `ExportError` where `run` fails or gives outputs of other shapes."""
     images = picture.tensor()
+    try:
+        exported = run(images)
+    except Exception as error:  # ONNX Runtime's have nothing else in common
+        raise ExportError(f"the file does not run on {picture.name}, so it was not written: {error}") from error
     names = [output.name for output in network.outputs]
-    ours, theirs = (dict(zip(names, outputs, strict=True)) for outputs in (network(images), run(images)))
+    ours, theirs = (dict(zip(names, outputs, strict=True)) for outputs in (network(images), exported))
     for name in names:
         if ours[name].shape != theirs[name].shape:
             raise ExportError(f"{name} is {tuple(theirs[name].shape)}; the network gives {tuple(ours[name].shape)}")

@@ -1,7 +1,7 @@
 """The traced network as a `torch.export` and as an ONNX file, and the JSON that describes both."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.onnx import OnnxExporterError
 from transformers import PreTrainedModel
 
 from model.checkpoint import Checkpoint
@@ -23,19 +24,28 @@ from panoptic.files import naming_disk_errors
 FORMAT = "panoptic-segformer-export/1"
 OPSET = 20
 TORCH_FILE, ONNX_FILE, DESCRIPTION = "model.pt2", "model.onnx", "model.json"
+FILES = {"torch": TORCH_FILE, "onnx": ONNX_FILE}
+"""By format."""
 
 
 @torch.no_grad()
 def trace(network: InferenceNetwork, sizes: Sizes) -> ExportedProgram:
-    """The network as a graph of plain operators, none of them ours."""
+    """The network as a graph of plain operators, none of them ours. Raises `ExportError` if torch cannot make it."""
     with using("reference"), _plain_attention(network):
-        return torch.export.export(
-            network,
-            (sizes.example(),),
-            dynamic_shapes=sizes.dynamic_shapes(),
-            # That levels differ in size is checked when it runs: it cannot be derived from the limits.
-            prefer_deferred_runtime_asserts_over_guards=True,
-        )
+        try:
+            return torch.export.export(
+                network,
+                (sizes.example(),),
+                dynamic_shapes=sizes.dynamic_shapes(),
+                # That levels differ in size is checked when it runs: it cannot be derived from the limits.
+                prefer_deferred_runtime_asserts_over_guards=True,
+            )
+        except (RuntimeError, ValueError) as error:
+            traced = "{} x {}".format(*sizes.fixed) if sizes.fixed else "any size"
+            raise ExportError(
+                f"torch cannot trace {network.network.config.backbone} for pictures of {traced}; give another --size. "
+                f"It says: {error}"
+            ) from error
 
 
 @contextmanager
@@ -58,6 +68,16 @@ def save_torch(program: ExportedProgram, path: Path) -> None:
         torch.export.save(program, file)
 
 
+def require_no_other(folder: Path, formats: Collection[str]) -> None:
+    """Raise `ExportError` if a file lies there that the new description would not belong to."""
+    others = [path for name, file in FILES.items() if name not in formats and (path := folder / file).exists()]
+    for path in others:
+        raise ExportError(
+            f"{path} is of an earlier export, and {DESCRIPTION} beside it would no longer describe it; remove it, "
+            "export it too with --format both, or give another --out"
+        )
+
+
 def require_onnx() -> None:
     """Raise `ExportError` if packages that ONNX needs are missing."""
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
@@ -66,16 +86,19 @@ def require_onnx() -> None:
 
 
 def save_onnx(program: ExportedProgram, network: InferenceNetwork, description: str, path: Path) -> None:
-    """Write it as ONNX with all weights inside, and the description in its metadata."""
-    onnx_program = torch.onnx.export(
-        program,
-        (),
-        input_names=[INPUT],
-        output_names=[output.name for output in network.outputs],
-        opset_version=OPSET,
-        verbose=False,
-        optimize=False,  # ONNX Runtime does it when it loads the file, and here it would take most of the time
-    )
+    """Write it as ONNX, weights inside, the description in its metadata. Raises `ExportError` if torch cannot."""
+    try:
+        onnx_program = torch.onnx.export(
+            program,
+            (),
+            input_names=[INPUT],
+            output_names=[output.name for output in network.outputs],
+            opset_version=OPSET,
+            verbose=False,
+            optimize=False,  # ONNX Runtime does it when it loads the file, and here it would take most of the time
+        )
+    except OnnxExporterError as error:
+        raise ExportError(f"torch cannot write this network as ONNX; give --format torch. It says: {error}") from error
     assert onnx_program is not None
     onnx_program.model.metadata_props["description"] = description
     with naming_disk_errors(path):

@@ -15,7 +15,7 @@ from panoptic.reader import PanopticReader
 from panoptic.transforms import resize_image
 
 COUNT = 3
-NOISE = ((96, 128), (128, 96), (112, 144))
+NOISE = ((96, 128), (128, 96), (128, 160))
 """(height, width) of what stands in for pictures where none are given."""
 
 
@@ -49,8 +49,9 @@ def fitted(picture: Picture, sizes: Sizes, shorter: int, longer: int) -> Picture
     if sizes.fixed:
         return resized(picture, sizes.fixed)
     pixels = resize_for_inference(picture.pixels, shorter, longer)
-    sizes.require(pixels.shape[0], pixels.shape[1], picture.name)
-    return Picture(picture.name, pixels)
+    height, width = sizes.nearest(*pixels.shape[:2])
+    sizes.require(height, width, picture.name)
+    return resized(Picture(picture.name, pixels), (height, width))
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:

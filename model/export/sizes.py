@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch.export import Dim
 
+from model.network.backbone_sizes import BACKBONES, PvtSize, SwinSize
+from model.network.config import NetworkConfig
+
 LARGEST, LARGEST_BATCH = 4096, 64
+PVT_STRIDE = 32
+"""Of PVTv2's last stage: sides that it does not divide would have to be rounded at each stage, of which torch makes
+terms that it does not come to an end with."""
 
 
 class ExportError(ValueError):
@@ -19,14 +25,25 @@ class Sizes:
 
     fixed: tuple[int, int] | None = None
     smallest: int = 1  # side in pixels
+    multiple: int = 1  # that every side is of
 
     @classmethod
-    def dynamic(cls, levels: int) -> "Sizes":
-        """For a network with so many levels, the coarsest of which has more than one pixel a side.
+    def dynamic(cls, config: NetworkConfig) -> "Sizes":
+        """All that such a network can be traced for at once: its coarsest level has more than one pixel a side.
 
         A side of one is no symbol to torch: it would not be stretched as others are.
+
+        Raises:
+            ExportError: it can be traced for one size only.
         """
-        return cls(smallest=4 * 2**levels + 1)
+        body = BACKBONES[config.backbone]
+        if isinstance(body, SwinSize):
+            raise ExportError(
+                f"{config.backbone} cuts its maps into windows, which torch traces for one size only; give --size "
+                "HEIGHTxWIDTH instead of --dynamic"
+            )
+        multiple = PVT_STRIDE if isinstance(body, PvtSize) else 1
+        return cls(smallest=-(-(4 * 2**config.levels + 1) // multiple) * multiple, multiple=multiple)
 
     @classmethod
     def parse(cls, text: str) -> "Sizes":
@@ -42,25 +59,38 @@ class Sizes:
         Where it may vary, no two sizes on any level are equal, so that none is taken for another, and there are more
         pixels on all levels than queries that could start from them.
         """
-        return torch.zeros(1, 3, *self.fixed) if self.fixed else torch.zeros(2, 3, 264, 328)
+        if self.fixed:
+            return torch.zeros(1, 3, *self.fixed)
+        return torch.zeros(2, 3, 264, 328) if self.multiple == 1 else torch.zeros(2, 3, 288, 416)
 
     def dynamic_shapes(self) -> tuple[dict[int, Dim]] | None:
         """As `torch.export.export` takes them."""
         if self.fixed:
             return None
-        sides = (Dim(name, min=self.smallest, max=LARGEST) for name in ("height", "width"))
+        parts = (
+            Dim(name, min=self.smallest // self.multiple, max=LARGEST // self.multiple) for name in ("height", "width")
+        )
+        sides = parts if self.multiple == 1 else (self.multiple * part for part in parts)
         return (dict(zip((0, 2, 3), (Dim("batch", min=1, max=LARGEST_BATCH), *sides), strict=True)),)
+
+    def nearest(self, height: int, width: int) -> tuple[int, int]:
+        """The size that a picture of that size should get: the same where it is a multiple already."""
+        return self._rounded(height), self._rounded(width)
+
+    def _rounded(self, side: int) -> int:
+        return max(1, round(side / self.multiple)) * self.multiple
 
     def require(self, height: int, width: int, where: str) -> None:
         """Raise `ExportError` if a picture is too small or too large; `where` names it."""
-        if not self.smallest <= min(height, width) <= max(height, width) <= LARGEST:
-            raise ExportError(
-                f"{where} is {height} x {width}; the network takes sides of {self.smallest} to {LARGEST} pixels"
-            )
+        sides = height, width
+        if not self.smallest <= min(sides) <= max(sides) <= LARGEST or any(side % self.multiple for side in sides):
+            multiples = f", multiples of {self.multiple}" if self.multiple > 1 else ""
+            taken = f"{self.smallest} to {LARGEST} pixels{multiples}"
+            raise ExportError(f"{where} is {height} x {width}; the network takes sides of {taken}")
 
     def to_json(self) -> dict[str, object]:
         """For the description beside the exported files."""
         if self.fixed:
             return {"batch": 1, "height": self.fixed[0], "width": self.fixed[1]}
-        sides = {"smallest": self.smallest, "largest": LARGEST}
+        sides = {"smallest": self.smallest, "largest": LARGEST, "multiple_of": self.multiple}
         return {"batch": {"smallest": 1, "largest": LARGEST_BATCH}, "height": sides, "width": sides}

@@ -125,7 +125,53 @@ def test_another_size_is_refused_by_the_fixed_files(fixed: Path) -> None:
 @pytest.mark.parametrize("height", [32, 4097])
 def test_sizes_outside_the_limits_are_named(height: int) -> None:
     with pytest.raises(ExportError, match=f"a.png is {height} x 96; the network takes sides of 33 to 4096"):
-        Sizes.dynamic(levels=3).require(height, 96, "a.png")
+        Sizes.dynamic(CONFIG).require(height, 96, "a.png")
+
+
+def test_sides_are_rounded_to_the_multiples_that_a_backbone_needs() -> None:
+    sizes = Sizes.dynamic(replace(CONFIG, backbone="pvt_v2_b0", backbone_norm="frozen"))
+    assert (sizes.smallest, sizes.nearest(70, 1009)) == (64, (64, 1024))
+    with pytest.raises(ExportError, match=r"a\.png is 96 x 100; the network takes .* pixels, multiples of 32"):
+        sizes.require(96, 100, "a.png")
+    assert Sizes.dynamic(CONFIG).nearest(70, 1009) == (70, 1009)
+
+
+@pytest.mark.slow
+def test_pvt_is_exported_for_all_multiples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export(tmp_path, "--dynamic", config=replace(CONFIG, backbone="pvt_v2_b0", backbone_norm="frozen"))
+    assert capsys.readouterr().out.count("100.00 % equal pixels, 5 queries the same") == 6
+    assert json.loads((tmp_path / files.DESCRIPTION).read_text())["input"]["sizes"]["height"] == {
+        "smallest": 64,
+        "largest": 4096,
+        "multiple_of": 32,
+    }
+
+
+def test_what_torch_cannot_trace_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        export(tmp_path, "--size", "8x8", config=replace(CONFIG, backbone="pvt_v2_b0", backbone_norm="frozen"))
+    assert "error: torch cannot trace pvt_v2_b0 for pictures of 8 x 8; give another --size" in capsys.readouterr().err
+
+
+def test_swin_takes_one_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        export(tmp_path, "--dynamic", config=replace(CONFIG, backbone="swin_tiny", backbone_norm="frozen"))
+    assert "swin_tiny cuts its maps into windows, which torch traces for one size only" in capsys.readouterr().err
+
+
+def test_a_file_that_does_not_run_is_refused() -> None:
+    def run(_: Tensor) -> tuple[Tensor, ...]:
+        raise IndexError("idx=11 must be within [-5, 4]")
+
+    with pytest.raises(ExportError, match="does not run on noise 1, so it was not written: idx=11"):
+        checking.compare(inference_network(), run, pictures.noise()[0], MERGING)
+
+
+def test_a_file_of_an_earlier_export_is_not_left_beside_a_new_description(tmp_path: Path) -> None:
+    (tmp_path / files.ONNX_FILE).touch()
+    files.require_no_other(tmp_path, ("torch", "onnx"))
+    with pytest.raises(ExportError, match=r"model\.onnx is of an earlier export, .* --format both, or give another"):
+        files.require_no_other(tmp_path, ("torch",))
 
 
 @pytest.mark.parametrize("text", ["480", "0x64", "64x", "axb"])
