@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks.comparison_rows import ROWS
-from benchmarks.comparison_stages import Stages
 from benchmarks.comparison_table import Conditions, Result, in_order
+from benchmarks.stage_runs import Stages
 from model.inference import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.sampling import steps_per_epoch
@@ -26,7 +26,6 @@ from stages.settings import load_section
 
 ABLATIONS = Path("experiments/ablations")
 FAILURES = (CommandError, ValueError, OSError)
-RESUMED = "going on from "  # what stages.train says then
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ class Bench:
         settled, settings = self.work / "annotate" / "dataset.json", asdict(self.dataset)
         if _read(settled) != settings:
             print(f"verifying {self.dataset.root}")
-            paths = {"params": self.params, "state": self.work / "state", "output": settled.parent}
-            self.stages.run("annotate", paths, self.work)
+            self.stages.annotate(self.params, self.work)
             _write(settled, settings)
         per_epoch = self._steps_per_epoch
         if self.steps % per_epoch:
@@ -139,17 +137,8 @@ class Bench:
         known = _read(finished)
         if known.get("identity") != identity or not model.exists():
             print(f"{folder.name}: training")
-            paths = {
-                "params": params,
-                "train-index": self.index("train"),
-                "val-index": self.index("val"),
-                "state": folder / "state",
-                "model": model,
-                "curves": folder / "train",
-            }
-            said = self.stages.run("train", paths, folder)
+            resumed = self.stages.train(params, self.work / "annotate", folder)
             metrics = _read(folder / "train" / "metrics.json")
-            resumed = any(line.startswith(RESUMED) for line in said)
             seconds = None if resumed else metrics["seconds_since_last_start"]
             known = {"identity": identity, "parameters": metrics["parameters"], "seconds": seconds}
             _write(finished, known)
@@ -160,21 +149,13 @@ class Bench:
 
     def _score(self, row: str, seed: int, training: Training) -> Result:
         folder, params = self._folder(row, seed), self._settings(row, seed)
-        finished, predicted = folder / "result.json", folder / "predict"
+        finished = folder / "result.json"
         predict = load_section(params, "predict", InferenceSettings)
         identity = fingerprint({"training": training.identity, "predict": asdict(predict)})
         known = _read(finished)
         if known.get("identity") != identity:
-            paths = {"params": params, "index": self.index("val"), "model": training.model, "out": predicted}
-            self.stages.run("predict", paths, folder)
-            paths = {
-                "ground-truth-index": self.index("val"),
-                "predictions-json": predicted / "panoptic.json",
-                "predictions-folder": predicted / "panoptic",
-                "metrics": folder / "metrics.json",
-            }
-            self.stages.run("evaluate", paths, folder)
-            known = {"identity": identity, "pq": _read(folder / "metrics.json")["pq"]}
+            metrics = self.stages.score(params, self.index("val"), training.model, folder)
+            known = {"identity": identity, "pq": metrics["pq"]}
             _write(finished, known)
         quality = known["pq"]
         assert isinstance(quality, dict)

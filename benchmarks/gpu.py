@@ -1,9 +1,10 @@
-"""Speed and memory on an NVIDIA GPU: the operator beside the classic kernels, inference, and training.
+"""Speed and memory on an NVIDIA GPU: the operator beside the classic kernels, inference, training; a longer training.
 
     python -m benchmarks.gpu
-    python -m benchmarks.gpu --rounds 3 --pictures 10
+    python -m benchmarks.gpu --rounds 3 --pictures 10 --no-long-training
 
-Writes gpu.md and gpu.json. On a machine without such a GPU it says so and ends with status 2.
+Writes gpu.md and gpu.json, then trains as `python -m benchmarks.long_training` does. On a machine without such a GPU it
+says so and ends with status 2.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import classic_cuda
+from benchmarks import classic_cuda, long_training
 from benchmarks.gpu_network import Speed, Workload, inference, profile_table, training
 from benchmarks.gpu_operator import SHAPES, OperatorTime, check_classic, copy_bandwidth, measure_operator
 from benchmarks.spreads import spread
@@ -153,7 +154,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of each measurement (default: 5)")
     parser.add_argument("--repeats", type=int, default=50, help="of the operator in a round (default: 50)")
     parser.add_argument("--pictures", type=int, default=20, help="of the network in a round (default: 20)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the page")
+    parser.add_argument("--no-long-training", action="store_true", help="stop before the longer training")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the pages")
     arguments = parser.parse_args(argv)
 
     def command() -> None:
@@ -164,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_atomically(arguments.out / "gpu.json", (json.dumps(asdict(results), indent=1) + "\n").encode())
         write_atomically(arguments.out / "gpu.md", page.encode())
         print(page)
+        if not arguments.no_long_training:
+            long_training.write(long_training.RECIPE, long_training.WORK, long_training.PICTURES, arguments.out)
 
     run_command(command)
 

@@ -1,0 +1,73 @@
+"""The longer training, short: pictures are drawn once, real stages train and score, the page says what came of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import long_training
+from benchmarks.long_training import Outcome, markdown
+
+RECIPE = """
+dataset: {{name: drawn, root: {root}, train: train, val: val}}
+model: {{channels: 32, heads: 2, encoder_layers: 1, location_layers: 1, thing_mask_layers: 1, stuff_mask_layers: 1,
+  feedforward: 32, mask_feedforward: 32}}
+train: {{epochs: 2, batch_size: 4, images_per_forward: 4, workers: 0, validate_every: 2}}
+"""
+OUTCOME = Outcome(
+    recipe="some.yaml",
+    device="some GPU",
+    torch="2.13.0",
+    pictures=16_000,
+    parameters=24_900_000,
+    steps=12_000,
+    seconds=1_830.0,
+    pq={"all": 85.04, "things": 80.0, "stuff": 92.0},
+    boundary_pq={"all": 70.0, "things": 65.0, "stuff": float("nan")},
+    curve=[{"step": 3000.0, "all": 71.26, "things": 60.0, "stuff": 90.0}],
+)
+
+
+@pytest.mark.slow
+def test_pictures_are_drawn_once_trained_on_and_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE.format(root=tmp_path / "drawn"))
+    options = ["--recipe", str(recipe), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    long_training.main([*options, "--pictures", "8", "--val-pictures", "3"])
+    content = json.loads((tmp_path / "out/long_training.json").read_text())
+    assert (content["pictures"], content["steps"], [row["step"] for row in content["curve"]]) == (8, 4, [2.0, 4.0])
+    assert 0 <= content["pq"]["all"] <= 100
+    assert content["seconds"] > 0
+    assert "drawing 11 pictures" in capsys.readouterr().out
+
+    long_training.main([*options, "--pictures", "80"])
+    again = json.loads((tmp_path / "out/long_training.json").read_text())
+    assert again == content | {"seconds": again["seconds"]}
+    assert "drawn is there already; its pictures are used" in capsys.readouterr().out
+
+
+def test_the_page_says_what_came_of_it() -> None:
+    page = markdown(OUTCOME)
+    assert "`some.yaml` over `params.yaml`, 24.9 million parameters, 12000 steps on 16000 drawn pictures" in page
+    assert "(30.5 minutes)" in page
+    assert "| PQ | 85.0 | 80.0 | 92.0 |\n| boundary PQ | 70.0 | 65.0 | nan |" in page
+    assert "| 3000 | 71.3 | 60.0 | 90.0 |" in page
+    assert "(interrupted, so not timed)" in markdown(replace(OUTCOME, seconds=None))
+
+
+def test_a_stage_that_fails_ends_it_with_what_it_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    (tmp_path / "empty").mkdir()
+    recipe.write_text(RECIPE.format(root=tmp_path / "empty"))
+    with pytest.raises(SystemExit) as end:
+        long_training.main(["--recipe", str(recipe), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")])
+    assert end.value.code == 2
+    assert "panoptic_train.json" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_pictures_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        long_training.main(["--val-pictures", "0"])
+    assert "give at least 1" in capsys.readouterr().err
