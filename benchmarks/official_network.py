@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from benchmarks.official_checks import (
@@ -19,6 +20,7 @@ from benchmarks.official_checks import (
 )
 from benchmarks.official_forward import Forward
 from model.network.layers import inverse_sigmoid
+from model.network.outputs import Memory
 
 QUERIES = (1, 10)
 
@@ -54,15 +56,21 @@ def _memory(match: re.Match[str], recorded: Array, forward: Forward) -> Check:
     values: Mapping[str, Tensor] = {
         "": memory.tokens,
         "pos_": memory.position,
-        "valid_": memory.tokens[~memory.padding_mask],
+        "valid_": memory.tokens[~_padding_mask(memory)],
     }
     if match[2] == "stats":
         return compare_stats(match[0], [values[match[1]]], recorded, ATOL)
     return compare_sampled(match[0], values[match[1]], recorded, (ALL, (29 if match[1] else 17,), (16,)), ATOL)
 
 
+def _padding_mask(memory: Memory) -> Tensor:
+    """(B, S) bool, of no padding too."""
+    none = torch.zeros(memory.tokens.shape[:2], dtype=torch.bool)
+    return none if memory.padding_mask is None else memory.padding_mask
+
+
 def _padding(match: re.Match[str], recorded: Array, forward: Forward) -> Check:
-    mask = forward.output.memory.padding_mask.numpy()
+    mask = _padding_mask(forward.output.memory).numpy()
     return compare(match[0], np.array(mask.shape) if match[1] else np.packbits(mask), recorded, 0)
 
 

@@ -1,9 +1,9 @@
 """Parts of training written as their definitions read: what `benchmarks.training` measures the product against.
 
 Every mask is enlarged for its dice loss, every layer of every picture matched by itself, every matrix made orthogonal
-by itself; attention makes keys and values of all tokens, and a batch comes from its loader tensor by tensor, pictures
-as floats and a mask for every segment. The
-operator is its plain torch reference: `PANOPTIC_OPS=reference` in the environment.
+by itself; attention makes keys and values of all tokens, padding is masked where there is none, and a batch comes from
+its loader tensor by tensor, pictures as floats and a mask for every segment. The operator is its plain torch
+reference: `PANOPTIC_OPS=reference` in the environment.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.network import attention
+from model.network import attention, encoder
 from model.training import criterion, matcher, muon, sampling
 from model.training.batch import Batch, Target
 from model.training.matcher import FIRST_MATCHING, MatchCosts, Matches, match
@@ -31,6 +31,7 @@ def use_straightforward_parts(put: Callable[[object, str, object], None] = setat
         (matcher, "match", match_one_by_one),
         (muon, "orthogonalise", orthogonalise_one_by_one),
         (attention, "few_queries", never),
+        (encoder, "any_padding", always),
         (sampling, "collate", collate_tensors),
     ):
         assert hasattr(module, name)
@@ -56,6 +57,11 @@ def collate_tensors(samples: Sequence[Sample], categories: CategoryTable, stuff:
 def never(*_: object) -> bool:
     """No."""
     return False
+
+
+def always(*_: object) -> bool:
+    """Yes."""
+    return True
 
 
 def dice_loss_of_enlarged(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> Tensor:

@@ -44,7 +44,7 @@ class DeformableAttention(nn.Module):
         queries: Tensor,
         references: Tensor,
         tokens: Tensor,
-        padding_mask: Tensor,
+        padding_mask: Tensor | None,
         spatial_shapes: Shapes,
     ) -> Tensor:
         """Sample the tokens around the references.
@@ -53,14 +53,16 @@ class DeformableAttention(nn.Module):
             queries: (B, Q, C), position included.
             references: (B, Q, L, 2) points or (B, Q, L, 4) boxes cxcywh, 0..1 of the padded level.
             tokens: (B, S, C), position not included.
-            padding_mask: (B, S), True tokens are zero to all queries.
+            padding_mask: (B, S), True tokens are zero to all queries; None: there are no such tokens.
             spatial_shapes: of the L levels.
 
         Returns:
             (B, Q, C), residual not added.
         """
         batch, count, _ = queries.shape
-        value = self.value_proj(tokens).masked_fill(padding_mask[..., None], 0.0)
+        value = self.value_proj(tokens)
+        if padding_mask is not None:
+            value = value.masked_fill(padding_mask[..., None], 0.0)
         value = value.view(batch, -1, self.heads, value.shape[-1] // self.heads)
         offsets = self.sampling_offsets(queries).view(batch, count, self.heads, self.levels, self.points, 2)
         weights = self.attention_weights(queries).view(batch, count, self.heads, -1).softmax(-1)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from model.network.config import NetworkConfig
 from model.network.layers import FeedForward, xavier_matrices
 from model.network.outputs import Memory
-from model.network.positions import level_masks, sine_position, valid_ratio
+from model.network.positions import any_padding, level_masks, sine_position, valid_ratio
 
 
 class CoarsestLevel(nn.Module):
@@ -30,7 +30,7 @@ class DenseEncoderLayer(nn.Module):
         self.norm = nn.LayerNorm(config.channels)
         self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
 
-    def forward(self, tokens: Tensor, position: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, position: Tensor, mask: Tensor | None) -> Tensor:
         """Tokens and position (B, S, C), padding mask (B, S) to tokens; nobody looks at padded ones."""
         placed = tokens + position
         attended, _ = self.attention(placed, placed, tokens, key_padding_mask=mask, need_weights=False)
@@ -60,7 +60,8 @@ class DenseEncoder(nn.Module):
         mask = mask.expand(level.shape[0], -1, -1)
         position = sine_position(mask, self.channels).flatten(1, 2)
         ratios = valid_ratio(mask)[:, None]
-        tokens, flat = level.flatten(2).transpose(1, 2), mask.flatten(1)
+        tokens = level.flatten(2).transpose(1, 2)
+        flat = mask.flatten(1) if any_padding(image_sizes, batch_size) else None
         for layer in self.layers:
             tokens = layer(tokens, position, flat)
         return Memory(tokens, position, flat, (shape,), ratios)

@@ -7,7 +7,7 @@ from model.network.config import NetworkConfig
 from model.network.deformable import DeformableAttention
 from model.network.layers import FeedForward, xavier_matrices
 from model.network.outputs import Memory, Shapes
-from model.network.positions import level_masks, pixel_centres, sine_position, valid_ratio
+from model.network.positions import any_padding, level_masks, pixel_centres, sine_position, valid_ratio
 
 
 class EncoderLayer(nn.Module):
@@ -21,7 +21,7 @@ class EncoderLayer(nn.Module):
         self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
 
     def forward(
-        self, tokens: Tensor, position: Tensor, references: Tensor, mask: Tensor, spatial_shapes: Shapes
+        self, tokens: Tensor, position: Tensor, references: Tensor, mask: Tensor | None, spatial_shapes: Shapes
     ) -> Tensor:
         """Tokens (B, S, C) to the same shape; padded tokens are updated too, only nobody samples them."""
         attended = self.attention(tokens + position, references, tokens, mask, spatial_shapes)
@@ -59,14 +59,15 @@ class Encoder(nn.Module):
         spatial_shapes = tuple((level.shape[-2], level.shape[-1]) for level in levels)
         masks = level_masks(levels, image_sizes, batch_size)
         tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
-        mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
         position = self.positions(masks)
         valid_ratios = torch.stack([valid_ratio(mask) for mask in masks], dim=1)
         references = pixel_centres(spatial_shapes, valid_ratios)
-        mask, position, valid_ratios, references = (
-            of_sizes.expand(tokens.shape[0], *of_sizes.shape[1:])
-            for of_sizes in (mask, position, valid_ratios, references)
+        position, valid_ratios, references = (
+            of_sizes.expand(tokens.shape[0], *of_sizes.shape[1:]) for of_sizes in (position, valid_ratios, references)
         )
+        mask = None
+        if any_padding(image_sizes, batch_size):
+            mask = torch.cat([level.flatten(1) for level in masks], dim=1).expand(tokens.shape[0], -1)
         for layer in self.layers:
             tokens = layer(tokens, position, references, mask, spatial_shapes)
         return Memory(tokens, position, mask, spatial_shapes, valid_ratios)

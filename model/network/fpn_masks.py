@@ -89,7 +89,8 @@ class FpnMaskDecoder(nn.Module):
         query = split_heads(self.q(queries), self.heads) * self.scale
         key = split_heads(self.k(memory.tokens[:, place]), self.heads)
         scores = (query @ key.transpose(-2, -1)).transpose(1, 2)
-        scores = scores.masked_fill(memory.padding_mask[:, None, None, place], -math.inf)
+        if memory.padding_mask is not None:
+            scores = scores.masked_fill(memory.padding_mask[:, None, None, place], -math.inf)
         attention: Tensor = scores.flatten(2).softmax(-1).view(*scores.shape[:3], height, width)
         return attention * (self.heads * height * width)
 

@@ -23,7 +23,7 @@ class Memory:
 
     tokens: Tensor  # (B, S, C)
     position: Tensor  # (B, S, C) encoded place and level of every token
-    padding_mask: Tensor  # (B, S) bool, True = padding
+    padding_mask: Tensor | None  # (B, S) bool, True = padding; None where no picture has any
     spatial_shapes: Shapes
     valid_ratios: Tensor  # (B, L, 2) share of the (width, height) of each level that is picture, 0..1
 

@@ -32,6 +32,11 @@ def padding_mask(image_sizes: tuple[tuple[int, int], ...], height: int, width: i
     return rows[:, :, None] | columns[:, None, :]
 
 
+def any_padding(image_sizes: tuple[tuple[int, int], ...] | None, batch_size: tuple[int, int]) -> bool:
+    """Whether a picture is smaller than the batch; None instead of the image sizes = no padding."""
+    return image_sizes is not None and any(size != batch_size for size in image_sizes)
+
+
 def level_masks(
     levels: Sequence[Tensor], image_sizes: tuple[tuple[int, int], ...] | None, batch_size: tuple[int, int]
 ) -> list[Tensor]:

@@ -37,7 +37,9 @@ class EncoderQueries(nn.Module):
     def forward(self, memory: Memory) -> tuple[StartingQueries, Proposals]:
         """Choose the starting queries; fewer tokens than queries give as many queries as tokens."""
         tokens = self.transform(memory.tokens)
-        class_logits = self.class_head(tokens).masked_fill(memory.padding_mask[..., None], -20.0)
+        class_logits = self.class_head(tokens)
+        if memory.padding_mask is not None:
+            class_logits = class_logits.masked_fill(memory.padding_mask[..., None], -20.0)
         start = anchors(memory)[..., : self.place_size]
         places = (self.place_head(tokens) + inverse_sigmoid(start)).sigmoid()
         best = class_logits.detach().amax(-1).topk(min(self.queries, tokens.shape[1]), dim=1).indices[..., None]

@@ -101,7 +101,7 @@ def test_each_query_and_picture_for_itself() -> None:
     head, queries, seen = decoder(), random_tensor(2, 5, SMALL.channels), memory()
     together = run(head, queries, seen).masks
     torch.testing.assert_close(run(head, queries[:, 3:4], seen).masks, together[:, :, 3:4], atol=1e-5, rtol=1e-5)
-    one = replace(seen, tokens=seen.tokens[1:], padding_mask=seen.padding_mask[1:])
+    one = replace(seen, tokens=seen.tokens[1:], padding_mask=None)
     projected, finer = maps()
     alone = head(queries[1:], one, LEVEL, projected[1:], tuple(part[1:] for part in finer)).masks
     torch.testing.assert_close(alone, together[:, 1:], atol=1e-5, rtol=1e-5)
@@ -119,8 +119,10 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_padded_tokens_get_no_attention() -> None:
     head, queries, seen = decoder(), random_tensor(2, 5, SMALL.channels), memory()
     start = 11 * 14 + 6 * 7
-    seen.padding_mask[:, start + 3 : start + 12 : 4] = True  # the last column of the level
-    spoiled = torch.where(seen.padding_mask[..., None], 9.0, seen.tokens)
+    padding = torch.zeros(seen.tokens.shape[:2], dtype=torch.bool)
+    padding[:, start + 3 : start + 12 : 4] = True  # the last column of the level
+    seen = replace(seen, padding_mask=padding)
+    spoiled = torch.where(padding[..., None], 9.0, seen.tokens)
     torch.testing.assert_close(run(head, queries, replace(seen, tokens=spoiled)).masks, run(head, queries, seen).masks)
     attention = head.attention(queries, seen, LEVEL)
     assert not attention[..., -1].any()

@@ -70,6 +70,21 @@ def test_padded_tokens_do_not_reach_the_picture() -> None:
 
 
 @torch.no_grad()
+def test_nothing_is_masked_where_nothing_is_padded() -> None:
+    encoder, attention = Encoder(TINY).eval(), DeformableAttention(TINY)
+    levels = [random_tensor(2, TINY.channels, *shape, seed=seed) for seed, shape in enumerate(SHAPES)]
+    for sizes in (None, ((48, 64), (48, 64))):
+        assert encoder(levels, sizes, (48, 64)).padding_mask is None
+    for sizes in (((48, 64), (47, 64)), ((40, 64), (40, 64))):
+        assert encoder(levels, sizes, (48, 64)).padding_mask is not None
+    memory = random_memory(batch=1)
+    unpadded = torch.zeros(memory.tokens.shape[:2], dtype=torch.bool)
+    queries, references = random_tensor(1, 5, TINY.channels), torch.rand(1, 5, len(SHAPES), 2)
+    masked, plain = (attention(queries, references, memory.tokens, mask, SHAPES) for mask in (unpadded, None))
+    assert torch.equal(masked, plain)
+
+
+@torch.no_grad()
 def test_box_references_scale_the_offsets() -> None:
     """A box two pixels wide and high moves the samples as far as offsets in pixels of a point / P do."""
     attention = DeformableAttention(TINY)
