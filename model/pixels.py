@@ -1,5 +1,7 @@
 """From the bytes of pictures to what networks are given."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,12 @@ IMAGE_STD = (58.395, 57.12, 57.375)
 
 def normalise(images: Tensor) -> Tensor:
     """(B, H, W, 3) uint8 RGB to (B, 3, H, W) float32 with zero mean and unit deviation on ImageNet, on their device."""
-    mean, deviation = (
-        images.new_tensor(values, dtype=torch.float)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD)
-    )
+    mean, deviation = _statistics(images.device)
     return images.permute(0, 3, 1, 2).contiguous().float().sub_(mean).div_(deviation)
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (3, 1, 1), brought to a device once: a transfer from here would wait for all work there."""
+    mean, deviation = (torch.tensor(values, device=device)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
+    return mean, deviation
