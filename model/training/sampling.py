@@ -126,5 +126,9 @@ def training_loader(pictures: TrainingPictures, plan: Iterable[Draw], workers: i
 
 
 def _work_alone(_: int) -> None:
-    """Of a worker process, one of as many as there are cores: as torch there, OpenCV starts no threads of its own."""
-    cv2.setNumThreads(1)
+    """Of a worker process, one of as many as there are cores: as torch there, OpenCV has no threads of its own.
+
+    0 is "not in parallel", 1 would end the threads that there are: those of the process that this one was forked from,
+    which have not come along, so that it would wait for them for ever.
+    """
+    cv2.setNumThreads(0)

@@ -33,7 +33,6 @@ MERGING = MergingSettings(score_threshold=0.0)
 
 
 def inference_network(config: NetworkConfig = CONFIG) -> InferenceNetwork:
-    torch.manual_seed(0)  # of the biases
     return InferenceNetwork(tiny_network(config).eval())
 
 

@@ -30,8 +30,9 @@ SHAPES = ((6, 8), (3, 4), (2, 2), (1, 1))
 def tiny_network(config: NetworkConfig = TINY) -> PanopticSegFormer:
     """Seeded; every parameter is random, so that no part starts as a constant."""
     generator = torch.Generator().manual_seed(0)
-    network = PanopticSegFormer(config, THINGS, STUFF)
-    with torch.no_grad():
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)  # of the biases
+        network = PanopticSegFormer(config, THINGS, STUFF)
         for parameter in network.parameters():
             if parameter.dim() > 1:
                 spread = parameter[0].numel() ** -0.5

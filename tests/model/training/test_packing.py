@@ -1,11 +1,13 @@
 """Batches from the loader to the network: who shall find the stuff, and where segments lie in their own picture."""
 
 import pickle
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from model.pixels import normalise
 from model.training.packing import PackedBatch, collate
@@ -119,3 +121,15 @@ def test_a_batch_comes_from_another_process_as_one_tensor() -> None:
     batch = found.to(CPU)
     assert (batch.image_sizes, batch.image_ids) == (((3, 5), (7, 9)), (3, 7))
     assert_same_batch(batch, packed.to(CPU))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_given_pinned_memory_and_makes_the_same_batch() -> None:
+    packed = collate([make_sample(0), halves(7, 9)], TABLE, "decoupled")
+    (loaded,) = DataLoader(cast("Dataset[PackedBatch]", [packed]), batch_size=None, pin_memory=True)
+    assert loaded.data.is_pinned()
+    found, expected = loaded.to(torch.device("cuda")), packed.to(CPU)
+    assert found.images.is_cuda
+    torch.testing.assert_close(found.images.cpu(), expected.images)
+    for one, other in zip(found.targets, expected.targets, strict=True):
+        assert all(torch.equal(vars(one)[name].cpu(), value) for name, value in vars(other).items())

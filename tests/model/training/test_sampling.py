@@ -1,5 +1,8 @@
-"""Which pictures a step sees: a function of seed and step alone."""
+"""Which pictures a step sees: a function of seed and step alone. And the processes that load them."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,3 +84,29 @@ def test_a_resumed_run_goes_on_with_the_same_pictures() -> None:
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ValueError, match=r"train\.batch_size is 8, which 3 processes with 2 images"):
         Split(8, 2, 0, 3)
+
+
+LOADING = """
+import cv2, numpy as np
+from pathlib import Path
+from model.training.sampling import Draw, TrainingPictures, training_loader
+from panoptic.augmentation import AugmentationSettings
+from panoptic.verification import build_index
+from tests.tiny_dataset import random_pictures, write_split
+
+split = write_split(Path(), "train", random_pictures(0, 2))
+index = build_index(split.panoptic_json, split.masks, split.images)
+cv2.setNumThreads(4)
+cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (3000, 3000))
+pictures = TrainingPictures(index, AugmentationSettings(resize_shorter=[480]), 0)
+(batch,) = training_loader(pictures, [Draw(0, ((0, 0), (1, 1)))], 1)
+print(batch.image_ids)
+"""
+
+
+def test_loading_survives_threads_of_opencv_that_the_training_process_had_before(tmp_path: Path) -> None:
+    """A process that is forked has none of the threads, but believes so; stopping them would wait for ever."""
+    command = [sys.executable, "-c", LOADING]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(command, cwd=tmp_path, timeout=60, capture_output=True, text=True, env=environment)
+    assert done.stdout == "(100, 101)\n", done.stderr
