@@ -12,15 +12,14 @@ import argparse
 import csv
 import json
 import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from benchmarks.machine import device_name
 from benchmarks.stage_runs import Stages
-from model.device import pick_device
 from panoptic.commands import run_command
 from panoptic.files import write_atomically
 from panoptic.index import PanopticIndex
@@ -70,10 +69,9 @@ def train_and_score(recipe: Path, work: Path, pictures: tuple[int, int]) -> Outc
     resumed = stages.train(params, work / "annotate", work)
     metrics = stages.score(params, work / "annotate" / "val.index", work / "model.safetensors", work)
     trained = json.loads((work / "train" / "metrics.json").read_text())
-    cuda = pick_device().type == "cuda"
     return Outcome(
         recipe=str(recipe),
-        device=torch.cuda.get_device_name() if cuda else f"{platform.machine()}, {os.cpu_count()} cores",
+        device=device_name(),
         torch=torch.__version__,
         pictures=len(PanopticIndex.load(work / "annotate" / "train.index").records),
         parameters=trained["parameters"],

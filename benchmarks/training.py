@@ -11,7 +11,6 @@ dataset has to be annotated: `dvc repro annotate`.
 import argparse
 import json
 import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -20,9 +19,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from benchmarks.machine import device_name
 from benchmarks.spreads import spread
 from benchmarks.turns import Turns
-from model.device import pick_device
 from panoptic.commands import run_command
 from panoptic.files import write_atomically
 
@@ -129,9 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"--rounds is {arguments.rounds}; give at least 1")
         names = [arguments.only] if arguments.only else list(COMPARISONS)
         measured = {name: measure(COMPARISONS[name], arguments.rounds, arguments.threads) for name in names}
-        cuda = pick_device().type == "cuda"
-        device = torch.cuda.get_device_name() if cuda else f"{platform.machine()}, {os.cpu_count()} cores"
-        conditions = {"device": device, "torch": torch.__version__}
+        conditions = {"device": device_name(), "torch": torch.__version__}
         conditions |= {"threads": arguments.threads, "rounds": arguments.rounds}
         content = {"conditions": conditions, "measured": {name: _plain(each) for name, each in measured.items()}}
         page = markdown(measured, conditions)

@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--model", type=Path, help="safetensors file that stages.train wrote")
     source.add_argument("--random", choices=PUBLISHED, help="random weights of this published network, for trying")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--format", choices=("torch", "onnx", "both"), default="both")
+    parser.add_argument("--format", choices=(*files.FILES, "both"), default="both")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--size", help="HEIGHTxWIDTH in pixels that all pictures will have")
     size.add_argument("--dynamic", action="store_true", help="any size and number of pictures")
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(options: argparse.Namespace) -> None:
-    formats = ("torch", "onnx") if options.format == "both" else (options.format,)
+    formats = tuple(files.FILES) if options.format == "both" else (options.format,)
     if "onnx" in formats:
         files.require_onnx()
     files.require_no_other(options.out, formats)

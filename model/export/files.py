@@ -70,12 +70,12 @@ def save_torch(program: ExportedProgram, path: Path) -> None:
 
 def require_no_other(folder: Path, formats: Collection[str]) -> None:
     """Raise `ExportError` if a file lies there that the new description would not belong to."""
-    others = [path for name, file in FILES.items() if name not in formats and (path := folder / file).exists()]
-    for path in others:
-        raise ExportError(
-            f"{path} is of an earlier export, and {DESCRIPTION} beside it would no longer describe it; remove it, "
-            "export it too with --format both, or give another --out"
-        )
+    for name, file in FILES.items():
+        if name not in formats and (path := folder / file).exists():
+            raise ExportError(
+                f"{path} is of an earlier export, and {DESCRIPTION} beside it would no longer describe it; remove it, "
+                "export it too with --format both, or give another --out"
+            )
 
 
 def require_onnx() -> None:
