@@ -8,6 +8,9 @@ POOL ?= local
 
 VENV := .venv
 BIN := $(VENV)/bin
+SOURCES := $(wildcard panoptic/*/_*.cpp model/ops/_*.cpp)
+# With those of earlier versions, which lay elsewhere.
+COMPILED = panoptic/*.so panoptic/*/*.so model/ops/*.so
 INSTALLED := $(VENV)/installed-$(EXTRAS)
 
 # Every `python` that a stage names is the environment's; nothing that runs here reports home.
@@ -56,7 +59,7 @@ lint: install  ## style, formatting and types
 data: install  ## draw the embedded dataset again and compare it, byte for byte, with the one in data.dvc
 	$(BIN)/dvc pull --quiet data.dvc
 	rm -rf runs/mini-again
-	$(BIN)/python -m panoptic.mini --out runs/mini-again
+	$(BIN)/python -m panoptic.tools.mini --out runs/mini-again
 	diff -r data/mini runs/mini-again
 	@echo "data/mini is byte-identical to what the generator draws"
 
@@ -77,15 +80,15 @@ deploy: install  ## tell the server what prefect.yaml declares
 
 install: $(INSTALLED)  ## the environment in .venv, as requirements.lock pins it (EXTRAS=dev,browse for more)
 
-$(INSTALLED): pyproject.toml requirements.lock setup.py $(wildcard panoptic/_*.cpp model/ops/_*.cpp)
+$(INSTALLED): pyproject.toml requirements.lock setup.py $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)."; \
 	  echo "Name one that you have: make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) what requirements.lock pins; the first time takes some minutes ..."
-	@rm -f panoptic/*.so model/ops/*.so
+	@rm -f $(COMPILED)
 	@$(BIN)/python -m pip install -qq --no-input -c requirements.lock -e '.[$(EXTRAS)]'
-	@ls panoptic/*.so model/ops/*.so >/dev/null 2>&1 || \
+	@ls $(COMPILED) >/dev/null 2>&1 || \
 	  echo "note: no C++ compiler worked (see c++ -v); scoring, and training on a CPU, will be slower"
 	@# imagecorruptions-imaug brings opencv-python, whose files take the place of the headless ones but need libGL.
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || \
@@ -93,4 +96,4 @@ $(INSTALLED): pyproject.toml requirements.lock setup.py $(wildcard panoptic/_*.c
 	@touch $@
 
 clean:  ## remove the environment and the caches; data/ and runs/ stay
-	rm -rf $(VENV) build panoptic/*.so model/ops/*.so *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build $(COMPILED) *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -13,6 +13,10 @@ setup(
             extra_compile_args=["-O3"],
             optional=True,
         )
-        for folder, name in (("panoptic", "_overlaps"), ("panoptic", "_png"), ("model/ops", "_ms_deform_attn"))
+        for folder, name in (
+            ("panoptic/evaluation", "_overlaps"),
+            ("panoptic/io", "_png"),
+            ("model/ops", "_ms_deform_attn"),
+        )
     ]
 )

@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic.browse.entries import CLEAN, FORMAT, PictureEntry, SegmentEntry, picture_key
-from panoptic.stored_zip import add_file
+from panoptic.error_browser.entries import CLEAN, FORMAT, PictureEntry, SegmentEntry, picture_key
+from panoptic.io.zip_entries import add_file
+from pipelines.browse.app import import_fiftyone
 from pipelines.browse.database import database
 from pipelines.browse.loading import load, name_runs
-from pipelines.browse.quiet import import_fiftyone
 from pipelines.browse.run_files import Run
 from pipelines.browse.views import save_views
 

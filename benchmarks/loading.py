@@ -31,19 +31,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.evaluation_pictures import LabelledMap, draw_map, drawn_categories, paint
-from benchmarks.spreads import spread
+from benchmarks.evaluation.make_files import LabelledMap, draw_map, drawn_categories, paint
+from benchmarks.harness.report import spread
 from model.network.config import NetworkConfig
-from model.training.packing import PackedBatch, collate
+from model.training.batch import PackedBatch, collate
 from model.training.sampling import Draw, TrainingPictures, training_loader
 from model.training.settings import TrainSettings
-from panoptic.augmentation import augment
-from panoptic.commands import run_command
-from panoptic.files import write_atomically
-from panoptic.id_map import decode_id_map, encode_id_map, rgb_to_ids
+from panoptic.data.reader import Sample, decode_image
+from panoptic.data.transforms import augment
+from panoptic.format.id_map import decode_id_map, encode_id_map, rgb_to_ids
+from panoptic.format.segments import Segment, measure_segments
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.reader import Sample, decode_image
-from panoptic.segments import Segment, measure_segments
+from panoptic.io.files import write_atomically
+from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
 JPEG_QUALITY = 92  # some 130 kB a picture, as COCO's

@@ -18,15 +18,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.machine import device_name
-from benchmarks.stage_runs import Stages
-from panoptic.commands import run_command
-from panoptic.files import write_atomically
+from benchmarks.harness.report import device_name
+from benchmarks.harness.stages import Stages
+from panoptic.datasets.layout import DatasetSettings
 from panoptic.index import PanopticIndex
-from panoptic.layout import DatasetSettings
-from panoptic.mini.write import write_dataset
-from pipelines.overlay import lay_over
-from pipelines.processes import CommandError
+from panoptic.io.files import write_atomically
+from panoptic.runtime.cli import run_command
+from panoptic.tools.mini.write import write_dataset
+from pipelines.override import lay_over
+from pipelines.process.run import CommandError
 from stages.settings import load_section
 
 RECIPE = Path("experiments/mini_large.yaml")

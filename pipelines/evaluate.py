@@ -16,12 +16,12 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from pipelines.commands import run_as_program
-from pipelines.places import Program
-from pipelines.project import DvcProject
+from pipelines.dvc_project.project import DvcProject
+from pipelines.executors.executor import Program
+from pipelines.executors.spread import run_programs
+from pipelines.process.flow_command import run_as_program
+from pipelines.reporting.sweep_results import markdown_table, text_table
 from pipelines.reproduce import run_stage
-from pipelines.spread import run_programs
-from pipelines.sweep_results import markdown_table, text_table
 
 STAGE, TRUTH = "evaluate", "annotate"
 PREDICTIONS, SCORES = "runs/predict", "runs/evaluate"  # of the stage

@@ -16,10 +16,10 @@ from pathlib import Path
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from pipelines.artifacts import publish
-from pipelines.commands import run_as_program, setting
-from pipelines.project import DvcProject
-from pipelines.stage_output import StageOutput
+from pipelines.dvc_project.project import DvcProject
+from pipelines.process.flow_command import run_as_program, setting
+from pipelines.reporting.artifacts import publish
+from pipelines.reporting.stage_output import StageOutput
 
 EXPERIMENTS = Path("experiments")
 # Stages that may fail for reasons that pass, and go on where they were. Any other fails again, only later.

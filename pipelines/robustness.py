@@ -16,11 +16,11 @@ from pathlib import Path
 
 from prefect import flow
 
-from pipelines.commands import run_as_program
-from pipelines.places import Program
-from pipelines.project import DvcProject
+from pipelines.dvc_project.project import DvcProject
+from pipelines.executors.executor import Program
+from pipelines.executors.spread import run_programs
+from pipelines.process.flow_command import run_as_program
 from pipelines.reproduce import run_stage
-from pipelines.spread import run_programs
 
 STAGE = "robustness"
 SHARED = ("corrupt", STAGE)

@@ -4,7 +4,7 @@
     python -m pipelines.sweep parts --trial model.queries=20 --trial model.queries=40 train.epochs=12
 
 All combinations of the grid run, with each of the listed trials if there are any, on top of params.yaml as it is now.
-Every one runs in a clone below runs/sweeps/NAME/ (pipelines/workspace.py) and ends as an experiment of this checkout:
+Every one runs in a clone below runs/sweeps/NAME/ (dvc_project/workspace.py) and ends as an experiment of this checkout:
 `dvc exp show`, `dvc exp apply`. What has an experiment already is not run again; what was stopped goes on from its
 last saved state. A trial that fails does not stop the others. The table and the plot are in runs/sweeps/NAME/.
 """
@@ -22,13 +22,15 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from pipelines.artifacts import embedded, publish_markdown, publish_table
-from pipelines.commands import run_as_program, setting
-from pipelines.parameters import read_parameters
-from pipelines.processes import CommandError, end_all
-from pipelines.project import DvcProject
-from pipelines.stage_output import StageOutput
-from pipelines.sweep_results import (
+from pipelines.dvc_project.parameters import read_parameters
+from pipelines.dvc_project.project import DvcProject
+from pipelines.dvc_project.trials import Trial, parse_grid, trial_name, trials_of
+from pipelines.dvc_project.workspace import Checkout, Workspace
+from pipelines.process.flow_command import run_as_program, setting
+from pipelines.process.run import CommandError, end_all
+from pipelines.reporting.artifacts import embedded, publish_markdown, publish_table
+from pipelines.reporting.stage_output import StageOutput
+from pipelines.reporting.sweep_results import (
     Metric,
     Result,
     csv_table,
@@ -39,8 +41,6 @@ from pipelines.sweep_results import (
     rows,
     text_table,
 )
-from pipelines.trials import Trial, parse_grid, trial_name, trials_of
-from pipelines.workspace import Checkout, Workspace
 
 STAGES = ("evaluate",)
 METRIC = "runs/evaluate/metrics.json:pq.all"

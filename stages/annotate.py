@@ -2,40 +2,35 @@
 
     python -m stages.annotate --params params.yaml --manifest runs/download/manifest.json
         --state runs/state --output runs/annotate
-    python -m stages.annotate check PATH
 
-The first writes `train.index` and `val.index` (panoptic indices), the same segments in COCO's detection format, the
+Writes `train.index` and `val.index` (panoptic indices), the same segments in COCO's detection format, the
 true instances for AP, `categories.json`, on request semantic maps, and, of ADE20K, the panoptic PNGs and JSON;
-`panoptic.annotation_files` describes them. Nothing is written unless every picture of both
+`panoptic.datasets.outputs` describes them. Nothing is written unless every picture of both
 splits is sound, and there are as many as the manifest of the download says. A run that was stopped, however roughly,
 goes on with what it had not finished, which lies in a folder of `--state` that is named after everything that decides
 it, because DVC deletes the outputs of a stage before it runs.
-
-The second examines a dataset of one's own and explains each fault; `panoptic.check.command` describes it.
 """
 
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from panoptic import ade20k, annotating, verification
-from panoptic.annotating import AnnotateSettings, cut_into_shards, make_shards
-from panoptic.annotation_files import write_split
-from panoptic.commands import run_command
-from panoptic.errors import DatasetError, Faults
-from panoptic.files import naming_disk_errors, replace_atomically
-from panoptic.fingerprint import file_digest, file_signature, fingerprint
-from panoptic.json_fields import read_json
-from panoptic.layout import DatasetSettings, find_ade20k_split, find_split
-from panoptic.verification import PictureSource
+from panoptic.datasets import ade20k, coco, shards
+from panoptic.datasets.coco import PictureSource
+from panoptic.datasets.layout import DatasetSettings, find_ade20k_split, find_split
+from panoptic.datasets.outputs import write_split
+from panoptic.datasets.shards import AnnotateSettings, cut_into_shards, make_shards
+from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.files import naming_disk_errors, replace_atomically
+from panoptic.io.json_fields import read_json
+from panoptic.runtime.cli import run_command
+from panoptic.runtime.fingerprint import file_digest, file_signature, fingerprint
 from stages.settings import load_section
 
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pycocotools")
@@ -49,12 +44,12 @@ def annotate(
     sources = {role: find_source(dataset.name, root, split) for role, split in splits.items()}
     _check_splits(dataset, sources, root, manifest)
     folder = state / f"annotate-{_identity(sources, settings)}"
-    shards = {role: cut_into_shards(role, source, folder, settings.semantic) for role, source in sources.items()}
-    finished = sum(shard.finished for those in shards.values() for shard in those)
+    parts = {role: cut_into_shards(role, source, folder, settings.semantic) for role, source in sources.items()}
+    finished = sum(shard.finished for those in parts.values() for shard in those)
     if finished:
-        print(f"going on from {folder}: {finished} of {sum(map(len, shards.values()))} parts done")
+        print(f"going on from {folder}: {finished} of {sum(map(len, parts.values()))} parts done")
     try:
-        found = make_shards(shards, settings.processes)
+        found = make_shards(parts, settings.processes)
     except BrokenExecutor:
         remedy = "perhaps for want of memory: run again, which goes on from here, with a smaller annotate.workers"
         raise ChildProcessError(f"a worker process has ended abruptly, {remedy}") from None
@@ -68,7 +63,7 @@ def annotate(
     with replace_atomically(output) as partial_output:
         partial_output.mkdir()
         for role, source in sources.items():
-            write_split(partial_output, output, role, source, shards[role], settings.semantic)
+            write_split(partial_output, output, role, source, parts[role], settings.semantic)
         table = {"categories": sources["train"].categories.to_json()}
         with naming_disk_errors(output):
             (partial_output / "categories.json").write_text(json.dumps(table, indent=1) + "\n")
@@ -88,7 +83,7 @@ def find_source(name: str, root: Path, split: str) -> PictureSource:
         archives = (parts.images.path, parts.semantic.path, parts.instances.path)
         return PictureSource(ade20k.read_categories(archives[0]), archives[0], None, pictures, archives)
     files = find_split(root, split)
-    source = verification.find_pictures(files.panoptic_json, files.masks, files.images)
+    source = coco.find_pictures(files.panoptic_json, files.masks, files.images)
     return replace(source, instances=files.instances)
 
 
@@ -120,7 +115,7 @@ def _check_splits(
 
 def _identity(sources: Mapping[str, PictureSource], settings: AnnotateSettings) -> str:
     """What decides the shards: the dataset's files, the code that makes them, and what it uses."""
-    package = Path(verification.__file__).parent
+    package = Path(coco.__file__).parents[1]
     files = {path for source in sources.values() for path in source.files}
     return fingerprint(
         {
@@ -128,7 +123,7 @@ def _identity(sources: Mapping[str, PictureSource], settings: AnnotateSettings) 
             "splits": {role: [str(path) for path in source.files] for role, source in sources.items()},
             "code": {str(path.relative_to(package)): file_digest(path) for path in sorted(package.rglob("*.py"))},
             "libraries": {name: version(name) for name in _LIBRARIES},
-            "shard": annotating.SHARD,
+            "shard": shards.SHARD,
             "semantic": settings.semantic,
         }
     )
@@ -143,11 +138,6 @@ def _state_of(path: Path) -> object:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["check"]:
-        # By name: what only looks at a dataset is no part of the stage, and must not make it out of date.
-        import_module("panoptic.check.command").main(argv[1:])
-        return
     parser = argparse.ArgumentParser(prog="python -m stages.annotate", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'dataset' and 'annotate' are read"

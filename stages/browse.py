@@ -5,8 +5,8 @@
 
 Reads files only, as `stages.evaluate` does, so any system's predictions can be browsed. Without corrupted predictions
 there are the clean pictures alone. Writes `run.json` (categories and numbers), `pictures.jsonl` (a line a picture, see
-`panoptic.browse.entries`) and `files.zip` (masks of things and stuff, overlays, and pictures that are no files of
-their own). `python -m pipelines.browse` shows them.
+`panoptic.error_browser.entries`) and `files.zip` (masks of things and stuff, overlays, and pictures that are no files
+of their own). `python -m pipelines.browse` shows them.
 """
 
 import argparse
@@ -19,17 +19,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from panoptic.browse.entries import FORMAT, PictureEntry
-from panoptic.browse.picture import Examined, PictureToExamine, examine
-from panoptic.browse.predictions import Predictions
-from panoptic.commands import run_command
-from panoptic.corrupted import CorruptedSplit, find_records, pictures_of
-from panoptic.errors import DatasetError, Faults, shown_ids
-from panoptic.files import naming_disk_errors, replace_atomically
+from panoptic.data.reader import PanopticReader
+from panoptic.error_browser.entries import FORMAT, PictureEntry
+from panoptic.error_browser.image import Examined, PictureToExamine, examine
+from panoptic.error_browser.predictions import Predictions
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.reader import PanopticReader
-from panoptic.stored_zip import add_file
-from panoptic.workers import map_ahead, worker_pool
+from panoptic.io.errors import DatasetError, Faults, shown_ids
+from panoptic.io.files import naming_disk_errors, replace_atomically
+from panoptic.io.zip_entries import add_file
+from panoptic.robustness.corrupted_split import CorruptedSplit, find_records, pictures_of
+from panoptic.runtime.cli import run_command
+from panoptic.runtime.parallel import map_ahead, worker_pool
 from stages.settings import load_section
 
 _AHEAD = 8  # pictures for each worker that wait, with their files, to be written

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from cluster.settings import ClusterSettings
 from model.complexity.settings import ComplexitySettings
-from model.inference import InferenceSettings
+from model.inference.predict import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.settings import TrainSettings
-from panoptic.annotating import AnnotateSettings
-from panoptic.commands import run_command
-from panoptic.corrupted import CorruptSettings
-from panoptic.download.obtaining import DownloadSettings
-from panoptic.layout import DatasetSettings
+from panoptic.datasets.download.obtaining import DownloadSettings
+from panoptic.datasets.layout import DatasetSettings
+from panoptic.datasets.shards import AnnotateSettings
+from panoptic.robustness.corrupted_split import CorruptSettings
+from panoptic.runtime.cli import run_command
 from stages.browse import BrowseSettings
 from stages.evaluate import EvaluationSettings
 from stages.settings import load_section

@@ -20,9 +20,9 @@ from model.complexity.settings import CONFIGURED, ComplexitySettings
 from model.complexity.table import markdown, models_table
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED
-from panoptic.commands import run_command
-from panoptic.files import write_atomically
 from panoptic.index import PanopticIndex
+from panoptic.io.files import write_atomically
+from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
 

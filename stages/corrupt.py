@@ -21,9 +21,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from panoptic import corrupted, corruptions
-from panoptic.commands import run_command
-from panoptic.corrupted import (
+from panoptic.index import PanopticIndex
+from panoptic.io.files import naming_disk_errors, replace_atomically
+from panoptic.robustness import corrupted_split, corruptions
+from panoptic.robustness.corrupted_split import (
     CorruptedSplit,
     CorruptSettings,
     archive_name,
@@ -31,11 +32,9 @@ from panoptic.corrupted import (
     pictures_of,
     write_archive,
 )
-from panoptic.files import naming_disk_errors, replace_atomically
-from panoptic.fingerprint import file_digest, fingerprint
-from panoptic.index import PanopticIndex
-from panoptic.shares import Share
-from panoptic.workers import worker_pool
+from panoptic.runtime.cli import run_command
+from panoptic.runtime.fingerprint import file_digest, fingerprint
+from panoptic.runtime.parallel import Share, worker_pool
 from stages.settings import load_section
 
 
@@ -47,7 +46,7 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
     index = PanopticIndex.load(index_path)
     split = CorruptedSplit.choose(index, settings)
     # With the code of corruptions, but not of all that reads pictures: their bytes are in the manifest already.
-    code = [file_digest(Path(module.__file__)) for module in (corrupted, corruptions) if module.__file__]
+    code = [file_digest(Path(module.__file__)) for module in (corrupted_split, corruptions) if module.__file__]
     identity = fingerprint({"manifest": split.to_json().decode(), "code": code})
     folder = state / f"corrupt-{identity}"
     if share:

@@ -15,15 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from panoptic import layout
-from panoptic.commands import run_command
-from panoptic.download.archives import PUBLIC_DATASETS, PublicDataset
-from panoptic.download.obtaining import DownloadSettings, obtain
-from panoptic.download.records import working_alone
-from panoptic.errors import DatasetError
-from panoptic.files import write_atomically
-from panoptic.json_fields import read_json
-from panoptic.layout import DatasetSettings, Part, find_ade20k_split, find_split
+from panoptic.datasets import layout
+from panoptic.datasets.download.archives import PUBLIC_DATASETS, PublicDataset
+from panoptic.datasets.download.obtaining import DownloadSettings, obtain
+from panoptic.datasets.download.records import working_alone
+from panoptic.datasets.layout import DatasetSettings, Part, find_ade20k_split, find_split
+from panoptic.io.errors import DatasetError
+from panoptic.io.files import write_atomically
+from panoptic.io.json_fields import read_json
+from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
 

@@ -16,16 +16,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from panoptic.account_table import account_table
-from panoptic.average_precision import MAX_DETS, InstanceScores, average_precision, check_max_dets
-from panoptic.bootstrap import Intervals, bootstrap_intervals
-from panoptic.commands import run_command
-from panoptic.errors import DatasetError, shown_ids
-from panoptic.files import write_atomically
-from panoptic.instance_results import masks_by_image, read_instance_results
-from panoptic.score_tables import format_table, metrics_to_json, per_class_to_json, per_image_to_json
-from panoptic.scoring import ScoringSettings
-from panoptic.scoring_files import FileScores, PanopticFiles, PanopticTruth, score_results
+from panoptic.evaluation.average_precision import MAX_DETS, InstanceScores, average_precision, check_max_dets
+from panoptic.evaluation.bootstrap import Intervals, bootstrap_intervals
+from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticTruth, score_results
+from panoptic.evaluation.error_breakdown import account_table
+from panoptic.evaluation.report import format_table, metrics_to_json, per_class_to_json, per_image_to_json
+from panoptic.evaluation.scores import ScoringSettings
+from panoptic.instances.results import masks_by_image, read_instance_results
+from panoptic.io.errors import DatasetError, shown_ids
+from panoptic.io.files import write_atomically
+from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
 

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import cv2
 
-from model.checkpoint import CheckpointError, load_checkpoint
 from model.device import pick_device
-from model.inference import InferenceSettings, PicturePrediction, predict_pictures
-from panoptic.categories import CategoryTable
-from panoptic.commands import run_command
-from panoptic.detection_format import encode_mask
-from panoptic.files import naming_disk_errors, replace_atomically, write_atomically
+from model.inference.predict import InferenceSettings, PicturePrediction, predict_pictures
+from model.weights.checkpoint import CheckpointError, load_checkpoint
+from panoptic.data.reader import PanopticReader
+from panoptic.format.categories import CategoryTable
+from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
-from panoptic.pictures import side_by_side
-from panoptic.reader import PanopticReader
-from panoptic.results import write_results
+from panoptic.instances.detection_json import encode_mask
+from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.runtime.cli import run_command
+from panoptic.visualization import side_by_side
 from stages.settings import load_section
 
 

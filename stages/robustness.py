@@ -30,12 +30,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model.checkpoint import CheckpointError, load_checkpoint, metadata_path
 from model.device import pick_device
-from model.inference import InferenceSettings, ReadPictures, predict_pictures
+from model.inference.predict import InferenceSettings, ReadPictures, predict_pictures
 from model.network.panoptic_segformer import PanopticSegFormer
-from panoptic.commands import run_command
-from panoptic.corrupted import (
+from model.weights.checkpoint import CheckpointError, load_checkpoint, metadata_path
+from panoptic.data.reader import PanopticReader
+from panoptic.evaluation.scores import ScoreCounter, ScoringSettings, score_picture
+from panoptic.format.results import write_results
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.io.json_fields import read_json
+from panoptic.robustness.corrupted_split import (
     CorruptedSplit,
     CorruptSettings,
     archive_name,
@@ -44,26 +49,20 @@ from panoptic.corrupted import (
     index_of_archive,
     pictures_of,
 )
-from panoptic.corruptions import Variant
-from panoptic.files import naming_disk_errors, replace_atomically, write_atomically
-from panoptic.fingerprint import code_digests, file_digest, fingerprint
-from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.json_fields import read_json
-from panoptic.reader import PanopticReader
-from panoptic.results import write_results
-from panoptic.robustness import (
+from panoptic.robustness.corruptions import Variant
+from panoptic.robustness.summary import (
     Measures,
     Robustness,
+    draw_severities,
     measures,
     metrics_to_json,
     severity_csv,
     table,
     variants_to_json,
 )
-from panoptic.robustness_plot import draw_severities
-from panoptic.scoring import ScoreCounter, ScoringSettings, score_picture
-from panoptic.shares import Share
-from panoptic.workers import map_ahead, worker_pool
+from panoptic.runtime.cli import run_command
+from panoptic.runtime.fingerprint import code_digests, file_digest, fingerprint
+from panoptic.runtime.parallel import Share, map_ahead, worker_pool
 from stages.settings import load_section
 
 # Pictures that a worker corrupts at a time, and such tasks that wait for each worker: what bounds the memory.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TypeVar
 
-from panoptic.settings import read_section
+from panoptic.runtime.settings import read_section
 
 SECTIONS = (
     *("dataset", "download", "annotate", "model", "train", "predict", "evaluate"),
@@ -14,5 +14,5 @@ T = TypeVar("T")
 
 
 def load_section(params: Path, name: str, schema: type[T], required: bool = True) -> T:
-    """`panoptic.settings.read_section` of a file that may have no other sections."""
+    """`panoptic.runtime.settings.read_section` of a file that may have no other sections."""
     return read_section(params, name, schema, SECTIONS, required)

@@ -33,21 +33,21 @@ from typing import NoReturn
 import torch
 
 from cluster.settings import ClusterSettings
-from model.checkpoint import Checkpoint, save_checkpoint
-from model.inference import InferenceSettings, predict_pictures, require_mask_layer
-from model.initial_weights import find_initial_weights, load_initial_weights
+from model.inference.predict import InferenceSettings, predict_pictures, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.training.distributed.processes import Processes, joined_processes
+from model.training.distributed.stopping import STOPPED, StoppedError, shielded, stop_requests
 from model.training.loop import Run, train
-from model.training.processes import Processes, joined_processes
 from model.training.settings import TrainSettings
-from model.training.stopping import STOPPED, StoppedError, shielded, stop_requests
-from panoptic.commands import run_command
-from panoptic.errors import DatasetError
-from panoptic.files import write_atomically
-from panoptic.fingerprint import code_digests, file_digest, file_signature, fingerprint
+from model.weights.checkpoint import Checkpoint, save_checkpoint
+from model.weights.initial import find_initial_weights, load_initial_weights
+from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
-from panoptic.results import write_results
+from panoptic.io.errors import DatasetError
+from panoptic.io.files import write_atomically
+from panoptic.runtime.cli import run_command
+from panoptic.runtime.fingerprint import code_digests, file_digest, file_signature, fingerprint
 from stages.settings import load_section
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tests.tiny_dataset import TinyPicture
 
-CATEGORIES = Path(__file__).parents[1] / "model" / "official" / "coco_categories.json"
+CATEGORIES = Path(__file__).parents[1] / "model" / "weights" / "official" / "coco_categories.json"
 
 
 def image_list(pictures: Sequence[TinyPicture], year: int) -> dict[str, object]:

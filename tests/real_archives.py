@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic.segments import SegmentLabel
+from panoptic.format.segments import SegmentLabel
 from tests.archive_files import jpeg, json_bytes, overflowing_zip, png, write_tar, write_zip
 from tests.coco_documents import image_list, instances, panoptic, thing_categories
 from tests.tiny_dataset import TinyPicture

@@ -7,14 +7,14 @@ from typing import get_type_hints
 
 import pytest
 
-from model.inference import InferenceSettings
+from model.inference.predict import InferenceSettings
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
-from panoptic.download.archives import PUBLIC_DATASETS
-from panoptic.layout import DatasetSettings
-from pipelines.overlay import lay_over
-from pipelines.parameters import read_parameters
+from panoptic.datasets.download.archives import PUBLIC_DATASETS
+from panoptic.datasets.layout import DatasetSettings
+from pipelines.dvc_project.parameters import read_parameters
+from pipelines.override import lay_over
 from stages.check_settings import SCHEMAS, check_settings
 from stages.settings import SECTIONS, load_section
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic.id_map import encode_id_map
+from panoptic.data.reader import Sample
+from panoptic.format.id_map import encode_id_map
+from panoptic.format.segments import Segment, SegmentLabel, measure_segments
 from panoptic.index import ImageRecord
-from panoptic.reader import Sample
-from panoptic.segments import Segment, SegmentLabel, measure_segments
 
 CATEGORIES: list[dict[str, object]] = [
     {"id": 20, "name": "water", "isthing": 0, "color": [0, 0, 200]},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from panoptic.detection_format import encode_mask
+from panoptic.instances.detection_json import encode_mask
 from tests.tiny_dataset import CATEGORIES
 
 Entries = list[dict[str, object]]

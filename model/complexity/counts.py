@@ -10,7 +10,7 @@ from model.complexity.modules import counting_modules
 from model.complexity.operators import counting_operators
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.selection import top_queries
+from model.network.queries import top_queries
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import torch
 from model.device import pick_device
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.selection import top_queries
+from model.network.queries import top_queries
 
 WARM_UP = 2
 MEBIBYTE = 2**20

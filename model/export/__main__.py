@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import Checkpoint, load_checkpoint
-from model.export import checking, files, pictures
+from model.export import checking, files
 from model.export.inference_network import InferenceNetwork
 from model.export.sizes import Sizes
-from model.inference import InferenceSettings, require_mask_layer
-from model.merging import MergingSettings
+from model.inference.merging import MergingSettings
+from model.inference.predict import InferenceSettings, require_mask_layer
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import PUBLISHED, PublishedModel
-from panoptic.categories import Category, CategoryTable
-from panoptic.commands import run_command
-from panoptic.files import replace_atomically, write_atomically
-from panoptic.settings import read_section
+from model.weights.checkpoint import Checkpoint, load_checkpoint
+from panoptic.format.categories import Category, CategoryTable
+from panoptic.io.files import replace_atomically, write_atomically
+from panoptic.runtime.cli import run_command
+from panoptic.runtime.settings import read_section
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,12 +78,12 @@ def _export(options: argparse.Namespace) -> None:
 
 def _pictures(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings) -> list[checking.Picture]:
     if options.pictures:
-        found = pictures.from_files(options.pictures)
+        found = checking.from_files(options.pictures)
     elif options.index:
-        found = pictures.from_index(options.index)
+        found = checking.from_index(options.index)
     else:
-        return [pictures.resized(picture, sizes.fixed) if sizes.fixed else picture for picture in pictures.noise()]
-    return [pictures.fitted(picture, sizes, settings.shorter, settings.longer) for picture in found]
+        return [checking.resized(picture, sizes.fixed) if sizes.fixed else picture for picture in checking.noise()]
+    return [checking.fitted(picture, sizes, settings.shorter, settings.longer) for picture in found]
 
 
 def _check(

@@ -8,16 +8,57 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from model.export.inference_network import BOXES, INPUT, QUERY_OUTPUTS, InferenceNetwork, as_network_output
-from model.export.matching import MatchedQueries
-from model.export.sizes import ExportError
-from model.merging import MergingSettings, PictureSizes, predict_panoptic
+from model.export.sizes import ExportError, Sizes
+from model.inference.merging import MergingSettings, PictureSizes, predict_panoptic
 from model.pixels import normalise
+from panoptic.data.reader import PanopticReader
+from panoptic.data.transforms import resize_for_inference, resize_image
+from panoptic.index import PanopticIndex
+
+TIE = 1e-4
+"""Probabilities that differ by no more may change places, or replace each other at the end of the list."""
+
+
+@dataclass(frozen=True)
+class MatchedQueries:
+    """One picture's queries in two programs."""
+
+    ours: Tensor  # (M,) positions of the same ones, M of N
+    theirs: Tensor  # (M,)
+    missing: int  # of ours and theirs together, those that the other program has not, but should have
+
+    @classmethod
+    def of(cls, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> "MatchedQueries":
+        """Queries are the same if their class is and their probabilities are tied; of all such, the closest masks are.
+
+        Args:
+            ours: outputs of one picture by name: `labels` and `probabilities` (1, N), `masks` (1, N, h, w).
+            theirs: of the other program, of the same shapes.
+        """
+        labels, our_scores, masks = (ours[name][0] for name in ("labels", "probabilities", "masks"))
+        their_labels, their_scores, their_masks = (theirs[name][0] for name in ("labels", "probabilities", "masks"))
+        distance = torch.cdist(masks.flatten(1), their_masks.flatten(1), p=float("inf"))
+        tied = (our_scores[:, None] - their_scores).abs() <= TIE
+        allowed = ((labels[:, None] == their_labels) & tied & distance.isfinite()).numpy()
+        rows, columns = linear_sum_assignment(np.where(allowed, distance.numpy(), np.finfo(np.float32).max))
+        same = allowed[rows, columns]
+        left, right = torch.from_numpy(rows[same]), torch.from_numpy(columns[same])
+        return cls(left, right, _missing(our_scores, left) + _missing(their_scores, right))
+
+
+def _missing(probabilities: Tensor, matched: Tensor) -> int:
+    """How many are not matched, and more probable than what another program may have replaced them with."""
+    alone = torch.ones_like(probabilities, dtype=torch.bool).index_fill(0, matched, False)
+    return int((probabilities[alone] > probabilities.min() + TIE).sum())
+
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 BOUND = 1e-3
@@ -142,3 +183,50 @@ def _merged(
     sizes = [PictureSizes(size, size, size)]
     (prediction,) = predict_panoptic(as_network_output(network.network, outputs), sizes, settings)
     return prediction.ids
+
+
+COUNT = 3
+NOISE = ((96, 128), (128, 96), (128, 160))
+"""(height, width) of what stands in for pictures where none are given."""
+
+
+def from_files(paths: Sequence[Path]) -> list[Picture]:
+    """The pictures as they lie there."""
+    return [Picture(str(path), _read(path)) for path in paths]
+
+
+def from_index(path: Path) -> list[Picture]:
+    """The first pictures of an index."""
+    index = PanopticIndex.load(path)
+    reader = PanopticReader(index)
+    return [Picture(record.file_name, reader.image(record)) for record in index.records[:COUNT]]
+
+
+def noise() -> list[Picture]:
+    """Seeded, for a network of random weights."""
+    rng = np.random.default_rng(0)
+    return [
+        Picture(f"noise {number}", rng.integers(0, 256, (*size, 3), np.uint8)) for number, size in enumerate(NOISE, 1)
+    ]
+
+
+def resized(picture: Picture, size: tuple[int, int]) -> Picture:
+    """At (height, width), whatever its own ratio."""
+    return Picture(picture.name, resize_image(picture.pixels, *size))
+
+
+def fitted(picture: Picture, sizes: Sizes, shorter: int, longer: int) -> Picture:
+    """The picture at the size of the network's input. Raises `ExportError` for one that cannot be."""
+    if sizes.fixed:
+        return resized(picture, sizes.fixed)
+    pixels = resize_for_inference(picture.pixels, shorter, longer)
+    height, width = sizes.nearest(*pixels.shape[:2])
+    sizes.require(height, width, picture.name)
+    return resized(Picture(picture.name, pixels), (height, width))
+
+
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    found = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if found is None:
+        raise ExportError(f"{path} cannot be read as a picture; give a JPEG or PNG file")
+    return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)

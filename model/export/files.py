@@ -13,13 +13,13 @@ from torch.export import ExportedProgram
 from torch.onnx import OnnxExporterError
 from transformers import PreTrainedModel
 
-from model.checkpoint import Checkpoint
 from model.export.inference_network import INPUT, InferenceNetwork
 from model.export.sizes import ExportError, Sizes
-from model.inference import InferenceSettings
+from model.inference.predict import InferenceSettings
 from model.ops.backends import using
 from model.pixels import IMAGE_MEAN, IMAGE_STD
-from panoptic.files import naming_disk_errors
+from model.weights.checkpoint import Checkpoint
+from panoptic.io.files import naming_disk_errors
 
 FORMAT = "panoptic-segformer-export/1"
 OPSET = 20

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from model.network.outputs import LocationOutput, MaskOutput, Memory, PanopticOutput, QuerySelection
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.selection import top_queries
+from model.network.queries import top_queries
 
 INPUT = "images"
 
@@ -69,7 +69,7 @@ class InferenceNetwork(nn.Module):
 
 
 def as_network_output(network: PanopticSegFormer, tensors: dict[str, Tensor]) -> PanopticOutput:
-    """What `model.merging` reads, from the exported network's named outputs; the rest is empty."""
+    """What `model.inference.merging` reads, from the exported network's named outputs; the rest is empty."""
     labels, scores, masks = tensors["labels"], tensors["probabilities"], tensors["masks"]
     order = torch.arange(labels.shape[1]).expand_as(labels)
     boxes = (

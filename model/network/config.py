@@ -84,7 +84,7 @@ class NetworkConfig:
     dropout: float = 0.1
     """In attention and feed-forward of encoder and location decoder; the mask decoders have none."""
     query_initialisation: str = "learned"
-    """learned: parameters, as published; encoder: the most probable encoder tokens (`model.network.proposals`)."""
+    """learned: parameters, as published; encoder: the most probable encoder tokens (`model.network.queries`)."""
     token_classes: bool = False
     """Whether encoder tokens are classified too, for the auxiliary loss `train.losses.token_class`."""
 

@@ -6,9 +6,9 @@ Unlike the paper's text, its class heads are the network's thing classifier and 
 import torch
 from torch import Tensor, nn
 
+from model.network.baselines.detr import DenseLocationLayer
 from model.network.config import NetworkConfig
 from model.network.deformable import DeformableAttention
-from model.network.dense import DenseLocationLayer
 from model.network.layers import FeedForward, class_head, inverse_sigmoid, place_head, xavier_matrices
 from model.network.outputs import LocationOutput, Memory, StartingQueries
 

@@ -11,17 +11,16 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from model.network.backbone import Backbone
+from model.network.baselines.detr import CoarsestLevel, DenseEncoder
+from model.network.baselines.fpn_mask_head import FpnMaskDecoder
 from model.network.config import MASK_LEVELS, NetworkConfig
-from model.network.dense import CoarsestLevel, DenseEncoder
 from model.network.encoder import Encoder
-from model.network.fpn_masks import FpnMaskDecoder
 from model.network.layers import class_head
 from model.network.location_decoder import LearnedQueries, LocationDecoder
 from model.network.mask_decoder import MaskDecoder, StuffMaskDecoder
 from model.network.neck import Neck
 from model.network.outputs import LocationOutput, MaskOutput, Memory, PanopticOutput, QuerySelection
-from model.network.proposals import EncoderQueries
-from model.network.selection import QuerySelector, gather_queries
+from model.network.queries import EncoderQueries, QuerySelector, gather_queries
 
 
 class PanopticSegFormer(nn.Module):

@@ -1,10 +1,18 @@
 """What one forward pass of training sees: pictures of one padded size with their targets, as tensors."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from model.boxes import xyxy_to_cxcywh
+from model.pixels import normalise
+from panoptic.data.reader import Sample
+from panoptic.data.target import PanopticTarget, make_target, mass_centres
+from panoptic.format.categories import CategoryTable
 
 MASKS_AT_ONCE = 16
 
@@ -44,3 +52,115 @@ def resized(masks: Tensor, shape: tuple[int, int]) -> Tensor:
         return masks.new_zeros(0, *shape, dtype=torch.float)
     parts = torch.split(masks[:, None], MASKS_AT_ONCE)
     return torch.cat([F.interpolate(part.float(), shape, mode="bilinear", align_corners=False)[:, 0] for part in parts])
+
+
+ALIGNMENT = 8
+"""Bytes: of the widest number."""
+
+Layout = tuple[tuple[torch.dtype, tuple[int, ...]], ...]
+"""Types and shapes of tensors that lie in one."""
+
+_TABLES = ("query_labels", "query_boxes", "query_centres", "stuff_labels")
+"""Fields of a `Target` that travel as they are."""
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """What becomes a `Batch` on the device. A pixel takes 5 bytes here, there 12 and one for every segment."""
+
+    data: Tensor  # (N,) uint8
+    layout: Layout
+    image_sizes: Sizes
+    image_ids: tuple[int, ...]
+
+    def pin_memory(self) -> "PackedBatch":
+        """The same in memory from which a GPU copies while others work; a DataLoader calls it."""
+        return replace(self, data=self.data.pin_memory())
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on `device`, where it is also made."""
+        images, maps, *tables = unpack(self.data.to(device, non_blocking=True), self.layout)
+        normalised = normalise(images)
+        for image, (height, width) in zip(normalised, self.image_sizes, strict=True):
+            image[:, height:], image[:, :, width:] = 0, 0
+        targets = map(_target, maps, zip(*[iter(tables)] * len(_TABLES), strict=True))
+        return Batch(normalised, self.image_sizes, tuple(targets), self.image_ids)
+
+
+def _target(segments: Tensor, tables: Sequence[Tensor]) -> Target:
+    """The target of a map (H, W) int16 of segments, those for the queries first."""
+    named = dict(zip(_TABLES, tables, strict=True))
+    queries, stuff = len(named["query_labels"]), len(named["stuff_labels"])
+    numbers = torch.arange(1, queries + stuff + 1, dtype=segments.dtype, device=segments.device)
+    masks = segments == numbers[:, None, None]
+    return Target(query_masks=masks[:queries], stuff_masks=masks[queries:], **named)
+
+
+def collate(samples: Sequence[Sample], categories: CategoryTable, stuff: str) -> PackedBatch:
+    """Pad samples and their targets on the right and below to the largest size among them.
+
+    Args:
+        samples: augmented.
+        categories: theirs.
+        stuff: `NetworkConfig.stuff`, who shall find it.
+    """
+    sizes = tuple((sample.record.height, sample.record.width) for sample in samples)
+    padded = len(samples), max(height for height, _ in sizes), max(width for _, width in sizes)
+    targets = [make_target(sample, categories) for sample in samples]
+    tables = [table for target in targets for table in _tables(target, len(categories.things), stuff)]
+    layout: Layout = (
+        (torch.uint8, (*padded, 3)),
+        (torch.int16, padded),
+        *((table.dtype, tuple(table.shape)) for table in tables),
+    )
+    data = allocate(layout)
+    images, maps, *places = unpack(data, layout)
+    for sample, target, image, segments in zip(samples, targets, images, maps, strict=True):
+        _put(sample.image, image)
+        _put(target.segments, segments)
+    for place, table in zip(places, tables, strict=True):
+        place.copy_(table)
+    return PackedBatch(data, layout, sizes, tuple(sample.record.image_id for sample in samples))
+
+
+def _put(values: np.ndarray, place: Tensor) -> None:
+    """Into the upper left corner; the rest is 0."""
+    height, width = values.shape[:2]
+    place[:height, :width] = torch.from_numpy(values)
+    place[height:], place[:height, width:] = 0, 0
+
+
+def _tables(target: PanopticTarget, thing_classes: int, stuff: str) -> tuple[Tensor, ...]:
+    """The `_TABLES` of a picture. Segments that come after those they speak of are left out."""
+    height, width = target.segments.shape
+    queries = len(target.labels) if stuff == "joint" else target.things
+    boxes = target.boxes_xyxy[:queries]
+    xyxy = torch.from_numpy(boxes) / torch.tensor([width, height, width, height])
+    centres = torch.from_numpy(mass_centres(target.segments, boxes)) / torch.tensor([width, height])
+    labels = torch.from_numpy(target.labels)
+    stuff_labels = labels[target.things :] - thing_classes if stuff == "decoupled" else labels[:0]
+    return labels[:queries], xyxy_to_cxcywh(xyxy), centres, stuff_labels
+
+
+def allocate(layout: Layout) -> Tensor:
+    """Room (N,) uint8 for the tensors of a layout, on the CPU and not set."""
+    return torch.empty(sum(map(_room, map(_bytes, layout))), dtype=torch.uint8)
+
+
+def unpack(data: Tensor, layout: Layout) -> list[Tensor]:
+    """The tensors as views of their room."""
+    tensors, start = [], 0
+    for kind, shape in layout:
+        size = _bytes((kind, shape))
+        tensors.append(data[start : start + size].view(kind).view(shape))
+        start += _room(size)
+    return tensors
+
+
+def _bytes(tensor: tuple[torch.dtype, tuple[int, ...]]) -> int:
+    kind, shape = tensor
+    return torch.Size(shape).numel() * kind.itemsize
+
+
+def _room(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

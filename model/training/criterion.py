@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.network.outputs import MaskOutput, PanopticOutput, Shapes
-from model.network.selection import gather_queries
+from model.network.queries import gather_queries
 from model.training.batch import Target, resized
 from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
 from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, match, matched_queries, true_places

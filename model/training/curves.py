@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from panoptic.files import write_atomically
+from panoptic.io.files import write_atomically
 
 
 class Curves:

@@ -16,25 +16,23 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from model.device import pick_device
-from model.host_memory import keep_freed_memory
+from model.device import keep_freed_memory, pick_device
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.selection import every_query
-from model.training.batch import Batch
-from model.training.checkpointing import checkpoint_layers
+from model.network.queries import every_query
+from model.training.batch import Batch, PackedBatch
 from model.training.criterion import SegmentCounts, panoptic_losses
 from model.training.curves import Curves
+from model.training.distributed.checkpointing import checkpoint_layers
+from model.training.distributed.ownership import Ownership
+from model.training.distributed.processes import Processes
+from model.training.distributed.sharding import load_whole, set_last_forward, shard, whole
+from model.training.distributed.stopping import StoppedError, shielded
 from model.training.ema import WeightAverage
 from model.training.matcher import MatchedQueries
 from model.training.optimiser import build_optimisers, rate_at, set_rate
-from model.training.ownership import Ownership
-from model.training.packing import PackedBatch
-from model.training.processes import Processes
 from model.training.sampling import Split, TrainingPictures, draws, steps_per_epoch, training_loader
 from model.training.settings import TrainSettings
-from model.training.sharding import load_whole, set_last_forward, shard, whole
 from model.training.state import RunState
-from model.training.stopping import StoppedError, shielded
 from panoptic.index import PanopticIndex
 
 Validate = Callable[[PanopticSegFormer], dict[str, float]]

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from model.boxes import cxcywh_to_xyxy, generalised_iou
 from model.network.outputs import QuerySelection
-from model.network.selection import selection_of
+from model.network.queries import selection_of
 from model.training.batch import Target, resized
 
 FOCAL_EPS = 1e-12

@@ -12,11 +12,11 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from model.device import pick_device
-from model.training.packing import PackedBatch, collate
-from panoptic.augmentation import AugmentationSettings, augment
+from model.training.batch import PackedBatch, collate
+from panoptic.data.reader import PanopticReader
+from panoptic.data.transforms import AugmentationSettings, augment
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import image_sizes
-from panoptic.reader import PanopticReader
 
 
 def steps_per_epoch(pictures: int, batch_size: int) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from model.training.criterion import LossWeights
-from panoptic.augmentation import AugmentationSettings
+from panoptic.data.transforms import AugmentationSettings
 
 
 @dataclass(frozen=True)

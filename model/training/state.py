@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from model.training.curves import Curves
+from model.training.distributed.sharding import load_whole, load_whole_optimiser, whole_on_cpu
 from model.training.ema import WeightAverage
-from model.training.sharding import load_whole, load_whole_optimiser, whole_on_cpu
-from panoptic.files import write_atomically
+from panoptic.io.files import write_atomically
 
 
 @dataclass

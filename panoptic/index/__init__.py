@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from panoptic.categories import CategoryTable
-from panoptic.errors import DatasetError
-from panoptic.files import FileSource, open_files
+from panoptic.format.categories import CategoryTable
 from panoptic.index.file import map_columns, refusing_unsound, write_columns
 from panoptic.index.records import ImageRecord, MappedRecords, Rows, record_columns
 from panoptic.index.table import Names, NotedPlaces
+from panoptic.io.errors import DatasetError
+from panoptic.io.files import FileSource, open_files
 
 __all__ = ["ImageRecord", "PanopticIndex"]
 

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from panoptic.errors import DatasetError
-from panoptic.files import write_atomically
-from panoptic.json_fields import JsonObject
+from panoptic.io.errors import DatasetError
+from panoptic.io.files import write_atomically
+from panoptic.io.json_fields import JsonObject
 
 FORMAT = "panoptic-index"
 VERSION = 2

@@ -8,9 +8,9 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic.format.segments import Segment
 from panoptic.index.file import ColumnFile, refusing_unsound
 from panoptic.index.table import Names
-from panoptic.segments import Segment
 
 _CHUNK = 256  # records that are made at a time where all are asked for
 

@@ -12,9 +12,9 @@ import deflate
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic.files import ZipArchive, folder_or_archive, open_files
 from panoptic.index.file import ColumnFile
-from panoptic.zip_entries import ZipEntry
+from panoptic.io.files import ZipArchive, folder_or_archive, open_files
+from panoptic.io.zip_entries import ZipEntry
 
 _PLACE = ("offset", "packed", "size", "crc", "method")
 

@@ -20,12 +20,10 @@ from types import FrameType
 from typing import NoReturn
 
 from pipelines.browse.agreement import agreement_table
-from pipelines.browse.app import app_running
+from pipelines.browse.app import app_running, import_fiftyone
 from pipelines.browse.database import database
-from pipelines.browse.errors import BrowseError
 from pipelines.browse.loading import NamedRun, load, name_runs
-from pipelines.browse.quiet import import_fiftyone
-from pipelines.browse.run_files import Run
+from pipelines.browse.run_files import BrowseError, Run
 from pipelines.browse.views import SavedView, arrange_app, save_views
 
 STATE = Path("runs/state/browse")

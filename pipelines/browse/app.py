@@ -4,6 +4,7 @@ It is FiftyOne's own program, started as it is by `fiftyone.launch_app`, but wit
 browser in step with this program: addresses with a view need none.
 """
 
+import importlib
 import os
 import sys
 import time
@@ -13,9 +14,29 @@ from pathlib import Path
 from types import ModuleType
 
 from pipelines.browse.database import answers
-from pipelines.browse.errors import BrowseError
 from pipelines.browse.processes import server_running
-from pipelines.browse.quiet import ADDRESS
+from pipelines.browse.run_files import BrowseError
+
+ADDRESS = "127.0.0.1"
+
+
+def import_fiftyone(database_uri: str) -> ModuleType:
+    """FiftyOne on that database. Raises `BrowseError` where it is not installed."""
+    os.environ |= {
+        "FIFTYONE_DATABASE_URI": database_uri,
+        "FIFTYONE_DATABASE_VALIDATION": "false",
+        "FIFTYONE_DO_NOT_TRACK": "true",
+        "DO_NOT_TRACK": "1",
+        "FIFTYONE_DEFAULT_APP_ADDRESS": ADDRESS,
+        "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+    }
+    try:
+        return importlib.import_module("fiftyone")
+    except ImportError as error:
+        raise BrowseError(
+            f"FiftyOne cannot be imported ({error}); install it: make install EXTRAS=dev,browse"
+        ) from None
+
 
 _START_SECONDS, _POLL_SECONDS = 60.0, 0.2
 

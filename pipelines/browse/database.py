@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.browse.errors import BrowseError
 from pipelines.browse.fetched_mongod import fetched_mongod, library_path
 from pipelines.browse.processes import server_running
+from pipelines.browse.run_files import BrowseError
 
 _START_SECONDS, _POLL_SECONDS = 60.0, 0.1
 

@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from pipelines.browse.errors import BrowseError
+from pipelines.browse.run_files import BrowseError
 
 PINNED = Path(__file__).with_name("mongod.txt")
 _PLATFORMS = ("manylinux1_x86_64", "manylinux2014_x86_64")

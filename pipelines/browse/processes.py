@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from pipelines import guard
+from pipelines.process import guard
 
 _END_SECONDS = 15.0
 

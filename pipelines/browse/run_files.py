@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.browse.errors import BrowseError
+
+class BrowseError(RuntimeError):
+    """Says what was found, what was expected, and what to do."""
+
 
 FORMAT = "browse/1"
 

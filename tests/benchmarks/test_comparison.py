@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import compare_models
-from benchmarks.comparison_rows import ROWS, Claim
-from benchmarks.comparison_table import Conditions, Result, close_rows, markdown, paired_differences, verdict
+from benchmarks.compare_models import __main__ as compare_models
+from benchmarks.compare_models.report import Conditions, Result, close_rows, markdown, paired_differences, verdict
+from benchmarks.compare_models.rows import ROWS, Claim
 from tests.tiny_dataset import random_picture, write_split
 
 CONDITIONS = Conditions(steps=800, batch_size=4, pictures=150, jobs=2, threads=1, device="some machine")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import data_access
-from benchmarks.data_access_files import DataFiles, DataSize, write_files
-from benchmarks.data_access_measures import Measured, Memory, opening, reading, starting
-from panoptic.files import open_files
+from benchmarks.data_access import __main__ as data_access
+from benchmarks.data_access.worker import Measured, Memory, opening, reading, starting
+from benchmarks.data_access.workload import DataFiles, DataSize, write_files
+from panoptic.data.reader import decode_image
 from panoptic.index import PanopticIndex
-from panoptic.reader import decode_image
+from panoptic.io.files import open_files
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import evaluation, evaluation_measures
-from benchmarks.evaluation_files import write_workload
-from benchmarks.evaluation_measures import Measured, measure, prepare
-from benchmarks.evaluation_table import MEASUREMENTS
-from benchmarks.evaluation_workload import Workload
-from panoptic import id_map, overlaps
-from panoptic.annotations import read_annotations
-from panoptic.id_map import decode_id_map
-from panoptic.scoring import ScoringSettings
-from panoptic.scoring_files import FileScores, PanopticFiles, PanopticTruth, score_results
+from benchmarks.evaluation import __main__ as evaluation
+from benchmarks.evaluation import worker
+from benchmarks.evaluation.make_files import write_workload
+from benchmarks.evaluation.report import MEASUREMENTS
+from benchmarks.evaluation.worker import Measured, measure, prepare
+from benchmarks.evaluation.workload import Workload
+from panoptic.evaluation import overlaps
+from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticTruth, score_results
+from panoptic.evaluation.scores import ScoringSettings
+from panoptic.format import id_map
+from panoptic.format.annotations import read_annotations
+from panoptic.format.id_map import decode_id_map
 from tests.tiny_dataset import random_pictures, write_split
 
 
@@ -62,14 +64,14 @@ def test_a_dataset_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_every_way_of_decoding_gives_the_same_ids(workload: Workload, library: str) -> None:
     path = workload.truth.masks / "000001.png"
     expected = decode_id_map(path.read_bytes(), "1.png")
-    assert np.array_equal(evaluation_measures.DECODERS[library](path), expected)
+    assert np.array_equal(worker.DECODERS[library](path), expected)
 
 
 @pytest.mark.parametrize("name", ["pq", "pq_and_boundary", "pq_and_boundary_by_numpy", "hotcoco", "processes:1"])
 def test_all_that_score_find_the_same_pq(workload: Workload, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (id_map, overlaps):
         monkeypatch.setattr(module, "COMPILED", module.COMPILED)  # given back after a measurement that switches it
-    monkeypatch.setattr(evaluation_measures, "SCALING_PICTURES", 4)
+    monkeypatch.setattr(worker, "SCALING_PICTURES", 4)
     measured = measure(prepare(name, workload), repeats=1)
     expected = _score(workload.truth, workload.prediction).scores.quality.all.pq
     assert measured.pq == pytest.approx(expected, abs=1e-12)

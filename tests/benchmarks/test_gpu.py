@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import classic_cuda, gpu
-from benchmarks.gpu_network import Speed, Workload, inference, profile_table, training
-from benchmarks.gpu_operator import CHANNELS, HEADS, OperatorTime, Shape, bytes_moved, operands
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import classic_cuda
+from benchmarks.gpu.network import Speed, Workload, inference, profile_table, training
+from benchmarks.gpu.operator import CHANNELS, HEADS, OperatorTime, Shape, bytes_moved, operands
 from model.network.config import NetworkConfig
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

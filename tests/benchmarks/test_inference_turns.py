@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import inference
-from benchmarks.inference import Plan
-from benchmarks.inference_turns import PARTS
-from benchmarks.turns import Turns
+from benchmarks.harness.interleave import Turns
+from benchmarks.inference import __main__ as inference
+from benchmarks.inference.__main__ import Plan
+from benchmarks.inference.worker import PARTS
 from model.network.config import NetworkConfig
 
 TINY = NetworkConfig(
@@ -35,5 +35,5 @@ def test_ways_take_turns_and_their_parts_make_up_the_whole(tmp_path: Path) -> No
 
 def test_a_process_that_ends_early_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="ended early"):
-        Turns("inference_turns", "nobody's way")
+        Turns("inference.worker", "nobody's way")
     assert "invalid choice" in capfd.readouterr().err

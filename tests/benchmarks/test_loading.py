@@ -18,9 +18,9 @@ from benchmarks.loading import (
     markdown,
     write_dataset,
 )
-from model.training.packing import unpack
+from model.training.batch import unpack
 from model.training.sampling import Draw, TrainingPictures
-from panoptic.augmentation import AugmentationSettings
+from panoptic.data.transforms import AugmentationSettings
 from panoptic.index import PanopticIndex
 
 PICTURES = 3

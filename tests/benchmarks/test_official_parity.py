@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.official_checks import compare, compare_sampled, compare_stats
-from benchmarks.official_forward import Entry, read_entries, select_recorded
-from benchmarks.official_parity import case_of, main, read_recording
-from benchmarks.official_rules import fill
-from panoptic.errors import DatasetError
+from benchmarks.official_parity.__main__ import case_of, main, read_recording
+from benchmarks.official_parity.checks import compare, compare_sampled, compare_stats
+from benchmarks.official_parity.forward import Entry, read_entries, select_recorded
+from benchmarks.official_parity.rules import fill
+from panoptic.io.errors import DatasetError
 
 OFFICIAL = Path(__file__).parents[1] / "fixtures" / "official"
 MODELS = ("r50", "r101", "pvtb5", "swinl")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import plan
-from model.planning.rows import Row, table
-from panoptic.download.archives import PUBLIC_DATASETS
+from benchmarks.plan import __main__ as plan
+from benchmarks.plan.report import Row, table
+from panoptic.datasets.download.archives import PUBLIC_DATASETS
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "params.yaml"

@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks import straightforward
-from model.mask_pixels import BitMasks, segment_masks
-from model.merging import MergingSettings, PictureSizes, merge, predict_panoptic
-from model.network.selection import top_queries
+from benchmarks.baselines import naive_inference
+from model.inference.bit_masks import BitMasks, segment_masks
+from model.inference.merging import MergingSettings, PictureSizes, merge, predict_panoptic
+from model.network.queries import top_queries
 from tests.model.network.tiny_network import random_tensor, tiny_network
 
 THINGS, STUFF = 5, 3
@@ -25,7 +25,7 @@ def test_merging_of_words_is_merging_of_masks(seed: int) -> None:
     labels = torch.randint(0, THINGS + STUFF, (count,), generator=generator)
     settings = MergingSettings(overlap_things=0.6, overlap_stuff=0.5)
     ids, segments = merge(BitMasks.of(masks), scores, labels, THINGS, settings)
-    expected_ids, expected_segments = straightforward.merge(masks, scores, labels, THINGS, settings)
+    expected_ids, expected_segments = naive_inference.merge(masks, scores, labels, THINGS, settings)
     np.testing.assert_array_equal(ids, expected_ids)
     assert segments == expected_segments
 
@@ -34,7 +34,7 @@ def test_merging_of_words_is_merging_of_masks(seed: int) -> None:
 def test_bits_and_quality_are_those_of_the_masks(count: int, size: tuple[int, int]) -> None:
     masks = 2 * torch.rand(count, 3, 4, generator=torch.Generator().manual_seed(0))
     bits, quality = segment_masks(masks, size, 0.5)
-    expected, expected_quality = straightforward.segment_masks(masks, size, 0.5)
+    expected, expected_quality = naive_inference.segment_masks(masks, size, 0.5)
     np.testing.assert_array_equal(bits.unpack(), expected)
     np.testing.assert_array_equal(bits.areas(), expected.flatten(1).sum(1))
     np.testing.assert_array_equal(BitMasks.of(expected).words, bits.words)
@@ -45,7 +45,7 @@ def test_bits_and_quality_are_those_of_the_masks(count: int, size: tuple[int, in
 def test_the_whole_network_gives_the_same_picture() -> None:
     network, images = tiny_network().eval(), random_tensor(1, 3, 48, 64)
     settings = MergingSettings(score_threshold=0, mask_threshold=0.1, overlap_things=0.9, overlap_stuff=0.9)
-    (ids, segments), masks = straightforward.merge_output(straightforward.forward(network, images), (30, 41), settings)
+    (ids, segments), masks = naive_inference.merge_output(naive_inference.forward(network, images), (30, 41), settings)
     output = network(images, None, top_queries(network.config.selected_queries), auxiliary=False)
     (prediction,) = predict_panoptic(output, [PictureSizes((48, 64), (48, 64), (30, 41))], settings)
     assert len(np.unique(ids)) > 3

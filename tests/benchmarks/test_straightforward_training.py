@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.straightforward_training import collate_tensors, use_straightforward_parts
+from benchmarks.baselines.naive_training import collate_tensors, use_straightforward_parts
 from model.ops.backends import using
 from model.training import muon
+from model.training.batch import collate
 from model.training.criterion import LossWeights, SegmentCounts, panoptic_losses
 from model.training.matcher import MatchedQueries
-from model.training.packing import collate
-from panoptic.categories import CategoryTable
+from panoptic.format.categories import CategoryTable
 from tests.model.training.synthetic import assert_same_batch, network, random_batch
 from tests.tiny_dataset import CATEGORIES, make_sample
 

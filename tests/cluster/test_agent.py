@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.agent import STOPPED, WRONG, status_of
-from model.training import stopping
+from model.training.distributed import stopping
 
 # Notes that it was started. The first of the two then leaves as it is told; started again it leaves with 0.
 PROGRAM = """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.official_forward import network_by_rule, read_entries
+from benchmarks.official_parity.forward import network_by_rule, read_entries
 from model.network.panoptic_segformer import PanopticSegFormer
 
 OFFICIAL = Path(__file__).parents[1] / "fixtures" / "official"

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from panoptic.categories import CategoryTable
-from panoptic.pictures import side_by_side
-from panoptic.results import ResultSegment
-from panoptic.segments import SegmentLabel
+from panoptic.format.categories import CategoryTable
+from panoptic.format.results import ResultSegment
+from panoptic.format.segments import SegmentLabel
+from panoptic.visualization import side_by_side
 from tests.tiny_dataset import CATEGORIES, random_picture
 
 TABLE = CategoryTable.from_json(CATEGORIES)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.parameters import read_parameters, write_parameters
+from pipelines.dvc_project.parameters import read_parameters, write_parameters
 from tests.pipelines.services import ROOT, SECRET, Service, in_project, start, worker
 from tests.slurm_cluster import slurm_cluster, why_not
 from tests.stages.training_runs import PARAMS, write_dataset

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.evaluate import evaluate
-from pipelines.processes import CommandError
+from pipelines.process.run import CommandError
 
 PROGRAM = """
 import json, pathlib, sys

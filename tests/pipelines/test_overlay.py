@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.overlay import Change, lay_over, main
+from pipelines.override import Change, lay_over, main
 
 ROOT = Path(__file__).parents[2]
 PARAMS = """\
@@ -146,7 +146,7 @@ def test_as_a_program_on_the_settings_of_the_repository(tmp_path: Path) -> None:
     before = (ROOT / "params.yaml").read_text()
     params.write_text(before)
     file = overlay(tmp_path, "train: {learning_rate: 1.4e-4, step_epochs: [8]}")
-    command = [sys.executable, "-m", "pipelines.overlay", str(file), "--params", str(params)]
+    command = [sys.executable, "-m", "pipelines.override", str(file), "--params", str(params)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert "train.learning_rate: 0.001 -> 0.00014" in done.stdout
     removed = set(before.splitlines()) - set(params.read_text().splitlines())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.processes import CommandError
+from pipelines.process.run import CommandError
 from pipelines.reproduce import reproduce
 from tests.pipelines.services import in_project
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
-from pipelines.processes import CommandError
+from pipelines.process.run import CommandError
 from pipelines.robustness import robustness
 
 # As stages.robustness: a share leaves its part behind, the stage takes all parts and writes the result.

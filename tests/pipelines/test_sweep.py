@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.processes import CommandError
-from pipelines.project import DvcProject
+from pipelines.dvc_project.project import DvcProject
+from pipelines.dvc_project.workspace import Checkout, GitError, git
+from pipelines.process.run import CommandError
+from pipelines.reporting.sweep_results import Metric, metric_values
 from pipelines.sweep import sweep
-from pipelines.sweep_results import Metric, metric_values
-from pipelines.workspace import Checkout, GitError, git
 from tests.pipelines.services import in_project
 from tests.pipelines.tiny_sweep import LEARN, METRIC, dvc
 

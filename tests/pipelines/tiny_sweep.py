@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.workspace import git
+from pipelines.dvc_project.workspace import git
 
 METRIC = "runs/metrics.json:found.score"
 LEARN = """

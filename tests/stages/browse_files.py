@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from panoptic.categories import CategoryTable
-from panoptic.corrupted import CorruptedSplit, CorruptSettings
+from panoptic.data.reader import PanopticReader
+from panoptic.datasets.coco import build_index
+from panoptic.format.categories import CategoryTable
+from panoptic.format.results import ResultSegment, write_results
 from panoptic.index import PanopticIndex
-from panoptic.reader import PanopticReader
-from panoptic.results import ResultSegment, write_results
-from panoptic.verification import build_index
+from panoptic.robustness.corrupted_split import CorruptedSplit, CorruptSettings
 from tests.tiny_dataset import CATEGORIES, THINGS, TinySplit, random_pictures, write_split
 
 TABLE = CategoryTable.from_json(CATEGORIES)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from panoptic.segments import SegmentLabel
+from panoptic.format.segments import SegmentLabel
 from tests.tiny_dataset import TinyPicture, random_pictures, write_split
 
 

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from panoptic import annotating
-from panoptic.annotating import AnnotateSettings, Shard
-from panoptic.detection_format import to_detection_format
-from panoptic.files import open_files
+from panoptic.data.reader import PanopticReader
+from panoptic.datasets import shards
+from panoptic.datasets.coco import build_index
+from panoptic.datasets.shards import AnnotateSettings, Shard, encode_semantic_map, make_semantic_map
 from panoptic.index import PanopticIndex
-from panoptic.reader import PanopticReader
-from panoptic.semantic_maps import encode_semantic_map, make_semantic_map
-from panoptic.verification import build_index
+from panoptic.instances.detection_json import to_detection_format
+from panoptic.io.files import open_files
 from stages.annotate import main
 from tests.tiny_dataset import random_pictures, write_split
 
@@ -40,8 +39,8 @@ def watch(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(watch)
-from panoptic import annotating
-annotating.SHARD = 2
+from panoptic.datasets import shards
+shards.SHARD = 2
 from stages.annotate import main
 main(sys.argv[1:])
 print("left", times)
@@ -51,8 +50,8 @@ KILLED_WITH_WORKER = """
 import os, signal, sys
 from tqdm import tqdm
 tqdm.update = lambda bar, count: os.kill(os.getpid(), signal.SIGKILL)
-from panoptic import annotating
-annotating.SHARD = 2
+from panoptic.datasets import shards
+shards.SHARD = 2
 from stages.annotate import main
 main(sys.argv[1:])
 """
@@ -67,7 +66,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotating, "SHARD", 2)
+    monkeypatch.setattr(shards, "SHARD", 2)
 
 
 def _arguments(folder: Path, manifest: Path | None = None, **settings: object) -> list[str]:
@@ -142,7 +141,7 @@ def test_neither_workers_nor_the_size_of_the_parts_change_a_byte(
     alone = _contents(_run(tmp_path / "alone"))
     for workers in (1, 3):
         assert _contents(_run(tmp_path / str(workers), workers=workers)) == alone
-    monkeypatch.setattr(annotating, "SHARD", 128)
+    monkeypatch.setattr(shards, "SHARD", 128)
     assert _contents(_run(tmp_path / "large")) == alone
 
 
@@ -250,7 +249,7 @@ def test_a_stopped_run_is_known_by_all_code_that_reads_pictures(
     monkeypatch.setattr("stages.annotate.file_digest", note)
     _run(tmp_path / "a")
     names = {path.as_posix().rpartition("/panoptic/")[2] for path in digested}
-    assert names >= {"png.py", "annotating.py", "ade20k/maps.py", "index/records.py"}
+    assert names >= {"io/png.py", "datasets/shards.py", "datasets/ade20k/maps.py", "index/records.py"}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -326,10 +325,3 @@ def test_workers_may_be_one_a_core() -> None:
     assert AnnotateSettings(workers=3).processes == 3
     with pytest.raises(ValueError, match="workers -2; give the number of processes, or -1"):
         AnnotateSettings(workers=-2)
-
-
-def test_own_data_can_be_checked_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Sequence[str]] = []
-    monkeypatch.setattr("panoptic.check.command.main", asked.append)
-    main(["check", "folder", "--all"])
-    assert asked == [["folder", "--all"]]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from panoptic.data.reader import PanopticReader
+from panoptic.datasets.coco import build_index
+from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.index import PanopticIndex
-from panoptic.reader import PanopticReader
-from panoptic.segments import SegmentLabel, measure_segments
-from panoptic.verification import build_index
 from stages import annotate, download
 from tests.real_archives import ADE20K_COUNTS, COCO_COUNTS, write_ade20k_archives, write_coco_archives
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic.corrupted import CorruptedSplit, CorruptSettings
-from panoptic.corruptions import Variant, corrupt_image
+from panoptic.data.reader import PanopticReader
+from panoptic.datasets.coco import build_index
 from panoptic.index import PanopticIndex
-from panoptic.reader import PanopticReader
-from panoptic.verification import build_index
+from panoptic.robustness.corrupted_split import CorruptedSplit, CorruptSettings
+from panoptic.robustness.corruptions import Variant, corrupt_image
 from stages import browse, evaluate
 from tests.stages.browse_files import TABLE, write_predictions
 from tests.tiny_dataset import TinySplit, random_pictures, write_split

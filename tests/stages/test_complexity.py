@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic.verification import build_index
+from panoptic.datasets.coco import build_index
 from stages import complexity
 from tests.tiny_dataset import random_picture, write_split
 

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic.corrupted import CorruptedSplit, CorruptSettings, index_of_archive
-from panoptic.corruptions import CORRUPTIONS, Variant, corrupt_image
+from panoptic.data.reader import PanopticReader
+from panoptic.datasets.coco import build_index
 from panoptic.index import PanopticIndex
-from panoptic.reader import PanopticReader
-from panoptic.verification import build_index
+from panoptic.robustness.corrupted_split import CorruptedSplit, CorruptSettings, index_of_archive
+from panoptic.robustness.corruptions import CORRUPTIONS, Variant, corrupt_image
 from stages import corrupt
 from tests.tiny_dataset import TinySplit, random_picture, write_split
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic.download import archives
-from panoptic.download.archives import PUBLIC_DATASETS, Archive
-from panoptic.files import open_files
-from panoptic.json_fields import JsonObject, read_json
-from panoptic.layout import find_ade20k_split, find_split
+from panoptic.datasets.download import archives
+from panoptic.datasets.download.archives import PUBLIC_DATASETS, Archive
+from panoptic.datasets.layout import find_ade20k_split, find_split
+from panoptic.io.files import open_files
+from panoptic.io.json_fields import JsonObject, read_json
 from stages.download import main
 from tests.archive_server import Answer, ArchiveServer
 from tests.real_archives import ADE20K_COUNTS, COCO_COUNTS, write_ade20k_archives, write_coco_archives

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic.segments import SegmentLabel
+from panoptic.format.segments import SegmentLabel
 from stages.evaluate import main
 from tests.stages.evaluation_files import evaluation_arguments, write_evaluation
 from tests.tiny_dataset import TinyPicture, write_split

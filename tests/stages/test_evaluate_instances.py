@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from panoptic.detection_format import to_detection_format
-from panoptic.verification import build_index
+from panoptic.datasets.coco import build_index
+from panoptic.instances.detection_json import to_detection_format
 from stages.evaluate import main
 from tests.stages.evaluation_files import write_evaluation
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from model.checkpoint import Checkpoint, save_checkpoint
 from model.network.panoptic_segformer import PanopticSegFormer
-from panoptic.categories import CategoryTable
-from panoptic.verification import build_index
+from model.weights.checkpoint import Checkpoint, save_checkpoint
+from panoptic.datasets.coco import build_index
+from panoptic.format.categories import CategoryTable
 from stages import evaluate, predict
 from tests.model.training.synthetic import NETWORK
 from tests.tiny_dataset import TinySplit, random_picture, write_split

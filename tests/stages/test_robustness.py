@@ -11,15 +11,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.checkpoint import Checkpoint, save_checkpoint
-from model.inference import InferenceSettings, PicturePrediction, ReadPictures, predict_pictures
-from model.merging import MergingSettings
+from model.inference.merging import MergingSettings
+from model.inference.predict import InferenceSettings, PicturePrediction, ReadPictures, predict_pictures
 from model.network.panoptic_segformer import PanopticSegFormer
-from panoptic.categories import CategoryTable
-from panoptic.corruptions import corrupt_image
+from model.weights.checkpoint import Checkpoint, save_checkpoint
+from panoptic.data.reader import PanopticReader
+from panoptic.datasets.coco import build_index
+from panoptic.format.categories import CategoryTable
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.reader import PanopticReader
-from panoptic.verification import build_index
+from panoptic.robustness.corruptions import corrupt_image
 from stages import corrupt, evaluate, predict, robustness
 from stages.settings import load_section
 from tests.model.training.synthetic import NETWORK

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from panoptic.augmentation import AugmentationSettings
-from panoptic.layout import DatasetSettings
-from panoptic.settings import SettingsError
+from panoptic.data.transforms import AugmentationSettings
+from panoptic.datasets.layout import DatasetSettings
+from panoptic.runtime.settings import SettingsError
 from stages.settings import load_section
 
 

@@ -13,8 +13,8 @@ from typing import NoReturn
 import numpy as np
 import pytest
 
-from model.training.stopping import STOPPED
-from panoptic.verification import build_index
+from model.training.distributed.stopping import STOPPED
+from panoptic.datasets.coco import build_index
 from stages import train
 from tests.stages.training_runs import commands, until
 from tests.tiny_dataset import random_picture, write_split

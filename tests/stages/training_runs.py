@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from panoptic.verification import build_index
+from panoptic.datasets.coco import build_index
 from tests.tiny_dataset import random_picture, write_split
 
 ROOT = Path(__file__).parents[2]

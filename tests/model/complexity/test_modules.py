@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from model.complexity.modules import counting_modules, module_macs
 from model.network.layers import FeedForward
 from model.network.mask_decoder import AttentionMasks
-from model.network.selection import top_queries
+from model.network.queries import top_queries
 from tests.model.network.tiny_network import TINY, random_tensor, tiny_network
 
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.checkpoint import Checkpoint, save_checkpoint
-from model.export import checking, files, pictures
+from model.export import checking, files
 from model.export.__main__ import main
 from model.export.inference_network import InferenceNetwork, as_network_output
 from model.export.sizes import ExportError, Sizes
-from model.merging import MergingSettings
+from model.inference.merging import MergingSettings
 from model.network.config import NetworkConfig
-from panoptic.categories import Category, CategoryTable
+from model.weights.checkpoint import Checkpoint, save_checkpoint
+from panoptic.format.categories import Category, CategoryTable
 from tests.model.network.tiny_network import STUFF, THINGS, TINY, random_tensor, tiny_network
 
 CONFIG = replace(TINY, levels=3, location_layers=1, stuff_mask_layers=1, selected_queries=5)
@@ -42,7 +42,7 @@ def export(folder: Path, *arguments: str, config: NetworkConfig = CONFIG) -> Pat
     save_checkpoint(folder / "tiny.safetensors", Checkpoint(network, config, CATEGORIES, {"code": "abc"}))
     (folder / "params.yaml").write_text(PARAMS)
     paths = [folder / f"{number}.png" for number in range(3)]
-    for path, shown in zip(paths, pictures.noise(), strict=True):
+    for path, shown in zip(paths, checking.noise(), strict=True):
         cv2.imwrite(str(path), shown.pixels)
     given = ["--model", folder / "tiny.safetensors", "--params", folder / "params.yaml", "--pictures", *paths]
     main([*map(str, given), "--out", str(folder), *arguments])
@@ -163,7 +163,7 @@ def test_a_file_that_does_not_run_is_refused() -> None:
         raise IndexError("idx=11 must be within [-5, 4]")
 
     with pytest.raises(ExportError, match="does not run on noise 1, so it was not written: idx=11"):
-        checking.compare(inference_network(), run, pictures.noise()[0], MERGING)
+        checking.compare(inference_network(), run, checking.noise()[0], MERGING)
 
 
 def test_a_file_of_an_earlier_export_is_not_left_beside_a_new_description(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_another_network_is_told(added: float) -> None:
     network, other = inference_network(), inference_network()
     with torch.no_grad():
         other.network.get_parameter("encoder.level_embedding").add_(added)
-    comparison = checking.compare(network, other, pictures.noise()[0], MERGING)
+    comparison = checking.compare(network, other, checking.noise()[0], MERGING)
     with pytest.raises(ExportError, match=r"x\.onnx differs from the network"):
         comparison.require("x.onnx")
 
@@ -230,7 +230,7 @@ def test_snippet_of_the_documentation_runs(
     snippet = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert snippet
     shutil.copytree(fixed, tmp_path, dirs_exist_ok=True)
-    shown = pictures.resized(pictures.noise()[0], (64, 96))
+    shown = checking.resized(checking.noise()[0], (64, 96))
     cv2.imwrite(str(tmp_path / "picture.png"), np.ascontiguousarray(shown.pixels[..., ::-1]))
     monkeypatch.chdir(tmp_path)
     exec(compile(snippet[1], "docs/export.md", "exec"), {})

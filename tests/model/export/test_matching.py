@@ -1,6 +1,6 @@
 import torch
 
-from model.export.matching import TIE, MatchedQueries
+from model.export.checking import TIE, MatchedQueries
 
 
 def outputs(*queries: tuple[int, float, float]) -> dict[str, torch.Tensor]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.network.attention import key_products, split_heads, value_sums
+from model.network.mask_decoder import key_products, split_heads, value_sums
 
 HEADS, CHANNELS, TOKENS = 4, 32, 50
 

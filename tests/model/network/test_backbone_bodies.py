@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.swin.modeling_swin import SwinDropPath, SwinLayer
 
-from model.network.backbone import Backbone
-from model.network.backbone_bodies import DropBranch
+from model.network.backbone import Backbone, DropBranch
 from tests.model.network.narrow_backbones import narrow_backbone, use_narrow_backbones
 
 WINDOW, SHIFT = 7, 3

@@ -8,7 +8,7 @@ import torch
 from model.network.config import NetworkConfig
 from model.network.mask_decoder import CHUNK, AttentionMasks, MaskDecoder
 from model.network.outputs import PanopticOutput
-from model.network.selection import top_queries
+from model.network.queries import top_queries
 from tests.model.network.tiny_network import SHAPES, TINY, random_memory, random_tensor, tiny_network
 
 DEEP = replace(TINY, thing_mask_layers=2, stuff_mask_layers=3)

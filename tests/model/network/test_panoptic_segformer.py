@@ -9,7 +9,7 @@ from torch import nn
 from model.network.config import NetworkConfig
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.selection import top_queries
+from model.network.queries import top_queries
 from tests.model.network.tiny_network import STUFF, THINGS, TINY, random_tensor, tiny_network
 
 SIZES = ((48, 64), (40, 64), (48, 33))

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import official_parity
-from benchmarks.official_forward import SCORE_THRESHOLDS, Forward, run
-from benchmarks.official_parity import check_all, check_array, main, read_recording, run_recorded
-from benchmarks.official_pictures import equal_pixels, pairs_of
-from benchmarks.official_rules import CASE_A
+from benchmarks.official_parity import __main__ as official_parity
+from benchmarks.official_parity.__main__ import check_all, check_array, main, read_recording, run_recorded
+from benchmarks.official_parity.forward import SCORE_THRESHOLDS, Forward, run
+from benchmarks.official_parity.images import equal_pixels, pairs_of
+from benchmarks.official_parity.rules import CASE_A
 from model.network.panoptic_segformer import PanopticSegFormer
 from tests.model.conftest import OFFICIAL
 

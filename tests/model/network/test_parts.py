@@ -13,7 +13,7 @@ from model.network.layers import inverse_sigmoid
 from model.network.location_decoder import refine
 from model.network.mask_decoder import AttentionMasks, MaskDecoder
 from model.network.positions import padding_mask, pixel_centres, resize_mask, sine_position, valid_ratio
-from model.network.selection import gather_queries, top_queries
+from model.network.queries import gather_queries, top_queries
 from tests.model.network.tiny_network import SHAPES, TINY, random_memory, random_tensor
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from model.network.proposals import FINEST_SIZE, EncoderQueries, anchors
+from model.network.queries import FINEST_SIZE, EncoderQueries, anchors
 from tests.model.network.tiny_network import SHAPES, THINGS, TINY, random_memory
 
 CONFIG = replace(TINY, query_initialisation="encoder")

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from model.inference import InferenceSettings, require_mask_layer
+from model.inference.predict import InferenceSettings, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.selection import every_query, top_queries
+from model.network.queries import every_query, top_queries
 from tests.model.network.tiny_network import STUFF, THINGS, TINY, random_tensor, tiny_network
 
 JOINT = replace(TINY, stuff="joint")

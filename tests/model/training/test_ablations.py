@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from model.inference import InferenceSettings, predict_pictures
+from model.inference.predict import InferenceSettings, predict_pictures
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.training.distributed.processes import Processes
 from model.training.loop import Run, train
-from model.training.processes import Processes
 from model.training.settings import TrainSettings
+from panoptic.datasets.coco import build_index
 from panoptic.index import PanopticIndex
-from panoptic.verification import build_index
-from pipelines.overlay import lay_over
+from pipelines.override import lay_over
 from stages.settings import load_section
 from tests.tiny_dataset import random_picture, write_split
 

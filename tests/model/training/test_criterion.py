@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import official_rules as rules
+from benchmarks.official_parity import rules
 from model.boxes import xyxy_to_cxcywh
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.official import official_key
 from model.training.batch import Batch, Target
 from model.training.criterion import (
     LossWeights,
@@ -24,6 +23,7 @@ from model.training.criterion import (
     token_segments,
 )
 from model.training.matcher import MatchedQueries
+from model.weights.official import official_key
 from tests.model.conftest import OFFICIAL
 from tests.model.network.tiny_network import STUFF, THINGS
 from tests.model.training.synthetic import NETWORK, make_target, network, random_batch, random_target

@@ -17,15 +17,15 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.training import loop
 from model.training.batch import Batch
 from model.training.criterion import LossWeights
+from model.training.distributed.ownership import Ownership, StateTakenError
+from model.training.distributed.processes import Processes, joined_processes
+from model.training.distributed.stopping import StoppedError
 from model.training.loop import NonFiniteLossError, Run, train
-from model.training.ownership import Ownership, StateTakenError
-from model.training.processes import Processes, joined_processes
 from model.training.settings import TrainSettings
 from model.training.state import RunState
-from model.training.stopping import StoppedError
-from panoptic.augmentation import AugmentationSettings
+from panoptic.data.transforms import AugmentationSettings
+from panoptic.datasets.coco import build_index
 from panoptic.index import PanopticIndex
-from panoptic.verification import build_index
 from tests.model.training.synthetic import NETWORK
 from tests.tiny_dataset import random_picture, write_split
 

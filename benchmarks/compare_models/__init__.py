@@ -1,0 +1,1 @@
+"""The papers' models trained with one small budget."""

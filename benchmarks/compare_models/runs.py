@@ -1,0 +1,199 @@
+"""Runs of the comparison: every row and seed through the stages, several side by side, none a second time."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks.compare_models.report import Conditions, Result, in_order
+from benchmarks.compare_models.rows import ROWS
+from benchmarks.harness.stages import Stages
+from model.inference.predict import InferenceSettings
+from model.network.config import NetworkConfig
+from model.training.sampling import steps_per_epoch
+from model.training.settings import TrainSettings
+from panoptic.datasets.layout import DatasetSettings
+from panoptic.index import PanopticIndex
+from panoptic.io.files import write_atomically
+from panoptic.runtime.fingerprint import file_digest, fingerprint
+from pipelines.override import lay_over
+from pipelines.process.run import CommandError
+from stages.settings import load_section
+
+ABLATIONS = Path("experiments/ablations")
+FAILURES = (CommandError, ValueError, OSError)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Trained weights, and what is known of how they were made."""
+
+    model: Path
+    identity: str
+    parameters: int
+    seconds: float | None  # None where it was interrupted
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where the comparison runs: settings that all rows share, folder of the runs, and what each training gets."""
+
+    params: Path
+    work: Path
+    steps: int
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "jobs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} is {getattr(self, name)}; give at least 1")
+
+    @cached_property
+    def stages(self) -> Stages:
+        """The jobs share the processor's cores."""
+        return Stages(max(1, len(os.sched_getaffinity(0)) // self.jobs))
+
+    @cached_property
+    def dataset(self) -> DatasetSettings:
+        """What all rows are trained on."""
+        return load_section(self.params, "dataset", DatasetSettings)
+
+    def index(self, role: str) -> Path:
+        """The verified index of a split."""
+        return self.work / "annotate" / f"{role}.index"
+
+    def prepare(self) -> None:
+        """Verify the dataset, once for all rows, and see that the steps are whole epochs of it."""
+        settled, settings = self.work / "annotate" / "dataset.json", asdict(self.dataset)
+        if _read(settled) != settings:
+            print(f"verifying {self.dataset.root}")
+            self.stages.annotate(self.params, self.work)
+            _write(settled, settings)
+        per_epoch = self._steps_per_epoch
+        if self.steps % per_epoch:
+            nearest = max(1, round(self.steps / per_epoch)) * per_epoch
+            raise ValueError(
+                f"--steps is {self.steps}, but a training consists of epochs, of {per_epoch} steps each"
+                f" ({self.dataset.root} at the batch size of {self.params}); the nearest number is {nearest}"
+            )
+
+    def conditions(self) -> Conditions:
+        """What all rows had in common."""
+        batch_size = load_section(self.params, "train", TrainSettings).batch_size
+        pictures = len(PanopticIndex.load(self.index("val")).records)
+        device = f"{platform.machine()} with {os.cpu_count()} cores"
+        return Conditions(self.steps, batch_size, pictures, self.jobs, self.stages.threads, device)
+
+    def run(self, rows: Sequence[str], seeds: Sequence[int]) -> tuple[list[Result], list[str]]:
+        """Results of all rows and seeds, and a message for each that failed, which does not stop the others."""
+        scored: dict[tuple[str, int], list[str]] = {}
+        for seed in seeds:
+            for row in rows:
+                scored.setdefault((ROWS[row].weights_of or row, seed), []).append(row)
+        results: list[Result] = []
+        failures: list[str] = []
+        with ThreadPoolExecutor(self.jobs) as executor:
+            futures = [executor.submit(self._train_and_score, *task, own) for task, own in scored.items()]
+            try:
+                for future in as_completed(futures):
+                    for outcome in future.result():
+                        if isinstance(outcome, Result):
+                            results.append(outcome)
+                        else:
+                            failures.append(outcome)
+            except BaseException:
+                self.stages.stopped.set()
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+        return in_order(results), failures
+
+    def _train_and_score(self, trained: str, seed: int, rows: Sequence[str]) -> list[Result | str]:
+        """The results of all rows that use the weights of one, or what went wrong."""
+        try:
+            training = self._train(trained, seed)
+        except FAILURES as error:
+            return [self._told(trained, seed, error)]
+        outcomes: list[Result | str] = []
+        for row in rows:
+            try:
+                outcomes.append(self._score(row, seed, training))
+            except FAILURES as error:
+                outcomes.append(self._told(row, seed, error))
+        return outcomes
+
+    def _told(self, row: str, seed: int, error: Exception) -> str:
+        name = self._folder(row, seed).name
+        print(f"{name}: failed")
+        return f"{name}: {error}"
+
+    def _train(self, row: str, seed: int) -> Training:
+        folder, params = self._folder(row, seed), self._settings(row, seed)
+        finished, model = folder / "training.json", folder / "model.safetensors"
+        identity = self._identity(params)
+        known = _read(finished)
+        if known.get("identity") != identity or not model.exists():
+            print(f"{folder.name}: training")
+            resumed = self.stages.train(params, self.work / "annotate", folder)
+            metrics = _read(folder / "train" / "metrics.json")
+            seconds = None if resumed else metrics["seconds_since_last_start"]
+            known = {"identity": identity, "parameters": metrics["parameters"], "seconds": seconds}
+            _write(finished, known)
+        seconds = known["seconds"]
+        return Training(
+            model, identity, int(str(known["parameters"])), None if seconds is None else float(str(seconds))
+        )
+
+    def _score(self, row: str, seed: int, training: Training) -> Result:
+        folder, params = self._folder(row, seed), self._settings(row, seed)
+        finished = folder / "result.json"
+        predict = load_section(params, "predict", InferenceSettings)
+        identity = fingerprint({"training": training.identity, "predict": asdict(predict)})
+        known = _read(finished)
+        if known.get("identity") != identity:
+            metrics = self.stages.score(params, self.index("val"), training.model, folder)
+            known = {"identity": identity, "pq": metrics["pq"]}
+            _write(finished, known)
+        quality = known["pq"]
+        assert isinstance(quality, dict)
+        pq = {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
+        print(f"{folder.name}: PQ {pq['all']:.1f}, things {pq['things']:.1f}, stuff {pq['stuff']:.1f}")
+        return Result(row, seed, pq, training.parameters, None if ROWS[row].weights_of else training.seconds)
+
+    def _settings(self, row: str, seed: int) -> Path:
+        """The row's params.yaml, written anew."""
+        folder = self._folder(row, seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        epochs = self.steps // self._steps_per_epoch
+        train = {"seed": seed, "epochs": epochs, "validate_every": self.steps}
+        common = folder / "common.yaml"
+        _write(common, {"train": train, "predict": {"merging": {"score_threshold": ROWS[row].score_threshold}}})
+        own = [ABLATIONS / f"{overlay}.yaml" for overlay in (ROWS[row].overlay,) if overlay]
+        lay_over(self.params, [*own, common], folder / "params.yaml")
+        return folder / "params.yaml"
+
+    def _identity(self, params: Path) -> str:
+        """Of everything but the code that decides the weights."""
+        settings = load_section(params, "model", NetworkConfig), load_section(params, "train", TrainSettings)
+        indices = [file_digest(self.index(role)) for role in ("train", "val")]
+        return fingerprint({"settings": [asdict(section) for section in settings], "indices": indices})
+
+    def _folder(self, row: str, seed: int) -> Path:
+        return self.work / f"{row}-{seed}"
+
+    @cached_property
+    def _steps_per_epoch(self) -> int:
+        batch_size = load_section(self.params, "train", TrainSettings).batch_size
+        return steps_per_epoch(len(PanopticIndex.load(self.index("train")).records), batch_size)
+
+
+def _read(path: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
+    return content
+
+
+def _write(path: Path, content: dict[str, object]) -> None:
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

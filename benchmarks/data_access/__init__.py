@@ -1,0 +1,1 @@
+"""Reading COCO in place, against folders and Python objects."""

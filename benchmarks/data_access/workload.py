@@ -1,0 +1,97 @@
+"""The files of the data access benchmark: an index as large as COCO's, a zip file of small pictures, the same loose."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from panoptic.format.categories import Category, CategoryTable
+from panoptic.format.segments import Segment
+from panoptic.index import ImageRecord, PanopticIndex
+
+_DIFFERENT = 64  # pictures, which take turns
+_CATEGORIES = 133
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """How much to make: pictures in the index, segments of each, files in the archive and in the folder."""
+
+    pictures: int = 118_287
+    segments: int = 11
+    files: int = 120_000
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Where the files lie."""
+
+    folder: Path
+
+    @property
+    def index(self) -> Path:
+        return self.folder / "train.index"
+
+    @property
+    def archive(self) -> Path:
+        return self.folder / "packed.zip"
+
+    @property
+    def loose(self) -> Path:
+        return self.folder / "loose"
+
+
+def write_files(folder: Path, size: DataSize) -> DataFiles:
+    """Make everything below `folder`."""
+    files = DataFiles(folder)
+    contents = _pictures()
+    names = [f"{number:012d}{contents[number % _DIFFERENT][0]}" for number in range(size.files)]
+    files.loose.mkdir(parents=True)
+    with zipfile.ZipFile(files.archive, "w", zipfile.ZIP_STORED) as archive:
+        for number, name in enumerate(tqdm(names, desc="make", unit="file")):
+            content = contents[number % _DIFFERENT][1]
+            archive.writestr(zipfile.ZipInfo(name), content)
+            (files.loose / name).write_bytes(content)
+    records = _records(size, names)
+    table = CategoryTable(
+        things=tuple(Category(number, f"thing {number}", True, (0, 0, 0)) for number in range(1, 81)),
+        stuff=tuple(Category(number, f"stuff {number}", False, (0, 0, 0)) for number in range(81, _CATEGORIES + 1)),
+    )
+    PanopticIndex(table, files.archive, files.loose, records).save(files.index)
+    return files
+
+
+def _pictures() -> list[tuple[str, bytes]]:
+    """Suffix and content of smooth pictures of 96 x 128 pixels: of each four one PNG, the others JPEGs."""
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(_DIFFERENT):
+        picture = cv2.GaussianBlur(rng.integers(0, 256, (96, 128, 3), np.uint8), (0, 0), 4)
+        suffix = ".jpg" if number % 4 else ".png"
+        found.append((suffix, cv2.imencode(suffix, picture)[1].tobytes()))
+    return found
+
+
+def _records(size: DataSize, names: Sequence[str]) -> tuple[ImageRecord, ...]:
+    shape = size.pictures, size.segments
+    rng = np.random.default_rng(1)
+    numbers = rng.integers(1, 1 << 24, shape).tolist(), rng.integers(1, _CATEGORIES + 1, shape).tolist()
+    areas = rng.integers(1, 96 * 128, shape).tolist()
+    return tuple(
+        ImageRecord(
+            image_id=4 * number + 9,
+            file_name=names[number],
+            mask_name=names[number],
+            height=96,
+            width=128,
+            segments=tuple(
+                Segment(name, category, False, area, (3, 5, 40, 30))
+                for name, category, area in zip(numbers[0][number], numbers[1][number], areas[number], strict=True)
+            ),
+        )
+        for number in range(size.pictures)
+    )

@@ -1,0 +1,185 @@
+"""Writing the files that the evaluation benchmark works on.
+
+True PNGs are written as COCO's were, by Pillow; predicted ones as this project writes them.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.evaluation.workload import Workload
+from panoptic.evaluation.dataset import PanopticFiles
+from panoptic.format.annotations import read_annotations
+from panoptic.format.categories import Category, CategoryTable
+from panoptic.format.id_map import MAX_ID, VOID, decode_id_map, encode_id_map, ids_to_rgb
+from panoptic.format.segments import SegmentLabel, measure_segments
+from panoptic.instances.detection_json import encode_mask
+from panoptic.io.files import open_files
+
+HEIGHT, WIDTH = 480, 640
+_CLASSES = 10  # of things, and as many of stuff
+_GROUNDS, _THINGS = 6, 10  # in a picture, before they hide each other
+_CROWDED = 0.3  # of the pictures
+_LOST, _CONFUSED = 0.12, 0.1  # of the segments of a result
+
+
+@dataclass(frozen=True)
+class LabelledMap:
+    """An (H,W) id map and what its ids are; void has none."""
+
+    ids: NDArray[np.int32]
+    segments: tuple[SegmentLabel, ...]
+
+
+def drawn_categories() -> CategoryTable:
+    """The classes of drawn maps."""
+    classes = [Category(n, f"class {n}", n <= _CLASSES, (n, 0, 0)) for n in range(1, 2 * _CLASSES + 1)]
+    return CategoryTable(tuple(classes[:_CLASSES]), tuple(classes[_CLASSES:]))
+
+
+def draw_map(rng: np.random.Generator) -> LabelledMap:
+    """Grounds, each where its point is nearest, things before them, and some void, all with wiggly outlines."""
+    shape = (HEIGHT, WIDTH)
+    y, x = (along + _wiggles(rng, shape, 15, 60) + _wiggles(rng, shape, 2, 8) for along in np.indices(shape))
+    points = rng.uniform((0, 0), shape, (_GROUNDS, 2))
+    labels = np.argmin([(y - top) ** 2 + (x - left) ** 2 for top, left in points], axis=0) + 1
+    for label in (*range(_GROUNDS + 1, _GROUNDS + _THINGS + 1), VOID, VOID):
+        top, left = rng.uniform((0, 0), shape)
+        height, width = rng.uniform(12, 90, 2)
+        labels[((y - top) / height) ** 2 + ((x - left) / width) ** 2 < 1] = label
+    ids = np.append(VOID, 1 + rng.choice(MAX_ID, _GROUNDS + _THINGS, replace=False)).astype(np.int32)
+    stuff = 1 + _CLASSES + rng.choice(_CLASSES, _GROUNDS, replace=False)
+    category_ids = [VOID, *stuff.tolist(), *rng.integers(1, _CLASSES + 1, _THINGS).tolist()]
+    crowd = _GROUNDS + 1 if rng.random() < _CROWDED else VOID
+    seen = [label for label in np.unique(labels).tolist() if label != VOID]
+    return LabelledMap(
+        ids[labels], tuple(SegmentLabel(int(ids[label]), category_ids[label], label == crowd) for label in seen)
+    )
+
+
+def spoil_map(truth: LabelledMap, table: CategoryTable, rng: np.random.Generator) -> LabelledMap:
+    """A result: outlines bent, some segments left void, some taken for another class; without crowds."""
+    places = (along + _wiggles(rng, truth.ids.shape, 2.5, 25) for along in np.indices(truth.ids.shape))
+    rows, columns = (
+        np.clip(np.rint(place), 0, size - 1).astype(np.intp)
+        for place, size in zip(places, truth.ids.shape, strict=True)
+    )
+    bent = truth.ids[rows, columns]
+    ids = np.zeros_like(bent)
+    names = 1 + rng.choice(MAX_ID, len(truth.segments), replace=False)
+    segments = []
+    for name, segment in zip(names.tolist(), truth.segments, strict=True):
+        inside = bent == segment.id
+        if segment.is_crowd or not inside.any() or rng.random() < _LOST:
+            continue
+        ids[inside] = name
+        confused = rng.random() < _CONFUSED
+        segments.append(SegmentLabel(name, _peer(segment, table, rng) if confused else segment.category_id, False))
+    return LabelledMap(ids, tuple(segments))
+
+
+def paint(ids: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(H,W,3) a picture: each segment in a colour, with shades and grain."""
+    shades = _wiggles(rng, ids.shape, 30, 40) + rng.normal(0, 6, ids.shape)
+    return np.clip(ids_to_rgb(ids) + shades[..., None], 0, 255).astype(np.uint8)
+
+
+def _peer(segment: SegmentLabel, table: CategoryTable, rng: np.random.Generator) -> int:
+    """A class of the same kind."""
+    peers: Sequence[Category] = table.things if table.by_id(segment.category_id).is_thing else table.stuff
+    return peers[int(rng.integers(len(peers)))].id
+
+
+def _wiggles(rng: np.random.Generator, shape: tuple[int, ...], strength: float, grain: int) -> NDArray[np.float32]:
+    """(H,W) a smooth random field of about that standard deviation, with a number drawn every `grain` pixels."""
+    height, width = shape
+    coarse = rng.standard_normal((height // grain + 3, width // grain + 3), np.float32) * strength
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+JsonFields = dict[str, object]
+
+
+def write_workload(folder: Path, pictures: int, painted: int, seed: int, given: PanopticFiles | None) -> Workload:
+    """Draw so many pictures, or take the first of a dataset; make results for all, and images for the first few."""
+    workload = Workload(folder)
+    for below in (workload.truth.masks, workload.prediction.masks, workload.images):
+        below.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    table, maps = _drawn(workload, pictures, rng) if given is None else _taken(workload, pictures, given)
+    results = [spoil_map(true, table, rng) for true in maps]
+    for number, result in enumerate(results):
+        (workload.prediction.masks / _name(number)).write_bytes(encode_id_map(result.ids))
+    for number, true in enumerate(maps[:painted]):
+        Image.fromarray(paint(true.ids, rng)).save(workload.images / _name(number))
+    _write_panoptic(workload.truth.panoptic_json, maps, table)
+    _write_panoptic(workload.prediction.panoptic_json, results, table)
+    true_instances = [{**instance, "id": number} for number, instance in enumerate(_instances(maps, table), 1)]
+    listed = {"images": _images(maps), "annotations": true_instances, "categories": table.to_json()}
+    workload.true_instances.write_text(json.dumps(listed))
+    found = [{**instance, "score": round(float(rng.random()), 3)} for instance in _instances(results, table)]
+    workload.predicted_instances.write_text(json.dumps(found))
+    return workload
+
+
+def _drawn(workload: Workload, pictures: int, rng: np.random.Generator) -> tuple[CategoryTable, list[LabelledMap]]:
+    maps = [draw_map(rng) for _ in range(pictures)]
+    for number, true in enumerate(maps):
+        Image.fromarray(ids_to_rgb(true.ids)).save(workload.truth.masks / _name(number))
+    return drawn_categories(), maps
+
+
+def _taken(workload: Workload, pictures: int, given: PanopticFiles) -> tuple[CategoryTable, list[LabelledMap]]:
+    """The PNGs are copied with their bytes as they are."""
+    read = read_annotations(given.panoptic_json)
+    assert read.categories is not None, "without a table given, reading has raised"
+    source = open_files(given.masks)
+    maps = []
+    for number, annotation in enumerate(read.annotations[:pictures]):
+        data = source.read(annotation.file_name)
+        (workload.truth.masks / _name(number)).write_bytes(data)
+        maps.append(LabelledMap(decode_id_map(data, annotation.file_name), annotation.segments))
+    return read.categories, maps
+
+
+def _write_panoptic(path: Path, maps: list[LabelledMap], table: CategoryTable) -> None:
+    annotations = [
+        {"image_id": number, "file_name": _name(number), "segments_info": list(_segments(labelled))}
+        for number, labelled in enumerate(maps)
+    ]
+    document = {"images": _images(maps), "annotations": annotations, "categories": table.to_json()}
+    path.write_text(json.dumps(document))
+
+
+def _segments(labelled: LabelledMap) -> Iterator[JsonFields]:
+    extents = measure_segments(labelled.ids)
+    for segment in labelled.segments:
+        extent = extents[segment.id]
+        common = {"category_id": segment.category_id, "iscrowd": int(segment.is_crowd)}
+        yield {"id": segment.id, **common, "area": extent.area, "bbox": extent.box_xywh}
+
+
+def _instances(maps: Iterable[LabelledMap], table: CategoryTable) -> Iterator[JsonFields]:
+    """The things, in COCO's detection format."""
+    for number, labelled in enumerate(maps):
+        for segment, info in zip(labelled.segments, _segments(labelled), strict=True):
+            if table.by_id(segment.category_id).is_thing:
+                yield {**info, "image_id": number, "segmentation": encode_mask(labelled.ids == segment.id)}
+
+
+def _images(maps: list[LabelledMap]) -> list[JsonFields]:
+    sizes = [labelled.ids.shape for labelled in maps]
+    return [
+        {"id": number, "file_name": _name(number), "height": height, "width": width}
+        for number, (height, width) in enumerate(sizes)
+    ]
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}.png"

@@ -1,0 +1,248 @@
+"""One measurement of the evaluation benchmark, in a process of its own.
+
+    python -m benchmarks.evaluation.worker pq_and_boundary FOLDER --repeats 5
+
+Prints `Measured` as JSON. What a measurement needs beyond scoring is imported inside it, so that the memory of the
+process is its own; the caller sets the numbers of threads, which libraries read when they are loaded.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.evaluation.workload import Workload
+from panoptic.evaluation import overlaps
+from panoptic.evaluation.dataset import PanopticTruth, score_results
+from panoptic.evaluation.scores import ScoringSettings
+from panoptic.format import id_map
+from panoptic.format.id_map import MAX_ID, decode_id_map, rgb_to_ids
+
+WITHOUT_BOUNDARY = ScoringSettings(boundary_ratio=0)
+SCALING_PICTURES = 2000  # so many that starting processes hardly counts
+_SEVERITIES = 5
+
+
+@dataclass(frozen=True)
+class Work:
+    """`once` does the work for so many pictures, and returns the PQ where it gives one."""
+
+    once: Callable[[], float | None]
+    pictures: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Medians over repeats, per picture; `cpu_seconds` of the process and those that it starts.
+
+    `peak_memory`: in MB, of the process; of the largest that it starts where it starts some.
+    """
+
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory: float
+    pq: float | None
+
+
+def measure(work: Work, repeats: int) -> Measured:
+    """Repeat the work after one time that is not counted."""
+    cpu, wall = [], []
+    with _watched_children() as peaks:
+        pq = work.once()
+    for _ in range(repeats):
+        started = _cpu_seconds(), time.perf_counter()
+        work.once()
+        cpu.append((_cpu_seconds() - started[0]) / work.pictures)
+        wall.append((time.perf_counter() - started[1]) / work.pictures)
+    return Measured(statistics.median(cpu), statistics.median(wall), max(peaks, default=_peak_memory()), pq)
+
+
+def prepare(name: str, workload: Workload) -> Work:
+    """The work of that name. Raises `ValueError` for a name that none has."""
+    kind, _, which = name.partition(":")
+    match kind:
+        case "decode":
+            return _decoding(workload, which)
+        case "pq":
+            return _scoring(workload, WITHOUT_BOUNDARY)
+        case "pq_and_boundary":
+            return _scoring(workload, ScoringSettings())
+        case "pq_and_boundary_by_numpy":
+            return _scoring_by_numpy(workload)
+        case "processes":
+            return _scoring_in_processes(workload, int(which))
+        case "hotcoco":
+            return _hotcoco(workload)
+        case "ap":
+            return _average_precision(workload)
+        case "corrupt":
+            return _corrupting(workload, which)
+    raise ValueError(f"there is no measurement '{name}'")
+
+
+def _decoding(workload: Workload, library: str) -> Work:
+    """Reading the two PNGs of each picture, to ids."""
+    decode = DECODERS[library]
+    pairs = [sorted(files.masks.iterdir()) for files in (workload.truth, workload.prediction)]
+
+    def once() -> None:
+        for paths in zip(*pairs, strict=True):
+            for path in paths:
+                decode(path)
+
+    return Work(once, workload.pictures)
+
+
+def _decode(path: Path) -> NDArray[np.int32]:
+    return decode_id_map(path.read_bytes(), str(path))
+
+
+def _decode_by_pillow(path: Path) -> NDArray[np.int32]:
+    from PIL import Image
+
+    return rgb_to_ids(np.asarray(Image.open(path)))
+
+
+def _decode_by_opencv(path: Path) -> NDArray[np.int32]:
+    import cv2
+
+    image = cv2.imread(str(path))
+    assert image is not None
+    rgba = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA), np.uint8)  # the quickest way to ids that is known to us
+    return rgba.view(np.int32)[..., 0] & MAX_ID
+
+
+DECODERS = {"pillow": _decode_by_pillow, "opencv": _decode_by_opencv, "ours": _decode}
+
+
+def _scoring(workload: Workload, settings: ScoringSettings) -> Work:
+    """From files to scores, in this process."""
+
+    def once() -> float | None:
+        truth = PanopticTruth.from_files(workload.truth)
+        return score_results(truth, workload.prediction, settings).scores.quality.all.pq
+
+    return Work(once, workload.pictures)
+
+
+def _scoring_by_numpy(workload: Workload) -> Work:
+    id_map.COMPILED = overlaps.COMPILED = False
+    return _scoring(workload, ScoringSettings())
+
+
+def _scoring_in_processes(workload: Workload, processes: int) -> Work:
+    """A long list of pictures, in processes started for it."""
+    times = -(-SCALING_PICTURES // workload.pictures)
+    files, prediction = workload.repeated(times)
+
+    def once() -> float | None:
+        truth = PanopticTruth.from_files(files)
+        return score_results(truth, prediction, ScoringSettings(), workers=processes).scores.quality.all.pq
+
+    return Work(once, times * workload.pictures)
+
+
+def _hotcoco(workload: Workload) -> Work:
+    """The peer: from files to scores, without boundaries."""
+    from hotcoco.panoptic import PanopticEval
+
+    truth, prediction = workload.truth, workload.prediction
+
+    def once() -> float:
+        evaluation = PanopticEval(
+            truth.panoptic_json, prediction.panoptic_json, gt_folder=truth.masks, pred_folder=prediction.masks
+        )
+        evaluation.evaluate()
+        return float(evaluation.results()["All"]["pq"])
+
+    return Work(once, workload.pictures)
+
+
+def _average_precision(workload: Workload) -> Work:
+    """From files to AP of masks and boxes."""
+    from panoptic.evaluation.average_precision import average_precision
+    from panoptic.format.annotations import read_annotations
+    from panoptic.instances.results import read_instance_results
+
+    table = read_annotations(workload.truth.panoptic_json).categories
+    assert table is not None, "without a table given, reading has raised"
+
+    def once() -> None:
+        average_precision(workload.true_instances, read_instance_results(workload.predicted_instances, table), table)
+
+    return Work(once, workload.pictures)
+
+
+def _corrupting(workload: Workload, corruption: str) -> Work:
+    """All severities in turn; a picture is in memory before and after."""
+    import cv2
+    from PIL import Image
+
+    from panoptic.robustness.corruptions import corrupt_image
+
+    cv2.setNumThreads(1)
+    images = [np.asarray(Image.open(path), np.uint8) for path in sorted(workload.images.iterdir())]
+
+    def once() -> None:
+        for number, image in enumerate(images):
+            corrupt_image(image, corruption, 1 + number % _SEVERITIES, number)
+
+    return Work(once, len(images))
+
+
+@contextmanager
+def _watched_children() -> Iterator[list[float]]:
+    """Peak memory in MB of the processes that the block starts, looked at again and again while they live."""
+    peaks: list[float] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            for child in multiprocessing.active_children():
+                with suppress(OSError, ValueError):  # it has ended meanwhile
+                    peaks.append(_peak_memory(str(child.pid)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peaks
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _cpu_seconds() -> float:
+    """Of this process, and of those that it started and that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+def _peak_memory(process: str = "self") -> float:
+    """In MB. Not `ru_maxrss`: that begins with the memory of the process that started this one."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(peak) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation.worker", description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    measured = measure(prepare(arguments.name, Workload(arguments.folder)), arguments.repeats)
+    print(json.dumps(asdict(measured)))
+
+
+if __name__ == "__main__":
+    main()

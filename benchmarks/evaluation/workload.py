@@ -1,0 +1,56 @@
+"""Where the files of the evaluation benchmark lie. Imports no more than a scoring process does."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from panoptic.evaluation.dataset import PanopticFiles
+
+
+@dataclass(frozen=True)
+class Workload:
+    """True and predicted maps, instances of both, and pictures, below one folder."""
+
+    folder: Path
+
+    @property
+    def truth(self) -> PanopticFiles:
+        return PanopticFiles(self.folder / "truth.json", self.folder / "truth")
+
+    @property
+    def prediction(self) -> PanopticFiles:
+        return PanopticFiles(self.folder / "prediction.json", self.folder / "prediction")
+
+    @property
+    def true_instances(self) -> Path:
+        return self.folder / "true_instances.json"
+
+    @property
+    def predicted_instances(self) -> Path:
+        return self.folder / "predicted_instances.json"
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def pictures(self) -> int:
+        return sum(1 for _ in self.truth.masks.iterdir())
+
+    def repeated(self, times: int) -> tuple[PanopticFiles, PanopticFiles]:
+        """Truth and prediction as JSON files that list every picture so many times, each time under another id."""
+        return _repeated(self.truth, times), _repeated(self.prediction, times)
+
+
+def _repeated(files: PanopticFiles, times: int) -> PanopticFiles:
+    document = json.loads(files.panoptic_json.read_text())
+    annotations = document["annotations"]
+    document["annotations"] = [
+        {**annotation, "image_id": turn * len(annotations) + number}
+        for turn in range(times)
+        for number, annotation in enumerate(annotations)
+    ]
+    del document["images"]
+    longer = files.panoptic_json.with_stem(f"{files.panoptic_json.stem}_{times}_times")
+    longer.write_text(json.dumps(document))
+    return PanopticFiles(longer, files.masks)

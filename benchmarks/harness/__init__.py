@@ -1,0 +1,1 @@
+"""Measuring in interleaved runs, and writing what was measured."""

@@ -1,0 +1,83 @@
+"""Stages of the pipeline as programs of their own, with a log each, ended when the benchmark is."""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines.process.run import OutputLine, run_in_session
+
+RESUMED = "going on from "  # what stages.train says then
+
+
+class StoppedError(Exception):
+    """The benchmark is being stopped."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Runs stages with so many threads each; `shown` what they write goes to standard output too."""
+
+    threads: int
+    shown: bool = False
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def annotate(self, params: Path, folder: Path) -> None:
+        """Verify the dataset; indices come to `folder`/annotate."""
+        self._run("annotate", {"params": params, "state": folder / "state", "output": folder / "annotate"}, folder)
+
+    def train(self, params: Path, annotated: Path, folder: Path) -> bool:
+        """Train on the indices in `annotated`, to model.safetensors and train/; whether an earlier start went on."""
+        paths = {
+            "params": params,
+            "train-index": annotated / "train.index",
+            "val-index": annotated / "val.index",
+            "state": folder / "state",
+            "model": folder / "model.safetensors",
+            "curves": folder / "train",
+        }
+        return any(line.startswith(RESUMED) for line in self._run("train", paths, folder))
+
+    def score(self, params: Path, index: Path, model: Path, folder: Path) -> Mapping[str, object]:
+        """Predict the pictures of an index, to predict/ and metrics.json; returns the metrics."""
+        predicted, metrics = folder / "predict", folder / "metrics.json"
+        self._run("predict", {"params": params, "index": index, "model": model, "out": predicted}, folder)
+        paths = {
+            "ground-truth-index": index,
+            "predictions-json": predicted / "panoptic.json",
+            "predictions-folder": predicted / "panoptic",
+            "metrics": metrics,
+        }
+        self._run("evaluate", paths, folder)
+        content: dict[str, object] = json.loads(metrics.read_text())
+        return content
+
+    def _run(self, name: str, options: Mapping[str, Path], folder: Path) -> list[str]:
+        """Run a stage and return what it said, which also goes to a log in `folder`.
+
+        Raises:
+            CommandError: it failed; the message ends with what it last wrote.
+            StoppedError: `stopped` was set.
+        """
+        command = [sys.executable, "-m", f"stages.{name}"]
+        for option, value in options.items():
+            command += [f"--{option}", str(value)]
+        said: list[str] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{name}.log").open("w", buffering=1) as log:
+
+            def show(line: OutputLine) -> None:
+                if self.stopped.is_set():
+                    raise StoppedError
+                if self.shown:
+                    print(line.text, end="\r" if line.transient else "\n", flush=True)
+                if not line.transient:
+                    said.append(line.text)
+                    log.write(f"{line.text}\n")
+
+            environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONUNBUFFERED": "1"}
+            run_in_session(command, show, Path(), environment)
+        return said

@@ -1,0 +1,1 @@
+"""Inference against the naive version and transformers' Mask2Former."""

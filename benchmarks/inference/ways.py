@@ -1,0 +1,112 @@
+"""Ways to segment one picture, from the tensor to the panoptic result, with random weights.
+
+With these nothing is found, so that there is nothing to lay on a map; masks to merge are made beside (`made_output`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.baselines import naive_inference, transformers_models
+from model.inference.bit_masks import Size
+from model.inference.merging import MergingSettings, PictureSizes, predict_panoptic
+from model.inference.predict import InferenceSettings, inference_forward
+from model.network.config import NetworkConfig
+from model.network.outputs import MaskOutput, PanopticOutput
+from model.network.panoptic_segformer import PanopticSegFormer
+
+NUM_THINGS, NUM_STUFF = 80, 53
+OURS: Mapping[str, InferenceSettings] = {
+    "ours": InferenceSettings(),
+    "ours, contiguous": InferenceSettings(channels_last=False),
+    "ours, bfloat16": InferenceSettings(precision="bfloat16"),
+    "ours, compiled": InferenceSettings(compile=True),
+    "ours, compiled, bfloat16": InferenceSettings(compile=True, precision="bfloat16"),
+}
+PEERS = ("Mask2Former (transformers)", "DETR (transformers)")
+WAYS = ("straightforward", *OURS, *PEERS)
+OWN = ("straightforward", "ours")
+"""Whose parts can be told apart."""
+BY_DEFAULT = (*OWN, "ours, bfloat16", "ours, compiled", *PEERS)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way: its network, and what runs it and its post-processing on a picture (1, 3, H, W)."""
+
+    network: nn.Module
+    run: Callable[[Tensor], object]
+
+
+def made_network(config: NetworkConfig, device: torch.device) -> PanopticSegFormer:
+    """Seeded, in evaluation mode, for COCO's classes."""
+    torch.manual_seed(0)
+    return PanopticSegFormer(config, NUM_THINGS, NUM_STUFF).eval().to(device)
+
+
+def make_way(name: str, config: NetworkConfig, size: Size, device: torch.device) -> Way:
+    """Way `name` of `WAYS`, for pictures of a size; `config` is of ours."""
+    if name in PEERS:
+        return _peer(name, size, device)
+    network = made_network(config, device)
+    if name == "straightforward":
+        return Way(network, lambda images: merge_straightforward(naive_inference.forward(network, images), size))
+    forward = inference_forward(network, OURS[name])
+    return Way(network, lambda images: merge_ours(forward(images), size))
+
+
+def merge_ours(output: PanopticOutput, size: Size) -> object:
+    """Our post-processing, with everything that the predict stage takes from it."""
+    (prediction,) = predict_panoptic(output, [PictureSizes(size, size, size)], MergingSettings())
+    return prediction.ids, prediction.segments, prediction.instances.masks
+
+
+def merge_straightforward(output: PanopticOutput, size: Size) -> object:
+    """The same, mask by mask."""
+    return naive_inference.merge_output(output, size, MergingSettings())
+
+
+def _peer(name: str, size: Size, device: torch.device) -> Way:
+    """A network of `transformers` with a ResNet-50, and its own panoptic post-processing."""
+    # Here, as nobody else needs them.
+    from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
+    from transformers.models.mask2former.image_processing_pil_mask2former import Mask2FormerImageProcessorPil
+
+    classes = NUM_THINGS + NUM_STUFF
+    is_detr = name.startswith("DETR")
+    network = (
+        (transformers_models.panoptic_detr(classes) if is_detr else transformers_models.mask2former(classes))
+        .eval()
+        .to(device)
+    )
+    processor = DetrImageProcessorPil() if is_detr else Mask2FormerImageProcessorPil()
+    finish = processor.post_process_panoptic_segmentation
+    return Way(network, lambda images: finish(network(pixel_values=images), target_sizes=[size]))
+
+
+def made_output(output: PanopticOutput) -> PanopticOutput:
+    """An output with masks as a trained network's: ellipses, of which a fifth of the things and six stuff are sure."""
+    assert output.stuff is not None
+    things, stuff = output.query_masks.masks[-1, 0], output.stuff.masks[-1, 0]
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(len(things), generator=generator).pow(4).sort(descending=True).values
+    logits = torch.full((len(stuff),), -4.0).index_fill(0, torch.randperm(len(stuff), generator=generator)[:6], 3.0)
+    return replace(
+        output,
+        selection=replace(output.selection, scores=scores[None].to(things)),
+        query_masks=MaskOutput(_ellipses(things, 0.05, 0.25, generator)[None, None], output.query_masks.queries),
+        stuff=MaskOutput(_ellipses(stuff, 0.2, 0.5, generator)[None, None], output.stuff.queries),
+        stuff_logits=logits[None, None].to(stuff),
+    )
+
+
+def _ellipses(like: Tensor, smallest: float, largest: float, generator: torch.Generator) -> Tensor:
+    """Masks (N, h, w) of about 1 inside ellipses anywhere, 0 outside; half axes are shares of the picture."""
+    count, height, width = like.shape
+    centres = torch.rand(count, 2, 1, 1, generator=generator)
+    axes = smallest + (largest - smallest) * torch.rand(count, 2, 1, 1, generator=generator)
+    rows, columns = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 1, width)
+    distance = (((rows - centres[:, 0]) / axes[:, 0]) ** 2 + ((columns - centres[:, 1]) / axes[:, 1]) ** 2).sqrt()
+    return ((1.2 - distance) * 4).clamp(0, 1).to(like)

@@ -1,0 +1,1 @@
+"""The network against the recorded outputs of the published code."""

@@ -1,0 +1,252 @@
+"""Checks of the recorded arrays that hold the results for one picture."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from benchmarks.official_parity.checks import (
+    ALL,
+    AREA_ATOL,
+    ATOL,
+    PIXEL_ATOL,
+    SHARE_ATOL,
+    Array,
+    Check,
+    compare,
+    compare_sampled,
+    compare_stats,
+)
+from benchmarks.official_parity.forward import Forward, Pairs
+from model.inference.merging import pixel_boxes
+from model.network.outputs import MaskOutput
+from model.weights.official.classes import coco_categories
+
+Recorded = Mapping[str, Array]
+TOKENS = (1, 3, 7, 13)
+OTHER_LABEL = 1e6  # as a distance between boxes, in pixels
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a recording beside what was computed."""
+
+    index: int
+    recorded: Recorded
+    forward: Forward
+
+    def array(self, name: str) -> Array:
+        """A recorded array of this picture."""
+        return self.recorded[f"img{self.index}_{name}"]
+
+    @property
+    def pairs(self) -> Pairs:
+        """The recorded (query, label), best first."""
+        return pairs_of(self.recorded, self.index)
+
+    @property
+    def order(self) -> list[int] | None:
+        """Where the recorded pairs are among ours; None if they are others."""
+        selection = self.forward.output.selection
+        ours = zip(selection.indices[self.index].tolist(), selection.labels[self.index].tolist(), strict=True)
+        places = {pair: place for place, pair in enumerate(ours)}
+        return [places[pair] for pair in self.pairs] if places.keys() == set(self.pairs) else None
+
+
+def pairs_of(recorded: Recorded, picture: int) -> Pairs:
+    """The recorded selection of a picture as (query, label), best first; empty if it was not recorded."""
+    names = [f"img{picture}_top_{part}" for part in ("query_index", "labels")]
+    if not all(name in recorded for name in names):
+        return ()
+    queries, labels = (recorded[name].tolist() for name in names)
+    return tuple(zip(queries, labels, strict=True))
+
+
+def check_picture(name: str, recorded: Recorded, forward: Forward) -> list[Check]:
+    """Compare one recorded array of a picture; empty if its name is none of these."""
+    found = re.fullmatch(r"img(\d+)_(\w+)", name)
+    if not found or int(found[1]) >= len(forward.sizes):
+        return []
+    fault = _misshapen(found[1], found[2], recorded)
+    if fault:
+        return [Check(name, float("inf"), 0, fault)]
+    picture = Picture(int(found[1]), recorded, forward)
+    for pattern, check in _CHECKS.items():
+        match = re.fullmatch(pattern, found[2])
+        if match:
+            return [*check(match, picture, name)]
+    return []
+
+
+def _misshapen(index: str, part: str, recorded: Recorded) -> str:
+    """What keeps an array, or one that it is compared together with, from being compared; empty if nothing does."""
+    together = next((shapes for shapes in _TOGETHER if part in shapes), {})
+    for other, shape in together.items():
+        name = f"img{index}_{other}"
+        if name not in recorded:
+            return f"not compared, as {name} is not in the recording"
+        found = recorded[name].shape
+        if len(found) != len(shape) or any(size not in (None, own) for size, own in zip(shape, found, strict=True)):
+            return f"not compared, as {name} is {found}, expected {str(shape).replace('None', 'N')}"
+    if len({recorded[f"img{index}_{other}"].shape[:1] for other in together}) > 1:
+        return f"not compared, as {', '.join(together)} differ in length"
+    return ""
+
+
+def equal_pixels(recorded: Recorded, forward: Forward) -> dict[int, float]:
+    """Share of the pixels that have the recorded category and instance, of every picture with panoptic maps."""
+    shares = {}
+    for index in range(len(forward.sizes)):
+        if f"img{index}_panoptic_category_id" in recorded and f"img{index}_panoptic_instance_id" in recorded:
+            picture = Picture(index, recorded, forward)
+            shares[index] = float((_equal(picture, "category") & _equal(picture, "instance")).mean())
+    return shares
+
+
+def _selection(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
+    """The selected pairs as a set: many probabilities differ by less than the precision."""
+    selection = picture.forward.output.selection
+    ours = set(zip(selection.indices[picture.index].tolist(), selection.labels[picture.index].tolist(), strict=True))
+    others = len(set(picture.pairs) - ours) if picture.pairs else len(ours)
+    yield Check(name, others, 0, f"{others} of {len(ours)} (query, label) differ" if others else "same (query, label)")
+
+
+def _top_boxes(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
+    if picture.order is None:
+        yield _needs_pairs(name)
+        return
+    selection, places = picture.forward.output.selection, picture.forward.output.location.places
+    indices = selection.indices[picture.index, picture.order]
+    boxes = pixel_boxes(places[-1, picture.index, indices], picture.forward.sizes[picture.index])
+    recorded = picture.array("top_boxes")
+    yield compare(name, boxes, recorded[:, :4], PIXEL_ATOL, "pixels")
+    yield compare(name, selection.scores[picture.index, picture.order], recorded[:, 4], ATOL, "class probability")
+
+
+def _min_gap(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
+    yield Check(name, 0.0, 0.0, f"not compared: as close as {float(picture.array('top_min_gap')):.0e}, so no ranks are")
+
+
+def _masks(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
+    """Masks and queries of a decoder; those of the things in the recorded order."""
+    decoded = _decoded(match[1], picture)
+    if decoded is None:
+        yield _needs_pairs(name)
+        return
+    masks, queries = decoded.masks.flatten(2), decoded.queries
+    recorded = picture.recorded[name]
+    count = recorded.shape[-2] if recorded.ndim > 1 else 0
+    if match[2] == "mask_final":
+        yield compare_sampled(name, masks[-1, :count], recorded, (ALL, TOKENS), ATOL)
+    elif match[2] == "mask_inter":
+        yield compare_sampled(name, masks[:-1, :count], recorded, (ALL, ALL, TOKENS), ATOL)
+    elif match[2] == "mask_stats":
+        yield compare_stats(name, list(masks), recorded, ATOL)
+    elif match[2] == "mask_frac_gt_half":
+        yield compare(name, (masks > 0.5).double().mean((1, 2)), recorded, ATOL)
+    elif match[2] == "query_last":
+        yield compare_sampled(name, queries[-1, :count], recorded, (ALL, (8,)), ATOL)
+    else:
+        yield compare_stats(name, list(queries), recorded, ATOL)
+
+
+def _decoded(kind: str, picture: Picture) -> MaskOutput | None:
+    """What the mask decoder of things or stuff gives for this picture alone."""
+    output = picture.forward.output
+    decoder = output.query_masks if kind == "things" else output.stuff
+    assert decoder is not None
+    order: list[int] | slice | None = slice(None)
+    if kind == "things" and picture.pairs:
+        order = picture.order
+    if order is None:
+        return None
+    return MaskOutput(decoder.masks[:, picture.index][:, order], decoder.queries[:, picture.index][:, order])
+
+
+def _stuff_probability(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
+    logits = picture.forward.output.stuff_logits
+    assert logits is not None
+    yield compare(name, logits[-1, picture.index].sigmoid(), picture.array("stuff_prob"), ATOL)
+
+
+def _panoptic(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
+    share = float(_equal(picture, match[1]).mean())
+    yield Check(name, 1 - share, SHARE_ATOL, f"{share:.3%} of the pixels are equal")
+
+
+def _equal(picture: Picture, kind: str) -> npt.NDArray[np.bool_]:
+    """Where the category, or the instance, is the recorded one."""
+    prediction = picture.forward.predictions[picture.index]
+    recorded = picture.array(f"panoptic_{kind}_id").astype(np.int64)
+    if recorded.shape != prediction.ids.shape:
+        return np.zeros((1, 1), dtype=np.bool_)
+    categories = list(coco_categories())
+    number = np.zeros(len(prediction.segments) + 1, dtype=np.int64)
+    for segment in prediction.segments:
+        thing_number = int(number.max()) + 1 if segment.is_thing else 0
+        number[segment.id] = categories[segment.label].id if kind == "category" else thing_number
+    ours = number[prediction.ids]
+    return np.equal(ours if kind == "category" else _renumbered(ours, recorded), recorded)
+
+
+def _renumbered(ours: npt.NDArray[np.int64], theirs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Numbers of instances as in the recording: they follow the scores, of which some are near ties; 0 stays."""
+    overlap = np.zeros((ours.max() + 1, theirs.max() + 1), dtype=np.int64)
+    np.add.at(overlap, (ours, theirs), 1)
+    numbers = np.full(len(overlap), -1)
+    numbers[0] = 0
+    rows, columns = linear_sum_assignment(overlap[1:, 1:], maximize=True)
+    numbers[rows + 1] = columns + 1
+    return numbers[ours]
+
+
+def _results(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
+    """The instances before merging, paired with the recorded ones by label, box and score."""
+    instances = picture.forward.predictions[picture.index].instances
+    boxes, labels, areas = (picture.array(f"result_{part}") for part in ("boxes", "labels", "seg_area"))
+    if len(boxes) != len(instances.scores):
+        yield Check(name, float("inf"), 0, f"recorded {len(boxes)} instances, computed {len(instances.scores)}")
+        return
+    ours_areas = instances.masks.sum((1, 2))
+    cost = np.abs(instances.boxes_xyxy[None] - boxes[:, None, :4]).max(-1).astype(np.float64)
+    cost += OTHER_LABEL * (instances.labels[None] != labels[:, None])
+    cost += np.abs(instances.scores[None] - boxes[:, None, 4])
+    cost += 1e-6 * np.abs(ours_areas[None] - areas[:, None])  # decides between equal boxes and scores
+    _, order = linear_sum_assignment(np.nan_to_num(cost, nan=OTHER_LABEL))
+    if match[1] == "boxes":
+        flipped = np.abs(ours_areas[order] - areas)
+        difference = np.abs(instances.scores[order] - boxes[:, 4])
+        yield compare(name, instances.boxes_xyxy[order], boxes[:, :4], PIXEL_ATOL, "pixels")
+        # A pixel at the threshold that changes sides moves the mean of the mask's values by its share at the most.
+        error = float((difference - flipped / np.maximum(areas, 1)).max(initial=0.0))
+        yield Check(name, error, ATOL, f"score; {int((flipped > 0).sum())} masks differ in area")
+    elif match[1] == "labels":
+        yield Check(name, int((instances.labels[order] != labels).sum()), 0)
+    else:
+        yield compare(name, ours_areas[order], areas, AREA_ATOL, "pixels")
+
+
+def _needs_pairs(name: str) -> Check:
+    return Check(name, float("inf"), 0, "not compared, as other queries are selected")
+
+
+_TOGETHER: tuple[Mapping[str, tuple[int | None, ...]], ...] = (
+    {"top_query_index": (None,), "top_labels": (None,)},
+    {"top_boxes": (None, 5)},
+    {"top_min_gap": ()},
+    {"result_boxes": (None, 5), "result_labels": (None,), "result_seg_area": (None,)},
+)
+"""Arrays of a picture that are compared together, and their shapes."""
+
+_CHECKS: Mapping[str, Callable[[re.Match[str], Picture, str], Iterator[Check]]] = {
+    r"top_(?:query_index|labels)": _selection,
+    r"top_boxes": _top_boxes,
+    r"top_min_gap": _min_gap,
+    r"(things|stuff)_(mask_final|mask_inter|mask_stats|mask_frac_gt_half|query_last|query_stats)": _masks,
+    r"stuff_prob": _stuff_probability,
+    r"panoptic_(category|instance)_id": _panoptic,
+    r"result_(boxes|labels|seg_area)": _results,
+}

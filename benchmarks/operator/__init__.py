@@ -1,0 +1,1 @@
+"""Deformable attention: the backends against its plain reference."""

@@ -1,0 +1,1 @@
+"""What a run would take, counted and measured before it is started."""

@@ -1,0 +1,1 @@
+"""Training steps against the naive version and transformers' Mask2Former."""

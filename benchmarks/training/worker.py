@@ -1,0 +1,163 @@
+"""One network in training, for the training benchmark, in a process of its own.
+
+    python -m benchmarks.training.worker mini ours --threads 2
+
+Prints a line once it is ready. For every number of steps on a line of its input it trains so many and prints seconds
+and the peak memory in MB until then: of CUDA's allocator on a GPU, else of the whole process.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.baselines import transformers_models
+from benchmarks.baselines.naive_training import use_straightforward_parts
+from benchmarks.plan.dataset import made_categories, made_sample
+from model.device import keep_freed_memory, pick_device
+from model.network.config import NetworkConfig
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.published import COCO_STUFF, COCO_THINGS
+from model.training.batch import PackedBatch, collate
+from model.training.curves import Curves
+from model.training.distributed.checkpointing import checkpoint_layers
+from model.training.distributed.processes import Processes
+from model.training.ema import WeightAverage
+from model.training.loop import Run, optimise, steps_of_batches
+from model.training.optimiser import build_optimisers
+from model.training.settings import TrainSettings
+from model.training.state import RunState
+from panoptic.format.categories import CategoryTable
+from panoptic.index import PanopticIndex
+from stages.settings import load_section
+
+MINI_INDEX = Path("runs/annotate/train.index")
+SIZE = (480, 640)
+THINGS, STUFF = 10, 6
+"""Segments of the picture that the R50 networks are trained on, unless others cover them."""
+MEGABYTE = 1e6
+
+Step = Callable[[], None]
+
+
+def mini(variant: str) -> Step:
+    """The embedded dataset with the settings of params.yaml, its loader included."""
+    settings = load_section(Path("params.yaml"), "train", TrainSettings)
+    config = load_section(Path("params.yaml"), "model", NetworkConfig)
+    index = PanopticIndex.load(MINI_INDEX)
+    network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
+    run, state = _prepare(network, index, settings, variant)
+    return _steps(run, state, steps_of_batches(run, 0))
+
+
+def r50(variant: str) -> Step:
+    """The published network, batch of one."""
+    network = PanopticSegFormer(NetworkConfig(), COCO_THINGS, COCO_STUFF)
+    index = PanopticIndex(CategoryTable((), ()), Path(), Path(), ())
+    run, state = _prepare(network, index, TrainSettings(batch_size=1, workers=0), variant)
+    return _steps(run, state, repeat([_packed(network.config.stuff)]))
+
+
+def mask2former(_: str) -> Step:
+    """Mask2Former of `transformers`."""
+    network = transformers_models.mask2former(COCO_THINGS + COCO_STUFF).to(pick_device()).train()
+    batch = _packed().to(pick_device())
+    (target,) = batch.targets
+    masks = target.query_masks.float()
+    return _peer_steps(
+        network,
+        lambda: network(pixel_values=batch.images, mask_labels=[masks], class_labels=[target.query_labels]).loss,
+    )
+
+
+def detr(_: str) -> Step:
+    """DETR of `transformers`, which has boxes only."""
+    network = transformers_models.detr(COCO_THINGS + COCO_STUFF).to(pick_device()).train()
+    batch = _packed().to(pick_device())
+    (target,) = batch.targets
+    labels = [{"class_labels": target.query_labels, "boxes": target.query_boxes}]
+    return _peer_steps(network, lambda: network(pixel_values=batch.images, labels=labels).loss)
+
+
+NETWORKS: Mapping[str, Callable[[str], Step]] = {"mini": mini, "r50": r50, "mask2former": mask2former, "detr": detr}
+VARIANTS = ("ours", "straightforward", "checkpointing")
+
+
+def _prepare(
+    network: PanopticSegFormer, index: PanopticIndex, settings: TrainSettings, variant: str
+) -> tuple[Run, RunState]:
+    if variant == "straightforward":
+        use_straightforward_parts()
+    else:
+        keep_freed_memory()
+    network = network.to(pick_device())
+    average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
+    if variant == "checkpointing":
+        checkpoint_layers(network)
+    run = Run(network, index, settings, Path(), Path(), Processes(), lambda _: {})
+    return run, RunState(network, build_optimisers(network, settings), average, Curves(Path()))
+
+
+def _steps(run: Run, state: RunState, batches: Iterator[list[PackedBatch]]) -> Step:
+    def step() -> None:
+        optimise(run, state, [batch.to(pick_device()) for batch in next(batches)])
+        state.step += 1
+
+    return step
+
+
+def _peer_steps(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
+    parameters = list(network.parameters())
+    optimiser = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        torch.autograd.backward(loss())
+        torch.nn.utils.clip_grad_norm_(parameters, 0.1)
+        optimiser.step()
+
+    return step
+
+
+def _packed(stuff: str = "joint") -> PackedBatch:
+    """A made picture, whose stuff is to be found by the same queries or by its own."""
+    categories = made_categories(COCO_THINGS, COCO_STUFF)
+    return collate([made_sample(np.random.default_rng(0), SIZE, THINGS, STUFF, categories)], categories, stuff)
+
+
+def peak_memory() -> float:
+    """In MB."""
+    if pick_device().type == "cuda":
+        return torch.cuda.max_memory_allocated() / MEGABYTE
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEGABYTE
+
+
+def main() -> None:
+    """Train on demand."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training.worker")
+    parser.add_argument("network", choices=NETWORKS)
+    parser.add_argument("variant", choices=VARIANTS)
+    parser.add_argument("--threads", type=int, required=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    step = NETWORKS[arguments.network](arguments.variant)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        began = time.perf_counter()
+        for _ in range(int(line)):
+            step()
+        if pick_device().type == "cuda":
+            torch.cuda.synchronize()
+        print(time.perf_counter() - began, peak_memory(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

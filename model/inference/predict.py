@@ -1,0 +1,205 @@
+"""Predict the pictures of an index: read, resize, network, merging.
+
+Only pictures of one size share a forward pass, without padding: the network's norms and mask decoders see padded
+pixels, so that in a padded batch a prediction would depend on its batch mates.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from model.device import keep_freed_memory
+from model.inference.merging import (
+    Instances,
+    MergingSettings,
+    PanopticPrediction,
+    PictureSizes,
+    predict_panoptic,
+)
+from model.network.config import NetworkConfig
+from model.network.outputs import PanopticOutput
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.queries import top_queries
+from model.pixels import normalise
+from panoptic.data.reader import PanopticReader
+from panoptic.data.transforms import fitted_size, resize_for_inference
+from panoptic.format.results import ResultSegment
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.index.records import image_sizes, take
+
+PRECISIONS = ("float32", "bfloat16", "auto")
+
+ReadPictures = Callable[[Sequence[ImageRecord]], Iterator[npt.NDArray[np.uint8]]]
+"""Gives the pictures of some records one by one, each (H,W,3) uint8 RGB. May work ahead of what is asked for."""
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """The `predict` section of params.yaml; the defaults are the published ones.
+
+    `shorter` and `longer` bound the picture's sides in pixels; `pictures` of the results are drawn for the eye.
+    `mask_layer`: the block of the mask decoders whose masks are used, counted from 1 (table 10); 0 is their end.
+    `precision`: float32; bfloat16 for all but places and merging; auto: bfloat16 on a GPU that computes with it.
+    `compile`: by torch.compile, anew for each of the first eight sizes of pictures (torch 2.13 fails on sizes that are
+    symbols), the rest as they are: a minute or more each time, for which many pictures have to pay.
+    `channels_last`: pictures and backbone with the channels of a pixel side by side, which convolutions are faster on.
+    """
+
+    shorter: int = 800
+    longer: int = 1333
+    batch_size: int = 1
+    pictures: int = 0
+    mask_layer: int = 0
+    precision: str = "float32"
+    compile: bool = False
+    channels_last: bool = True
+    merging: MergingSettings = field(default_factory=MergingSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no picture can have."""
+        counts = self.pictures, self.mask_layer
+        if not 1 <= self.shorter <= self.longer or self.batch_size < 1 or min(counts) < 0:
+            raise ValueError(
+                f"predict: shorter {self.shorter}, longer {self.longer}, batch_size {self.batch_size}, pictures "
+                f"{self.pictures}, mask_layer {self.mask_layer}; give 1 <= shorter <= longer, batch_size of at least "
+                "1, pictures and mask_layer of at least 0"
+            )
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"predict.precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
+
+
+def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> None:
+    """Do nothing if the network has the layer that masks are to be read from.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if config.mask_head == "fpn":
+        if settings.mask_layer:
+            raise ValueError(
+                f"predict.mask_layer is {settings.mask_layer}, but the mask head 'fpn' has no layers; set it to 0"
+            )
+        return
+    decoders = [config.thing_mask_layers, *([config.stuff_mask_layers] if config.stuff == "decoupled" else [])]
+    if settings.mask_layer > max(decoders):
+        raise ValueError(
+            f"predict.mask_layer is {settings.mask_layer}, but the mask decoders have {max(decoders)} layers; "
+            "give one of them, or 0 for their end"
+        )
+
+
+@dataclass(frozen=True)
+class PicturePrediction:
+    """The result for one picture at the size it was read: id map (H, W), its segments, and the instances."""
+
+    record: ImageRecord
+    ids: npt.NDArray[np.int32]
+    segments: tuple[ResultSegment, ...]
+    instances: Instances
+
+
+@torch.no_grad()
+def predict_pictures(
+    network: PanopticSegFormer,
+    index: PanopticIndex,
+    settings: InferenceSettings,
+    progress: bool = False,
+    read: ReadPictures | None = None,
+) -> Iterator[PicturePrediction]:
+    """Predict every picture of `index`, in its order where pictures share a size, on the network's device.
+
+    `read` is asked once for all pictures, in the order in which they are needed; by default they are the index's.
+    """
+    require_mask_layer(settings, network.config)
+    keep_freed_memory()
+    device = next(network.parameters()).device
+    forward = inference_forward(network, settings)
+    reader = PanopticReader(index)
+    batches = list(_same_size(index.records, settings))
+    order = list(chain.from_iterable(batches))
+    given = None if read is None else read(take(index.records, order))
+    categories = tuple(category.id for category in index.categories)
+    with tqdm(total=len(index.records), desc="predict", unit="picture", disable=not progress) as bar:
+        for batch in batches:
+            records = take(index.records, batch)
+            pictures = map(reader.image, records) if given is None else islice(given, len(records))
+            images = [resize_for_inference(picture, settings.shorter, settings.longer) for picture in pictures]
+            tensor = normalise(torch.from_numpy(np.stack(images)).to(device))
+            size = images[0].shape[0], images[0].shape[1]
+            sizes = [PictureSizes(size, size, (record.height, record.width)) for record in records]
+            predictions = predict_panoptic(forward(tensor), sizes, settings.merging)
+            for record, prediction in zip(records, predictions, strict=True):
+                yield PicturePrediction(record, prediction.ids, _segments(prediction, categories), prediction.instances)
+            bar.update(len(records))
+
+
+def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -> Callable[[Tensor], PanopticOutput]:
+    """The network in evaluation mode as the settings say, of pictures (B, 3, H, W) on its device without padding.
+
+    Raises:
+        ValueError: it is to be compiled, but there is nothing to do it with.
+    """
+    device = next(network.parameters()).device
+    reduced = settings.precision == "bfloat16" or (
+        settings.precision == "auto"
+        and device.type == "cuda"
+        and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    select = top_queries(network.config.selected_queries)
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    if settings.compile:
+        require_compiler(device)
+    run = torch.compile(network, dynamic=False) if settings.compile else network
+    network.eval()
+
+    def forward(images: Tensor) -> PanopticOutput:
+        with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
+            output: PanopticOutput = run(
+                images.contiguous(memory_format=layout), None, select, settings.mask_layer, auxiliary=False
+            )
+        return output
+
+    return forward
+
+
+def require_compiler(device: torch.device) -> None:
+    """Do nothing if torch can compile for the device.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if device.type == "cuda":
+        found, needed = importlib.util.find_spec("triton") is not None, "the package triton"
+    else:
+        names = os.environ.get("CXX", ""), "g++", "clang++"
+        found, needed = any(shutil.which(name) for name in names), "g++"
+    if not found:
+        raise ValueError(
+            f"predict.compile is true, but {needed}, with which torch compiles for {device.type}, is not found; "
+            "install it, or set predict.compile to false"
+        )
+
+
+def _same_size(records: Sequence[ImageRecord], settings: InferenceSettings) -> Iterator[list[int]]:
+    """Positions of records, in groups of at most `batch_size` that have one size at the network's input."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for position, (height, width) in enumerate(image_sizes(records).tolist()):
+        by_size.setdefault(fitted_size(height, width, settings.shorter, settings.longer), []).append(position)
+    for group in by_size.values():
+        for start in range(0, len(group), settings.batch_size):
+            yield group[start : start + settings.batch_size]
+
+
+def _segments(prediction: PanopticPrediction, categories: Sequence[int]) -> tuple[ResultSegment, ...]:
+    return tuple(
+        ResultSegment(segment.id, categories[segment.label], score=segment.score) for segment in prediction.segments
+    )

@@ -1,0 +1,1 @@
+"""Files of weights: ours, ImageNet's, and those of the published code."""

@@ -1,0 +1,13 @@
+"""The published checkpoints of Panoptic SegFormer (version 2): their layout to ours and back, bit for bit.
+
+    python -m model.weights.official panoptic_segformer_r50.pth --model r50 --out r50.safetensors
+    python -m model.weights.official r50.safetensors --to-official --out back.pth
+
+Every entry of a checkpoint has a counterpart, is dropped by name, or is refused by name. What is dropped, because
+nothing uses it, is kept beside our weights, so that the way back gives the whole checkpoint.
+"""
+
+from model.weights.official.layout import OfficialLayoutError
+from model.weights.official.names import UNUSED, from_official, official_key, to_official
+
+__all__ = ["UNUSED", "OfficialLayoutError", "from_official", "official_key", "to_official"]

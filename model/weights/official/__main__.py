@@ -1,0 +1,91 @@
+"""Command: a published checkpoint to ours, or ours back (see the package)."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from model.weights.checkpoint import metadata_path
+from model.weights.official.classes import categories_of
+from model.weights.official.convert import SEED, Converted, convert, convert_back, save_converted
+from model.weights.official.layout import listed
+from model.weights.official.models import CONFIGS
+from model.weights.official.names import UNUSED
+from model.weights.official.sidecar import sidecar_path
+from panoptic.runtime.cli import run_command
+
+OUR_SUFFIX = ".safetensors"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Convert one file, in either direction."""
+    options = _parser().parse_args(arguments)
+    run_command(lambda: _back(options) if options.to_official else _forth(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m model.weights.official", description=__doc__)
+    parser.add_argument("file", type=Path, help="the published .pth file; with --to-official, our .safetensors file")
+    parser.add_argument("--model", choices=CONFIGS, help="which of the published models it is")
+    parser.add_argument("--out", type=Path, required=True, help="file to write; more files are written beside weights")
+    parser.add_argument(
+        "--categories", type=Path, help="JSON in COCO's format with the classes wanted (default: COCO's)"
+    )
+    parser.add_argument("--reinitialise", action="store_true", help="allow fresh heads where the classes are others")
+    parser.add_argument("--to-official", action="store_true", help="convert back: ours to the published layout")
+    parser.add_argument("--without-unused", action="store_true", help="convert back without the entries nothing uses")
+    return parser
+
+
+def _forth(options: argparse.Namespace) -> None:
+    if options.model is None:
+        raise ValueError(f"--model is missing; give one of {', '.join(CONFIGS)}")
+    if options.without_unused:
+        raise ValueError("--without-unused belongs to --to-official; leave it out")
+    if options.out.suffix != OUR_SUFFIX:
+        raise ValueError(f"--out is {options.out}; our weights end in {OUR_SUFFIX}")
+    categories = categories_of(options.categories) if options.categories else None
+    converted = convert(options.file, options.model, categories, options.reinitialise)
+    save_converted(options.out, converted)
+    print("\n".join(_report(options.out, converted)))
+
+
+def _back(options: argparse.Namespace) -> None:
+    if options.categories or options.reinitialise:
+        raise ValueError("--categories and --reinitialise do not go with --to-official; leave them out")
+    if options.file.suffix != OUR_SUFFIX or options.out.suffix == OUR_SUFFIX:
+        raise ValueError(f"--to-official reads {OUR_SUFFIX} and writes .pth; found {options.file} and {options.out}")
+    entries = convert_back(options.file, options.out, options.model, options.without_unused)
+    print(f"{options.out}: {entries} entries in the published layout")
+
+
+def _report(out: Path, converted: Converted) -> list[str]:
+    """What became of every part of the published file."""
+    provenance, sidecar = converted.checkpoint.provenance, converted.sidecar
+    used = sum(parameter.numel() for parameter in converted.checkpoint.network.parameters())
+    lines = [
+        f"{provenance['source']} ({provenance['model']}, SHA-256 {provenance['sha256']})",
+        _line("used", len(sidecar.types) - len(sidecar.unused), used, ""),
+    ]
+    for prefix, what in UNUSED.items():
+        part = [tensor for name, tensor in sidecar.unused.items() if name.startswith(prefix)]
+        lines.append(_line("dropped", len(part), _size(part), f"{prefix}*: {what}, which nothing uses"))
+    lines.append(_line("in all", len(sidecar.types), used + _size(list(sidecar.unused.values())), ""))
+    lines += listed(dict.fromkeys(converted.reinitialised, f"re-initialised, seed {SEED}"))
+    if converted.left_out:
+        lines.append(f"  not converted: {', '.join(converted.left_out)} (training state)")
+    return [*lines, f"wrote {out}, {metadata_path(out).name} and, for the way back, {sidecar_path(out).name}"]
+
+
+def _line(what: str, entries: int, parameters: int, remark: str) -> str:
+    size = f"{parameters:12,}".replace(",", " ")
+    return f"  {what:8}{entries:5} entries {size} parameters  {remark}".rstrip()
+
+
+def _size(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Which classes a published checkpoint tells apart, and which of its heads do not suit others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from model.weights.official.layout import OfficialLayoutError, listed
+from panoptic.format.categories import Category, CategoryTable
+from panoptic.io.json_fields import read_json
+
+COCO_CATEGORIES = Path(__file__).parent / "coco_categories.json"
+_THING_HEADS, _STUFF_QUERIES = "location_decoder.class_heads.", "stuff_masks.query_embedding."
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """How many classes of each kind a network tells apart."""
+
+    things: int
+    stuff: int
+
+    @classmethod
+    def of_official(cls, state: Mapping[str, Tensor]) -> "ClassCounts":
+        """Of a published state dict; those of COCO where its heads are missing."""
+        coco = coco_categories()
+        things, stuff = state.get("bbox_head.cls_branches.0.bias"), state.get("bbox_head.stuff_query.weight")
+        return cls(
+            len(coco.things) if things is None or not things.ndim else len(things),
+            len(coco.stuff) if stuff is None or not stuff.ndim else len(stuff),
+        )
+
+
+def coco_categories() -> CategoryTable:
+    """The classes that the published checkpoints were trained on."""
+    return categories_of(COCO_CATEGORIES)
+
+
+def categories_of(path: Path) -> CategoryTable:
+    """The `categories` of a JSON file in COCO's format."""
+    return CategoryTable.from_json(read_json(path).values.get("categories"), str(path))
+
+
+def heads_of_other_classes(counts: ClassCounts, wanted: CategoryTable) -> tuple[str, ...]:
+    """Beginnings of the names of our entries that a checkpoint with these counts holds for other classes.
+
+    A checkpoint does not name its classes; with COCO's numbers of things and stuff they are taken to be COCO's.
+    """
+    coco = coco_categories()
+    known = counts == ClassCounts(len(coco.things), len(coco.stuff))
+    heads = (
+        (_THING_HEADS, wanted.things, coco.things, counts.things),
+        (_STUFF_QUERIES, wanted.stuff, coco.stuff, counts.stuff),
+    )
+    return tuple(
+        prefix
+        for prefix, classes, trained, count in heads
+        if len(classes) != count or (known and _names(classes) != _names(trained))
+    )
+
+
+def require_classes(weights: Mapping[str, Tensor], counts: ClassCounts, wanted: CategoryTable, subject: str) -> None:
+    """Do nothing if all heads of a checkpoint suit the wanted classes.
+
+    Raises:
+        OfficialLayoutError: some do not; the message names them.
+    """
+    prefixes = heads_of_other_classes(counts, wanted)
+    if not prefixes:
+        return
+    sizes = {_THING_HEADS: len(wanted.things), _STUFF_QUERIES: len(wanted.stuff)}
+    heads = {
+        key: f"{tuple(tensor.shape)}, would become {(sizes[prefix], *tensor.shape[1:])}"
+        for prefix in prefixes
+        for key, tensor in weights.items()
+        if key.startswith(prefix)
+    }
+    raise OfficialLayoutError(
+        f"{subject}: has heads for {counts.things} thing and {counts.stuff} stuff classes, "
+        f"{_difference(counts, wanted)}. These would be re-initialised:\n"
+        + "\n".join(listed(heads))
+        + "\ngive the classes that it was trained on with --categories, or allow it with --reinitialise"
+    )
+
+
+def _difference(counts: ClassCounts, wanted: CategoryTable) -> str:
+    if counts != ClassCounts(len(wanted.things), len(wanted.stuff)):
+        return f"but {len(wanted.things)} and {len(wanted.stuff)} are wanted"
+    pairs = zip(coco_categories(), wanted, strict=True)
+    first = next((ours, theirs) for ours, theirs in pairs if ours.name != theirs.name)
+    return f"COCO's by their number, but '{first[1].name}' is wanted in the place of '{first[0].name}'"
+
+
+def _names(categories: tuple[Category, ...]) -> list[str]:
+    return [category.name for category in categories]

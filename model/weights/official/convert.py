@@ -1,0 +1,128 @@
+"""A published checkpoint to ours and back. Our weights lie with two files beside them: their JSON and the sidecar."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from model.weights.official.classes import ClassCounts, coco_categories, heads_of_other_classes, require_classes
+from model.weights.official.layout import OfficialLayoutError, listed
+from model.weights.official.models import CONFIGS, expected_entries, model_of, require_model
+from model.weights.official.names import UNUSED, from_official, to_official, without_unused
+from model.weights.official.pth import read_pth, write_pth
+from model.weights.official.sidecar import Sidecar, SidecarError, load_sidecar, save_sidecar, sidecar_path
+from panoptic.format.categories import CategoryTable
+
+SEED = 0  # of the heads that are initialised again
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A network from a published checkpoint, and what else that held."""
+
+    checkpoint: Checkpoint
+    sidecar: Sidecar
+    reinitialised: tuple[str, ...]  # our entries
+    left_out: tuple[str, ...]  # parts of the file besides weights and remarks
+
+
+def convert(path: Path, model: str, categories: CategoryTable | None = None, reinitialise: bool = False) -> Converted:
+    """Read a published checkpoint into our network.
+
+    Args:
+        path: the `.pth` file.
+        model: a key of `CONFIGS`.
+        categories: classes of the network; None = COCO's.
+        reinitialise: whether heads of other classes may be replaced by freshly initialised ones.
+
+    Raises:
+        ValueError: a file that cannot be read, is of another model, holds values that are not finite, or has heads
+            of other classes.
+    """
+    pth = read_pth(path)
+    require_model(pth.state, model, str(path))
+    used = without_unused(pth.state)
+    _require_finite(used, path)
+    config, counts, table = CONFIGS[model], ClassCounts.of_official(used), categories or coco_categories()
+    weights = from_official(config.backbone, used, expected_entries(config, counts))
+    if not reinitialise:
+        require_classes(weights, counts, table, str(path))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        network = PanopticSegFormer(config, len(table.things), len(table.stuff)).eval()
+    own, others = network.state_dict(), heads_of_other_classes(counts, table)
+    fresh = {key: tensor for key, tensor in own.items() if others and key.startswith(others)}
+    network.load_state_dict(weights | fresh)
+    provenance = {"source": path.name, "sha256": pth.sha256, "model": model, "reinitialised": ", ".join(fresh)}
+    unused = {name: tensor for name, tensor in pth.state.items() if name not in used}
+    return Converted(
+        checkpoint=Checkpoint(network, config, table, provenance),
+        sidecar=Sidecar.of(pth, unused),
+        reinitialised=tuple(fresh),
+        left_out=pth.left_out,
+    )
+
+
+def save_converted(out: Path, converted: Converted) -> None:
+    """Write weights, JSON and sidecar, each complete or not at all."""
+    save_sidecar(sidecar_path(out), converted.sidecar)
+    save_checkpoint(out, converted.checkpoint)
+
+
+def convert_back(weights: Path, out: Path, model: str | None = None, without_unused_parts: bool = False) -> int:
+    """Write weights of ours as a published checkpoint; returns the number of its entries.
+
+    Args:
+        weights: our `.safetensors` file.
+        out: the `.pth` file to write.
+        model: what the weights are expected to be; None = anything.
+        without_unused_parts: do without the sidecar: leave out what nothing uses, and keep our network's order.
+
+    Raises:
+        ValueError: other weights than expected, or no fitting sidecar.
+    """
+    checkpoint = load_checkpoint(weights)
+    backbone = checkpoint.config.backbone
+    if model is not None and CONFIGS[model].backbone != backbone:
+        raise OfficialLayoutError(f"{weights}: is {model_of(backbone) or backbone}, not {model}; correct --model")
+    used = to_official(backbone, checkpoint.network.state_dict())
+    if without_unused_parts:
+        write_pth(out, used, {})
+        return len(used)
+    sidecar = _sidecar_of(weights, checkpoint.provenance.get("sha256", ""))
+    entries = sidecar.complete(used)
+    write_pth(out, entries, sidecar.meta)
+    return len(entries)
+
+
+def _sidecar_of(weights: Path, source: str) -> Sidecar:
+    path = sidecar_path(weights)
+    if not path.is_file():
+        parts = "; ".join(f"{part}* ({what})" for part, what in UNUSED.items())
+        raise SidecarError(
+            f"{path} is missing. It keeps the order and types of all entries, and those that nothing uses: {parts}. "
+            "Put it there, or write without it: --without-unused"
+        )
+    sidecar = load_sidecar(path)
+    if sidecar.source != source:
+        raise SidecarError(
+            f"{path} is of another published file than {weights} (SHA-256 {sidecar.source} and {source or 'unknown'}); "
+            "put the right one there, or write without it: --without-unused"
+        )
+    return sidecar
+
+
+def _require_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    faults = {
+        name: f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} values"
+        for name, tensor in state.items()
+        if tensor.is_floating_point() and not tensor.isfinite().all()
+    }
+    if faults:
+        raise OfficialLayoutError(
+            "\n".join([f"{path}: weights that are not finite; take another checkpoint:", *listed(faults)])
+        )

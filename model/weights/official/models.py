@@ -1,0 +1,54 @@
+"""The four networks behind the published checkpoints, and which of them a state dict belongs to."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from model.network.config import NetworkConfig
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.published import PUBLISHED
+from model.weights.official.classes import ClassCounts
+from model.weights.official.layout import OfficialLayoutError, listed
+from model.weights.official.names import network_layout, without_unused
+
+CONFIGS: Mapping[str, NetworkConfig] = MappingProxyType(
+    {name: model.config for name, model in PUBLISHED.items() if model.checkpoint}
+)
+"""The rows of `PUBLISHED` of which the authors published weights."""
+
+
+def expected_entries(config: NetworkConfig, counts: ClassCounts) -> dict[str, Tensor]:
+    """Our names, shapes and types of a network's entries, without memory for their values."""
+    with torch.device("meta"):
+        return dict(PanopticSegFormer(config, counts.things, counts.stuff).state_dict())
+
+
+def require_model(state: Mapping[str, Tensor], model: str, subject: str) -> None:
+    """Do nothing if a published state dict is one of this model, whatever its class counts.
+
+    Raises:
+        OfficialLayoutError: it is not; the message says which model fits, or what does not fit the closest one.
+    """
+    if not _faults(state, model):
+        return
+    faults = {other: _faults(state, other) for other in CONFIGS}
+    closest = min(faults, key=lambda other: len(faults[other]))
+    if not faults[closest]:
+        raise OfficialLayoutError(f"{subject}: is a checkpoint of {closest}, not of {model}; use --model {closest}")
+    raise OfficialLayoutError(
+        f"{subject}: is no checkpoint of {', '.join(CONFIGS)}. Closest is {closest}; what does not fit it "
+        f"({len(faults[closest])} in all):\n" + "\n".join(listed(faults[closest]))
+    )
+
+
+def model_of(backbone: str) -> str | None:
+    """Which of the four has this backbone."""
+    return next((name for name, config in CONFIGS.items() if config.backbone == backbone), None)
+
+
+def _faults(state: Mapping[str, Tensor], model: str) -> dict[str, str]:
+    expected = expected_entries(CONFIGS[model], ClassCounts.of_official(state))
+    layout = network_layout(CONFIGS[model].backbone, expected)
+    return layout.faults(without_unused(state), expected)

@@ -1,0 +1,79 @@
+"""Files of the published code: a pickle with the state dict and remarks on its training, read without running code."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model.weights.files import PickledWeightsError, is_safetensors, read_pickle
+from panoptic.io.files import write_atomically
+
+_PARALLEL = "module."
+
+
+class PthError(PickledWeightsError):
+    """A file that holds no weights of the published code."""
+
+
+@dataclass(frozen=True)
+class PthFile:
+    """What a checkpoint of the published code holds."""
+
+    state: Mapping[str, Tensor]  # without the prefix that training on several devices puts before every name
+    prefix: str
+    meta: Mapping[str, object]
+    left_out: tuple[str, ...]  # other things in the file, for example the optimiser's state
+    sha256: str
+
+
+def read_pth(path: Path) -> PthFile:
+    """Read a checkpoint; only tensors and plain values are unpickled.
+
+    Raises:
+        PickledWeightsError: no such file, or one that is damaged, of another kind, or asks for code to be run.
+    """
+    if is_safetensors(path):
+        raise PthError(
+            f"{path}: is a safetensors file, not a .pth of the published code; to convert ours: --to-official"
+        )
+    document = read_pickle(path)
+    if not isinstance(document, dict):
+        raise PthError(f"{path}: holds a {type(document).__name__}; expected a dict with the key 'state_dict'")
+    wrapped = "state_dict" in document
+    state = document["state_dict"] if wrapped else document
+    _require_tensors(state, path, wrapped)
+    prefix = _PARALLEL if all(name.startswith(_PARALLEL) for name in state) else ""
+    meta = document.get("meta") if wrapped else None
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return PthFile(
+        state={name.removeprefix(prefix): tensor for name, tensor in state.items()},
+        prefix=prefix,
+        meta=meta if isinstance(meta, dict) else {},
+        left_out=tuple(str(key) for key in document if key not in ("state_dict", "meta")) if wrapped else (),
+        sha256=sha256,
+    )
+
+
+def write_pth(path: Path, state: Mapping[str, Tensor], meta: Mapping[str, object]) -> None:
+    """Write a checkpoint as the published code does, complete or not at all."""
+    buffer = io.BytesIO()  # torch reports a full disk as an internal error, and so writes to memory
+    torch.save({"meta": dict(meta), "state_dict": dict(state)}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _require_tensors(state: object, path: Path, wrapped: bool) -> None:
+    where = "'state_dict'" if wrapped else "the file, which has no key 'state_dict',"
+    if not isinstance(state, dict) or not state:
+        raise PthError(f"{path}: {where} should hold names and tensors, found {str(state)[:60]}")
+    wrong = [str(name) for name, tensor in state.items() if not isinstance(name, str) or not _is_plain(tensor)]
+    if wrong:
+        raise PthError(f"{path}: {where} should hold names and tensors only; not so: {', '.join(wrong[:5])}")
+
+
+def _is_plain(tensor: object) -> bool:
+    return isinstance(tensor, Tensor) and tensor.layout == torch.strided and not tensor.is_quantized

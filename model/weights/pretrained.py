@@ -1,0 +1,161 @@
+"""Weights of an ImageNet classifier as those of a backbone: what corresponds, what is left out, what stays."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from model.network.backbone import Backbone
+from model.network.backbone_sizes import BACKBONES
+from model.network.config import NetworkConfig
+from model.weights.files import PretrainedError, read_weights
+from model.weights.hub import find_imagenet
+from model.weights.official.backbones import backbone_layout
+from model.weights.official.layout import Layout, listed
+
+DROPPED: Mapping[str, str] = MappingProxyType(
+    {
+        r"^(classifier|head|fc)\.": "the classifier",
+        r"^(swin\.layernorm|norm)\.": "Swin's norm before its classifier",
+        r"\.attn_mask$": "masks of Swin's shifted windows, for pictures of 224 pixels",
+        r"^swin\..*\.relative_position_index$": "follows from the size of the window",
+    }
+)
+"""Entries of files that a backbone does not have, by pattern, and what they are."""
+KEPT: Mapping[str, str] = MappingProxyType(
+    {
+        r"^hidden_states_norms\.": "Swin's norms of the outputs, which no classifier has",
+        r"\.num_batches_tracked$": "counters of batch norm that nothing uses, and older files do not have",
+    }
+)
+"""Our entries that a file may lack; they stay as they are."""
+
+_OLD_SWIN: tuple[tuple[str, str], ...] = (
+    (r"\.attention\.self\.query\.", ".attention.q_proj."),
+    (r"\.attention\.self\.key\.", ".attention.k_proj."),
+    (r"\.attention\.self\.value\.", ".attention.v_proj."),
+    (r"\.attention\.self\.relative_position", ".attention.relative_position_bias.relative_position"),
+    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"\.output\.dense\.", ".mlp.fc2."),
+)
+"""Names of `transformers` 4, which the files on the hub still have."""
+_TRANSFORMERS = ("embedder.", "embeddings.", "encoder.", "resnet.", "pvt_v2.", "swin.")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a file says about a backbone, under the names of its body."""
+
+    state: dict[str, Tensor]
+    kept: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path) -> Fitted:
+    """Bring the weights of a file into a backbone's layout.
+
+    Args:
+        name: of the backbone, as in `NetworkConfig.backbone`.
+        weights: in the layout of `transformers` or of the authors.
+        expected: state dict of the backbone's body; only names, shapes and types are used.
+        source: where the weights come from, for messages.
+
+    Raises:
+        PretrainedError: entries that are missing, unknown, or of another shape or type, by name.
+    """
+    match = _match(name, weights, expected)
+    faults = match.layout.faults(match.weights, match.expected)
+    if faults:
+        found = f"{source} is not for the backbone {name}{_advice(weights, name)}; {len(faults)} entries do not fit:"
+        raise PretrainedError("\n".join([found, *listed(faults)]))
+    return Fitted(
+        match.layout.from_official(match.weights, match.expected),
+        kept=tuple(key for key in expected if key not in match.expected),
+        dropped=match.dropped,
+    )
+
+
+@dataclass(frozen=True)
+class _Match:
+    """What of a file and of a backbone should correspond one to one."""
+
+    layout: Layout
+    weights: Mapping[str, Tensor]
+    expected: Mapping[str, Tensor]
+    dropped: tuple[str, ...]
+
+
+def _match(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> _Match:
+    if any(key.startswith(_TRANSFORMERS) for key in weights):
+        weights = {_body_key(name, key): tensor for key, tensor in weights.items()}
+        layout = Layout({key: (key,) for key in expected})
+    else:
+        layout = backbone_layout(name, expected)
+    used = {key: tensor for key, tensor in weights.items() if not _matches(key, DROPPED)}
+    kept = {key for entry, keys in layout.sources.items() if entry not in used for key in keys if _matches(key, KEPT)}
+    return _Match(
+        Layout({entry: keys for entry, keys in layout.sources.items() if not kept.intersection(keys)}, layout.fixed),
+        weights={**layout.fixed, **used},
+        expected={key: tensor for key, tensor in expected.items() if key not in kept},
+        dropped=tuple(sorted(weights.keys() - used.keys())),
+    )
+
+
+def _body_key(name: str, key: str) -> str:
+    """A name of `transformers`, old or new, with or without the classifier's prefix, as our body has it."""
+    if not name.startswith("swin"):
+        return key.removeprefix("resnet.").removeprefix("pvt_v2.")
+    for old, new in _OLD_SWIN:
+        key = re.sub(old, new, key)
+    return f"swin.{key}" if key.startswith(("embeddings.", "encoder.", "layernorm.")) else key
+
+
+def _matches(key: str, patterns: Mapping[str, str]) -> bool:
+    return any(re.search(pattern, key) for pattern in patterns)
+
+
+def _advice(weights: Mapping[str, Tensor], name: str) -> str:
+    """Which other backbone the weights fit, if there is one."""
+    for other in BACKBONES:
+        if other != name:
+            with torch.device("meta"):
+                body = Backbone(NetworkConfig(backbone=other, frozen_stages=0)).body
+            match = _match(other, weights, body.state_dict())
+            if not match.layout.faults(match.weights, match.expected):
+                return f", but for {other} (correct model.backbone, or name another file)"
+    return ""
+
+
+__all__ = ["LoadedBackbone", "PretrainedError", "find_imagenet", "load_backbone"]
+
+
+@dataclass(frozen=True)
+class LoadedBackbone:
+    """How far a file and a backbone go together."""
+
+    kept: tuple[str, ...]
+    """Entries of the backbone that the file does not hold; they stay as they were."""
+    dropped: tuple[str, ...]
+    """Entries of the file that the backbone does not have."""
+
+
+def load_backbone(backbone: Backbone, file: Path) -> LoadedBackbone:
+    """Give a backbone the weights of a file: its parameters, and the statistics of its batch norm.
+
+    Raises:
+        PretrainedError: a file that cannot be read, or does not fit.
+    """
+    if any(isinstance(module, nn.GroupNorm) for module in backbone.modules()):
+        raise PretrainedError(
+            f"ImageNet weights of {backbone.name} are for batch norm, and model.backbone_norm is 'group'; set it to "
+            "'frozen' or 'batch', or start from random weights (train.initial_weights: random)"
+        )
+    expected = dict(backbone.body.state_dict())
+    fitted = fit(backbone.name, read_weights(file), expected, file)
+    backbone.body.load_state_dict(expected | fitted.state)
+    return LoadedBackbone(fitted.kept, fitted.dropped)

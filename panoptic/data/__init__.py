@@ -1,0 +1,1 @@
+"""What training and prediction read: images with their segments, transforms, targets."""

@@ -1,0 +1,72 @@
+"""What a network should find in a picture: every thing, and every stuff class, by a number."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic.data.reader import Sample
+from panoptic.format.categories import CategoryTable
+from panoptic.format.segments import Segment
+
+
+@dataclass(frozen=True)
+class PanopticTarget:
+    """N segments of an (H,W) picture: first its things, then its stuff classes, each once, by label.
+
+    segments (H,W) int16, 1..N where one is, else 0; labels (N,) int64 of `CategoryTable.label_of`; boxes_xyxy (N,4)
+    float32, pixels; `things` of the N are things.
+    """
+
+    segments: NDArray[np.int16]
+    labels: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.float32]
+    things: int
+
+
+def make_target(sample: Sample, categories: CategoryTable) -> PanopticTarget:
+    """The target of a sample. Crowd regions are left out: their pixels count as void."""
+    things: list[tuple[int, list[Segment]]] = []
+    stuff: dict[int, list[Segment]] = {}
+    for segment in sample.record.segments:
+        label = categories.label_of(segment.category_id)
+        if segment.is_crowd:
+            continue
+        if label < len(categories.things):
+            things.append((label, [segment]))
+        else:
+            stuff.setdefault(label, []).append(segment)
+    found = [*things, *sorted(stuff.items())]
+
+    segments = np.zeros(sample.ids.shape, np.int16)
+    boxes = np.empty((len(found), 4), np.float32)
+    for number, (_, parts) in enumerate(found, start=1):
+        corners = np.array([part.box_xywh for part in parts])
+        corners[:, 2:] += corners[:, :2]
+        boxes[number - 1] = *corners[:, :2].min(0), *corners[:, 2:].max(0)
+        for part, (left, top, right, bottom) in zip(parts, corners.tolist(), strict=True):
+            window = slice(top, bottom), slice(left, right)
+            np.copyto(segments[window], np.int16(number), where=sample.ids[window] == part.id)
+    return PanopticTarget(segments, np.array([label for label, _ in found], np.int64), boxes, len(things))
+
+
+def mask_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The smallest xyxy boxes (N, 4) in pixels around the set pixels of masks (N, H, W); 0 where none is."""
+    boxes = np.array([cv2.boundingRect(mask) for mask in masks.view(np.uint8)], np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def mass_centres(segments: NDArray[np.int16], boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centres of mass (N, 2) xy in pixels of the segments 1..N of a map (H, W), which lie in so many boxes (N, 4).
+
+    A segment without a pixel has its centre at 0.
+    """
+    centres = np.zeros((len(boxes_xyxy), 2), np.float32)
+    for number, (left, top, right, bottom) in enumerate(boxes_xyxy.astype(int).tolist(), start=1):
+        mask = segments[top:bottom, left:right] == number
+        moments = cv2.moments(mask.view(np.uint8), binaryImage=True)
+        if area := moments["m00"]:
+            centres[number - 1] = left + 0.5 + moments["m10"] / area, top + 0.5 + moments["m01"] / area
+    return centres

@@ -1,0 +1,136 @@
+"""Pure transforms that keep picture, id map and segments together."""
+
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic.data.reader import Sample
+from panoptic.format.id_map import VOID
+from panoptic.format.segments import measure_segments
+from panoptic.index import ImageRecord
+
+
+def flip_horizontal(sample: Sample) -> Sample:
+    """Mirror left and right."""
+    width = sample.record.width
+    segments = tuple(
+        replace(segment, box_xywh=(width - x - w, y, w, h))
+        for segment in sample.record.segments
+        for x, y, w, h in (segment.box_xywh,)
+    )
+    image = np.ascontiguousarray(sample.image[:, ::-1])
+    ids = np.ascontiguousarray(sample.ids[:, ::-1])
+    return Sample(image, ids, replace(sample.record, segments=segments))
+
+
+def resize(sample: Sample, height: int, width: int) -> Sample:
+    """To a size in pixels: the picture bilinearly, ids from the nearest pixel. Segments that vanish are dropped."""
+    if (height, width) == sample.ids.shape:
+        return sample
+    ids = cv2.resize(sample.ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return _remeasured(resize_image(sample.image, height, width), np.asarray(ids, np.int32), sample.record)
+
+
+def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """An (H,W,3) picture to a size in pixels, bilinearly."""
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
+    """A window of the picture. Segments that vanish are dropped, the others measured anew."""
+    full_height, full_width = sample.ids.shape
+    if not (0 <= top < top + height <= full_height and 0 <= left < left + width <= full_width):
+        window = f"{height} x {width} at row {top}, column {left}"
+        raise ValueError(f"the crop {window} does not lie in the picture of {full_height} x {full_width}")
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    image = np.ascontiguousarray(sample.image[rows, columns])
+    return _remeasured(image, np.ascontiguousarray(sample.ids[rows, columns]), sample.record)
+
+
+def pad(sample: Sample, height: int, width: int) -> Sample:
+    """Extend below and to the right to a size in pixels: black in the picture, void in the id map."""
+    below, right = height - sample.record.height, width - sample.record.width
+    if below < 0 or right < 0:
+        size = f"{sample.record.height} x {sample.record.width}"
+        raise ValueError(f"cannot pad a picture of {size} to the smaller {height} x {width}")
+    image = np.pad(sample.image, ((0, below), (0, right), (0, 0)))
+    ids = np.pad(sample.ids, ((0, below), (0, right)), constant_values=VOID)
+    return Sample(image, ids, replace(sample.record, height=height, width=width))
+
+
+def _remeasured(image: NDArray[np.uint8], ids: NDArray[np.int32], record: ImageRecord) -> Sample:
+    extents = measure_segments(ids)
+    segments = tuple(
+        replace(segment, area=extents[segment.id].area, box_xywh=extents[segment.id].box_xywh)
+        for segment in record.segments
+        if segment.id in extents
+    )
+    height, width = ids.shape
+    return Sample(image, ids, replace(record, height=height, width=width, segments=segments))
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """Sizes in pixels. A probability of 0 or an empty list switches a part off."""
+
+    flip_probability: float = 0.5
+    # Shorter sides to choose from, and what the longer side may not exceed.
+    resize_shorter: list[int] = field(default_factory=lambda: list(range(480, 801, 32)))
+    resize_longer_max: int = 1333
+    # The second way: how often, the shorter sides before the crop, and the range of the crop's sides.
+    crop_probability: float = 0.5
+    crop_resize_shorter: list[int] = field(default_factory=lambda: [400, 500, 600])
+    crop_min: int = 384
+    crop_max: int = 600
+
+    def __post_init__(self) -> None:
+        for name in ("flip_probability", "crop_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"augmentation: {name} should lie in 0..1, found {getattr(self, name)}")
+        if not 1 <= self.crop_min <= self.crop_max:
+            found = f"{self.crop_min}, {self.crop_max}"
+            raise ValueError(f"augmentation: expected 1 <= crop_min <= crop_max, found {found}")
+        if min([self.resize_longer_max, *self.resize_shorter, *self.crop_resize_shorter]) < 1:
+            raise ValueError("augmentation: sizes to resize to should be at least 1 pixel")
+
+
+def augment(sample: Sample, rng: np.random.Generator, settings: AugmentationSettings) -> Sample:
+    """A random variant of a sample. Equal states of `rng` give equal variants."""
+    if rng.random() < settings.flip_probability:
+        sample = flip_horizontal(sample)
+    if rng.random() < settings.crop_probability:
+        sample = _resize_shorter(sample, rng, settings.crop_resize_shorter, None)
+        sample = _random_crop(sample, rng, settings.crop_min, settings.crop_max)
+    return _resize_shorter(sample, rng, settings.resize_shorter, settings.resize_longer_max)
+
+
+def resize_for_inference(image: NDArray[np.uint8], shorter: int, longer: int) -> NDArray[np.uint8]:
+    """Resize an (H,W,3) picture to its `fitted_size`, keeping the aspect ratio."""
+    height, width = fitted_size(image.shape[0], image.shape[1], shorter, longer)
+    return image if (height, width) == image.shape[:2] else resize_image(image, height, width)
+
+
+def fitted_size(height: int, width: int, shorter: int, longer: int | None) -> tuple[int, int]:
+    """Height and width scaled so that the shorter side is `shorter`, or less where the longer would exceed `longer`."""
+    scale = shorter / min(height, width)
+    if longer is not None:
+        scale = min(scale, longer / max(height, width))
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def _resize_shorter(sample: Sample, rng: np.random.Generator, sizes: list[int], longer: int | None) -> Sample:
+    if not sizes:
+        return sample
+    shorter = sizes[rng.integers(len(sizes))]
+    height, width = fitted_size(sample.record.height, sample.record.width, shorter, longer)
+    return resize(sample, height, width)
+
+
+def _random_crop(sample: Sample, rng: np.random.Generator, smallest: int, largest: int) -> Sample:
+    """A window with sides drawn from smallest..largest, or less where the picture is smaller."""
+    full = sample.record.height, sample.record.width
+    height, width = (int(rng.integers(min(side, smallest), min(side, largest) + 1)) for side in full)
+    top, left = int(rng.integers(full[0] - height + 1)), int(rng.integers(full[1] - width + 1))
+    return crop(sample, top, left, height, width)

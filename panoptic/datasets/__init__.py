@@ -1,0 +1,1 @@
+"""The datasets: where their files are, how they are fetched, verified and indexed."""

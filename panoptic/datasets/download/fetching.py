@@ -1,0 +1,238 @@
+"""Fetching one file over HTTP, as often as it takes: cut connections are continued, busy servers asked again.
+
+A part is continued with a `Range` request. `If-Range` makes a server whose file has changed send all of it; a part
+that came from another address is continued only where the checksum is known, which then decides. Proxies and
+certificates are those of the environment (`https_proxy`, `no_proxy`, `REQUESTS_CA_BUNDLE`).
+"""
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from itertools import chain
+from pathlib import Path
+from typing import cast
+
+import requests
+import urllib3
+from requests.exceptions import InvalidSchema, InvalidURL, SSLError, TooManyRedirects
+
+from panoptic.datasets.download.archives import HEAD, other_content
+from panoptic.datasets.download.partial_file import Origin, PartialFile
+from panoptic.io.errors import DatasetError
+
+LONGEST_WAIT_S = 600.0  # that a server may ask for
+LONGEST_BACKOFF_S = 60.0
+_ASK_AGAIN = (408, 416, 425, 429)
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file to fetch, the addresses to try in this order, and what it must be (None: not known)."""
+
+    target: Path
+    addresses: tuple[str, ...]
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often one address is asked again in a row without anything new, and how long each silence may be.
+
+    The first wait is `backoff_s`, less up to a half of it by chance; each further one is twice as long.
+    """
+
+    retries: int
+    timeout_s: float
+    backoff_s: float
+    wait: Callable[[float], object] = time.sleep
+
+
+class _RefusedError(Exception):
+    """An address is of no use."""
+
+
+class _AskAgainError(Exception):
+    """The same address may do better; `wait_s` is how long the server wants to be left alone."""
+
+    def __init__(self, message: str, wait_s: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+def fetch(
+    wanted: Wanted, patience: Patience, advance: Callable[[int], None], tell: Callable[[str], None]
+) -> tuple[str, str]:
+    """Fetch a file; returns its SHA-256 and the address that it came from.
+
+    `advance` gets the number of bytes that arrive, `tell` a line for each time that something has to be asked again.
+    Raises `DatasetError` with what every address had to say, if none has the file.
+    """
+    part = PartialFile(wanted.target, advance)
+    if wanted.bytes is not None and part.origin and part.origin.bytes != wanted.bytes:
+        part.discard()
+    refusals = []
+    with requests.Session() as session:
+        for address in wanted.addresses:
+            try:
+                return _Transfer(wanted, address, part, session).run(patience, tell), address
+            except _RefusedError as error:
+                refusals.append(f"{address} {error}")
+    raise DatasetError(
+        f"{wanted.target.name} could not be fetched: {'; '.join(refusals) or 'no address is known'}. Check the network"
+        " and its settings (http_proxy, https_proxy, REQUESTS_CA_BUNDLE), name a mirror in download.mirrors, or a"
+        " folder that has the file in download.from_folder"
+    )
+
+
+class _Transfer:
+    """One file from one address."""
+
+    def __init__(self, wanted: Wanted, address: str, part: PartialFile, session: requests.Session) -> None:
+        self._wanted, self._address, self._part, self._session = wanted, address, part, session
+
+    def run(self, patience: Patience, tell: Callable[[str], None]) -> str:
+        """Ask until the file is complete and right; returns its SHA-256."""
+        failures, most = 0, self._part.size
+        while True:
+            try:
+                if not self._part.is_complete:
+                    self._receive(patience.timeout_s)
+                return self._checked()
+            except (SSLError, TooManyRedirects, InvalidURL, InvalidSchema) as error:
+                raise _RefusedError(f"cannot be asked: {_cause(error)}") from None
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                problem, wait_s = _cause(error), None
+            except _AskAgainError as error:
+                problem, wait_s = str(error), error.wait_s
+            failures = 1 if self._part.size > most else failures + 1
+            most = max(most, self._part.size)
+            if failures > patience.retries:
+                raise _RefusedError(f"failed {failures} times in a row: {problem}")
+            if wait_s is None:
+                wait_s = min(patience.backoff_s * 2 ** (failures - 1), LONGEST_BACKOFF_S) * random.uniform(0.5, 1)
+            again = f"asking again in {wait_s:.0f} s ({failures} of {patience.retries})"
+            tell(f"{self._wanted.target.name}: {problem}; {again}")
+            patience.wait(wait_s)
+
+    def _receive(self, timeout_s: float) -> None:
+        """Ask once for what is missing, and write what comes."""
+        headers = {"Accept-Encoding": "identity"} | self._conditions()
+        with self._session.get(self._address, headers=headers, stream=True, timeout=timeout_s) as response:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise _RefusedError("answers with an encoding that was not asked for")
+            if response.status_code == 200:
+                self._start_with(response)
+            elif response.status_code == 206:
+                self._continue_with(response)
+            else:
+                if response.status_code == 416:
+                    self._part.discard()
+                raise _failure(response)
+
+    def _conditions(self) -> dict[str, str]:
+        """The headers that continue the part; none where it cannot be told whether it is of the same file."""
+        origin = self._part.origin
+        if origin is None or self._part.size == 0:
+            return {}
+        only_missing = {"Range": f"bytes={self._part.size}-"}
+        if origin.address == self._address and origin.validator:
+            return only_missing | {"If-Range": origin.validator}
+        return only_missing if self._wanted.sha256 else {}
+
+    def _start_with(self, response: requests.Response) -> None:
+        """Take an answer that is the whole file. What came before stays until this one shows to be an archive."""
+        pieces = _pieces(response)
+        head = b""
+        while len(head) < HEAD and (piece := next(pieces, b"")):
+            head += piece
+        if other := other_content(head, self._wanted.target.name):
+            raise _RefusedError(f"answers with {other}")
+        announced, expected = response.headers.get("Content-Length", ""), self._wanted.bytes
+        length = int(announced) if announced.isdecimal() else expected
+        if length is None:
+            raise _RefusedError("does not say how long the file is")
+        if expected not in (None, length):
+            raise _RefusedError(f"has a file of {length} bytes, expected {expected}")
+        self._part.begin(Origin(self._address, length, _validator(response)))
+        self._append(chain([head], pieces))
+
+    def _continue_with(self, response: requests.Response) -> None:
+        """Take an answer that is the rest of the file."""
+        sent = response.headers.get("Content-Range", "")
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", sent)
+        origin = self._part.origin
+        if not (origin and found and int(found[1]) == self._part.size and found[2] in ("*", str(origin.bytes))):
+            self._part.discard()
+            raise _AskAgainError(f"answers with another part than was asked for: {sent or 'it does not say which'}")
+        self._append(_pieces(response))
+
+    def _append(self, pieces: Iterable[bytes]) -> None:
+        origin = self._part.origin
+        assert origin
+        self._part.append(_at_most(origin.bytes - self._part.size, pieces))
+        if not self._part.is_complete:
+            raise _AskAgainError(f"the answer ended after {self._part.size} of {origin.bytes} bytes")
+
+    def _checked(self) -> str:
+        found, expected = self._part.sha256, self._wanted.sha256
+        if expected in (None, found):
+            self._part.finish()
+            return found
+        in_one_go = self._part.in_one_go
+        self._part.discard()
+        if in_one_go:
+            raise _RefusedError(f"has a file with SHA-256 {found}, expected {expected}")
+        raise _AskAgainError(f"the pieces do not make up the file: SHA-256 {found}, expected {expected}")
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    """The content as it arrives. Waiting for pieces of a fixed size would lose the last one when it is cut short."""
+    while piece := cast(bytes, response.raw.read1(_PIECE, decode_content=False)):
+        yield piece
+
+
+def _at_most(count: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield piece[:count]
+        count -= len(piece)
+        if count <= 0:
+            return
+
+
+def _validator(response: requests.Response) -> str:
+    """What `If-Range` may compare: a strong ETag, else the time of the last change."""
+    etag = response.headers.get("ETag", "")
+    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
+
+
+def _failure(response: requests.Response) -> Exception:
+    """What an answer without content means."""
+    status = f"answers {response.status_code} {response.reason}"
+    if response.status_code < 500 and response.status_code not in _ASK_AGAIN:
+        return _RefusedError(status)
+    wait_s = _retry_after(response.headers.get("Retry-After", ""))
+    if wait_s is not None and wait_s > LONGEST_WAIT_S:
+        return _RefusedError(f"{status} and wants to be asked again in {wait_s:.0f} s; try later")
+    return _AskAgainError(status, wait_s)
+
+
+def _retry_after(value: str) -> float | None:
+    """The seconds that the header `Retry-After` asks to wait; it holds a number of seconds or a date."""
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _cause(error: BaseException) -> str:
+    """What is at the bottom of an error that libraries have wrapped several times."""
+    while below := error.__cause__ or error.__context__:
+        error = below
+    return str(error) or type(error).__name__

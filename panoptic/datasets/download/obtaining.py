@@ -1,0 +1,211 @@
+"""Bringing the archives of a dataset to its folder: found there, linked from another folder, or fetched.
+
+Each is verified once, when it comes: against its published size and checksum, or, where none is known, against the
+checksum of the first one that came. After that it is neither fetched nor read again while it stays as it was.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Lock
+
+from tqdm import tqdm
+
+from panoptic.datasets.download.archives import HEAD, Archive, other_content
+from panoptic.datasets.download.fetching import Patience, Wanted, fetch
+from panoptic.datasets.download.partial_file import Origin, PartialFile, partial_paths, read_pieces
+from panoptic.datasets.download.records import ArchiveRecords
+from panoptic.datasets.download.unpacking import repack_tar, require_disk, unpack_zip
+from panoptic.io.errors import DatasetError, Faults
+
+# An estimate, to say early that a disk is too small; before an entry is unpacked its true size is looked at.
+UNPACKED_RATIO = 2
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """Where the archives of a public dataset come from, and how patiently.
+
+    `mirrors` are base addresses, to which the name of an archive is added; they are tried in order before the
+    official address. `from_folder` has archives that are there already: they are linked, not changed. `test` adds the
+    split without annotations. With `published` false the archives are others in the same layout, a subset say: no
+    published size, checksum or number of pictures is expected of them, and the official addresses are not asked.
+    """
+
+    mirrors: list[str] = field(default_factory=list)
+    from_folder: str = ""
+    test: bool = False
+    published: bool = True
+    connections: int = 4
+    retries: int = 8  # of one address in a row, without a new byte
+    timeout_s: float = 60.0  # of silence
+    backoff_s: float = 1.0  # before an address is asked again; twice as long each time
+
+    def __post_init__(self) -> None:
+        for mirror in self.mirrors:
+            if not mirror.startswith(("http://", "https://")):
+                raise ValueError(f"mirrors: '{mirror}' should begin with http:// or https://")
+        if self.connections < 1 or self.timeout_s <= 0 or self.retries < 0 or self.backoff_s < 0:
+            raise ValueError("connections and timeout_s should be positive, retries and backoff_s not negative")
+
+
+@dataclass(frozen=True)
+class _Order:
+    """An archive, what it must be and where to fetch it, and where it is already."""
+
+    archive: Archive
+    wanted: Wanted
+    here: Path | None
+
+    def is_done(self, records: ArchiveRecords) -> bool:
+        return self.wanted.sha256 is not None and records.current(self.archive.place) == self.wanted.sha256
+
+
+def obtain(
+    archives: Sequence[Archive], splits: Sequence[str], settings: DownloadSettings, records: ArchiveRecords
+) -> Mapping[str, str]:
+    """Bring all `archives` to their places and unpack what `splits` need; returns their SHA-256 by place.
+
+    What is complete is left alone. Raises `DatasetError`, with the faults of all archives together, for one that
+    cannot be had or is another than expected, and before anything is fetched if the disk is too small.
+    """
+    orders = [_order(archive, settings, records) for archive in archives]
+    _require_disk(orders, splits, records)
+    _carry_out([order for order in orders if not order.is_done(records)], settings, records)
+    return {archive.place: _unpack(archive, splits, records) for archive in archives}
+
+
+def _order(archive: Archive, settings: DownloadSettings, records: ArchiveRecords) -> _Order:
+    addresses = [f"{mirror.rstrip('/')}/{archive.name}" for mirror in settings.mirrors]
+    target = records.root / archive.place
+    if settings.published:
+        wanted = Wanted(target, (*addresses, archive.address), archive.bytes, archive.sha256)
+    else:
+        wanted = Wanted(target, tuple(addresses), None, records.last(archive.place))
+    folder = Path(settings.from_folder) if settings.from_folder else None
+    if folder and not folder.is_dir():
+        raise DatasetError(f"download.from_folder: there is no folder {folder}; correct the path")
+    here = target if target.exists() else folder and folder / archive.name
+    return _Order(archive, wanted, here if here and here.is_file() else None)
+
+
+def _require_disk(orders: Sequence[_Order], splits: Sequence[str], records: ArchiveRecords) -> None:
+    """Raise `DatasetError` unless there is room for what is still to be fetched and to be unpacked."""
+    needed = 0
+    for order in orders:
+        size = order.wanted.bytes or 0
+        part, _ = partial_paths(order.wanted.target)
+        if not order.here:
+            needed += max(0, size - (part.stat().st_size if part.exists() else 0))
+        if not all((records.root / output).exists() for output in order.archive.outputs(splits)):
+            needed += UNPACKED_RATIO * size
+    require_disk(records.root, needed, "what is to be fetched and unpacked")
+
+
+class _Display:
+    """One progress bar for the bytes of all archives; stopping it ends the threads that advance it."""
+
+    def __init__(self, todo: Sequence[_Order]) -> None:
+        self.stopped = Event()
+        self._lock = Lock()
+        total = sum(order.wanted.bytes or 0 for order in todo)
+        self._bar = tqdm(total=total or None, desc="archives", unit="B", unit_scale=True, disable=None)
+
+    def advance(self, count: int) -> None:
+        if self.stopped.is_set():
+            raise CancelledError
+        with self._lock:
+            self._bar.update(count)
+
+    def tell(self, line: str) -> None:
+        with self._lock:
+            self._bar.write(line)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def _carry_out(todo: Sequence[_Order], settings: DownloadSettings, records: ArchiveRecords) -> None:
+    """Bring several archives at a time; one that cannot be had does not keep the others from coming."""
+    if not todo:
+        return
+    display = _Display(todo)
+    patience = Patience(settings.retries, settings.timeout_s, settings.backoff_s, display.stopped.wait)
+    faults = Faults()
+    pool = ThreadPoolExecutor(settings.connections)
+    try:
+        for work in as_completed([pool.submit(_bring, order, patience, records, display) for order in todo]):
+            with faults.collected():
+                work.result()
+    finally:
+        display.stopped.set()  # nobody is left to be stopped, but after Ctrl-C or an error of the disk
+        pool.shutdown(cancel_futures=True)
+        display.close()
+    known = "their published sizes and checksums" if settings.published else f"the first that came, see {records.path}"
+    faults.raise_if_any(f"{records.root}: archives, compared with {known}")
+
+
+def _bring(order: _Order, patience: Patience, records: ArchiveRecords, display: _Display) -> None:
+    """Bring one archive to its place, and record it."""
+    target = order.wanted.target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if order.here:
+        digest, origin = _checked(order.here, order.wanted, display.advance), str(order.here)
+        if order.here != target:
+            _link(order.here, target, display.advance)
+        for left_over in partial_paths(target):
+            left_over.unlink(missing_ok=True)
+    else:
+        digest, origin = fetch(order.wanted, patience, display.advance, display.tell)
+    records.add(order.archive.place, digest)
+    display.tell(f"{target.name}: {target.stat().st_size} bytes from {origin}, SHA-256 {digest}")
+
+
+def _checked(path: Path, wanted: Wanted, advance: Callable[[int], None]) -> str:
+    """The SHA-256 of a file that somebody has put there. Raises `DatasetError` if it is not the archive."""
+    remedy = "remove or replace it"
+    if wanted.bytes not in (None, path.stat().st_size):
+        raise DatasetError(f"{path}: has {path.stat().st_size} bytes, expected {wanted.bytes}; {remedy}")
+    digest, head = hashlib.sha256(), b""
+    for piece in read_pieces(path):
+        head = head or piece[:HEAD]
+        digest.update(piece)
+        advance(len(piece))
+    if other := other_content(head, wanted.target.name):
+        raise DatasetError(f"{path}: is {other}; {remedy}")
+    if wanted.sha256 not in (None, digest.hexdigest()):
+        raise DatasetError(f"{path}: has SHA-256 {digest.hexdigest()}, expected {wanted.sha256}; {remedy}")
+    return digest.hexdigest()
+
+
+def _link(source: Path, target: Path, advance: Callable[[int], None]) -> None:
+    """Make `source` appear at `target`: as the same file, else by a link to it, else by a copy."""
+    target.unlink(missing_ok=True)  # nothing is there but perhaps a link that leads nowhere
+    for link in (os.link, os.symlink):
+        with suppress(OSError):
+            link(source.resolve(), target)
+            return
+    copy = PartialFile(target, advance)
+    copy.begin(Origin(str(source), source.stat().st_size, ""))
+    copy.append(read_pieces(source))
+    copy.finish()
+
+
+def _unpack(archive: Archive, splits: Sequence[str], records: ArchiveRecords) -> str:
+    """Unpack what is not there yet of an archive that is in its place; returns its SHA-256."""
+    digest = records.last(archive.place)
+    assert digest
+    due = [output for output in archive.outputs(splits) if records.current(output) != digest]
+    if due:
+        print(f"{archive.name}: unpacking {', '.join(due)}")
+        if archive.repacked:
+            repack_tar(records.root / archive.place, records.root / archive.repacked)
+        else:
+            unpack_zip(records.root / archive.place, due, records.root)
+    for output in due:
+        records.add(output, digest)
+    return digest

@@ -1,0 +1,112 @@
+"""A file on its way: what has arrived of it, where that came from, and its checksum as far as it goes.
+
+Bytes are only ever appended, so that whatever a kill leaves is the beginning of the file, and the next run goes on
+from there. The checksum is taken as the bytes come; only what an earlier run has left is read once more.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from panoptic.io.errors import DatasetError
+from panoptic.io.files import naming_disk_errors
+from panoptic.io.json_fields import read_json
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a part comes from: its address, its length there, and what tells a later version ('': nothing does)."""
+
+    address: str
+    bytes: int
+    validator: str
+
+
+class PartialFile:
+    """What has arrived of `target`, in `<target>.part`; its origin is noted in `<target>.part.json`.
+
+    `advance` is told how many bytes more are there, or as a negative number how many less.
+    """
+
+    def __init__(self, target: Path, advance: Callable[[int], None]) -> None:
+        self.target = target
+        self.path, self._note = partial_paths(target)
+        self._advance = advance
+        self._digest = hashlib.sha256()
+        self.size = 0
+        self.origin = self._noted_origin()
+        if self.origin and self.path.is_file() and self.path.stat().st_size <= self.origin.bytes:
+            for piece in read_pieces(self.path):
+                self._count(piece)
+        else:
+            self.discard()
+        self.in_one_go = self.size == 0  # whether all of it is from one answer of the server
+
+    @property
+    def is_complete(self) -> bool:
+        return self.origin is not None and self.size == self.origin.bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes that have arrived."""
+        return self._digest.hexdigest()
+
+    def begin(self, origin: Origin) -> None:
+        """Start from nothing. The note comes first: a part is of no use without one."""
+        self.discard()
+        with naming_disk_errors(self._note):
+            self._note.write_text(json.dumps(asdict(origin)))
+        self.origin = origin
+
+    def append(self, pieces: Iterable[bytes]) -> None:
+        """Write pieces as they come; what came before an error of theirs stays."""
+        self.in_one_go = self.size == 0
+        with self.path.open("ab") as file:
+            for piece in pieces:
+                with naming_disk_errors(self.path):
+                    file.write(piece)
+                self._count(piece)
+
+    def discard(self) -> None:
+        """Give up what has arrived."""
+        for path in (self.path, self._note):
+            path.unlink(missing_ok=True)
+        self._advance(-self.size)
+        self._digest = hashlib.sha256()
+        self.size, self.origin = 0, None
+
+    def finish(self) -> None:
+        """Put the complete file in its place."""
+        assert self.is_complete
+        with naming_disk_errors(self.target):
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())  # else a power cut could leave a file that has its name but not its bytes
+            self.path.replace(self.target)
+            self._note.unlink()
+
+    def _count(self, piece: bytes) -> None:
+        self._digest.update(piece)
+        self.size += len(piece)
+        self._advance(len(piece))
+
+    def _noted_origin(self) -> Origin | None:
+        try:
+            note = read_json(self._note)
+            return Origin(note.text("address"), note.integer("bytes"), note.text("validator"))
+        except DatasetError:  # none, or half of one: then nothing has arrived either
+            return None
+
+
+def partial_paths(target: Path) -> tuple[Path, Path]:
+    """The part of a file that is on its way, and the note beside it."""
+    return target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.json")
+
+
+def read_pieces(path: Path) -> Iterator[bytes]:
+    """The content of a file, in pieces of a megabyte."""
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            yield piece

@@ -1,0 +1,183 @@
+"""Annotating a split in shards of a few pictures, so that any number of processes can do it, and a kill costs little.
+
+A finished shard is two files in a folder of unfinished work: `train-00012.index`, an index of its pictures, and
+`train-00012.zip`, with their run-length codes, semantic maps, and panoptic PNGs where the dataset has none of its own.
+The zip comes last: with both the shard is complete. What is made from all shards of a split in their order depends
+neither on the number of processes nor on how often the work was stopped.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from panoptic.datasets.coco import PictureSource, VerifiedPicture
+from panoptic.format.categories import CategoryTable
+from panoptic.format.segments import SegmentLabel
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.instances.detection_json import segment_codes
+from panoptic.instances.rle import run_starts
+from panoptic.io.errors import Faults
+from panoptic.io.files import open_files, write_atomically
+from panoptic.io.zip_entries import add_file
+from panoptic.runtime.parallel import map_ahead, worker_pool
+
+_MOST_IN_8_BITS = 254
+# Maps consist of runs, and this finds nothing else: four times as fast as what makes the files 30 % smaller.
+_QUICK = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
+)
+
+
+def void_label(categories: CategoryTable) -> int:
+    """What stands for no class in the maps of these categories."""
+    return 255 if len(categories) <= _MOST_IN_8_BITS else 65535
+
+
+def make_semantic_map(
+    ids: NDArray[np.int32], segments: Sequence[SegmentLabel], categories: CategoryTable
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(H,W) labels of an (H,W) id map, uint8 or uint16; ids that no segment has are void."""
+    void = void_label(categories)
+    labels = {segment.id: categories.label_of(segment.category_id) for segment in segments if not segment.is_crowd}
+    flat = ids.reshape(-1)
+    starts = run_starts(flat)
+    names, of_run = np.unique(flat[starts], return_inverse=True)
+    table = np.array([labels.get(name, void) for name in names.tolist()], np.uint8 if void == 255 else np.uint16)
+    return np.repeat(table[of_run], np.diff(starts, append=flat.size)).reshape(ids.shape)
+
+
+def encode_semantic_map(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """The bytes of the PNG of an (H,W) map; equal maps give equal bytes."""
+    done, data = cv2.imencode(".png", labels, _QUICK)
+    assert done
+    return data.tobytes()
+
+
+SHARD = 128  # pictures: some seconds of work
+SEMANTIC, PANOPTIC = "semantic", "panoptic"
+_CODES = "codes.json"
+
+
+@dataclass(frozen=True)
+class AnnotateSettings:
+    """The `annotate` section of params.yaml.
+
+    `workers`: processes beside this one, which change nothing in the result; 0 for none, -1 for one a core.
+    `semantic`: whether to write semantic maps.
+    """
+
+    workers: int = 0
+    semantic: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse fewer workers than one a core."""
+        if self.workers < -1:
+            raise ValueError(f"annotate: workers {self.workers}; give the number of processes, or -1 for one a core")
+
+    @property
+    def processes(self) -> int:
+        """The number of workers on this machine."""
+        return len(os.sched_getaffinity(0)) if self.workers < 0 else self.workers
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Pictures of a split that follow each other, and where its files are, `path` without their suffixes."""
+
+    path: Path
+    pictures: Sequence[Callable[[], VerifiedPicture]]
+    categories: CategoryTable
+    semantic: bool
+
+    @property
+    def finished(self) -> bool:
+        return self._archive.exists() and self._index.exists()
+
+    def make(self) -> tuple[str, ...]:
+        """Look at every picture and write the files; or return the faults of all, and write nothing."""
+        faults = Faults()
+        records: list[ImageRecord] = []
+        codes: list[list[str]] = []
+        content = BytesIO()
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+            for examine in self.pictures:
+                with faults.collected():
+                    picture = examine()
+                    records.append(picture.record)
+                    codes.append(segment_codes(picture.ids, [segment.id for segment in picture.record.segments]))
+                    self._add_pngs(archive, picture)
+            add_file(archive, _CODES, json.dumps(codes).encode())
+        if not faults.messages:
+            folder = self.path.parent  # in place of the sources, which the index of the split will name
+            PanopticIndex(self.categories, folder, folder, records).save(self._index)
+            write_atomically(self._archive, content.getvalue())
+        return tuple(faults.messages)
+
+    def records(self) -> Sequence[ImageRecord]:
+        """The records of a finished shard."""
+        return PanopticIndex.load(self._index).records
+
+    def codes(self) -> list[list[str]]:
+        """COCO's run-length codes of the segments of each picture of a finished shard."""
+        codes: list[list[str]] = json.loads(open_files(self._archive).read(_CODES))
+        return codes
+
+    def pngs(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        """Names and bytes of the PNGs of one kind of a finished shard, in the order of the pictures."""
+        files = open_files(self._archive)
+        for record in self.records():
+            yield record.mask_name, files.read(f"{kind}/{record.mask_name}")
+
+    def _add_pngs(self, archive: zipfile.ZipFile, picture: VerifiedPicture) -> None:
+        record = picture.record
+        if picture.png is not None:
+            add_file(archive, f"{PANOPTIC}/{record.mask_name}", picture.png)
+        if self.semantic:
+            labels = make_semantic_map(picture.ids, record.segments, self.categories)
+            add_file(archive, f"{SEMANTIC}/{record.mask_name}", encode_semantic_map(labels))
+
+    @property
+    def _archive(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.zip")
+
+    @property
+    def _index(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.index")
+
+
+def cut_into_shards(role: str, source: PictureSource, folder: Path, semantic: bool) -> tuple[Shard, ...]:
+    """The shards of a split, in order, kept in `folder`."""
+    return tuple(
+        Shard(
+            folder / f"{role}-{start // SHARD:05}", source.pictures[start : start + SHARD], source.categories, semantic
+        )
+        for start in range(0, len(source.pictures), SHARD)
+    )
+
+
+def make_shards(shards: Mapping[str, Sequence[Shard]], workers: int) -> dict[str, list[str]]:
+    """Make the shards of all splits that are not finished; returns the faults of each split, in order of pictures."""
+    missing = [(role, shard) for role, those in shards.items() for shard in those if not shard.finished]
+    total = sum(len(shard.pictures) for those in shards.values() for shard in those)
+    done = total - sum(len(shard.pictures) for _, shard in missing)
+    faults: dict[str, list[str]] = {role: [] for role in shards}
+    with (
+        worker_pool(workers) as pool,
+        tqdm(total=total, initial=done, desc="annotate", unit="picture") as bar,
+    ):
+        found = map_ahead(pool, Shard.make, (shard for _, shard in missing), ahead=2 * workers)
+        for (role, shard), messages in zip(missing, found, strict=True):
+            faults[role] += messages
+            bar.update(len(shard.pictures))
+    return faults

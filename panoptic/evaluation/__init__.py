@@ -1,0 +1,1 @@
+"""Panoptic quality, boundary PQ, mIoU, AP, confidence intervals and the error breakdown."""

@@ -1,0 +1,135 @@
+"""Mask and box AP by COCO's rules, computed by pycocotools, with its traps taken care of.
+
+It takes an annotation with id 0 for "no match", so ids are given anew from 1. Its summary prints, and knows no other
+maximum of detections than 100, so the numbers are read from its tables. It fails on an empty list of results, compares
+masks of different sizes without a word, and prints what it does, which is dropped. Ground truth may hold stuff, as ours
+does: only things are scored. The area of a result, which sorts it into small, medium and large, is that of its box
+where it lists one, else of its mask, for both kinds of AP alike, as pycocotools reads a results file.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from panoptic.format.categories import CategoryTable
+from panoptic.instances.ground_truth import read_instance_truth
+from panoptic.instances.results import InstanceResult
+from panoptic.instances.rle import check_size
+
+if TYPE_CHECKING:
+    from pycocotools.coco import _Dataset
+
+MAX_DETS = (1, 10, 100)
+_AREAS = ("all", "small", "medium", "large")
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """The 12 numbers of COCO by name, and AP by category id; fractions of 1, None where nothing could be found."""
+
+    numbers: dict[str, float | None]
+    per_class: dict[int, float | None]
+
+
+@dataclass(frozen=True)
+class InstanceScores:
+    """AP of masks, `segm`, and of boxes, `bbox`. `ignored`: image ids that have results but no ground truth."""
+
+    by_kind: dict[str, AveragePrecision]
+    ignored: tuple[int, ...]
+
+
+def check_max_dets(max_dets: Sequence[int]) -> None:
+    """Raise `ValueError` unless `max_dets` are three rising numbers."""
+    if len(max_dets) != 3 or sorted({0, *max_dets}) != [0, *max_dets]:
+        raise ValueError(f"max_dets is {list(max_dets)}; give three rising numbers of detections, such as 1 10 100")
+
+
+def average_precision(
+    ground_truth: Path,
+    results: Sequence[InstanceResult],
+    categories: CategoryTable,
+    max_dets: Sequence[int] = MAX_DETS,
+    area_bounds: tuple[int, int] = (32**2, 96**2),
+) -> InstanceScores:
+    """AP of masks (`segm`) and boxes (`bbox`) over the things of `categories`.
+
+    `ground_truth` is a JSON in COCO's detection format. `max_dets`: three numbers of results of a picture and class
+    that count; AR is given for each (AR1, AR10, AR100), the rest for the last. `area_bounds`, in pixels: areas up to
+    the first are small, above the second large. Raises `DatasetError` for a fault in the file.
+    """
+    check_max_dets(max_dets)
+    things = [category.id for category in categories.things]
+    truth = _indexed(read_instance_truth(ground_truth, categories))
+    counted = [result for result in results if result.image_id in truth.imgs]
+    ignored = dict.fromkeys(result.image_id for result in results if result.image_id not in truth.imgs)
+    for result in counted:
+        image = truth.imgs[result.image_id]
+        check_size(result.mask, image["height"], image["width"], result.where)
+    found = _indexed({"images": truth.dataset["images"], "annotations": list(_annotations(counted)), "categories": []})
+
+    def evaluate(kind: Literal["segm", "bbox"]) -> AveragePrecision:
+        small, large = area_bounds
+        with redirect_stdout(io.StringIO()):
+            evaluation = COCOeval(truth, found, kind)
+            evaluation.params.catIds = things
+            evaluation.params.maxDets = list(max_dets)
+            evaluation.params.areaRng = [[0, 1e10], [0, small], [small, large], [large, 1e10]]
+            evaluation.params.areaRngLbl = list(_AREAS)
+            evaluation.evaluate()
+            evaluation.accumulate()
+        return _numbers(evaluation.eval["precision"], evaluation.eval["recall"], things, max_dets)
+
+    return InstanceScores({"segm": evaluate("segm"), "bbox": evaluate("bbox")}, tuple(ignored))
+
+
+def _annotations(results: Sequence[InstanceResult]) -> Iterator[dict[str, object]]:
+    for position, result in enumerate(results):
+        yield {
+            "id": position + 1,
+            "image_id": result.image_id,
+            "category_id": result.category_id,
+            "score": result.score,
+            "segmentation": result.mask,
+            "bbox": list(result.box_xywh),
+            "area": result.area,
+            "iscrowd": 0,
+        }
+
+
+def _indexed(dataset: Mapping[str, object]) -> COCO:
+    coco = COCO()
+    coco.dataset = cast("_Dataset", dataset)
+    with redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def _numbers(
+    precision: NDArray[np.float64], recall: NDArray[np.float64], things: Sequence[int], max_dets: Sequence[int]
+) -> AveragePrecision:
+    """From (thresholds, recalls, classes, areas, max_dets) and (thresholds, classes, areas, max_dets)."""
+    by_area = list(enumerate(_AREAS))[1:]
+    numbers = {
+        "AP": _mean(precision[:, :, :, 0, -1]),
+        "AP50": _mean(precision[0, :, :, 0, -1]),
+        "AP75": _mean(precision[5, :, :, 0, -1]),
+        **{f"AP{area[0]}": _mean(precision[:, :, :, number, -1]) for number, area in by_area},
+        **{f"AR{count}": _mean(recall[:, :, 0, step]) for step, count in enumerate(max_dets)},
+        **{f"AR{area[0]}": _mean(recall[:, :, number, -1]) for number, area in by_area},
+    }
+    return AveragePrecision(numbers, {thing: _mean(precision[:, :, k, 0, -1]) for k, thing in enumerate(things)})
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """-1 stands for a class without ground truth."""
+    known = values[values > -1]
+    return float(known.mean()) if known.size else None

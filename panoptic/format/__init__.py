@@ -1,0 +1,1 @@
+"""COCO's panoptic format: categories, segments, id maps, annotations and results."""

@@ -1,0 +1,121 @@
+"""Category tables, taken from the data: things first, then stuff, each by rising id."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from panoptic.io.errors import DatasetError
+from panoptic.io.json_fields import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """One class of a dataset; `color` is RGB, 0..255."""
+
+    id: int
+    name: str
+    is_thing: bool
+    color: tuple[int, int, int]
+    supercategory: str = ""
+
+
+@dataclass(frozen=True)
+class CategoryTable:
+    """The classes of a dataset. Labels 0..T-1 are things, T..T+S-1 stuff; ids are the data's own."""
+
+    things: tuple[Category, ...]
+    stuff: tuple[Category, ...]
+
+    def __len__(self) -> int:
+        return len(self.things) + len(self.stuff)
+
+    def __iter__(self) -> Iterator[Category]:
+        yield from self.things
+        yield from self.stuff
+
+    def __contains__(self, category_id: object) -> bool:
+        return category_id in self._labels
+
+    def label_of(self, category_id: int) -> int:
+        """Contiguous label of a category id. Raises `DatasetError` for an unknown id."""
+        if category_id not in self._labels:
+            raise DatasetError(f"category id {category_id} is not in the category table; add it there")
+        return self._labels[category_id]
+
+    def category_of(self, label: int) -> Category:
+        """The category with a contiguous label. Raises `ValueError` outside 0..len-1."""
+        if not 0 <= label < len(self):
+            raise ValueError(f"label {label} is outside 0..{len(self) - 1}")
+        return self.things[label] if label < len(self.things) else self.stuff[label - len(self.things)]
+
+    def by_id(self, category_id: int) -> Category:
+        """The category with an id of the dataset. Raises `DatasetError` for an unknown id."""
+        return self.category_of(self.label_of(category_id))
+
+    def describe_difference(self, other: "CategoryTable") -> str:
+        """What differs from here to `other` in ids, names or kind, in words; empty if nothing does."""
+        here, there = ({category.id: category for category in table} for table in (self, other))
+        parts = [f"id {key} '{here[key].name}' is missing" for key in here if key not in there]
+        parts += [f"id {key} '{there[key].name}' is new" for key in there if key not in here]
+        for key in here.keys() & there.keys():
+            if here[key].name != there[key].name:
+                parts.append(f"id {key} is '{there[key].name}' instead of '{here[key].name}'")
+            if here[key].is_thing != there[key].is_thing:
+                kinds = ("thing", "stuff") if there[key].is_thing else ("stuff", "thing")
+                parts.append(f"id {key} '{there[key].name}' is {kinds[0]} instead of {kinds[1]}")
+        shown = "; ".join(parts[:5])
+        return f"{shown}; and {len(parts) - 5} more" if len(parts) > 5 else shown
+
+    def to_json(self) -> list[dict[str, object]]:
+        """COCO's `categories` list, things first."""
+        return [
+            {
+                "id": category.id,
+                "name": category.name,
+                "supercategory": category.supercategory,
+                "isthing": int(category.is_thing),
+                "color": list(category.color),
+            }
+            for category in self
+        ]
+
+    @classmethod
+    def from_json(cls, entries: object, where: str = "category table") -> "CategoryTable":
+        """From COCO's `categories` list, in any order; `where` names it in errors.
+
+        Raises `DatasetError` for an empty or contradictory list.
+        """
+        listed = JsonObject({"categories": entries}, where).objects("categories")
+        categories = sorted((_category(entry) for entry in listed), key=lambda category: category.id)
+        if not categories:
+            raise DatasetError(f"{where}: the category list is empty; list at least one category")
+        for previous, category in pairwise(categories):
+            if previous.id == category.id:
+                names = f"'{previous.name}' and '{category.name}'"
+                raise DatasetError(f"{where}: category id {category.id} is listed twice, {names}; remove one")
+        things = tuple(category for category in categories if category.is_thing)
+        return cls(things, tuple(category for category in categories if not category.is_thing))
+
+    @cached_property
+    def _labels(self) -> dict[int, int]:
+        return {category.id: label for label, category in enumerate(self)}
+
+
+def _category(entry: JsonObject) -> Category:
+    category_id = entry.integer("id")
+    red, green, blue = _color(entry) if "color" in entry.values else _color_for(category_id)
+    supercategory = entry.text("supercategory") if "supercategory" in entry.values else ""
+    return Category(category_id, entry.text("name"), entry.flag("isthing"), (red, green, blue), supercategory)
+
+
+def _color(entry: JsonObject) -> tuple[int, int, int]:
+    color = entry.integers("color")
+    if len(color) != 3 or not all(0 <= channel <= 255 for channel in color):
+        raise DatasetError(f"{entry.where}: 'color' should be three numbers 0..255, found {color}")
+    return color[0], color[1], color[2]
+
+
+def _color_for(category_id: int) -> tuple[int, int, int]:
+    """A colour for a category that has none: equal for equal ids, and well apart for neighbouring ones."""
+    return (category_id * 67 + 90) % 256, (category_id * 131 + 40) % 256, (category_id * 197 + 150) % 256

@@ -1,0 +1,58 @@
+"""What a JSON lists beside annotations: pictures, as COCO's `image_info_test-dev2017.json` does, and categories."""
+
+import json
+from pathlib import Path
+
+from panoptic.format.annotations import ImageEntry
+from panoptic.format.categories import CategoryTable
+from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.json_fields import JsonObject, read_json
+
+
+def read_image_list(path: Path) -> tuple[ImageEntry, ...]:
+    """The `images` of a JSON in COCO's format, in its order; what else it holds is not looked at.
+
+    Raises `DatasetError` with every fault found: no picture at all, an id or a file name listed twice, a missing field,
+    a size below 1 pixel.
+    """
+    document = read_json(path)
+    entries: dict[int, ImageEntry] = {}
+    owners: dict[str, int] = {}
+    faults = Faults()
+    for listed in document.objects("images"):
+        with faults.collected():
+            entry = _image(listed)
+            if entry.id in entries:
+                raise DatasetError(f"{listed.where}: image id {entry.id} is listed twice; remove one")
+            entries[entry.id] = entry
+            if owners.setdefault(entry.file_name, entry.id) != entry.id:
+                both = f"{owners[entry.file_name]} and {entry.id}"
+                raise DatasetError(f"{listed.where}: image ids {both} share '{entry.file_name}'; correct one")
+    faults.raise_if_any(str(path))
+    if not entries:
+        raise DatasetError(f"{path}: 'images' is empty; list at least one picture")
+    return tuple(entries.values())
+
+
+def read_categories(path: Path) -> CategoryTable:
+    """The categories of a JSON in COCO's format, or of one that is the list alone, as panopticapi's is."""
+    try:
+        document: object = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: there is no such file; check the path") from None
+    except ValueError as error:
+        raise DatasetError(f"{path}: not valid JSON ({error}); write or fetch the file again") from None
+    if isinstance(document, dict):
+        if "categories" not in document:
+            raise DatasetError(f"{path}: the field 'categories' is missing; add the category list")
+        document = document["categories"]
+    return CategoryTable.from_json(document, str(path))
+
+
+def _image(listed: JsonObject) -> ImageEntry:
+    entry = ImageEntry(
+        listed.integer("id"), listed.text("file_name"), listed.integer("height"), listed.integer("width")
+    )
+    if min(entry.height, entry.width) < 1:
+        raise DatasetError(f"{listed.where}: the size is {entry.height} x {entry.width} (height x width); correct it")
+    return entry

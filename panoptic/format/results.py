@@ -1,0 +1,83 @@
+"""Writing results in COCO's panoptic format: a folder of PNGs and a JSON that lists what they hold."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic.format.annotations import Annotation, check_drawn
+from panoptic.format.categories import CategoryTable
+from panoptic.format.id_map import encode_id_map
+from panoptic.format.segments import SegmentLabel, measure_segments
+from panoptic.io.errors import DatasetError
+from panoptic.io.files import checked_name, naming_disk_errors, replace_atomically, write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSegment(SegmentLabel):
+    """A predicted segment with the network's confidence in it."""
+
+    is_crowd: bool = False
+    score: float | None = None
+
+
+class ResultsWriter:
+    """Collects the results of a split; made by `write_results`."""
+
+    def __init__(self, folder: Path, categories: CategoryTable) -> None:
+        self._folder = folder
+        self._categories = categories
+        self._annotations: dict[int, dict[str, object]] = {}
+        self._file_names: set[str] = set()
+
+    def add(self, image_id: int, file_name: str, ids: NDArray[np.int32], segments: Sequence[ResultSegment]) -> None:
+        """Write one picture: its (H,W) id map as the PNG `file_name`, and what the ids mean.
+
+        Raises `DatasetError` for a picture given twice, an unknown category, or ids that are not those listed.
+        """
+        where = f"result for image id {image_id} ({file_name})"
+        if image_id in self._annotations or file_name in self._file_names:
+            raise DatasetError(f"{where}: given twice; predict each picture once, with a PNG name of its own")
+        for segment in segments:
+            if segment.category_id not in self._categories:
+                raise DatasetError(f"{where}: unknown category {segment.category_id}; use the training categories")
+        check_drawn(measure_segments(ids).keys(), Annotation(image_id, file_name, tuple(segments)), where)
+        path = self._folder / checked_name(file_name, self._folder)
+        with naming_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_id_map(ids))
+        self._file_names.add(file_name)
+        self._annotations[image_id] = {
+            "image_id": image_id,
+            "file_name": file_name,
+            "segments_info": [_segment_to_json(segment) for segment in segments],
+        }
+
+    def to_json(self) -> bytes:
+        """The results JSON of everything added so far, in that order."""
+        document = {"categories": self._categories.to_json(), "annotations": list(self._annotations.values())}
+        return (json.dumps(document) + "\n").encode()
+
+
+@contextmanager
+def write_results(json_path: Path, folder: Path, categories: CategoryTable) -> Iterator[ResultsWriter]:
+    """Write the results of a split, replacing earlier ones only when all pictures are done.
+
+    An interrupted run leaves the earlier results as they were, or, in the moment of the exchange, no JSON at all:
+    never a JSON beside the PNGs of another run.
+    """
+    with replace_atomically(folder) as partial:
+        partial.mkdir()
+        writer = ResultsWriter(partial, categories)
+        yield writer
+        json_path.unlink(missing_ok=True)
+    write_atomically(json_path, writer.to_json())
+
+
+def _segment_to_json(segment: ResultSegment) -> dict[str, object]:
+    info: dict[str, object] = {"id": segment.id, "category_id": segment.category_id}
+    return info if segment.score is None else info | {"score": segment.score}

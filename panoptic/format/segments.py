@@ -1,0 +1,79 @@
+"""Segments of a panoptic picture, and measuring them in an id map."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic.format.id_map import VOID
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentLabel:
+    """What a segment is, and the id that its pixels carry in the id map."""
+
+    id: int
+    category_id: int
+    is_crowd: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedSegment(SegmentLabel):
+    """A segment as a JSON lists it; `area` in pixels is what the JSON claims, None where it says nothing."""
+
+    area: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment(SegmentLabel):
+    """A segment with its extent in pixels. `box_xywh` is the tightest box: left, top, width, height."""
+
+    area: int
+    box_xywh: tuple[int, int, int, int]
+
+    def to_json(self) -> dict[str, object]:
+        """An entry of `segments_info` in COCO's panoptic format."""
+        return {
+            "id": self.id,
+            "category_id": self.category_id,
+            "iscrowd": int(self.is_crowd),
+            "area": self.area,
+            "bbox": list(self.box_xywh),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Area in pixels and tightest box (left, top, width, height) of the pixels that carry one id."""
+
+    area: int
+    box_xywh: tuple[int, int, int, int]
+
+
+def measure_segments(ids: NDArray[np.int32]) -> dict[int, Extent]:
+    """Extent of every id in an (H,W) id map except void.
+
+    Works on horizontal runs of equal ids, of which a picture has far fewer than pixels.
+    """
+    height, width = ids.shape
+    if ids.size == 0:
+        return {}
+    starts_run = np.ones((height, width), dtype=bool)
+    np.not_equal(ids[:, 1:], ids[:, :-1], out=starts_run[:, 1:])
+    starts = np.flatnonzero(starts_run)
+    lengths = np.diff(starts, append=ids.size)
+    run_ids = ids.reshape(-1)[starts]
+    order = np.argsort(run_ids, kind="stable")
+    starts, lengths, run_ids = starts[order], lengths[order], run_ids[order]
+    groups = np.flatnonzero(np.diff(run_ids, prepend=-1))
+
+    top, left = np.divmod(starts, width)
+    areas = np.add.reduceat(lengths, groups)
+    left_most, right_most = np.minimum.reduceat(left, groups), np.maximum.reduceat(left + lengths, groups)
+    top_most, bottom_most = np.minimum.reduceat(top, groups), np.maximum.reduceat(top, groups) + 1
+    boxes = np.stack([left_most, top_most, right_most - left_most, bottom_most - top_most], axis=1)
+    return {
+        segment_id: Extent(area, (x, y, w, h))
+        for segment_id, area, (x, y, w, h) in zip(run_ids[groups].tolist(), areas.tolist(), boxes.tolist(), strict=True)
+        if segment_id != VOID
+    }

@@ -1,0 +1,1 @@
+"""COCO's instance formats: run-length encoded masks, ground truth, results, detections."""

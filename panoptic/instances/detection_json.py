@@ -1,0 +1,118 @@
+"""From a panoptic split to COCO's detection format: each segment as a run-length encoded mask with its box.
+
+Segments keep their order; annotation ids count from 0 over the whole split, as in COCO's own conversion.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
+from itertools import count
+from typing import IO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from tqdm import tqdm
+
+from panoptic.data.reader import PanopticReader
+from panoptic.format.categories import CategoryTable
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.instances.rle import RunLengths, run_starts
+
+
+def to_detection_format(index: PanopticIndex, progress: bool = False) -> bytes:
+    """The JSON, with `images`, `annotations` and `categories`; equal indices give equal bytes."""
+    reader = PanopticReader(index)
+    shown = tqdm(index.records, desc="instances", unit="picture", disable=not progress)
+    codes = (segment_codes(reader.id_map(record), [segment.id for segment in record.segments]) for record in shown)
+    file = BytesIO()
+    write_detection_format(file, index.records, codes, index.categories)
+    return file.getvalue()
+
+
+def write_detection_format(
+    file: IO[bytes], records: Sequence[ImageRecord], codes: Iterable[Sequence[str]], categories: CategoryTable
+) -> None:
+    """Write the JSON without ever holding it; `codes` are the masks of each record's segments, in their order."""
+    annotations = _annotations(records, codes)
+    write_json_lists(
+        file, {"images": list_images(records), "annotations": annotations, "categories": categories.to_json()}
+    )
+
+
+def list_images(records: Iterable[ImageRecord]) -> Iterator[dict[str, object]]:
+    """The elements of `images` in all of COCO's formats."""
+    for record in records:
+        yield {
+            "id": record.image_id,
+            "file_name": record.file_name,
+            "height": record.height,
+            "width": record.width,
+        }
+
+
+def write_json_lists(file: IO[bytes], lists: Mapping[str, Iterable[object]]) -> None:
+    """Write a JSON object of lists, element by element; the bytes are those of `json.dumps` and a line's end."""
+    for position, (name, elements) in enumerate(lists.items()):
+        file.write(f"{', ' if position else '{'}{json.dumps(name)}: [".encode())
+        for number, element in enumerate(elements):
+            file.write(f"{', ' if number else ''}{json.dumps(element)}".encode())
+        file.write(b"]")
+    file.write(b"}\n")
+
+
+def _annotations(records: Iterable[ImageRecord], codes: Iterable[Sequence[str]]) -> Iterator[dict[str, object]]:
+    numbers = count()
+    for record, masks in zip(records, codes, strict=True):
+        for segment, mask in zip(record.segments, masks, strict=True):
+            yield {
+                "id": next(numbers),
+                "image_id": record.image_id,
+                "category_id": segment.category_id,
+                "iscrowd": int(segment.is_crowd),
+                "area": segment.area,
+                "bbox": list(segment.box_xywh),
+                "segmentation": {"size": [record.height, record.width], "counts": mask},
+            }
+
+
+def segment_codes(ids: NDArray[np.int32], segment_ids: Sequence[int]) -> list[str]:
+    """COCO's compressed run-length codes of segments of an (H,W) id map: what `encode_mask` gives for each.
+
+    All masks together cost one pass over the picture, down its columns, instead of one each.
+    """
+    if not segment_ids:  # for which pycocotools has no answer
+        return []
+    height, width = ids.shape
+    column_wise = np.ascontiguousarray(ids.T).reshape(-1)
+    starts = run_starts(column_wise)
+    ends = np.append(starts[1:], ids.size)
+    run_ids = column_wise[starts]
+    order = np.argsort(run_ids, kind="stable")
+    starts, ends, run_ids = starts[order], ends[order], run_ids[order]
+    first, last = (np.searchsorted(run_ids, segment_ids, side).tolist() for side in ("left", "right"))
+    masks = [
+        {"size": [height, width], "counts": _run_lengths(starts[begin:end], ends[begin:end], ids.size)}
+        for begin, end in zip(first, last, strict=True)
+    ]
+    # The library's types do not know that it takes plain counts, too.
+    codes = coco_mask.frPyObjects(cast("list[RunLengths]", masks), height, width)
+    return [_text(code["counts"]) for code in codes]
+
+
+def _run_lengths(starts: NDArray[np.int64], ends: NDArray[np.int64], size: int) -> list[int]:
+    """Lengths of the runs of a mask: outside, inside, outside, ... ; the first may be empty, the last is not."""
+    edges = np.zeros(2 * len(starts) + 2, np.int64)
+    edges[1:-1:2], edges[2::2], edges[-1] = starts, ends, size
+    lengths: list[int] = (edges[1:] - edges[:-1]).tolist()
+    return lengths if lengths[-1] else lengths[:-1]
+
+
+def encode_mask(mask: NDArray[np.bool_]) -> dict[str, object]:
+    """An (H,W) mask as COCO's compressed run-length code, in a form that JSON can hold."""
+    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": list(mask.shape), "counts": _text(code["counts"])}
+
+
+def _text(counts: str | bytes) -> str:
+    return counts if isinstance(counts, str) else counts.decode()

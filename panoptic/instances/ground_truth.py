@@ -1,0 +1,80 @@
+"""True instances in COCO's detection format, checked as they are read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pycocotools import mask as coco_mask
+
+from panoptic.format.categories import CategoryTable
+from panoptic.instances.rle import RunLengths, check_size, read_mask_code
+from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.json_fields import JsonObject, is_number, read_json
+
+Size = tuple[int, int]
+
+
+def read_instance_truth(path: Path, categories: CategoryTable) -> dict[str, object]:
+    """The things of a file as the dataset of a `pycocotools` COCO, with ids from 1; stuff is left out.
+
+    Raises `DatasetError` with every fault found: a field that is missing or malformed, a category that is unknown to
+    `categories` or has another name there, a picture that is not listed, a mask that is damaged or of another size.
+    """
+    document = read_json(path)
+    faults = Faults()
+    sizes: dict[int, Size] = {}
+    annotations: list[dict[str, object]] = []
+    for entry in document.objects("categories"):
+        with faults.collected():
+            _check_name(entry, categories)
+    for entry in document.objects("images"):
+        with faults.collected():
+            sizes[entry.integer("id")] = entry.integer("height"), entry.integer("width")
+    for entry in document.objects("annotations"):
+        with faults.collected():
+            category_id = entry.integer("category_id")
+            if category_id not in categories:
+                message = f"category {category_id} is not in the panoptic ground truth; use one list of categories"
+                raise DatasetError(f"{entry.where}: {message}")
+            if categories.by_id(category_id).is_thing:
+                annotations.append({"id": len(annotations) + 1, **_annotation(entry, sizes)})
+    faults.raise_if_any(str(path))
+    return {
+        "images": [{"id": image_id, "height": height, "width": width} for image_id, (height, width) in sizes.items()],
+        "annotations": annotations,
+        "categories": [{"id": category.id} for category in categories.things],
+    }
+
+
+def _check_name(entry: JsonObject, categories: CategoryTable) -> None:
+    """Files of one dataset may number their classes differently."""
+    category_id, name = entry.integer("id"), entry.text("name")
+    if category_id in categories and categories.by_id(category_id).name != name:
+        expected = categories.by_id(category_id).name
+        message = f"category {category_id} is '{name}', but '{expected}' in the panoptic ground truth"
+        raise DatasetError(f"{entry.where}: {message}; use one list")
+
+
+def _annotation(entry: JsonObject, sizes: Mapping[int, Size]) -> dict[str, object]:
+    image_id = entry.integer("image_id")
+    if image_id not in sizes:
+        raise DatasetError(f"{entry.where}: image id {image_id} is not in 'images'; add the image")
+    return {
+        "image_id": image_id,
+        "category_id": entry.integer("category_id"),
+        "iscrowd": int(entry.flag("iscrowd")) if "iscrowd" in entry.values else 0,
+        "area": entry.number("area"),
+        "bbox": entry.numbers("bbox", 4),
+        "segmentation": _mask(entry, sizes[image_id]),
+    }
+
+
+def _mask(entry: JsonObject, size: Size) -> RunLengths:
+    """The mask of an annotation; polygons, lists of x and y in turn, are filled."""
+    shape = entry.values.get("segmentation")
+    if not isinstance(shape, list):
+        mask = read_mask_code(entry.child("segmentation"))
+        check_size(mask, *size, entry.where)
+        return mask
+    if not shape or not all(isinstance(part, list) and len(part) >= 6 and all(map(is_number, part)) for part in shape):
+        raise DatasetError(f"{entry.where}: 'segmentation' should be a mask, or polygons of 3 points or more")
+    return coco_mask.merge(coco_mask.frPyObjects(shape, *size))

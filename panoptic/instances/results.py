@@ -1,0 +1,97 @@
+"""Predicted instances in COCO's results format: a list of masks with classes and scores, checked as it is read."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from pycocotools import mask as coco_mask
+
+from panoptic.format.categories import CategoryTable
+from panoptic.instances.rle import RunLengths, read_mask_code
+from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.json_fields import JsonObject
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class InstanceResult:
+    """One instance of a thing. `mask` is COCO's compressed run-length code of an (H,W) mask.
+
+    `listed_box`: left, top, width, height in pixels where a box was predicted beside the mask. `where`: the file and
+    the place in it, for errors.
+    """
+
+    image_id: int
+    category_id: int
+    score: float
+    mask: RunLengths
+    listed_box: Box | None
+    where: str
+
+    @property
+    def box_xywh(self) -> Box:
+        """The box that was predicted with the mask, else the mask's own."""
+        return self.listed_box or cast(Box, tuple(coco_mask.toBbox(self.mask).tolist()))
+
+    @property
+    def area(self) -> float:
+        """In pixels: of the box that was predicted with the mask, else of the mask, as pycocotools has it."""
+        if self.listed_box is not None:
+            return self.listed_box[2] * self.listed_box[3]
+        return int(coco_mask.area(self.mask))
+
+
+def read_instance_results(path: Path, categories: CategoryTable) -> list[InstanceResult]:
+    """Read a results file; what it lists of stuff is left out.
+
+    Raises `DatasetError` with every fault found: a field that is missing or malformed, an unknown category, a score
+    that is not finite, a mask whose runs do not fill its size.
+    """
+    try:
+        entries = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: there is no such file; check the path") from None
+    except ValueError as error:
+        raise DatasetError(f"{path}: not valid JSON ({error}); write the file again") from None
+    if not isinstance(entries, list):
+        raise DatasetError(f"{path}: expected a list of results, found a {type(entries).__name__}; give COCO's results")
+    faults = Faults()
+    results = []
+    for entry in JsonObject({"results": entries}, str(path)).objects("results"):
+        with faults.collected():
+            result = _result(entry)
+            if result.category_id not in categories:
+                raise DatasetError(
+                    f"{entry.where}: unknown category {result.category_id}; use the categories of the ground truth"
+                )
+            if categories.by_id(result.category_id).is_thing:
+                results.append(result)
+    faults.raise_if_any(str(path))
+    return results
+
+
+def masks_by_image(results: Iterable[InstanceResult]) -> dict[int, list[tuple[int, RunLengths]]]:
+    """The category ids and masks of each picture, by its id."""
+    grouped: dict[int, list[tuple[int, RunLengths]]] = defaultdict(list)
+    for result in results:
+        grouped[result.image_id].append((result.category_id, result.mask))
+    return dict(grouped)
+
+
+def _result(entry: JsonObject) -> InstanceResult:
+    box: Box | None = None
+    if entry.values.get("bbox"):
+        left, top, width, height = entry.numbers("bbox", 4)
+        box = left, top, width, height
+    return InstanceResult(
+        entry.integer("image_id"),
+        entry.integer("category_id"),
+        entry.number("score"),
+        read_mask_code(entry.child("segmentation")),
+        box,
+        entry.where,
+    )

@@ -1,0 +1,240 @@
+"""Files in and out: folders and zip archives read alike, and writing that never leaves half a file."""
+
+import os
+import platform
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol
+
+from panoptic.io.errors import DatasetError
+from panoptic.io.zip_entries import LARGEST_BYTES, ZipEntry, read_entry
+
+
+class FileSource(Protocol):
+    """Files below one place, read by their relative name. May be pickled and used after a fork."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def names(self) -> tuple[str, ...]:
+        """Every file's name, sorted, with `/` between folders."""
+        ...
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open one file to read. Raises `DatasetError` if it is missing or outside the source."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The content of one file. Raises `DatasetError` like `open`, and for one that is damaged or absurdly large."""
+        ...
+
+
+class Places(Protocol):
+    """Where files lie in a zip archive, as somebody has noted it. May be pickled and used after a fork."""
+
+    def find(self, name: str) -> ZipEntry | None:
+        """The entry of a file; None where nothing is noted."""
+        ...
+
+
+def open_files(path: Path, places: Places | None = None) -> FileSource:
+    """The files of a folder, or of a zip archive that is read in place.
+
+    With `places`, the directory of an archive is not read, which takes a second and 70 MB where it has 120 000
+    entries; what is not noted there is still found, and reading tells if the archive has changed since.
+
+    A zip whose entries lie below a folder of its own name (`val2017/1.jpg` in `val2017.zip`) is read from there, so
+    that archive and unpacked folder give the same names. The archive `<path>.zip` stands in for a missing folder.
+    """
+    path = folder_or_archive(path)
+    if path.is_dir():
+        return Folder(path)
+    if not path.is_file():
+        raise DatasetError(f"{path}: there is no such folder or zip file; check the path")
+    if not zipfile.is_zipfile(path):
+        raise DatasetError(f"{path}: neither a folder nor a zip file; give one of the two")
+    return ZipArchive(path, places)
+
+
+def opened_files(path: Path) -> FileSource:
+    """The same, kept open: where single files are asked for, each process reads an archive's directory once."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return open_files(path)
+    return _opened_in_state(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=8)
+def _opened_in_state(path: Path, *state: int) -> FileSource:
+    return open_files(path)
+
+
+def folder_or_archive(path: Path) -> Path:
+    """`path` itself, or, where nothing is there but the archive `<path>.zip` is, that archive."""
+    archive = path.with_name(f"{path.name}.zip")
+    return archive if archive.is_file() and not path.exists() else path
+
+
+class Folder:
+    """Files of a folder. Links are followed: DVC may link files into its cache."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> tuple[str, ...]:
+        files = (entry for entry in self.path.rglob("*") if entry.is_file())
+        return tuple(sorted(entry.relative_to(self.path).as_posix() for entry in files))
+
+    def open(self, name: str) -> IO[bytes]:
+        try:
+            return (self.path / checked_name(name, self.path)).open("rb")
+        except (FileNotFoundError, IsADirectoryError):
+            raise DatasetError(f"{self.path / name}: the file is missing; add it") from None
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_BYTES:
+                size = f"{found.st_size} bytes, or no plain file"
+                raise DatasetError(f"{self.path / name}: {size}; at most {LARGEST_BYTES} are read, replace the file")
+            return file.read()
+
+
+class ZipArchive:
+    """Files of a zip archive. Whole files are read at their places, by any number of processes and threads at once."""
+
+    def __init__(self, path: Path, places: Places | None = None) -> None:
+        """Raises `DatasetError` for a damaged directory, which is read at once unless there are `places`."""
+        self.path = path
+        self._places = places
+        self._directory: _Directory | None = None
+        self._file: IO[bytes] | None = None
+        if places is None:
+            self._opened()
+
+    def names(self) -> tuple[str, ...]:
+        directory = self._opened()
+        entries = (entry for entry in directory.archive.namelist() if entry.startswith(directory.prefix))
+        return tuple(sorted(entry.removeprefix(directory.prefix) for entry in entries if not entry.endswith("/")))
+
+    def open(self, name: str) -> IO[bytes]:
+        self.entry(name)
+        directory = self._opened()
+        if directory.owner != os.getpid():  # a shared file position would mix up reads
+            self._directory = None
+            directory = self._opened()
+        try:
+            return directory.archive.open(directory.prefix + name)
+        except zipfile.BadZipFile as error:
+            raise DatasetError(f"{self.path}: '{name}' is damaged ({error}); fetch it again") from None
+
+    def read(self, name: str) -> bytes:
+        entry = self._places.find(checked_name(name, self.path)) if self._places else None
+        return read_entry(self._descriptor(), entry or self.entry(name), self.path)
+
+    def entry(self, name: str) -> ZipEntry:
+        """Where the directory says that a file lies. Raises `DatasetError` if it is missing, or cannot be read."""
+        directory = self._opened()
+        try:
+            info = directory.archive.getinfo(directory.prefix + checked_name(name, self.path))
+        except KeyError:
+            raise DatasetError(f"{self.path}: no file '{name}' inside; add it or correct the name") from None
+        return ZipEntry.of(info, self.path)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path, "_places": self._places, "_directory": None, "_file": None}
+
+    def _opened(self) -> "_Directory":
+        if self._directory is None:
+            try:
+                self._directory = _Directory.of(self.path)
+            except (zipfile.BadZipFile, NotImplementedError, ValueError, FileNotFoundError) as error:
+                raise DatasetError(f"{self.path}: cannot be opened ({error}); fetch it again") from None
+        return self._directory
+
+    def _descriptor(self) -> int:
+        if self._file is None:
+            try:
+                self._file = self.path.open("rb", buffering=0)
+            except FileNotFoundError:
+                raise DatasetError(f"{self.path}: the archive is missing; fetch it again") from None
+        return self._file.fileno()
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """The directory of an archive, which the process `owner` has read; `prefix` stands before all names."""
+
+    archive: zipfile.ZipFile
+    prefix: str
+    owner: int
+
+    @classmethod
+    def of(cls, path: Path) -> "_Directory":
+        archive, own_folder = zipfile.ZipFile(path), f"{path.stem}/"
+        inside = any(entry.startswith(own_folder) for entry in archive.namelist())
+        return cls(archive, own_folder if inside else "", os.getpid())
+
+
+def checked_name(name: str, place: Path) -> str:
+    """Return `name` if it stays below `place`; raise `DatasetError` otherwise."""
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
+        raise DatasetError(f"{place}: the file name {name!r} leaves the folder; use a plain relative name")
+    return name
+
+
+@contextmanager
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """Give a path to write a file or folder at, and move it to `path` when the block ends without an error.
+
+    Parents are created. After a failure the old file or folder is untouched and nothing new is left over.
+    """
+    # On a shared disk, programs of two machines may have one process id.
+    partial = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.partial")
+    with naming_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)  # left by a killed run that had the same process id
+    try:
+        yield partial
+        with naming_disk_errors(path):
+            if path.is_dir() and partial.is_dir():
+                shutil.rmtree(path)
+            partial.replace(path)
+    finally:
+        _remove(partial)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path`; after a failure or a kill the file still holds what it held before.
+
+    Raises `OSError` naming `path` when the disk refuses, for example because it is full.
+    """
+    with replace_atomically(path) as partial, naming_disk_errors(path), partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def naming_disk_errors(path: Path) -> Iterator[None]:
+    """Make an `OSError` say what could not be written; a full disk alone does not name the file."""
+    try:
+        yield
+    except OSError as error:
+        message = f"could not write {path}: {error.strerror or error}; free disk space or choose another place"
+        raise OSError(error.errno, message) from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,102 @@
+"""Typed reading of JSON documents: every wrong field is reported with the file and the place inside it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import TypeGuard
+
+from panoptic.io.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObject:
+    """A JSON object and where it stands, for example `val.json: images[3]`."""
+
+    values: Mapping[str, object]
+    where: str
+
+    def integer(self, key: str) -> int:
+        value = self._value(key)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._wrong(key, "an integer", value)
+        return value
+
+    def number(self, key: str) -> float:
+        value = self._value(key)
+        if not is_number(value):
+            raise self._wrong(key, "a finite number", value)
+        return value
+
+    def text(self, key: str) -> str:
+        value = self._value(key)
+        if not isinstance(value, str):
+            raise self._wrong(key, "a text", value)
+        return value
+
+    def flag(self, key: str) -> bool:
+        """A truth value; COCO writes it as 0 or 1."""
+        value = self._value(key)
+        if not isinstance(value, bool | int) or value not in (0, 1):
+            raise self._wrong(key, "0 or 1", value)
+        return bool(value)
+
+    def integers(self, key: str) -> list[int]:
+        value = self._value(key)
+        if not isinstance(value, list) or not all(type(item) is int for item in value):
+            raise self._wrong(key, "a list of integers", value)
+        return value
+
+    def numbers(self, key: str, count: int) -> list[float]:
+        value = self._value(key)
+        if not isinstance(value, list) or len(value) != count or not all(map(is_number, value)):
+            raise self._wrong(key, f"a list of {count} finite numbers", value)
+        return value
+
+    def child(self, key: str) -> "JsonObject":
+        value = self._value(key)
+        if not isinstance(value, dict):
+            raise self._wrong(key, "an object", value)
+        return JsonObject(value, f"{self.where}: {key}")
+
+    def objects(self, key: str) -> Iterator["JsonObject"]:
+        """Each object of a list of objects."""
+        value = self._value(key)
+        if not isinstance(value, list):
+            raise self._wrong(key, "a list", value)
+        for position, item in enumerate(value):
+            if not isinstance(item, dict):
+                raise self._wrong(f"{key}[{position}]", "an object", item)
+            yield JsonObject(item, f"{self.where}: {key}[{position}]")
+
+    def _value(self, key: str) -> object:
+        if key not in self.values:
+            raise DatasetError(f"{self.where}: the field '{key}' is missing; add it")
+        return self.values[key]
+
+    def _wrong(self, key: str, expected: str, value: object) -> DatasetError:
+        found = repr(value)[:60]
+        return DatasetError(f"{self.where}: '{key}' should be {expected}, found {found}; correct it")
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value of a JSON document is a finite number."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() < 64  # longer ones may have no float
+    return isinstance(value, float) and isfinite(value)
+
+
+def read_json(path: Path) -> JsonObject:
+    """Read a JSON file that holds one object. Raises `DatasetError` naming the file."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: there is no such file; check the path") from None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: not valid JSON ({error}); write or fetch the file again") from None
+    if not isinstance(document, dict):
+        raise DatasetError(f"{path}: expected a JSON object, found a {type(document).__name__}")
+    return JsonObject(document, str(path))

@@ -1,0 +1,135 @@
+"""The container of an 8-bit RGB PNG: every check of a file, down to the rows as they are stored.
+
+PNG specification, third edition (W3C): chunks with checksums, of which those named IDAT hold one zlib stream of the
+rows, each of them the number of a filter and three bytes a pixel. Common readers turn other kinds of picture into RGB,
+and show what is left of a damaged one; for an id map either would be wrong ids without a word.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import deflate
+
+from panoptic.io.errors import DatasetError
+
+# A small file may claim a picture that fills the memory.
+MAX_PIXELS = 1 << 28
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+_FILTERS = 5
+# Adam7: (first row, first column, rows apart, columns apart) of the pictures that an interlaced one is split into.
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+
+
+@dataclass(frozen=True)
+class PngHeader:
+    """What a PNG claims to be: its size in pixels, bits of a channel, and the number of its kind of colour."""
+
+    height: int
+    width: int
+    bits: int
+    colour_type: int
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """The filtered rows of a picture of `height` x `width` pixels; those of each pass in turn if it is interlaced."""
+
+    height: int
+    width: int
+    interlaced: bool
+    data: bytes | bytearray
+
+
+def read_png(data: bytes, where: str) -> StoredRows:
+    """Take an 8-bit RGB PNG apart; `where` names it in errors.
+
+    Raises `DatasetError` for another kind of file or picture, and for any damage.
+    """
+    if not data.startswith(_SIGNATURE):
+        raise DatasetError(f"{where}: not a PNG file; panoptic maps are 8-bit RGB PNGs")
+    chunks = list(_chunks(data, where))
+    kinds = [kind for kind, _ in chunks]
+    if kinds[0] != b"IHDR" or kinds.count(b"IHDR") > 1:
+        raise _damaged(where, "its header is not at its beginning, or not alone")
+    height, width, interlaced = _read_header(chunks[0][1], where)
+    pixels = [number for number, kind in enumerate(kinds) if kind == b"IDAT"]
+    if not pixels or pixels[-1] - pixels[0] >= len(pixels):
+        raise _damaged(where, "it has no pixels, or something between them")
+    unknown = [kind for kind in kinds if kind[:1].isupper() and kind not in _CRITICAL]
+    if unknown:
+        raise _damaged(where, f"it needs a reader that knows {unknown[0]!r}")
+    passes = _passes(height, width) if interlaced else ((height, width),)
+    rows = _inflate(b"".join(chunks[number][1] for number in pixels), passes, where)
+    return StoredRows(height, width, interlaced, rows)
+
+
+def claimed_header(data: bytes) -> PngHeader | None:
+    """The header of a PNG, to look at before memory is taken for its pixels; None for what is none."""
+    if not data.startswith(_SIGNATURE) or data[12:16] != b"IHDR" or len(data) < 26:
+        return None
+    width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
+    return PngHeader(height, width, bits, colour_type)
+
+
+def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
+    """Kind and content of every chunk up to the end mark; the length and checksum of each are right."""
+    view = memoryview(data)
+    end = len(_SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        start = end
+        length, kind = struct.unpack_from(">I4s", data, start) if start + 12 <= len(data) else (0, b"")
+        end = start + 12 + length
+        if end > len(data):
+            message = f"the PNG is cut short after {len(data)} bytes"
+            raise DatasetError(f"{where}: {message}; write or fetch the file again")
+        if deflate.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
+            raise _damaged(where, "wrong checksum")
+        yield kind, view[start + 8 : end - 4]
+
+
+def _read_header(header: memoryview, where: str) -> tuple[int, int, bool]:
+    """Height, width, and whether the picture is interlaced."""
+    if len(header) != 13:
+        raise _damaged(where, f"a header of {len(header)} bytes instead of 13")
+    width, height, bits, colour_type, compression, filtering, interlacing = struct.unpack(">IIBBBBB", header)
+    if (bits, colour_type) != (8, 2):
+        found = f"{bits}-bit {_COLOUR_TYPES.get(colour_type, 'of an unknown kind')}"
+        raise DatasetError(f"{where}: the PNG is {found}; save it as 8-bit RGB with id = R + 256 G + 65536 B")
+    if not 0 < width * height <= MAX_PIXELS:
+        raise DatasetError(f"{where}: the PNG claims {height} x {width} pixels; 1 to {MAX_PIXELS} are read")
+    if compression or filtering or interlacing > 1:
+        raise _damaged(where, f"unknown methods {compression}, {filtering}, {interlacing} in its header")
+    return height, width, interlacing == 1
+
+
+def _passes(height: int, width: int) -> tuple[tuple[int, int], ...]:
+    """Rows and columns of each pass of an interlaced picture that has any."""
+    sizes = ((len(range(y, height, down)), len(range(x, width, right))) for y, x, down, right in _PASSES)
+    return tuple((rows, columns) for rows, columns in sizes if rows and columns)
+
+
+def _inflate(stream: bytes, passes: tuple[tuple[int, int], ...], where: str) -> bytearray:
+    """The rows of all passes; they are as many and as long as they should be, and their filters are known."""
+    expected = sum(rows * (1 + 3 * columns) for rows, columns in passes)
+    try:
+        # So many bytes and no more: a stream that is too long does not fill the memory.
+        data = deflate.zlib_decompress(stream, expected)
+    except deflate.DeflateError:
+        data = bytearray()
+    if len(data) != expected:
+        raise _damaged(where, f"its pixels are not {expected} sound bytes")
+    start = 0
+    for rows, columns in passes:
+        end = start + rows * (1 + 3 * columns)
+        if (highest := max(data[start : end : 1 + 3 * columns])) >= _FILTERS:
+            raise _damaged(where, f"unknown row filter {highest}")
+        start = end
+    return data
+
+
+def _damaged(where: str, what: str) -> DatasetError:
+    return DatasetError(f"{where}: the PNG is damaged ({what}); write or fetch the file again")

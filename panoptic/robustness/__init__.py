@@ -1,0 +1,1 @@
+"""COCO-C: the corruptions, corrupted splits, and panoptic quality under them."""

@@ -1,0 +1,207 @@
+"""Corrupted versions of a split (COCO-C): which pictures and variants, described by a manifest, and their archives.
+
+An archive is a zip file of one variant. Its pictures are PNGs, which lose nothing, so that they are the same to the
+network as those that are corrupted on the fly.
+"""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from panoptic.data.reader import PanopticReader
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.index.records import all_image_ids, take
+from panoptic.io.errors import DatasetError, shown_ids
+from panoptic.io.files import naming_disk_errors, replace_atomically
+from panoptic.io.json_fields import read_json
+from panoptic.io.zip_entries import add_file
+from panoptic.robustness.corruptions import CORRUPTIONS, SEVERITIES, Variant, corrupt_image, library_versions
+from panoptic.runtime.fingerprint import bytes_digest
+
+FORMAT = "coco-c/1"
+
+
+@dataclass(frozen=True)
+class CorruptSettings:
+    """The `corrupt` section of params.yaml.
+
+    `image_ids`: a text file of image ids, one a line; empty for all of the index. `pictures`: the first so many of
+    these, 0 for all. `archives`: whether to write them; without, each picture is made when it is predicted. `workers`:
+    processes beside this one, which change nothing in the result.
+    """
+
+    corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))
+    severities: list[int] = field(default_factory=lambda: list(SEVERITIES))
+    pictures: int = 0
+    image_ids: str = ""
+    archives: bool = True
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse variants that do not exist or come twice, and negative counts."""
+        variants = self.variants
+        if not variants or len(set(variants)) < len(variants) or min(self.pictures, self.workers) < 0:
+            raise ValueError(
+                f"corrupt: corruptions {self.corruptions}, severities {self.severities}, pictures {self.pictures}, "
+                f"workers {self.workers}; give at least one corruption and one severity, each once, and counts of "
+                "at least 0"
+            )
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Every corruption at every severity, in the order given."""
+        return tuple(Variant(name, severity) for name in self.corruptions for severity in self.severities)
+
+
+@dataclass(frozen=True)
+class CorruptedSplit:
+    """What the manifest says: the pictures by their ids, the variants, and all that decides the corrupted pixels."""
+
+    image_ids: tuple[int, ...]
+    variants: tuple[Variant, ...]
+    archives: bool
+    pictures: str  # SHA-256 of the pictures' files
+    libraries: dict[str, str]
+
+    @classmethod
+    def choose(cls, index: PanopticIndex, settings: CorruptSettings) -> "CorruptedSplit":
+        """The part of `index` that `settings` ask for. Raises `DatasetError` for ids that it does not have."""
+        records = index.records
+        if settings.image_ids:
+            records = find_records(index, _read_ids(Path(settings.image_ids)), settings.image_ids)
+        records = records[: settings.pictures or None]
+        return cls(
+            image_ids=tuple(all_image_ids(records).tolist()),
+            variants=settings.variants,
+            archives=settings.archives,
+            pictures=_digest(index, records),
+            libraries=library_versions(),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "CorruptedSplit":
+        """Read a manifest. Raises `DatasetError` for another format."""
+        document = read_json(path)
+        if document.values.get("format") != FORMAT:
+            raise DatasetError(f"{path}: not of format {FORMAT!r}; make it with stages.corrupt")
+        variants = ((entry.text("corruption"), entry.integer("severity")) for entry in document.objects("variants"))
+        return cls(
+            image_ids=tuple(document.integers("image_ids")),
+            variants=tuple(Variant(*variant) for variant in variants),
+            archives=document.flag("archives"),
+            pictures=document.text("pictures_sha256"),
+            libraries={name: str(version) for name, version in document.child("libraries").values.items()},
+        )
+
+    def check(self, index: PanopticIndex, where: Path) -> None:
+        """Raise `DatasetError`, naming the manifest `where`, if the pictures or libraries are others by now."""
+        changed = [
+            name
+            for name, same in {
+                "the pictures": self.pictures == _digest(index, index.records),
+                # Archives hold what the libraries of then have made.
+                "the libraries that corrupt": self.archives or self.libraries == library_versions(),
+            }.items()
+            if not same
+        ]
+        if changed:
+            raise DatasetError(f"{where}: {' and '.join(changed)} have changed since; run stages.corrupt again")
+
+    def to_json(self) -> bytes:
+        """The manifest; equal ones give equal bytes."""
+        document = {
+            "format": FORMAT,
+            "archives": self.archives,
+            "pictures_sha256": self.pictures,
+            "libraries": self.libraries,
+            "variants": [{"corruption": name.corruption, "severity": name.severity} for name in self.variants],
+            "image_ids": self.image_ids,
+        }
+        return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def find_records(index: PanopticIndex, image_ids: Sequence[int], where: str) -> Sequence[ImageRecord]:
+    """The records with these ids, in their order; `where` the ids were found names them in errors."""
+    known = {image_id: position for position, image_id in enumerate(all_image_ids(index.records).tolist())}
+    unknown = [image_id for image_id in image_ids if image_id not in known]
+    if unknown:
+        raise DatasetError(
+            f"{where}: {len(unknown)} of {len(image_ids)} image ids are not in the index ({shown_ids(unknown)}); "
+            "give those of the split that is corrupted"
+        )
+    return take(index.records, [known[image_id] for image_id in image_ids])
+
+
+def _digest(index: PanopticIndex, records: Sequence[ImageRecord]) -> str:
+    files = index.image_files()
+    return bytes_digest(files.read(record.file_name) for record in records)
+
+
+def pictures_of(index: PanopticIndex) -> PanopticReader:
+    """A reader of the index's pictures alone, which costs little to send to a worker."""
+    return PanopticReader(replace(index, records=index.records[:0]))
+
+
+def corrupted_pictures(
+    reader: PanopticReader, variant: Variant, records: Sequence[ImageRecord]
+) -> list[NDArray[np.uint8]]:
+    """Read and corrupt some pictures, each (H,W,3) uint8 RGB."""
+    return [
+        corrupt_image(reader.image(record), variant.corruption, variant.severity, record.image_id) for record in records
+    ]
+
+
+def write_archive(path: Path, reader: PanopticReader, variant: Variant, records: Sequence[ImageRecord]) -> None:
+    """Write the archive of one variant, complete or not at all; equal pictures give equal bytes."""
+    with (
+        replace_atomically(path) as partial,
+        naming_disk_errors(path),
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for record in records:
+            (image,) = corrupted_pictures(reader, variant, [record])
+            _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            add_file(archive, _name_in_archive(record), data.tobytes())
+
+
+def archive_name(variant: Variant) -> str:
+    """The archive's name beside the manifest."""
+    return f"{variant}.zip"
+
+
+def index_of_archive(index: PanopticIndex, archive: Path) -> PanopticIndex:
+    """The index with the corrupted pictures of an archive in place of its own."""
+    records = tuple(replace(record, file_name=_name_in_archive(record)) for record in index.records)
+    return replace(index, images=archive, records=records)
+
+
+def _name_in_archive(record: ImageRecord) -> str:
+    return f"{record.image_id:012d}.png"
+
+
+def _read_ids(path: Path) -> list[int]:
+    """Image ids, one a line; `#` begins a comment."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: there is no such file; correct corrupt.image_ids") from None
+    seen: dict[int, int] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        if not text.isascii() or not text.isdigit():
+            raise DatasetError(f"{path}, line {number}: {text!r} is no image id; give one number a line")
+        image_id = int(text)
+        if image_id in seen:
+            raise DatasetError(f"{path}, line {number}: image id {image_id} stands in line {seen[image_id]} already")
+        seen[image_id] = number
+    if not seen:
+        raise DatasetError(f"{path}: no image id in it; give one number a line")
+    return list(seen)

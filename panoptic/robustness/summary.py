@@ -1,0 +1,216 @@
+"""How quality holds up under corruption: the numbers of the paper's table 11, as JSON, CSV and a table for people.
+
+The mean performance under corruption (mPC) is the mean over corruptions of their means over severities; relative to
+the quality on clean pictures it says which share is kept.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from panoptic.evaluation.panoptic_quality import PanopticQuality
+from panoptic.evaluation.scores import Scores
+from panoptic.robustness.corruptions import GROUPS, Variant
+
+CLASS_GROUPS = ("all", "things", "stuff")
+
+Measures = Mapping[str, Mapping[str, float | None]]
+"""Qualities by name (`pq`, `boundary_rq`) and group of classes; fractions of 1, None where no class occurs."""
+
+_SHORT = {
+    "motion_blur": "Motion",
+    "defocus_blur": "Defoc",
+    "glass_blur": "Glass",
+    "gaussian_blur": "Gauss",
+    "gaussian_noise": "Gauss",
+    "impulse_noise": "Impul",
+    "shot_noise": "Shot",
+    "speckle_noise": "Speck",
+    "brightness": "Bright",
+    "contrast": "Contr",
+    "saturate": "Satur",
+    "jpeg_compression": "JPEG",
+    "snow": "Snow",
+    "spatter": "Spatt",
+    "fog": "Fog",
+    "frost": "Frost",
+}
+"""The columns' titles in the paper's table."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What was measured on the clean pictures and on every variant of them."""
+
+    clean: Measures
+    variants: Mapping[Variant, Measures]
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """Those measured, in the order of table 11."""
+        measured = {variant.corruption for variant in self.variants}
+        return tuple(name for names in GROUPS.values() for name in names if name in measured)
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """Those measured, rising."""
+        return tuple(sorted({variant.severity for variant in self.variants}))
+
+    def pq(self, corruption: str, severity: int | None = None, classes: str = "all") -> float | None:
+        """PQ under a corruption, at one severity or as the mean over all of them; a fraction of 1."""
+        severities = self.severities if severity is None else (severity,)
+        return mean(self.variants[Variant(corruption, level)]["pq"][classes] for level in severities)
+
+    def mean_pq(self, severity: int | None = None, classes: str = "all") -> float | None:
+        """mPC, or the mean over all corruptions at one severity."""
+        return mean(self.pq(corruption, severity, classes) for corruption in self.corruptions)
+
+
+def measures(scores: Scores) -> Measures:
+    """The qualities that are kept of the scores of one variant."""
+    found = dict(_measures(scores.quality, ""))
+    if scores.boundary_quality is not None:
+        found |= _measures(scores.boundary_quality, "boundary_")
+    return found
+
+
+def metrics_to_json(robustness: Robustness) -> dict[str, object]:
+    """PQ by group of classes: `clean`, `mean` (mPC), `relative` (mPC / clean), and by corruption."""
+    clean = robustness.clean["pq"]
+    averages = {group: robustness.mean_pq(classes=group) for group in CLASS_GROUPS}
+    return {
+        "clean": dict(clean),
+        "mean": averages,
+        "relative": {group: _share(averages[group], clean[group]) for group in CLASS_GROUPS},
+        "corruptions": {
+            name: {group: robustness.pq(name, classes=group) for group in CLASS_GROUPS}
+            for name in robustness.corruptions
+        },
+    }
+
+
+def variants_to_json(robustness: Robustness) -> dict[str, object]:
+    """All that was measured: `clean`, and by corruption and severity."""
+    return {
+        "clean": robustness.clean,
+        "corruptions": {
+            name: {str(severity): robustness.variants[Variant(name, severity)] for severity in robustness.severities}
+            for name in robustness.corruptions
+        },
+    }
+
+
+def severity_csv(robustness: Robustness) -> str:
+    """PQ in percent over the severity, a column for each corruption and their mean; severity 0 is clean."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = robustness.corruptions
+    writer.writerow(["severity", "mean", *names])
+    writer.writerow([0, *[_percent(robustness.clean["pq"]["all"])] * (1 + len(names))])
+    for severity in robustness.severities:
+        values = [robustness.mean_pq(severity), *(robustness.pq(name, severity) for name in names)]
+        writer.writerow([severity, *(_percent(value) for value in values)])
+    return text.getvalue()
+
+
+def table(robustness: Robustness, pictures: int) -> str:
+    """Table 11 in Markdown: PQ in percent under each corruption, averaged over the severities, and at each of them."""
+    severities = ", ".join(map(str, robustness.severities))
+    averages = [_row(classes, robustness, None, classes) for classes in CLASS_GROUPS]
+    levels = [_row(str(severity), robustness, severity, CLASS_GROUPS[0]) for severity in robustness.severities]
+    paragraphs = [
+        f"PQ in percent on {pictures} pictures; means over severities {severities}.",
+        _markdown([_titles("classes", robustness), *averages]),
+        "All classes at each severity:",
+        _markdown([_titles("severity", robustness), *levels]),
+    ]
+    kept = _share(robustness.mean_pq(), robustness.clean["pq"]["all"])
+    if kept is not None:
+        paragraphs.append(f"Under corruption {100 * kept:.1f} % of the clean PQ are kept on average.")
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Of the values that are known; None if none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _measures(quality: PanopticQuality, prefix: str) -> dict[str, dict[str, float | None]]:
+    groups = {"all": quality.all, "things": quality.things, "stuff": quality.stuff}
+    return {
+        f"{prefix}pq": {name: group.pq for name, group in groups.items()},
+        f"{prefix}sq": {name: group.sq for name, group in groups.items()},
+        f"{prefix}rq": {name: group.rq for name, group in groups.items()},
+    }
+
+
+def _share(part: float | None, whole: float | None) -> float | None:
+    """None where there is nothing to have a share of."""
+    return None if part is None or not whole else part / whole
+
+
+def _titles(first: str, robustness: Robustness) -> list[str]:
+    kinds = {name: kind for kind, names in GROUPS.items() for name in names}
+    return [first, "clean", "mean", *(f"{kinds[name]}: {_SHORT[name]}" for name in robustness.corruptions)]
+
+
+def _row(title: str, robustness: Robustness, severity: int | None, classes: str) -> list[str]:
+    values = [robustness.clean["pq"][classes], robustness.mean_pq(severity, classes)]
+    values += [robustness.pq(name, severity, classes) for name in robustness.corruptions]
+    return [title, *("-" if value is None else f"{100 * value:.1f}" for value in values)]
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row are its titles; numbers to the right."""
+    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.4f}"
+
+
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by the colour-blind too
+_MARKERS = ("o", "s", "^", "D")
+
+
+def draw_severities(robustness: Robustness) -> bytes:
+    """A PNG file; severity 0 is clean. The grey line, the same in all panels, is the mean over all corruptions."""
+    kinds = {kind: names for kind, names in GROUPS.items() if set(names) & set(robustness.corruptions)}
+    # Not by pyplot, which keeps figures alive and asks for a screen.
+    figure = Figure(figsize=(3.4 * len(kinds), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels: list[Axes] = list(figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0])
+    for panel, (kind, names) in zip(panels, kinds.items(), strict=True):
+        _line(
+            panel, robustness, [robustness.mean_pq(level) for level in robustness.severities], "mean of all", "0.6", ""
+        )
+        for name, color, marker in zip(names, _COLORS, _MARKERS, strict=True):
+            if name in robustness.corruptions:
+                values = [robustness.pq(name, level) for level in robustness.severities]
+                _line(panel, robustness, values, name.replace("_", " "), color, marker)
+        panel.set_title(kind)
+        panel.set_xlabel("severity")
+        panel.set_xticks([0, *robustness.severities], ["clean", *map(str, robustness.severities)])
+        panel.set_ylim(bottom=0)
+        panel.grid(axis="y", color="0.9")
+        panel.spines[["top", "right"]].set_visible(False)
+        # Below the panel: inside, some line would always run through it.
+        panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize="small")
+    panels[0].set_ylabel("PQ (percent)")
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _line(panel: Axes, robustness: Robustness, values: list[float | None], label: str, color: str, marker: str) -> None:
+    """A line from the clean quality over those at each severity; unknown ones leave a gap."""
+    clean = robustness.clean["pq"]["all"]
+    heights = [float("nan") if value is None else 100 * value for value in (clean, *values)]
+    panel.plot([0, *robustness.severities], heights, color=color, marker=marker, markersize=5, label=label)

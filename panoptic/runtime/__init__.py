@@ -1,0 +1,1 @@
+"""What every command needs: settings, its frame, worker processes, fingerprints."""

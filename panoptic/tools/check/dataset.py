@@ -1,0 +1,116 @@
+"""Examining a dataset: each split, then what only shows when splits are seen together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from panoptic.datasets.layout import SplitFiles
+from panoptic.format.categories import Category, CategoryTable
+from panoptic.runtime.parallel import worker_pool
+from panoptic.tools.check.issues import Fault, Severity, count_severities, shown_items
+from panoptic.tools.check.listing import Picture
+from panoptic.tools.check.split import SplitCheck, check_split
+
+# A thing class is called drawn like stuff if in so many pictures, all that it occurs in, it has one segment and no
+# crowd, and in this share of them that segment reaches across the picture. Cars and people do not come like that.
+_LIKE_STUFF_PICTURES, _LIKE_STUFF_SHARE = 10, 0.5
+
+
+@dataclass(frozen=True)
+class DatasetCheck:
+    """All that is known of a dataset; `categories` are those of all splits, None where no split has any."""
+
+    name: str
+    splits: tuple[SplitCheck, ...]
+    categories: CategoryTable | None
+    faults: tuple[Fault, ...]
+
+    @property
+    def has_errors(self) -> bool:
+        return count_severities(self.faults)[Severity.ERROR] > 0
+
+
+def check_dataset(
+    name: str, splits: Mapping[str, SplitFiles], faults: Sequence[Fault] = (), workers: int = 0, progress: bool = False
+) -> DatasetCheck:
+    """Examine the splits of a dataset by `workers` processes (0: in this one). `faults` are those found already."""
+    with worker_pool(workers) as pool:
+        checked = tuple(check_split(split, files, pool, workers, progress) for split, files in splits.items())
+    categories = _all_categories(checked)
+    together = [
+        *_different_categories(checked),
+        *(fault for split in checked for fault in split.faults),
+        *_shared_images(checked),
+        *_shared_ids(checked),
+        *(fault for category in categories or () for fault in _class_faults(category, checked)),
+        *faults,
+    ]
+    return DatasetCheck(name, checked, categories, tuple(together))
+
+
+def _all_categories(splits: Sequence[SplitCheck]) -> CategoryTable | None:
+    known: dict[int, Category] = {}
+    for split in splits:
+        for category in split.listing.categories or ():
+            known.setdefault(category.id, category)
+    ordered = sorted(known.values(), key=lambda category: category.id)
+    things = tuple(category for category in ordered if category.is_thing)
+    return CategoryTable(things, tuple(category for category in ordered if not category.is_thing)) if known else None
+
+
+def _different_categories(splits: Sequence[SplitCheck]) -> Iterator[Fault]:
+    with_table = [(split, split.listing.categories) for split in splits if split.listing.categories]
+    for split, table in with_table[1:]:
+        reference, expected = with_table[0]
+        difference = expected.describe_difference(table)
+        if difference:
+            found = f"compared with '{reference.split}': {difference}"
+            yield Fault("categories-differ", split.split, str(split.files.panoptic_json), found)
+
+
+def _shared_images(splits: Sequence[SplitCheck]) -> Iterator[Fault]:
+    """Images of equal content; under equal names with different content they are no fault."""
+    first: dict[bytes, tuple[SplitCheck, Picture]] = {}
+    for split in splits:
+        for picture in split.listing.pictures:
+            digest = split.digests.get(picture.image_id)
+            if digest is None:
+                continue
+            other, twin = first.setdefault(digest, (split, picture))
+            if other is not split:
+                found = f"the same as '{twin.file_name}' of '{other.split}' (image id {twin.image_id})"
+                place = split.place_of(picture)
+                yield Fault("image-across-splits", split.split, place, found, picture.image_id)
+
+
+def _shared_ids(splits: Sequence[SplitCheck]) -> Iterator[Fault]:
+    for one, two in combinations(splits, 2):
+        ids = [{picture.image_id for picture in split.listing.pictures} for split in (one, two)]
+        if both := sorted(ids[0] & ids[1]):
+            found = f"{len(both)} ids are in '{one.split}' as well: {shown_items(both)}"
+            yield Fault("id-across-splits", two.split, str(two.files.panoptic_json), found)
+
+
+def _class_faults(category: Category, splits: Sequence[SplitCheck]) -> Iterator[Fault]:
+    """Classes that no picture shows, or not those of each split, or that seem to be of the other kind."""
+    named = f"{category.id} '{category.name}'"
+    counts = {split.split: split.summary.counts_of(category.id) for split in splits}
+    instances = {name: found.instances for name, found in counts.items()}
+    lists = [split.files.panoptic_json for split in splits if category.id in (split.listing.categories or ())]
+    place = f"{lists[0]}: categories"
+    if not any(instances.values()):
+        only_crowd = ", only crowd regions" if any(found.crowds for found in counts.values()) else ""
+        kind = "thing-without-instance" if category.is_thing else "stuff-unused"
+        yield Fault(kind, "", place, f"{named}{only_crowd}")
+        return
+    there = shown_items([f"'{name}'" for name, count in instances.items() if count])
+    for split in splits:
+        if not instances[split.split]:
+            found = f"{named} is in {there} only"
+            yield Fault("class-not-in-split", split.split, str(split.files.panoptic_json), found)
+    pictures = sum(found.pictures for found in counts.values())
+    alone, wide = sum(found.alone for found in counts.values()), sum(found.wide for found in counts.values())
+    like_stuff = pictures == alone >= _LIKE_STUFF_PICTURES and wide >= _LIKE_STUFF_SHARE * pictures
+    if category.is_thing and like_stuff:
+        found_words = f"{named}: one segment in each of {pictures} pictures, in {wide} from side to side"
+        yield Fault("thing-like-stuff", "", place, found_words)

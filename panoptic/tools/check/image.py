@@ -1,0 +1,243 @@
+"""Examining one picture: its image, its panoptic PNG, and what the JSON says of both. Runs in worker processes.
+
+Nothing raises an error here; each fault is kept, and what does not depend on it is examined all the same. Files are
+not read beyond what their picture can need, and what claims to be enormous is never unpacked.
+"""
+
+import hashlib
+import struct
+import warnings
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from panoptic.data.reader import decode_image
+from panoptic.format.id_map import decode_id_map
+from panoptic.format.segments import Extent, measure_segments
+from panoptic.io.errors import DatasetError
+from panoptic.io.files import opened_files
+from panoptic.io.png import MAX_PIXELS, claimed_header
+from panoptic.tools.check.issues import TINY_AREA, Fault, shown_items, what_was_found
+from panoptic.tools.check.listing import ListedSegment, Picture
+
+# What a file may have beyond its pixels, and what it may have for each: 16 bits in 4 channels.
+_FILE_BYTES, _BYTES_PER_PIXEL = 1 << 26, 8
+# So many pixels are unpacked even if the JSON expects fewer, so that a wrong size hides no other fault.
+_HARMLESS_PIXELS = 1 << 24
+_ROTATIONS = range(2, 9)
+# What Pillow raises for a file that begins like an image.
+WRONG_HEADER = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
+UNREADABLE = (DatasetError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What every picture of a split needs. A source is None where it cannot be read; `stuff` holds category ids."""
+
+    split: str
+    images: Path | None
+    masks: Path | None
+    stuff: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnSegment:
+    """A listed segment as it is drawn; `area` in pixels. `spans`: it reaches across the picture, from side to side."""
+
+    category_id: int
+    is_crowd: bool
+    area: int
+    spans: bool
+
+
+@dataclass
+class Examined:
+    """What is known of a picture afterwards. Sizes in pixels, 0 x 0 where nothing says; `digest` is of the image file.
+
+    `void` counts pixels without a segment, and is None where the PNG cannot be read, and nothing is drawn then.
+    """
+
+    image_id: int
+    height: int
+    width: int
+    void: int | None = None
+    segments: tuple[DrawnSegment, ...] = ()
+    digest: bytes = b""
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """Where the faults of one picture go."""
+
+    split: str
+    examined: Examined
+
+    def add(self, kind: str, where: str, found: str) -> None:
+        self.examined.faults.append(Fault(kind, self.split, where, found, self.examined.image_id))
+
+
+def examine_pictures(source: Source, pictures: Sequence[Picture]) -> list[Examined]:
+    """Examine some pictures of one split. Names of files that are missing should be None."""
+    return [_examine(source, picture) for picture in pictures]
+
+
+def _examine(source: Source, picture: Picture) -> Examined:
+    size = (picture.height, picture.width)
+    examined = Examined(picture.image_id, *size)
+    notes = _Notes(source.split, examined)
+    if picture.file_name is not None and source.images:
+        _examine_image(source.images, picture.file_name, size, notes)
+    if picture.mask_name is not None and source.masks:
+        ids = _examine_mask(source.masks, picture.mask_name, size, notes)
+        if ids is not None:
+            examined.height, examined.width = ids.shape
+        if ids is not None and picture.segments is not None:
+            _examine_segments(ids, picture.segments, source, f"{source.masks}: {picture.mask_name}", notes)
+    return examined
+
+
+def _examine_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> None:
+    where = f"{path}: {name}"
+    data = _read(path, name, "image-damaged", notes)
+    if data is None:
+        return
+    notes.examined.digest = hashlib.blake2b(data, digest_size=16).digest()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF, and of sizes that are looked at below
+            with Image.open(BytesIO(data)) as header:
+                width, height = header.size
+                rotation = _rotation(header)
+    except Image.DecompressionBombError:
+        notes.add("bomb", where, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels")
+        return
+    except (UnidentifiedImageError, *WRONG_HEADER) as error:
+        notes.add("image-damaged", where, f"not an image that can be read ({type(error).__name__})")
+        return
+    _compare_size((height, width), size, where, notes, rotation)
+    if rotation in _ROTATIONS:
+        notes.add("exif-rotation", where, f"orientation {rotation}; the pixels are used as they are stored")
+    if (height, width) == size or height * width <= _HARMLESS_PIXELS:
+        try:
+            decode_image(data, where)
+        except DatasetError as error:
+            notes.add("image-damaged", where, what_was_found(error, where))
+
+
+def _rotation(header: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1 is upright, and stands for anything that cannot be read."""
+    if header.format == "PNG" and "exif" not in header.info:
+        return 1  # Pillow would unpack the whole picture to look behind it
+    try:
+        rotation = header.getexif().get(ExifTags.Base.Orientation, 1)
+    except WRONG_HEADER:
+        return 1
+    return rotation if rotation in _ROTATIONS else 1
+
+
+def _examine_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> NDArray[np.int32] | None:
+    """The ids that are drawn, (H,W), or None where they cannot be read."""
+    where = f"{path}: {name}"
+    data = _read(path, name, "png-damaged", notes)
+    if data is None:
+        return None
+    kind = "png-damaged"
+    if header := claimed_header(data):
+        height, width = header.height, header.width
+        if height * width > MAX_PIXELS:
+            notes.add("bomb", where, f"the PNG claims {height} x {width} pixels")
+            return None
+        _compare_size((height, width), size, where, notes)
+        if (height, width) != size and height * width > _HARMLESS_PIXELS:
+            return None
+        kind = kind if (header.bits, header.colour_type) == (8, 2) else "png-not-rgb"
+    try:
+        return decode_id_map(data, where)
+    except DatasetError as error:
+        notes.add(kind, where, what_was_found(error, where))
+        return None
+
+
+def _read(path: Path, name: str, damaged: str, notes: _Notes) -> bytes | None:
+    """The content of a file that is not larger than its picture can need."""
+    limit = _FILE_BYTES + _BYTES_PER_PIXEL * min(notes.examined.height * notes.examined.width, MAX_PIXELS)
+    try:
+        with opened_files(path).open(name) as file:
+            data = file.read(limit + 1)
+    except UNREADABLE as error:
+        notes.add(damaged, f"{path}: {name}", f"the file cannot be read ({error})")
+        return None
+    if len(data) > limit:
+        notes.add("bomb", f"{path}: {name}", f"more than {limit} bytes")
+        return None
+    return data
+
+
+def _compare_size(
+    found: tuple[int, int], listed: tuple[int, int], where: str, notes: _Notes, rotation: int = 1
+) -> None:
+    if found == listed or listed == (0, 0):
+        return
+    rotated = rotation >= 5 and found == listed[::-1]
+    why = "; they agree once the EXIF rotation is applied, which annotation tools do" if rotated else ""
+    sizes = f"{found[0]} x {found[1]} (height x width), but the JSON says {listed[0]} x {listed[1]}"
+    notes.add("size-differs", where, sizes + why)
+
+
+def _examine_segments(
+    ids: NDArray[np.int32], segments: Sequence[ListedSegment], source: Source, where: str, notes: _Notes
+) -> None:
+    extents = measure_segments(ids)
+    _compare({segment.id: segment for segment in segments}, extents, where, notes)
+    drawn = _drawn(segments, extents, ids.shape)
+    notes.examined.segments = drawn
+    notes.examined.void = ids.size - sum(segment.area for segment in drawn)
+    counts = Counter(segment.category_id for segment in drawn if not segment.is_crowd)
+    divided = [f"category {key} ({n} segments)" for key, n in counts.items() if n > 1 and key in source.stuff]
+    tiny = sum(segment.area < TINY_AREA and not segment.is_crowd for segment in drawn)
+    if divided:
+        notes.add("stuff-divided", where, shown_items(divided))
+    if tiny:
+        notes.add("tiny-segment", where, f"{tiny} of {len(drawn)} segments")
+    if not extents:
+        notes.add("void-picture", where, "every pixel is void")
+
+
+def _compare(listed: Mapping[int, ListedSegment], extents: Mapping[int, Extent], where: str, notes: _Notes) -> None:
+    """What is listed against what is drawn. Many segments with one fault are one finding."""
+    areas, boxes = [], []
+    for key, segment in listed.items():
+        extent = extents.get(key)
+        if extent and segment.area is not None and segment.area != extent.area:
+            areas.append(f"segment {key}: {segment.area:.12g} listed but {extent.area} drawn")
+        if extent and segment.box is not None and segment.box != extent.box_xywh:
+            boxes.append(f"segment {key}: {list(segment.box)} listed but {list(extent.box_xywh)} drawn")
+    for kind, items in (
+        ("drawn-unlisted", [f"id {key} ({extents[key].area} pixels)" for key in sorted(extents.keys() - listed)]),
+        ("listed-undrawn", [f"id {key}" for key in sorted(listed.keys() - extents.keys())]),
+        ("area-differs", areas),
+        ("box-differs", boxes),
+    ):
+        if items:
+            notes.add(kind, where, shown_items(items))
+
+
+def _drawn(
+    segments: Sequence[ListedSegment], extents: Mapping[int, Extent], shape: tuple[int, ...]
+) -> tuple[DrawnSegment, ...]:
+    height, width = shape
+    drawn = []
+    for segment in segments:
+        if extent := extents.get(segment.id):
+            spans = extent.box_xywh[2] == width or extent.box_xywh[3] == height
+            drawn.append(DrawnSegment(segment.category_id, segment.is_crowd, extent.area, spans))
+    return tuple(drawn)

@@ -1,0 +1,170 @@
+"""Pictures for the page of `check`: which ones, and each beside its segments in colours and with names.
+
+What is wrong stays visible: pixels that are drawn but not listed, and segments of unknown categories, have names too.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from panoptic.data.reader import decode_image
+from panoptic.format.categories import Category, CategoryTable
+from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
+from panoptic.format.segments import SegmentLabel
+from panoptic.io.errors import DatasetError
+from panoptic.io.files import open_files
+from panoptic.tools.check.dataset import DatasetCheck
+from panoptic.tools.check.image import UNREADABLE, WRONG_HEADER
+from panoptic.tools.check.issues import Fault, Severity, by_kind
+from panoptic.tools.check.listing import Picture
+from panoptic.tools.check.split import SplitCheck
+from panoptic.visualization import side_by_side
+
+# Larger files were examined; a page needs no picture of them.
+_SHOWN_BYTES, _SHOWN_PIXELS = 1 << 27, 1 << 26
+_SIDE = 420
+_QUALITY = 82
+_LONGEST_NAME = 30
+_ALARMING = (255, 0, 200)
+
+
+@dataclass(frozen=True)
+class ShownPicture:
+    """A picture of the page and its faults; `jpeg` is empty where it cannot be shown."""
+
+    split: str
+    picture: Picture
+    faults: tuple[Fault, ...]
+    jpeg: bytes
+
+
+def choose_pictures(check: DatasetCheck, count: int, seed: int) -> list[tuple[SplitCheck, Picture]]:
+    """Up to `count` pictures: faulty ones for two thirds, of each kind in turn; the others drawn among the sound."""
+    splits = {split.split: split for split in check.splits}
+    pictures = {
+        (name, picture.image_id): picture for name, split in splits.items() for picture in split.listing.pictures
+    }
+    groups = [
+        [(fault.split, fault.image_id) for fault in faults if fault.image_id is not None]
+        for kind, faults in by_kind(check.faults).items()
+        if kind.severity is not Severity.NOTE
+    ]
+    in_turn = chain.from_iterable(zip_longest(*groups))
+    faulty = [key for key in dict.fromkeys(key for key in in_turn if key) if key in pictures]
+    marked = set(faulty)
+    sound = [key for key in pictures if key not in marked]
+    some = faulty[: max(-(-2 * count // 3), count - len(sound))]
+    some += random.Random(seed).sample(sound, min(count - len(some), len(sound)))
+    return [(splits[split], pictures[split, image_id]) for split, image_id in some]
+
+
+def show_pictures(check: DatasetCheck, count: int, seed: int) -> list[ShownPicture]:
+    """The chosen pictures as JPEGs."""
+    chosen = choose_pictures(check, count, seed)
+    wanted = {(split.split, picture.image_id) for split, picture in chosen}
+    faults: dict[tuple[str, int], list[Fault]] = {}
+    for fault in check.faults:
+        if fault.image_id is not None and (fault.split, fault.image_id) in wanted:
+            faults.setdefault((fault.split, fault.image_id), []).append(fault)
+    return [
+        ShownPicture(
+            split.split,
+            picture,
+            tuple(faults.get((split.split, picture.image_id), ())),
+            _show(split, picture, check.categories),
+        )
+        for split, picture in chosen
+    ]
+
+
+def _show(split: SplitCheck, picture: Picture, categories: CategoryTable | None) -> bytes:
+    image_data = _read(split.files.images, picture.file_name)
+    mask_data = _read(split.files.masks, picture.mask_name)
+    try:
+        image = decode_image(image_data, "") if image_data else None
+    except DatasetError:
+        image = None
+    try:
+        ids = decode_id_map(mask_data, "") if mask_data else None
+    except DatasetError:
+        ids = None
+    if image is None and ids is not None:
+        image = np.full((*ids.shape, 3), 255, np.uint8)
+    if image is None:
+        return b""
+    scale = min(1.0, _SIDE / max(image.shape[:2]))
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if ids is None or ids.shape != image.shape[:2]:
+        # Half as wide as the others, so that all have one scale.
+        return _jpeg(np.hstack([small, np.full_like(small, 255)]))
+    small_ids = np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
+    return _jpeg(_overlay(small, small_ids, picture, categories))
+
+
+def _read(path: Path, name: str | None) -> bytes:
+    """The content of a file that can be shown; else nothing."""
+    if name is None:
+        return b""
+    try:
+        with open_files(path).open(name) as file:
+            data = file.read(_SHOWN_BYTES + 1)
+        with Image.open(BytesIO(data)) as header:
+            width, height = header.size
+    except (UnidentifiedImageError, Image.DecompressionBombError, *UNREADABLE, *WRONG_HEADER):
+        return b""
+    return data if len(data) <= _SHOWN_BYTES and height * width <= _SHOWN_PIXELS else b""
+
+
+def _overlay(
+    image: NDArray[np.uint8], ids: NDArray[np.int32], picture: Picture, categories: CategoryTable | None
+) -> NDArray[np.uint8]:
+    """Picture and segments side by side, (H',W',3); both of one size, (H,W,3) and (H,W)."""
+    segments: list[SegmentLabel] = [segment for segment in picture.segments or () if VOID < segment.id <= MAX_ID]
+    unlisted = ~np.isin(ids, [VOID, *(segment.id for segment in segments)])
+    table = _with_unknown(segments, categories)
+    if unlisted.any():
+        # One label for all of them: a PNG that was smoothed has as many ids as pixels.
+        free = next(key for key in range(1, MAX_ID) if all(key != segment.id for segment in segments))
+        category = Category(_free_category(table), "not listed", True, _ALARMING)
+        table = replace(table, things=(*table.things, category))
+        segments = [*segments, SegmentLabel(free, category.id, False)]
+        ids = np.where(unlisted, np.int32(free), ids)
+    drawn = set(np.unique(ids).tolist())
+    segments = [segment for segment in segments if segment.id in drawn]
+    panels = side_by_side(image, ids, segments, ids, segments, table)
+    # Of picture, ground truth and prediction, which are equally wide, the third would repeat the second.
+    return panels[:, : panels.shape[1] * 2 // 3]
+
+
+def _with_unknown(segments: Sequence[SegmentLabel], categories: CategoryTable | None) -> CategoryTable:
+    """The categories with names that can be drawn, and one for each that is unknown."""
+    known = categories or CategoryTable((), ())
+    unknown = sorted({segment.category_id for segment in segments if segment.category_id not in known})
+    things = [replace(category, name=_short(category.name)) for category in known.things]
+    things += [Category(key, f"unknown category {key}", True, _ALARMING) for key in unknown]
+    stuff = [replace(category, name=_short(category.name)) for category in known.stuff]
+    return CategoryTable(tuple(things), tuple(stuff))
+
+
+def _short(name: str) -> str:
+    shown = "".join(letter if letter.isprintable() else " " for letter in name)
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[:_LONGEST_NAME]}..."
+
+
+def _free_category(table: CategoryTable) -> int:
+    return max((category.id for category in table), default=0) + 1
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    file = BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()

@@ -1,0 +1,133 @@
+"""What `check` can find in a dataset: every kind of fault with its severity and remedy, and one fault found."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from panoptic.format.id_map import MAX_ID
+from panoptic.io.errors import DatasetError
+
+# A segment smaller than this many pixels is more often a slip of the pen than a thing.
+TINY_AREA = 16
+
+
+class Severity(StrEnum):
+    """`error`: the dataset is refused, or its scores would be wrong; `warning`: look at it; `note`: good to know."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault; `name` is stable, for programs that read the JSON."""
+
+    name: str
+    severity: Severity
+    title: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: its kind, the split ("" for the dataset), the file and the place in it, and what was found there."""
+
+    kind: str
+    split: str
+    place: str
+    found: str
+    image_id: int | None = None
+
+    @property
+    def severity(self) -> Severity:
+        return KINDS[self.kind].severity
+
+    @property
+    def remedy(self) -> str:
+        return KINDS[self.kind].remedy
+
+
+_ERRORS = (
+    ("part-missing", "a part of a split is missing or cannot be opened", "add it, or fetch it again"),
+    ("json-unreadable", "a JSON cannot be read", "write or fetch the file again"),
+    ("json-field", "a field is missing or of the wrong type", "correct the field, in the form that COCO documents"),
+    ("no-annotations", "a split has no annotated picture", "add at least one"),
+    ("category-twice", "one category id stands for several categories", "give each category its own id"),
+    ("categories-differ", "splits have different categories", "write one list into the JSON of every split"),
+    ("image-id-twice", "an image id is listed or annotated twice", "give each picture its own id, and one annotation"),
+    ("image-unannotated", "a listed image has no annotation", "add its annotation, or remove it from 'images'"),
+    ("image-undeclared", "an annotated image is not in 'images'", "add it there, or remove the annotation"),
+    ("image-missing", "a listed image is not there", "add the file, or remove its entry from the JSON"),
+    ("image-damaged", "an image cannot be decoded", "replace the file"),
+    ("png-missing", "a panoptic PNG is not there", "add the file, or remove the annotation"),
+    ("png-shared", "several annotations name one PNG", "give each picture its own PNG"),
+    ("png-damaged", "a panoptic PNG is damaged", "write or fetch the file again"),
+    ("png-not-rgb", "a panoptic PNG is not 8-bit RGB", "save it as 8-bit RGB with id = R + 256 G + 65536 B"),
+    ("bomb", "a file claims an absurd size", "do not open it with other programs; replace the file"),
+    ("name-leaves-folder", "a file name leaves its folder", "use a plain relative name"),
+    ("size-differs", "JSON, PNG and image have different sizes", "correct the file, or 'height' and 'width'"),
+    ("segment-id", "a segment id cannot be drawn", f"use 1 to {MAX_ID}: 0 is void, and a PNG holds no more"),
+    ("segment-twice", "a segment id is listed twice for a picture", "list each segment once"),
+    ("unknown-category", "a segment has a category that is not listed", "correct it, or add it to 'categories'"),
+    ("drawn-unlisted", "ids are drawn but not listed", "add them to 'segments_info', or paint them void (0)"),
+    ("listed-undrawn", "segments are listed but not drawn", "draw them, or remove them from 'segments_info'"),
+    (
+        "stuff-divided",
+        "a stuff class has several segments in a picture",
+        "merge them into one id",
+    ),
+)
+_WARNINGS = (
+    ("area-differs", "'area' disagrees with the pixels", "write the number of drawn pixels; annotate measures anew"),
+    ("box-differs", "'bbox' disagrees with the pixels", "write the tightest [left, top, width, height]"),
+    ("category-name-twice", "categories share a name", "give each its own: reports go by name"),
+    ("thing-without-instance", "a thing class has no instance in any split", "draw one, or remove the class"),
+    ("void-picture", "a picture has no segment at all", "annotate it, or remove it"),
+    ("exif-rotation", "an image asks to be rotated (EXIF)", "rotate the pixels, or remove the tag: it is ignored here"),
+    ("image-shared", "several image ids name one file", "list each file once"),
+    ("image-duplicate", "one image lies in a split twice", "keep one of them"),
+    ("image-across-splits", "one image lies in several splits", "keep it in one, or scores flatter"),
+    ("image-unlisted", "an image is not in the JSON", "annotate it, or remove the file"),
+    ("png-unlisted", "a panoptic PNG is not in the JSON", "list it, or remove the file"),
+)
+_NOTES = (
+    ("class-not-in-split", "a class occurs in another split only", "it is either not learned or not scored"),
+    ("stuff-unused", "a stuff class occurs in no split", "nothing, if that is meant"),
+    ("thing-like-stuff", "a thing class is drawn like stuff", "set 'isthing' to 0 if its instances are not told apart"),
+    ("tiny-segment", f"segments have fewer than {TINY_AREA} pixels", "look whether they are meant"),
+    ("id-across-splits", "splits share image ids", "nothing: ids are told apart by split"),
+    ("json-ignored", "a JSON is no panoptic split and was left out", "nothing, if that is meant"),
+)
+KINDS = {
+    name: Kind(name, severity, title, remedy)
+    for severity, kinds in ((Severity.ERROR, _ERRORS), (Severity.WARNING, _WARNINGS), (Severity.NOTE, _NOTES))
+    for name, title, remedy in kinds
+}
+
+
+def count_severities(faults: Iterable[Fault]) -> dict[Severity, int]:
+    """How many faults there are of each severity, the worst first."""
+    counts = dict.fromkeys(Severity, 0)
+    for fault in faults:
+        counts[fault.severity] += 1
+    return counts
+
+
+def by_kind(faults: Iterable[Fault]) -> dict[Kind, list[Fault]]:
+    """The faults of each kind that occurs; the worst kinds first, in the order in which they are listed here."""
+    groups: dict[str, list[Fault]] = {}
+    for fault in faults:
+        groups.setdefault(fault.kind, []).append(fault)
+    return {kind: groups[name] for name, kind in KINDS.items() if name in groups}
+
+
+def what_was_found(error: DatasetError, where: str) -> str:
+    """The finding alone of a message `where: finding; remedy`: a fault names place and remedy itself."""
+    return str(error).removeprefix(f"{where}: ").split("; ")[0]
+
+
+def shown_items(items: Sequence[object], count: int = 5) -> str:
+    """The first items of a list and how many more there are, for a message."""
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return ", ".join(map(str, items[:count])) + more

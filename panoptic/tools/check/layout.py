@@ -1,0 +1,109 @@
+"""Finding the splits of a dataset that may be incomplete, and telling what it is where there are none.
+
+A split is looked for under every name that a panoptic JSON or a folder of panoptic PNGs has; see
+`panoptic.datasets.layout`.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from panoptic.datasets.layout import SplitFiles
+from panoptic.io.errors import DatasetError
+from panoptic.io.files import folder_or_archive
+from panoptic.io.json_fields import read_json
+from panoptic.tools.check.issues import Fault
+
+_PREFIX = "panoptic_"
+# So much of a file tells what it is; LabelMe's hold a whole picture.
+_BEGINNING = 1 << 16
+_CONVERT = "python -m panoptic.tools.convert"
+
+
+def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Fault]]:
+    """The parts of every split below `root`, whether they are there or not, and what was left out.
+
+    Raises `DatasetError` where there is no split, saying what is there instead and what to do with it.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root}: there is no such folder; give that of a dataset")
+    annotations = root / "annotations"
+    splits: dict[str, SplitFiles] = {}
+    faults = []
+    for name in sorted(set(_split_names(annotations))):
+        masks, images = folder_or_archive(annotations / f"{_PREFIX}{name}"), folder_or_archive(root / name)
+        files = SplitFiles(annotations / f"{_PREFIX}{name}.json", masks, images)
+        if masks.exists() or images.exists() or _is_panoptic(files.panoptic_json):
+            splits[name] = files
+        else:
+            found = "its annotations have no 'segments_info', and no PNGs or images go with it"
+            faults.append(Fault("json-ignored", "", str(files.panoptic_json), found))
+    if not splits:
+        raise DatasetError(f"{root}: {describe_other(root)}")
+    return splits, faults
+
+
+def _split_names(annotations: Path) -> Iterator[str]:
+    for path in annotations.glob(f"{_PREFIX}*"):
+        if path.is_dir() or path.suffix in (".json", ".zip"):
+            yield (path.name if path.is_dir() else path.stem).removeprefix(_PREFIX)
+
+
+def _is_panoptic(path: Path) -> bool:
+    """Whether a JSON is meant to be panoptic; COCO's detection format may have a name that begins like one's."""
+    try:
+        annotations = read_json(path).values.get("annotations")
+    except (DatasetError, RecursionError):
+        return True
+    if not isinstance(annotations, list) or not annotations:
+        return True
+    return any(isinstance(entry, dict) and "segments_info" in entry for entry in annotations)
+
+
+def describe_other(root: Path) -> str:
+    """What a folder holds that is no dataset in panoptic layout, and what to do with it."""
+    if (root / "ADEChallengeData2016.zip").exists() or (root / "ADEChallengeData2016").exists():
+        return "this is ADE20K as it is published; set dataset.name to ade20k and run: dvc repro annotate"
+    if list(root.glob(f"{_PREFIX}*.json")):
+        return "panoptic JSONs lie here, not in 'annotations'; give the folder above, or each part by its own option"
+    return _other_format(root) or (
+        "no split in COCO panoptic layout is here; expected annotations/panoptic_<split>.json, annotations/"
+        "panoptic_<split> and <split> (folders or .zip); or give --panoptic-json, --masks and --images"
+    )
+
+
+def _other_format(root: Path) -> str:
+    """What format the annotations have, and the command that converts them; nothing where there are none."""
+    for path in _first_files(root, "*.json"):
+        beginning = _beginning(path)
+        if '"shapes"' in beginning and '"imagePath"' in f"{beginning}{_end(path)}":
+            command = f"{_CONVERT} {path.parent} --classes classes.yaml --out NEW_FOLDER --val-share 0.2"
+            return f"{path.name} seems to be made by LabelMe; convert the folder: {command} (see docs/own-data.md)"
+        if re.search(r'"(images|annotations|categories)"\s*:', beginning):
+            command = f"{_CONVERT} {path} --images FOLDER --out NEW_FOLDER --split train"
+            what = f"{path.name} seems to hold instances in COCO's format, and no panoptic JSON is here"
+            return f"{what}; convert it: {command}; semantic PNGs go with --semantic (see docs/own-data.md)"
+    for path in _first_files(root, "*.xml"):
+        if re.search(r"<annotations[\s>]", _beginning(path)):
+            return (
+                f"{path.name} seems to be exported by CVAT; export the task as 'COCO 1.0', and convert the JSON:"
+                f" {_CONVERT} instances_default.json --images FOLDER --out NEW_FOLDER (see docs/own-data.md)"
+            )
+    return ""
+
+
+def _first_files(root: Path, pattern: str, count: int = 20) -> list[Path]:
+    """Some files at most two folders down."""
+    files = (path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(f"{depth}{pattern}")))
+    return [path for _, path in zip(range(count), files, strict=False) if path.is_file()]
+
+
+def _beginning(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(_BEGINNING).decode(errors="replace")
+
+
+def _end(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _BEGINNING))
+        return file.read().decode(errors="replace")

@@ -1,0 +1,150 @@
+"""The page of `check`: summary, classes, faults and pictures in one HTML file that needs no network.
+
+Every text from the dataset is escaped, and the page forbids itself scripts and anything from elsewhere.
+"""
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from panoptic.tools.check.dataset import DatasetCheck
+from panoptic.tools.check.images import ShownPicture, show_pictures
+from panoptic.tools.check.issues import Fault, Kind, Severity, by_kind
+from panoptic.tools.check.report import class_rows, notes_on_tables, split_rows, verdict
+
+# A page of all faults of a large dataset would not open; the JSON has them.
+_FAULTS_OF_A_KIND = 100
+
+_STYLE = """
+:root { --ink: #1d2733; --soft: #5d6b7a; --line: #e3e8ee; --error: #c62828; --warning: #b26a00; --note: #3c6e9f; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1180px; padding: 2.5rem 1.5rem 5rem; background: #fff; color: var(--ink);
+  font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0 0 .3rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin: 2.6rem 0 .7rem; }
+p { margin: .3rem 0; } .soft { color: var(--soft); font-size: .87rem; }
+.verdict { display: inline-block; padding: .25rem .8rem; border-radius: 1rem; font-weight: 600; }
+.bad { background: #fdecea; color: var(--error); } .good { background: #e8f4ea; color: #1e6b30; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--soft); font-weight: 500; font-size: .87rem; } .text { text-align: left; }
+.bar { width: 30%; } .bar i { display: block; height: .62rem; border-radius: .31rem; min-width: 2px; }
+.tag { font-size: .78rem; border-radius: .3rem; padding: .05rem .4rem; background: #eef2f6; color: var(--soft); }
+.rare { background: #fff3dc; color: var(--warning); }
+details { border: 1px solid var(--line); border-left-width: 4px; border-radius: .4rem; margin: .5rem 0;
+  padding: .5rem .9rem; }
+summary { cursor: pointer; } summary b { font-weight: 600; } details ul { margin: .5rem 0; padding-left: 1.1rem; }
+li { overflow-wrap: anywhere; margin: .2rem 0; } code { font: .85em ui-monospace, Consolas, monospace; }
+.error { border-left-color: var(--error); } .warning { border-left-color: var(--warning); }
+.note { border-left-color: var(--note); } b.error { color: var(--error); } b.warning { color: var(--warning); }
+b.note { color: var(--note); }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(520px, 1fr)); gap: 1.4rem; }
+figure { margin: 0; border: 1px solid var(--line); border-radius: .5rem; overflow: hidden; min-width: 0; }
+figure img { display: block; width: 100%; height: auto; }
+figcaption { padding: .6rem .8rem; overflow-wrap: anywhere; font-size: .87rem; }
+.empty { padding: 3rem 1rem; text-align: center; color: var(--soft); background: #f7f9fb; }
+@media (max-width: 620px) { .pictures { grid-template-columns: 1fr; } }
+"""
+
+
+def make_page(check: DatasetCheck, pictures: int = 24, seed: int = 0) -> str:
+    """The page as HTML with that many pictures: faulty ones first, then some that `seed` draws."""
+    body = [*_header(check), *_splits(check), *_classes(check), *_faults(check)]
+    body += _pictures(show_pictures(check, pictures, seed))
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return "\n".join(
+        [
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(check.name)}</title><style>{_STYLE}</style></head><body>",
+            *body,
+            "</body></html>\n",
+        ]
+    )
+
+
+def _header(check: DatasetCheck) -> Iterator[str]:
+    yield f"<h1>{escape(check.name)}</h1>"
+    yield f'<p><span class="verdict {"bad" if check.has_errors else "good"}">{escape(verdict(check))}</span></p>'
+
+
+def _splits(check: DatasetCheck) -> Iterator[str]:
+    head, *rows = split_rows(check)
+    yield "<h2>Splits</h2>"
+    yield from _table(head, ["".join(_cells(row)) for row in rows])
+    yield f'<p class="soft">{escape(notes_on_tables(check))}</p>'
+    for split in check.splits:
+        if split.summary.void_pictures:
+            yield f"<p>{escape(split.split)}: {split.summary.void_pictures} pictures are void wholly</p>"
+
+
+def _classes(check: DatasetCheck) -> Iterator[str]:
+    """One table for things and one for stuff, whose bars have scales of their own."""
+    if check.categories is None:
+        yield "<h2>Classes</h2><p>No categories could be read.</p>"
+        return
+    for title, is_thing in (("things", True), ("stuff", False)):
+        chosen = [row for row in class_rows(check) if row[0].is_thing == is_thing]
+        most = max((count for *_, count in chosen), default=0)
+        rows = []
+        for category, rare, cells, count in chosen:
+            mark = '<span class="tag rare">rare</span>' if rare else "" if count else '<span class="tag">none</span>'
+            color = "#{:02x}{:02x}{:02x}".format(*category.color)
+            bar = f'<i style="width:{100 * count / most:.1f}%;background:{color}"></i>' if count else ""
+            texts = "".join(_cells([str(category.id), category.name, *cells], text=1))
+            rows.append(f'{texts}<td class="text">{mark}</td><td class="bar">{bar}</td>')
+        yield f"<h2>{len(chosen)} {title}</h2>"
+        head = ["id", "class", *(f"{split.split}: segments (pictures)" for split in check.splits), "", ""]
+        yield from _table(head, rows, text=1)
+
+
+def _faults(check: DatasetCheck) -> Iterator[str]:
+    yield "<h2>Findings</h2>"
+    if not check.faults:
+        yield "<p>None.</p>"
+    for kind, faults in by_kind(check.faults).items():
+        yield from _kind(kind, faults)
+
+
+def _kind(kind: Kind, faults: Sequence[Fault]) -> Iterator[str]:
+    is_open = " open" if kind.severity is Severity.ERROR else ""
+    yield f'<details class="{kind.severity}"{is_open}><summary><b class="{kind.severity}">{kind.severity}</b>'
+    yield f' {escape(kind.title)} <code>{kind.name}</code> <span class="tag">{len(faults)}</span></summary>'
+    yield f'<p class="soft">To do: {escape(kind.remedy)}.</p><ul>'
+    for fault in faults[:_FAULTS_OF_A_KIND]:
+        yield f"<li><code>{escape(fault.place)}</code>: {escape(fault.found)}</li>"
+    yield "</ul>"
+    if len(faults) > _FAULTS_OF_A_KIND:
+        yield f"<p>and {len(faults) - _FAULTS_OF_A_KIND} more, which --json lists</p>"
+    yield "</details>"
+
+
+def _pictures(shown: Sequence[ShownPicture]) -> Iterator[str]:
+    if not shown:
+        return
+    yield '<h2>Pictures</h2><p class="soft">Faulty ones first, then some drawn at random.</p><div class="pictures">'
+    for item in shown:
+        name = escape(item.picture.file_name or f"image id {item.picture.image_id}")
+        if item.jpeg:
+            data = b64encode(item.jpeg).decode()
+            picture = f'<img src="data:image/jpeg;base64,{data}" alt="{name} and its segments" loading="lazy">'
+        else:
+            picture = '<div class="empty">cannot be shown</div>'
+        words = f"{escape(item.split)} <b>{name}</b>, image id {item.picture.image_id}"
+        faults = "".join(
+            f'<li><b class="{fault.severity}">{fault.kind}</b> {escape(fault.found)}</li>' for fault in item.faults
+        )
+        yield f"<figure>{picture}<figcaption>{words}{f'<ul>{faults}</ul>' if faults else ''}</figcaption></figure>"
+    yield "</div>"
+
+
+def _table(head: Sequence[str], rows: Sequence[str], text: int = 0) -> Iterator[str]:
+    """A table; column `text` holds words, the others numbers. `rows` are cells in HTML."""
+    yield f'<div class="wide"><table><thead><tr>{"".join(_cells(head, text, "th"))}</tr></thead><tbody>'
+    yield from (f"<tr>{row}</tr>" for row in rows)
+    yield "</tbody></table></div>"
+
+
+def _cells(texts: Sequence[str], text: int = 0, tag: str = "td") -> Iterator[str]:
+    for position, content in enumerate(texts):
+        yield f"<{tag}{' class=text' if position == text else ''}>{escape(content)}</{tag}>"

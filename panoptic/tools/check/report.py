@@ -1,0 +1,181 @@
+"""What `check` prints: the summary and the faults as text for a terminal, and all of it as JSON."""
+
+import json
+from collections.abc import Iterator
+
+from panoptic.format.categories import Category
+from panoptic.tools.check.dataset import DatasetCheck
+from panoptic.tools.check.issues import by_kind, count_severities
+from panoptic.tools.check.summary import LARGE_AREA, RARE_PICTURES, SMALL_AREA, SplitSummary, rare_classes
+
+FORMAT, VERSION = "panoptic-check", 1
+_EXAMPLES = 3
+_BAR = 24
+
+
+def as_text(check: DatasetCheck, every_fault: bool = False) -> str:
+    """Summary, classes and faults, the worst last, where a terminal ends."""
+    lines = [f"{check.name}: splits {', '.join(split.split for split in check.splits)}", ""]
+    lines += [*_splits(check), "", *_classes(check), "", *_faults(check, every_fault), verdict(check)]
+    return printable("\n".join(lines))
+
+
+def verdict(check: DatasetCheck) -> str:
+    counts = count_severities(check.faults)
+    found = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in counts.items())
+    return f"{found}: {'not fit for use; correct the errors' if check.has_errors else 'fit for use'}"
+
+
+def printable(text: str) -> str:
+    """Text from files without what would steer the terminal."""
+    shown = (letter if letter.isprintable() or letter == "\n" else f"\\x{ord(letter):02x}" for letter in text)
+    return "".join(shown)
+
+
+def split_rows(check: DatasetCheck) -> list[list[str]]:
+    """The table of the splits; the first row is its head."""
+    head = [
+        "split",
+        "pictures",
+        "smallest",
+        "median",
+        "largest (h x w)",
+        "segments/picture",
+        "small",
+        "medium",
+        "large",
+    ]
+    rows = [[*head, "void", "crowd"]]
+    for split in check.splits:
+        summary = split.summary
+        sizes = [f"{height} x {width}" for height, width in summary.sizes()] or ["-"] * 3
+        segments = " / ".join(map(str, summary.segments_per_picture())) or "-"
+        areas = summary.areas
+        counts = [str(areas.small), str(areas.medium), str(areas.large)]
+        shares = [f"{summary.void_share:.1%}", f"{summary.crowd_share:.1%}"]
+        rows.append([summary.split, str(summary.pictures), *sizes, segments, *counts, *shares])
+    return rows
+
+
+def class_rows(check: DatasetCheck) -> list[tuple[Category, bool, list[str], int]]:
+    """For each class: itself, whether it is rare, its instances (pictures) in each split, and all its instances."""
+    rare = rare_classes(split.summary for split in check.splits)
+    rows = []
+    for category in check.categories or ():
+        counts = [split.summary.counts_of(category.id) for split in check.splits]
+        cells = [f"{found.instances} ({found.pictures})" for found in counts]
+        rows.append((category, category.id in rare, cells, sum(found.instances for found in counts)))
+    return rows
+
+
+def notes_on_tables(check: DatasetCheck) -> str:
+    limits = (
+        f"small: below {SMALL_AREA} pixels, large: from {LARGE_AREA} (COCO); segments/picture: least / median / most"
+    )
+    return f"{limits}; rare: in {RARE_PICTURES} pictures or fewer; void: pixels of no listed segment"
+
+
+def _splits(check: DatasetCheck) -> Iterator[str]:
+    yield from _table(split_rows(check))
+    for split in check.splits:
+        if split.summary.void_pictures:
+            yield f"{split.split}: {split.summary.void_pictures} pictures are void wholly"
+    yield f"({notes_on_tables(check)})"
+
+
+def _classes(check: DatasetCheck) -> Iterator[str]:
+    """A bar for each class, on one scale for things and one for stuff: they are counted differently."""
+    if check.categories is None:
+        yield "no categories could be read"
+        return
+    rows = class_rows(check)
+    things, stuff = len(check.categories.things), len(check.categories.stuff)
+    yield f"{things} things and {stuff} stuff classes; segments (pictures) of each:"
+    table = [["id", "class", "", *(split.split for split in check.splits), "", ""]]
+    for category, rare, cells, count in rows:
+        if not any(split.summary.counts_of(category.id).pictures for split in check.splits):
+            continue
+        peers = [other for peer, _, _, other in rows if peer.is_thing == category.is_thing]
+        bar = "#" * -(-_BAR * count // max(1, *peers))
+        kind = "thing" if category.is_thing else "stuff"
+        table.append([str(category.id), category.name, kind, *cells, bar, "rare" if rare else ""])
+    yield from _table(table)
+    if absent := len(rows) + 1 - len(table):
+        yield f"classes that occur nowhere: {absent}"
+
+
+def _faults(check: DatasetCheck, every_fault: bool) -> Iterator[str]:
+    """Grouped by kind, notes first: the errors stand where a terminal ends."""
+    for kind, faults in reversed(by_kind(check.faults).items()):
+        yield f"{kind.severity.upper()} {kind.name} ({len(faults)}): {kind.title}"
+        for fault in faults if every_fault else faults[:_EXAMPLES]:
+            yield f"    {fault.place}: {fault.found}"
+        if len(faults) > _EXAMPLES and not every_fault:
+            yield f"    ... and {len(faults) - _EXAMPLES} more (--all lists them)"
+        yield f"  to do: {kind.remedy}"
+        yield ""
+
+
+def _table(rows: list[list[str]]) -> Iterator[str]:
+    """Columns of equal width; what looks like a number stands right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def as_json(check: DatasetCheck) -> str:
+    """Everything as JSON, for programs; kinds, severities and fields are stable."""
+    counts = count_severities(check.faults)
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "dataset": check.name,
+        "counts": {f"{severity}s": count for severity, count in counts.items()},
+        "splits": [_split_json(split.summary) for split in check.splits],
+        "classes": [
+            {
+                "id": category.id,
+                "name": category.name,
+                "isthing": int(category.is_thing),
+                "rare": rare,
+                "splits": {split.split: _class_json(split.summary, category.id) for split in check.splits},
+            }
+            for category, rare, _, _ in class_rows(check)
+        ],
+        "faults": [
+            {
+                "kind": fault.kind,
+                "severity": fault.severity,
+                "split": fault.split,
+                "place": fault.place,
+                "found": fault.found,
+                "remedy": fault.remedy,
+                "image_id": fault.image_id,
+            }
+            for fault in check.faults
+        ],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _split_json(summary: SplitSummary) -> dict[str, object]:
+    return {
+        "split": summary.split,
+        "pictures": summary.pictures,
+        "sizes_height_width": dict(zip(("smallest", "median", "largest"), summary.sizes(), strict=False)),
+        "segments_per_picture": dict(zip(("least", "median", "most"), summary.segments_per_picture(), strict=False)),
+        "areas": vars(summary.areas),
+        "void_share": summary.void_share,
+        "crowd_share": summary.crowd_share,
+        "void_pictures": summary.void_pictures,
+    }
+
+
+def _class_json(summary: SplitSummary, category_id: int) -> dict[str, object]:
+    counts = summary.counts_of(category_id)
+    found = {"instances": counts.instances, "crowds": counts.crowds, "pictures": counts.pictures}
+    return {**found, "areas": vars(counts.areas)}

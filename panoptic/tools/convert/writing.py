@@ -1,0 +1,201 @@
+"""Writing own data in COCO's panoptic layout: each split as a whole or not at all, with equal bytes for equal data."""
+
+import hashlib
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from tqdm import tqdm
+
+from panoptic.format.id_map import encode_id_map
+from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.io.zip_entries import add_file
+from panoptic.tools.convert.classes import ClassTable
+from panoptic.tools.convert.drawing import AnnotatedPicture, DrawnPicture, draw_picture
+from panoptic.tools.convert.images import Pictures
+
+_NOTE = "Written by python -m panoptic.tools.convert, which replaces this split when it is run again.\n"
+
+
+class Source(Protocol):
+    """Annotations of one tool: `places` are its files and folders, `items` names for its pictures, in a fixed order."""
+
+    @property
+    def pictures(self) -> Pictures: ...
+    @property
+    def classes(self) -> ClassTable: ...
+    def places(self) -> tuple[Path, ...]: ...
+    def items(self) -> Sequence[str]: ...
+    def read(self, item: str, faults: Faults) -> AnnotatedPicture: ...
+
+
+@dataclass
+class SplitSummary:
+    """What a split holds: segments by class and crowds; areas in pixels."""
+
+    pictures: int = 0
+    empty: int = 0
+    segments: Counter[str] = field(default_factory=Counter)
+    crowds: int = 0
+    pixels: int = 0
+    void: int = 0
+    instance_pixels: int = 0
+    hidden: int = 0
+    most_hidden: tuple[float, str] = (0.0, "")
+
+    def add(self, file_name: str, drawn: DrawnPicture, names: Mapping[int, str]) -> None:
+        """Count one picture."""
+        self.pictures += 1
+        self.empty += not drawn.segments
+        self.segments.update(names[segment.category_id] for segment in drawn.segments)
+        self.crowds += sum(segment.is_crowd for segment in drawn.segments)
+        self.pixels += drawn.ids.size
+        self.void += drawn.ids.size - sum(segment.area for segment in drawn.segments)
+        self.instance_pixels += drawn.instance_pixels
+        self.hidden += drawn.hidden
+        if drawn.hidden:
+            self.most_hidden = max(self.most_hidden, (drawn.hidden / drawn.instance_pixels, file_name))
+
+
+@dataclass(frozen=True)
+class SplitParts:
+    """Where the parts of a split are written; `note` says that they may be replaced."""
+
+    images: Path
+    masks: Path
+    panoptic_json: Path
+    note: Path
+
+    @classmethod
+    def of(cls, root: Path, split: str) -> "SplitParts":
+        annotations = root / "annotations"
+        stem = annotations / f"panoptic_{split}"
+        masks, panoptic_json = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("zip", "json"))
+        return cls(root / split, masks, panoptic_json, annotations / f"converted_{split}.txt")
+
+
+def share_out(items: Sequence[str], train: str, val: str, share: float, seed: int) -> dict[str, list[str]]:
+    """Part the pictures by chance, `share` of them for `val`; one that is added later moves few of the others.
+
+    Raises `DatasetError` for a share that leaves one of the two without a picture.
+    """
+    count = round(share * len(items))
+    if not 0 < count < len(items):
+        raise DatasetError(f"--val-share {share:g} of {len(items)} pictures leaves a split empty; give another share")
+    ranked = sorted(items, key=lambda item: hashlib.sha256(f"{seed}:{item}".encode()).digest())
+    chosen = set(ranked[:count])
+    return {train: [item for item in items if item not in chosen], val: [item for item in items if item in chosen]}
+
+
+def write_splits(
+    source: Source, splits: Mapping[str, Sequence[str]], root: Path, order: str, progress: bool = False
+) -> dict[str, SplitSummary]:
+    """Write splits, given as items of the source, below `root`; earlier ones by this function are replaced.
+
+    Raises `DatasetError` with every fault of every picture, and writes nothing then; or for parts of a split that
+    others have written, or that lie where the source does.
+    """
+    parts = {split: SplitParts.of(root, split) for split in splits}
+    for split in splits:
+        _require_ours(split, parts[split])
+    _require_apart(source, root, [part.images for part in parts.values()])
+    faults = Faults()
+    documents: dict[str, bytes] = {}
+    summaries: dict[str, SplitSummary] = {}
+    masks_of: dict[str, str] = {}
+    with ExitStack() as unfinished:
+        for split, items in splits.items():
+            images = unfinished.enter_context(replace_atomically(parts[split].images))
+            masks = unfinished.enter_context(replace_atomically(parts[split].masks))
+            images.mkdir()
+            writing = _SplitWriter(source, images, masks, order, faults, masks_of)
+            summaries[split] = writing.write(tqdm(items, desc=split, unit="picture", disable=not progress))
+            documents[split] = writing.to_json()
+        faults.raise_if_any("the annotations")
+        # First, so that a run that is killed in the exchange may be repeated: without a JSON a split is incomplete.
+        for part in parts.values():
+            write_atomically(part.note, _NOTE.encode())
+            part.panoptic_json.unlink(missing_ok=True)
+    for split, part in parts.items():
+        write_atomically(part.panoptic_json, documents[split])
+    return summaries
+
+
+class _SplitWriter:
+    """Writes one split; `masks_of` are the names of all masks so far, with their pictures."""
+
+    def __init__(
+        self, source: Source, images: Path, masks: Path, order: str, faults: Faults, masks_of: dict[str, str]
+    ) -> None:
+        self._source, self._images, self._masks, self._order = source, images, masks, order
+        self._faults, self._masks_of = faults, masks_of
+        self._listed: list[dict[str, object]] = []
+        self._annotated: list[dict[str, object]] = []
+
+    def write(self, items: "Sequence[str] | tqdm[str]") -> SplitSummary:
+        """Write pictures and masks; after the first fault nothing more is written, and the rest is only examined."""
+        summary = SplitSummary()
+        categories = self._source.classes.categories
+        names = {category.id: category.name for category in categories}
+        with naming_disk_errors(self._masks), zipfile.ZipFile(self._masks, "w") as archive:
+            for item in items:
+                with self._faults.collected():
+                    picture = self._source.read(item, self._faults)
+                    drawn = draw_picture(picture, categories, self._order)
+                    self._faults.messages.extend(drawn.faults)
+                    mask_name = self._mask_name(picture)
+                    if not self._faults.messages:
+                        self._source.pictures.put(picture.file_name, self._images)
+                        add_file(archive, mask_name, encode_id_map(drawn.ids))
+                        self._list(picture, drawn, mask_name)
+                        summary.add(picture.file_name, drawn, names)
+        return summary
+
+    def to_json(self) -> bytes:
+        """The panoptic JSON of what was written."""
+        document = {
+            "images": self._listed,
+            "annotations": self._annotated,
+            "categories": self._source.classes.categories.to_json(),
+        }
+        return (json.dumps(document) + "\n").encode()
+
+    def _mask_name(self, picture: AnnotatedPicture) -> str:
+        name = PurePosixPath(picture.file_name).with_suffix(".png").as_posix()
+        other = self._masks_of.setdefault(name, picture.where)
+        if other != picture.where:
+            message = f"the segments of it and of {other} would both be '{name}'"
+            raise DatasetError(f"{picture.where}: {message}; remove or rename one")
+        return name
+
+    def _list(self, picture: AnnotatedPicture, drawn: DrawnPicture, mask_name: str) -> None:
+        size = {"height": picture.height, "width": picture.width}
+        self._listed.append({"id": picture.image_id, "file_name": picture.file_name, **size})
+        segments = [segment.to_json() for segment in drawn.segments]
+        self._annotated.append({"image_id": picture.image_id, "file_name": mask_name, "segments_info": segments})
+
+
+def _require_ours(split: str, parts: SplitParts) -> None:
+    """Raise `DatasetError` for a name that is none of a split, or one whose parts others have written."""
+    if Path(split).name != split or split == parts.note.parent.name:
+        raise DatasetError(f"'{split}' cannot be the name of a split; give a plain name, as train")
+    there = [part for part in (parts.images, parts.masks, parts.panoptic_json) if part.exists()]
+    if there and not parts.note.is_file():
+        message = "is there already, and was not written by this command"
+        raise DatasetError(f"{there[0]}: {message}; remove it, or choose another --out or --split")
+
+
+def _require_apart(source: Source, root: Path, replaced: Sequence[Path]) -> None:
+    """Raise `DatasetError` if a run would delete its source, or the next would find this one's results in it."""
+    for place in (path.resolve() for path in source.places()):
+        if place in (root.resolve(), *root.resolve().parents):
+            raise DatasetError(f"{root}: lies within the source, {place}; choose another --out")
+        for folder in replaced:
+            if folder.resolve() in (place, *place.parents):
+                raise DatasetError(f"{folder}: would be replaced, and the source lies in it; choose another --out")

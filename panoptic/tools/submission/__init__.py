@@ -1,0 +1,1 @@
+"""Results packed for COCO's evaluation server, and checked as it would."""

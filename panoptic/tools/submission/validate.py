@@ -1,0 +1,230 @@
+"""What is wrong with a panoptic results zip for COCO's evaluation server; the zip is read in place, never unpacked.
+
+Names and layout are those of https://cocodataset.org/#upload, steps 3 and 4: `panoptic_<split>_<algorithm>_results.zip`
+holds a JSON, and a folder with all PNGs, which both have the name of the zip. The JSON is that of
+https://cocodataset.org/#format-results, section 4. The server scores with panopticapi, which ends at the first picture
+without a result, id that is drawn but not listed or the reverse, or unknown category: all of them are found here.
+Fields beyond the documented ones, such as `score`, may be there: panopticapi does not look at them.
+"""
+
+import json
+import re
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from panoptic.format.annotations import Annotation, ImageEntry, check_drawn
+from panoptic.format.categories import CategoryTable
+from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
+from panoptic.format.segments import SegmentLabel, measure_segments
+from panoptic.io.errors import DatasetError, Faults, shown_ids
+from panoptic.io.json_fields import JsonObject
+from panoptic.io.png import claimed_header
+from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, read_entry, shown_names, sort_entries
+
+SPLITS = ("val2017", "test-dev2017", "test-challenge2017")
+_ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_ZIP_NAME = re.compile(r"panoptic_([^_]*)_(.*)_results\.zip")
+
+
+@dataclass(frozen=True)
+class SubmissionName:
+    """What the names in a submission are made of.
+
+    Raises `DatasetError` for a split that COCO's server does not know, or an algorithm's name that is unfit for files.
+    """
+
+    split: str
+    algorithm: str
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise DatasetError(f"the split is '{self.split}'; COCO's server takes {', '.join(SPLITS)}")
+        if not _ALGORITHM.fullmatch(self.algorithm):
+            raise DatasetError(f"the algorithm's name is '{self.algorithm}'; use letters, digits and . _ + - only")
+
+    @property
+    def stem(self) -> str:
+        """The name of the zip, the JSON and the folder, without suffix."""
+        return f"panoptic_{self.split}_{self.algorithm}_results"
+
+    @classmethod
+    def of_zip(cls, file_name: str) -> "SubmissionName":
+        """From the name of a zip file."""
+        found = _ZIP_NAME.fullmatch(file_name)
+        if not found:
+            raise DatasetError(f"the file name is '{file_name}'; call it panoptic_<split>_<algorithm>_results.zip")
+        return cls(*found.groups())
+
+
+# A small zip may claim a content that fills the memory. So much of a JSON holds 300 segments a picture.
+_JSON_BYTES, _JSON_BYTES_PER_PICTURE = 1 << 20, 1 << 14
+_PNG_BYTES, _PNG_BYTES_PER_PIXEL = 1 << 16, 4
+_REMEDIES = {
+    "ids that cannot be drawn": f"use 1 to {MAX_ID}",
+    "ids more than once": "list each segment once",
+    "unknown categories": "use those of the category table",
+    "stuff classes more than once": "merge the segments of each",
+}
+
+
+class InvalidSubmission(DatasetError):
+    """A zip that the server would refuse, or not score as it was meant."""
+
+
+def check_submission(
+    path: Path,
+    name: SubmissionName,
+    images: Sequence[ImageEntry],
+    categories: CategoryTable | None = None,
+    progress: bool = False,
+) -> None:
+    """Do nothing if the zip at `path`, to be uploaded as `name`, holds one sound result for each of `images`.
+
+    Without `categories` it is not checked that class ids are known, nor that a stuff class has one segment a picture
+    at most. Raises `InvalidSubmission` with everything that is wrong, `DatasetError` where there is no file.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path}: there is no such file; check the path")
+    faults = Faults()
+    # Opened outside of the block: a file that may not be read is not a faulty one.
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                _check_content(archive, name.stem, images, categories, faults, progress)
+        except UNREADABLE as error:
+            faults.add(f"the zip file is damaged ({error}); write it again")
+    try:
+        faults.raise_if_any(str(path.with_name(f"{name.stem}.zip")))
+    except DatasetError as error:
+        raise InvalidSubmission(str(error)) from None
+
+
+def _check_content(
+    archive: zipfile.ZipFile,
+    stem: str,
+    images: Sequence[ImageEntry],
+    categories: CategoryTable | None,
+    faults: Faults,
+    progress: bool,
+) -> None:
+    content = sort_entries(archive.infolist(), stem, faults)
+    annotations = _read_annotations(archive, content, images, categories, faults)
+    by_id = {image.id: image for image in images}
+    for annotation in tqdm(annotations, desc="validate", unit="picture", disable=not progress):
+        entry, image = content.masks.get(annotation.file_name), by_id.get(annotation.image_id)
+        if entry is not None and image is not None:
+            with faults.collected():
+                _check_mask(archive, entry, annotation, image)
+
+
+def _read_annotations(
+    archive: zipfile.ZipFile,
+    content: SubmissionContent,
+    images: Sequence[ImageEntry],
+    categories: CategoryTable | None,
+    faults: Faults,
+) -> list[Annotation]:
+    """The annotations of the JSON, one for each of `images`; those without an id, a name or a list are left out."""
+    annotations: list[Annotation] = []
+    if content.results is None:
+        return annotations
+    with faults.collected():
+        document = _parsed(read_entry(archive, content.results, _JSON_BYTES + _JSON_BYTES_PER_PICTURE * len(images)))
+        for entry in JsonObject(document, content.results.filename).objects("annotations"):
+            with faults.collected():
+                annotations.append(_annotation(entry))
+        _check_pictures(annotations, images, content, faults)
+        _check_segments(annotations, categories, faults)
+    return annotations
+
+
+def _parsed(data: bytes) -> dict[str, object]:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"the JSON is not valid ({error}); write it again") from None
+    if not isinstance(document, dict):
+        raise DatasetError(
+            f"the JSON should be an object with 'annotations', found a {type(document).__name__}; correct it"
+        )
+    return document
+
+
+def _annotation(entry: JsonObject) -> Annotation:
+    segments = (
+        SegmentLabel(info.integer("id"), info.integer("category_id"), False) for info in entry.objects("segments_info")
+    )
+    return Annotation(entry.integer("image_id"), entry.text("file_name"), tuple(segments))
+
+
+def _check_segments(annotations: Sequence[Annotation], categories: CategoryTable | None, faults: Faults) -> None:
+    """What the JSON says of segments; a fault that many pictures share is told once."""
+    pictures: dict[str, list[int]] = defaultdict(list)
+    values: dict[str, set[int]] = defaultdict(set)
+    for annotation in annotations:
+        for what, wrong in _wrong_segments(annotation, categories).items():
+            if wrong:
+                pictures[what].append(annotation.image_id)
+                values[what].update(wrong)
+    for what, image_ids in pictures.items():
+        where = f"{len(image_ids)} pictures (image ids {shown_ids(image_ids)})"
+        faults.add(f"{where} list {what}: {shown_ids(sorted(values[what]))}; {_REMEDIES[what]}")
+
+
+def _wrong_segments(annotation: Annotation, categories: CategoryTable | None) -> dict[str, list[int]]:
+    """The wrong ids of segments and classes of a picture, by what is wrong with them."""
+    ids = Counter(segment.id for segment in annotation.segments)
+    wrong = {
+        "ids that cannot be drawn": [key for key in ids if not VOID < key <= MAX_ID],
+        "ids more than once": [key for key, count in ids.items() if count > 1],
+    }
+    if categories is not None:
+        classes = Counter(segment.category_id for segment in annotation.segments)
+        stuff = {category.id for category in categories.stuff}
+        wrong["unknown categories"] = [key for key in classes if key not in categories]
+        wrong["stuff classes more than once"] = [key for key, count in classes.items() if count > 1 and key in stuff]
+    return wrong
+
+
+def _check_pictures(
+    annotations: Sequence[Annotation], images: Sequence[ImageEntry], content: SubmissionContent, faults: Faults
+) -> None:
+    """Every picture of the list has one result, no other has, and each result has a PNG of its own."""
+    results = Counter(annotation.image_id for annotation in annotations)
+    masks = Counter(annotation.file_name for annotation in annotations)
+    listed = {image.id for image in images}
+    missing = [image.id for image in images if image.id not in results]
+    for ids, what in (
+        (missing, f"of {len(images)} pictures have no result; add theirs"),
+        ([key for key in results if key not in listed], "results are for pictures that are not listed; remove them"),
+        ([key for key, count in results.items() if count > 1], "pictures have more than one result; keep one each"),
+    ):
+        if ids:
+            faults.add(f"{len(ids)} {what} (image ids {shown_ids(ids)})")
+    for names, what in (
+        (
+            [key for key in masks if key not in content.masks],
+            "PNGs are named in the JSON but not in the folder; add them",
+        ),
+        ([key for key in content.masks if key not in masks], "PNGs are in the folder but not in the JSON; remove them"),
+        ([key for key, count in masks.items() if count > 1], "PNGs belong to more than one result; give each its own"),
+    ):
+        if names:
+            faults.add(f"{len(names)} {what} ({shown_names(names)})")
+
+
+def _check_mask(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, annotation: Annotation, image: ImageEntry) -> None:
+    """The PNG is a sound id map of the picture's size, with the ids that are listed."""
+    data = read_entry(archive, entry, _PNG_BYTES + _PNG_BYTES_PER_PIXEL * image.height * image.width)
+    # The size first: what claims to be enormous is not unpacked.
+    header = claimed_header(data)
+    if header and (header.height, header.width) != (image.height, image.width):
+        claimed = f"{header.height} x {header.width} (height x width)"
+        message = f"the PNG is {claimed}, but the picture is {image.height} x {image.width}"
+        raise DatasetError(f"{entry.filename}: {message}; write the result at that size")
+    check_drawn(measure_segments(decode_id_map(data, entry.filename)).keys(), annotation, entry.filename)

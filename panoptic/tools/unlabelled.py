@@ -1,0 +1,132 @@
+"""The index of pictures that nobody has annotated, so that stages.predict can run on them: test sets, own pictures.
+
+    python -m panoptic.tools.unlabelled --images-json image_info_test-dev2017.json --images test2017.zip
+        --categories runs/annotate/categories.json --out runs/test-dev/test.index
+
+Beside the index, `<name>_void.zip` is written with its masks: of each picture one in which every pixel is void, which
+is how the format says that nothing is annotated. So whatever reads an index reads this one too, the pictures that
+stages.predict draws have an empty ground truth, and a score counts nothing.
+"""
+
+import argparse
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from panoptic.format.annotations import ImageEntry
+from panoptic.format.categories import CategoryTable
+from panoptic.format.id_map import VOID, encode_id_map
+from panoptic.format.image_list import read_categories, read_image_list
+from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.files import FileSource, naming_disk_errors, open_files, replace_atomically
+from panoptic.runtime.cli import run_command
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def index_unlabelled(
+    images: Path, images_json: Path | None, categories: CategoryTable, out: Path, progress: bool = False
+) -> PanopticIndex:
+    """Write the index of the pictures in `images` (a folder or zip file) to `out`, and their void masks beside it.
+
+    `images_json` lists the pictures that are wanted, with their ids; without it all are taken, with ids counted from
+    1 in the order of their names. Only the headers of the pictures are read.
+
+    Raises `DatasetError` with the faults of all pictures together: one that is missing, that cannot be read, of
+    another size than listed, or whose result would have the name of another's.
+    """
+    files = open_files(images)
+    wanted = None if images_json is None else {entry.id: entry for entry in read_image_list(images_json)}
+    records = _records(files, wanted, progress)
+    masks = out.with_name(f"{out.stem}_void.zip")
+    _write_void_masks(masks, records, progress)
+    index = PanopticIndex(categories, images, masks, records)
+    index.save(out)
+    return index
+
+
+def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progress: bool) -> tuple[ImageRecord, ...]:
+    names = files.names()
+    present = frozenset(names)
+    if wanted is None:
+        chosen = dict(enumerate((name for name in names if name.lower().endswith(SUFFIXES)), start=1))
+    else:
+        chosen = {image_id: entry.file_name for image_id, entry in wanted.items()}
+    if not chosen:
+        raise DatasetError(
+            f"{files.path}: there are no pictures ({', '.join(SUFFIXES)}); give another folder or zip file"
+        )
+    faults = Faults()
+    records: dict[str, ImageRecord] = {}
+    for image_id, name in tqdm(chosen.items(), desc="pictures", unit="picture", disable=not progress):
+        with faults.collected():
+            where = f"{files.path}: {name}"
+            if name not in present:
+                raise DatasetError(
+                    f"{where}: the picture is missing; add it or remove image id {image_id} from the list"
+                )
+            height, width = _size(files, name)
+            entry = None if wanted is None else wanted[image_id]
+            if entry is not None and (height, width) != (entry.height, entry.width):
+                sizes = f"{height} x {width} (height x width), but the list says {entry.height} x {entry.width}"
+                raise DatasetError(f"{where}: the size is {sizes}; correct the file or the list")
+            mask_name = PurePosixPath(name).with_suffix(".png").as_posix()
+            if mask_name in records:
+                both = f"the results of it and of '{records[mask_name].file_name}' would both be '{mask_name}'"
+                raise DatasetError(f"{where}: {both}; rename one")
+            records[mask_name] = ImageRecord(image_id, name, mask_name, height, width, ())
+    faults.raise_if_any(str(files.path))
+    return tuple(records.values())
+
+
+def _size(files: FileSource, name: str) -> tuple[int, int]:
+    """(height, width) of a picture as it is stored, from its header."""
+    try:
+        with files.open(name) as file, Image.open(file) as header:
+            width, height = header.size
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, zipfile.BadZipFile, zlib.error):
+        raise DatasetError(f"{files.path}: {name}: not an image that can be read; replace the file") from None
+    return height, width
+
+
+def _write_void_masks(path: Path, records: Sequence[ImageRecord], progress: bool) -> None:
+    @cache
+    def void(height: int, width: int) -> bytes:
+        return encode_id_map(np.full((height, width), VOID, np.int32))
+
+    with (
+        replace_atomically(path) as partial,
+        naming_disk_errors(path),
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for record in tqdm(records, desc="void masks", unit="picture", disable=not progress):
+            info = zipfile.ZipInfo(record.mask_name)  # with a fixed date: equal pictures give equal bytes
+            archive.writestr(info, void(record.height, record.width), zipfile.ZIP_DEFLATED)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m panoptic.tools.unlabelled", description=__doc__.splitlines()[0])
+    parser.add_argument("--images-json", type=Path, help="JSON that lists the pictures (default: all there are)")
+    parser.add_argument("--images", type=Path, required=True, help="the pictures: a folder or a zip file")
+    parser.add_argument("--categories", type=Path, required=True, help="JSON with the 'categories' of the model")
+    parser.add_argument("--out", type=Path, required=True, help="index to write")
+    arguments = parser.parse_args(argv)
+
+    def command() -> None:
+        categories = read_categories(arguments.categories)
+        index = index_unlabelled(arguments.images, arguments.images_json, categories, arguments.out, progress=True)
+        print(f"{len(index.records)} pictures; index {arguments.out}, void masks {index.masks}")
+
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()

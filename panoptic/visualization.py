@@ -1,0 +1,172 @@
+"""Pictures for people: a photograph, its ground truth and a prediction side by side, in colours and with names."""
+
+import colorsys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from panoptic.evaluation.overlaps import count_overlaps
+from panoptic.evaluation.panoptic_quality import match_overlaps
+from panoptic.format.categories import Category, CategoryTable
+from panoptic.format.id_map import VOID
+from panoptic.format.results import ResultSegment
+from panoptic.format.segments import SegmentLabel
+
+Rgb = tuple[int, int, int]
+Box = tuple[float, float, float, float]
+
+# Pictures with a shorter longest side are enlarged, or their labels would cover them.
+_READABLE_SIDE = 360
+_GAP = 10
+_TITLE_HEIGHT = 30
+_TITLE_SIZE = 17
+_LABEL_SIZE = 13
+_OPACITY = 0.68
+_VOID_COLOR: Rgb = (20, 20, 20)
+
+
+def side_by_side(
+    image: NDArray[np.uint8],
+    truth_ids: NDArray[np.int32],
+    truth_segments: Sequence[SegmentLabel],
+    prediction_ids: NDArray[np.int32],
+    prediction_segments: Sequence[SegmentLabel],
+    categories: CategoryTable,
+) -> NDArray[np.uint8]:
+    """Picture, ground truth and prediction with titles, (H',W',3) uint8 RGB; inputs (H,W,3) and (H,W), RGB.
+
+    A prediction that matches a true segment (IoU above 0.5) has the same colour. Small pictures are enlarged.
+    """
+    seen: Counter[int] = Counter()
+    truth_colors = _segment_colors(truth_segments, categories, seen)
+    matching = match_overlaps(count_overlaps(truth_ids, prediction_ids), truth_segments, prediction_segments)
+    matched = {match.prediction_id: truth_colors[match.truth_id] for match in matching.matches}
+    prediction_colors = _segment_colors(prediction_segments, categories, seen) | matched
+
+    scale = max(1, ceil(_READABLE_SIDE / max(image.shape[:2])))
+    size = image.shape[1] * scale, image.shape[0] * scale
+    picture = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    panels = {"picture": picture}
+    for title, ids, segments, colors in (
+        ("ground truth", truth_ids, truth_segments, truth_colors),
+        ("prediction", prediction_ids, prediction_segments, prediction_colors),
+    ):
+        large_ids = np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
+        panels[title] = _labelled(_painted(picture, large_ids, colors), large_ids, segments, categories)
+    return _mounted(panels)
+
+
+def painted(
+    image: NDArray[np.uint8], ids: NDArray[np.int32], segments: Sequence[SegmentLabel], categories: CategoryTable
+) -> NDArray[np.uint8]:
+    """A picture (H,W,3) RGB tinted by the segments of its (H,W) id map, at its size and without names."""
+    return _painted(image, ids, _segment_colors(segments, categories, Counter()))
+
+
+def _segment_colors(segments: Sequence[SegmentLabel], categories: CategoryTable, seen: Counter[int]) -> dict[int, Rgb]:
+    """A colour for each segment: stuff has its category's, things vary around it; `seen` counts per category."""
+    colors = {}
+    for segment in segments:
+        category = categories.by_id(segment.category_id)
+        colors[segment.id] = _varied(category, seen[category.id]) if category.is_thing else category.color
+        seen[category.id] += 1
+    return colors
+
+
+def _varied(category: Category, number: int) -> Rgb:
+    """The category's colour for its first segment; the others differ from it in hue and brightness."""
+    if number == 0:
+        return category.color
+    red, green, blue = category.color
+    hue, saturation, value = colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)
+    # Multiples of the golden ratio never repeat, and neighbours in the list lie far apart.
+    hue += 0.16 * ((number * 0.618034 + 0.5) % 1.0 - 0.5)
+    value = max(value, 0.6) * (1 - 0.45 * ((number * 0.381966) % 1.0))
+    rgb = colorsys.hsv_to_rgb(hue % 1.0, max(saturation, 0.4), value)
+    return round(255 * rgb[0]), round(255 * rgb[1]), round(255 * rgb[2])
+
+
+def _painted(picture: NDArray[np.uint8], ids: NDArray[np.int32], colors: Mapping[int, Rgb]) -> NDArray[np.uint8]:
+    """The picture tinted by segment, with a thin line along every boundary."""
+    found, members = np.unique(ids, return_inverse=True)
+    table = np.array([_VOID_COLOR if key == VOID else colors[key] for key in found.tolist()], np.uint8)
+    tint = table[members.reshape(ids.shape)]
+    painted = np.asarray(cv2.addWeighted(tint, _OPACITY, picture, 1 - _OPACITY, 0), np.uint8)
+    boundary = np.zeros(ids.shape, dtype=bool)
+    boundary[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    boundary[1:] |= ids[1:] != ids[:-1]
+    painted[boundary] = 255
+    return painted
+
+
+def _labelled(
+    painted: NDArray[np.uint8],
+    ids: NDArray[np.int32],
+    segments: Sequence[SegmentLabel],
+    categories: CategoryTable,
+) -> NDArray[np.uint8]:
+    """Write the name into each segment, largest first; a label that would cover another one is left out."""
+    canvas = Image.fromarray(painted)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(_LABEL_SIZE)
+    taken: list[Box] = []
+    masks = [(segment, ids == segment.id) for segment in segments]
+    for segment, mask in sorted(masks, key=lambda pair: -int(pair[1].sum())):
+        text = _label(segment, categories)
+        box = _place(draw.textbbox((0, 0), text, font, stroke_width=2), mask)
+        if not any(_overlap(box, other) for other in taken):
+            taken.append(box)
+            draw.text(
+                ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2),
+                text,
+                "white",
+                font,
+                "mm",
+                stroke_width=2,
+                stroke_fill="black",
+            )
+    return np.asarray(canvas, np.uint8)
+
+
+def _label(segment: SegmentLabel, categories: CategoryTable) -> str:
+    name = categories.by_id(segment.category_id).name
+    if segment.is_crowd:
+        return f"{name} (crowd)"
+    if isinstance(segment, ResultSegment) and segment.score is not None:
+        return f"{name} {100 * segment.score:.0f}"
+    return name
+
+
+def _place(text_box: Box, mask: NDArray[np.bool_]) -> Box:
+    """The box of a text at the spot of the mask that is farthest from its border, moved into the picture."""
+    height, width = mask.shape
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(np.argmax(depth)), mask.shape)
+    text_width, text_height = text_box[2] - text_box[0], text_box[3] - text_box[1]
+    left = min(max(0.0, float(x) - text_width / 2), max(0.0, width - text_width))
+    top = min(max(0.0, float(y) - text_height / 2), max(0.0, height - text_height))
+    return left, top, left + text_width, top + text_height
+
+
+def _overlap(first: Box, second: Box) -> bool:
+    apart = first[2] <= second[0] or second[2] <= first[0] or first[3] <= second[1] or second[3] <= first[1]
+    return not apart
+
+
+def _mounted(panels: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Panels of one size in a row on white, each with its title above."""
+    height, width = next(iter(panels.values())).shape[:2]
+    canvas_size = len(panels) * (width + _GAP) + _GAP, height + _TITLE_HEIGHT + _GAP
+    canvas = Image.new("RGB", canvas_size, "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(_TITLE_SIZE)
+    for position, (title, panel) in enumerate(panels.items()):
+        left = _GAP + position * (width + _GAP)
+        canvas.paste(Image.fromarray(panel), (left, _TITLE_HEIGHT))
+        draw.text((left + width / 2, _TITLE_HEIGHT / 2), title, "black", font, "mm")
+    return np.asarray(canvas, np.uint8)

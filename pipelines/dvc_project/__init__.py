@@ -1,0 +1,1 @@
+"""The DVC project that the flows run: its stages, settings, trials and clones."""

@@ -1,0 +1,1 @@
+"""Programs that the flows start, and the guard that ends them."""

@@ -1,0 +1,60 @@
+"""A flow as a program: nothing that it has started outlives it, and settings on its command line."""
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import NoReturn
+
+from pipelines.process import guard
+from pipelines.process.run import CommandError, end_all
+
+GRACE_SECONDS = 20.0  # more than a stage gets, for which the flow waits
+_INSIDE = "PIPELINES_UNDER_GUARD"
+
+
+def run_as_program(module: str, flow: Callable[[], None]) -> int:
+    """Run a flow without Prefect server: one of its own is started and ends with it. Returns the exit status.
+
+    The flow runs in a second process below a guard, because Prefect's temporary server would outlive a SIGKILL.
+    """
+    if os.environ.get(_INSIDE):
+        os.environ.pop(_INSIDE)
+        signal.signal(signal.SIGTERM, _leave)
+        try:
+            flow()
+        except (CommandError, ValueError, TimeoutError) as error:
+            print(f"error: {error}", file=sys.stderr)  # again, without the traceback of Prefect's log above
+            return 1
+        return 0
+    return _run_again_under_guard(module, sys.argv[1:])
+
+
+def _run_again_under_guard(module: str, arguments: Sequence[str]) -> int:
+    command = [sys.executable, guard.__file__, "--leader-first", str(GRACE_SECONDS)]
+    command += [sys.executable, "-m", module, *arguments]
+    environment = {**os.environ, _INSIDE: "1"}
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
+    assert process.stdin is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_, stdin=process.stdin: stdin.close())
+    return process.wait()
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    """End in good order, so that Prefect's temporary server is stopped as well."""
+    logging.raiseExceptions = False  # tasks that end later than Prefect's log would each show a traceback of it
+    end_all()
+    sys.exit(128 + number)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """`train.learning_rate=5e-4` on a command line."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE, as in train.learning_rate=5e-4")
+    return key, value

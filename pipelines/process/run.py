@@ -1,0 +1,149 @@
+"""A command in a session of its own: its output line by line, and no process left behind, however it ends.
+
+DVC starts a stage through a shell, and the stage starts loader workers. A signal to the first process alone
+would leave the others running, so the command leads a process group, and the group is ended as one: by a small
+program, `pipelines.process.guard`, that lives on when this one is killed.
+"""
+
+import codecs
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.process import guard
+
+GRACE_SECONDS = 10.0
+TAIL_LINES = 40
+_POLL_SECONDS = 0.1
+# A carriage return that is the last thing read so far may be the first half of "\r\n".
+_LINE = re.compile(r"([^\r\n]*)(\r\n|\n|\r(?!\Z))")
+
+
+class CommandError(RuntimeError):
+    """A command ended with another exit status than 0. The message carries the last lines that it wrote."""
+
+
+@dataclass(frozen=True)
+class OutputLine:
+    """One line that a command wrote.
+
+    `transient` lines ended in a carriage return: a progress bar, about to be drawn over by its next state.
+    """
+
+    text: str
+    transient: bool
+
+
+Show = Callable[[OutputLine], None]
+_Lines = queue.Queue[OutputLine | None]
+_running: set[subprocess.Popen[bytes]] = set()
+_ending = threading.Event()
+
+
+def run_in_session(
+    command: Sequence[str],
+    show: Show,
+    folder: Path,
+    environment: Mapping[str, str],
+    grace_seconds: float = GRACE_SECONDS,
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:
+    """Run `command` in `folder` and hand every line of its output to `show` as soon as it is written.
+
+    Standard output and standard error come as one stream. However this function is left, by return or by
+    any exception (a timeout, an interrupt, an error in `show`), and even when this program is killed, no process of
+    the command's group outlives it: they get SIGTERM, and those still there after `grace_seconds` SIGKILL. So they do
+    as soon as the command is no longer `wanted`, which is asked several times a second.
+
+    Raises:
+        CommandError: the exit status is not 0, `end_all` has been called, or the command is not wanted any more.
+    """
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    process = subprocess.Popen(
+        [sys.executable, guard.__file__, str(grace_seconds), *command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    _running.add(process)
+    if _ending.is_set():  # asked after the process is known to `end_all`, so that one of the two ends it
+        _let_go(process)
+    try:
+        lines = _read_in_background(process)
+        while process.poll() is None and wanted() and _pass_on(lines, show, tail):
+            pass
+    finally:
+        _let_go(process)
+        process.wait()
+        _running.discard(process)
+    while _pass_on(lines, show, tail):
+        pass
+    if process.returncode:
+        last = "\n".join(f"  {text}" for text in tail)
+        what = f"`{' '.join(command)}` ended with status {process.returncode}"
+        raise CommandError(f"{what}; it last wrote:\n{last}")
+
+
+def end_all() -> None:
+    """Begin to end every command that runs or will run, in whatever thread: for a program that is about to end."""
+    _ending.set()
+    for process in list(_running):
+        _let_go(process)
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+def _pass_on(lines: _Lines, show: Show, tail: deque[str]) -> bool:
+    """Show the next line if one comes soon; False at the end of the stream.
+
+    The wait is short because Prefect's timeout is an exception that arises only between two steps of Python.
+    """
+    try:
+        line = lines.get(timeout=_POLL_SECONDS)
+    except queue.Empty:
+        return True
+    if line is None:
+        lines.put(None)  # the end stays the end
+        return False
+    if not line.transient:
+        tail.append(line.text)
+    show(line)
+    return True
+
+
+def _read_in_background(process: subprocess.Popen[bytes]) -> _Lines:
+    lines: _Lines = queue.Queue()
+    threading.Thread(target=_read, args=(process, lines), daemon=True).start()
+    return lines
+
+
+def _read(process: subprocess.Popen[bytes], lines: _Lines) -> None:
+    """Cut the output at line feeds and carriage returns; a `None` behind the last line ends the stream."""
+    assert process.stdout is not None
+    decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+    rest = ""
+    with process.stdout as stream:
+        while chunk := os.read(stream.fileno(), 1 << 16):
+            rest += decode(chunk)
+            end = 0
+            for found in _LINE.finditer(rest):
+                end = found.end()
+                if found[1]:
+                    lines.put(OutputLine(found[1], transient=found[2] == "\r"))
+            rest = rest[end:]
+    if rest.strip():
+        lines.put(OutputLine(rest.strip("\r"), transient=False))
+    lines.put(None)

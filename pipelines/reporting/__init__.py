@@ -1,0 +1,1 @@
+"""What a flow shows while it runs and when it ends."""

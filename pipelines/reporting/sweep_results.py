@@ -1,0 +1,189 @@
+"""What the trials of a sweep have given: a row for each, as text, Markdown, CSV and a plot."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pipelines.dvc_project.trials import Trial
+
+# Okabe and Ito: told apart by colour-blind people too, above all with the markers.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number in a file of metrics: `runs/evaluate/metrics.json:pq.all`."""
+
+    file: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.key}"
+
+    @staticmethod
+    def parse(text: str) -> "Metric":
+        """Raises `ValueError` if the text has another form."""
+        file, colon, key = text.rpartition(":")
+        if not (file and colon and key):
+            raise ValueError(f"{text!r} is not of the form FILE:KEY, as in runs/evaluate/metrics.json:pq.all")
+        return Metric(file, key)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trial: the name of its experiment, what became of it, and the metric if there is one."""
+
+    trial: Trial
+    name: str
+    state: str
+    value: float | None
+
+
+def metric_values(shown: str, metric: Metric) -> dict[str, float]:
+    """The metric of every experiment that has it, by name, from what `dvc exp show --json` printed."""
+    values = {}
+    for baseline in json.loads(shown):
+        for experiment in baseline.get("experiments") or []:
+            for revision in experiment["revs"]:
+                value = _look_up(revision.get("data") or {}, metric)
+                if revision.get("name") and value is not None:
+                    values[str(revision["name"])] = value
+    return values
+
+
+def _look_up(data: dict[str, Any], metric: Metric) -> float | None:
+    found: object = ((data.get("metrics") or {}).get(metric.file) or {}).get("data")
+    for part in metric.key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def varied_keys(results: Sequence[Result]) -> tuple[str, ...]:
+    """The keys that some trial sets, in the order of their first appearance."""
+    return tuple(dict.fromkeys(key for result in results for key in result.trial.settings))
+
+
+def rows(results: Sequence[Result], metric: Metric) -> list[list[str]]:
+    """The table, its head first."""
+    keys = varied_keys(results)
+    head = [*keys, metric.key, "state", "experiment"]
+    return [head] + [
+        [
+            *(result.trial.settings.get(key, "") for key in keys),
+            "" if result.value is None else f"{result.value:.4g}",
+            result.state,
+            result.name,
+        ]
+        for result in results
+    ]
+
+
+def records(results: Sequence[Result], metric: Metric) -> list[dict[str, str | float | None]]:
+    """The table by the names of its columns, with the metric as a number."""
+    head, *table = rows(results, metric)
+    return [
+        dict(zip(head, row, strict=True)) | {metric.key: result.value}
+        for row, result in zip(table, results, strict=True)
+    ]
+
+
+def text_table(table: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def markdown_table(table: Sequence[Sequence[str]]) -> str:
+    """The table in Markdown."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]]) + "\n"
+
+
+def csv_table(results: Sequence[Result], metric: Metric) -> str:
+    """The table with the metric at full precision."""
+    table = rows(results, metric)
+    for row, result in zip(table[1:], results, strict=True):
+        row[len(table[0]) - 3] = "" if result.value is None else repr(result.value)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table)
+    return text.getvalue()
+
+
+def draw(results: Sequence[Result], metric: Metric, file: Path) -> bool:
+    """Plot the metric to a PNG; False, and nothing is written, where no trial has one.
+
+    One key lies on the x axis, the values of a second are lines. More keys, or trials that do not set the same ones,
+    are rows, the best at the top.
+    """
+    found = [result for result in results if result.value is not None]
+    if not found:
+        return False
+    keys = varied_keys(results)
+    complete = all(len(result.trial.settings) == len(keys) for result in results)
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    if len(keys) <= 2 and complete:
+        _draw_lines(axes, results, keys)
+        axes.set_ylabel(metric.key)
+    else:
+        figure.set_size_inches(8.0, 1.2 + 0.3 * len(found))
+        _draw_rows(axes, found)
+        axes.set_xlabel(metric.key)
+    axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=120)
+    return True
+
+
+def _draw_lines(axes: Axes, results: Sequence[Result], keys: Sequence[str]) -> None:
+    key, *others = keys
+    places, positions = _axis([result.trial.settings[key] for result in results])
+    groups = dict.fromkeys(tuple(result.trial.settings[other] for other in others) for result in results)
+    for number, group in enumerate(groups):
+        members = [
+            (positions[result.trial.settings[key]], result.value)
+            for result in results
+            if result.value is not None and tuple(result.trial.settings[other] for other in others) == group
+        ]
+        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+        label = group[0] if group else None
+        axes.plot(*zip(*sorted(members), strict=True), color=colour, marker=marker, label=label) if members else None
+    axes.set_xlabel(key)
+    axes.set_xticks(list(positions.values()), list(positions), minor=False)
+    axes.margins(x=0.1)
+    if places == "log":
+        axes.set_xscale("log")
+        axes.set_xticks(list(positions.values()), list(positions))
+        axes.minorticks_off()
+    if others:
+        axes.legend(title=others[0])
+
+
+def _axis(values: Sequence[str]) -> tuple[str, dict[str, float]]:
+    """The scale and the place of every value: numbers where they are, on a log scale if they span a decade."""
+    unique = dict.fromkeys(values)
+    try:
+        numbers = {value: float(value) for value in unique}
+    except ValueError:
+        return "rank", {value: float(rank) for rank, value in enumerate(unique)}
+    if not all(map(math.isfinite, numbers.values())):
+        return "rank", {value: float(rank) for rank, value in enumerate(unique)}
+    smallest, largest = min(numbers.values()), max(numbers.values())
+    return ("log" if smallest > 0 and largest >= 10 * smallest else "linear"), numbers
+
+
+def _draw_rows(axes: Axes, found: Sequence[Result]) -> None:
+    ordered = sorted((result.value, str(result.trial)) for result in found if result.value is not None)
+    axes.plot([value for value, _ in ordered], range(len(ordered)), "o", color=_COLOURS[0])
+    axes.set_yticks(range(len(ordered)), [trial for _, trial in ordered])

@@ -1,0 +1,74 @@
+"""Outputs of a network whose masks and scores are given, for the tests of merging."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from model.inference.bit_masks import Size
+from model.inference.merging import MergingSettings, PanopticPrediction, PictureSizes, predict_panoptic
+from model.network.outputs import LocationOutput, MaskOutput, Memory, PanopticOutput, QuerySelection
+
+THINGS, STUFF, QUERIES = 3, 2, 4
+SETTINGS = MergingSettings()
+
+
+def box_mask(top: int, left: int, bottom: int, right: int) -> Tensor:
+    mask = torch.zeros(10, 10, dtype=torch.bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What merging looks at: last masks (B, N, h, w) and (B, S, h, w), scores (B, N), logits (B, S)."""
+
+    masks: Tensor
+    scores: Tensor
+    valid: Tensor
+    stuff_masks: Tensor
+    stuff_logits: Tensor
+
+    def output(self) -> PanopticOutput:
+        """The output of a network with them; the rest is filler."""
+        batch, count = self.scores.shape
+        boxes = torch.rand(1, 1, QUERIES, 4, generator=torch.Generator().manual_seed(1)).expand(1, batch, -1, 4)
+        filler = torch.zeros(batch, 1, 1)
+        indices = torch.arange(count).remainder(QUERIES).expand(batch, -1)
+        slots = torch.arange(count).expand(batch, -1)
+        return PanopticOutput(
+            num_things=THINGS,
+            memory=Memory(filler, filler, filler[..., 0] > 0, ((1, 1),), filler),
+            location=LocationOutput(filler, filler[None], torch.zeros(1, batch, QUERIES, THINGS), boxes, None),
+            selection=QuerySelection(indices, indices.remainder(THINGS), self.scores, self.valid, slots),
+            query_masks=MaskOutput(torch.stack((torch.zeros_like(self.masks), self.masks)), filler[None]),
+            query_class_logits=None,
+            stuff=MaskOutput(torch.stack((torch.zeros_like(self.stuff_masks), self.stuff_masks)), filler[None]),
+            stuff_logits=self.stuff_logits[None],
+            proposals=None,
+            token_logits=None,
+        )
+
+
+def random_parts(seed: int, batch: int = 1, count: int = 6) -> Parts:
+    generator = torch.Generator().manual_seed(seed)
+    masks, stuff_masks = (2 * torch.rand(batch, number, 3, 4, generator=generator) ** 2 for number in (count, STUFF))
+    scores = torch.rand(batch, count, generator=generator)
+    logits = torch.randn(batch, STUFF, generator=generator)
+    return Parts(masks, scores, torch.ones(batch, count, dtype=torch.bool), stuff_masks, logits)
+
+
+def joint_output(masks: Tensor, scores: Tensor, labels: Tensor) -> PanopticOutput:
+    """Output of a network with one set of queries for things and stuff, for one picture: masks (N, h, w)."""
+    parts = Parts(masks[None], scores[None], scores[None] >= 0, masks[None, :0], torch.zeros(1, 0))
+    output = parts.output()
+    selection = replace(output.selection, labels=labels[None])
+    return replace(output, selection=selection, stuff=None, stuff_logits=None)
+
+
+def predict_one(
+    output: PanopticOutput, settings: MergingSettings = SETTINGS, size: Size = (10, 10)
+) -> PanopticPrediction:
+    """The only picture of an output, at a size of its own."""
+    (prediction,) = predict_panoptic(output, [PictureSizes(size, size, size)], settings)
+    return prediction

@@ -1,0 +1,67 @@
+"""Weight files: a round trip, and every way in which they can be wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.weights.checkpoint import Checkpoint, CheckpointError, load_checkpoint, metadata_path, save_checkpoint
+from panoptic.format.categories import Category, CategoryTable
+from tests.model.network.tiny_network import STUFF, THINGS, TINY, tiny_network
+
+NETWORK = tiny_network()
+CATEGORIES = CategoryTable(
+    tuple(Category(number, f"thing {number}", True, (number, 0, 0)) for number in range(1, THINGS + 1)),
+    tuple(Category(number, f"stuff {number}", False, (number, 0, 0)) for number in range(50, 50 + STUFF)),
+)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, Checkpoint(NETWORK, TINY, CATEGORIES, {"steps": "3"}))
+    return path
+
+
+def test_round_trip(weights: Path) -> None:
+    loaded = load_checkpoint(weights)
+    assert (loaded.config, loaded.categories, loaded.provenance) == (TINY, CATEGORIES, {"steps": "3"})
+    assert not loaded.network.training
+    for name, value in NETWORK.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], value), name
+
+
+def test_equal_networks_give_equal_files(weights: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.safetensors"
+    save_checkpoint(again, Checkpoint(NETWORK, TINY, CATEGORIES, {"steps": "3"}))
+    assert again.read_bytes() == weights.read_bytes()
+    assert metadata_path(again).read_bytes() == metadata_path(weights).read_bytes()
+
+
+def test_truncated_weights_are_refused(weights: Path) -> None:
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read as safetensors"):
+        load_checkpoint(weights)
+
+
+def test_missing_metadata_is_named(weights: Path) -> None:
+    metadata_path(weights).unlink()
+    with pytest.raises(ValueError, match=r"model\.json"):
+        load_checkpoint(weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "is not of format"),
+        ({"model": {"size": 3}}, "does not describe a network"),
+        ({"model": {"channels": 64}}, "does not fit the network"),
+        ({"categories": []}, "category list is empty"),
+    ],
+)
+def test_metadata_of_something_else_is_refused(weights: Path, change: dict[str, object], message: str) -> None:
+    path = metadata_path(weights)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(weights)

@@ -1,0 +1,107 @@
+"""Where files of ImageNet weights are looked for, and files that are damaged, dangerous, or hold something else."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.network.backbone_sizes import BACKBONES
+from model.weights.files import PickledWeightsError, read_weights
+from model.weights.hub import REPOSITORIES
+from model.weights.pretrained import find_imagenet
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `HF_HUB_OFFLINE=1` sets when the hub's client is imported."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+class Code:
+    """Pickles as a call."""
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        """Would fail the test."""
+        return pytest.fail, ("code was run",)
+
+
+@pytest.mark.parametrize("write", [torch.save, save_file])
+@pytest.mark.parametrize("part", [0.001, 0.1, 0.5, 0.99])
+def test_cut_files(write: Callable[[dict[str, Tensor], Path], None], part: float, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    write({f"layer{number}": torch.ones(40, 40) for number in range(5)}, file)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(PickledWeightsError, match=r"weights\.pth: .*(again|authors)$"):
+        read_weights(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state_dict": {"a": torch.ones(1), "b": 3}}, "expected names and tensors only; not so: b"),
+        ({}, r"holds \{\}; expected names and tensors"),
+        ([torch.ones(1)], "holds .*; expected names and tensors"),
+        (Code(), "asks to run code"),
+    ],
+)
+def test_files_without_weights(content: object, message: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(PickledWeightsError, match=rf"weights\.pth: .*{message}"):
+        read_weights(tmp_path / "weights.pth")
+    (tmp_path / "weights.pth").write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(PickledWeightsError, match=r"weights\.pth: "):
+        read_weights(tmp_path / "weights.pth")
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(PickledWeightsError, match="there is no such file"):
+        read_weights(tmp_path / "weights.pth")
+
+
+def test_every_published_backbone_has_a_repository() -> None:
+    assert set(REPOSITORIES) == set(BACKBONES) - {"tiny"}
+
+
+def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real call of the hub's client, which knows of no network and has an empty cache."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(PickledWeightsError) as caught:
+        find_imagenet("swin_large", tmp_path / "weights")
+    message = str(caught.value)
+    repository = "https://huggingface.co/microsoft/swin-large-patch4-window7-224-in22k"
+    for part in (
+        f"there is no {tmp_path / 'weights'}/swin_large.safetensors",
+        f"fetch model.safetensors from {repository}/tree/main",
+        f"put it at {tmp_path / 'weights'}/swin_large.safetensors (or pytorch_model.bin at",
+        f"{tmp_path / 'weights'}/swin_large.bin)",
+        "train.initial_weights: random",
+    ):
+        assert part in message
+
+
+def test_the_cache_of_the_hub_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline the older kind of file is found as well."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository, commit = tmp_path / "models--microsoft--resnet-50", "0" * 40
+    file = repository / "snapshots" / commit / "pytorch_model.bin"
+    for path, content in ((repository / "refs" / "main", commit), (file, "weights")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert find_imagenet("resnet50", tmp_path / "weights") == file
+
+
+def test_the_folder_comes_first(tmp_path: Path) -> None:
+    for suffix in (".bin", ".pth", ".safetensors"):
+        file = tmp_path / f"resnet50{suffix}"
+        file.write_bytes(b"")
+        assert find_imagenet("resnet50", tmp_path) == file
+
+
+def test_nobody_published_the_small_one(tmp_path: Path) -> None:
+    with pytest.raises(PickledWeightsError, match=r"nobody has published .* of the backbone .tiny.*random"):
+        find_imagenet("tiny", tmp_path)

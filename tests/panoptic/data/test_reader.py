@@ -1,0 +1,111 @@
+import pickle
+import shutil
+import struct
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import cv2
+import deflate
+import numpy as np
+import pytest
+
+from panoptic.data.reader import PanopticReader, claimed_size, decode_image
+from panoptic.datasets.coco import build_index
+from panoptic.format.id_map import encode_id_map
+from panoptic.index import PanopticIndex
+from panoptic.io.errors import DatasetError
+from tests.tiny_dataset import TinyPicture, TinySplit, random_pictures, write_split
+
+
+@pytest.fixture
+def pictures() -> list[TinyPicture]:
+    return random_pictures(seed=5, count=3)
+
+
+@pytest.fixture
+def split(tmp_path: Path, pictures: list[TinyPicture]) -> TinySplit:
+    return write_split(tmp_path, "val", pictures)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_samples_are_what_was_written(split: TinySplit, pictures: list[TinyPicture], zipped: bool) -> None:
+    masks, images = split.masks, split.images
+    if zipped:
+        masks, images = (Path(shutil.make_archive(str(path), "zip", path)) for path in (masks, images))
+    reader = PanopticReader(build_index(split.panoptic_json, masks, images))
+    reader.index.save(split.masks.parent / "val.index")
+    saved = PanopticReader(PanopticIndex.load(split.masks.parent / "val.index"))
+    for copy in (reader, pickle.loads(pickle.dumps(reader)), saved, pickle.loads(pickle.dumps(saved))):
+        for record, picture in zip(reader.index.records, pictures, strict=True):
+            sample = copy.sample(record)
+            assert np.array_equal(sample.image, picture.image)
+            assert np.array_equal(sample.ids, picture.ids)
+            assert (sample.image.dtype, sample.ids.dtype) == (np.uint8, np.int32)
+
+
+def test_files_that_changed_since_the_index_are_noticed(split: TinySplit) -> None:
+    reader = PanopticReader(build_index(split.panoptic_json, split.masks, split.images))
+    first, second, third = reader.index.records
+    cv2.imwrite(str(split.images / first.file_name), np.zeros((5, 6, 3), np.uint8))
+    with pytest.raises(DatasetError, match=r"000100\.png: found 5 x 6"):
+        reader.image(first)
+    (split.masks / second.mask_name).unlink()
+    with pytest.raises(DatasetError, match=r"000101\.png.*missing"):
+        reader.sample(second)
+    shutil.copy(split.masks / first.mask_name, split.masks / third.mask_name)
+    with pytest.raises(DatasetError, match=r"000102\.png: found"):
+        reader.id_map(third)
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg"])
+def test_a_truncated_image_is_an_error_not_a_grey_area(kind: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    data = cv2.imencode(kind, image)[1].tobytes()
+    assert decode_image(data, "1").shape == (40, 50, 3)
+    for part in (data[: len(data) // 2], data[:20], b""):
+        with pytest.raises(DatasetError, match=rf"images/1{kind}: .*cut short"):
+            decode_image(part, f"images/1{kind}")
+
+
+def _claiming(height: int, width: int) -> bytes:
+    """A PNG, sound but for its header, that claims to be enormous."""
+    data = bytearray(encode_id_map(np.zeros((8, 8), np.int32)))
+    struct.pack_into(">II", data, 16, width, height)
+    struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (1 << 31, 1 << 31), (0, 8)])
+def test_a_picture_that_claims_to_be_enormous_is_refused_by_its_header(split: TinySplit, size: tuple[int, int]) -> None:
+    reader = PanopticReader(build_index(split.panoptic_json, split.masks, split.images))
+    record = reader.index.records[1]
+    for folder in (split.images, split.masks):
+        (folder / record.file_name).write_bytes(_claiming(*size))
+    tracemalloc.start()
+    for read in (reader.image, reader.id_map):
+        with pytest.raises(DatasetError, match=r"000101\.png: (found|the image)"):
+            read(record)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20  # of which Pillow's own modules are a part
+    tracemalloc.stop()
+
+
+def test_a_true_bomb_is_never_unpacked(split: TinySplit, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = PanopticReader(build_index(split.panoptic_json, split.masks, split.images))
+    record = reader.index.records[0]
+    bomb = encode_id_map(np.zeros((4000, 4000), np.int32))
+    for module, name in ((cv2, "imdecode"), (deflate, "zlib_decompress")):
+        monkeypatch.setattr(module, name, None)
+    for folder, read in ((split.images, reader.image), (split.masks, reader.id_map)):
+        (folder / record.file_name).write_bytes(bomb)
+        with pytest.raises(DatasetError, match=r"000100\.png: found 4000 x 4000, expected"):
+            read(record)
+
+
+def test_the_claimed_size_is_that_of_the_pixels() -> None:
+    image = np.zeros((31, 47, 3), np.uint8)
+    for kind in (".png", ".jpg", ".bmp", ".webp", ".tiff"):
+        assert claimed_size(cv2.imencode(kind, image)[1].tobytes(), kind) == (31, 47)
+    for data in (b"", b"text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"):
+        with pytest.raises(DatasetError, match="images/1: the image cannot be decoded"):
+            claimed_size(data, "images/1")

@@ -1,0 +1,86 @@
+"""The table of the public archives, and telling an archive from a web page."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from panoptic.datasets.ade20k.things import CLASS_OF_THING
+from panoptic.datasets.download.archives import HEAD, PUBLIC_DATASETS, Archive, other_content
+from panoptic.io.errors import DatasetError
+from tests.real_archives import OBJECT_INFO, write_ade20k_archives, write_coco_archives
+
+ARCHIVES = [archive for dataset in PUBLIC_DATASETS.values() for archive in dataset.archives]
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.name)
+def test_a_row_of_the_table_makes_sense(archive: Archive) -> None:
+    assert archive.address.startswith("http://")
+    assert archive.address.endswith(f"/{archive.name}")
+    assert re.fullmatch("[0-9a-f]{64}", archive.sha256)
+    assert archive.bytes > 1_000_000
+    assert archive.splits
+    # What is read in place lies where it is looked for; what is not lies aside.
+    assert (archive.place == archive.name) == (archive.outputs(archive.splits) == ())
+
+
+def test_the_archives_are_all_there_and_different() -> None:
+    assert sum(archive.bytes for archive in PUBLIC_DATASETS["coco"].archives) == 27_914_194_941
+    assert sum(archive.bytes for archive in PUBLIC_DATASETS["ade20k"].archives) == 1_057_780_757
+    for key in ("address", "bytes", "sha256", "place"):
+        assert len({getattr(archive, key) for archive in ARCHIVES}) == 8
+
+
+def test_only_what_the_splits_need_is_fetched_and_unpacked() -> None:
+    coco = PUBLIC_DATASETS["coco"]
+    names = {archive.name for archive in coco.needed(["val2017"])}
+    assert names == {"panoptic_annotations_trainval2017.zip", "annotations_trainval2017.zip", "val2017.zip"}
+    assert len(coco.needed(["train2017", "val2017"])) == 4
+    panoptic, _, test_info = (archive for archive in coco.archives if archive.unpacked)
+    assert panoptic.outputs(["val2017"]) == ("annotations/panoptic_val2017.json", "annotations/panoptic_val2017.zip")
+    assert panoptic.outputs(["val2017", "val2017"]) == panoptic.outputs(["val2017", "test2017"])
+    assert len(panoptic.outputs(["train2017", "val2017"])) == 4
+    lists = ("annotations/image_info_test2017.json", "annotations/image_info_test-dev2017.json")
+    assert test_info.outputs(["test2017"]) == lists
+
+
+def test_an_unknown_split_is_refused_with_the_valid_ones() -> None:
+    with pytest.raises(DatasetError, match="no split train; there are: train2017, val2017, test2017"):
+        PUBLIC_DATASETS["coco"].needed(["train", "val2017"])
+
+
+def test_things_of_ade20k_are_100_of_the_150_classes() -> None:
+    names = {int(row.split("\t")[0]): row.split("\t")[4] for row in OBJECT_INFO.read_text().splitlines()[1:]}
+    assert len(names) == 150
+    assert len(CLASS_OF_THING) == 100
+    assert sorted(set(CLASS_OF_THING)) == list(CLASS_OF_THING)
+    # The numbers of a few things as placeschallenge's instanceInfo100_train.txt gives them.
+    known = {1: "bed", 2: "windowpane", 4: "person", 9: "car", 31: "stairs", 58: "television", 78: "step", 100: "flag"}
+    assert {thing: names[CLASS_OF_THING[thing - 1]].split(",")[0].strip() for thing in known} == known
+    stuff = {"wall", "building, edifice", "sky", "floor, flooring", "tree", "grass", "water", "sea", "stage", "shower"}
+    assert stuff <= {name.strip() for key, name in names.items() if key not in CLASS_OF_THING}
+
+
+def test_real_layouts_are_archives_by_their_first_bytes(tmp_path: Path) -> None:
+    write_coco_archives(tmp_path, seed=0)
+    write_ade20k_archives(tmp_path, seed=0)
+    found = {path.name: other_content(path.read_bytes()[:HEAD], path.name) for path in tmp_path.iterdir()}
+    assert found == dict.fromkeys([archive.name for archive in ARCHIVES], "")
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "said"),
+    [
+        (
+            b"<!DOCTYPE html>\n<html><h1>It\xc3\xa9 works</h1>",
+            "a.zip",
+            "a web page in place of the archive: 'It works'",
+        ),
+        (b"\n <HTML lang=de>no", "a.tar", "a web page in place of the archive: 'no'"),
+        (b'{"error": "x"}', "a.zip", 'something else in place of the archive: \'{"error": "x"}\''),
+        (b"PK\x03\x04", "a.tar", "something else in place of the archive: 'PK'"),
+        (b"", "a.zip", "something else in place of the archive: ''"),
+    ],
+)
+def test_what_is_no_archive_is_told_with_its_first_words(head: bytes, name: str, said: str) -> None:
+    assert other_content(head, name) == said

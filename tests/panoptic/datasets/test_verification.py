@@ -1,0 +1,249 @@
+"""Building the index of a split: what a sound one gives, and that every fault is found and named."""
+
+import json
+import shutil
+import struct
+import tracemalloc
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from panoptic.datasets.coco import build_index
+from panoptic.format.id_map import encode_id_map
+from panoptic.format.segments import measure_segments
+from panoptic.index import PanopticIndex
+from panoptic.io.errors import DatasetError
+from tests.tiny_dataset import TinyPicture, TinySplit, random_pictures, write_split
+
+
+@pytest.fixture
+def pictures() -> list[TinyPicture]:
+    return random_pictures(seed=3, count=4)
+
+
+@pytest.fixture
+def split(tmp_path: Path, pictures: list[TinyPicture]) -> TinySplit:
+    return write_split(tmp_path, "val", pictures)
+
+
+def _build(split: TinySplit) -> PanopticIndex:
+    return build_index(split.panoptic_json, split.masks, split.images)
+
+
+def test_the_index_lists_every_picture_as_drawn(split: TinySplit, pictures: list[TinyPicture]) -> None:
+    index = _build(split)
+    assert [record.image_id for record in index.records] == [picture.image_id for picture in pictures]
+    for record, picture in zip(index.records, pictures, strict=True):
+        assert (record.height, record.width) == picture.ids.shape
+        extents = measure_segments(picture.ids)
+        for segment, label in zip(record.segments, picture.segments, strict=True):
+            assert (segment.id, segment.category_id, segment.is_crowd) == (label.id, label.category_id, label.is_crowd)
+            assert (segment.area, segment.box_xywh) == (extents[label.id].area, extents[label.id].box_xywh)
+
+
+def test_saving_and_loading_gives_the_same_index_and_the_same_bytes(split: TinySplit, tmp_path: Path) -> None:
+    index = _build(split)
+    index.save(tmp_path / "a.json")
+    assert PanopticIndex.load(tmp_path / "a.json") == index
+    _build(split).save(tmp_path / "b.json")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_zip_files_give_the_same_records(split: TinySplit) -> None:
+    masks = Path(shutil.make_archive(str(split.masks), "zip", split.masks))
+    images = Path(shutil.make_archive(str(split.images), "zip", split.images.parent, split.images.name))
+    assert build_index(split.panoptic_json, masks, images).records == _build(split).records
+
+
+def _edited(change: Callable[[dict[str, list[dict[str, object]]]], object]) -> Callable[[TinySplit], object]:
+    def edit(split: TinySplit) -> None:
+        document = json.loads(split.panoptic_json.read_text())
+        change(document)
+        split.panoptic_json.write_text(json.dumps(document))
+
+    return edit
+
+
+def _first_segments(document: dict[str, list[dict[str, object]]]) -> list[dict[str, object]]:
+    segments = document["annotations"][0]["segments_info"]
+    assert isinstance(segments, list)
+    return segments
+
+
+def _first(folder: Path) -> Path:
+    return folder / "000100.png"
+
+
+def _draw_unlisted(split: TinySplit) -> None:
+    ids = random_pictures(seed=3, count=4)[0].ids
+    ids[0, 0] = 77
+    _first(split.masks).write_bytes(encode_id_map(ids))
+
+
+def _resize_mask(split: TinySplit) -> None:
+    ids = random_pictures(seed=3, count=4)[0].ids
+    _first(split.masks).write_bytes(encode_id_map(np.pad(ids, ((0, 1), (0, 0)))))
+
+
+def _resize_image(split: TinySplit) -> None:
+    cv2.imwrite(str(_first(split.images)), np.zeros((5, 6, 3), np.uint8))
+
+
+def _truncate(file: Path) -> None:
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+
+
+def _claim_enormous(file: Path) -> None:
+    """The header of a PNG says 60 000 x 60 000 pixels, with the check sum that belongs to it."""
+    data = file.read_bytes()
+    header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + data[24:29]
+    file.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
+
+
+FAULTS: dict[str, tuple[Callable[[TinySplit], object], str]] = {
+    "truncated PNG": (lambda split: _truncate(_first(split.masks)), r"panoptic_val: 000100\.png: the PNG is cut short"),
+    "missing PNG": (lambda split: _first(split.masks).unlink(), r"panoptic_val/000100\.png: the file is missing"),
+    "missing image": (lambda split: _first(split.images).unlink(), r"val/000100\.png: the file is missing.*id 100"),
+    "unreadable image": (
+        lambda split: _first(split.images).write_bytes(b"?"),
+        r"val: 000100\.png: the image cannot be decoded",
+    ),
+    "enormous image": (lambda split: _claim_enormous(_first(split.images)), r"val: 000100\.png: the image claims more"),
+    "enormous PNG": (lambda split: _claim_enormous(_first(split.masks)), r"000100\.png: the size is 60000 x 60000"),
+    "truncated image": (lambda split: _truncate(_first(split.images)), r"val: 000100\.png: .*cut short or damaged"),
+    "other image size": (_resize_image, r"val: 000100\.png: the size is 5 x 6"),
+    "other PNG size": (_resize_mask, r"panoptic_val: 000100\.png: the size is 21 x 28"),
+    "drawn, not listed": (_draw_unlisted, r"000100\.png: id 77 is drawn but not listed"),
+    "listed, not drawn": (
+        _edited(lambda document: _first_segments(document).append({"id": 5, "category_id": 3})),
+        r"000100\.png: id 5 is listed in 'segments_info' but not drawn",
+    ),
+    "listed twice": (
+        _edited(lambda document: _first_segments(document).append(_first_segments(document)[0])),
+        r"panoptic_val\.json.*listed twice",
+    ),
+    "id 0": (
+        _edited(lambda document: _first_segments(document).append({"id": 0, "category_id": 3})),
+        r"segment id 0 cannot be drawn",
+    ),
+    "unknown category": (
+        _edited(lambda document: _first_segments(document)[0].update(category_id=999)),
+        r"panoptic_val\.json: annotations\[0\]: segments_info\[0\]: .* unknown category 999",
+    ),
+    "name that leaves": (
+        _edited(lambda document: document["annotations"][0].update(file_name="../../x.png")),
+        r"'\.\./\.\./x\.png' leaves the folder",
+    ),
+    "image's name that leaves": (
+        _edited(lambda document: document["images"][0].update(file_name="../annotations/panoptic_val/000100.png")),
+        r"panoptic_val/000100\.png' leaves the folder; .* \(id 100\)",
+    ),
+    "name that no file can have": (
+        _edited(lambda document: document["images"][0].update(file_name="\ud800.png")),
+        r"val: no file has the name '\\ud800\.png'",
+    ),
+    "name below a file": (
+        _edited(lambda document: document["annotations"][0].update(file_name="000101.png/x.png")),
+        r"panoptic_val: no file has the name '000101\.png/x\.png'",
+    ),
+    "image listed twice": (
+        _edited(lambda document: document["images"].append(document["images"][0])),
+        r"image id 100 is listed twice",
+    ),
+    "annotated twice": (
+        _edited(lambda document: document["annotations"].append(document["annotations"][0])),
+        r"image id 100 is annotated twice",
+    ),
+    "one PNG for two": (
+        _edited(lambda document: document["annotations"][1].update(file_name="000100.png")),
+        r"000100\.png: named by the annotations of images 100 and 101",
+    ),
+    "no annotation": (_edited(lambda document: document["annotations"].pop()), r"image id 103 .* has no annotation"),
+    "no image entry": (_edited(lambda document: document["images"].pop()), r"image id 103: not in 'images'"),
+    "empty": (
+        _edited(lambda document: document.update(images=[], annotations=[])),
+        r"panoptic_val\.json: there are no annotations",
+    ),
+    "missing field": (
+        _edited(lambda document: document["images"][2].__delitem__("height")),
+        r"panoptic_val\.json: images\[2\]: the field 'height' is missing",
+    ),
+    "not JSON": (lambda split: split.panoptic_json.write_text('{"images": ['), r"panoptic_val\.json: not valid JSON"),
+    "no JSON": (lambda split: split.panoptic_json.unlink(), r"panoptic_val\.json: there is no such file"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found_and_named(split: TinySplit, fault: str) -> None:
+    spoil, message = FAULTS[fault]
+    spoil(split)
+    with pytest.raises(DatasetError, match=message):
+        _build(split)
+
+
+def test_all_faults_are_reported_together(split: TinySplit) -> None:
+    _truncate(_first(split.masks))
+    (split.images / "000101.png").unlink()
+    (split.masks / "000102.png").unlink()
+    with pytest.raises(DatasetError, match="3 faults") as caught:
+        _build(split)
+    assert all(name in str(caught.value) for name in ("000100.png", "000101.png", "000102.png"))
+
+
+def test_both_faults_of_a_picture_are_reported(split: TinySplit) -> None:
+    _truncate(_first(split.masks))
+    _truncate(_first(split.images))
+    with pytest.raises(DatasetError, match=r"val: 000100\.png: .*\n.*panoptic_val: 000100\.png: the PNG is cut short"):
+        _build(split)
+
+
+def test_what_claims_to_be_enormous_is_refused_before_it_fills_the_memory(split: TinySplit) -> None:
+    """A hundred megabytes of pixels, in 100 kB of a PNG that is sound but for its size."""
+    name = _first(split.masks)
+    side = 6_000
+    rows = zlib.compress(bytes(side * (3 * side + 1)), 9)
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+    packed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    name.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError, match=r"panoptic_val: 000100\.png: the size is 6000 x 6000"):
+            _build(split)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_archive_that_was_replaced_is_read_anew(split: TinySplit) -> None:
+    masks = Path(shutil.make_archive(str(split.masks), "zip", split.masks))
+    shutil.rmtree(split.masks)
+    before = build_index(split.panoptic_json, masks, split.images).records
+    with zipfile.ZipFile(masks) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(masks, "w") as archive:
+        archive.writestr("before.txt", bytes(1000))
+        for name, data in content.items():
+            archive.writestr(name, data)
+    assert build_index(split.panoptic_json, masks, split.images).records == before
+
+
+def test_a_long_list_of_faults_is_cut_with_its_number(tmp_path: Path) -> None:
+    split = write_split(tmp_path, "val", random_pictures(seed=4, count=25))
+    shutil.rmtree(split.images)
+    split.images.mkdir()
+    with pytest.raises(DatasetError, match=r"25 faults(.|\n)*and 5 more"):
+        _build(split)
+
+
+def test_another_file_is_not_taken_for_an_index(split: TinySplit) -> None:
+    with pytest.raises(DatasetError, match="not a panoptic index"):
+        PanopticIndex.load(split.panoptic_json)

@@ -1,0 +1,326 @@
+"""The account against cases counted by hand, its sums on random pictures, and the raw instances it looks at."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from panoptic.evaluation.error_breakdown import (
+    KINDS,
+    REPAIRS,
+    AccountTable,
+    Losses,
+    PictureAccount,
+    account_picture,
+    account_table,
+)
+from panoptic.evaluation.error_pairs import candidate_ious
+from panoptic.evaluation.overlaps import count_overlaps
+from panoptic.evaluation.panoptic_quality import (
+    Matching,
+    PanopticQuality,
+    QualityCounter,
+    count_by_class,
+    match_overlaps,
+)
+from panoptic.format.categories import CategoryTable
+from panoptic.format.segments import SegmentLabel
+from panoptic.instances.detection_json import encode_mask
+from panoptic.instances.rle import RunLengths
+from panoptic.io.errors import DatasetError
+from tests.tiny_dataset import CATEGORIES, STUFF, THINGS, TinyPicture, random_picture
+
+TABLE = CategoryTable.from_json(CATEGORIES)
+BALL, STAR, SKY, WATER = 3, 7, 11, 20
+CLASSES = {"a": BALL, "b": BALL, "c": BALL, "s": STAR, "t": STAR, "y": SKY, "w": WATER}
+
+
+def _read(drawing: str) -> tuple[NDArray[np.int32], list[SegmentLabel]]:
+    """Rows are parted by `/`; a letter is a segment, a capital a crowd region, a dot void."""
+    ids = np.array([[0 if letter == "." else ord(letter) for letter in row] for row in drawing.split("/")], np.int32)
+    letters = sorted(set(drawing) - set("./"))
+    return ids, [SegmentLabel(ord(letter), CLASSES[letter.lower()], letter.isupper()) for letter in letters]
+
+
+def _account(truth: str, prediction: str, candidates: Mapping[str, float] | None = None) -> PictureAccount:
+    (truth_ids, true), (prediction_ids, predicted) = _read(truth), _read(prediction)
+    overlaps = count_overlaps(truth_ids, prediction_ids, 1)
+    ious = {ord(letter): iou for letter, iou in (candidates or {}).items()}
+    return account_picture(overlaps, predicted, match_overlaps(overlaps, true, predicted), ious)
+
+
+Halves = dict[int, dict[str, int]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "truth", "prediction", "expected"),
+    [
+        ("nothing there", "aaa", "...", {BALL: {"missed": 1}}),
+        ("nothing true there", "yyyy", "yyya", {BALL: {"spurious": 1}, SKY: {}}),
+        ("another class", "aaaa", "ssss", {BALL: {"wrong_class": 1}, STAR: {"wrong_class": 1}}),
+        ("another class over void", "aaaa..", "ssssss", {BALL: {"wrong_class": 1}, STAR: {"wrong_class": 1}}),
+        ("another class, forgiven", "aa....", "ssssss", {BALL: {"wrong_class": 1}}),
+        (
+            "another class of IoU one half",
+            "aayy",
+            "ssss",
+            {BALL: {"missed": 1}, STAR: {"spurious": 1}, SKY: {"missed": 1}},
+        ),
+        ("IoU of one half", "aayy", "aaaa", {BALL: {"localisation": 2}, SKY: {"missed": 1}}),
+        (
+            "IoU of a tenth",
+            "aayyyyyyyyywwwwwwwww",
+            "aaaaaaaaaaaaaaaaaaaa",
+            {BALL: {"localisation": 2}, SKY: {"missed": 1}, WATER: {"missed": 1}},
+        ),
+        (
+            "IoU below a tenth",
+            "ayyyyywwwww",
+            "aaaaaaaaaaa",
+            {BALL: {"missed": 1, "spurious": 1}, SKY: {"missed": 1}, WATER: {"missed": 1}},
+        ),
+        (
+            "one of two",
+            "aaaaaayyyyyy",
+            "aaabbyyyyyyy",
+            {BALL: {"localisation": 2, "spurious": 1}, SKY: {}},
+        ),
+        ("both ways", "aaaaaabbb", "ccaaaaaaa", {BALL: {"localisation": 2, "missed": 1, "spurious": 1}}),
+        ("the largest IoU first", "aaaaaaaaaabbbbb", "bbbb...aaaaa...", {BALL: {"localisation": 4}}),
+        ("crowd is not lost", "AAAA", "yyyy", {SKY: {"spurious": 1}}),
+    ],
+)
+def test_kind(rule: str, truth: str, prediction: str, expected: Halves) -> None:
+    account = _account(truth, prediction)
+    found = {
+        key: {kind: 2 * getattr(lost.lost, kind) for kind in KINDS[:5] if getattr(lost.lost, kind)}
+        for key, lost in account.classes.items()
+    }
+    assert found == expected, rule
+
+
+def test_a_miss_is_lost_in_merging_before_all_else() -> None:
+    account = _account("aaaabbbb", "ssss....", {"a": 0.8, "b": 0.5})
+    ball, star = account.classes[BALL], account.classes[STAR]
+    assert (ball.lost.merging, ball.lost.missed, ball.lost.wrong_class) == (0.5, 0.5, 0)
+    merged = ball.repaired.perfect_merging
+    assert (merged.tp, merged.fn, merged.iou_sum) == (1, 1, 0.8)
+    # The star is no less wrong for that, and perfect classes mend both.
+    assert star.lost.wrong_class == 0.5
+    assert (ball.repaired.perfect_classes.tp, star.repaired.perfect_classes.fp) == (1, 0)
+    assert ball.repaired.perfect_masks == ball.present
+
+
+def test_one_class_and_a_large_iou_without_a_match_is_no_wrong_class() -> None:
+    # So it is where a match is judged by the area that a JSON claims.
+    (truth_ids, true), (prediction_ids, predicted) = _read("aaaa"), _read("aaa.")
+    unmatched = Matching((), tuple(true), tuple(predicted))
+    account = account_picture(count_overlaps(truth_ids, prediction_ids), predicted, unmatched, {})
+    assert account.classes[BALL].lost == Losses(localisation=1.0)
+
+
+def test_disagreement_is_split_by_the_band_of_the_segment_that_it_belongs_to() -> None:
+    # A true 5 x 5 ball, its middle and a corner given to the sky: the corner lies in its band, the middle deeper.
+    truth = "aaaaayy/aaaaayy/aaaaayy/aaaaayy/aaaaayy"
+    prediction = "yaaaayy/aaaaayy/aayaayy/aaaaayy/aaaaayy"
+    account = _account(truth, prediction).classes
+    assert account[BALL].lost.boundary == pytest.approx(1 / 25, abs=1e-15)
+    assert account[BALL].lost.interior == pytest.approx(1 / 25, abs=1e-15)
+    # Both pixels are in the predicted sky's band: each touches the ball.
+    assert account[SKY].lost.boundary == pytest.approx(2 / 12, abs=1e-15)
+    assert account[SKY].lost.interior == pytest.approx(0, abs=1e-15)
+
+
+def test_disagreement_on_true_void_is_none() -> None:
+    assert _account("aaaa..", "aaaaaa").classes[BALL].lost == _account("aaaa", "aaaa").classes[BALL].lost
+    assert astuple(_account("aaaa", "aaaa").classes[BALL].lost) == (0,) * 7
+
+
+def test_without_bands_all_disagreement_is_interior() -> None:
+    (truth_ids, true), (prediction_ids, predicted) = _read("aaaay"), _read("aaayy")
+    overlaps = count_overlaps(truth_ids, prediction_ids)
+    account = account_picture(overlaps, predicted, match_overlaps(overlaps, true, predicted), {})
+    assert (account.classes[BALL].lost.boundary, account.classes[BALL].lost.interior) == (0, 1 / 4)
+
+
+def test_repaired_by_hand() -> None:
+    # ball a: IoU 3/4. ball b: taken for a star, IoU 1. ball c: IoU 1/4, lost in merging. star t: spurious.
+    table = account_table(_account("aaaabbbccccyyyyy", "aaayssscywwttyyy", {"a": 0.9, "c": 0.7}), TABLE)
+    ball, star = table.classes[BALL], table.classes[STAR]
+    assert ball.pq == pytest.approx(0.75 / 2.5)  # one match, two missed, one false positive: c has IoU 1/4
+    assert ball.lost == pytest.approx(
+        {"merging": 0.5 / 2.5, "wrong_class": 0.5 / 2.5, "localisation": 0.5 / 2.5, "missed": 0}
+        | {"spurious": 0, "boundary": 0.25 / 2.5, "interior": 0},
+        abs=1e-15,
+    )
+    assert ball.repaired == pytest.approx(
+        {"perfect_classes": 1.75 / 3, "perfect_masks": 2 / 2.5, "perfect_merging": 1.6 / 2.5}, abs=1e-15
+    )
+    assert star.repaired["perfect_classes"] == 0
+    assert star.repaired["perfect_merging"] is None, "its false positives were all that it had"
+
+
+def test_perfect_masks_match_what_is_displaced() -> None:
+    table = account_table(_account("aayyyy", "aaaayy"), TABLE)
+    assert table.classes[BALL].repaired["perfect_masks"] == 1
+    assert table.classes[SKY].repaired["perfect_masks"] == 1
+    assert table.groups["all"].repaired["perfect_masks"] == 1
+
+
+def test_without_raw_instances_nothing_is_said_of_merging() -> None:
+    table = account_table(_account("aaa", "..."), TABLE, with_instances=False)
+    for row in (table.classes[BALL], table.groups["all"]):
+        assert row.lost["merging"] is None
+        assert row.repaired["perfect_merging"] is None
+        assert row.lost["missed"] == 1
+
+
+def _disturbed(truth: TinyPicture, rng: np.random.Generator) -> TinyPicture:
+    """The truth moved a little, with noise, wrong classes and some void."""
+    ids = np.roll(truth.ids, rng.integers(-2, 3, 2), (0, 1))
+    noise = rng.permutation(ids.reshape(-1)).reshape(ids.shape)
+    ids = np.where(rng.random(ids.shape) < rng.choice([0.0, 0.1, 0.4]), noise, ids).astype(np.int32)
+    segments = tuple(
+        SegmentLabel(label.id, label.category_id if rng.random() < 0.7 else int(rng.choice((*THINGS, *STUFF))), False)
+        for label in truth.segments
+        if np.any(ids == label.id)
+    )
+    return TinyPicture(truth.image_id, truth.image, ids, segments)
+
+
+def _random_account(seed: int, pictures: int) -> tuple[PictureAccount, PanopticQuality]:
+    rng = np.random.default_rng(seed)
+    total, counter = PictureAccount(), QualityCounter(TABLE)
+    for number in range(pictures):
+        truth = random_picture(rng, number, 16, 20)
+        prediction = _disturbed(truth, rng)
+        overlaps = count_overlaps(truth.ids, prediction.ids, 1)
+        matching = match_overlaps(overlaps, truth.segments, prediction.segments)
+        things = [label.id for label in truth.segments if label.category_id in THINGS and not label.is_crowd]
+        ious = {segment_id: float(rng.random()) for segment_id in things if rng.random() < 0.7}
+        total += account_picture(overlaps, prediction.segments, matching, ious)
+        counter.add(count_by_class(matching))
+    return total, counter.result()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_shares_add_up_to_what_was_lost(seed: int) -> None:
+    account, quality = _random_account(seed, pictures=1 + seed % 5)
+    table = account_table(account, TABLE)
+    expected = {key: count.pq for key, count in quality.per_class.items()}
+    groups = {"all": quality.all.pq, "things": quality.things.pq, "stuff": quality.stuff.pq}
+    for pq, row in [(expected[key], table.classes[key]) for key in expected] + [
+        (groups[name], table.groups[name]) for name in groups
+    ]:
+        shares = [row.lost[kind] for kind in KINDS]
+        if pq is None:
+            assert row.pq is None
+            assert shares == [None] * len(KINDS)
+        else:
+            known = [share for share in shares if share is not None]
+            assert row.pq == pytest.approx(pq, abs=1e-12)
+            assert sum(known) == pytest.approx(1 - pq, abs=1e-12)
+            assert min(known) >= -1e-15
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_repair_never_lowers_pq(seed: int) -> None:
+    table = account_table(_random_account(100 + seed, pictures=1 + seed % 5)[0], TABLE)
+    for row in (*table.classes.values(), *table.groups.values()):
+        for name in REPAIRS:
+            value = row.repaired[name]
+            # None: a class whose false positives were all that it had is gone.
+            assert value is None or (row.pq is not None and row.pq - 1e-12 <= value <= 1 + 1e-12), name
+
+
+def test_pictures_add_up_in_any_grouping() -> None:
+    first, second, third = (_random_account(seed, 2)[0] for seed in range(3))
+    left, right = (first + second) + third, first + (second + third)
+    assert left.classes.keys() == right.classes.keys()
+    for key in left.classes:
+        assert left.classes[key].present.tp == right.classes[key].present.tp
+        assert astuple(left.classes[key].lost) == pytest.approx(astuple(right.classes[key].lost), abs=1e-12)
+    assert (first + PictureAccount()).classes == first.classes
+
+
+def _table() -> AccountTable:
+    return account_table(_account("aaaayy", "aaayyy"), TABLE)
+
+
+def test_json_has_groups_and_classes() -> None:
+    document = json.loads(json.dumps(_table().to_json()))
+    assert list(document) == ["all", "things", "stuff", "classes"]
+    assert document["classes"]["3"]["name"] == "ball"
+    assert list(document["all"]["lost"]) == list(KINDS)
+    assert document["classes"]["7"] == {
+        "name": "star",
+        "pq": None,
+        "lost": dict.fromkeys(KINDS),
+        "repaired": dict.fromkeys(REPAIRS),
+    }
+    assert document["things"]["pq"] == 0.75
+
+
+def test_csv_has_a_row_for_each_kind_and_a_column_for_each_group_and_class() -> None:
+    table = _table()
+    lost = list(csv.DictReader(table.lost_csv().decode().splitlines()))
+    assert [row["kind"] for row in lost] == list(KINDS)
+    assert list(lost[0]) == ["kind", "all", "things", "stuff", "ball", "star", "sky", "water"]
+    assert sum(float(row["things"]) for row in lost) == pytest.approx(0.25)
+    assert {row["star"] for row in lost} == {""}, "no value where nothing occurs"
+    repaired = list(csv.DictReader(table.repaired_csv().decode().splitlines()))
+    assert [row["repaired"] for row in repaired] == ["nothing", *REPAIRS]
+    assert float(repaired[0]["ball"]) == 0.75
+
+
+def _instance(category_id: int, mask: NDArray[np.bool_]) -> tuple[int, RunLengths]:
+    height, width = mask.shape
+    return category_id, {"size": [height, width], "counts": str(encode_mask(mask)["counts"])}
+
+
+def test_candidate_ious_equal_those_counted_pixel_by_pixel() -> None:
+    rng = np.random.default_rng(3)
+    for number in range(10):
+        picture = random_picture(rng, number)
+        masks = [
+            (int(rng.choice(THINGS)), np.roll(picture.ids == label.id, rng.integers(-3, 4, 2), (0, 1)))
+            for label in picture.segments
+            for _ in range(3)
+        ] + [(BALL, np.zeros(picture.ids.shape, bool)), (STAR, np.ones(picture.ids.shape, bool))]
+        found = candidate_ious(picture.ids, picture.segments, [_instance(*entry) for entry in masks])
+        expected = {}
+        for label in picture.segments:
+            true, clear = picture.ids == label.id, picture.ids != 0
+            ious = [
+                np.count_nonzero(true & mask) / np.count_nonzero(true | (mask & clear))
+                for category_id, mask in masks
+                if category_id == label.category_id and not label.is_crowd
+            ]
+            if max(ious, default=0) > 0:
+                expected[label.id] = max(ious)
+        assert found == pytest.approx(expected, abs=1e-15)
+        assert expected
+
+
+def test_without_candidates_there_are_no_ious() -> None:
+    ids, segments = _read("aayy")
+    assert candidate_ious(ids, segments, []) == {}
+
+
+def test_a_code_is_understood_whatever_its_runs() -> None:
+    rng = np.random.default_rng(5)
+    for share in (0.0, 0.02, 0.5, 0.98, 1.0):
+        mask = rng.random((90, 110)) < share
+        ids = np.where(mask, 9, 0).astype(np.int32)
+        expected = {9: 1.0} if share else {}
+        assert candidate_ious(ids, [SegmentLabel(9, BALL, False)], [_instance(BALL, mask)]) == expected
+
+
+def test_a_mask_of_another_size_is_refused() -> None:
+    ids, segments = _read("aay/aay")
+    with pytest.raises(DatasetError, match=r"3 x 2 \(height x width\), but the picture is 2 x 3"):
+        candidate_ious(ids, segments, [_instance(BALL, np.ones((3, 2), bool))])

@@ -1,0 +1,143 @@
+"""AP against a plain run of pycocotools on its own files, and the traps that such a run falls into."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from panoptic.evaluation.average_precision import average_precision
+from panoptic.format.categories import CategoryTable
+from panoptic.instances.results import read_instance_results
+from tests.tiny_dataset import CATEGORIES
+from tests.tiny_instances import Entries, InstanceFiles, edit, write_instances
+
+TABLE = CategoryTable.from_json(CATEGORIES)
+NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+Kind = Literal["segm", "bbox"]
+KINDS: tuple[Kind, ...] = ("segm", "bbox")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> InstanceFiles:
+    return write_instances(tmp_path)
+
+
+def _plain(truth: Path, results: Path, kind: Kind, max_dets: Sequence[int] = (1, 10, 100)) -> COCOeval:
+    """As pycocotools documents it, on its own reading of the files, with ids from 1 and things only."""
+    document = json.loads(truth.read_text())
+    for annotation in document["annotations"]:
+        annotation["id"] += 1
+    plain = truth.with_name("plain.json")
+    plain.write_text(json.dumps(document))
+    with redirect_stdout(io.StringIO()):
+        coco = COCO(str(plain))
+        evaluation = COCOeval(coco, coco.loadRes(str(results)), kind)
+        evaluation.params.catIds = [3, 7]
+        evaluation.params.maxDets = list(max_dets)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+def _drop_boxes(results: Entries) -> None:
+    for result in results:
+        del result["bbox"]
+
+
+def _write_other_shapes(annotations: Entries) -> None:
+    """Polygons and lists of runs, which ground truth may have too."""
+    for number, annotation in enumerate(annotations):
+        left, top, width, height = cast("list[int]", annotation["bbox"])
+        right, bottom = left + width, top + height
+        if number % 3 == 0:
+            annotation["segmentation"] = [[left, top, right, top, right, bottom, left, bottom]]
+        elif number % 3 == 1:
+            runs = [left * 160 + top, *[height, 160 - height] * (width - 1), height]
+            annotation["segmentation"] = {"size": [160, 160], "counts": [*runs, 160 * 160 - sum(runs)]}
+
+
+def _repeat_one_in_front(results: Entries) -> None:
+    """Only one of two can be right, also where it is the one that a count from 0 would call 0."""
+    results.insert(0, next(result for result in results if cast("list[int]", result["bbox"])[2] > 100))
+
+
+@pytest.mark.parametrize("change", [len, _drop_boxes, _repeat_one_in_front])
+def test_the_twelve_numbers_are_those_of_a_plain_run(
+    files: InstanceFiles, capsys: pytest.CaptureFixture[str], change: Callable[[Entries], object]
+) -> None:
+    truth, results = files.truth, files.results
+    edit(truth, _write_other_shapes)
+    edit(results, change)
+    found = average_precision(truth, read_instance_results(results, TABLE), TABLE).by_kind
+    assert capsys.readouterr().out == ""
+    assert tuple(found) == KINDS
+    for kind in KINDS:
+        numbers, per_class = found[kind].numbers, found[kind].per_class
+        expected = _plain(truth, results, kind).stats.tolist()
+        assert list(numbers) == NAMES
+        assert list(numbers.values()) == pytest.approx(expected, abs=1e-12)
+        assert min(expected) > 0, "every number must have something to be right about"
+        assert list(per_class) == [3, 7]
+        assert numbers["AP"] == pytest.approx(np.mean([per_class[3], per_class[7]]))
+    assert found["segm"].numbers != found["bbox"].numbers
+
+
+def test_truth_as_its_own_result_is_one_although_its_ids_start_at_0(files: InstanceFiles) -> None:
+    truth, results = files.truth, files.results
+    annotations = json.loads(truth.read_text())["annotations"]
+    assert annotations[0]["id"] == 0
+    perfect = [
+        {key: entry[key] for key in ("image_id", "category_id", "segmentation")} | {"score": 0.5}
+        for entry in annotations
+        if not entry["iscrowd"]  # among them stuff, which has no part in it
+    ]
+    results.write_text(json.dumps(perfect))
+    for precision in average_precision(truth, read_instance_results(results, TABLE), TABLE).by_kind.values():
+        # AR of one detection a picture cannot find all of several.
+        assert 0 < (precision.numbers.pop("AR1") or 0) < 1
+        assert list(precision.numbers.values()) == pytest.approx([1.0] * 11, abs=1e-12)
+
+
+def test_other_maxima_and_areas_count(files: InstanceFiles) -> None:
+    results = read_instance_results(files.results, TABLE)
+    numbers = average_precision(files.truth, results, TABLE, (1, 2, 4)).by_kind["segm"].numbers
+    assert list(numbers) == [*NAMES[:6], "AR1", "AR2", "AR4", *NAMES[9:]]
+    # The tool's own summary knows no other AP than that of 100.
+    plain = _plain(files.truth, files.results, "segm", (1, 2, 4)).eval
+    for name, values in {"AP": plain["precision"][:, :, :, 0, 2], "AR2": plain["recall"][:, :, 0, 1]}.items():
+        assert numbers[name] == pytest.approx(values[values > -1].mean(), abs=1e-12)
+    assert numbers != average_precision(files.truth, results, TABLE).by_kind["segm"].numbers
+    found = average_precision(files.truth, results, TABLE, area_bounds=(10, 10**6)).by_kind["segm"].numbers
+    assert found["APs"] is None
+    assert found["APm"] == pytest.approx(found["AP"])
+    assert found["APl"] is None
+
+
+@pytest.mark.parametrize("max_dets", [(1, 10), (10, 1, 100), (0, 10, 100), (1, 10, 10)])
+def test_other_than_three_rising_maxima_are_refused(files: InstanceFiles, max_dets: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="give three rising numbers"):
+        average_precision(files.truth, [], TABLE, max_dets)
+
+
+def test_no_results_find_nothing_and_no_truth_has_no_value(files: InstanceFiles) -> None:
+    assert set(average_precision(files.truth, [], TABLE).by_kind["segm"].numbers.values()) == {0.0}
+    edit(files.truth, list.clear)
+    results = read_instance_results(files.results, TABLE)
+    assert set(average_precision(files.truth, results, TABLE).by_kind["bbox"].numbers.values()) == {None}
+
+
+def test_results_for_other_pictures_change_nothing_but_are_named(files: InstanceFiles) -> None:
+    truth, path = files.truth, files.results
+    expected = average_precision(truth, read_instance_results(path, TABLE), TABLE)
+    edit(path, lambda entries: entries.insert(0, entries[0] | {"image_id": 77}))
+    found = average_precision(truth, read_instance_results(path, TABLE), TABLE)
+    assert found.ignored == (77,)
+    assert found.by_kind == expected.by_kind

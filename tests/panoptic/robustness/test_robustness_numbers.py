@@ -1,0 +1,96 @@
+"""The numbers of table 11, computed by hand on few variants."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from panoptic.robustness.corruptions import Variant
+from panoptic.robustness.summary import (
+    Measures,
+    Robustness,
+    draw_severities,
+    metrics_to_json,
+    severity_csv,
+    table,
+    variants_to_json,
+)
+
+
+def qualities(everything: float | None, things: float | None = 0.5, stuff: float | None = None) -> Measures:
+    return {"pq": {"all": everything, "things": things, "stuff": stuff}}
+
+
+@pytest.fixture
+def measured() -> Robustness:
+    """Means by corruption: fog 0.4, motion blur 0.3; by severity: 0.5 and 0.2."""
+    variants = {
+        Variant("fog", 5): qualities(0.2, 0.1),
+        Variant("fog", 1): qualities(0.6, 0.3),
+        Variant("motion_blur", 1): qualities(0.4, 0.2),
+        Variant("motion_blur", 5): qualities(0.2, 0.0),
+    }
+    return Robustness(qualities(0.7), variants)
+
+
+def test_means_are_over_severities_first_and_relative_to_clean(measured: Robustness) -> None:
+    metrics = metrics_to_json(measured)
+    assert metrics["clean"] == {"all": 0.7, "things": 0.5, "stuff": None}
+    assert metrics["mean"] == {"all": pytest.approx(0.35), "things": pytest.approx(0.15), "stuff": None}
+    assert metrics["relative"] == {"all": pytest.approx(0.5), "things": pytest.approx(0.3), "stuff": None}
+    assert metrics["corruptions"] == {
+        "motion_blur": {"all": pytest.approx(0.3), "things": pytest.approx(0.1), "stuff": None},
+        "fog": {"all": pytest.approx(0.4), "things": pytest.approx(0.2), "stuff": None},
+    }
+
+
+@pytest.mark.parametrize("clean", [0.0, None])
+def test_without_clean_quality_nothing_is_relative(clean: float | None, measured: Robustness) -> None:
+    metrics = metrics_to_json(Robustness(qualities(clean), measured.variants))
+    assert metrics["relative"] == {"all": None, "things": pytest.approx(0.3), "stuff": None}
+    assert "kept" not in table(Robustness(qualities(clean), measured.variants), 2)
+
+
+def test_everything_measured_is_listed(measured: Robustness) -> None:
+    listed = variants_to_json(measured)
+    assert listed["clean"] == qualities(0.7)
+    assert listed["corruptions"] == {
+        "motion_blur": {"1": qualities(0.4, 0.2), "5": qualities(0.2, 0.0)},
+        "fog": {"1": qualities(0.6, 0.3), "5": qualities(0.2, 0.1)},
+    }
+
+
+def test_the_curve_begins_clean(measured: Robustness) -> None:
+    rows = list(csv.reader(severity_csv(measured).splitlines()))
+    assert rows[0] == ["severity", "mean", "motion_blur", "fog"]
+    assert [[float(value) for value in row] for row in rows[1:]] == [[0, 70, 70, 70], [1, 50, 40, 60], [5, 20, 20, 20]]
+
+
+def test_what_is_unknown_is_empty(measured: Robustness) -> None:
+    unknown = Robustness(qualities(None), {Variant("fog", 1): qualities(None)})
+    assert severity_csv(unknown) == "severity,mean,fog\n0,,\n1,,\n"
+    assert "| 1 | - | - | - |" in table(unknown, 1)
+    assert draw_severities(unknown)
+
+
+def test_the_table_has_the_papers_columns_and_every_severity(measured: Robustness) -> None:
+    lines = table(measured, 12).splitlines()
+    assert lines[0] == "PQ in percent on 12 pictures; means over severities 1, 5."
+    assert "| classes | clean | mean | blur: Motion | weather: Fog |" in lines
+    assert "| all | 70.0 | 35.0 | 30.0 | 40.0 |" in lines
+    assert "| stuff | - | - | - | - |" in lines
+    assert "| 1 | 70.0 | 50.0 | 40.0 | 60.0 |" in lines
+    assert lines[-1] == "Under corruption 50.0 % of the clean PQ are kept on average."
+
+
+def test_the_picture_can_be_decoded_and_shows_what_changed(measured: Robustness) -> None:
+    def drawn(robustness: Robustness) -> np.ndarray:
+        image = cv2.imdecode(np.frombuffer(draw_severities(robustness), np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None
+        return image
+
+    first = drawn(measured)
+    assert first.shape[0] > 400
+    assert np.array_equal(first, drawn(measured))
+    assert not np.array_equal(first, drawn(Robustness(qualities(0.1), measured.variants)))

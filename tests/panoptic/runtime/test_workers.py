@@ -1,0 +1,53 @@
+"""Work that runs ahead: in order, no farther than allowed, and dropped when nobody wants it any more."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+import pytest
+
+from panoptic.runtime.parallel import map_ahead, worker_pool
+
+
+def numbers(begun: list[int]) -> Iterator[int]:
+    for number in range(20):
+        begun.append(number)
+        yield number
+
+
+def test_results_come_in_order_and_few_are_ahead() -> None:
+    begun: list[int] = []
+    with ThreadPoolExecutor(3) as pool:
+        results = map_ahead(pool, str, numbers(begun), ahead=4)
+        assert not begun
+        for position, result in enumerate(results):
+            assert result == str(position)
+            assert len(begun) == min(position + 5, 20)
+    assert len(begun) == 20
+
+
+def test_without_a_pool_nothing_is_ahead() -> None:
+    begun: list[int] = []
+    with worker_pool(0) as pool:
+        results = map_ahead(pool, str, numbers(begun), ahead=4)
+        assert next(results) == "0"
+    assert begun == [0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_arrives_at_its_place(workers: int) -> None:
+    with worker_pool(workers) as pool:
+        results = map_ahead(pool, int, ["1", "x", "3"], ahead=2)
+        assert next(results) == 1
+        with pytest.raises(ValueError, match="'x'"):
+            next(results)
+
+
+def test_an_error_in_the_block_is_not_held_up_by_the_pool() -> None:
+    def failing(pool: Executor | None) -> None:
+        assert pool is not None
+        waiting = [pool.submit(pow, 2, 10) for _ in range(5)]
+        assert waiting[0].result() == 1024
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"), worker_pool(1) as pool:
+        failing(pool)

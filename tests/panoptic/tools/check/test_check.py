@@ -1,0 +1,214 @@
+"""`check`: every kind of fault is made for real in a sound dataset, and found by its kind, file and remedy."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from panoptic.datasets.coco import build_index
+from panoptic.io.errors import DatasetError
+from panoptic.tools.check.dataset import DatasetCheck, check_dataset
+from panoptic.tools.check.image import Source, examine_pictures
+from panoptic.tools.check.issues import KINDS, Fault, Severity
+from panoptic.tools.check.layout import find_splits
+from panoptic.tools.check.listing import read_listing
+from tests.panoptic.tools.check.made_datasets import MadeDataset, halve, jpeg_with_orientation
+from tests.panoptic.tools.check.made_faults import FAULTS
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> MadeDataset:
+    return MadeDataset(tmp_path / "own")
+
+
+def _check(made: MadeDataset, workers: int = 0) -> DatasetCheck:
+    splits, faults = find_splits(made.root)
+    return check_dataset(str(made.root), splits, faults, workers)
+
+
+def _zip_damaged(made: MadeDataset) -> None:
+    folder = made.mask(11).parent
+    archive = Path(shutil.make_archive(str(folder), "zip", folder))
+    shutil.rmtree(folder)
+    with zipfile.ZipFile(archive) as file:
+        info = file.getinfo("000011.png")
+        start = info.header_offset + 60
+    data = bytearray(archive.read_bytes())
+    data[start : start + 8] = bytes(8)
+    archive.write_bytes(data)
+
+
+def test_every_kind_of_fault_is_made_here() -> None:
+    assert FAULTS.keys() == KINDS.keys()
+
+
+def test_a_sound_dataset_has_no_fault(made: MadeDataset) -> None:
+    assert _check(made).faults == ()
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_is_found_with_its_file_and_remedy(made: MadeDataset, kind: str) -> None:
+    spoil, place, found = FAULTS[kind]
+    spoil(made)
+    check = _check(made)
+    (fault, *_) = [fault for fault in check.faults if fault.kind == kind]
+    assert fault.place.endswith(place) or place in fault.place
+    assert found in fault.found
+    assert fault.remedy == KINDS[kind].remedy
+    assert check.has_errors == any(other.severity is Severity.ERROR for other in check.faults)
+
+
+# Faults that bring others along, and which.
+CONSEQUENCES = {
+    "json-unreadable": {"image-unlisted", "png-unlisted", "class-not-in-split"},
+    "json-field": {"image-undeclared", "image-unlisted"},
+    "no-annotations": {"image-unlisted", "png-unlisted", "class-not-in-split"},
+    "category-twice": set(),
+    "image-unannotated": {"png-unlisted"},
+    "image-undeclared": {"image-unlisted"},
+    "image-missing": {"image-unlisted"},
+    "png-shared": {"png-unlisted", "drawn-unlisted", "listed-undrawn", "area-differs", "box-differs"},
+    "png-missing": set(),
+    "name-leaves-folder": {"png-unlisted"},
+    "size-differs": {"exif-rotation"},
+    "stuff-divided": {"class-not-in-split"},
+    "area-differs": set(),
+    "drawn-unlisted": {"area-differs", "box-differs"},
+    "category-name-twice": set(),
+    "void-picture": set(),
+    "image-shared": {"image-unlisted"},
+    "thing-like-stuff": {"tiny-segment", "class-not-in-split"},
+    "tiny-segment": {"area-differs", "box-differs"},
+    "id-across-splits": {"image-across-splits"},
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_one_fault_is_not_taken_for_others(made: MadeDataset, kind: str) -> None:
+    FAULTS[kind][0](made)
+    assert {fault.kind for fault in _check(made).faults} - {kind} <= CONSEQUENCES.get(kind, set())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAULTS if kind not in ("id-across-splits", "json-ignored")])
+def test_what_annotate_refuses_is_an_error(made: MadeDataset, kind: str) -> None:
+    FAULTS[kind][0](made)
+    check = _check(made)
+    try:
+        for split in check.splits:
+            build_index(split.files.panoptic_json, split.files.masks, split.files.images)
+    except DatasetError:
+        assert check.has_errors
+    else:
+        # Found when splits are compared, or wrong only in the scores.
+        assert not check.has_errors or kind in ("categories-differ", "stuff-divided")
+
+
+def test_all_faults_are_found_at_once(made: MadeDataset) -> None:
+    """A broken entry hides no other fault: not in its list, not in its picture, not in other files."""
+    spoiled = ("unknown-category", "image-damaged", "category-twice", "image-undeclared")
+    for kind in spoiled:
+        FAULTS[kind][0](made)
+    made.json().write_text(made.json().read_text().replace('"annotations": [', '"annotations": [5, '))
+    halve(made.mask(13))
+    made.mask(2, "train").unlink()
+    kinds = {fault.kind for fault in _check(made).faults}
+    assert {*spoiled, "json-field", "png-damaged", "png-missing"} <= kinds
+
+
+def test_workers_and_zip_files_give_the_same(made: MadeDataset) -> None:
+    for kind in ("drawn-unlisted", "image-duplicate", "exif-rotation"):
+        FAULTS[kind][0](made)
+    alone = _check(made)
+    together = _check(made, workers=2)
+    assert together.faults == alone.faults
+    assert [split.summary for split in together.splits] == [split.summary for split in alone.splits]
+    for folder in (made.root / "val", made.mask(11).parent):
+        shutil.make_archive(str(folder), "zip", folder)
+        shutil.rmtree(folder)
+    zipped = _check(made)
+    assert [_unzipped(fault) for fault in zipped.faults] == [_unzipped(fault) for fault in alone.faults]
+
+
+def _unzipped(fault: Fault) -> tuple[str, str, str]:
+    return fault.kind, fault.place.replace(".zip", ""), fault.found
+
+
+def test_a_damaged_entry_of_a_zip_is_named(made: MadeDataset) -> None:
+    _zip_damaged(made)
+    (fault,) = _check(made).faults
+    assert (fault.kind, fault.place) == ("png-damaged", f"{made.root}/annotations/panoptic_val.zip: 000011.png")
+
+
+def test_a_zip_bomb_is_not_unpacked(made: MadeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("panoptic.tools.check.image._FILE_BYTES", 1 << 12)
+    folder = made.root / "val"
+    made.image(11).unlink()
+    with zipfile.ZipFile(f"{folder}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in folder.iterdir():
+            archive.write(file, file.name)
+        archive.writestr("000011.png", bytes(1 << 20))
+    shutil.rmtree(folder)
+    (fault,) = _check(made).faults
+    assert (fault.kind, fault.place) == ("bomb", f"{folder}.zip: 000011.png")
+
+
+def test_the_same_name_with_another_content_is_no_duplicate(made: MadeDataset) -> None:
+    """Each split may have its own 000001.png."""
+    made.image(11).rename(made.image(1))
+    made.edit("val", lambda document: document["images"][0].update(file_name="000001.png"))
+    assert _check(made).faults == ()
+
+
+def test_wrong_types_everywhere_are_faults_and_no_crash(made: MadeDataset) -> None:
+    """Each value of the JSON in turn becomes something else."""
+    sound = json.loads(made.json().read_text())
+    splits, _ = find_splits(made.root)
+    wrong_values: tuple[object, ...] = (None, "x", -1, [], {}, 1.5, True, 10**400, float("inf"))
+    harmless = {"color", "iscrowd", "area", "bbox", "isthing"}
+    for wrong in wrong_values:
+        for path in _paths():
+            document = json.loads(json.dumps(sound))
+            target = document
+            for step in path[:-1]:
+                target = target[step]
+            target[path[-1]] = wrong
+            made.json().write_text(json.dumps(document))
+            if wrong in (None, -1, 10**400):
+                check = check_dataset("own", {"val": splits["val"]})
+                assert check.has_errors or path[-1] in harmless, f"{path} = {wrong!r}"
+            else:
+                read_listing("val", made.json())
+
+
+def _paths() -> list[list[str | int]]:
+    """Places in the JSON: the lists, and each field of the first entry of each list."""
+    paths: list[list[str | int]] = [["images"], ["annotations"], ["categories"], ["images", 0], ["annotations", 0]]
+    paths += [["categories", 0], ["annotations", 0, "segments_info", 0]]
+    entries: tuple[tuple[list[str | int], set[str]], ...] = (
+        (["images", 0], {"id", "file_name", "height", "width"}),
+        (["annotations", 0], {"image_id", "file_name", "segments_info"}),
+        (["categories", 0], {"id", "name", "isthing", "color"}),
+        (["annotations", 0, "segments_info", 0], {"id", "category_id", "iscrowd", "area", "bbox"}),
+    )
+    for place, entry in entries:
+        paths += [[*place, key] for key in sorted(entry)]
+    return paths
+
+
+def test_no_damage_of_a_file_ends_the_check(made: MadeDataset) -> None:
+    """Random bytes at random places of an image with EXIF and of a panoptic PNG."""
+    rng = np.random.default_rng(5)
+    image, mask = jpeg_with_orientation(24, 32, 3), made.mask(11).read_bytes()
+    for _ in range(60):
+        for file, data in ((made.image(11), image), (made.mask(11), mask)):
+            damaged = np.frombuffer(data, np.uint8).copy()
+            places = rng.integers(0, min(len(data), 200), 6)
+            damaged[places] = rng.integers(0, 256, 6)
+            file.write_bytes(damaged.tobytes())
+        listing = read_listing("val", made.json())
+        source = Source("val", made.root / "val", made.mask(11).parent, frozenset())
+        (examined,) = examine_pictures(source, listing.pictures[:1])
+        assert examined.faults

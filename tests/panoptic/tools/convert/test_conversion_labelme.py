@@ -1,0 +1,161 @@
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from panoptic.tools.convert.__main__ import main
+from tests.panoptic.tools.convert.made_own_data import (
+    HEIGHT,
+    WIDTH,
+    ReadPicture,
+    box,
+    read_split,
+    shape,
+    write_classes,
+    write_labelme,
+    write_picture,
+)
+
+TABLE = shape("table", "rectangle", box(0, 0, WIDTH, HEIGHT))
+
+
+def _convert(tmp_path: Path, *options: str) -> dict[str, ReadPicture]:
+    main(
+        [str(tmp_path / "photos"), "--classes", str(write_classes(tmp_path)), "--out", str(tmp_path / "out"), *options]
+    )
+    return read_split(tmp_path / "out")
+
+
+def _fails(tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        _convert(tmp_path, *options)
+    assert ended.value.code == 2
+    assert not (tmp_path / "out" / "annotations" / "panoptic_train.json").exists()
+    return capsys.readouterr().err
+
+
+def test_every_kind_of_shape_becomes_a_region(tmp_path: Path) -> None:
+    image = Image.fromarray(np.eye(4, dtype=np.uint8) * 255)
+    image.save(buffer := io.BytesIO(), "PNG")
+    mask = base64.b64encode(buffer.getvalue()).decode()
+    shapes = [
+        TABLE,
+        shape("coin", "circle", [[5, 5], [5, 8]]),
+        shape("key", "polygon", [[10, 2], [16, 2], [16, 6], [10, 6]]),
+        shape("key", "oriented_rectangle", [[20, 2], [24, 2], [24, 4], [20, 4]]),
+        shape("coin", "mask", [[12.6, 15.2], [15.6, 18.2]], mask=mask),
+        shape("paper", "rectangle", [[32, 24], [25, 20]]),
+    ]
+    write_labelme(tmp_path / "photos", "a.png", shapes)
+    picture = _convert(tmp_path)["a.png"]
+    assert (picture.count("coin"), picture.count("key"), picture.count("table"), picture.count("paper")) == (2, 2, 1, 1)
+    assert picture.area("key") == 6 * 4 + 4 * 2
+    assert picture.area("paper") == 7 * 4
+    assert all(picture.names[15 + place, 12 + place] == "coin" for place in range(4))
+    assert picture.area("") == 0
+    assert picture.names[5, 5] == "coin"
+
+
+def test_parts_of_one_group_are_one_instance(tmp_path: Path) -> None:
+    shapes = [
+        shape("key", "rectangle", box(1, 1, 4, 4), group_id=7),
+        shape("key", "rectangle", box(8, 1, 12, 4), group_id=7),
+        shape("coin", "rectangle", box(14, 1, 16, 4), group_id=7),
+        shape("key", "rectangle", box(20, 1, 24, 4)),
+        shape("key", "rectangle", box(20, 8, 24, 12)),
+    ]
+    write_labelme(tmp_path / "photos", "a.png", shapes)
+    picture = _convert(tmp_path)["a.png"]
+    assert (picture.count("key"), picture.count("coin")) == (3, 1)
+    assert picture.ids[2, 2] == picture.ids[2, 9]
+
+
+def test_crowds_void_and_stuff_in_several_parts(tmp_path: Path) -> None:
+    shapes = [
+        TABLE,
+        shape("paper", "rectangle", box(0, 0, 4, 4)),
+        shape("paper", "rectangle", box(20, 0, 24, 4)),
+        shape("coin", "rectangle", box(10, 10, 20, 20), flags={"crowd": True}),
+        shape("unsure", "rectangle", box(26, 14, 30, 18)),
+    ]
+    write_labelme(tmp_path / "photos", "a.png", shapes)
+    picture = _convert(tmp_path)["a.png"]
+    assert [segment.is_crowd for segment in picture.annotation.segments] == [False, False, True]
+    assert (picture.count("paper"), picture.area("paper"), picture.area("")) == (1, 32, 16)
+
+
+def test_paths_of_another_machine_and_pictures_in_another_folder(tmp_path: Path) -> None:
+    write_picture(tmp_path / "pictures" / "day" / "a.png")
+    labels = write_labelme(tmp_path / "photos" / "day", "a.png", [TABLE], imagePath="..\\C\\old\\a.png")
+    labels.with_suffix(".png").unlink()
+    assert list(_convert(tmp_path, "--images", str(tmp_path / "pictures"))) == ["day/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (shape("con", "circle", [[5, 5], [5, 8]]), r"shapes\[1\] .*'con' is unknown \(is 'coin' meant\?\)"),
+        (shape("coin", "linestrip", [[5, 5], [5, 8]]), "a linestrip has no area"),
+        (shape("coin", "polygon", [[5, 5], [5, 8]]), "polygon of 2 points"),
+        (shape("coin", "circle", [[5, 5]]), "a circle of 1 points instead of 2"),
+        (shape("coin", "mask", box(1, 1, 2, 2), mask="!"), "not a PNG"),
+        (shape("coin", "polygon", [[5, 5], [5], [5, 8]]), "pairs of numbers"),
+        (shape("coin", "rectangle", box(40, 2, 44, 8)), "covers no pixel"),
+    ],
+)
+def test_wrong_shapes_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: dict[str, object], message: str
+) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [TABLE, bad])
+    errors = _fails(tmp_path, capsys)
+    assert "a.json" in errors
+    assert re.search(message, errors)
+
+
+def test_all_faults_of_all_files_are_listed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [shape("dog", "circle", [[5, 5], [5, 8]]), shape("cat", "points", [])])
+    write_labelme(tmp_path / "photos", "b.png", [TABLE], imageHeight=99)
+    write_labelme(tmp_path / "photos", "c.png", [TABLE]).with_suffix(".png").unlink()
+    (tmp_path / "photos" / "settings.json").write_text(json.dumps({"zoom": 3}))
+    errors = _fails(tmp_path, capsys)
+    for part in ("5 faults", "'dog'", "'cat'", "was drawn on 99 x 32", "c.png", "not a file of LabelMe"):
+        assert part in errors
+
+
+def test_without_classes_the_labels_that_were_found_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [TABLE, shape("coin", "circle", [[5, 5], [5, 8]])])
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "photos"), "--out", str(tmp_path / "out")])
+    assert "things: [coin, table]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_photos_that_are_shown_turned(tmp_path: Path, capsys: pytest.CaptureFixture[str], orientation: int) -> None:
+    size = (HEIGHT, WIDTH) if orientation < 5 else (WIDTH, HEIGHT)
+    stored = write_picture(tmp_path / "photos" / "a.jpg", *size, orientation=orientation)
+    before = stored.read_bytes()
+    write_labelme(tmp_path / "photos", "a.jpg", [TABLE])
+    assert "--turned upright" in _fails(tmp_path, capsys)
+    assert _convert(tmp_path, "--turned", "upright")["a.jpg"].area("table") == HEIGHT * WIDTH
+    with Image.open(tmp_path / "out" / "train" / "a.jpg") as written, Image.open(stored) as picture:
+        assert written.getexif().get(0x0112, 1) == 1
+        pixels = np.asarray(picture).astype(float)
+        # What the standard calls the first row and column: top and left of what is shown, where they are stored.
+        shown = {
+            2: pixels[:, ::-1],
+            3: pixels[::-1, ::-1],
+            4: pixels[::-1],
+            5: pixels.swapaxes(0, 1),
+            6: np.rot90(pixels, -1),
+            7: pixels[::-1, ::-1].swapaxes(0, 1),
+            8: np.rot90(pixels),
+        }[orientation]
+        assert np.abs(np.asarray(written) - shown).mean() < 6
+    assert stored.read_bytes() == before

@@ -1,0 +1,145 @@
+"""What `make` writes is what the server takes, or nothing; the command tells faults from wrong arguments."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from panoptic.format.annotations import ImageEntry
+from panoptic.format.categories import CategoryTable
+from panoptic.format.id_map import encode_id_map
+from panoptic.format.results import ResultSegment, write_results
+from panoptic.io.errors import DatasetError
+from panoptic.tools.submission.__main__ import main, make_submission
+from tests.panoptic.tools.made_submissions import (
+    IMAGES,
+    NAME,
+    SEGMENTS,
+    STEM,
+    content,
+    document,
+    id_map,
+    pack,
+    without,
+    write_image_list,
+)
+from tests.tiny_dataset import CATEGORIES
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    """A folder with `panoptic.json` and `panoptic/`: results for the two pictures, and for one more."""
+    root = tmp_path / "predict"
+    segments = [ResultSegment(segment_id, category_id, score=0.5) for segment_id, category_id in SEGMENTS]
+    with write_results(root / "panoptic.json", root / "panoptic", CategoryTable.from_json(CATEGORIES)) as writer:
+        for image_id, size in {12: (9, 7), 99: (6, 8), 11: (6, 8)}.items():
+            writer.add(image_id, f"0000{image_id}.png", id_map(*size), segments)
+    return root
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_image_list(tmp_path / "image_info.json")
+
+
+@pytest.fixture
+def categories(tmp_path: Path) -> Path:
+    path = tmp_path / "categories.json"
+    path.write_text(json.dumps(CATEGORIES))
+    return path
+
+
+def _make(predictions: Path, images: Path, out: Path, *more: str) -> tuple[str, ...]:
+    files = ("--predictions-json", f"{predictions}/panoptic.json", "--predictions-folder", f"{predictions}/panoptic")
+    name = ("--split", NAME.split, "--name", NAME.algorithm)
+    return ("make", *files, "--images", str(images), *name, "--out", str(out), *more)
+
+
+def _status(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def test_make_writes_what_validate_accepts(
+    tmp_path: Path, predictions: Path, images: Path, categories: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(_make(predictions, images, tmp_path / "out"))
+    assert "1 results are for pictures that are not listed, and were left out" in capsys.readouterr().out
+    path = tmp_path / "out" / f"{STEM}.zip"
+    with zipfile.ZipFile(path) as archive:
+        assert sorted(archive.namelist()) == sorted(content())
+        # The score is not in the documented format.
+        assert json.loads(archive.read(f"{STEM}.json")) == document()
+        assert archive.read(f"{STEM}/000011.png") == (predictions / "panoptic" / "000011.png").read_bytes()
+    main(["validate", str(path), "--images", str(images), "--categories", str(categories)])
+    assert "2 pictures; nothing is wrong" in capsys.readouterr().out
+
+
+def test_results_may_lie_in_a_zip_under_other_names_and_equal_ones_give_equal_bytes(
+    tmp_path: Path, predictions: Path
+) -> None:
+    files = sorted((predictions / "panoptic").iterdir())
+    masks = pack(tmp_path / "masks.zip", {f"deep/{path.name}": path.read_bytes() for path in files})
+    results = json.loads((predictions / "panoptic.json").read_text())
+    for annotation in results["annotations"]:
+        annotation["file_name"] = f"deep/{annotation['file_name']}"
+    (tmp_path / "other.json").write_text(json.dumps(results))
+    written = [
+        make_submission(predictions / "panoptic.json", predictions / "panoptic", IMAGES, NAME, tmp_path / "a"),
+        make_submission(tmp_path / "other.json", masks, IMAGES, NAME, tmp_path / "b"),
+    ]
+    assert written[0].read_bytes() == written[1].read_bytes()
+
+
+def test_what_has_faults_is_not_put_into_place(
+    tmp_path: Path, predictions: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (predictions / "panoptic" / "000011.png").write_bytes(encode_id_map(id_map(8, 6)))
+    earlier = tmp_path / "out" / f"{STEM}.zip"
+    earlier.parent.mkdir()
+    earlier.write_bytes(b"earlier")
+    assert _status(*_make(predictions, images, tmp_path / "out")) == 1
+    assert f"{earlier}: 1 fault found" in capsys.readouterr().err
+    assert [path.name for path in earlier.parent.iterdir()] == [earlier.name]
+    assert earlier.read_bytes() == b"earlier"
+
+
+def test_what_is_missing_is_named(
+    tmp_path: Path, predictions: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("000011.png", "000012.png"):
+        (predictions / "panoptic" / name).unlink()
+    assert _status(*_make(predictions, images, tmp_path / "out")) == 2
+    message = capsys.readouterr().err
+    assert "000011.png: the file is missing" in message
+    assert "000012.png: the file is missing" in message
+    write_image_list(images, ImageEntry(13, "000013.jpg", 6, 8))
+    assert _status(*_make(predictions, images, tmp_path / "out")) == 1
+    assert "no result for 1 of 3 pictures (image ids 13)" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_other_categories_than_those_given_are_refused(
+    tmp_path: Path, predictions: Path, images: Path, categories: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    categories.write_text(json.dumps(CATEGORIES[1:]))
+    assert _status(*_make(predictions, images, tmp_path / "out", "--categories", str(categories))) == 2
+    assert "other categories than those given: id 20 'water' is new" in capsys.readouterr().err
+
+
+def test_pictures_whose_results_would_share_a_name_are_refused(tmp_path: Path, predictions: Path) -> None:
+    images = (IMAGES[0], ImageEntry(12, "more/000011.png", 9, 7))
+    with pytest.raises(DatasetError, match=r"image ids 11 and 12 would both have the result '000011\.png'"):
+        make_submission(predictions / "panoptic.json", predictions / "panoptic", images, NAME, tmp_path / "out")
+
+
+def test_validate_ends_with_status_1_for_faults_and_2_for_wrong_arguments(tmp_path: Path, images: Path) -> None:
+    listed = ("--images", str(images))
+    faulty = pack(tmp_path / f"{STEM}.zip", without("/000011.png"))
+    assert _status("validate", str(faulty), *listed) == 1
+    assert _status("validate", str(pack(tmp_path / "results.zip", content())), *listed) == 1
+    assert _status("validate", str(tmp_path / "none" / f"{STEM}.zip"), *listed) == 2
+    assert _status("validate", str(faulty), "--images", str(tmp_path / "none.json")) == 2

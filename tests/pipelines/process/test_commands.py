@@ -1,0 +1,28 @@
+"""How a flow ends as a program."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from pipelines.process.flow_command import run_as_program
+from pipelines.process.run import CommandError
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As below the guard; the handler of SIGTERM is put back."""
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("PIPELINES_UNDER_GUARD", "1")
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.mark.usefixtures("inside")
+@pytest.mark.parametrize("error", [ValueError("no stage trian"), CommandError("it failed"), TimeoutError("too long")])
+def test_the_last_words_are_the_reason(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def flow() -> None:
+        raise error
+
+    assert run_as_program("a.module", flow) == 1
+    assert capsys.readouterr().err == f"error: {error}\n"
