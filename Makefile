@@ -1,4 +1,4 @@
-# One command from pictures to PQ. `make help` lists the others. Needs git and Python 3.11 or newer.
+# One command from images to PQ. `make help` lists the others. Needs git and Python 3.11 or newer.
 
 PYTHON ?= python3
 EXTRAS ?= dev

@@ -1,8 +1,8 @@
-"""How long it takes to load many pictures into FiftyOne, and how much room they take.
+"""How long it takes to load many images into FiftyOne, and how much room they take.
 
-    python -m benchmarks.browse --pictures 5000
+    python -m benchmarks.browse --images 5000
 
-The pictures are synthetic: 480 x 640, seven things and five stuff segments on each side, as COCO has on average, with
+The images are synthetic: 480 x 640, seven things and five stuff segments on each side, as COCO has on average, with
 their masks on disk. Needs the extra `browse`. Prints seconds for unpacking, loading, the views, and loading again.
 """
 
@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic.error_browser.entries import CLEAN, FORMAT, PictureEntry, SegmentEntry, picture_key
+from panoptic.error_browser.entries import CLEAN, FORMAT, BrowserEntry, SegmentEntry, image_key
 from panoptic.io.zip_entries import add_file
 from pipelines.browse.app import import_fiftyone
 from pipelines.browse.database import database
@@ -29,43 +29,43 @@ from pipelines.browse.run_files import Run
 from pipelines.browse.views import save_views
 
 HEIGHT, WIDTH, THINGS, STUFF, CLASSES = 480, 640, 7, 5, 20
-OUTCOMES = {"truth": ("matched", "missed", "wrong_class"), "prediction": ("matched", "spurious", "wrong_class")}
+OUTCOMES = {"ground_truth": ("matched", "missed", "wrong_class"), "prediction": ("matched", "spurious", "wrong_class")}
 
 T = TypeVar("T")
 
 
-def write_run(folder: Path, pictures: int, seed: int = 0) -> None:
-    """The files of a run as stages.browse writes them; the picture of all is one file in `folder`."""
+def write_run(folder: Path, images: int, seed: int = 0) -> None:
+    """The files of a run as stages.browse writes them; the image of all is one file in `folder`."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     categories = [
         {"id": number, "name": f"class{number}", "isthing": int(number < CLASSES / 2), "color": [number, 99, 200]}
         for number in range(CLASSES)
     ]
-    description = {"format": FORMAT, "pictures": pictures, "categories": categories}
+    description = {"format": FORMAT, "images": images, "categories": categories}
     (folder / "run.json").write_text(json.dumps(description))
-    picture = folder / "picture.jpg"
-    picture.write_bytes(_encoded(".jpg", rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)))
+    image = folder / "image.jpg"
+    image.write_bytes(_encoded(".jpg", rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)))
     stuff = _encoded(".png", np.repeat(np.arange(HEIGHT, dtype=np.uint8)[:, None] // 96 + 11, WIDTH, axis=1))
     with (
-        (folder / "pictures.jsonl").open("w") as lines,
+        (folder / "images.jsonl").open("w") as lines,
         zipfile.ZipFile(folder / "files.zip", "w", zipfile.ZIP_STORED) as archive,
     ):
-        for image_id in range(pictures):
-            key = picture_key(image_id, CLEAN, 0)
-            add_file(archive, f"{key}/overlay.jpg", picture.read_bytes()[:30000])
+        for image_id in range(images):
+            key = image_key(image_id, CLEAN, 0)
+            add_file(archive, f"{key}/overlay.jpg", image.read_bytes()[:30000])
             sides = {side: tuple(_segment(rng, side, number, key) for number in range(12)) for side in OUTCOMES}
             for side, segments in sides.items():
                 add_file(archive, f"{key}/{side}_stuff.png", stuff)
                 for segment in segments:
                     if segment.mask:
                         add_file(archive, segment.mask, _mask(*segment.box_xywh[2:]))
-            entry = PictureEntry(
+            entry = BrowserEntry(
                 image_id=image_id,
-                file_name="picture.jpg",
+                file_name="image.jpg",
                 corruption=CLEAN,
                 severity=0,
-                picture=picture.as_posix(),
+                image=image.as_posix(),
                 height=HEIGHT,
                 width=WIDTH,
                 pq=float(rng.random()),
@@ -75,7 +75,7 @@ def write_run(folder: Path, pictures: int, seed: int = 0) -> None:
                 fp=4,
                 fn=4,
                 lost={"missed": 0.1, "spurious": 0.1},
-                stuff_truth=f"{key}/truth_stuff.png",
+                stuff_ground_truth=f"{key}/ground_truth_stuff.png",
                 stuff_prediction=f"{key}/prediction_stuff.png",
                 overlay=f"{key}/overlay.jpg",
                 **sides,
@@ -109,8 +109,8 @@ def _mask(across: int, down: int) -> bytes:
     return _encoded(".png", mask)
 
 
-def _encoded(kind: str, picture: NDArray[np.uint8]) -> bytes:
-    done, data = cv2.imencode(kind, picture)
+def _encoded(kind: str, image: NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(kind, image)
     assert done
     return data.tobytes()
 
@@ -125,19 +125,19 @@ def _timed(what: str, work: Callable[[], T]) -> T:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.browse", description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=5000, help="how many (default: 5000)")
+    parser.add_argument("--images", type=int, default=5000, help="how many (default: 5000)")
     parser.add_argument("--state", type=Path, default=Path("runs/state/browse"), help="where a fetched mongod lies")
     arguments = parser.parse_args(argv)
     arguments.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.state) as name, database(arguments.state) as uri:
         folder = Path(name) / "run"
-        write_run(folder, arguments.pictures)
+        write_run(folder, arguments.images)
         fiftyone = import_fiftyone(uri)
         dataset_name = f"benchmark {Path(name).name}"
         try:
             run = _timed("digest, and unpack the masks", lambda: Run.open(folder, Path(name)))
             runs = name_runs({"run": run})
-            dataset = _timed(f"load {arguments.pictures} pictures", lambda: load(fiftyone, dataset_name, runs))
+            dataset = _timed(f"load {arguments.images} images", lambda: load(fiftyone, dataset_name, runs))
             _timed("save the views", lambda: save_views(fiftyone, dataset, runs))
             _timed("load again, nothing changed", lambda: load(fiftyone, dataset_name, runs))
             dataset.info["loaded"] = None

@@ -1,9 +1,9 @@
-"""Pictures a second that reach training, and where the time of a picture goes.
+"""Images a second that reach training, and where the time of an image goes.
 
     python -m benchmarks.loading
     python -m benchmarks.loading --index runs/annotate/train.index --params experiments/ade20k_r50.yaml --workers 8
 
-Draws pictures of COCO's usual size with their id maps, both in zip files; an index of `stages.annotate` given instead
+Draws images of COCO's usual size with their id maps, both in zip files; an index of `stages.annotate` given instead
 is measured as it is. Every part, and Pillow as the usual way to decode, takes turns in one process with one thread;
 then the loader itself runs with so many workers. Writes loading.md and loading.json.
 """
@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.evaluation.make_files import LabelledMap, draw_map, drawn_categories, paint
+from benchmarks.evaluation.make_files import LabeledMap, draw_map, drawn_categories, paint
 from benchmarks.harness.report import spread
 from model.network.config import NetworkConfig
 from model.training.batch import PackedBatch, collate
-from model.training.sampling import Draw, TrainingPictures, training_loader
+from model.training.sampling import Draw, TrainingImages, training_loader
 from model.training.settings import TrainSettings
 from panoptic.data.reader import Sample, decode_image
 from panoptic.data.transforms import augment
@@ -46,12 +46,12 @@ from panoptic.io.files import write_atomically
 from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
-JPEG_QUALITY = 92  # some 130 kB a picture, as COCO's
-READ_IMAGE, DECODE_IMAGE, READ_MAP, DECODE_MAP = "picture read", "picture decoded", "id map read", "id map decoded"
+JPEG_QUALITY = 92  # some 130 kB an image, as COCO's
+READ_IMAGE, DECODE_IMAGE, READ_MAP, DECODE_MAP = "image read", "image decoded", "id map read", "id map decoded"
 AUGMENT, COLLATE = "augmented: sizes, crop, flip", "segments numbered, padded, in one tensor"
 PARTS = (READ_IMAGE, DECODE_IMAGE, READ_MAP, DECODE_MAP, AUGMENT, COLLATE)
-ARRIVED = "in the training process, on a CPU: normalised, a mask for every segment"
-BY_PILLOW = {"picture decoded by Pillow": DECODE_IMAGE, "id map decoded by Pillow, ids from colours": DECODE_MAP}
+ARRIVED = "in the training process, on a CPU: normalized, a mask for every segment"
+BY_PILLOW = {"image decoded by Pillow": DECODE_IMAGE, "id map decoded by Pillow, ids from colors": DECODE_MAP}
 """The usual way, and the part that it is compared with."""
 
 P = ParamSpec("P")
@@ -62,14 +62,14 @@ T = TypeVar("T")
 class Plan:
     """How much is measured."""
 
-    pictures: int
+    images: int
     workers: tuple[int, ...]
     rounds: int
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds a picture of every part, and pictures a second by the number of workers; a value for each round."""
+    """Seconds an image of every part, and images a second by the number of workers; a value for each round."""
 
     parts: Mapping[str, Sequence[float]]
     rates: Mapping[int, Sequence[float]]
@@ -89,13 +89,13 @@ class Stopwatch:
         return result
 
 
-def write_dataset(folder: Path, pictures: int) -> Path:
-    """Draw pictures and id maps into two zip files, and return their index."""
+def write_dataset(folder: Path, count: int) -> Path:
+    """Draw images and id maps into two zip files, and return their index."""
     rng = np.random.default_rng(0)
-    images, masks = folder / "pictures.zip", folder / "masks.zip"
+    images, masks = folder / "images.zip", folder / "masks.zip"
     records = []
     with zipfile.ZipFile(images, "w") as packed_images, zipfile.ZipFile(masks, "w") as packed_masks:
-        for number in tqdm(range(pictures), desc="draw", unit="picture"):
+        for number in tqdm(range(count), desc="draw", unit="image"):
             drawn = draw_map(rng)
             painted = cv2.cvtColor(paint(drawn.ids, rng), cv2.COLOR_RGB2BGR)
             jpeg = cv2.imencode(".jpg", painted, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1].tobytes()
@@ -107,7 +107,7 @@ def write_dataset(folder: Path, pictures: int) -> Path:
     return index
 
 
-def _record(number: int, drawn: LabelledMap) -> ImageRecord:
+def _record(number: int, drawn: LabeledMap) -> ImageRecord:
     extents = measure_segments(drawn.ids)
     segments = tuple(
         Segment(one.id, one.category_id, one.is_crowd, extents[one.id].area, extents[one.id].box_xywh)
@@ -117,17 +117,17 @@ def _record(number: int, drawn: LabelledMap) -> ImageRecord:
     return ImageRecord(number, f"{number}.jpg", f"{number}.png", height, width, segments)
 
 
-def measure(pictures: TrainingPictures, plan: Plan) -> Measured:
-    """Load random pictures, the same in every round, by parts and by the loader; the first round does not count."""
-    chosen = np.random.default_rng(0).integers(0, len(pictures.index.records), plan.pictures).tolist()
+def measure(images: TrainingImages, plan: Plan) -> Measured:
+    """Load random images, the same in every round, by parts and by the loader; the first round does not count."""
+    chosen = np.random.default_rng(0).integers(0, len(images.index.records), plan.images).tolist()
     draws = [Draw(step, ((0, position),)) for step, position in enumerate(chosen)]
     parts: dict[str, list[float]] = defaultdict(list)
     rates: dict[int, list[float]] = defaultdict(list)
     for turn in tqdm(range(plan.rounds + 1), desc="measure", unit="round"):
         watch = Stopwatch()
         for draw in draws:
-            load_by_parts(pictures, draw, watch)
-        loaded = {workers: _rate(pictures, draws, workers) for workers in plan.workers}
+            load_by_parts(images, draw, watch)
+        loaded = {workers: _rate(images, draws, workers) for workers in plan.workers}
         if turn:
             for name, seconds in watch.seconds.items():
                 parts[name].append(seconds / len(draws))
@@ -136,21 +136,21 @@ def measure(pictures: TrainingPictures, plan: Plan) -> Measured:
     return Measured(dict(parts), dict(rates))
 
 
-def load_by_parts(pictures: TrainingPictures, draw: Draw, watch: Stopwatch) -> PackedBatch:
-    """What `pictures[draw]` is, for a single picture, with the seconds of every part."""
-    index = pictures.index
-    images, masks = index.image_files(), index.mask_files()
+def load_by_parts(images: TrainingImages, draw: Draw, watch: Stopwatch) -> PackedBatch:
+    """What `images[draw]` is, for a single image, with the seconds of every part."""
+    index = images.index
+    image_files, mask_files = index.image_files(), index.mask_files()
     ((place, position),) = draw.places
     record = index.records[position]
-    rng = np.random.default_rng([pictures.seed, draw.step, place])
-    jpeg = watch.time(READ_IMAGE, images.read, record.file_name)
+    rng = np.random.default_rng([images.seed, draw.step, place])
+    jpeg = watch.time(READ_IMAGE, image_files.read, record.file_name)
     image = watch.time(DECODE_IMAGE, decode_image, jpeg, record.file_name)
-    png = watch.time(READ_MAP, masks.read, record.mask_name)
+    png = watch.time(READ_MAP, mask_files.read, record.mask_name)
     ids = watch.time(DECODE_MAP, decode_id_map, png, record.mask_name)
     for name, data, decode in zip(BY_PILLOW, (jpeg, png), (_pillow_image, _pillow_ids), strict=True):
         watch.time(name, decode, data)
-    sample = watch.time(AUGMENT, augment, Sample(image, ids, record), rng, pictures.augmentation)
-    packed = watch.time(COLLATE, collate, [sample], index.categories, pictures.stuff)
+    sample = watch.time(AUGMENT, augment, Sample(image, ids, record), rng, images.augmentation)
+    packed = watch.time(COLLATE, collate, [sample], index.categories, images.stuff)
     watch.time(ARRIVED, packed.to, torch.device("cpu"))
     return packed
 
@@ -163,9 +163,9 @@ def _pillow_ids(data: bytes) -> NDArray[np.int32]:
     return rgb_to_ids(_pillow_image(data))
 
 
-def _rate(pictures: TrainingPictures, draws: Sequence[Draw], workers: int) -> float:
-    """Pictures a second of training's loader, its start left out: until the first picture of every worker is there."""
-    batches = iter(training_loader(pictures, draws, workers))
+def _rate(images: TrainingImages, draws: Sequence[Draw], workers: int) -> float:
+    """Images a second of training's loader, its start left out: until the first image of every worker is there."""
+    batches = iter(training_loader(images, draws, workers))
     for _ in range(first := max(1, workers)):
         next(batches)
     started = time.perf_counter()
@@ -178,16 +178,16 @@ def markdown(measured: Measured, plan: Plan, source: str) -> str:
     """The page; `source` says what is loaded."""
     introduction = (
         f"Written by `python -m benchmarks.loading` on {platform.machine()}, {os.cpu_count()} cores: {source}."
-        f" Medians of {plan.rounds} rounds of {plan.pictures} pictures in which all take turns, lowest and highest in"
+        f" Medians of {plan.rounds} rounds of {plan.images} images in which all take turns, lowest and highest in"
         " brackets; files are in the system's cache."
     )
-    lines = ["# Loading pictures for training", "", introduction, ""]
+    lines = ["# Loading images for training", "", introduction, ""]
     return "\n".join([*lines, *_parts(measured), "", *_rates(measured)]) + "\n"
 
 
 def _parts(measured: Measured) -> Iterator[str]:
     whole = [sum(values) for values in zip(*(measured.parts[name] for name in PARTS), strict=True)]
-    yield from ("## A picture, by one process with one thread", "")
+    yield from ("## An image, by one process with one thread", "")
     yield "| | milliseconds | of the whole |"
     yield "|---|---:|---:|"
     for name in PARTS:
@@ -201,7 +201,7 @@ def _parts(measured: Measured) -> Iterator[str]:
 
 
 def _rates(measured: Measured) -> Iterator[str]:
-    yield from ("## Training's loader", "", "| worker processes | pictures a second | of a single process |")
+    yield from ("## Training's loader", "", "| worker processes | images a second | of a single process |")
     yield "|---:|---:|---:|"
     alone = measured.rates[0]
     for workers, rates in measured.rates.items():
@@ -216,19 +216,19 @@ def _milliseconds(seconds: Sequence[float]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loading", description=__doc__.splitlines()[0])
-    parser.add_argument("--index", type=Path, help="of stages.annotate (default: pictures are drawn)")
+    parser.add_argument("--index", type=Path, help="of stages.annotate (default: images are drawn)")
     recipe = Path("experiments/coco_r50_12e.yaml")
     parser.add_argument("--params", type=Path, default=recipe, help=f"settings of training (default: {recipe})")
-    parser.add_argument("--pictures", type=int, default=48, help="to draw, and to load a round (default: 48)")
+    parser.add_argument("--images", type=int, default=48, help="to draw, and to load a round (default: 48)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of the loader (default: 1 2)")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the page")
     arguments = parser.parse_args(argv)
 
     def command() -> None:
-        plan = Plan(arguments.pictures, (0, *arguments.workers), arguments.rounds)
-        if min(plan.rounds, *arguments.workers) < 1 or plan.pictures <= max(plan.workers):
-            raise ValueError("give at least one round and one worker, and more pictures than workers")
+        plan = Plan(arguments.images, (0, *arguments.workers), arguments.rounds)
+        if min(plan.rounds, *arguments.workers) < 1 or plan.images <= max(plan.workers):
+            raise ValueError("give at least one round and one worker, and more images than workers")
         write(plan, arguments.index, arguments.params, arguments.out)
 
     run_command(command)
@@ -242,10 +242,10 @@ def write(plan: Plan, index: Path | None, params: Path, out: Path) -> None:
     with ExitStack() as stack:
         drawn = index is None
         if index is None:
-            index = write_dataset(Path(stack.enter_context(TemporaryDirectory())), plan.pictures)
-        pictures = TrainingPictures(PanopticIndex.load(index), train.augmentation, train.seed, stuff)
-        sizes = f"{plan.pictures} drawn pictures of 480 x 640" if drawn else f"pictures of {index}"
-        measured = measure(pictures, plan)
+            index = write_dataset(Path(stack.enter_context(TemporaryDirectory())), plan.images)
+        images = TrainingImages(PanopticIndex.load(index), train.augmentation, train.seed, stuff)
+        sizes = f"{plan.images} drawn images of 480 x 640" if drawn else f"images of {index}"
+        measured = measure(images, plan)
     source = f"{sizes}, with the augmentation of {params}"
     content = {"plan": asdict(plan), "source": source, **asdict(measured)}
     page = markdown(measured, plan, source)

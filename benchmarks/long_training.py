@@ -1,9 +1,9 @@
 """A longer training of a network of middle size on a larger drawn dataset, and its PQ.
 
     python -m benchmarks.long_training
-    python -m benchmarks.long_training --recipe own.yaml --pictures 4000 --val-pictures 500
+    python -m benchmarks.long_training --recipe own.yaml --images 4000 --val-images 500
 
-The pictures are drawn once, into the recipe's dataset.root; then the stages verify them, train, predict and score.
+The images are drawn once, into the recipe's dataset.root; then the stages verify them, train, predict and score.
 What was interrupted goes on where it was. The recipe is meant for a GPU; without one it would take days. Writes
 long_training.md and long_training.json.
 """
@@ -31,7 +31,7 @@ from stages.settings import load_section
 
 RECIPE = Path("experiments/mini_large.yaml")
 WORK = Path("runs/benchmarks/long_training")
-PICTURES = (16_000, 1_000)
+IMAGES = (16_000, 1_000)
 """To train on, and to score."""
 KINDS = ("all", "things", "stuff")
 
@@ -43,7 +43,7 @@ class Outcome:
     recipe: str
     device: str
     torch: str
-    pictures: int
+    images: int
     parameters: int
     steps: int
     seconds: float | None  # of training; None where it was interrupted
@@ -53,17 +53,17 @@ class Outcome:
     """Step and PQ of every validation during training."""
 
 
-def train_and_score(recipe: Path, work: Path, pictures: tuple[int, int]) -> Outcome:
-    """All of it, with settings of params.yaml under the recipe; `pictures` are those to train on and to score."""
+def train_and_score(recipe: Path, work: Path, images: tuple[int, int]) -> Outcome:
+    """All of it, with settings of params.yaml under the recipe; `images` are those to train on and to score."""
     params = work / "params.yaml"
     work.mkdir(parents=True, exist_ok=True)
     lay_over(Path("params.yaml"), [recipe], params)
     dataset = load_section(params, "dataset", DatasetSettings)
     if Path(dataset.root).exists():
-        print(f"{dataset.root} is there already; its pictures are used")
+        print(f"{dataset.root} is there already; its images are used")
     else:
-        print(f"drawing {sum(pictures)} pictures into {dataset.root}")
-        write_dataset(Path(dataset.root), *pictures, seed=0, processes=os.cpu_count() or 1)
+        print(f"drawing {sum(images)} images into {dataset.root}")
+        write_dataset(Path(dataset.root), *images, seed=0, processes=os.cpu_count() or 1)
     stages = Stages(len(os.sched_getaffinity(0)), shown=True)
     stages.annotate(params, work)
     resumed = stages.train(params, work / "annotate", work)
@@ -73,7 +73,7 @@ def train_and_score(recipe: Path, work: Path, pictures: tuple[int, int]) -> Outc
         recipe=str(recipe),
         device=device_name(),
         torch=torch.__version__,
-        pictures=len(PanopticIndex.load(work / "annotate" / "train.index").records),
+        images=len(PanopticIndex.load(work / "annotate" / "train.index").records),
         parameters=trained["parameters"],
         steps=trained["steps"],
         seconds=None if resumed else trained["seconds_since_last_start"],
@@ -100,7 +100,7 @@ def markdown(outcome: Outcome) -> str:
     introduction = (
         f"Written by `python -m benchmarks.long_training` on {outcome.device}, torch {outcome.torch}:"
         f" `{outcome.recipe}` over `params.yaml`, {outcome.parameters / 1e6:.1f} million parameters,"
-        f" {outcome.steps} steps on {outcome.pictures} drawn pictures ({took})."
+        f" {outcome.steps} steps on {outcome.images} drawn images ({took})."
     )
     lines = ["# A longer training", "", introduction, "", "| | all | things | stuff |", "|---|---:|---:|---:|"]
     for name, quality in (("PQ", outcome.pq), ("boundary PQ", outcome.boundary_pq)):
@@ -111,14 +111,14 @@ def markdown(outcome: Outcome) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(recipe: Path, work: Path, pictures: tuple[int, int], out: Path) -> None:
+def write(recipe: Path, work: Path, images: tuple[int, int], out: Path) -> None:
     """Train, score and write the page.
 
     Raises:
         ValueError: a stage failed; says why.
     """
     try:
-        outcome = train_and_score(recipe, work, pictures)
+        outcome = train_and_score(recipe, work, images)
     except CommandError as error:
         raise ValueError(str(error)) from error
     write_atomically(out / "long_training.json", (json.dumps(asdict(outcome), indent=1) + "\n").encode())
@@ -130,17 +130,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.long_training", description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", type=Path, default=RECIPE, help=f"laid over params.yaml (default: {RECIPE})")
-    parser.add_argument("--pictures", type=int, default=PICTURES[0], help="to draw for training (%(default)s)")
-    parser.add_argument("--val-pictures", type=int, default=PICTURES[1], help="to draw for scoring (%(default)s)")
+    parser.add_argument("--images", type=int, default=IMAGES[0], help="to draw for training (%(default)s)")
+    parser.add_argument("--val-images", type=int, default=IMAGES[1], help="to draw for scoring (%(default)s)")
     parser.add_argument("--work", type=Path, default=WORK, help=f"folder for the run (default: {WORK})")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the page")
     arguments = parser.parse_args(argv)
 
     def command() -> None:
-        pictures = arguments.pictures, arguments.val_pictures
-        if min(pictures) < 1:
-            raise ValueError(f"--pictures is {pictures[0]}, --val-pictures {pictures[1]}; give at least 1")
-        write(arguments.recipe, arguments.work, pictures, arguments.out)
+        images = arguments.images, arguments.val_images
+        if min(images) < 1:
+            raise ValueError(f"--images is {images[0]}, --val-images {images[1]}; give at least 1")
+        write(arguments.recipe, arguments.work, images, arguments.out)
 
     run_command(command)
 

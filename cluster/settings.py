@@ -19,7 +19,7 @@ class ClusterSettings:
     nodes: int = 1
     processes_per_node: int = 1
     sharding: str = "none"
-    """full: parameters, gradients and the optimiser's state are divided over the processes (FSDP); none: nothing is."""
+    """full: parameters, gradients and the optimizer's state are divided over the processes (FSDP); none: nothing is."""
     max_restarts: int = 3
     """How often all processes are started again after one has died."""
     timeout_minutes: float = 10.0

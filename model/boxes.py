@@ -1,22 +1,22 @@
-"""Axis-aligned boxes: conversions and generalised IoU (Rezatofighi et al., CVPR 2019)."""
+"""Axis-aligned boxes: conversions and generalized IoU (Rezatofighi et al., CVPR 2019)."""
 
 import torch
 from torch import Tensor
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
-    """Turn (..., 4) boxes centre x, centre y, width, height into left, top, right, bottom."""
-    centre, size = boxes[..., :2], boxes[..., 2:]
-    return torch.cat([centre - size / 2, centre + size / 2], -1)
+    """Turn (..., 4) boxes center x, center y, width, height into left, top, right, bottom."""
+    center, size = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([center - size / 2, center + size / 2], -1)
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
-    """Turn (..., 4) boxes left, top, right, bottom into centre x, centre y, width, height."""
+    """Turn (..., 4) boxes left, top, right, bottom into center x, center y, width, height."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return torch.cat([(low + high) / 2, high - low], -1)
 
 
-def generalised_iou(first: Tensor, second: Tensor, eps: float = 1e-6) -> Tensor:
+def generalized_iou(first: Tensor, second: Tensor, eps: float = 1e-6) -> Tensor:
     """GIoU of broadcastable (..., 4) xyxy boxes, in [-1, 1]; `eps` bounds the two denominators from below."""
     intersection = _area(torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:]))
     union = _area(first[..., :2], first[..., 2:]) + _area(second[..., :2], second[..., 2:]) - intersection

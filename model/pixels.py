@@ -1,4 +1,4 @@
-"""From the bytes of pictures to what networks are given."""
+"""From the bytes of images to what networks are given."""
 
 from functools import cache
 
@@ -10,7 +10,7 @@ IMAGE_STD = (58.395, 57.12, 57.375)
 """Mean and deviation of ImageNet in RGB on 0..255, with which every published backbone was trained."""
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     """(B, H, W, 3) uint8 RGB to (B, 3, H, W) float32 with zero mean and unit deviation on ImageNet, on their device."""
     mean, deviation = _statistics(images.device)
     return images.permute(0, 3, 1, 2).contiguous().float().sub_(mean).div_(deviation)

@@ -31,7 +31,7 @@ class PublishedModel:
     gmacs: float | None = None
     """What the papers call GFLOPs: by the count of `model.complexity.modules`."""
     size: tuple[int, int] = (1200, 800)
-    """(width, height) of the picture that they were counted at."""
+    """(width, height) of the image that they were counted at."""
     checkpoint: bool = False
     """Whether the authors published its weights."""
     unused_parameters: int = 0
@@ -88,7 +88,7 @@ _SMALL_V1 = (
 )
 _LINEAR = "41.6 M is met with PVTv2's linear attention only;"
 _DETR = (
-    "247.5 G is no count at 1200 x 800. DETR's authors count attention too, on the mean picture of COCO, where the "
+    "247.5 G is no count at 1200 x 800. DETR's authors count attention too, on the mean image of COCO, where the "
     "detector has 86 G; ours has 250 G at the size at which it has that without its mask head."
 )
 

@@ -1,1 +1,1 @@
-"""What a panoptic picture is: files, categories, readers, transforms, quality, pictures. No networks."""
+"""What a panoptic image is: files, categories, readers, transforms, quality, images. No networks."""

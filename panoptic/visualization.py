@@ -1,4 +1,4 @@
-"""Pictures for people: a photograph, its ground truth and a prediction side by side, in colours and with names."""
+"""Images for people: a photograph, its ground truth and a prediction side by side, in colors and with names."""
 
 import colorsys
 from collections import Counter
@@ -20,7 +20,7 @@ from panoptic.format.segments import SegmentLabel
 Rgb = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
-# Pictures with a shorter longest side are enlarged, or their labels would cover them.
+# Images with a shorter longest side are enlarged, or their labels would cover them.
 _READABLE_SIDE = 360
 _GAP = 10
 _TITLE_HEIGHT = 30
@@ -32,44 +32,44 @@ _VOID_COLOR: Rgb = (20, 20, 20)
 
 def side_by_side(
     image: NDArray[np.uint8],
-    truth_ids: NDArray[np.int32],
-    truth_segments: Sequence[SegmentLabel],
+    gt_ids: NDArray[np.int32],
+    gt_segments: Sequence[SegmentLabel],
     prediction_ids: NDArray[np.int32],
     prediction_segments: Sequence[SegmentLabel],
     categories: CategoryTable,
 ) -> NDArray[np.uint8]:
-    """Picture, ground truth and prediction with titles, (H',W',3) uint8 RGB; inputs (H,W,3) and (H,W), RGB.
+    """Image, ground truth and prediction with titles, (H',W',3) uint8 RGB; inputs (H,W,3) and (H,W), RGB.
 
-    A prediction that matches a true segment (IoU above 0.5) has the same colour. Small pictures are enlarged.
+    A prediction that matches a true segment (IoU above 0.5) has the same color. Small images are enlarged.
     """
     seen: Counter[int] = Counter()
-    truth_colors = _segment_colors(truth_segments, categories, seen)
-    matching = match_overlaps(count_overlaps(truth_ids, prediction_ids), truth_segments, prediction_segments)
-    matched = {match.prediction_id: truth_colors[match.truth_id] for match in matching.matches}
+    gt_colors = _segment_colors(gt_segments, categories, seen)
+    matching = match_overlaps(count_overlaps(gt_ids, prediction_ids), gt_segments, prediction_segments)
+    matched = {match.prediction_id: gt_colors[match.gt_id] for match in matching.matches}
     prediction_colors = _segment_colors(prediction_segments, categories, seen) | matched
 
     scale = max(1, ceil(_READABLE_SIDE / max(image.shape[:2])))
     size = image.shape[1] * scale, image.shape[0] * scale
-    picture = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
-    panels = {"picture": picture}
+    enlarged = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    panels = {"image": enlarged}
     for title, ids, segments, colors in (
-        ("ground truth", truth_ids, truth_segments, truth_colors),
+        ("ground truth", gt_ids, gt_segments, gt_colors),
         ("prediction", prediction_ids, prediction_segments, prediction_colors),
     ):
         large_ids = np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
-        panels[title] = _labelled(_painted(picture, large_ids, colors), large_ids, segments, categories)
+        panels[title] = _labeled(_painted(enlarged, large_ids, colors), large_ids, segments, categories)
     return _mounted(panels)
 
 
 def painted(
     image: NDArray[np.uint8], ids: NDArray[np.int32], segments: Sequence[SegmentLabel], categories: CategoryTable
 ) -> NDArray[np.uint8]:
-    """A picture (H,W,3) RGB tinted by the segments of its (H,W) id map, at its size and without names."""
+    """An image (H,W,3) RGB tinted by the segments of its (H,W) id map, at its size and without names."""
     return _painted(image, ids, _segment_colors(segments, categories, Counter()))
 
 
 def _segment_colors(segments: Sequence[SegmentLabel], categories: CategoryTable, seen: Counter[int]) -> dict[int, Rgb]:
-    """A colour for each segment: stuff has its category's, things vary around it; `seen` counts per category."""
+    """A color for each segment: stuff has its category's, things vary around it; `seen` counts per category."""
     colors = {}
     for segment in segments:
         category = categories.by_id(segment.category_id)
@@ -79,24 +79,24 @@ def _segment_colors(segments: Sequence[SegmentLabel], categories: CategoryTable,
 
 
 def _varied(category: Category, number: int) -> Rgb:
-    """The category's colour for its first segment; the others differ from it in hue and brightness."""
+    """The category's color for its first segment; the others differ from it in hue and brightness."""
     if number == 0:
         return category.color
     red, green, blue = category.color
     hue, saturation, value = colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)
-    # Multiples of the golden ratio never repeat, and neighbours in the list lie far apart.
+    # Multiples of the golden ratio never repeat, and neighbors in the list lie far apart.
     hue += 0.16 * ((number * 0.618034 + 0.5) % 1.0 - 0.5)
     value = max(value, 0.6) * (1 - 0.45 * ((number * 0.381966) % 1.0))
     rgb = colorsys.hsv_to_rgb(hue % 1.0, max(saturation, 0.4), value)
     return round(255 * rgb[0]), round(255 * rgb[1]), round(255 * rgb[2])
 
 
-def _painted(picture: NDArray[np.uint8], ids: NDArray[np.int32], colors: Mapping[int, Rgb]) -> NDArray[np.uint8]:
-    """The picture tinted by segment, with a thin line along every boundary."""
+def _painted(image: NDArray[np.uint8], ids: NDArray[np.int32], colors: Mapping[int, Rgb]) -> NDArray[np.uint8]:
+    """The image tinted by segment, with a thin line along every boundary."""
     found, members = np.unique(ids, return_inverse=True)
     table = np.array([_VOID_COLOR if key == VOID else colors[key] for key in found.tolist()], np.uint8)
     tint = table[members.reshape(ids.shape)]
-    painted = np.asarray(cv2.addWeighted(tint, _OPACITY, picture, 1 - _OPACITY, 0), np.uint8)
+    painted = np.asarray(cv2.addWeighted(tint, _OPACITY, image, 1 - _OPACITY, 0), np.uint8)
     boundary = np.zeros(ids.shape, dtype=bool)
     boundary[:, 1:] |= ids[:, 1:] != ids[:, :-1]
     boundary[1:] |= ids[1:] != ids[:-1]
@@ -104,7 +104,7 @@ def _painted(picture: NDArray[np.uint8], ids: NDArray[np.int32], colors: Mapping
     return painted
 
 
-def _labelled(
+def _labeled(
     painted: NDArray[np.uint8],
     ids: NDArray[np.int32],
     segments: Sequence[SegmentLabel],
@@ -143,7 +143,7 @@ def _label(segment: SegmentLabel, categories: CategoryTable) -> str:
 
 
 def _place(text_box: Box, mask: NDArray[np.bool_]) -> Box:
-    """The box of a text at the spot of the mask that is farthest from its border, moved into the picture."""
+    """The box of a text at the spot of the mask that is farthest from its border, moved into the image."""
     height, width = mask.shape
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     y, x = np.unravel_index(int(np.argmax(depth)), mask.shape)

@@ -23,7 +23,7 @@ from pipelines.process.flow_command import run_as_program
 from pipelines.reporting.sweep_results import markdown_table, text_table
 from pipelines.reproduce import run_stage
 
-STAGE, TRUTH = "evaluate", "annotate"
+STAGE, GROUND_TRUTH = "evaluate", "annotate"
 PREDICTIONS, SCORES = "runs/predict", "runs/evaluate"  # of the stage
 EVALUATIONS = "runs/evaluations"
 GROUPS = ("all", "things", "stuff")
@@ -41,16 +41,16 @@ def evaluate(results: list[str], jobs: int = 2, scheduler: str | None = None, fo
         if Path(result).is_absolute() or not (folder / result / "panoptic.json").is_file():
             raise ValueError(f"{result}: no folder of results in this checkout; give one that holds panoptic.json")
     project = DvcProject(folder)
-    before = (*project.needs(TRUTH), TRUTH)
+    before = (*project.needs(GROUND_TRUTH), GROUND_TRUTH)
     for stage in before:
         run_stage(stage, folder)
-    truth = project.written(before)
+    ground_truth = project.written(before)
     programs = [
         Program(
             f"{STAGE} {Path(result).name}",
             tuple(_moved(_moved(word, PREDICTIONS, result), SCORES, out) for word in project.command(STAGE)),
             rank=rank,
-            reads=(*truth, f"{result}/*"),
+            reads=(*ground_truth, f"{result}/*"),
             writes=(f"{out}/*",),
         )
         for rank, (result, out) in enumerate(outs.items())

@@ -152,13 +152,13 @@ def _report(name: str, results: Sequence[Result], metric: Metric, out: Path) -> 
     table = rows(results, metric)
     print(f"{metric}\n{text_table(table)}")
     (out / "results.csv").write_text(csv_table(results, metric))
-    picture = out / "results.png"
-    drawn = draw(results, metric, picture)
+    image = out / "results.png"
+    drawn = draw(results, metric, image)
     plot = "\n![results](results.png)\n" if drawn else ""
     (out / "results.md").write_text(f"# Sweep {name}: {metric}\n\n{markdown_table(table)}{plot}")
     publish_table(f"sweep-{name}", records(results, metric), str(metric))
     if drawn:
-        publish_markdown(f"sweep-{name}-plot", embedded(picture), str(metric))
+        publish_markdown(f"sweep-{name}-plot", embedded(image), str(metric))
     print(f"table and plot are in {out}")
 
 

@@ -5,7 +5,7 @@
 
 Writes `train.index` and `val.index` (panoptic indices), the same segments in COCO's detection format, the
 true instances for AP, `categories.json`, on request semantic maps, and, of ADE20K, the panoptic PNGs and JSON;
-`panoptic.datasets.outputs` describes them. Nothing is written unless every picture of both
+`panoptic.datasets.outputs` describes them. Nothing is written unless every image of both
 splits is sound, and there are as many as the manifest of the download says. A run that was stopped, however roughly,
 goes on with what it had not finished, which lies in a folder of `--state` that is named after everything that decides
 it, because DVC deletes the outputs of a stage before it runs.
@@ -22,11 +22,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from panoptic.datasets import ade20k, coco, shards
-from panoptic.datasets.coco import PictureSource
+from panoptic.datasets.coco import ImageSource
 from panoptic.datasets.layout import DatasetSettings, find_ade20k_split, find_split
 from panoptic.datasets.outputs import write_split
 from panoptic.datasets.shards import AnnotateSettings, cut_into_shards, make_shards
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.json_fields import read_json
 from panoptic.runtime.cli import run_command
@@ -51,13 +51,13 @@ def annotate(
     try:
         found = make_shards(parts, settings.processes)
     except BrokenExecutor:
-        remedy = "perhaps for want of memory: run again, which goes on from here, with a smaller annotate.workers"
-        raise ChildProcessError(f"a worker process has ended abruptly, {remedy}") from None
-    faults = Faults([message for role, source in sources.items() for message in (*source.faults, *found[role])])
-    if faults.messages:
+        hint = "perhaps for want of memory: run again, which goes on from here, with a smaller annotate.workers"
+        raise ChildProcessError(f"a worker process has ended abruptly, {hint}") from None
+    issues = Issues([message for role, source in sources.items() for message in (*source.issues, *found[role])])
+    if issues.messages:
         # What repairs them changes the files, and with these the name of the folder.
         shutil.rmtree(folder, ignore_errors=True)
-    faults.raise_if_any(str(root))
+    issues.raise_if_any(str(root))
     for unfinished in output.parent.glob(f".{output.name}.*.partial"):  # of killed runs, and large
         shutil.rmtree(unfinished)
     with replace_atomically(output) as partial_output:
@@ -69,28 +69,28 @@ def annotate(
             (partial_output / "categories.json").write_text(json.dumps(table, indent=1) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     for role, source in sources.items():
-        print(f"{role}: {len(source.pictures)} pictures")
+        print(f"{role}: {len(source.verifiers)} images")
     categories = sources["train"].categories
     print(f"categories: {len(categories.things)} things, {len(categories.stuff)} stuff; written to {output}")
 
 
-def find_source(name: str, root: Path, split: str) -> PictureSource:
-    """The pictures of a split of the dataset `name`, none of them looked at yet."""
+def find_source(name: str, root: Path, split: str) -> ImageSource:
+    """The images of a split of the dataset `name`, none of them looked at yet."""
     if name == "ade20k":
         parts = find_ade20k_split(root, split)
-        examine = ade20k.Ade20kExaminer(parts)
-        pictures = [partial(examine, stem) for stem in ade20k.find_pictures(parts)]
+        inspect = ade20k.Ade20kInspector(parts)
+        images = [partial(inspect, stem) for stem in ade20k.find_images(parts)]
         archives = (parts.images.path, parts.semantic.path, parts.instances.path)
-        return PictureSource(ade20k.read_categories(archives[0]), archives[0], None, pictures, archives)
+        return ImageSource(ade20k.read_categories(archives[0]), archives[0], None, images, archives)
     files = find_split(root, split)
-    source = coco.find_pictures(files.panoptic_json, files.masks, files.images)
+    source = coco.find_images(files.panoptic_json, files.masks, files.images)
     return replace(source, instances=files.instances)
 
 
 def _check_splits(
-    dataset: DatasetSettings, sources: Mapping[str, PictureSource], root: Path, manifest: Path | None
+    dataset: DatasetSettings, sources: Mapping[str, ImageSource], root: Path, manifest: Path | None
 ) -> None:
-    """The splits must have the same categories, and the pictures that the manifest says they have."""
+    """The splits must have the same categories, and the images that the manifest says they have."""
     difference = sources["train"].categories.describe_difference(sources["val"].categories)
     if difference:
         message = f"split '{dataset.val}' has other categories than '{dataset.train}': {difference}"
@@ -106,14 +106,14 @@ def _check_splits(
         entry = document.child("splits").child(role)
         if entry.text("split") != split:
             raise DatasetError(f"{entry.where}: it is split '{entry.text('split')}', not '{split}'; {again}")
-        found, expected = len(sources[role].pictures), entry.integer("pictures")
-        # Pictures that do not count because of a fault are named with it.
-        if found != expected and not sources[role].faults:
-            message = f"split '{split}' has {found} annotated pictures, but {manifest} says {expected}"
+        found, expected = len(sources[role].verifiers), entry.integer("image_count")
+        # Images that do not count because of an issue are named with it.
+        if found != expected and not sources[role].issues:
+            message = f"split '{split}' has {found} annotated images, but {manifest} says {expected}"
             raise DatasetError(f"{root}: {message}; {again}")
 
 
-def _identity(sources: Mapping[str, PictureSource], settings: AnnotateSettings) -> str:
+def _identity(sources: Mapping[str, ImageSource], settings: AnnotateSettings) -> str:
     """What decides the shards: the dataset's files, the code that makes them, and what it uses."""
     package = Path(coco.__file__).parents[1]
     files = {path for source in sources.values() for path in source.files}
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--root", type=Path, help="folder of the dataset, instead of the one in the settings")
     parser.add_argument(
-        "--manifest", type=Path, help="what stages.download has found; there must be as many pictures now"
+        "--manifest", type=Path, help="what stages.download has found; there must be as many images now"
     )
     parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")

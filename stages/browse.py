@@ -1,11 +1,11 @@
-"""Say of every segment what became of it, and of every picture what it lost: files to browse in FiftyOne.
+"""Say of every segment what became of it, and of every image what it lost: files to browse in FiftyOne.
 
     python -m stages.browse --params params.yaml --index runs/annotate/val.index --predictions runs/predict
         --corrupted runs/corrupt --corrupted-predictions runs/robustness/predictions --out runs/browse
 
 Reads files only, as `stages.evaluate` does, so any system's predictions can be browsed. Without corrupted predictions
-there are the clean pictures alone. Writes `run.json` (categories and numbers), `pictures.jsonl` (a line a picture, see
-`panoptic.error_browser.entries`) and `files.zip` (masks of things and stuff, overlays, and pictures that are no files
+there are the clean images alone. Writes `run.json` (categories and numbers), `images.jsonl` (a line an image, see
+`panoptic.error_browser.entries`) and `files.zip` (masks of things and stuff, overlays, and images that are no files
 of their own). `python -m pipelines.browse` shows them.
 """
 
@@ -20,44 +20,44 @@ from pathlib import Path
 from tqdm import tqdm
 
 from panoptic.data.reader import PanopticReader
-from panoptic.error_browser.entries import FORMAT, PictureEntry
-from panoptic.error_browser.image import Examined, PictureToExamine, examine
+from panoptic.error_browser.entries import FORMAT, BrowserEntry
+from panoptic.error_browser.image import ImageToInspect, Inspected, inspect
 from panoptic.error_browser.predictions import Predictions
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.io.errors import DatasetError, Faults, shown_ids
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.zip_entries import add_file
-from panoptic.robustness.corrupted_split import CorruptedSplit, find_records, pictures_of
+from panoptic.robustness.corrupted_split import CorruptedSplit, find_records, images_of
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.parallel import map_ahead, worker_pool
 from stages.settings import load_section
 
-_AHEAD = 8  # pictures for each worker that wait, with their files, to be written
+_AHEAD = 8  # images for each worker that wait, with their files, to be written
 
 
 @dataclass(frozen=True)
 class BrowseSettings:
     """The `browse` section of params.yaml.
 
-    `pictures`: the first so many of the split, 0 for all. `boundary_ratio`: width of the boundary band as a share of
+    `images`: the first so many of the split, 0 for all. `boundary_ratio`: width of the boundary band as a share of
     the diagonal, 0 for no boundary IoU. `workers`: processes beside this one, which change nothing in the result.
     """
 
-    pictures: int = 0
+    images: int = 0
     boundary_ratio: float = 0.02
     workers: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.pictures, self.workers) < 0 or not 0 <= self.boundary_ratio <= 1:
+        if min(self.images, self.workers) < 0 or not 0 <= self.boundary_ratio <= 1:
             raise ValueError(
-                f"browse: pictures {self.pictures}, workers {self.workers}, boundary_ratio {self.boundary_ratio}; "
+                f"browse: images {self.images}, workers {self.workers}, boundary_ratio {self.boundary_ratio}; "
                 "give counts of at least 0 and a ratio from 0 to 1"
             )
 
 
 @dataclass(frozen=True)
 class BrowsePaths:
-    """Inputs and output of the stage; the corrupted pictures and their predictions come together, or not at all."""
+    """Inputs and output of the stage; the corrupted images and their predictions come together, or not at all."""
 
     index: Path
     predictions: Path
@@ -71,12 +71,12 @@ class BrowsePaths:
 
 
 def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
-    """Examine all pictures and write the folder, all of it or nothing."""
+    """Inspect all images and write the folder, all of it or nothing."""
     index = PanopticIndex.load(paths.index)
-    index = replace(index, records=index.records[: settings.pictures or None])
+    index = replace(index, records=index.records[: settings.images or None])
     items = [*_clean(index, paths.predictions), *_corrupted(index, paths)]
-    work = partial(_examine, reader=PanopticReader(pictures_of(index).index), boundary_ratio=settings.boundary_ratio)
-    faults = Faults()
+    work = partial(_inspect, reader=PanopticReader(images_of(index).index), boundary_ratio=settings.boundary_ratio)
+    issues = Issues()
     clean_pq: dict[int, float | None] = {}
     with (
         replace_atomically(paths.out) as folder,
@@ -85,39 +85,39 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
     ):
         folder.mkdir()
         with (
-            (folder / "pictures.jsonl").open("w") as lines,
+            (folder / "images.jsonl").open("w") as lines,
             zipfile.ZipFile(folder / "files.zip", "w", zipfile.ZIP_STORED) as archive,
         ):
             found = map_ahead(pool, work, items, _AHEAD * settings.workers)
-            for result in tqdm(found, desc="browse", total=len(items), unit="picture"):
+            for result in tqdm(found, desc="browse", total=len(items), unit="image"):
                 if isinstance(result, DatasetError):
-                    faults.add(str(result))
+                    issues.add(str(result))
                     continue
                 for name, data in result.files.items():
                     add_file(archive, name, data)
                 lines.write(_compared(result.entry, clean_pq).to_line() + "\n")
-        faults.raise_if_any(f"{paths.predictions} against {paths.index}")
-        description = {"format": FORMAT, "pictures": len(items), "categories": index.categories.to_json()}
+        issues.raise_if_any(f"{paths.predictions} against {paths.index}")
+        description = {"format": FORMAT, "images": len(items), "categories": index.categories.to_json()}
         (folder / "run.json").write_text(json.dumps(description, indent=1) + "\n")
-    print(f"{len(items)} pictures examined; look at them with: make browse")
+    print(f"{len(items)} images inspected; look at them with: make browse")
 
 
-def _clean(index: PanopticIndex, folder: Path) -> Iterator[PictureToExamine]:
+def _clean(index: PanopticIndex, folder: Path) -> Iterator[ImageToInspect]:
     predictions = Predictions.read(folder, index.categories)
     missing = [record.image_id for record in index.records if record.image_id not in predictions.by_image]
     if missing:
         raise DatasetError(
-            f"{predictions.panoptic_json}: no result for {len(missing)} of {len(index.records)} pictures (image ids "
+            f"{predictions.panoptic_json}: no result for {len(missing)} of {len(index.records)} images (image ids "
             f"{shown_ids(missing)}); add their results"
         )
-    # A picture inside of an archive is no file that the App could show.
+    # An image inside of an archive is no file that the App could show.
     keep = not index.images.is_dir()
     for record in index.records:
-        yield PictureToExamine(record, predictions.only(record.image_id), keep=keep)
+        yield ImageToInspect(record, predictions.only(record.image_id), keep=keep)
 
 
-def _corrupted(index: PanopticIndex, paths: BrowsePaths) -> Iterator[PictureToExamine]:
-    """Every variant of the pictures of which there are predictions."""
+def _corrupted(index: PanopticIndex, paths: BrowsePaths) -> Iterator[ImageToInspect]:
+    """Every variant of the images of which there are predictions."""
     if paths.corrupted is None or paths.corrupted_predictions is None:
         return
     split = CorruptedSplit.load(paths.corrupted / "manifest.json")
@@ -127,19 +127,19 @@ def _corrupted(index: PanopticIndex, paths: BrowsePaths) -> Iterator[PictureToEx
         image_ids = [image_id for image_id in predictions.by_image if image_id in browsed]
         records: Sequence[ImageRecord] = find_records(index, image_ids, str(predictions.panoptic_json))
         for record in records:
-            yield PictureToExamine(record, predictions.only(record.image_id), variant, keep=True)
+            yield ImageToInspect(record, predictions.only(record.image_id), variant, keep=True)
 
 
-def _examine(item: PictureToExamine, reader: PanopticReader, boundary_ratio: float) -> Examined | DatasetError:
-    """A fault is returned, so that the other pictures are examined too."""
+def _inspect(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float) -> Inspected | DatasetError:
+    """An issue is returned, so that the other images are inspected too."""
     try:
-        return examine(item, reader, boundary_ratio)
+        return inspect(item, reader, boundary_ratio)
     except DatasetError as error:
         return error
 
 
-def _compared(entry: PictureEntry, clean_pq: dict[int, float | None]) -> PictureEntry:
-    """With what it lost to its corruption; the clean picture, which comes first, is remembered."""
+def _compared(entry: BrowserEntry, clean_pq: dict[int, float | None]) -> BrowserEntry:
+    """With what it lost to its corruption; the clean image, which comes first, is remembered."""
     if entry.severity == 0:
         clean_pq[entry.image_id] = entry.pq
         return entry

@@ -1,10 +1,10 @@
-"""Corrupt the pictures of an index: COCO-C, by the 16 corruptions of the paper's table 11.
+"""Corrupt the images of an index: COCO-C, by the 16 corruptions of the paper's table 11.
 
     python -m stages.corrupt --params params.yaml --index runs/annotate/val.index
         --state runs/state --out runs/corrupt
 
 Writes `manifest.json` and, where `corrupt.archives` is set, one zip file for each corruption and severity. Without
-archives the robustness stage makes each picture when it needs it. A run that was stopped, however roughly, goes on
+archives the robustness stage makes each image when it needs it. A run that was stopped, however roughly, goes on
 with what it had not finished; finished archives lie in a folder of `--state` that is named after everything that
 decides them, because DVC deletes the outputs of a stage before it runs. With `--share 2/4` it makes the second quarter
 of the archives for such a folder and writes no result: several programs, also on several machines, share the work so,
@@ -29,7 +29,7 @@ from panoptic.robustness.corrupted_split import (
     CorruptSettings,
     archive_name,
     find_records,
-    pictures_of,
+    images_of,
     write_archive,
 )
 from panoptic.runtime.cli import run_command
@@ -45,7 +45,7 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
         return
     index = PanopticIndex.load(index_path)
     split = CorruptedSplit.choose(index, settings)
-    # With the code of corruptions, but not of all that reads pictures: their bytes are in the manifest already.
+    # With the code of corruptions, but not of all that reads images: their bytes are in the manifest already.
     code = [file_digest(Path(module.__file__)) for module in (corrupted_split, corruptions) if module.__file__]
     identity = fingerprint({"manifest": split.to_json().decode(), "code": code})
     folder = state / f"corrupt-{identity}"
@@ -66,7 +66,7 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
     # With the result written the state has done its duty.
     shutil.rmtree(folder, ignore_errors=True)
     what = "archives written" if split.archives else "variants to be made on the fly"
-    print(f"{len(split.variants)} {what}, {len(split.image_ids)} pictures each; {out / 'manifest.json'}")
+    print(f"{len(split.variants)} {what}, {len(split.image_ids)} images each; {out / 'manifest.json'}")
 
 
 def _make_archives(split: CorruptedSplit, index: PanopticIndex, folder: Path, workers: int) -> None:
@@ -76,12 +76,12 @@ def _make_archives(split: CorruptedSplit, index: PanopticIndex, folder: Path, wo
         print(f"going on from {folder}: {len(split.variants) - len(missing)} of {len(split.variants)} archives done")
     # A worker needs no segments.
     records = tuple(replace(record, segments=()) for record in find_records(index, split.image_ids, str(index.images)))
-    reader = pictures_of(index)
+    reader = images_of(index)
     total = len(split.variants) * len(records)
     done = total - len(missing) * len(records)
     with (
         worker_pool(workers) as pool,
-        tqdm(total=total, initial=done, desc="corrupt", unit="picture") as bar,
+        tqdm(total=total, initial=done, desc="corrupt", unit="image") as bar,
     ):
         if pool is None:
             for variant in missing:
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.corrupt", description=__doc__.splitlines()[0])
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'corrupt' is read")
-    parser.add_argument("--index", type=Path, required=True, help="index of the pictures to corrupt")
+    parser.add_argument("--index", type=Path, required=True, help="index of the images to corrupt")
     parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     help_share = "make this part of the archives only, and write no result; as in 2/4"

@@ -5,7 +5,7 @@
 The archives of COCO 2017 and ADE20K are fetched, verified, and unpacked as far as they are not read in place: give
 `dataset: {name: coco, root: datasets/coco, train: train2017, val: val2017}`, or `ade20k` with `training` and
 `validation`. What is complete is not fetched again, what a cut or a kill has left is continued. `mini` comes with the
-repository and own data is already in place. All are examined for completeness; the manifest lists, for each part of
+repository and own data is already in place. All are inspected for completeness; the manifest lists, for each part of
 each split, where it lies, its files and bytes.
 """
 
@@ -50,7 +50,7 @@ def _public(
     roles = _roles(dataset)
     if settings.test:
         if not public.test:
-            raise DatasetError(f"download.test: no test pictures of '{dataset.name}' are known; set it to false")
+            raise DatasetError(f"download.test: no test images of '{dataset.name}' are known; set it to false")
         roles["test"] = public.test
     archives, splits = public.needed(roles.values()), tuple(roles.values())
     with working_alone(root) as records:
@@ -66,23 +66,23 @@ def _public(
             for archive in archives
         ],
         "splits": {
-            role: _public_split(dataset.name, root, split, public.pictures[split] if settings.published else None)
+            role: _public_split(dataset.name, root, split, public.images[split] if settings.published else None)
             for role, split in roles.items()
         },
     }
 
 
 def _public_split(name: str, root: Path, split: str, published: int | None) -> dict[str, object]:
-    """The parts of a split; each must have one file for each picture, and as many as were `published` (None: any)."""
+    """The parts of a split; each must have one file for each image, and as many as were `published` (None: any)."""
     parts = {kind: _describe(part) for kind, part in _public_parts(name, root, split).items()}
     expected = published or parts["images"]["files"]
     wrong = [f"{part['path']} has {part['files']} {kind}" for kind, part in parts.items() if part["files"] != expected]
     if wrong:
         raise DatasetError(
-            f"split '{split}' should have {expected} pictures, but {', '.join(wrong)}; remove the archive to have it"
+            f"split '{split}' should have {expected} images, but {', '.join(wrong)}; remove the archive to have it"
             " fetched again"
         )
-    return {"split": split, "pictures": expected, **parts}
+    return {"split": split, "image_count": expected, **parts}
 
 
 def _public_parts(name: str, root: Path, split: str) -> Mapping[str, Part]:
@@ -104,7 +104,7 @@ def _own_split(name: str, root: Path, split: str) -> dict[str, object]:
         raise DatasetError(f"{error}\nexpected layout:\n{layout.__doc__}") from None
     return {
         "split": split,
-        "pictures": len(list(read_json(files.panoptic_json).objects("images"))),
+        "image_count": len(list(read_json(files.panoptic_json).objects("images"))),
         "panoptic_json": _file(files.panoptic_json),
         "masks": _describe(Part(files.masks)),
         "images": _describe(Part(files.images)),

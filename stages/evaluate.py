@@ -18,8 +18,8 @@ from pathlib import Path
 
 from panoptic.evaluation.average_precision import MAX_DETS, InstanceScores, average_precision, check_max_dets
 from panoptic.evaluation.bootstrap import Intervals, bootstrap_intervals
-from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticTruth, score_results
-from panoptic.evaluation.error_breakdown import account_table
+from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticGroundTruth, score_results
+from panoptic.evaluation.error_breakdown import error_breakdown_table
 from panoptic.evaluation.report import format_table, metrics_to_json, per_class_to_json, per_image_to_json
 from panoptic.evaluation.scores import ScoringSettings
 from panoptic.instances.results import masks_by_image, read_instance_results
@@ -34,7 +34,7 @@ class EvaluationSettings:
     """The `evaluate` section of params.yaml.
 
     `boundary_ratio`: width of the boundary band as a share of the diagonal, 0 for no boundary PQ. `max_dets`: three
-    numbers of instances of a picture and class that count for AP. `bootstrap`: draws for the intervals, 0 for none.
+    numbers of instances of an image and class that count for AP. `bootstrap`: draws for the intervals, 0 for none.
     `workers`: processes beside this one.
     """
 
@@ -45,7 +45,7 @@ class EvaluationSettings:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what would end the program after all pictures are scored."""
+        """Refuse what would end the program after all images are scored."""
         check_max_dets(self.max_dets)
         for name in ("bootstrap", "seed", "workers"):
             if getattr(self, name) < 0:
@@ -56,9 +56,9 @@ class EvaluationSettings:
 class Inputs:
     """What is scored. Instances are optional: both files give AP, the predicted ones show what the merging lost."""
 
-    truth: PanopticTruth
+    ground_truth: PanopticGroundTruth
     prediction: PanopticFiles
-    true_instances: Path | None = None
+    gt_instances: Path | None = None
     predicted_instances: Path | None = None
 
 
@@ -69,13 +69,13 @@ class Outputs:
     metrics: Path
     per_class: Path | None = None
     per_image: Path | None = None
-    account: Path | None = None
-    account_table: Path | None = None
-    repaired_table: Path | None = None
+    error_breakdown: Path | None = None
+    error_breakdown_table: Path | None = None
+    oracle_table: Path | None = None
 
     @property
-    def accounted(self) -> bool:
-        return (self.account, self.account_table, self.repaired_table) != (None, None, None)
+    def with_breakdown(self) -> bool:
+        return (self.error_breakdown, self.error_breakdown_table, self.oracle_table) != (None, None, None)
 
 
 def evaluate(
@@ -86,22 +86,22 @@ def evaluate(
     missing_as_empty: bool = False,
 ) -> None:
     """Score the results and write what is asked for, all of it or nothing."""
-    _check(inputs, outputs.accounted)
+    _check(inputs, outputs.with_breakdown)
     results = []
     if inputs.predicted_instances is not None:
-        results = read_instance_results(inputs.predicted_instances, inputs.truth.categories)
+        results = read_instance_results(inputs.predicted_instances, inputs.ground_truth.categories)
     found = score_results(
-        inputs.truth,
+        inputs.ground_truth,
         inputs.prediction,
         ScoringSettings(settings.boundary_ratio, panopticapi, missing_as_empty),
         workers=settings.workers,
         progress=True,
-        candidates=masks_by_image(results) if outputs.accounted else None,
+        candidates=masks_by_image(results) if outputs.with_breakdown else None,
     )
     scores, per_image = found.scores, found.per_image
     instances = InstanceScores({}, ())
-    if inputs.true_instances is not None:
-        instances = average_precision(inputs.true_instances, results, scores.categories, settings.max_dets)
+    if inputs.gt_instances is not None:
+        instances = average_precision(inputs.gt_instances, results, scores.categories, settings.max_dets)
     boundaries = scores.boundary_quality is not None
     intervals: Intervals = {}
     if settings.bootstrap:
@@ -115,34 +115,34 @@ def evaluate(
         _write_json(outputs.per_class, per_class_to_json(scores, instances.by_kind))
     if outputs.per_image is not None:
         _write_json(outputs.per_image, per_image_to_json(per_image, boundaries))
-    if found.account is not None:
-        table = account_table(found.account, scores.categories, inputs.predicted_instances is not None)
-        if outputs.account is not None:
-            _write_json(outputs.account, table.to_json())
-        if outputs.account_table is not None:
-            write_atomically(outputs.account_table, table.lost_csv())
-        if outputs.repaired_table is not None:
-            write_atomically(outputs.repaired_table, table.repaired_csv())
+    if found.error_breakdown is not None:
+        table = error_breakdown_table(found.error_breakdown, scores.categories, inputs.predicted_instances is not None)
+        if outputs.error_breakdown is not None:
+            _write_json(outputs.error_breakdown, table.to_json())
+        if outputs.error_breakdown_table is not None:
+            write_atomically(outputs.error_breakdown_table, table.pq_loss_csv())
+        if outputs.oracle_table is not None:
+            write_atomically(outputs.oracle_table, table.oracle_csv())
     print(format_table(scores, instances.by_kind, intervals, len(per_image)))
 
 
-def _check(inputs: Inputs, accounted: bool) -> None:
+def _check(inputs: Inputs, with_breakdown: bool) -> None:
     """Refuse a file of instances that nothing would be made of."""
-    if inputs.true_instances is not None and inputs.predicted_instances is None:
+    if inputs.gt_instances is not None and inputs.predicted_instances is None:
         raise DatasetError("AP needs --instances-predictions too; give both files of instances")
-    if inputs.predicted_instances is not None and inputs.true_instances is None and not accounted:
+    if inputs.predicted_instances is not None and inputs.gt_instances is None and not with_breakdown:
         raise DatasetError("AP needs --instances-ground-truth too; give both files of instances")
 
 
 def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, panopticapi: bool) -> Iterator[str]:
     """What a reader of the numbers should know; each names the file."""
-    truth, prediction = inputs.truth.path, inputs.prediction.panoptic_json
+    ground_truth, prediction = inputs.ground_truth.path, inputs.prediction.panoptic_json
     for path, ids in ((prediction, found.ignored), (inputs.predicted_instances, instances.ignored)):
         if ids:
-            where = f"{len(ids)} pictures that are not in the ground truth (image ids {shown_ids(ids)})"
+            where = f"{len(ids)} images that are not in the ground truth (image ids {shown_ids(ids)})"
             yield f"{path}: there are results for {where}; ignored"
     if found.empty:
-        where = f"{len(found.empty)} pictures (image ids {shown_ids(found.empty)})"
+        where = f"{len(found.empty)} images (image ids {shown_ids(found.empty)})"
         yield f"{prediction}: there is no result for {where}; all their segments count as missed"
     if found.wrong_areas:
         examples = "; ".join(
@@ -150,7 +150,8 @@ def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, pano
             for wrong in found.wrong_areas[:3]
         )
         taken = "the JSON is taken" if panopticapi else "the pixels are taken"
-        yield f"{truth}: {len(found.wrong_areas)} segments have another 'area' than in the PNG ({examples}); {taken}"
+        what = f"{len(found.wrong_areas)} segments have another 'area' than in the PNG"
+        yield f"{ground_truth}: {what} ({examples}); {taken}"
 
 
 def _write_json(path: Path, content: Mapping[str, object]) -> None:
@@ -159,9 +160,9 @@ def _write_json(path: Path, content: Mapping[str, object]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__.splitlines()[0])
-    truth = parser.add_mutually_exclusive_group(required=True)
-    truth.add_argument("--ground-truth-index", type=Path, help="index of the ground truth, from stages.annotate")
-    truth.add_argument("--ground-truth-json", type=Path, help="panoptic JSON of the ground truth")
+    ground_truth = parser.add_mutually_exclusive_group(required=True)
+    ground_truth.add_argument("--ground-truth-index", type=Path, help="index of the ground truth, from stages.annotate")
+    ground_truth.add_argument("--ground-truth-json", type=Path, help="panoptic JSON of the ground truth")
     parser.add_argument("--ground-truth-folder", type=Path, help="its PNGs: a folder or a zip file")
     for flag, purpose in {
         "--predictions-json": "panoptic JSON of the results",
@@ -171,10 +172,10 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(flag, type=Path, required=True, help=purpose)
     for flag, purpose in {
         "--per-class": "JSON file to write counts and qualities per class to",
-        "--per-image": "JSON file to write counts per picture to",
-        "--account": "JSON file to write to what each kind of error costs, and PQ with it repaired",
-        "--account-table": "CSV file to write to what each kind of error costs",
-        "--repaired-table": "CSV file to write PQ with each kind of error repaired to",
+        "--per-image": "JSON file to write counts per image to",
+        "--error-breakdown": "JSON file to write to what each kind of error costs, and PQ with it repaired",
+        "--error-breakdown-table": "CSV file to write to what each kind of error costs",
+        "--oracle-table": "CSV file to write PQ with each kind of error repaired to",
         "--instances-ground-truth": "JSON in COCO's detection format, for AP",
         "--instances-predictions": "JSON in COCO's results format, for AP, and for what the account lays to merging",
         "--params": "settings; section 'evaluate' is read, and the options below override it",
@@ -184,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     ratio, max_dets = defaults.boundary_ratio, " ".join(map(str, defaults.max_dets))
     help_ratio = f"band of boundary PQ, as a share of the diagonal; 0: none (default: {ratio})"
     parser.add_argument("--boundary-ratio", type=float, help=help_ratio)
-    help_max_dets = f"instances of a picture and class that count for AR, the last also for AP (default: {max_dets})"
+    help_max_dets = f"instances of an image and class that count for AR, the last also for AP (default: {max_dets})"
     parser.add_argument("--max-dets", type=int, nargs=3, metavar="N", help=help_max_dets)
     for flag, purpose in {
         "--bootstrap": "draws for confidence intervals; 0: none",
@@ -198,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
         help="count as panopticapi does: a true segment's area is the JSON's, and one crowd region of a class forgives",
     )
     parser.add_argument(
-        "--missing-as-empty", action="store_true", help="a picture without result has all its segments missed"
+        "--missing-as-empty", action="store_true", help="an image without result has all its segments missed"
     )
     return parser
 
@@ -212,12 +213,12 @@ def _settings(arguments: argparse.Namespace) -> EvaluationSettings:
     return replace(settings, **{name: value for name, value in options.items() if value is not None})
 
 
-def _truth(arguments: argparse.Namespace) -> PanopticTruth:
+def _ground_truth(arguments: argparse.Namespace) -> PanopticGroundTruth:
     if arguments.ground_truth_index:
-        return PanopticTruth.from_index(arguments.ground_truth_index)
+        return PanopticGroundTruth.from_index(arguments.ground_truth_index)
     if not arguments.ground_truth_folder:
         raise DatasetError("--ground-truth-json needs --ground-truth-folder too: the PNGs, in a folder or a zip file")
-    return PanopticTruth.from_files(PanopticFiles(arguments.ground_truth_json, arguments.ground_truth_folder))
+    return PanopticGroundTruth.from_files(PanopticFiles(arguments.ground_truth_json, arguments.ground_truth_folder))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -228,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def stage() -> None:
         settings = _settings(arguments)
         inputs = Inputs(
-            _truth(arguments),
+            _ground_truth(arguments),
             PanopticFiles(arguments.predictions_json, arguments.predictions_folder),
             arguments.instances_ground_truth,
             arguments.instances_predictions,

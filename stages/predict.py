@@ -1,10 +1,10 @@
-"""Predict the pictures of an index with trained weights.
+"""Predict the images of an index with trained weights.
 
     python -m stages.predict --params params.yaml --index runs/annotate/val.index
         --model runs/train/model.safetensors --out runs/predict
 
 Writes into the output folder: `panoptic/` and `panoptic.json` (COCO's panoptic results), `instances.json` (COCO's
-detection results with masks), `timings.json`, and `pictures/` with picture, truth and prediction side by side.
+detection results with masks), `timings.json`, and `images/` with image, truth and prediction side by side.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 
 from model.device import pick_device
-from model.inference.predict import InferenceSettings, PicturePrediction, predict_pictures
+from model.inference.predict import ImagePrediction, InferenceSettings, predict_images
 from model.weights.checkpoint import CheckpointError, load_checkpoint
 from panoptic.data.reader import PanopticReader
 from panoptic.format.categories import CategoryTable
@@ -30,21 +30,21 @@ from stages.settings import load_section
 
 
 def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Path) -> None:
-    """Predict every picture and write the results, each file or folder complete or not at all."""
+    """Predict every image and write the results, each file or folder complete or not at all."""
     index, checkpoint = PanopticIndex.load(index_path), load_checkpoint(model)
     difference = checkpoint.categories.describe_difference(index.categories)
     if difference:
         raise CheckpointError(
             f"{model} was trained with other categories than {index_path}: {difference}; "
-            "train on a dataset with these categories, or predict pictures of the dataset it was trained on"
+            "train on a dataset with these categories, or predict images of the dataset it was trained on"
         )
     network = checkpoint.network.to(pick_device())
     instances: list[dict[str, object]] = []
-    shown: list[PicturePrediction] = []
-    chosen = {record.image_id for record in index.records[: settings.pictures]}
+    shown: list[ImagePrediction] = []
+    chosen = {record.image_id for record in index.records[: settings.images]}
     started = time.monotonic()
     with write_results(out / "panoptic.json", out / "panoptic", index.categories) as writer:
-        for prediction in predict_pictures(network, index, settings, progress=True):
+        for prediction in predict_images(network, index, settings, progress=True):
             record = prediction.record
             writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
             instances += instance_results(prediction, index.categories)
@@ -52,14 +52,14 @@ def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Pat
                 shown.append(prediction)
     seconds = time.monotonic() - started
     write_atomically(out / "instances.json", json.dumps(instances).encode())
-    _draw(shown, index, out / "pictures")
-    timings = {"pictures": len(index.records), "seconds": round(seconds, 2), "device": str(pick_device())}
+    _draw(shown, index, out / "images")
+    timings = {"images": len(index.records), "seconds": round(seconds, 2), "device": str(pick_device())}
     write_atomically(out / "timings.json", (json.dumps(timings, indent=1) + "\n").encode())
-    print(f"{len(index.records)} pictures predicted in {seconds:.1f} s; results in {out}")
+    print(f"{len(index.records)} images predicted in {seconds:.1f} s; results in {out}")
 
 
-def instance_results(prediction: PicturePrediction, categories: CategoryTable) -> list[dict[str, object]]:
-    """The picture's instances in COCO's detection results format, masks as RLE; empty masks are left out."""
+def instance_results(prediction: ImagePrediction, categories: CategoryTable) -> list[dict[str, object]]:
+    """The image's instances in COCO's detection results format, masks as RLE; empty masks are left out."""
     instances = prediction.instances
     results: list[dict[str, object]] = []
     for mask, (left, top, right, bottom), label, score in zip(
@@ -83,17 +83,17 @@ def instance_results(prediction: PicturePrediction, categories: CategoryTable) -
     return results
 
 
-def _draw(predictions: Sequence[PicturePrediction], index: PanopticIndex, folder: Path) -> None:
+def _draw(predictions: Sequence[ImagePrediction], index: PanopticIndex, folder: Path) -> None:
     reader = PanopticReader(index)
     with replace_atomically(folder) as partial:
         partial.mkdir()
         for prediction in predictions:
             sample = reader.sample(prediction.record)
-            picture = side_by_side(
+            image = side_by_side(
                 sample.image, sample.ids, sample.record.segments, prediction.ids, prediction.segments, index.categories
             )
             path = (partial / prediction.record.mask_name).with_suffix(".png")
-            _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
             with naming_disk_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data.tobytes())
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__.splitlines()[0])
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'predict' is read")
-    parser.add_argument("--index", type=Path, required=True, help="index of the pictures to predict")
+    parser.add_argument("--index", type=Path, required=True, help="index of the images to predict")
     parser.add_argument("--model", type=Path, required=True, help="safetensors file that stages.train wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)

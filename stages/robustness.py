@@ -1,13 +1,13 @@
-"""Predict and score corrupted pictures (COCO-C), and the clean ones beside them: the paper's table 11.
+"""Predict and score corrupted images (COCO-C), and the clean ones beside them: the paper's table 11.
 
     python -m stages.robustness --params params.yaml --index runs/annotate/val.index
         --model runs/train/model.safetensors --corrupted runs/corrupt --state runs/state --out runs/robustness
 
-The pictures come from the archives of the corrupt stage or, where its manifest says that there are none, are made
+The images come from the archives of the corrupt stage or, where its manifest says that there are none, are made
 while the network works, without being written. Scores are those of stages.evaluate with its default settings.
 
 Writes `metrics.json` (PQ clean, mean, relative, by corruption), `variants.json` (everything measured), `table.md`,
-`severity.csv`, `severity.png` and, to browse, `predictions/`: those of the first `predict.pictures` pictures under each
+`severity.csv`, `severity.png` and, to browse, `predictions/`: those of the first `predict.images` images under each
 variant, as stages.predict writes them. A run that was stopped goes on with the variants that are not scored yet; those
 that are lie in a folder of `--state` that is named after everything that decides them. With `--share 2/4` it measures
 the second quarter of the variants for such a folder and writes no result: several programs, also on several machines,
@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.device import pick_device
-from model.inference.predict import InferenceSettings, ReadPictures, predict_pictures
+from model.inference.predict import InferenceSettings, ReadImages, predict_images
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import CheckpointError, load_checkpoint, metadata_path
 from panoptic.data.reader import PanopticReader
-from panoptic.evaluation.scores import ScoreCounter, ScoringSettings, score_picture
+from panoptic.evaluation.scores import ScoreCounter, ScoringSettings, score_image
 from panoptic.format.results import write_results
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
@@ -44,10 +44,10 @@ from panoptic.robustness.corrupted_split import (
     CorruptedSplit,
     CorruptSettings,
     archive_name,
-    corrupted_pictures,
+    corrupted_images,
     find_records,
+    images_of,
     index_of_archive,
-    pictures_of,
 )
 from panoptic.robustness.corruptions import Variant
 from panoptic.robustness.summary import (
@@ -65,7 +65,7 @@ from panoptic.runtime.fingerprint import code_digests, file_digest, fingerprint
 from panoptic.runtime.parallel import Share, map_ahead, worker_pool
 from stages.settings import load_section
 
-# Pictures that a worker corrupts at a time, and such tasks that wait for each worker: what bounds the memory.
+# Images that a worker corrupts at a time, and such tasks that wait for each worker: what bounds the memory.
 _TASK, _TASKS_AHEAD = 4, 2
 
 
@@ -82,7 +82,7 @@ class RobustnessPaths:
 
 @dataclass(frozen=True)
 class Measuring:
-    """What every variant is measured with; `index` holds the chosen pictures only."""
+    """What every variant is measured with; `index` holds the chosen images only."""
 
     network: PanopticSegFormer
     index: PanopticIndex
@@ -90,19 +90,19 @@ class Measuring:
     scoring: ScoringSettings
     advance: Callable[[int], object]
 
-    def measure(self, kept: Path, read: ReadPictures | None = None) -> Measures:
-        """Predict the index's pictures, or those that `read` gives in their place, and score them.
+    def measure(self, kept: Path, read: ReadImages | None = None) -> Measures:
+        """Predict the index's images, or those that `read` gives in their place, and score them.
 
         The predictions of the first ones are written to the folder `kept`, to look at.
         """
-        truth = PanopticReader(self.index)
+        ground_truth = PanopticReader(self.index)
         counter = ScoreCounter(self.index.categories, self.scoring)
-        shown = {record.image_id for record in self.index.records[: self.settings.pictures]}
+        shown = {record.image_id for record in self.index.records[: self.settings.images]}
         with write_results(kept / "panoptic.json", kept / "panoptic", self.index.categories) as writer:
-            for prediction in predict_pictures(self.network, self.index, self.settings, read=read):
+            for prediction in predict_images(self.network, self.index, self.settings, read=read):
                 record = prediction.record
-                ids = truth.id_map(record)
-                counter.add(score_picture(ids, record.segments, prediction.ids, prediction.segments, self.scoring))
+                ids = ground_truth.id_map(record)
+                counter.add(score_image(ids, record.segments, prediction.ids, prediction.segments, self.scoring))
                 if record.image_id in shown:
                     writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
                 self.advance(1)
@@ -140,7 +140,7 @@ def robustness(
     total = (measures_clean + len(variants)) * len(index.records)
     with (
         worker_pool(0 if split.archives else corruption.workers) as pool,
-        tqdm(total=total, desc="robustness", unit="picture") as bar,
+        tqdm(total=total, desc="robustness", unit="image") as bar,
     ):
         measuring = Measuring(network, index, inference, scoring, bar.update)
         clean = _remembered(state / "clean.json", measuring, measuring.measure) if measures_clean else {}
@@ -161,9 +161,9 @@ def robustness(
     print(table(result, len(index.records)), end="")
 
 
-def _corrupting(index: PanopticIndex, variant: Variant, pool: Executor | None, workers: int) -> ReadPictures:
-    """Reads pictures of `index` and corrupts them, ahead of the network where there is a pool."""
-    corrupt = partial(corrupted_pictures, pictures_of(index), variant)
+def _corrupting(index: PanopticIndex, variant: Variant, pool: Executor | None, workers: int) -> ReadImages:
+    """Reads images of `index` and corrupts them, ahead of the network where there is a pool."""
+    corrupt = partial(corrupted_images, images_of(index), variant)
 
     def read(records: Sequence[ImageRecord]) -> Iterator[NDArray[np.uint8]]:
         plain = [replace(record, segments=()) for record in records]  # which a worker does not need
@@ -192,12 +192,12 @@ def _remembered(path: Path, measuring: Measuring, measure: Callable[[Path], Meas
     return found
 
 
-def _write(result: Robustness, pictures: int, state: Path, out: Path) -> None:
+def _write(result: Robustness, images: int, state: Path, out: Path) -> None:
     with replace_atomically(out) as folder, naming_disk_errors(out):
         folder.mkdir()
         for name, content in (("metrics", metrics_to_json(result)), ("variants", variants_to_json(result))):
             (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-        (folder / "table.md").write_text(table(result, pictures))
+        (folder / "table.md").write_text(table(result, images))
         (folder / "severity.csv").write_text(severity_csv(result))
         (folder / "severity.png").write_bytes(draw_severities(result))
         for variant in result.variants:
@@ -210,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'predict' and 'corrupt' are read"
     )
-    parser.add_argument("--index", type=Path, required=True, help="index of the clean pictures")
+    parser.add_argument("--index", type=Path, required=True, help="index of the clean images")
     parser.add_argument("--model", type=Path, required=True, help="safetensors file that stages.train wrote")
     parser.add_argument("--corrupted", type=Path, required=True, help="folder that stages.corrupt wrote")
     parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")

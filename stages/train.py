@@ -1,4 +1,4 @@
-"""Train Panoptic SegFormer on an index of pictures.
+"""Train Panoptic SegFormer on an index of images.
 
     python -m stages.train --params params.yaml
         --train-index runs/annotate/train.index --val-index runs/annotate/val.index
@@ -33,7 +33,7 @@ from typing import NoReturn
 import torch
 
 from cluster.settings import ClusterSettings
-from model.inference.predict import InferenceSettings, predict_pictures, require_mask_layer
+from model.inference.predict import InferenceSettings, predict_images, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes, joined_processes
@@ -135,7 +135,7 @@ def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, init
         {
             "settings": [asdict(recipe.train), asdict(recipe.network)],
             "indices": [file_digest(paths.train_index), file_digest(paths.val_index)],
-            "pictures": [file_signature(index.images), file_signature(index.masks)],
+            "images": [file_signature(index.images), file_signature(index.masks)],
             "initial weights": file_digest(initial) if initial else None,
             "code": code_digests(),
         }
@@ -150,7 +150,7 @@ def measure_quality(
         folder = Path(temporary)
         results, metrics = folder / "results.json", folder / "metrics.json"
         with write_results(results, folder / "masks", index.categories) as writer:
-            for prediction in predict_pictures(network, index, settings):
+            for prediction in predict_images(network, index, settings):
                 record = prediction.record
                 writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
         command = [sys.executable, "-m", "stages.evaluate", "--metrics", str(metrics)]
@@ -169,7 +169,7 @@ def _provenance(identity: str, training: Run, processes: Processes) -> dict[str,
         "fingerprint": identity,
         "settings": json.dumps(asdict(training.settings)),
         "steps": str(training.steps),
-        "pictures": str(len(training.index.records)),
+        "images": str(len(training.index.records)),
         "processes": str(processes.world_size),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
@@ -193,8 +193,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'train', 'model', 'predict'"
     )
-    parser.add_argument("--train-index", type=Path, required=True, help="index of the pictures to learn from")
-    parser.add_argument("--val-index", type=Path, required=True, help="index of the pictures to measure on")
+    parser.add_argument("--train-index", type=Path, required=True, help="index of the images to learn from")
+    parser.add_argument("--val-index", type=Path, required=True, help="index of the images to measure on")
     parser.add_argument(
         "--pretrained", type=Path, default=Path("pretrained"), help="folder that may hold ImageNet weights"
     )

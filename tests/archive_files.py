@@ -56,17 +56,17 @@ def write_tar(target: Path, entries: Mapping[str, bytes]) -> None:
             archive.addfile(info, io.BytesIO(entries.get(name, b"")))
 
 
-def jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """A JPEG, of one channel where the picture is grey."""
-    is_grey = bool((picture == picture[..., :1]).all())
+def jpeg(image: NDArray[np.uint8]) -> bytes:
+    """A JPEG, of one channel where the image is gray."""
+    is_gray = bool((image == image[..., :1]).all())
     stream = io.BytesIO()
-    Image.fromarray(picture[..., 0] if is_grey else picture).save(stream, "JPEG", quality=90)
+    Image.fromarray(image[..., 0] if is_gray else image).save(stream, "JPEG", quality=90)
     return stream.getvalue()
 
 
-def png(picture: NDArray[np.uint8]) -> bytes:
+def png(image: NDArray[np.uint8]) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG")
+    Image.fromarray(image).save(stream, "PNG")
     return stream.getvalue()
 
 

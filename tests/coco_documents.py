@@ -1,4 +1,4 @@
-"""COCO's JSON files with all their fields, for pictures that tests have drawn."""
+"""COCO's JSON files with all their fields, for images that tests have drawn."""
 
 import json
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.tiny_dataset import TinyPicture
+from tests.tiny_dataset import TinyImage
 
 CATEGORIES = Path(__file__).parents[1] / "model" / "weights" / "official" / "coco_categories.json"
 
 
-def image_list(pictures: Sequence[TinyPicture], year: int) -> dict[str, object]:
+def image_list(images: Sequence[TinyImage], year: int) -> dict[str, object]:
     """What COCO's files begin with."""
     return {
         "info": {
@@ -27,47 +27,47 @@ def image_list(pictures: Sequence[TinyPicture], year: int) -> dict[str, object]:
         "images": [
             {
                 "license": 4,
-                "file_name": f"{picture.image_id:012}.jpg",
-                "coco_url": f"http://images.cocodataset.org/{picture.image_id:012}.jpg",
-                "height": picture.ids.shape[0],
-                "width": picture.ids.shape[1],
+                "file_name": f"{image.image_id:012}.jpg",
+                "coco_url": f"http://images.cocodataset.org/{image.image_id:012}.jpg",
+                "height": image.ids.shape[0],
+                "width": image.ids.shape[1],
                 "date_captured": "2013-11-14 17:02:52",
                 "flickr_url": "http://farm7.staticflickr.com/0_z.jpg",
-                "id": picture.image_id,
+                "id": image.image_id,
             }
-            for picture in pictures
+            for image in images
         ],
     }
 
 
-def panoptic(pictures: Sequence[TinyPicture]) -> dict[str, object]:
+def panoptic(images: Sequence[TinyImage]) -> dict[str, object]:
     annotations = [
         {
             "segments_info": [
                 {
-                    "area": int((picture.ids == label.id).sum()),
+                    "area": int((image.ids == label.id).sum()),
                     "category_id": label.category_id,
                     "iscrowd": int(label.is_crowd),
                     "id": label.id,
-                    "bbox": _box(picture.ids == label.id),
+                    "bbox": _box(image.ids == label.id),
                 }
-                for label in picture.segments
+                for label in image.segments
             ],
-            "file_name": f"{picture.image_id:012}.png",
-            "image_id": picture.image_id,
+            "file_name": f"{image.image_id:012}.png",
+            "image_id": image.image_id,
         }
-        for picture in pictures
+        for image in images
     ]
-    return {**image_list(pictures, 2018), "annotations": annotations, "categories": categories()}
+    return {**image_list(images, 2018), "annotations": annotations, "categories": categories()}
 
 
-def instances(pictures: Sequence[TinyPicture]) -> dict[str, object]:
+def instances(images: Sequence[TinyImage]) -> dict[str, object]:
     things = {category["id"] for category in thing_categories()}
     annotations: list[dict[str, object]] = []
-    for picture in pictures:
-        for label in picture.segments:
+    for image in images:
+        for label in image.segments:
             if label.category_id in things:
-                mask = picture.ids == label.id
+                mask = image.ids == label.id
                 left, top, width, height = _box(mask)
                 right, bottom = left + width, top + height
                 annotations.append(
@@ -77,13 +77,13 @@ def instances(pictures: Sequence[TinyPicture]) -> dict[str, object]:
                         else [[float(edge) for edge in (left, top, right, top, right, bottom, left, bottom)]],
                         "area": float(mask.sum()),
                         "iscrowd": int(label.is_crowd),
-                        "image_id": picture.image_id,
+                        "image_id": image.image_id,
                         "bbox": [float(side) for side in (left, top, width, height)],
                         "category_id": label.category_id,
                         "id": (900_100_000_000 if label.is_crowd else 1700) + len(annotations),
                     }
                 )
-    return {**image_list(pictures, 2017), "annotations": annotations, "categories": thing_categories()}
+    return {**image_list(images, 2017), "annotations": annotations, "categories": thing_categories()}
 
 
 def categories() -> list[dict[str, object]]:

@@ -1,14 +1,14 @@
-"""The archives of COCO 2017 and ADE20K in their real layouts, with a few small pictures each.
+"""The archives of COCO 2017 and ADE20K in their real layouts, with a few small images each.
 
 Same names of files and folders, same fields, same oddities:
 
 COCO    zips in zips, what macOS leaves in them, entries whose sizes come after their content, a number of entries
         that has overflowed (the real `panoptic_train2017.zip` counts its 118 287 PNGs modulo 65 536, so tools that
-        trust the count find 52 751); crowds, void, grey pictures, pictures without things; in the instance annotations
+        trust the count find 52 751); crowds, void, gray images, images without things; in the instance annotations
         polygons, run lengths for crowds, ids of their own
 ADE20K  classes from 1, 0 for other; things numbered from 1 to 100 in red and instances in green; instances that
-        reach over their class into stuff, things without an instance, gaps in the numbers, pictures without
-        instances, grey pictures; spaces in `objectInfo150.txt` where none should be
+        reach over their class into stuff, things without an instance, gaps in the numbers, images without
+        instances, gray images; spaces in `objectInfo150.txt` where none should be
 
 `tests/fixtures/ade20k/objectInfo150.txt` is that of CSAILVision/sceneparsing, which is the one in the archive.
 """
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from panoptic.format.segments import SegmentLabel
 from tests.archive_files import jpeg, json_bytes, overflowing_zip, png, write_tar, write_zip
 from tests.coco_documents import image_list, instances, panoptic, thing_categories
-from tests.tiny_dataset import TinyPicture
+from tests.tiny_dataset import TinyImage
 
 OBJECT_INFO = Path(__file__).parent / "fixtures" / "ade20k" / "objectInfo150.txt"
 PERSON, CAR, SKY, GRASS = 1, 3, 187, 193
@@ -37,8 +37,8 @@ _ADE20K_STEMS = {"training": "ADE_train", "validation": "ADE_val"}
 
 
 @dataclass(frozen=True)
-class Ade20kPicture:
-    """One picture: (H,W,3) image, (H,W) classes (0: other), and of the instances thing (0: none) and number."""
+class Ade20kImage:
+    """One image: (H,W,3) image, (H,W) classes (0: other), and of the instances thing (0: none) and number."""
 
     stem: str
     image: NDArray[np.uint8]
@@ -47,20 +47,20 @@ class Ade20kPicture:
     numbers: NDArray[np.uint8]
 
 
-def write_coco_archives(folder: Path, seed: int) -> dict[str, list[TinyPicture]]:
-    """Write COCO's six archives into `folder`; returns the pictures of each split.
+def write_coco_archives(folder: Path, seed: int) -> dict[str, list[TinyImage]]:
+    """Write COCO's six archives into `folder`; returns the images of each split.
 
-    Those of test2017 have no segments. The first picture of a split is grey, the second has things, a crowd and void,
+    Those of test2017 have no segments. The first image of a split is gray, the second has things, a crowd and void,
     the third stuff only. Equal seeds give equal bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     splits = {
-        split: [_coco_picture(rng, 1000 * place + 139 + number, number, split != "test2017") for number in range(count)]
+        split: [_coco_image(rng, 1000 * place + 139 + number, number, split != "test2017") for number in range(count)]
         for place, (split, count) in enumerate(COCO_COUNTS.items())
     }
-    for split, pictures in splits.items():
-        jpegs = {f"{split}/{picture.image_id:012}.jpg": jpeg(picture.image) for picture in pictures}
+    for split, images in splits.items():
+        jpegs = {f"{split}/{image.image_id:012}.jpg": jpeg(image.image) for image in images}
         write_zip(folder / f"{split}.zip", {f"{split}/": b""} | jpegs, zipfile.ZIP_STORED)
     panoptic_files, instance_files = {}, {}
     for split in ("train2017", "val2017"):
@@ -79,35 +79,35 @@ def write_coco_archives(folder: Path, seed: int) -> dict[str, list[TinyPicture]]
     return splits
 
 
-def write_ade20k_archives(folder: Path, seed: int) -> dict[str, list[Ade20kPicture]]:
-    """Write ADE20K's two archives into `folder`; returns the pictures of each split.
+def write_ade20k_archives(folder: Path, seed: int) -> dict[str, list[Ade20kImage]]:
+    """Write ADE20K's two archives into `folder`; returns the images of each split.
 
-    The first picture of a split is grey, the second has every oddity, the third no instances. Equal seeds give equal
+    The first image of a split is gray, the second has every oddity, the third no instances. Equal seeds give equal
     bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     splits = {
-        split: [_ade20k_picture(rng, f"{_ADE20K_STEMS[split]}_{number + 1:08}", number) for number in range(count)]
+        split: [_ade20k_image(rng, f"{_ADE20K_STEMS[split]}_{number + 1:08}", number) for number in range(count)]
         for split, count in ADE20K_COUNTS.items()
     }
     top = "ADEChallengeData2016"
     challenge = {f"{top}/": b"", f"{top}/objectInfo150.txt": OBJECT_INFO.read_bytes()}
     scenes, instance_files = [], {}
-    for split, pictures in splits.items():
-        for picture in pictures:
-            challenge[f"{top}/annotations/{split}/{picture.stem}.png"] = png(picture.semantic)
-            challenge[f"{top}/images/{split}/{picture.stem}.jpg"] = jpeg(picture.image)
-            channels = (picture.things, picture.numbers, np.zeros_like(picture.things))
-            instance_files[f"annotations_instance/{split}/{picture.stem}.png"] = png(np.stack(channels, axis=-1))
-            scenes.append(f"{picture.stem} airport_terminal\n")
+    for split, images in splits.items():
+        for image in images:
+            challenge[f"{top}/annotations/{split}/{image.stem}.png"] = png(image.semantic)
+            challenge[f"{top}/images/{split}/{image.stem}.jpg"] = jpeg(image.image)
+            channels = (image.things, image.numbers, np.zeros_like(image.things))
+            instance_files[f"annotations_instance/{split}/{image.stem}.png"] = png(np.stack(channels, axis=-1))
+            scenes.append(f"{image.stem} airport_terminal\n")
     challenge[f"{top}/sceneCategories.txt"] = "".join(scenes).encode()
     write_zip(folder / f"{top}.zip", challenge)
     write_tar(folder / "annotations_instance.tar", instance_files)
     return splits
 
 
-def _coco_picture(rng: np.random.Generator, image_id: int, number: int, annotated: bool) -> TinyPicture:
+def _coco_image(rng: np.random.Generator, image_id: int, number: int, annotated: bool) -> TinyImage:
     """Sky over grass; the things are rectangles beside each other, so that polygons say exactly what they cover."""
     height, width = 40 + 4 * number, 56 - 4 * number
     ids = np.zeros((height, width), np.int32)
@@ -129,10 +129,10 @@ def _coco_picture(rng: np.random.Generator, image_id: int, number: int, annotate
         draw(slice(height - 13, height - 6), slice(22, 22 + int(rng.integers(8, 14))), CAR)
     if annotated and number % 3 == 1:
         draw(slice(2, 6), slice(width - 20, width - 2), PERSON, is_crowd=True)
-    return TinyPicture(image_id, _photograph(rng, ids, grey=number == 0), ids, tuple(labels))
+    return TinyImage(image_id, _photograph(rng, ids, gray=number == 0), ids, tuple(labels))
 
 
-def _ade20k_picture(rng: np.random.Generator, stem: str, number: int) -> Ade20kPicture:
+def _ade20k_image(rng: np.random.Generator, stem: str, number: int) -> Ade20kImage:
     height, width = 40 + 4 * number, 60 - 4 * number
     semantic = np.full((height, width), _ADE20K_SKY, np.uint8)
     semantic[height // 2 :] = _ADE20K_FLOOR
@@ -153,22 +153,22 @@ def _ade20k_picture(rng: np.random.Generator, stem: str, number: int) -> Ade20kP
         draw(100, 4, slice(4, 8), slice(width - 12, width - 6))
         things[8, width - 12 : width - 6], numbers[8, width - 12 : width - 6] = 100, 4  # over the sky below the flag
         semantic[height - 4 : height - 2, width - 8 : width - 4] = ADE20K_THINGS[9]  # a car that is no instance
-    return Ade20kPicture(stem, _photograph(rng, semantic, grey=number == 0), semantic, things, numbers)
+    return Ade20kImage(stem, _photograph(rng, semantic, gray=number == 0), semantic, things, numbers)
 
 
-def _photograph(rng: np.random.Generator, regions: NDArray[np.generic], grey: bool) -> NDArray[np.uint8]:
-    """(H,W,3) picture: each region has a colour of its own, with some noise."""
+def _photograph(rng: np.random.Generator, regions: NDArray[np.generic], gray: bool) -> NDArray[np.uint8]:
+    """(H,W,3) image: each region has a color of its own, with some noise."""
     _, index = np.unique(regions, return_inverse=True)
-    colours = rng.integers(30, 226, size=(int(index.max()) + 1, 3))
-    picture = colours[index.reshape(regions.shape)] + rng.integers(-20, 21, size=(*regions.shape, 3))
-    shown: NDArray[np.uint8] = (picture[..., :1].repeat(3, axis=-1) if grey else picture).astype(np.uint8)
+    colors = rng.integers(30, 226, size=(int(index.max()) + 1, 3))
+    image = colors[index.reshape(regions.shape)] + rng.integers(-20, 21, size=(*regions.shape, 3))
+    shown: NDArray[np.uint8] = (image[..., :1].repeat(3, axis=-1) if gray else image).astype(np.uint8)
     return shown
 
 
-def _nested_zip(split: str, pictures: Sequence[TinyPicture]) -> bytes:
+def _nested_zip(split: str, images: Sequence[TinyImage]) -> bytes:
     """`panoptic_<split>.zip` as macOS writes it: sizes after the contents, and a count that has overflowed."""
     stem = f"panoptic_{split}"
-    shades = {picture.image_id: [picture.ids >> shift & 255 for shift in (0, 8, 16)] for picture in pictures}
+    shades = {image.image_id: [image.ids >> shift & 255 for shift in (0, 8, 16)] for image in images}
     pngs = {f"{stem}/{key:012}.png": png(np.stack(shade, axis=-1).astype(np.uint8)) for key, shade in shades.items()}
     litter = {"__MACOSX/": b"", f"__MACOSX/._{stem}": b"\0\x05\x16\x07\0\x02\0\0Mac OS X"}
     return overflowing_zip({f"{stem}/": b""} | pngs | litter)

@@ -120,7 +120,7 @@ def test_deps_of_a_stage_name_no_code_that_it_does_not_import(name: str) -> None
     assert not idle, f"dvc.yaml: '{name}' would run again for a change in files it does not use: {', '.join(idle)}"
 
 
-def test_pictures_and_metrics_do_not_make_trained_weights_out_of_date() -> None:
+def test_images_and_metrics_do_not_make_trained_weights_out_of_date() -> None:
     trained_with = {room(path) for path in closure(ROOT / "stages" / "train.py")}
     assert trained_with <= {"", "io", "runtime", "format", "index", "data"}
 

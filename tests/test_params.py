@@ -158,7 +158,7 @@ def test_the_published_recipe_is_what_the_defaults_are(name: str, epochs: int, s
     pace = {key: getattr(defaults, key) for key in ("workers", "log_every", "save_every", "validate_every")}
     assert replace(train, **pace) == replace(defaults, epochs=epochs, step_epochs=[step])
     assert isinstance(predict, InferenceSettings)
-    assert replace(predict, pictures=0) == InferenceSettings()
+    assert replace(predict, images=0) == InferenceSettings()
 
 
 # Read by no full recipe, or of no influence on its results.

@@ -25,7 +25,7 @@ STUFF = (11, 20)
 
 
 @dataclass(frozen=True)
-class TinyPicture:
+class TinyImage:
     """An (H,W,3) RGB image, its (H,W) id map and what the ids are."""
 
     image_id: int
@@ -43,9 +43,9 @@ class TinySplit:
     images: Path
 
 
-def random_picture(
+def random_image(
     rng: np.random.Generator, image_id: int, height: int = 24, width: int = 32, spots: float = 0.1, side: int = 4
-) -> TinyPicture:
+) -> TinyImage:
     """Blocks of random ids and categories with some void and crowd; each stuff class appears once at most.
 
     `spots` is the share of pixels that have another id, `side` that of the blocks in pixels.
@@ -63,15 +63,15 @@ def random_picture(
         if np.any(named == name):
             segments.append(SegmentLabel(name, category, crowd))
     image = rng.integers(0, 256, size=(height, width, 3), dtype=np.uint8)
-    return TinyPicture(image_id, image, named, tuple(segments))
+    return TinyImage(image_id, image, named, tuple(segments))
 
 
-def random_pictures(seed: int, count: int) -> list[TinyPicture]:
+def random_images(seed: int, count: int) -> list[TinyImage]:
     rng = np.random.default_rng(seed)
-    return [random_picture(rng, 100 + number, 20 + number % 3, 28 + number % 5) for number in range(count)]
+    return [random_image(rng, 100 + number, 20 + number % 3, 28 + number % 5) for number in range(count)]
 
 
-def write_split(root: Path, split: str, pictures: Iterable[TinyPicture]) -> TinySplit:
+def write_split(root: Path, split: str, drawn: Iterable[TinyImage]) -> TinySplit:
     """Write a split in COCO panoptic layout below `root`."""
     where = TinySplit(
         root / "annotations" / f"panoptic_{split}.json", root / "annotations" / f"panoptic_{split}", root / split
@@ -79,19 +79,19 @@ def write_split(root: Path, split: str, pictures: Iterable[TinyPicture]) -> Tiny
     where.masks.mkdir(parents=True)
     where.images.mkdir(parents=True)
     images, annotations = [], []
-    for picture in pictures:
-        name = f"{picture.image_id:06d}"
-        cv2.imwrite(str(where.images / f"{name}.png"), picture.image[..., ::-1])
-        (where.masks / f"{name}.png").write_bytes(encode_id_map(picture.ids))
-        height, width = picture.ids.shape
-        images.append({"id": picture.image_id, "file_name": f"{name}.png", "height": height, "width": width})
+    for image in drawn:
+        name = f"{image.image_id:06d}"
+        cv2.imwrite(str(where.images / f"{name}.png"), image.image[..., ::-1])
+        (where.masks / f"{name}.png").write_bytes(encode_id_map(image.ids))
+        height, width = image.ids.shape
+        images.append({"id": image.image_id, "file_name": f"{name}.png", "height": height, "width": width})
         annotations.append(
             {
-                "image_id": picture.image_id,
+                "image_id": image.image_id,
                 "file_name": f"{name}.png",
                 "segments_info": [
                     {"id": segment.id, "category_id": segment.category_id, "iscrowd": int(segment.is_crowd)}
-                    for segment in picture.segments
+                    for segment in image.segments
                 ],
             }
         )
@@ -101,18 +101,18 @@ def write_split(root: Path, split: str, pictures: Iterable[TinyPicture]) -> Tiny
 
 
 def make_sample(seed: int, height: int = 24, width: int = 32) -> Sample:
-    """A random sample whose picture shows the id map: a pixel's colour is a function of its id."""
-    picture = random_picture(np.random.default_rng(seed), 1, height, width)
-    extents = measure_segments(picture.ids)
+    """A random sample whose image shows the id map: a pixel's color is a function of its id."""
+    image = random_image(np.random.default_rng(seed), 1, height, width)
+    extents = measure_segments(image.ids)
     segments = tuple(
         Segment(label.id, label.category_id, label.is_crowd, extents[label.id].area, extents[label.id].box_xywh)
-        for label in picture.segments
+        for label in image.segments
     )
     record = ImageRecord(1, "1.png", "1.png", height, width, segments)
-    return Sample(id_colours(picture.ids), picture.ids, record)
+    return Sample(id_colors(image.ids), image.ids, record)
 
 
-def id_colours(ids: NDArray[np.int32]) -> NDArray[np.uint8]:
+def id_colors(ids: NDArray[np.int32]) -> NDArray[np.uint8]:
     return np.stack([ids % 251, ids // 7 % 253, ids // 1009 % 241], axis=-1).astype(np.uint8)
 
 

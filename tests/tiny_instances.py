@@ -17,12 +17,12 @@ Entries = list[dict[str, object]]
 class InstanceFiles:
     """Ground truth in COCO's detection format, and results."""
 
-    truth: Path
+    ground_truth: Path
     results: Path
 
 
 def write_instances(folder: Path) -> InstanceFiles:
-    """Ground truth with balls, stars, sky and crowd on pictures of 160 x 160, ids from 0, and results near them."""
+    """Ground truth with balls, stars, sky and crowd on images of 160 x 160, ids from 0, and results near them."""
     rng = np.random.default_rng(0)
     images = [{"id": number, "height": 160, "width": 160} for number in (4, 5, 9)]
     annotations: list[dict[str, object]] = []
@@ -60,10 +60,10 @@ def write_instances(folder: Path) -> InstanceFiles:
                         "score": float(rng.random()),
                     }
                 )
-    truth, found = folder / "truth.json", folder / "results.json"
-    truth.write_text(json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES}))
+    ground_truth, found = folder / "ground_truth.json", folder / "results.json"
+    ground_truth.write_text(json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES}))
     found.write_text(json.dumps(results))
-    return InstanceFiles(truth, found)
+    return InstanceFiles(ground_truth, found)
 
 
 def edit(path: Path, change: Callable[[Entries], object]) -> None:

@@ -28,7 +28,7 @@ def forward(network: PanopticSegFormer, images: Tensor) -> PanopticOutput:
 
 
 def merge_output(output: PanopticOutput, size: Size, settings: MergingSettings) -> tuple[Merged, npt.NDArray[np.bool_]]:
-    """The panoptic result of the only picture of a network that selects its queries first; all masks of things too."""
+    """The panoptic result of the only image of a network that selects its queries first; all masks of things too."""
     assert output.stuff is not None
     assert output.stuff_logits is not None
     things = output.query_masks.masks[-1, 0]

@@ -1,8 +1,8 @@
 """Parts of training written as their definitions read: what `benchmarks.training` measures the product against.
 
-Every mask is enlarged for its dice loss, every layer of every picture matched by itself, every matrix made orthogonal
+Every mask is enlarged for its dice loss, every layer of every image matched by itself, every matrix made orthogonal
 by itself; attention makes keys and values of all tokens, padding is masked where there is none, and a batch comes from
-its loader tensor by tensor, pictures as floats and a mask for every segment. The operator is its plain torch
+its loader tensor by tensor, images as floats and a mask for every segment. The operator is its plain torch
 reference: `PANOPTIC_OPS=reference` in the environment.
 """
 
@@ -28,7 +28,7 @@ def use_straightforward_parts(put: Callable[[object, str, object], None] = setat
         (criterion, "enlarged_dice_loss", dice_loss_of_enlarged),
         (criterion, "match", match_one_by_one),
         (matcher, "match", match_one_by_one),
-        (muon, "orthogonalise", orthogonalise_one_by_one),
+        (muon, "orthogonalize", orthogonalize_one_by_one),
         (mask_decoder, "few_queries", never),
         (encoder, "any_padding", always),
         (sampling, "collate", collate_tensors),
@@ -78,8 +78,8 @@ def match_one_by_one(
     masks: Tensor | None = None,
     candidates: Sequence[int] | None = None,
 ) -> Matches:
-    """As `model.training.matcher.match`, one transfer to the host for every layer of every picture."""
-    first, pictures, slots, queries, segments = 0, [], [], [], []
+    """As `model.training.matcher.match`, one transfer to the host for every layer of every image."""
+    first, images, slots, queries, segments = 0, [], [], [], []
     for b, target in enumerate(targets):
         count = candidates[b] if candidates else class_logits.shape[2]
         found = []
@@ -87,16 +87,16 @@ def match_one_by_one(
             part = slice(layer, layer + 1), slice(b, b + 1), slice(count)
             own_places, own_masks = (None if values is None else values[part] for values in (places, masks))
             found.append(match(class_logits[part], own_places, [target], costs, own_masks))
-        pictures.append(torch.full_like(found[0].pictures, b))
+        images.append(torch.full_like(found[0].images, b))
         slots.append(found[0].slots)
         queries.append(torch.cat([one.queries for one in found]))
         segments.append(torch.cat([one.segments for one in found]) + first)
         first += len(target.query_labels)
-    return Matches(torch.cat(pictures), torch.cat(slots), torch.cat(queries, 1), torch.cat(segments, 1))
+    return Matches(torch.cat(images), torch.cat(slots), torch.cat(queries, 1), torch.cat(segments, 1))
 
 
-def orthogonalise_one_by_one(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
-    """As `model.training.muon.orthogonalise`, by Newton-Schulz steps of the matrices themselves."""
+def orthogonalize_one_by_one(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
+    """As `model.training.muon.orthogonalize`, by Newton-Schulz steps of the matrices themselves."""
     results = []
     a, b, c = QUINTIC
     for matrix in matrices:

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line; the exit status is 1 when a row failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare_models", description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
-    parser.add_argument("--steps", type=int, default=800, help="optimiser steps of every training (default: 800)")
+    parser.add_argument("--steps", type=int, default=800, help="optimizer steps of every training (default: 800)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each (default: 0)")
     parser.add_argument(
         "--more-seeds",

@@ -27,7 +27,7 @@ class Conditions:
 
     steps: int
     batch_size: int
-    pictures: int
+    images: int
     jobs: int
     threads: int
     device: str
@@ -41,9 +41,9 @@ def markdown(results: Sequence[Result], conditions: Conditions) -> str:
     further = sorted(set.union(*seeds) - set(common))
     also = f", rows that are close to another also {_listed(further)}" if further else ""
     introduction = (
-        f"Written by `python -m benchmarks.compare_models`. Every row: {conditions.steps} optimiser steps of"
-        f" {conditions.batch_size} pictures from random weights, the settings of `params.yaml` with its overlay from"
-        f" `experiments/ablations/`, scored on {conditions.pictures} validation pictures; seeds"
+        f"Written by `python -m benchmarks.compare_models`. Every row: {conditions.steps} optimizer steps of"
+        f" {conditions.batch_size} images from random weights, the settings of `params.yaml` with its overlay from"
+        f" `experiments/ablations/`, scored on {conditions.images} validation images; seeds"
         f" {_listed(common)}{also}. After so short a training few class probabilities reach the published score"
         f" threshold of 0.25, so all rows merge at {SCORE_THRESHOLD} unless they say otherwise. Trainings at a time:"
         f" {conditions.jobs}, threads of each: {conditions.threads}, on {conditions.device}. PQ in percent: the mean,"
@@ -52,7 +52,7 @@ def markdown(results: Sequence[Result], conditions: Conditions) -> str:
     )
     reading = (
         "A difference counts where it has the same sign with every seed; `close` means within"
-        f" {CLOSE:g} PQ on average. A short training of small networks on generated pictures cannot refute a paper."
+        f" {CLOSE:g} PQ on average. A short training of small networks on generated images cannot refute a paper."
     )
     lines = ["# The papers' models, trained with one budget on the embedded dataset", "", introduction, ""]
     lines += ["| row | PQ | things | stuff | seconds | parameters |", "|---|---|---|---|---|---|"]

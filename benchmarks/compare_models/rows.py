@@ -36,7 +36,7 @@ class Row:
     score_threshold: float = SCORE_THRESHOLD
     claims: tuple[Claim, ...] = ()
     remark: str = ""  # what to know when reading the row
-    finding: str = ""  # what a look for a fault gave; for the case that a claim does not show
+    finding: str = ""  # what a look for an issue gave; for the case that a claim does not show
 
 
 _DEEP = (
@@ -44,7 +44,7 @@ _DEEP = (
     " are needed (abstract)"
 )
 _JOINT = "one set of queries for things and stuff lets them interfere; decoupled queries are better (table 5)"
-_CENTRES = "centres of mass do in the place of boxes, at a small loss (ablation of the location decoder)"
+_CENTERS = "centers of mass do in the place of boxes, at a small loss (ablation of the location decoder)"
 _DETR = "DETR is 6.2 PQ behind (abstract and table 5)"
 _DETR_M = "mask-wise merging betters DETR without another training (table 5)"
 _D_DETR = "deformable attention on several levels brings DETR only part of the way (table 5)"
@@ -56,10 +56,10 @@ _PRODUCT = "weighing the masks with their class probabilities betters the argmax
 _LAYERS = "two layers of the mask decoder nearly match all of them (table 10)"
 _SHARE = (
     "the losses of all layers equal the published code's on its recorded case (tests/model/training/test_criterion.py),"
-    " so no fault was found. Every further mask loss takes from the share that the class losses have in a step: the"
+    " so no issue was found. Every further mask loss takes from the share that the class losses have in a step: the"
     " next row is deep supervision whose mask losses weigh together what they weigh here (its stuff classes weigh more)"
 )
-_POINTS = "its losses and matching are those of the boxes but for the GIoU; no fault was found, and no reason measured"
+_POINTS = "its losses and matching are those of the boxes but for the GIoU; no issue was found, and no reason measured"
 _FEW_QUERIES = "things and stuff share as many queries here as version 2 has for things alone"
 _UNTRAINED = "it has hardly begun to find things; the order shows, the distance says nothing"
 _TWO_BLOCKS = "two blocks are all there are on these settings: what is left out is the tail alone"
@@ -81,7 +81,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             claims=(Claim("no_deep_supervision", "above", _DEEP),),
         ),
         "box_free": Row(
-            "box-free: centres of mass", "box_free", claims=(Claim("v2", "close", _CENTRES),), finding=_POINTS
+            "box-free: centers of mass", "box_free", claims=(Claim("v2", "close", _CENTERS),), finding=_POINTS
         ),
         "detr": Row(
             "DETR's panoptic head, merging p", "detr", claims=(Claim("v2", "below", _DETR),), remark=_UNTRAINED

@@ -84,9 +84,9 @@ class Bench:
     def conditions(self) -> Conditions:
         """What all rows had in common."""
         batch_size = load_section(self.params, "train", TrainSettings).batch_size
-        pictures = len(PanopticIndex.load(self.index("val")).records)
+        images = len(PanopticIndex.load(self.index("val")).records)
         device = f"{platform.machine()} with {os.cpu_count()} cores"
-        return Conditions(self.steps, batch_size, pictures, self.jobs, self.stages.threads, device)
+        return Conditions(self.steps, batch_size, images, self.jobs, self.stages.threads, device)
 
     def run(self, rows: Sequence[str], seeds: Sequence[int]) -> tuple[list[Result], list[str]]:
         """Results of all rows and seeds, and a message for each that failed, which does not stop the others."""

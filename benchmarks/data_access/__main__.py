@@ -1,9 +1,9 @@
-"""Time and memory of a large dataset's index, and of reading pictures in place from a zip file or from a folder.
+"""Time and memory of a large dataset's index, and of reading images in place from a zip file or from a folder.
 
     python -m benchmarks.data_access
-    python -m benchmarks.data_access --pictures 5000 --files 5000 --rounds 3
+    python -m benchmarks.data_access --images 5000 --files 5000 --rounds 3
 
-Makes an index as large as that of COCO's train2017 and 120 000 small pictures, in a zip file and loose, below a
+Makes an index as large as that of COCO's train2017 and 120 000 small images, in a zip file and loose, below a
 temporary folder (or --folder, which is kept and used again). Every measurement is a process of its own. Writes
 data_access.md and data_access.json. Linux only: memory is read from /proc.
 """
@@ -61,8 +61,8 @@ def data_access(plan: Plan, folder: Path | None, out: Path) -> None:
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "files"
         files = DataFiles(place) if (place / "train.index").exists() else write_files(place, plan.size)
-        if (found := len(PanopticIndex.load(files.index).records)) != plan.size.pictures:
-            raise ValueError(f"{place} has an index of {found} pictures, not {plan.size.pictures}; give another folder")
+        if (found := len(PanopticIndex.load(files.index).records)) != plan.size.images:
+            raise ValueError(f"{place} has an index of {found} images, not {plan.size.images}; give another folder")
         sizes = files.index.stat().st_size, files.archive.stat().st_size
         measured = _measure(plan, files)
     content = {"plan": asdict(plan), "measurements": {name: asdict(one) for name, one in measured.items()}}
@@ -97,8 +97,8 @@ def markdown(plan: Plan, sizes: tuple[int, int], measured: Mapping[str, Measured
     """The page; `sizes` are the bytes of the index and of the archive."""
     size = plan.size
     introduction = (
-        f"Written by `python -m benchmarks.data_access` on {os.cpu_count()} cores. An index of {size.pictures} pictures"
-        f" with {size.segments} segments each ({sizes[0] / 1e6:.0f} MB), and {size.files} pictures of 96 x 128 pixels"
+        f"Written by `python -m benchmarks.data_access` on {os.cpu_count()} cores. An index of {size.images} images"
+        f" with {size.segments} segments each ({sizes[0] / 1e6:.0f} MB), and {size.files} images of 96 x 128 pixels"
         f" stored in a zip file ({sizes[1] / 1e6:.0f} MB) and loose in a folder. Every measurement is a process of its"
         " own, with all files in the system's cache. PSS counts a page that several processes share by its share;"
         " private are those that none shares at the time, pages of mapped files included."
@@ -137,7 +137,7 @@ def _starting(plan: Plan, measured: Mapping[str, Measured]) -> Iterator[str]:
 
 
 def _reading(plan: Plan, measured: Mapping[str, Measured]) -> Iterator[str]:
-    yield from (f"## Reading {plan.reads} random pictures", "")
+    yield from (f"## Reading {plan.reads} random images", "")
     yield (
         f"Seconds, medians of {plan.rounds} rounds, lowest and highest in brackets, in which folder and zip file take"
         " turns. The zip file is read in place, at the places that the index notes."
@@ -158,21 +158,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data_access", description=__doc__.splitlines()[0])
     size = DataSize()
-    parser.add_argument("--pictures", type=int, default=size.pictures, help="in the index (default: 118287)")
-    parser.add_argument("--segments", type=int, default=size.segments, help="of each picture (default: 11)")
+    parser.add_argument("--images", type=int, default=size.images, help="in the index (default: 118287)")
+    parser.add_argument("--segments", type=int, default=size.segments, help="of each image (default: 11)")
     parser.add_argument("--files", type=int, default=size.files, help="zipped and loose (default: 120000)")
     parser.add_argument("--workers", type=int, default=8, help="processes that share the work (default: 8)")
-    parser.add_argument("--reads", type=int, default=5000, help="random pictures to read (default: 5000)")
+    parser.add_argument("--reads", type=int, default=5000, help="random images to read (default: 5000)")
     parser.add_argument("--rounds", type=int, default=15, help="of reading (default: 15)")
     parser.add_argument("--folder", type=Path, help="make the files here, and keep them (default: a temporary folder)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the page")
     arguments = parser.parse_args(argv)
 
     def command() -> None:
-        counts = (arguments.pictures, arguments.segments, arguments.reads, arguments.rounds)
-        if min(counts) < 1 or arguments.workers < 2 or arguments.files < arguments.pictures:
-            raise ValueError("give at least one of everything, two workers, and as many files as pictures")
-        size = DataSize(arguments.pictures, arguments.segments, arguments.files)
+        counts = (arguments.images, arguments.segments, arguments.reads, arguments.rounds)
+        if min(counts) < 1 or arguments.workers < 2 or arguments.files < arguments.images:
+            raise ValueError("give at least one of everything, two workers, and as many files as images")
+        size = DataSize(arguments.images, arguments.segments, arguments.files)
         plan = Plan(size, arguments.workers, arguments.reads, arguments.rounds)
         data_access(plan, arguments.folder, arguments.out)
 

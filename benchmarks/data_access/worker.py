@@ -107,7 +107,7 @@ def _hold(records: Sequence[ImageRecord], reads: int, seed: int, barrier: Barrie
 
 
 def reading(files: DataFiles, workers: int, reads: int, rounds: int) -> list[Measured]:
-    """Read random pictures from the folder and from the archive, which take turns, after a round that does not count.
+    """Read random images from the folder and from the archive, which take turns, after a round that does not count.
 
     By one process, and by several that divide them; as bytes, and decoded.
     """

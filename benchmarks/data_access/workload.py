@@ -1,4 +1,4 @@
-"""The files of the data access benchmark: an index as large as COCO's, a zip file of small pictures, the same loose."""
+"""The files of the data access benchmark: an index as large as COCO's, a zip file of small images, the same loose."""
 
 import zipfile
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from panoptic.format.categories import Category, CategoryTable
 from panoptic.format.segments import Segment
 from panoptic.index import ImageRecord, PanopticIndex
 
-_DIFFERENT = 64  # pictures, which take turns
+_DIFFERENT = 64  # images, which take turns
 _CATEGORIES = 133
 
 
 @dataclass(frozen=True)
 class DataSize:
-    """How much to make: pictures in the index, segments of each, files in the archive and in the folder."""
+    """How much to make: images in the index, segments of each, files in the archive and in the folder."""
 
-    pictures: int = 118_287
+    images: int = 118_287
     segments: int = 11
     files: int = 120_000
 
@@ -48,7 +48,7 @@ class DataFiles:
 def write_files(folder: Path, size: DataSize) -> DataFiles:
     """Make everything below `folder`."""
     files = DataFiles(folder)
-    contents = _pictures()
+    contents = _images()
     names = [f"{number:012d}{contents[number % _DIFFERENT][0]}" for number in range(size.files)]
     files.loose.mkdir(parents=True)
     with zipfile.ZipFile(files.archive, "w", zipfile.ZIP_STORED) as archive:
@@ -65,19 +65,19 @@ def write_files(folder: Path, size: DataSize) -> DataFiles:
     return files
 
 
-def _pictures() -> list[tuple[str, bytes]]:
-    """Suffix and content of smooth pictures of 96 x 128 pixels: of each four one PNG, the others JPEGs."""
+def _images() -> list[tuple[str, bytes]]:
+    """Suffix and content of smooth images of 96 x 128 pixels: of each four one PNG, the others JPEGs."""
     rng = np.random.default_rng(0)
     found = []
     for number in range(_DIFFERENT):
-        picture = cv2.GaussianBlur(rng.integers(0, 256, (96, 128, 3), np.uint8), (0, 0), 4)
+        image = cv2.GaussianBlur(rng.integers(0, 256, (96, 128, 3), np.uint8), (0, 0), 4)
         suffix = ".jpg" if number % 4 else ".png"
-        found.append((suffix, cv2.imencode(suffix, picture)[1].tobytes()))
+        found.append((suffix, cv2.imencode(suffix, image)[1].tobytes()))
     return found
 
 
 def _records(size: DataSize, names: Sequence[str]) -> tuple[ImageRecord, ...]:
-    shape = size.pictures, size.segments
+    shape = size.images, size.segments
     rng = np.random.default_rng(1)
     numbers = rng.integers(1, 1 << 24, shape).tolist(), rng.integers(1, _CATEGORIES + 1, shape).tolist()
     areas = rng.integers(1, 96 * 128, shape).tolist()
@@ -93,5 +93,5 @@ def _records(size: DataSize, names: Sequence[str]) -> tuple[ImageRecord, ...]:
                 for name, category, area in zip(numbers[0][number], numbers[1][number], areas[number], strict=True)
             ),
         )
-        for number in range(size.pictures)
+        for number in range(size.images)
     )

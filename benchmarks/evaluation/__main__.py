@@ -1,6 +1,6 @@
-"""Time everything that scores pictures, and the corruptions, with hotcoco's PQ (PyPI, Rust) beside ours.
+"""Time everything that scores images, and the corruptions, with hotcoco's PQ (PyPI, Rust) beside ours.
 
-    python -m benchmarks.evaluation --pictures 50
+    python -m benchmarks.evaluation --images 50
     python -m benchmarks.evaluation --ground-truth-json datasets/coco/annotations/panoptic_val2017.json
 
 Id maps of 480 x 640 pixels are drawn from a seed, or taken from a panoptic JSON, whose PNGs lie in the folder of its
@@ -33,24 +33,24 @@ from panoptic.format import id_map
 from panoptic.io.files import write_atomically
 from panoptic.runtime.cli import run_command
 
-_PAINTED = 10  # pictures to corrupt, two for each severity
+_PAINTED = 10  # images to corrupt, two for each severity
 _TURNS = 3
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-def evaluate(names: Sequence[str], pictures: int, repeats: int, given: PanopticFiles | None, out: Path) -> None:
+def evaluate(names: Sequence[str], images: int, repeats: int, given: PanopticFiles | None, out: Path) -> None:
     """Make the files, measure, and write the page."""
     peer = _version("hotcoco")
     if peer is None and "hotcoco" in names:
         print("hotcoco is not installed (make install EXTRAS=dev): its row is left out", file=sys.stderr)
         names = [name for name in names if name != "hotcoco"]
     with tempfile.TemporaryDirectory() as folder:
-        workload = write_workload(Path(folder), pictures, _PAINTED, 0, given)
+        workload = write_workload(Path(folder), images, _PAINTED, 0, given)
         measured = dict(_measure(names, workload, repeats))
-        pictures = workload.pictures
+        images = workload.count
     _check_peer(measured)
     conditions = Conditions(
-        pictures=pictures,
+        images=images,
         repeats=repeats,
         source="drawn from a seed, of 480 x 640 pixels" if given is None else f"of {given.panoptic_json.name}",
         device=f"one core of {_processor()}",
@@ -61,7 +61,7 @@ def evaluate(names: Sequence[str], pictures: int, repeats: int, given: PanopticF
         "conditions": asdict(conditions),
         "ratio_to_hotcoco": ratio(measured),
         "measurements": {
-            name: {**asdict(found), "pictures_per_second_and_core": 1 / found.cpu_seconds}
+            name: {**asdict(found), "images_per_second_and_core": 1 / found.cpu_seconds}
             for name, found in measured.items()
         },
     }
@@ -121,7 +121,7 @@ def _version(package: str) -> str | None:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=50, help="pairs of id maps (default: 50)")
+    parser.add_argument("--images", type=int, default=50, help="pairs of id maps (default: 50)")
     parser.add_argument("--repeats", type=int, default=5, help="of every measurement (default: 5)")
     parser.add_argument("--ground-truth-json", type=Path, help="take the id maps of this panoptic JSON")
     parser.add_argument("--ground-truth-folder", type=Path, help="its PNGs, or a zip file (default: beside the JSON)")
@@ -132,11 +132,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
 
     def command() -> None:
-        if min(arguments.pictures, arguments.repeats) < 1:
-            raise ValueError("give at least one picture and one repeat")
+        if min(arguments.images, arguments.repeats) < 1:
+            raise ValueError("give at least one image and one repeat")
         listed: Path | None = arguments.ground_truth_json
         given = PanopticFiles(listed, arguments.ground_truth_folder or listed.with_suffix("")) if listed else None
-        evaluate(arguments.only, arguments.pictures, arguments.repeats, given, arguments.out)
+        evaluate(arguments.only, arguments.images, arguments.repeats, given, arguments.out)
 
     run_command(command)
 

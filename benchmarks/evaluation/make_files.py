@@ -24,13 +24,13 @@ from panoptic.io.files import open_files
 
 HEIGHT, WIDTH = 480, 640
 _CLASSES = 10  # of things, and as many of stuff
-_GROUNDS, _THINGS = 6, 10  # in a picture, before they hide each other
-_CROWDED = 0.3  # of the pictures
+_GROUNDS, _THINGS = 6, 10  # in an image, before they hide each other
+_CROWDED = 0.3  # of the images
 _LOST, _CONFUSED = 0.12, 0.1  # of the segments of a result
 
 
 @dataclass(frozen=True)
-class LabelledMap:
+class LabeledMap:
     """An (H,W) id map and what its ids are; void has none."""
 
     ids: NDArray[np.int32]
@@ -43,7 +43,7 @@ def drawn_categories() -> CategoryTable:
     return CategoryTable(tuple(classes[:_CLASSES]), tuple(classes[_CLASSES:]))
 
 
-def draw_map(rng: np.random.Generator) -> LabelledMap:
+def draw_map(rng: np.random.Generator) -> LabeledMap:
     """Grounds, each where its point is nearest, things before them, and some void, all with wiggly outlines."""
     shape = (HEIGHT, WIDTH)
     y, x = (along + _wiggles(rng, shape, 15, 60) + _wiggles(rng, shape, 2, 8) for along in np.indices(shape))
@@ -58,34 +58,34 @@ def draw_map(rng: np.random.Generator) -> LabelledMap:
     category_ids = [VOID, *stuff.tolist(), *rng.integers(1, _CLASSES + 1, _THINGS).tolist()]
     crowd = _GROUNDS + 1 if rng.random() < _CROWDED else VOID
     seen = [label for label in np.unique(labels).tolist() if label != VOID]
-    return LabelledMap(
+    return LabeledMap(
         ids[labels], tuple(SegmentLabel(int(ids[label]), category_ids[label], label == crowd) for label in seen)
     )
 
 
-def spoil_map(truth: LabelledMap, table: CategoryTable, rng: np.random.Generator) -> LabelledMap:
+def spoil_map(ground_truth: LabeledMap, table: CategoryTable, rng: np.random.Generator) -> LabeledMap:
     """A result: outlines bent, some segments left void, some taken for another class; without crowds."""
-    places = (along + _wiggles(rng, truth.ids.shape, 2.5, 25) for along in np.indices(truth.ids.shape))
+    places = (along + _wiggles(rng, ground_truth.ids.shape, 2.5, 25) for along in np.indices(ground_truth.ids.shape))
     rows, columns = (
         np.clip(np.rint(place), 0, size - 1).astype(np.intp)
-        for place, size in zip(places, truth.ids.shape, strict=True)
+        for place, size in zip(places, ground_truth.ids.shape, strict=True)
     )
-    bent = truth.ids[rows, columns]
+    bent = ground_truth.ids[rows, columns]
     ids = np.zeros_like(bent)
-    names = 1 + rng.choice(MAX_ID, len(truth.segments), replace=False)
+    names = 1 + rng.choice(MAX_ID, len(ground_truth.segments), replace=False)
     segments = []
-    for name, segment in zip(names.tolist(), truth.segments, strict=True):
+    for name, segment in zip(names.tolist(), ground_truth.segments, strict=True):
         inside = bent == segment.id
         if segment.is_crowd or not inside.any() or rng.random() < _LOST:
             continue
         ids[inside] = name
         confused = rng.random() < _CONFUSED
         segments.append(SegmentLabel(name, _peer(segment, table, rng) if confused else segment.category_id, False))
-    return LabelledMap(ids, tuple(segments))
+    return LabeledMap(ids, tuple(segments))
 
 
 def paint(ids: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(H,W,3) a picture: each segment in a colour, with shades and grain."""
+    """(H,W,3) an image: each segment in a color, with shades and grain."""
     shades = _wiggles(rng, ids.shape, 30, 40) + rng.normal(0, 6, ids.shape)
     return np.clip(ids_to_rgb(ids) + shades[..., None], 0, 255).astype(np.uint8)
 
@@ -106,75 +106,75 @@ def _wiggles(rng: np.random.Generator, shape: tuple[int, ...], strength: float, 
 JsonFields = dict[str, object]
 
 
-def write_workload(folder: Path, pictures: int, painted: int, seed: int, given: PanopticFiles | None) -> Workload:
-    """Draw so many pictures, or take the first of a dataset; make results for all, and images for the first few."""
+def write_workload(folder: Path, images: int, painted: int, seed: int, given: PanopticFiles | None) -> Workload:
+    """Draw so many images, or take the first of a dataset; make results for all, and images for the first few."""
     workload = Workload(folder)
-    for below in (workload.truth.masks, workload.prediction.masks, workload.images):
+    for below in (workload.ground_truth.masks, workload.prediction.masks, workload.images):
         below.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    table, maps = _drawn(workload, pictures, rng) if given is None else _taken(workload, pictures, given)
-    results = [spoil_map(true, table, rng) for true in maps]
+    table, maps = _drawn(workload, images, rng) if given is None else _taken(workload, images, given)
+    results = [spoil_map(gt, table, rng) for gt in maps]
     for number, result in enumerate(results):
         (workload.prediction.masks / _name(number)).write_bytes(encode_id_map(result.ids))
-    for number, true in enumerate(maps[:painted]):
-        Image.fromarray(paint(true.ids, rng)).save(workload.images / _name(number))
-    _write_panoptic(workload.truth.panoptic_json, maps, table)
+    for number, gt in enumerate(maps[:painted]):
+        Image.fromarray(paint(gt.ids, rng)).save(workload.images / _name(number))
+    _write_panoptic(workload.ground_truth.panoptic_json, maps, table)
     _write_panoptic(workload.prediction.panoptic_json, results, table)
-    true_instances = [{**instance, "id": number} for number, instance in enumerate(_instances(maps, table), 1)]
-    listed = {"images": _images(maps), "annotations": true_instances, "categories": table.to_json()}
-    workload.true_instances.write_text(json.dumps(listed))
+    gt_instances = [{**instance, "id": number} for number, instance in enumerate(_instances(maps, table), 1)]
+    listed = {"images": _images(maps), "annotations": gt_instances, "categories": table.to_json()}
+    workload.gt_instances.write_text(json.dumps(listed))
     found = [{**instance, "score": round(float(rng.random()), 3)} for instance in _instances(results, table)]
     workload.predicted_instances.write_text(json.dumps(found))
     return workload
 
 
-def _drawn(workload: Workload, pictures: int, rng: np.random.Generator) -> tuple[CategoryTable, list[LabelledMap]]:
-    maps = [draw_map(rng) for _ in range(pictures)]
-    for number, true in enumerate(maps):
-        Image.fromarray(ids_to_rgb(true.ids)).save(workload.truth.masks / _name(number))
+def _drawn(workload: Workload, images: int, rng: np.random.Generator) -> tuple[CategoryTable, list[LabeledMap]]:
+    maps = [draw_map(rng) for _ in range(images)]
+    for number, gt in enumerate(maps):
+        Image.fromarray(ids_to_rgb(gt.ids)).save(workload.ground_truth.masks / _name(number))
     return drawn_categories(), maps
 
 
-def _taken(workload: Workload, pictures: int, given: PanopticFiles) -> tuple[CategoryTable, list[LabelledMap]]:
+def _taken(workload: Workload, images: int, given: PanopticFiles) -> tuple[CategoryTable, list[LabeledMap]]:
     """The PNGs are copied with their bytes as they are."""
     read = read_annotations(given.panoptic_json)
     assert read.categories is not None, "without a table given, reading has raised"
     source = open_files(given.masks)
     maps = []
-    for number, annotation in enumerate(read.annotations[:pictures]):
+    for number, annotation in enumerate(read.annotations[:images]):
         data = source.read(annotation.file_name)
-        (workload.truth.masks / _name(number)).write_bytes(data)
-        maps.append(LabelledMap(decode_id_map(data, annotation.file_name), annotation.segments))
+        (workload.ground_truth.masks / _name(number)).write_bytes(data)
+        maps.append(LabeledMap(decode_id_map(data, annotation.file_name), annotation.segments))
     return read.categories, maps
 
 
-def _write_panoptic(path: Path, maps: list[LabelledMap], table: CategoryTable) -> None:
+def _write_panoptic(path: Path, maps: list[LabeledMap], table: CategoryTable) -> None:
     annotations = [
-        {"image_id": number, "file_name": _name(number), "segments_info": list(_segments(labelled))}
-        for number, labelled in enumerate(maps)
+        {"image_id": number, "file_name": _name(number), "segments_info": list(_segments(labeled))}
+        for number, labeled in enumerate(maps)
     ]
     document = {"images": _images(maps), "annotations": annotations, "categories": table.to_json()}
     path.write_text(json.dumps(document))
 
 
-def _segments(labelled: LabelledMap) -> Iterator[JsonFields]:
-    extents = measure_segments(labelled.ids)
-    for segment in labelled.segments:
+def _segments(labeled: LabeledMap) -> Iterator[JsonFields]:
+    extents = measure_segments(labeled.ids)
+    for segment in labeled.segments:
         extent = extents[segment.id]
         common = {"category_id": segment.category_id, "iscrowd": int(segment.is_crowd)}
         yield {"id": segment.id, **common, "area": extent.area, "bbox": extent.box_xywh}
 
 
-def _instances(maps: Iterable[LabelledMap], table: CategoryTable) -> Iterator[JsonFields]:
+def _instances(maps: Iterable[LabeledMap], table: CategoryTable) -> Iterator[JsonFields]:
     """The things, in COCO's detection format."""
-    for number, labelled in enumerate(maps):
-        for segment, info in zip(labelled.segments, _segments(labelled), strict=True):
+    for number, labeled in enumerate(maps):
+        for segment, info in zip(labeled.segments, _segments(labeled), strict=True):
             if table.by_id(segment.category_id).is_thing:
-                yield {**info, "image_id": number, "segmentation": encode_mask(labelled.ids == segment.id)}
+                yield {**info, "image_id": number, "segmentation": encode_mask(labeled.ids == segment.id)}
 
 
-def _images(maps: list[LabelledMap]) -> list[JsonFields]:
-    sizes = [labelled.ids.shape for labelled in maps]
+def _images(maps: list[LabeledMap]) -> list[JsonFields]:
+    sizes = [labeled.ids.shape for labeled in maps]
     return [
         {"id": number, "file_name": _name(number), "height": height, "width": width}
         for number, (height, width) in enumerate(sizes)

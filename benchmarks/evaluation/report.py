@@ -25,7 +25,7 @@ MEASUREMENTS = {**COMPARED, **INSTANCES, **PROCESSES, **CORRUPTING}
 class Conditions:
     """What all measurements had in common. `hotcoco`: its version, None where it is not installed."""
 
-    pictures: int
+    images: int
     repeats: int
     source: str
     device: str
@@ -44,17 +44,17 @@ def markdown(measured: Mapping[str, Measured], conditions: Conditions) -> str:
     """The page, with what was measured."""
     core = "used" if conditions.compiled else "not built: all rows are those of numpy and OpenCV"
     introduction = (
-        f"Written by `python -m benchmarks.evaluation` on {conditions.device}. {conditions.pictures} pairs of id maps"
-        f" {conditions.source}; predictions are the truth, bent and spoilt. CPU time a picture of a process with one"
+        f"Written by `python -m benchmarks.evaluation` on {conditions.device}. {conditions.images} pairs of id maps"
+        f" {conditions.source}; predictions are the truth, bent and spoilt. CPU time an image of a process with one"
         f" thread, median of {conditions.repeats} repeats after one that does not count. The compiled core is {core}."
     )
     lines = ["# Evaluation: speed and memory", "", introduction, ""]
     lines += [
-        *_section("Decoding both PNGs of a picture", "From files to ids.", DECODING, measured),
+        *_section("Decoding both PNGs of an image", "From files to ids.", DECODING, measured),
         *_section("Scoring", "From files to numbers, reading the JSON included.", SCORING | INSTANCES, measured),
         *_peer(measured, conditions),
         *_scaling(measured),
-        *_section("Corruptions", "Of a picture in memory; mean of the five severities.", CORRUPTING, measured),
+        *_section("Corruptions", "Of an image in memory; mean of the five severities.", CORRUPTING, measured),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -63,7 +63,7 @@ def _section(title: str, text: str, rows: Mapping[str, str], measured: Mapping[s
     found = {label: measured[name] for name, label in rows.items() if name in measured}
     if found:
         yield from (f"## {title}", "", text, "")
-        yield "| | CPU ms a picture | pictures a second and core | peak memory of the process, MB |"
+        yield "| | CPU ms an image | images a second and core | peak memory of the process, MB |"
         yield "|---|---:|---:|---:|"
         for label, one in found.items():
             yield f"| {label} | {one.cpu_seconds * 1e3:.2f} | {1 / one.cpu_seconds:.0f} | {one.peak_memory:.0f} |"
@@ -84,9 +84,9 @@ def _scaling(measured: Mapping[str, Measured]) -> Iterator[str]:
     if measured.keys() >= PROCESSES.keys():
         one, two = (measured[name] for name in PROCESSES)
         yield (
-            f"PQ and boundary PQ by worker processes, with their start: one scores {1 / one.wall_seconds:.0f} pictures"
+            f"PQ and boundary PQ by worker processes, with their start: one scores {1 / one.wall_seconds:.0f} images"
             f" a second by the clock, two {1 / two.wall_seconds:.0f}, {one.wall_seconds / two.wall_seconds:.2f} times"
             f" as many; CPU time of all processes {one.cpu_seconds * 1e3:.2f} and {two.cpu_seconds * 1e3:.2f} ms a"
-            f" picture. A worker takes {max(one.peak_memory, two.peak_memory):.0f} MB at most."
+            f" image. A worker takes {max(one.peak_memory, two.peak_memory):.0f} MB at most."
         )
         yield ""

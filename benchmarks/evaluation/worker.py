@@ -23,27 +23,27 @@ from numpy.typing import NDArray
 
 from benchmarks.evaluation.workload import Workload
 from panoptic.evaluation import overlaps
-from panoptic.evaluation.dataset import PanopticTruth, score_results
+from panoptic.evaluation.dataset import PanopticGroundTruth, score_results
 from panoptic.evaluation.scores import ScoringSettings
 from panoptic.format import id_map
 from panoptic.format.id_map import MAX_ID, decode_id_map, rgb_to_ids
 
 WITHOUT_BOUNDARY = ScoringSettings(boundary_ratio=0)
-SCALING_PICTURES = 2000  # so many that starting processes hardly counts
+SCALING_IMAGES = 2000  # so many that starting processes hardly counts
 _SEVERITIES = 5
 
 
 @dataclass(frozen=True)
 class Work:
-    """`once` does the work for so many pictures, and returns the PQ where it gives one."""
+    """`once` does the work for so many images, and returns the PQ where it gives one."""
 
     once: Callable[[], float | None]
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Medians over repeats, per picture; `cpu_seconds` of the process and those that it starts.
+    """Medians over repeats, per image; `cpu_seconds` of the process and those that it starts.
 
     `peak_memory`: in MB, of the process; of the largest that it starts where it starts some.
     """
@@ -62,8 +62,8 @@ def measure(work: Work, repeats: int) -> Measured:
     for _ in range(repeats):
         started = _cpu_seconds(), time.perf_counter()
         work.once()
-        cpu.append((_cpu_seconds() - started[0]) / work.pictures)
-        wall.append((time.perf_counter() - started[1]) / work.pictures)
+        cpu.append((_cpu_seconds() - started[0]) / work.images)
+        wall.append((time.perf_counter() - started[1]) / work.images)
     return Measured(statistics.median(cpu), statistics.median(wall), max(peaks, default=_peak_memory()), pq)
 
 
@@ -91,16 +91,16 @@ def prepare(name: str, workload: Workload) -> Work:
 
 
 def _decoding(workload: Workload, library: str) -> Work:
-    """Reading the two PNGs of each picture, to ids."""
+    """Reading the two PNGs of each image, to ids."""
     decode = DECODERS[library]
-    pairs = [sorted(files.masks.iterdir()) for files in (workload.truth, workload.prediction)]
+    pairs = [sorted(files.masks.iterdir()) for files in (workload.ground_truth, workload.prediction)]
 
     def once() -> None:
         for paths in zip(*pairs, strict=True):
             for path in paths:
                 decode(path)
 
-    return Work(once, workload.pictures)
+    return Work(once, workload.count)
 
 
 def _decode(path: Path) -> NDArray[np.int32]:
@@ -129,10 +129,10 @@ def _scoring(workload: Workload, settings: ScoringSettings) -> Work:
     """From files to scores, in this process."""
 
     def once() -> float | None:
-        truth = PanopticTruth.from_files(workload.truth)
-        return score_results(truth, workload.prediction, settings).scores.quality.all.pq
+        ground_truth = PanopticGroundTruth.from_files(workload.ground_truth)
+        return score_results(ground_truth, workload.prediction, settings).scores.quality.all.pq
 
-    return Work(once, workload.pictures)
+    return Work(once, workload.count)
 
 
 def _scoring_by_numpy(workload: Workload) -> Work:
@@ -141,31 +141,34 @@ def _scoring_by_numpy(workload: Workload) -> Work:
 
 
 def _scoring_in_processes(workload: Workload, processes: int) -> Work:
-    """A long list of pictures, in processes started for it."""
-    times = -(-SCALING_PICTURES // workload.pictures)
+    """A long list of images, in processes started for it."""
+    times = -(-SCALING_IMAGES // workload.count)
     files, prediction = workload.repeated(times)
 
     def once() -> float | None:
-        truth = PanopticTruth.from_files(files)
-        return score_results(truth, prediction, ScoringSettings(), workers=processes).scores.quality.all.pq
+        ground_truth = PanopticGroundTruth.from_files(files)
+        return score_results(ground_truth, prediction, ScoringSettings(), workers=processes).scores.quality.all.pq
 
-    return Work(once, times * workload.pictures)
+    return Work(once, times * workload.count)
 
 
 def _hotcoco(workload: Workload) -> Work:
     """The peer: from files to scores, without boundaries."""
     from hotcoco.panoptic import PanopticEval
 
-    truth, prediction = workload.truth, workload.prediction
+    ground_truth, prediction = workload.ground_truth, workload.prediction
 
     def once() -> float:
         evaluation = PanopticEval(
-            truth.panoptic_json, prediction.panoptic_json, gt_folder=truth.masks, pred_folder=prediction.masks
+            ground_truth.panoptic_json,
+            prediction.panoptic_json,
+            gt_folder=ground_truth.masks,
+            pred_folder=prediction.masks,
         )
         evaluation.evaluate()
         return float(evaluation.results()["All"]["pq"])
 
-    return Work(once, workload.pictures)
+    return Work(once, workload.count)
 
 
 def _average_precision(workload: Workload) -> Work:
@@ -174,17 +177,17 @@ def _average_precision(workload: Workload) -> Work:
     from panoptic.format.annotations import read_annotations
     from panoptic.instances.results import read_instance_results
 
-    table = read_annotations(workload.truth.panoptic_json).categories
+    table = read_annotations(workload.ground_truth.panoptic_json).categories
     assert table is not None, "without a table given, reading has raised"
 
     def once() -> None:
-        average_precision(workload.true_instances, read_instance_results(workload.predicted_instances, table), table)
+        average_precision(workload.gt_instances, read_instance_results(workload.predicted_instances, table), table)
 
-    return Work(once, workload.pictures)
+    return Work(once, workload.count)
 
 
 def _corrupting(workload: Workload, corruption: str) -> Work:
-    """All severities in turn; a picture is in memory before and after."""
+    """All severities in turn; an image is in memory before and after."""
     import cv2
     from PIL import Image
 

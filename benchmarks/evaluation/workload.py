@@ -9,21 +9,21 @@ from panoptic.evaluation.dataset import PanopticFiles
 
 @dataclass(frozen=True)
 class Workload:
-    """True and predicted maps, instances of both, and pictures, below one folder."""
+    """True and predicted maps, instances of both, and images, below one folder."""
 
     folder: Path
 
     @property
-    def truth(self) -> PanopticFiles:
-        return PanopticFiles(self.folder / "truth.json", self.folder / "truth")
+    def ground_truth(self) -> PanopticFiles:
+        return PanopticFiles(self.folder / "ground_truth.json", self.folder / "ground_truth")
 
     @property
     def prediction(self) -> PanopticFiles:
         return PanopticFiles(self.folder / "prediction.json", self.folder / "prediction")
 
     @property
-    def true_instances(self) -> Path:
-        return self.folder / "true_instances.json"
+    def gt_instances(self) -> Path:
+        return self.folder / "gt_instances.json"
 
     @property
     def predicted_instances(self) -> Path:
@@ -34,12 +34,12 @@ class Workload:
         return self.folder / "images"
 
     @property
-    def pictures(self) -> int:
-        return sum(1 for _ in self.truth.masks.iterdir())
+    def count(self) -> int:
+        return sum(1 for _ in self.ground_truth.masks.iterdir())
 
     def repeated(self, times: int) -> tuple[PanopticFiles, PanopticFiles]:
-        """Truth and prediction as JSON files that list every picture so many times, each time under another id."""
-        return _repeated(self.truth, times), _repeated(self.prediction, times)
+        """Truth and prediction as JSON files that list every image so many times, each time under another id."""
+        return _repeated(self.ground_truth, times), _repeated(self.prediction, times)
 
 
 def _repeated(files: PanopticFiles, times: int) -> PanopticFiles:

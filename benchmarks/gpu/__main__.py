@@ -1,7 +1,7 @@
 """Speed and memory on an NVIDIA GPU: the operator beside the classic kernels, inference, training; a longer training.
 
     python -m benchmarks.gpu
-    python -m benchmarks.gpu --rounds 3 --pictures 10 --no-long-training
+    python -m benchmarks.gpu --rounds 3 --images 10 --no-long-training
 
 Writes gpu.md and gpu.json, then trains as `python -m benchmarks.long_training` does. On a machine without such a GPU it
 says so and ends with status 2.
@@ -68,7 +68,7 @@ def require_gpu() -> None:
         raise ValueError(f"the Triton kernels cannot run: {reason}; nothing was measured and nothing written")
 
 
-def measure(config: NetworkConfig, rounds: int, repeats: int, pictures: int, command: str) -> Results:
+def measure(config: NetworkConfig, rounds: int, repeats: int, images: int, command: str) -> Results:
     """All measurements."""
     missing = classic_cuda.unavailable()
     machine = Machine(
@@ -85,7 +85,7 @@ def measure(config: NetworkConfig, rounds: int, repeats: int, pictures: int, com
         for backward in (False, True)
         for time in measure_operator(shape, backward, rounds, repeats)
     ]
-    work = Workload(config, (800, 1333), pictures, rounds, torch.device("cuda"))
+    work = Workload(config, (800, 1333), images, rounds, torch.device("cuda"))
     return Results(
         machine,
         operator,
@@ -110,7 +110,7 @@ def markdown(results: Results) -> str:
 
 
 def _operator(results: Results) -> Iterator[str]:
-    yield from ("## Deformable attention of a picture of 800 x 1333", "")
+    yield from ("## Deformable attention of an image of 800 x 1333", "")
     yield (
         "The classic kernels (`benchmarks/classic_cuda`, our plain port of the scheme of one thread for each number of"
         f" the output; {results.machine.classic}) are float32 only, as mmcv's. Bandwidth: the fewest bytes that have to"
@@ -130,21 +130,21 @@ def _operator(results: Results) -> Iterator[str]:
 
 
 def _inference(results: Results) -> Iterator[str]:
-    yield from ("## Inference at 800 x 1333, one picture at a time", "")
+    yield from ("## Inference at 800 x 1333, one image at a time", "")
     yield "From pixels in memory to panoptic maps in memory: resizing, network and merging, random weights."
-    yield from ("", "| precision | | pictures a second | peak memory, GiB |", "|---|---|---:|---:|")
+    yield from ("", "| precision | | images a second | peak memory, GiB |", "|---|---|---:|---:|")
     for one in results.inference:
         kind = "compiled" if one.compiled else "eager"
-        yield f"| {one.precision} | {kind} | {spread(one.pictures_per_second, 1)} | {one.peak_bytes / 2**30:.2f} |"
+        yield f"| {one.precision} | {kind} | {spread(one.images_per_second, 1)} | {one.peak_bytes / 2**30:.2f} |"
     yield ""
 
 
 def _training(results: Results) -> Iterator[str]:
     yield from ("## Training at 800 x 1333", "")
-    yield "Whole optimiser steps; the batch lies on the device. 7 things and 4 stuff classes in a picture."
-    yield from ("", "| precision | batch | pictures a second | peak memory, GiB |", "|---|---:|---:|---:|")
+    yield "Whole optimizer steps; the batch lies on the device. 7 things and 4 stuff classes in an image."
+    yield from ("", "| precision | batch | images a second | peak memory, GiB |", "|---|---:|---:|---:|")
     for one in results.training:
-        speed = spread(one.pictures_per_second, 2)
+        speed = spread(one.images_per_second, 2)
         yield f"| {one.precision} | {one.batch} | {speed} | {one.peak_bytes / 2**30:.2f} |"
     yield ""
 
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="of each measurement (default: 5)")
     parser.add_argument("--repeats", type=int, default=50, help="of the operator in a round (default: 50)")
-    parser.add_argument("--pictures", type=int, default=20, help="of the network in a round (default: 20)")
+    parser.add_argument("--images", type=int, default=20, help="of the network in a round (default: 20)")
     parser.add_argument("--no-long-training", action="store_true", help="stop before the longer training")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the pages")
     arguments = parser.parse_args(argv)
@@ -162,13 +162,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     def command() -> None:
         require_gpu()
         given = shlex.join(["python", "-m", "benchmarks.gpu", *(sys.argv[1:] if argv is None else argv)])
-        results = measure(NetworkConfig(), arguments.rounds, arguments.repeats, arguments.pictures, given)
+        results = measure(NetworkConfig(), arguments.rounds, arguments.repeats, arguments.images, given)
         page = markdown(results)
         write_atomically(arguments.out / "gpu.json", (json.dumps(asdict(results), indent=1) + "\n").encode())
         write_atomically(arguments.out / "gpu.md", page.encode())
         print(page)
         if not arguments.no_long_training:
-            long_training.write(long_training.RECIPE, long_training.WORK, long_training.PICTURES, arguments.out)
+            long_training.write(long_training.RECIPE, long_training.WORK, long_training.IMAGES, arguments.out)
 
     run_command(command)
 

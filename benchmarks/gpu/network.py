@@ -1,4 +1,4 @@
-"""The whole network on a GPU: pictures a second from pixels to panoptic maps, its profile, and training steps."""
+"""The whole network on a GPU: images a second from pixels to panoptic maps, its profile, and training steps."""
 
 import tempfile
 import time
@@ -14,14 +14,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.harness.timer import Clock
 from benchmarks.plan.dataset import made_categories, made_sample
-from model.inference.predict import InferenceSettings, predict_pictures
+from model.inference.predict import InferenceSettings, predict_images
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.batch import PackedBatch, collate
 from model.training.curves import Curves
 from model.training.distributed.processes import Processes
-from model.training.loop import Run, optimise
-from model.training.optimiser import build_optimisers
+from model.training.loop import Run, optimize
+from model.training.optimizer import build_optimizers
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.index import ImageRecord, PanopticIndex
@@ -32,22 +32,22 @@ PROFILED_ROWS = 25
 
 @dataclass(frozen=True)
 class Speed:
-    """Pictures a second of every round, and bytes of memory at the peak."""
+    """Images a second of every round, and bytes of memory at the peak."""
 
     precision: str
     compiled: bool
     batch: int
-    pictures_per_second: tuple[float, ...]
+    images_per_second: tuple[float, ...]
     peak_bytes: int
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is measured: a network of random weights on made pictures of one size (height, width)."""
+    """What is measured: a network of random weights on made images of one size (height, width)."""
 
     config: NetworkConfig
     size: tuple[int, int]
-    pictures: int
+    images: int
     rounds: int
     device: torch.device
 
@@ -58,7 +58,7 @@ class Workload:
 
 
 def inference(work: Workload, precision: str, compiled: bool) -> Speed:
-    """Pictures in memory to panoptic maps in memory, one at a time: resized, normalised, segmented and merged."""
+    """Images in memory to panoptic maps in memory, one at a time: resized, normalized, segmented and merged."""
     network = work.network().eval()
     if compiled:
         network.compile()
@@ -89,7 +89,7 @@ def profile_table(work: Workload, precision: str) -> str:
 
 
 def training(work: Workload, precision: str, batch: int) -> Speed:
-    """Whole optimiser steps on a batch that lies on the device already."""
+    """Whole optimizer steps on a batch that lies on the device already."""
     settings = TrainSettings(batch_size=batch, images_per_forward=batch, precision=precision)
     network = work.network()
     run = Run(
@@ -101,26 +101,26 @@ def training(work: Workload, precision: str, batch: int) -> Speed:
         processes=Processes(),
         validate=_never,
     )
-    state = RunState(network, build_optimisers(network, settings), None, Curves(Path()))
-    pictures = _batch(work, batch).to(work.device)
+    state = RunState(network, build_optimizers(network, settings), None, Curves(Path()))
+    images = _batch(work, batch).to(work.device)
     clock = _clock(work)
-    speeds = tuple(batch / clock.median(lambda: optimise(run, state, [pictures])) for _ in range(work.rounds))
+    speeds = tuple(batch / clock.median(lambda: optimize(run, state, [images])) for _ in range(work.rounds))
     return Speed(precision, False, batch, speeds, clock.peak_bytes)
 
 
 def _clock(work: Workload) -> Clock:
     if work.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(work.device)
-    return Clock.start(work.device, work.pictures)
+    return Clock.start(work.device, work.images)
 
 
 def _predict(network: PanopticSegFormer, work: Workload, precision: str) -> int:
     height, width = work.size
-    records = tuple(ImageRecord(number, "", "", height, width, ()) for number in range(work.pictures))
+    records = tuple(ImageRecord(number, "", "", height, width, ()) for number in range(work.images))
     settings = InferenceSettings(shorter=min(work.size), longer=max(work.size), precision=precision)
     with tempfile.TemporaryDirectory() as nothing:
         index = PanopticIndex(made_categories(THINGS, STUFF), Path(nothing), Path(nothing), records)
-        return sum(1 for _ in predict_pictures(network, index, settings, read=_read))
+        return sum(1 for _ in predict_images(network, index, settings, read=_read))
 
 
 def _read(records: Sequence[ImageRecord]) -> Iterator[npt.NDArray[np.uint8]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.gpu import classic_cuda
 from model.ops import triton_kernels
 
-LEVELS = ((100, 167), (50, 84), (25, 42), (13, 21))  # of a picture of 800 x 1333
+LEVELS = ((100, 167), (50, 84), (25, 42), (13, 21))  # of an image of 800 x 1333
 HEADS, CHANNELS, POINTS = 8, 32, 4
 DECODER_QUERIES = 300
 COPIED_BYTES = 2**32
@@ -21,7 +21,7 @@ WARM_UP = 10
 
 @dataclass(frozen=True)
 class Shape:
-    """Queries of a picture; None: one for each token, as in the encoder."""
+    """Queries of an image; None: one for each token, as in the encoder."""
 
     name: str
     batch: int
@@ -66,7 +66,7 @@ def operands(shape: Shape, dtype: torch.dtype, device: torch.device) -> Operands
     if shape.queries:
         places = torch.rand(1, shape.queries, 2, generator=generator, device=device)
     else:
-        places = torch.cat([_centres(height, width, device) for height, width in LEVELS])[None]
+        places = torch.cat([_centers(height, width, device) for height, width in LEVELS])[None]
     pixels = torch.tensor([(width, height) for height, width in LEVELS], device=device)
     offsets = 2 * torch.randn(*samples, 2, generator=generator, device=device) / pixels[:, None]
     weights = torch.randn(*samples, generator=generator, device=device).flatten(3).softmax(-1).view(samples)
@@ -74,7 +74,7 @@ def operands(shape: Shape, dtype: torch.dtype, device: torch.device) -> Operands
     return value.to(dtype), LEVELS, starts, places[:, :, None, None, None] + offsets, weights
 
 
-def _centres(height: int, width: int, device: torch.device) -> Tensor:
+def _centers(height: int, width: int, device: torch.device) -> Tensor:
     y = (torch.arange(height, device=device) + 0.5) / height
     x = (torch.arange(width, device=device) + 0.5) / width
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), -1).flatten(0, 1)

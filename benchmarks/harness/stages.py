@@ -42,7 +42,7 @@ class Stages:
         return any(line.startswith(RESUMED) for line in self._run("train", paths, folder))
 
     def score(self, params: Path, index: Path, model: Path, folder: Path) -> Mapping[str, object]:
-        """Predict the pictures of an index, to predict/ and metrics.json; returns the metrics."""
+        """Predict the images of an index, to predict/ and metrics.json; returns the metrics."""
         predicted, metrics = folder / "predict", folder / "metrics.json"
         self._run("predict", {"params": params, "index": index, "model": model, "out": predicted}, folder)
         paths = {

@@ -1,4 +1,4 @@
-"""Time and memory of segmenting a picture: straightforward, ours, and peers of `transformers` with the same backbone.
+"""Time and memory of segmenting an image: straightforward, ours, and peers of `transformers` with the same backbone.
 
     python -m benchmarks.inference --size 480 640 --rounds 7
 
@@ -30,7 +30,7 @@ from benchmarks.inference.ways import (
     merge_ours,
     merge_straightforward,
 )
-from benchmarks.inference.worker import Turn, made_picture
+from benchmarks.inference.worker import Turn, made_image
 from model.device import pick_device
 from model.inference.predict import InferenceSettings, inference_forward
 from model.network.config import NetworkConfig
@@ -90,7 +90,7 @@ def median_parts(turns: Sequence[Turn]) -> dict[str, float]:
 def merging_seconds(plan: Plan) -> dict[str, NDArray[np.float64]]:
     """Seconds of post-processing alone in every round, of masks as a trained network's, in this process."""
     device = pick_device()
-    images = made_picture(plan.size, device)
+    images = made_image(plan.size, device)
     output = made_output(inference_forward(made_network(plan.config, device), InferenceSettings())(images))
     found: dict[str, list[float]] = {}
     for number in range(plan.rounds + 1):

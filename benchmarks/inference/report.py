@@ -69,7 +69,7 @@ def markdown(result: Result, conditions: Conditions) -> str:
 def _head(result: Result, conditions: Conditions) -> Iterator[str]:
     height, width = conditions.size
     first = next(iter(result.seconds))
-    yield "# Inference: time and memory of one picture"
+    yield "# Inference: time and memory of one image"
     yield ""
     yield (
         f"Written by `python -m benchmarks.inference --size {height} {width}` on {conditions.device}, torch "

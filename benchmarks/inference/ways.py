@@ -1,4 +1,4 @@
-"""Ways to segment one picture, from the tensor to the panoptic result, with random weights.
+"""Ways to segment one image, from the tensor to the panoptic result, with random weights.
 
 With these nothing is found, so that there is nothing to lay on a map; masks to merge are made beside (`made_output`).
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.baselines import naive_inference, transformers_models
 from model.inference.bit_masks import Size
-from model.inference.merging import MergingSettings, PictureSizes, predict_panoptic
+from model.inference.merging import ImageSizes, MergingSettings, predict_panoptic
 from model.inference.predict import InferenceSettings, inference_forward
 from model.network.config import NetworkConfig
 from model.network.outputs import MaskOutput, PanopticOutput
@@ -34,7 +34,7 @@ BY_DEFAULT = (*OWN, "ours, bfloat16", "ours, compiled", *PEERS)
 
 @dataclass(frozen=True)
 class Way:
-    """One way: its network, and what runs it and its post-processing on a picture (1, 3, H, W)."""
+    """One way: its network, and what runs it and its post-processing on an image (1, 3, H, W)."""
 
     network: nn.Module
     run: Callable[[Tensor], object]
@@ -47,7 +47,7 @@ def made_network(config: NetworkConfig, device: torch.device) -> PanopticSegForm
 
 
 def make_way(name: str, config: NetworkConfig, size: Size, device: torch.device) -> Way:
-    """Way `name` of `WAYS`, for pictures of a size; `config` is of ours."""
+    """Way `name` of `WAYS`, for images of a size; `config` is of ours."""
     if name in PEERS:
         return _peer(name, size, device)
     network = made_network(config, device)
@@ -59,7 +59,7 @@ def make_way(name: str, config: NetworkConfig, size: Size, device: torch.device)
 
 def merge_ours(output: PanopticOutput, size: Size) -> object:
     """Our post-processing, with everything that the predict stage takes from it."""
-    (prediction,) = predict_panoptic(output, [PictureSizes(size, size, size)], MergingSettings())
+    (prediction,) = predict_panoptic(output, [ImageSizes(size, size, size)], MergingSettings())
     return prediction.ids, prediction.segments, prediction.instances.masks
 
 
@@ -103,10 +103,10 @@ def made_output(output: PanopticOutput) -> PanopticOutput:
 
 
 def _ellipses(like: Tensor, smallest: float, largest: float, generator: torch.Generator) -> Tensor:
-    """Masks (N, h, w) of about 1 inside ellipses anywhere, 0 outside; half axes are shares of the picture."""
+    """Masks (N, h, w) of about 1 inside ellipses anywhere, 0 outside; half axes are shares of the image."""
     count, height, width = like.shape
-    centres = torch.rand(count, 2, 1, 1, generator=generator)
+    centers = torch.rand(count, 2, 1, 1, generator=generator)
     axes = smallest + (largest - smallest) * torch.rand(count, 2, 1, 1, generator=generator)
     rows, columns = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 1, width)
-    distance = (((rows - centres[:, 0]) / axes[:, 0]) ** 2 + ((columns - centres[:, 1]) / axes[:, 1]) ** 2).sqrt()
+    distance = (((rows - centers[:, 0]) / axes[:, 0]) ** 2 + ((columns - centers[:, 1]) / axes[:, 1]) ** 2).sqrt()
     return ((1.2 - distance) * 4).clamp(0, 1).to(like)

@@ -1,8 +1,8 @@
-"""One way to segment a picture, for the inference benchmark, in a process of its own.
+"""One way to segment an image, for the inference benchmark, in a process of its own.
 
     python -m benchmarks.inference.worker ours --size 480 640 --threads 2
 
-Prints a line once it is ready. For every line of its input it segments the picture and prints a `Turn` as JSON.
+Prints a line once it is ready. For every line of its input it segments the image and prints a `Turn` as JSON.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PARTS = ("backbone", "neck", "encoder", "location_decoder", "query_masks", "stuf
 
 @dataclass(frozen=True)
 class Turn:
-    """Seconds of a picture, and of its parts where they are known; MiB at the peak beyond the weights, until now."""
+    """Seconds of an image, and of its parts where they are known; MiB at the peak beyond the weights, until now."""
 
     seconds: float
     parts: dict[str, float]
@@ -42,7 +42,7 @@ class Segmenting:
         if name in OURS:
             keep_freed_memory()  # as the predict stage does
         self.device = pick_device()
-        self.images = made_picture(size, self.device)
+        self.images = made_image(size, self.device)
         self.way = make_way(name, config, size, self.device)
         self.has_parts = name in OWN
         if self.device.type == "cuda":
@@ -53,7 +53,7 @@ class Segmenting:
 
     @torch.no_grad()
     def turn(self) -> Turn:
-        """Segment the picture once."""
+        """Segment the image once."""
         with ExitStack() as stack:
             parts = stack.enter_context(timed_parts(self.way, self.device)) if self.has_parts else {}
             started = _now(self.device)
@@ -71,7 +71,7 @@ class Segmenting:
         return peak_resident_bytes() if peak else resident_bytes()
 
 
-def made_picture(size: tuple[int, int], device: torch.device) -> Tensor:
+def made_image(size: tuple[int, int], device: torch.device) -> Tensor:
     """(1, 3, H, W) normal numbers."""
     return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
 

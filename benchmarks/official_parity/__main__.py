@@ -2,9 +2,9 @@
 
     python -m benchmarks.official_parity --model r50 --keys keys_r50.json --recorded fwd_r50_a.npz
 
-Weights and pictures are made by the rules behind the recordings (`benchmarks.official_parity.rules`). Every array
+Weights and images are made by the rules behind the recordings (`benchmarks.official_parity.rules`). Every array
 of the recording is compared, one that is not known is an error. The exit status is 1 if anything is outside its
-tolerance. Padded pictures are merged as the published code does, without cropping their padding.
+tolerance. Padded images are merged as the published code does, without cropping their padding.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.official_parity.checks import Array, Check, check_network
 from benchmarks.official_parity.forward import SCORE_THRESHOLDS, Forward, network_by_rule, read_entries, run
-from benchmarks.official_parity.images import check_picture, equal_pixels, pairs_of
+from benchmarks.official_parity.images import check_image, equal_pixels, pairs_of
 from benchmarks.official_parity.rules import CASES
 from model.weights.official.models import CONFIGS
 from panoptic.io.errors import DatasetError
@@ -26,7 +26,7 @@ from panoptic.runtime.cli import run_command
 
 
 def run_recorded(model: str, keys: Path, recorded: Mapping[str, Array], case: str) -> Forward:
-    """Run a published network on the pictures of a recording.
+    """Run a published network on the images of a recording.
 
     Args:
         model: a key of `CONFIGS`.
@@ -47,7 +47,7 @@ def check_all(recorded: Mapping[str, Array], forward: Forward) -> list[Check]:
 def check_array(name: str, recorded: Mapping[str, Array], forward: Forward) -> list[Check]:
     """One check or two for one array of a recording; an array that is not known fails."""
     whole = check_network(name, recorded[name], forward)
-    found = [whole] if whole else check_picture(name, recorded, forward)
+    found = [whole] if whole else check_image(name, recorded, forward)
     return found or [Check(name, float("inf"), 0, "unknown array; nothing was compared")]
 
 

@@ -1,4 +1,4 @@
-"""One forward pass of a published network with weights and pictures by the rules behind the recordings."""
+"""One forward pass of a published network with weights and images by the rules behind the recordings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.official_parity.rules import Case, fill, make_input
-from model.inference.merging import MergingSettings, PanopticPrediction, PictureSizes, predict_panoptic
+from model.inference.merging import ImageSizes, MergingSettings, PanopticPrediction, predict_panoptic
 from model.network.outputs import PanopticOutput, QuerySelection
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.queries import QuerySelector, top_queries
@@ -26,7 +26,7 @@ TIE = 1e-5
 """How close in class probability a pair may be to a selected one and take its place."""
 
 Pairs = tuple[tuple[int, int], ...]
-"""(query, label) of the selected ones of a picture."""
+"""(query, label) of the selected ones of an image."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Forward:
     features: tuple[Tensor, ...]  # of the backbone
     levels: tuple[Tensor, ...]  # of the neck
     output: PanopticOutput
-    sizes: tuple[PictureSizes, ...]
+    sizes: tuple[ImageSizes, ...]
     predictions: tuple[PanopticPrediction, ...]
 
 
@@ -95,12 +95,12 @@ def _placeholder(entry: Entry) -> Tensor:
 
 
 def run(network: PanopticSegFormer, case: Case, recorded: tuple[Pairs, ...], score_threshold: float) -> Forward:
-    """The forward pass of a case, merged as the published code does, with padded pictures.
+    """The forward pass of a case, merged as the published code does, with padded images.
 
     Args:
         network: with the weights of the rule.
-        case: the pictures.
-        recorded: the selected pairs of every picture, which decide near ties; empty without recordings.
+        case: the images.
+        recorded: the selected pairs of every image, which decide near ties; empty without recordings.
         score_threshold: of merging.
     """
     images = torch.from_numpy(make_input(case))
@@ -113,7 +113,7 @@ def run(network: PanopticSegFormer, case: Case, recorded: tuple[Pairs, ...], sco
     with torch.no_grad():
         output = network(images, case.valid, select_recorded(recorded))
     handle.remove()
-    sizes = tuple(PictureSizes(case.batch, *pair) for pair in zip(case.valid, case.original, strict=True))
+    sizes = tuple(ImageSizes(case.batch, *pair) for pair in zip(case.valid, case.original, strict=True))
     predictions = predict_panoptic(output, sizes, MergingSettings(score_threshold=score_threshold), crop_padding=False)
     return Forward(case, *seen[0], output, sizes, predictions)
 
@@ -126,8 +126,8 @@ def select_recorded(recorded: tuple[Pairs, ...]) -> QuerySelector:
         selection = best(class_logits, places)
         _, queries, classes = class_logits.shape
         indices, labels, scores = selection.indices.clone(), selection.labels.clone(), selection.scores.clone()
-        for picture, pairs in enumerate(recorded):
-            ours = list(zip(indices[picture].tolist(), labels[picture].tolist(), strict=True))
+        for image, pairs in enumerate(recorded):
+            ours = list(zip(indices[image].tolist(), labels[image].tolist(), strict=True))
             others = [
                 (query, label)
                 for query, label in pairs
@@ -135,9 +135,9 @@ def select_recorded(recorded: tuple[Pairs, ...]) -> QuerySelector:
             ]
             spare = [slot for slot, pair in enumerate(ours) if pair not in pairs]
             for slot, (query, label) in zip(spare, others, strict=False):
-                score = class_logits[picture, query, label].float().sigmoid()
-                if scores[picture, slot] - score <= TIE:
-                    indices[picture, slot], labels[picture, slot], scores[picture, slot] = query, label, score
+                score = class_logits[image, query, label].float().sigmoid()
+                if scores[image, slot] - score <= TIE:
+                    indices[image, slot], labels[image, slot], scores[image, slot] = query, label, score
         return replace(selection, indices=indices, labels=labels, scores=scores)
 
     return select

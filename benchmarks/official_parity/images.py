@@ -1,4 +1,4 @@
-"""Checks of the recorded arrays that hold the results for one picture."""
+"""Checks of the recorded arrays that hold the results for one image."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -31,15 +31,15 @@ OTHER_LABEL = 1e6  # as a distance between boxes, in pixels
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture of a recording beside what was computed."""
+class Image:
+    """One image of a recording beside what was computed."""
 
     index: int
     recorded: Recorded
     forward: Forward
 
     def array(self, name: str) -> Array:
-        """A recorded array of this picture."""
+        """A recorded array of this image."""
         return self.recorded[f"img{self.index}_{name}"]
 
     @property
@@ -56,28 +56,28 @@ class Picture:
         return [places[pair] for pair in self.pairs] if places.keys() == set(self.pairs) else None
 
 
-def pairs_of(recorded: Recorded, picture: int) -> Pairs:
-    """The recorded selection of a picture as (query, label), best first; empty if it was not recorded."""
-    names = [f"img{picture}_top_{part}" for part in ("query_index", "labels")]
+def pairs_of(recorded: Recorded, image: int) -> Pairs:
+    """The recorded selection of an image as (query, label), best first; empty if it was not recorded."""
+    names = [f"img{image}_top_{part}" for part in ("query_index", "labels")]
     if not all(name in recorded for name in names):
         return ()
     queries, labels = (recorded[name].tolist() for name in names)
     return tuple(zip(queries, labels, strict=True))
 
 
-def check_picture(name: str, recorded: Recorded, forward: Forward) -> list[Check]:
-    """Compare one recorded array of a picture; empty if its name is none of these."""
+def check_image(name: str, recorded: Recorded, forward: Forward) -> list[Check]:
+    """Compare one recorded array of an image; empty if its name is none of these."""
     found = re.fullmatch(r"img(\d+)_(\w+)", name)
     if not found or int(found[1]) >= len(forward.sizes):
         return []
-    fault = _misshapen(found[1], found[2], recorded)
-    if fault:
-        return [Check(name, float("inf"), 0, fault)]
-    picture = Picture(int(found[1]), recorded, forward)
+    issue = _misshapen(found[1], found[2], recorded)
+    if issue:
+        return [Check(name, float("inf"), 0, issue)]
+    image = Image(int(found[1]), recorded, forward)
     for pattern, check in _CHECKS.items():
         match = re.fullmatch(pattern, found[2])
         if match:
-            return [*check(match, picture, name)]
+            return [*check(match, image, name)]
     return []
 
 
@@ -97,47 +97,47 @@ def _misshapen(index: str, part: str, recorded: Recorded) -> str:
 
 
 def equal_pixels(recorded: Recorded, forward: Forward) -> dict[int, float]:
-    """Share of the pixels that have the recorded category and instance, of every picture with panoptic maps."""
+    """Share of the pixels that have the recorded category and instance, of every image with panoptic maps."""
     shares = {}
     for index in range(len(forward.sizes)):
         if f"img{index}_panoptic_category_id" in recorded and f"img{index}_panoptic_instance_id" in recorded:
-            picture = Picture(index, recorded, forward)
-            shares[index] = float((_equal(picture, "category") & _equal(picture, "instance")).mean())
+            image = Image(index, recorded, forward)
+            shares[index] = float((_equal(image, "category") & _equal(image, "instance")).mean())
     return shares
 
 
-def _selection(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
+def _selection(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
     """The selected pairs as a set: many probabilities differ by less than the precision."""
-    selection = picture.forward.output.selection
-    ours = set(zip(selection.indices[picture.index].tolist(), selection.labels[picture.index].tolist(), strict=True))
-    others = len(set(picture.pairs) - ours) if picture.pairs else len(ours)
+    selection = image.forward.output.selection
+    ours = set(zip(selection.indices[image.index].tolist(), selection.labels[image.index].tolist(), strict=True))
+    others = len(set(image.pairs) - ours) if image.pairs else len(ours)
     yield Check(name, others, 0, f"{others} of {len(ours)} (query, label) differ" if others else "same (query, label)")
 
 
-def _top_boxes(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
-    if picture.order is None:
+def _top_boxes(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
+    if image.order is None:
         yield _needs_pairs(name)
         return
-    selection, places = picture.forward.output.selection, picture.forward.output.location.places
-    indices = selection.indices[picture.index, picture.order]
-    boxes = pixel_boxes(places[-1, picture.index, indices], picture.forward.sizes[picture.index])
-    recorded = picture.array("top_boxes")
+    selection, places = image.forward.output.selection, image.forward.output.location.places
+    indices = selection.indices[image.index, image.order]
+    boxes = pixel_boxes(places[-1, image.index, indices], image.forward.sizes[image.index])
+    recorded = image.array("top_boxes")
     yield compare(name, boxes, recorded[:, :4], PIXEL_ATOL, "pixels")
-    yield compare(name, selection.scores[picture.index, picture.order], recorded[:, 4], ATOL, "class probability")
+    yield compare(name, selection.scores[image.index, image.order], recorded[:, 4], ATOL, "class probability")
 
 
-def _min_gap(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
-    yield Check(name, 0.0, 0.0, f"not compared: as close as {float(picture.array('top_min_gap')):.0e}, so no ranks are")
+def _min_gap(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
+    yield Check(name, 0.0, 0.0, f"not compared: as close as {float(image.array('top_min_gap')):.0e}, so no ranks are")
 
 
-def _masks(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
+def _masks(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
     """Masks and queries of a decoder; those of the things in the recorded order."""
-    decoded = _decoded(match[1], picture)
+    decoded = _decoded(match[1], image)
     if decoded is None:
         yield _needs_pairs(name)
         return
     masks, queries = decoded.masks.flatten(2), decoded.queries
-    recorded = picture.recorded[name]
+    recorded = image.recorded[name]
     count = recorded.shape[-2] if recorded.ndim > 1 else 0
     if match[2] == "mask_final":
         yield compare_sampled(name, masks[-1, :count], recorded, (ALL, TOKENS), ATOL)
@@ -153,34 +153,34 @@ def _masks(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]
         yield compare_stats(name, list(queries), recorded, ATOL)
 
 
-def _decoded(kind: str, picture: Picture) -> MaskOutput | None:
-    """What the mask decoder of things or stuff gives for this picture alone."""
-    output = picture.forward.output
+def _decoded(kind: str, image: Image) -> MaskOutput | None:
+    """What the mask decoder of things or stuff gives for this image alone."""
+    output = image.forward.output
     decoder = output.query_masks if kind == "things" else output.stuff
     assert decoder is not None
     order: list[int] | slice | None = slice(None)
-    if kind == "things" and picture.pairs:
-        order = picture.order
+    if kind == "things" and image.pairs:
+        order = image.order
     if order is None:
         return None
-    return MaskOutput(decoder.masks[:, picture.index][:, order], decoder.queries[:, picture.index][:, order])
+    return MaskOutput(decoder.masks[:, image.index][:, order], decoder.queries[:, image.index][:, order])
 
 
-def _stuff_probability(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
-    logits = picture.forward.output.stuff_logits
+def _stuff_probability(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
+    logits = image.forward.output.stuff_logits
     assert logits is not None
-    yield compare(name, logits[-1, picture.index].sigmoid(), picture.array("stuff_prob"), ATOL)
+    yield compare(name, logits[-1, image.index].sigmoid(), image.array("stuff_prob"), ATOL)
 
 
-def _panoptic(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
-    share = float(_equal(picture, match[1]).mean())
+def _panoptic(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
+    share = float(_equal(image, match[1]).mean())
     yield Check(name, 1 - share, SHARE_ATOL, f"{share:.3%} of the pixels are equal")
 
 
-def _equal(picture: Picture, kind: str) -> npt.NDArray[np.bool_]:
+def _equal(image: Image, kind: str) -> npt.NDArray[np.bool_]:
     """Where the category, or the instance, is the recorded one."""
-    prediction = picture.forward.predictions[picture.index]
-    recorded = picture.array(f"panoptic_{kind}_id").astype(np.int64)
+    prediction = image.forward.predictions[image.index]
+    recorded = image.array(f"panoptic_{kind}_id").astype(np.int64)
     if recorded.shape != prediction.ids.shape:
         return np.zeros((1, 1), dtype=np.bool_)
     categories = list(coco_categories())
@@ -203,10 +203,10 @@ def _renumbered(ours: npt.NDArray[np.int64], theirs: npt.NDArray[np.int64]) -> n
     return numbers[ours]
 
 
-def _results(match: re.Match[str], picture: Picture, name: str) -> Iterator[Check]:
+def _results(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
     """The instances before merging, paired with the recorded ones by label, box and score."""
-    instances = picture.forward.predictions[picture.index].instances
-    boxes, labels, areas = (picture.array(f"result_{part}") for part in ("boxes", "labels", "seg_area"))
+    instances = image.forward.predictions[image.index].instances
+    boxes, labels, areas = (image.array(f"result_{part}") for part in ("boxes", "labels", "seg_area"))
     if len(boxes) != len(instances.scores):
         yield Check(name, float("inf"), 0, f"recorded {len(boxes)} instances, computed {len(instances.scores)}")
         return
@@ -239,9 +239,9 @@ _TOGETHER: tuple[Mapping[str, tuple[int | None, ...]], ...] = (
     {"top_min_gap": ()},
     {"result_boxes": (None, 5), "result_labels": (None,), "result_seg_area": (None,)},
 )
-"""Arrays of a picture that are compared together, and their shapes."""
+"""Arrays of an image that are compared together, and their shapes."""
 
-_CHECKS: Mapping[str, Callable[[re.Match[str], Picture, str], Iterator[Check]]] = {
+_CHECKS: Mapping[str, Callable[[re.Match[str], Image, str], Iterator[Check]]] = {
     r"top_(?:query_index|labels)": _selection,
     r"top_boxes": _top_boxes,
     r"top_min_gap": _min_gap,

@@ -32,9 +32,9 @@ class Case:
 CASES: Mapping[str, Case] = MappingProxyType(
     {
         "encoder": Case(_COCO, 1, 0, 8, 32, 4, "Encoder, 800 x 1333 pixels"),
-        "encoder-2": Case(_COCO, 2, 0, 8, 32, 4, "Encoder, two pictures of 800 x 1333 pixels"),
+        "encoder-2": Case(_COCO, 2, 0, 8, 32, 4, "Encoder, two images of 800 x 1333 pixels"),
         "decoder": Case(_COCO, 1, 300, 8, 32, 4, "Decoder, 300 queries, 800 x 1333 pixels"),
-        "mini": Case(_MINI, 4, 0, 4, 16, 4, "Encoder of the embedded dataset, four pictures of 128 x 160 pixels"),
+        "mini": Case(_MINI, 4, 0, 4, 16, 4, "Encoder of the embedded dataset, four images of 128 x 160 pixels"),
     }
 )
 _HUGGING_FACE = "transformers"
@@ -79,23 +79,23 @@ def make_run(case: Case, device: str, dtype: str, name: str) -> Run:
     generator = torch.Generator().manual_seed(0)
     kind = cast(torch.dtype, getattr(torch, dtype))
     tokens = sum(height * width for height, width in case.shapes)
-    centres = torch.cat([_centres(*shape) for shape in case.shapes])
+    centers = torch.cat([_centers(*shape) for shape in case.shapes])
     if case.queries:
-        centres = torch.rand(case.queries, 2, generator=generator)
-    size = case.batch, len(centres), case.heads, len(case.shapes), case.points
+        centers = torch.rand(case.queries, 2, generator=generator)
+    size = case.batch, len(centers), case.heads, len(case.shapes), case.points
     pixels = torch.tensor([(1 / width, 1 / height) for height, width in case.shapes])[:, None]
-    places = centres[:, None, None, None] + 2 * torch.randn(*size, 2, generator=generator) * pixels
+    places = centers[:, None, None, None] + 2 * torch.randn(*size, 2, generator=generator) * pixels
     weights = torch.rand(size, generator=generator).flatten(3).softmax(-1).view(size)
     value = torch.randn(case.batch, tokens, case.heads, case.channels, generator=generator)
     others = kind if name == _HUGGING_FACE else torch.float32
     operands = value.to(device, kind), places.to(device, others), weights.to(device, others)
-    grad = torch.randn(case.batch, len(centres), case.heads * case.channels, generator=generator).to(device, kind)
+    grad = torch.randn(case.batch, len(centers), case.heads * case.channels, generator=generator).to(device, kind)
     value, places, weights = (operand.requires_grad_() for operand in operands)
     attend = _hugging_face(case, device) if name == _HUGGING_FACE else _ours(case, name)
     return Run(name, device, dtype, (value, places, weights), grad, attend)
 
 
-def _centres(height: int, width: int) -> Tensor:
+def _centers(height: int, width: int) -> Tensor:
     rows, columns = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
 

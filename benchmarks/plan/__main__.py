@@ -1,11 +1,11 @@
-"""What a recipe would take, before it is run: pictures, steps, disk, memory and hours.
+"""What a recipe would take, before it is run: images, steps, disk, memory and hours.
 
     python -m benchmarks.plan experiments/coco_r50_12e.yaml
     python -m benchmarks.plan experiments/coco_r50_12e.yaml --gpus 8 --set train.batch_size=16 --json plan.json
 
 The files are laid over params.yaml, which stays as it is; without any, the plan is that of params.yaml. Neither the
 dataset nor pretrained weights nor a network are needed: a few training steps and predictions are measured here, with
-random weights, on pictures of the sizes that the recipe's augmentation gives.
+random weights, on images of the sizes that the recipe's augmentation gives.
 """
 
 import argparse

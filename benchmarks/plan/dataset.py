@@ -1,4 +1,4 @@
-"""What is known of a dataset before it is trained on: pictures, their sizes, segments, classes.
+"""What is known of a dataset before it is trained on: images, their sizes, segments, classes.
 
 Taken from the index if `annotate` has made it; else, for COCO and ADE20K, from what is published; else from the
 panoptic JSON of own data.
@@ -60,12 +60,12 @@ class Recipe:
 Size = tuple[int, int]  # (height, width)
 
 SAMPLED = 1000
-"""Pictures that are looked at for sizes and segments."""
+"""Images that are looked at for sizes and segments."""
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A split: how many pictures, the (height, width) of some, and things and stuff segments of one on average."""
+class Images:
+    """A split: how many images, the (height, width) of some, and things and stuff segments of one on average."""
 
     count: int
     sizes: tuple[Size, ...]
@@ -75,7 +75,7 @@ class Pictures:
 
     @property
     def pixels(self) -> float:
-        """Of a picture, on average."""
+        """Of an image, on average."""
         return float(np.mean([height * width for height, width in self.sizes]))
 
 
@@ -83,15 +83,15 @@ class Pictures:
 class PlannedDataset:
     """Both splits, and the numbers of classes."""
 
-    train: Pictures
-    val: Pictures
+    train: Images
+    val: Images
     num_things: int
     num_stuff: int
 
 
 @dataclass(frozen=True)
 class _Typical:
-    """Of a public dataset: numbers of classes, its most frequent size, segments of a picture."""
+    """Of a public dataset: numbers of classes, its most frequent size, segments of an image."""
 
     num_things: int
     num_stuff: int
@@ -138,24 +138,24 @@ def _index(dataset: DatasetSettings, split: str, path: Path) -> PanopticIndex | 
     return index if split in places else None
 
 
-def _indexed(index: PanopticIndex, name: str) -> Pictures:
+def _indexed(index: PanopticIndex, name: str) -> Images:
     labels = {category.id: category.is_thing for category in index.categories}
     records = [index.records[int(place)] for place in _some(len(index.records))]
     segments = [labels[segment.category_id] for record in records for segment in record.segments]
     sizes = [(record.height, record.width) for record in records]
-    return _pictures(len(index.records), sizes, segments, f"index {name}")
+    return _images(len(index.records), sizes, segments, f"index {name}")
 
 
-def _published(name: str, split: str, typical: _Typical) -> Pictures:
-    counts = PUBLIC_DATASETS[name].pictures
+def _published(name: str, split: str, typical: _Typical) -> Images:
+    counts = PUBLIC_DATASETS[name].images
     if split not in counts:
         raise DatasetError(f"dataset '{name}' has no split '{split}'; there are: {', '.join(counts)}")
     height, width = typical.size
     source = f"published; taken to be {width} x {height}"
-    return Pictures(counts[split], (typical.size,), typical.things, typical.stuff, source)
+    return Images(counts[split], (typical.size,), typical.things, typical.stuff, source)
 
 
-def _listed(dataset: DatasetSettings, split: str) -> tuple[CategoryTable, Pictures]:
+def _listed(dataset: DatasetSettings, split: str) -> tuple[CategoryTable, Images]:
     path = find_split(Path(dataset.root), split).panoptic_json
     document = read_json(path)
     categories = CategoryTable.from_json(document.values.get("categories"), str(path))
@@ -163,7 +163,7 @@ def _listed(dataset: DatasetSettings, split: str) -> tuple[CategoryTable, Pictur
     sizes = [(images[place].integer("height"), images[place].integer("width")) for place in _some(len(images))]
     things = {category.id: category.is_thing for category in categories}
     segments = list(_kinds((annotations[place] for place in _some(len(annotations))), things))
-    return categories, _pictures(len(images), sizes, segments, f"listed in {path}")
+    return categories, _images(len(images), sizes, segments, f"listed in {path}")
 
 
 def _kinds(annotations: Iterable[JsonObject], things: Mapping[int, bool]) -> Iterator[bool]:
@@ -175,14 +175,14 @@ def _kinds(annotations: Iterable[JsonObject], things: Mapping[int, bool]) -> Ite
 def _some(count: int) -> list[int]:
     """At most `SAMPLED` places below `count`, evenly spread."""
     if not count:
-        raise DatasetError("a split has no pictures; look at it with: python -m panoptic.tools.check")
+        raise DatasetError("a split has no images; look at it with: python -m panoptic.tools.check")
     return [int(place) for place in np.unique(np.linspace(0, count - 1, min(count, SAMPLED)).astype(int))]
 
 
-def _pictures(count: int, sizes: Sequence[Size], is_thing: Sequence[bool], source: str) -> Pictures:
+def _images(count: int, sizes: Sequence[Size], is_thing: Sequence[bool], source: str) -> Images:
     looked_at = len(sizes)
     things = sum(is_thing)
-    return Pictures(count, tuple(sizes), things / looked_at, (len(is_thing) - things) / looked_at, source)
+    return Images(count, tuple(sizes), things / looked_at, (len(is_thing) - things) / looked_at, source)
 
 
 DRAWN = 200
@@ -200,7 +200,7 @@ def made_categories(num_things: int, num_stuff: int) -> CategoryTable:
 def made_sample(
     rng: np.random.Generator, size: tuple[int, int], things: int, stuff: int, categories: CategoryTable
 ) -> Sample:
-    """A picture of coarse noise; its stuff are bands, its things rectangles on them that may cover each other."""
+    """An image of coarse noise; its stuff are bands, its things rectangles on them that may cover each other."""
     height, width = size
     coarse = rng.integers(0, 256, (max(1, height // 8), max(1, width // 8), 3), np.uint8)
     image = np.asarray(cv2.resize(coarse, (width, height)), np.uint8)
@@ -221,10 +221,10 @@ def made_sample(
 
 
 @dataclass(frozen=True)
-class MadePictures:
+class MadeImages:
     """What the forward passes of a training see.
 
-    `sizes` are (height, width) of pictures as they are read; `things` and `stuff` are segments of each.
+    `sizes` are (height, width) of images as they are read; `things` and `stuff` are segments of each.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -255,7 +255,7 @@ class MadePictures:
     def _augmented(self, draw: int, things: int, stuff: int) -> list[Sample]:
         rng = np.random.default_rng(draw)
         first = self.sizes[rng.integers(len(self.sizes))]
-        # As in training, pictures of one orientation share a forward pass.
+        # As in training, images of one orientation share a forward pass.
         alike = [size for size in self.sizes if np.sign(size[1] - size[0]) == np.sign(first[1] - first[0])]
         chosen = [first, *(alike[place] for place in rng.integers(len(alike), size=self.images_per_forward - 1))]
         return [

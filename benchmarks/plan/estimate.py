@@ -9,7 +9,7 @@ from benchmarks.plan.dataset import PlannedDataset, Recipe
 from benchmarks.plan.report import Row, counted
 from model.complexity.counts import count_parameters, meta_network
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.training.optimiser import is_inner_matrix
+from model.training.optimizer import is_inner_matrix
 from model.training.sampling import steps_per_epoch
 from panoptic.datasets.download.archives import PUBLIC_DATASETS, Archive
 from panoptic.datasets.download.obtaining import UNPACKED_RATIO
@@ -28,7 +28,7 @@ class Work:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the training."""
+        """Optimizer steps of the training."""
         return self.recipe.train.epochs * steps_per_epoch(self.dataset.train.count, self.recipe.train.batch_size)
 
     @property
@@ -38,30 +38,28 @@ class Work:
 
     @property
     def corrupted(self) -> int:
-        """Pictures of COCO-C, all variants together."""
+        """Images of COCO-C, all variants together."""
         corrupt = self.recipe.corrupt
         chosen = _listed_ids(Path(corrupt.image_ids)) if corrupt.image_ids else self.dataset.val.count
-        return min(chosen, corrupt.pictures or chosen) * len(corrupt.variants)
+        return min(chosen, corrupt.images or chosen) * len(corrupt.variants)
 
     def rows(self) -> Iterator[Row]:
         """The lines of the plan."""
         train, dataset = self.recipe.train, self.dataset
-        for name, pictures in (("pictures to learn from", dataset.train), ("pictures to validate on", dataset.val)):
-            yield Row(WORK, name, pictures.count, "count", pictures.source)
+        for name, images in (("images to learn from", dataset.train), ("images to validate on", dataset.val)):
+            yield Row(WORK, name, images.count, "count", images.source)
         how = f"{dataset.num_things} things, {dataset.num_stuff} stuff"
         yield Row(WORK, "classes", dataset.num_things + dataset.num_stuff, "count", how)
         per_epoch = steps_per_epoch(dataset.train.count, train.batch_size)
-        share = (
-            f"{counted(self.recipe.forwards, 'forward pass', 'es')} of {counted(train.images_per_forward, 'picture')}"
-        )
+        share = f"{counted(self.recipe.forwards, 'forward pass', 'es')} of {counted(train.images_per_forward, 'image')}"
         processes = counted(self.recipe.processes, "process", "es")
         how = f"{counted(train.epochs, 'epoch')} of {per_epoch}; in each {processes}"
         yield Row(WORK, "steps", self.steps, "count", f"{how}, each {share}")
         how = f"every {train.validate_every} steps, and at the end"
         yield Row(WORK, "validations", self.validations, "count", how)
         variants = len(self.recipe.corrupt.variants)
-        how = f"{self.corrupted // variants} pictures in {counted(variants, 'variant')}"
-        yield Row(WORK, "corrupted pictures", self.corrupted, "count", how)
+        how = f"{self.corrupted // variants} images in {counted(variants, 'variant')}"
+        yield Row(WORK, "corrupted images", self.corrupted, "count", how)
 
 
 def _listed_ids(path: Path) -> int:
@@ -73,11 +71,11 @@ def _listed_ids(path: Path) -> int:
 
 DISK = "disk"
 MAP_BYTES = 0.023
-"""Of a panoptic PNG, for each pixel: the published PNGs of COCO have 7 kB a picture of 640 x 480."""
+"""Of a panoptic PNG, for each pixel: the published PNGs of COCO have 7 kB an image of 640 x 480."""
 LOSSLESS_BYTES = 1.5
-"""Of a corrupted picture as PNG, for each pixel: noise hardly shrinks."""
+"""Of a corrupted image as PNG, for each pixel: noise hardly shrinks."""
 ANNOTATED_BYTES, ANNOTATED_PIXEL_BYTES, SEMANTIC_BYTES = 3000, 0.03, 0.018
-"""What `annotate` writes: of a picture, of each of its pixels, and of the pixels of semantic maps; as two pictures of
+"""What `annotate` writes: of an image, of each of its pixels, and of the pixels of semantic maps; as two images of
 COCO and the embedded dataset have it."""
 INSTANCE_BYTES = 400
 """Of an instance in the results, most of it the mask's code."""
@@ -87,7 +85,7 @@ CACHED = "twice: DVC's cache has a copy"
 
 
 def disk_rows(recipe: Recipe, dataset: PlannedDataset, corrupted: int) -> Iterator[Row]:
-    """The lines of the plan; `corrupted` pictures are those of all variants together."""
+    """The lines of the plan; `corrupted` images are those of all variants together."""
     rows = [*_archives(recipe), *_runs(recipe, dataset, corrupted)]
     yield from rows
     root = _existing(Path(recipe.dataset.root))
@@ -136,17 +134,17 @@ def _runs(recipe: Recipe, dataset: PlannedDataset, corrupted: int) -> Iterator[R
     how = "weights, average, moments; twice while replaced, gone at the end"
     yield Row(DISK, "runs/state", 2 * state, "bytes", how)
     maps, instances = MAP_BYTES * val.pixels * val.count, INSTANCE_BYTES * recipe.model.selected_queries * val.count
-    how = f"{val.count} PNGs and {recipe.model.selected_queries} instances a picture; {CACHED}"
+    how = f"{val.count} PNGs and {recipe.model.selected_queries} instances an image; {CACHED}"
     yield Row(DISK, "runs/predict", COPIES * (maps + instances), "bytes", how)
     if recipe.corrupt.archives:
-        how = f"{corrupted} pictures as PNG; {CACHED}"
+        how = f"{corrupted} images as PNG; {CACHED}"
         yield Row(DISK, "runs/corrupt", COPIES * LOSSLESS_BYTES * val.pixels * corrupted, "bytes", how)
 
 
 def _annotated(recipe: Recipe, dataset: PlannedDataset) -> Row:
-    pictures = dataset.train.count + dataset.val.count
+    images = dataset.train.count + dataset.val.count
     pixels = sum(part.count * part.pixels for part in (dataset.train, dataset.val))
-    total, what = ANNOTATED_BYTES * pictures + ANNOTATED_PIXEL_BYTES * pixels, ["indices", "instances"]
+    total, what = ANNOTATED_BYTES * images + ANNOTATED_PIXEL_BYTES * pixels, ["indices", "instances"]
     if recipe.annotate.semantic:
         total, what = total + SEMANTIC_BYTES * pixels, [*what, "semantic maps"]
     if recipe.dataset.name == "ade20k":
@@ -155,11 +153,11 @@ def _annotated(recipe: Recipe, dataset: PlannedDataset) -> Row:
 
 
 def _moments(recipe: Recipe, network: PanopticSegFormer) -> int:
-    """Bytes of the optimisers: two numbers a trained parameter with AdamW, one with Muon."""
+    """Bytes of the optimizers: two numbers a trained parameter with AdamW, one with Muon."""
     numbers = 0
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            muon = recipe.train.optimiser == "muon" and is_inner_matrix(name, parameter)
+            muon = recipe.train.optimizer == "muon" and is_inner_matrix(name, parameter)
             numbers += parameter.numel() * (1 if muon else 2)
     return 4 * numbers
 

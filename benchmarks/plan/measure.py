@@ -1,4 +1,4 @@
-"""Seconds and memory of a recipe's training and predictions on this machine, with random weights and made pictures.
+"""Seconds and memory of a recipe's training and predictions on this machine, with random weights and made images.
 
 All of it in a process of its own, whose memory is nobody else's and whose end is not ours.
 """
@@ -16,23 +16,23 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.harness.timer import Clock
-from benchmarks.plan.dataset import MadePictures, PlannedDataset, Recipe, made_categories, made_sample
+from benchmarks.plan.dataset import MadeImages, PlannedDataset, Recipe, made_categories, made_sample
 from model.complexity.measure import MeasurementError
 from model.device import pick_device
-from model.inference.merging import PictureSizes, predict_panoptic
+from model.inference.merging import ImageSizes, predict_panoptic
 from model.inference.predict import inference_forward
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.pixels import normalise
+from model.pixels import normalize
 from model.training.batch import Batch, collate
 from model.training.curves import Curves
 from model.training.distributed.processes import Processes
 from model.training.ema import WeightAverage
-from model.training.loop import Run, optimise
-from model.training.optimiser import build_optimisers
+from model.training.loop import Run, optimize
+from model.training.optimizer import build_optimizers
 from model.training.state import RunState
 from panoptic.data.reader import Sample, decode_image
 from panoptic.data.transforms import augment, resize_for_inference
-from panoptic.evaluation.scores import ScoringSettings, score_picture
+from panoptic.evaluation.scores import ScoringSettings, score_image
 from panoptic.format.id_map import decode_id_map, encode_id_map
 from panoptic.index import PanopticIndex
 from panoptic.instances.detection_json import encode_mask
@@ -49,7 +49,7 @@ class StepCosts:
     largest_size: tuple[int, int]
     largest_seconds: float
     mean_pixels: float
-    optimiser_seconds: float
+    optimizer_seconds: float
     bytes: int
 
     @property
@@ -73,8 +73,8 @@ def measure_steps(recipe: Recipe, dataset: PlannedDataset, network: PanopticSegF
         validate=_never,
     )
     average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
-    state = RunState(network, build_optimisers(network, settings), average, Curves(Path()))
-    pictures = MadePictures(
+    state = RunState(network, build_optimizers(network, settings), average, Curves(Path()))
+    images = MadeImages(
         sizes=dataset.train.sizes,
         things=round(dataset.train.things),
         stuff=round(dataset.train.stuff),
@@ -83,21 +83,21 @@ def measure_steps(recipe: Recipe, dataset: PlannedDataset, network: PanopticSegF
         images_per_forward=settings.images_per_forward,
         joint_stuff=recipe.model.stuff,
     )
-    typical, largest, mean_pixels = pictures.typical_and_largest()
+    typical, largest, mean_pixels = images.typical_and_largest()
 
     def step(batch: Batch) -> float:
-        return clock.median(lambda: optimise(training, state, [batch]))
+        return clock.median(lambda: optimize(training, state, [batch]))
 
-    with_typical, with_largest = (step(pictures.batch(draw).to(clock.device)) for draw in (typical, largest))
+    with_typical, with_largest = (step(images.batch(draw).to(clock.device)) for draw in (typical, largest))
     peak = clock.peak_bytes
-    optimiser = clock.median(lambda: _apply(training, state))
+    optimizer = clock.median(lambda: _apply(training, state))
     return StepCosts(
-        typical_size=pictures.shape(typical),
-        typical_seconds=max(with_typical - optimiser, 0.0),
-        largest_size=pictures.shape(largest),
-        largest_seconds=max(with_largest - optimiser, 0.0),
+        typical_size=images.shape(typical),
+        typical_seconds=max(with_typical - optimizer, 0.0),
+        largest_size=images.shape(largest),
+        largest_seconds=max(with_largest - optimizer, 0.0),
         mean_pixels=mean_pixels,
-        optimiser_seconds=optimiser,
+        optimizer_seconds=optimizer,
         bytes=peak,
     )
 
@@ -105,8 +105,8 @@ def measure_steps(recipe: Recipe, dataset: PlannedDataset, network: PanopticSegF
 def _apply(training: Run, state: RunState) -> None:
     """The part of a step that comes once, however many forward passes it has."""
     torch.nn.utils.clip_grad_norm_(training.network.parameters(), training.settings.clip_norm)
-    for optimiser in state.optimisers:
-        optimiser.step()
+    for optimizer in state.optimizers:
+        optimizer.step()
     if state.average:
         state.average.update(training.network, state.step)
 
@@ -117,7 +117,7 @@ def _never(_network: PanopticSegFormer) -> NoReturn:
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured; seconds are those of one picture, except a step's."""
+    """What was measured; seconds are those of one image, except a step's."""
 
     device: str
     device_bytes: int
@@ -167,7 +167,7 @@ def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
 
     def score() -> None:
         segments, others = sample.record.segments, other.record.segments
-        score_picture(decode_id_map(files.ids, ""), segments, other.ids, others, ScoringSettings())
+        score_image(decode_id_map(files.ids, ""), segments, other.ids, others, ScoringSettings())
 
     return Costs(
         device=clock.device_name,
@@ -186,7 +186,7 @@ def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
 
 @dataclass(frozen=True)
 class _Files:
-    """A JPEG of a picture, and the PNG of its id map."""
+    """A JPEG of an image, and the PNG of its id map."""
 
     image: bytes
     ids: bytes
@@ -201,23 +201,23 @@ class _Files:
 
 
 def _predict(recipe: Recipe, network: PanopticSegFormer, size: tuple[int, int], clock: Clock) -> float:
-    """Seconds of a picture of `size`: resizing, network and merging. Random weights find little to merge."""
+    """Seconds of an image of `size`: resizing, network and merging. Random weights find little to merge."""
     settings, (height, width) = recipe.predict, size
-    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     forward = inference_forward(network, settings)
 
     def work() -> None:
-        images = [resize_for_inference(picture, settings.shorter, settings.longer)] * settings.batch_size
-        tensor = normalise(torch.from_numpy(np.stack(images)).to(clock.device))
+        images = [resize_for_inference(image, settings.shorter, settings.longer)] * settings.batch_size
+        tensor = normalize(torch.from_numpy(np.stack(images)).to(clock.device))
         valid = images[0].shape[0], images[0].shape[1]
-        predict_panoptic(forward(tensor), [PictureSizes(valid, valid, size)] * len(images), settings.merging)
+        predict_panoptic(forward(tensor), [ImageSizes(valid, valid, size)] * len(images), settings.merging)
 
     with torch.no_grad():
         return clock.median(work) / settings.batch_size
 
 
 def _corrupt(recipe: Recipe, image: NDArray[np.uint8], clock: Clock) -> float:
-    """Seconds of a picture, on average over the corruptions, at their middle severity."""
+    """Seconds of an image, on average over the corruptions, at their middle severity."""
     severities = sorted(recipe.corrupt.severities)
     severity = severities[len(severities) // 2]
     names = recipe.corrupt.corruptions

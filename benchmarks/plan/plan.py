@@ -55,14 +55,14 @@ def time_rows(work: Work, costs: Costs) -> Iterator[Row]:
             "validations",
             work.validations * count * (predict + costs.score_seconds),
             "seconds",
-            f"{work.validations} times {count} pictures, by the first process while others wait",
+            f"{work.validations} times {count} images, by the first process while others wait",
         ),
         Row(
             TIME,
             "predict",
             count * (predict + costs.write_instances_seconds),
             "seconds",
-            f"{count} pictures: reading, network, merging, PNGs, mask codes",
+            f"{count} images: reading, network, merging, PNGs, mask codes",
         ),
         Row(TIME, "evaluate", count * costs.score_seconds, "seconds", "PQ and boundary PQ; without AP and intervals"),
         Row(
@@ -70,7 +70,7 @@ def time_rows(work: Work, costs: Costs) -> Iterator[Row]:
             "robustness",
             work.corrupted * (max(ahead, behind) if corrupt.workers else ahead + behind),
             "seconds",
-            f"{work.corrupted} pictures: corrupting by {corrupt.workers} workers, network, merging, PQ",
+            f"{work.corrupted} images: corrupting by {corrupt.workers} workers, network, merging, PQ",
         ),
     ]
     yield from rows
@@ -88,24 +88,24 @@ def _step_rows(costs: Costs) -> Iterator[Row]:
         if seconds > step.largest_seconds:
             how += "; other work disturbed it: plan again on a quiet machine"
         yield Row(TIME, name, seconds, "seconds", how)
-    yield Row(TIME, "the optimiser", step.optimiser_seconds, "seconds", "measured, once a step")
-    yield Row(TIME, "reading a picture", costs.read_to_train_seconds, "seconds", "measured: decoding and augmentation")
-    yield Row(TIME, "predicting a picture", costs.predict_seconds, "seconds", "measured: network and merging")
-    yield Row(TIME, "scoring a picture", costs.score_seconds, "seconds", "measured")
-    yield Row(TIME, "corrupting a picture", costs.corrupt_seconds, "seconds", "measured, mean over the corruptions")
+    yield Row(TIME, "the optimizer", step.optimizer_seconds, "seconds", "measured, once a step")
+    yield Row(TIME, "reading an image", costs.read_to_train_seconds, "seconds", "measured: decoding and augmentation")
+    yield Row(TIME, "predicting an image", costs.predict_seconds, "seconds", "measured: network and merging")
+    yield Row(TIME, "scoring an image", costs.score_seconds, "seconds", "measured")
+    yield Row(TIME, "corrupting an image", costs.corrupt_seconds, "seconds", "measured, mean over the corruptions")
 
 
 def _step_seconds(work: Work, costs: Costs) -> tuple[float, str]:
     """Of a step of all processes, and what decides it: computing, or reading where the workers cannot keep up."""
     recipe = work.recipe
-    computing = recipe.forwards * costs.step.mean_seconds + costs.step.optimiser_seconds
-    pictures, workers = recipe.forwards * recipe.train.images_per_forward, recipe.train.workers
-    reading = pictures * costs.read_to_train_seconds / max(workers, 1)
+    computing = recipe.forwards * costs.step.mean_seconds + costs.step.optimizer_seconds
+    images, workers = recipe.forwards * recipe.train.images_per_forward, recipe.train.workers
+    reading = images * costs.read_to_train_seconds / max(workers, 1)
     if not workers:
         return computing + reading, "computing after reading, in one process"
     if reading > computing:
         return reading, f"the {workers} workers of each process cannot read faster; raise train.workers"
-    how = f"{counted(recipe.forwards, 'pass', 'es')} of mean size, and the optimiser"
+    how = f"{counted(recipe.forwards, 'pass', 'es')} of mean size, and the optimizer"
     if recipe.processes > 1:
         how += f"; {recipe.processes} processes, each as fast as this one alone, sums between them not counted"
     return computing, how

@@ -92,7 +92,7 @@ def markdown(measured: Mapping[str, Mapping[str, Measured]], conditions: Mapping
         f" {conditions['torch']}. Medians of {conditions['rounds']} rounds in which all take turns, lowest and highest"
         " in brackets; a ratio is taken within each round. Memory is the peak of the process, on a GPU that of its"
         " tensors. The straightforward version has the operator's plain reference, makes keys and values of all tokens,"
-        " masks padding where there is none, enlarges all masks for dice, matches and orthogonalises one by one, and"
+        " masks padding where there is none, enlarges all masks for dice, matches and orthogonalizes one by one, and"
         " takes floats and masks from the loader, every tensor by itself (`benchmarks.baselines.naive_training`)."
     )
     lines = ["# Training: steps a second and memory", "", introduction, ""]

@@ -30,8 +30,8 @@ from model.training.curves import Curves
 from model.training.distributed.checkpointing import checkpoint_layers
 from model.training.distributed.processes import Processes
 from model.training.ema import WeightAverage
-from model.training.loop import Run, optimise, steps_of_batches
-from model.training.optimiser import build_optimisers
+from model.training.loop import Run, optimize, steps_of_batches
+from model.training.optimizer import build_optimizers
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.format.categories import CategoryTable
@@ -41,7 +41,7 @@ from stages.settings import load_section
 MINI_INDEX = Path("runs/annotate/train.index")
 SIZE = (480, 640)
 THINGS, STUFF = 10, 6
-"""Segments of the picture that the R50 networks are trained on, unless others cover them."""
+"""Segments of the image that the R50 networks are trained on, unless others cover them."""
 MEGABYTE = 1e6
 
 Step = Callable[[], None]
@@ -102,12 +102,12 @@ def _prepare(
     if variant == "checkpointing":
         checkpoint_layers(network)
     run = Run(network, index, settings, Path(), Path(), Processes(), lambda _: {})
-    return run, RunState(network, build_optimisers(network, settings), average, Curves(Path()))
+    return run, RunState(network, build_optimizers(network, settings), average, Curves(Path()))
 
 
 def _steps(run: Run, state: RunState, batches: Iterator[list[PackedBatch]]) -> Step:
     def step() -> None:
-        optimise(run, state, [batch.to(pick_device()) for batch in next(batches)])
+        optimize(run, state, [batch.to(pick_device()) for batch in next(batches)])
         state.step += 1
 
     return step
@@ -115,19 +115,19 @@ def _steps(run: Run, state: RunState, batches: Iterator[list[PackedBatch]]) -> S
 
 def _peer_steps(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
     parameters = list(network.parameters())
-    optimiser = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
 
     def step() -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         torch.autograd.backward(loss())
         torch.nn.utils.clip_grad_norm_(parameters, 0.1)
-        optimiser.step()
+        optimizer.step()
 
     return step
 
 
 def _packed(stuff: str = "joint") -> PackedBatch:
-    """A made picture, whose stuff is to be found by the same queries or by its own."""
+    """A made image, whose stuff is to be found by the same queries or by its own."""
     categories = made_categories(COCO_THINGS, COCO_STUFF)
     return collate([made_sample(np.random.default_rng(0), SIZE, THINGS, STUFF, categories)], categories, stuff)
 

@@ -15,7 +15,7 @@ from model.network.queries import top_queries
 
 @dataclass(frozen=True)
 class MacCounts:
-    """Multiply-adds of one picture, by part of the network (`backbone`, `neck`, ...)."""
+    """Multiply-adds of one image, by part of the network (`backbone`, `neck`, ...)."""
 
     modules: Mapping[str, int]  # by the papers' count
     products: Mapping[str, int]  # all convolutions and matrix products

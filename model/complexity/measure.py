@@ -34,7 +34,7 @@ class MeasurementError(ValueError):
 
 @dataclass(frozen=True)
 class Task:
-    """A network, with random weights, and how to run it: one picture at a time."""
+    """A network, with random weights, and how to run it: one image at a time."""
 
     config: NetworkConfig
     num_things: int
@@ -46,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one picture of a size costs: network only, without reading, resizing and merging."""
+    """What one image of a size costs: network only, without reading, resizing and merging."""
 
     width: int
     height: int

@@ -15,7 +15,7 @@ from model.ops import backends
 
 FLOPS_OF_A_MAC = 2  # torch counts the multiplication and the addition
 SAMPLE_MACS = 5
-"""Of one value that deformable attention samples: four neighbours, and its weight in the sum."""
+"""Of one value that deformable attention samples: four neighbors, and its weight in the sum."""
 
 
 @dataclass(frozen=True)

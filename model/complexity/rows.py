@@ -12,7 +12,7 @@ GIGA, MEGA = 1e9, 1e6
 
 @dataclass(frozen=True)
 class ModelRow:
-    """The costs of one model. Multiply-adds are those of one picture of `size`."""
+    """The costs of one model. Multiply-adds are those of one image of `size`."""
 
     name: str
     title: str

@@ -23,10 +23,10 @@ class ComplexitySettings:
     repeats: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse unknown models, and sizes that no picture has."""
+        """Refuse unknown models, and sizes that no image has."""
         for size in (self.flops_size, *self.latency_sizes):
             if len(size) != 2 or min(size) < 1:
-                raise ValueError(f"complexity: {size} is no size of a picture; give [width, height], in pixels")
+                raise ValueError(f"complexity: {size} is no size of an image; give [width, height], in pixels")
         if self.repeats < 1:
             raise ValueError(f"complexity.repeats is {self.repeats}; give at least 1")
         for name in ("models", "latency_models"):

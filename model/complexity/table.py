@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from model.complexity.rows import GIGA, MEGA, ModelRow
 from model.published import UNUSED_PARAMETERS
 
-EXPLANATION = """Parameters in millions (M); multiply-adds of one picture in G, a product with its sum as one.
+EXPLANATION = """Parameters in millions (M); multiply-adds of one image in G, a product with its sum as one.
 *Paper's count*: of parameters, the trained ones and those that the published files carry unused; of multiply-adds,
 convolutions, linear layers, norms, ReLUs and pooling, at the size that the paper used.
 *Full*: all convolutions and matrix products, attention included; *sampling*: what deformable attention adds to that."""
-LATENCY = """The network alone, with random weights, on one picture. Memory is that at the peak, weights included."""
+LATENCY = """The network alone, with random weights, on one image. Memory is that at the peak, weights included."""
 PUBLISHED_FILES = """All that the authors' files hold; ours lack the parts that nothing uses."""
 
 

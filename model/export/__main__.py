@@ -40,11 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--format", choices=(*files.FILES, "both"), default="both")
     size = parser.add_mutually_exclusive_group(required=True)
-    size.add_argument("--size", help="HEIGHTxWIDTH in pixels that all pictures will have")
-    size.add_argument("--dynamic", action="store_true", help="any size and number of pictures")
+    size.add_argument("--size", help="HEIGHTxWIDTH in pixels that all images will have")
+    size.add_argument("--dynamic", action="store_true", help="any size and number of images")
     checked = parser.add_mutually_exclusive_group()
-    checked.add_argument("--pictures", type=Path, nargs="+", help="pictures to check with")
-    checked.add_argument("--index", type=Path, help="index whose first pictures are checked with")
+    checked.add_argument("--images", type=Path, nargs="+", help="images to check with")
+    checked.add_argument("--index", type=Path, help="index whose first images are checked with")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'predict' is read")
     return parser
 
@@ -59,7 +59,7 @@ def _export(options: argparse.Namespace) -> None:
     checkpoint = load_checkpoint(options.model) if options.model else random_checkpoint(PUBLISHED[options.random])
     require_mask_layer(settings, checkpoint.config)
     sizes = fixed or Sizes.dynamic(checkpoint.config)
-    shown = _pictures(options, sizes, settings)
+    shown = _images(options, sizes, settings)
     network = InferenceNetwork(checkpoint.network, settings.mask_layer)
     description = files.describe(checkpoint, network, sizes, settings)
     program = files.trace(network, sizes)
@@ -76,27 +76,27 @@ def _export(options: argparse.Namespace) -> None:
     print(f"written to {options.out}; {files.DESCRIPTION} says what goes in and what comes out")
 
 
-def _pictures(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings) -> list[checking.Picture]:
-    if options.pictures:
-        found = checking.from_files(options.pictures)
+def _images(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings) -> list[checking.Image]:
+    if options.images:
+        found = checking.from_files(options.images)
     elif options.index:
         found = checking.from_index(options.index)
     else:
-        return [checking.resized(picture, sizes.fixed) if sizes.fixed else picture for picture in checking.noise()]
-    return [checking.fitted(picture, sizes, settings.shorter, settings.longer) for picture in found]
+        return [checking.resized(image, sizes.fixed) if sizes.fixed else image for image in checking.noise()]
+    return [checking.fitted(image, sizes, settings.shorter, settings.longer) for image in found]
 
 
 def _check(
     name: str,
     network: InferenceNetwork,
     run: checking.Run,
-    shown: Sequence[checking.Picture],
+    shown: Sequence[checking.Image],
     merging: MergingSettings,
 ) -> None:
     """Print how the file does beside eager. Raises `ExportError` if it is another network."""
     print(f"{name} beside the network:")
-    for picture in shown:
-        comparison = checking.compare(network, run, picture, merging)
+    for image in shown:
+        comparison = checking.compare(network, run, image, merging)
         print(f"  {comparison.line()}")
         comparison.require(name)
     median, least, largest = checking.time_ratio(network, run, shown)

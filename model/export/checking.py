@@ -17,8 +17,8 @@ from torch import Tensor
 
 from model.export.inference_network import BOXES, INPUT, QUERY_OUTPUTS, InferenceNetwork, as_network_output
 from model.export.sizes import ExportError, Sizes
-from model.inference.merging import MergingSettings, PictureSizes, predict_panoptic
-from model.pixels import normalise
+from model.inference.merging import ImageSizes, MergingSettings, predict_panoptic
+from model.pixels import normalize
 from panoptic.data.reader import PanopticReader
 from panoptic.data.transforms import resize_for_inference, resize_image
 from panoptic.index import PanopticIndex
@@ -29,7 +29,7 @@ TIE = 1e-4
 
 @dataclass(frozen=True)
 class MatchedQueries:
-    """One picture's queries in two programs."""
+    """One image's queries in two programs."""
 
     ours: Tensor  # (M,) positions of the same ones, M of N
     theirs: Tensor  # (M,)
@@ -40,7 +40,7 @@ class MatchedQueries:
         """Queries are the same if their class is and their probabilities are tied; of all such, the closest masks are.
 
         Args:
-            ours: outputs of one picture by name: `labels` and `probabilities` (1, N), `masks` (1, N, h, w).
+            ours: outputs of one image by name: `labels` and `probabilities` (1, N), `masks` (1, N, h, w).
             theirs: of the other program, of the same shapes.
         """
         labels, our_scores, masks = (ours[name][0] for name in ("labels", "probabilities", "masks"))
@@ -70,32 +70,32 @@ PER_QUERY = frozenset(output.name for output in (*QUERY_OUTPUTS, BOXES))
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture (H, W, 3) uint8 RGB at the size of the network's input, and what to call it."""
+class Image:
+    """An image (H, W, 3) uint8 RGB at the size of the network's input, and what to call it."""
 
     name: str
     pixels: npt.NDArray[np.uint8]
 
     def tensor(self) -> Tensor:
-        """(1, 3, H, W) normalised."""
-        return normalise(torch.from_numpy(self.pixels)[None])
+        """(1, 3, H, W) normalized."""
+        return normalize(torch.from_numpy(self.pixels)[None])
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far one picture's outputs are from eager."""
+    """How far one image's outputs are from eager."""
 
-    picture: Picture
+    image: Image
     queries: MatchedQueries
     differences: dict[str, float]  # largest, by output, in units of `BOUND`'s; of queries, those that match
     equal_pixels: float  # share of the map
 
     def line(self) -> str:
         """For people."""
-        height, width = self.picture.pixels.shape[:2]
+        height, width = self.image.pixels.shape[:2]
         parts = ", ".join(f"{name} {value:.1e}" for name, value in self.differences.items())
         return (
-            f"{self.picture.name} ({height} x {width}): {100 * self.equal_pixels:.2f} % equal pixels, "
+            f"{self.image.name} ({height} x {width}): {100 * self.equal_pixels:.2f} % equal pixels, "
             f"{len(self.queries.ours)} queries the same, {self.queries.missing} missing; {parts}"
         )
 
@@ -131,19 +131,19 @@ def run_onnx(path: Path) -> Run:
 
 
 @torch.no_grad()
-def compare(network: InferenceNetwork, run: Run, picture: Picture, settings: MergingSettings) -> Comparison:
-    """One picture through both. Raises `ExportError` where `run` fails or gives outputs of other shapes."""
-    images = picture.tensor()
+def compare(network: InferenceNetwork, run: Run, image: Image, settings: MergingSettings) -> Comparison:
+    """One image through both. Raises `ExportError` where `run` fails or gives outputs of other shapes."""
+    images = image.tensor()
     try:
         exported = run(images)
     except Exception as error:  # ONNX Runtime's have nothing else in common
-        raise ExportError(f"the file does not run on {picture.name}, so it was not written: {error}") from error
+        raise ExportError(f"the file does not run on {image.name}, so it was not written: {error}") from error
     names = [output.name for output in network.outputs]
     ours, theirs = (dict(zip(names, outputs, strict=True)) for outputs in (network(images), exported))
     for name in names:
         if ours[name].shape != theirs[name].shape:
             raise ExportError(f"{name} is {tuple(theirs[name].shape)}; the network gives {tuple(ours[name].shape)}")
-    maps = [_merged(network, outputs, picture, settings) for outputs in (ours, theirs)]
+    maps = [_merged(network, outputs, image, settings) for outputs in (ours, theirs)]
     queries = MatchedQueries.of(ours, theirs)
     differences = {}
     for name in names[1:]:  # without the labels, which are equal
@@ -151,20 +151,20 @@ def compare(network: InferenceNetwork, run: Run, picture: Picture, settings: Mer
         if name in PER_QUERY:
             expected, found = expected[:, queries.ours], found[:, queries.theirs]
         differences[name] = _difference(expected, found)
-    return Comparison(picture, queries, differences, float(np.mean(maps[0] == maps[1])))
+    return Comparison(image, queries, differences, float(np.mean(maps[0] == maps[1])))
 
 
 @torch.no_grad()
-def time_ratio(network: InferenceNetwork, run: Run, pictures: Sequence[Picture]) -> tuple[float, float, float]:
+def time_ratio(network: InferenceNetwork, run: Run, images: Sequence[Image]) -> tuple[float, float, float]:
     """Eager's time over that of `run`, in rounds that alternate the two: median, least, largest."""
     programs: tuple[Run, Run] = (network, run)
     ratios = []
     for _ in range(ROUNDS):
         seconds = [0.0, 0.0]
-        for images in (picture.tensor() for picture in pictures):
+        for tensor in (image.tensor() for image in images):
             for which, forward in enumerate(programs):
                 started = time.perf_counter()
-                forward(images)
+                forward(tensor)
                 seconds[which] += time.perf_counter() - started
         ratios.append(seconds[0] / seconds[1])
     return statistics.median(ratios), min(ratios), max(ratios)
@@ -177,56 +177,56 @@ def _difference(expected: Tensor, found: Tensor) -> float:
 
 
 def _merged(
-    network: InferenceNetwork, outputs: dict[str, Tensor], picture: Picture, settings: MergingSettings
+    network: InferenceNetwork, outputs: dict[str, Tensor], image: Image, settings: MergingSettings
 ) -> npt.NDArray[np.int32]:
-    size = picture.pixels.shape[0], picture.pixels.shape[1]
-    sizes = [PictureSizes(size, size, size)]
+    size = image.pixels.shape[0], image.pixels.shape[1]
+    sizes = [ImageSizes(size, size, size)]
     (prediction,) = predict_panoptic(as_network_output(network.network, outputs), sizes, settings)
     return prediction.ids
 
 
 COUNT = 3
 NOISE = ((96, 128), (128, 96), (128, 160))
-"""(height, width) of what stands in for pictures where none are given."""
+"""(height, width) of what stands in for images where none are given."""
 
 
-def from_files(paths: Sequence[Path]) -> list[Picture]:
-    """The pictures as they lie there."""
-    return [Picture(str(path), _read(path)) for path in paths]
+def from_files(paths: Sequence[Path]) -> list[Image]:
+    """The images as they lie there."""
+    return [Image(str(path), _read(path)) for path in paths]
 
 
-def from_index(path: Path) -> list[Picture]:
-    """The first pictures of an index."""
+def from_index(path: Path) -> list[Image]:
+    """The first images of an index."""
     index = PanopticIndex.load(path)
     reader = PanopticReader(index)
-    return [Picture(record.file_name, reader.image(record)) for record in index.records[:COUNT]]
+    return [Image(record.file_name, reader.image(record)) for record in index.records[:COUNT]]
 
 
-def noise() -> list[Picture]:
+def noise() -> list[Image]:
     """Seeded, for a network of random weights."""
     rng = np.random.default_rng(0)
     return [
-        Picture(f"noise {number}", rng.integers(0, 256, (*size, 3), np.uint8)) for number, size in enumerate(NOISE, 1)
+        Image(f"noise {number}", rng.integers(0, 256, (*size, 3), np.uint8)) for number, size in enumerate(NOISE, 1)
     ]
 
 
-def resized(picture: Picture, size: tuple[int, int]) -> Picture:
+def resized(image: Image, size: tuple[int, int]) -> Image:
     """At (height, width), whatever its own ratio."""
-    return Picture(picture.name, resize_image(picture.pixels, *size))
+    return Image(image.name, resize_image(image.pixels, *size))
 
 
-def fitted(picture: Picture, sizes: Sizes, shorter: int, longer: int) -> Picture:
-    """The picture at the size of the network's input. Raises `ExportError` for one that cannot be."""
+def fitted(image: Image, sizes: Sizes, shorter: int, longer: int) -> Image:
+    """The image at the size of the network's input. Raises `ExportError` for one that cannot be."""
     if sizes.fixed:
-        return resized(picture, sizes.fixed)
-    pixels = resize_for_inference(picture.pixels, shorter, longer)
+        return resized(image, sizes.fixed)
+    pixels = resize_for_inference(image.pixels, shorter, longer)
     height, width = sizes.nearest(*pixels.shape[:2])
-    sizes.require(height, width, picture.name)
-    return resized(Picture(picture.name, pixels), (height, width))
+    sizes.require(height, width, image.name)
+    return resized(Image(image.name, pixels), (height, width))
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:
     found = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if found is None:
-        raise ExportError(f"{path} cannot be read as a picture; give a JPEG or PNG file")
+        raise ExportError(f"{path} cannot be read as an image; give a JPEG or PNG file")
     return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)

@@ -43,7 +43,7 @@ def trace(network: InferenceNetwork, sizes: Sizes) -> ExportedProgram:
         except (RuntimeError, ValueError) as error:
             traced = "{} x {}".format(*sizes.fixed) if sizes.fixed else "any size"
             raise ExportError(
-                f"torch cannot trace {network.network.config.backbone} for pictures of {traced}; give another --size. "
+                f"torch cannot trace {network.network.config.backbone} for images of {traced}; give another --size. "
                 f"It says: {error}"
             ) from error
 
@@ -115,7 +115,7 @@ def describe(checkpoint: Checkpoint, network: InferenceNetwork, sizes: Sizes, se
             "channels": "RGB",
             "mean": IMAGE_MEAN,
             "std": IMAGE_STD,
-            "scale": "(pixel - mean) / std, pixels 0..255; no padding: pictures of a batch have one size",
+            "scale": "(pixel - mean) / std, pixels 0..255; no padding: images of a batch have one size",
             "sizes": sizes.to_json(),
             "resize": {"shorter": settings.shorter, "longer": settings.longer},
         },

@@ -1,4 +1,4 @@
-"""The network as it is exported: a picture in, and as flat, named tensors what merging needs."""
+"""The network as it is exported: an image in, and as flat, named tensors what merging needs."""
 
 from dataclasses import dataclass
 
@@ -29,18 +29,16 @@ QUERY_OUTPUTS = (
     ),
 )
 BOXES = Output(
-    "boxes", "(B, N, 4) float32", "box of each selected query: centre x, y, width, height; 0..1 of the picture"
+    "boxes", "(B, N, 4) float32", "box of each selected query: center x, y, width, height; 0..1 of the image"
 )
 STUFF_OUTPUTS = (
-    Output(
-        "stuff_probabilities", "(B, S) float32", "that each stuff class is in the picture, 0..1; S follow the things"
-    ),
+    Output("stuff_probabilities", "(B, S) float32", "that each stuff class is in the image, 0..1; S follow the things"),
     Output("stuff_masks", "(B, S, h, w) float32", "mask of each stuff class"),
 )
 
 
 class InferenceNetwork(nn.Module):
-    """Normalised pictures (B, 3, H, W) without padding to the tensors that `outputs` names, in that order."""
+    """Normalized images (B, 3, H, W) without padding to the tensors that `outputs` names, in that order."""
 
     def __init__(self, network: PanopticSegFormer, mask_layer: int = 0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The picture sizes that an exported network accepts."""
+"""The image sizes that an exported network accepts."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ExportError(ValueError):
 
 @dataclass(frozen=True)
 class Sizes:
-    """Fixed (height, width) of one picture, or, where `fixed` is None, any size and batch within the limits."""
+    """Fixed (height, width) of one image, or, where `fixed` is None, any size and batch within the limits."""
 
     fixed: tuple[int, int] | None = None
     smallest: int = 1  # side in pixels
@@ -54,7 +54,7 @@ class Sizes:
         return cls((int(match[1]), int(match[2])))
 
     def example(self) -> torch.Tensor:
-        """Pictures to trace with, of which only the size counts.
+        """Images to trace with, of which only the size counts.
 
         Where it may vary, no two sizes on any level are equal, so that none is taken for another, and there are more
         pixels on all levels than queries that could start from them.
@@ -74,14 +74,14 @@ class Sizes:
         return (dict(zip((0, 2, 3), (Dim("batch", min=1, max=LARGEST_BATCH), *sides), strict=True)),)
 
     def nearest(self, height: int, width: int) -> tuple[int, int]:
-        """The size that a picture of that size should get: the same where it is a multiple already."""
+        """The size that an image of that size should get: the same where it is a multiple already."""
         return self._rounded(height), self._rounded(width)
 
     def _rounded(self, side: int) -> int:
         return max(1, round(side / self.multiple)) * self.multiple
 
     def require(self, height: int, width: int, where: str) -> None:
-        """Raise `ExportError` if a picture is too small or too large; `where` names it."""
+        """Raise `ExportError` if an image is too small or too large; `where` names it."""
         sides = height, width
         if not self.smallest <= min(sides) <= max(sides) <= LARGEST or any(side % self.multiple for side in sides):
             multiples = f", multiples of {self.multiple}" if self.multiple > 1 else ""

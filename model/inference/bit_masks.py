@@ -1,4 +1,4 @@
-"""Masks at the size of their picture: where they are, and which of them owns a pixel."""
+"""Masks at the size of their image: where they are, and which of them owns a pixel."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ Three methods: `mask` (m), the paper's: masks are laid on the map whole, best sc
 compares it with, `pixel` (p), DETR's, and `pixel_class` (p*), MaskFormer's: an argmax over the masks at every pixel.
 
 Unlike the paper's text, things keep at least 0.6 and stuff 0.8 of their area, there is no minimum area, and a
-mask's quality counts one pixel more than it has. COCO's format has every stuff class once in a picture, so where
+mask's quality counts one pixel more than it has. COCO's format has every stuff class once in an image, so where
 several queries find one stuff class they make one segment; what belongs to it already is not taken from them.
 
 Masks are resized, cut and measured on the device, which packs them into bits; these come to the host at once. There
@@ -45,7 +45,7 @@ class MergingSettings:
     overlap_stuff: float = 0.2
 
     def __post_init__(self) -> None:
-        """Refuse what no picture could be merged with."""
+        """Refuse what no image could be merged with."""
         if self.method not in METHODS:
             raise ValueError(f"merging.method is {self.method!r}; choose one of {', '.join(METHODS)}")
         for name in ("score_threshold", "mask_threshold", "overlap_things", "overlap_stuff"):
@@ -57,8 +57,8 @@ class MergingSettings:
 
 
 @dataclass(frozen=True)
-class PictureSizes:
-    """(height, width) of one picture: of its padded batch, of its part without padding, and as it was read."""
+class ImageSizes:
+    """(height, width) of one image: of its padded batch, of its part without padding, and as it was read."""
 
     batch: Size
     valid: Size
@@ -78,10 +78,10 @@ class PredictedSegment:
 
 @dataclass(frozen=True)
 class Instances:
-    """All selected things of one picture, best score first, before merging, whatever its method."""
+    """All selected things of one image, best score first, before merging, whatever its method."""
 
     bits: BitMasks  # N of them
-    boxes_xyxy: npt.NDArray[np.float32]  # (N, 4) pixels of the original picture; of the mask where none is predicted
+    boxes_xyxy: npt.NDArray[np.float32]  # (N, 4) pixels of the original image; of the mask where none is predicted
     labels: npt.NDArray[np.int64]  # (N,)
     scores: npt.NDArray[np.float32]  # (N,) class probability^alpha x mask quality^beta
 
@@ -93,7 +93,7 @@ class Instances:
 
 @dataclass(frozen=True)
 class PanopticPrediction:
-    """Result for one picture, at its original size."""
+    """Result for one image, at its original size."""
 
     ids: npt.NDArray[np.int32]  # (H, W) 0 = void, else the id of a segment
     segments: tuple[PredictedSegment, ...]  # ids 1..n, best score first
@@ -112,7 +112,7 @@ class _Candidates:
 @torch.no_grad()
 def predict_panoptic(
     output: PanopticOutput,
-    sizes: Sequence[PictureSizes],
+    sizes: Sequence[ImageSizes],
     settings: MergingSettings,
     crop_padding: bool = True,
 ) -> tuple[PanopticPrediction, ...]:
@@ -120,16 +120,16 @@ def predict_panoptic(
 
     Args:
         output: of the network.
-        sizes: of each picture of the batch.
+        sizes: of each image of the batch.
         settings: method and thresholds.
         crop_padding: False resizes masks with their padding, as the published code does. That is wrong for
-            padded pictures and only serves to compare with it.
+            padded images and only serves to compare with it.
     """
-    return tuple(_predict_picture(output, index, size, settings, crop_padding) for index, size in enumerate(sizes))
+    return tuple(_predict_image(output, index, size, settings, crop_padding) for index, size in enumerate(sizes))
 
 
-def _predict_picture(
-    output: PanopticOutput, index: int, sizes: PictureSizes, settings: MergingSettings, crop_padding: bool
+def _predict_image(
+    output: PanopticOutput, index: int, sizes: ImageSizes, settings: MergingSettings, crop_padding: bool
 ) -> PanopticPrediction:
     found = _candidates(output, index, sizes if crop_padding else None)
     segmented, quality = segment_masks(found.masks, sizes.original, settings.mask_threshold)
@@ -147,7 +147,7 @@ def _predict_picture(
     return PanopticPrediction(ids, segments, _instances(output, index, labels, scores, segmented, sizes))
 
 
-def _candidates(output: PanopticOutput, index: int, crop_to: PictureSizes | None) -> _Candidates:
+def _candidates(output: PanopticOutput, index: int, crop_to: ImageSizes | None) -> _Candidates:
     chosen = output.selection.valid[index]
     labels, probabilities, slots = (
         part[index, chosen] for part in (output.selection.labels, output.selection.scores, output.selection.slots)
@@ -252,23 +252,23 @@ def _best_first(scores: Tensor, threshold: float) -> list[int]:
     return order[scores[order] >= threshold].tolist()
 
 
-def _crop(masks: Tensor, sizes: PictureSizes) -> Tensor:
-    """The masks' rows and columns that hold the picture, the last ones perhaps in part."""
+def _crop(masks: Tensor, sizes: ImageSizes) -> Tensor:
+    """The masks' rows and columns that hold the image, the last ones perhaps in part."""
     height, width = masks.shape[-2:]
     rows = -(-height * sizes.valid[0] // sizes.batch[0])
     columns = -(-width * sizes.valid[1] // sizes.batch[1])
     return masks[:, :rows, :columns]
 
 
-def pixel_boxes(boxes_cxcywh: Tensor, sizes: PictureSizes) -> Tensor:
-    """Boxes 0..1 to xyxy pixels of the original picture, cut at its border."""
+def pixel_boxes(boxes_cxcywh: Tensor, sizes: ImageSizes) -> Tensor:
+    """Boxes 0..1 to xyxy pixels of the original image, cut at its border."""
     height, width = sizes.original
     boxes = cxcywh_to_xyxy(boxes_cxcywh.float()).clamp(0, 1)
     return boxes * boxes.new_tensor([width, height, width, height])
 
 
 def _instances(
-    output: PanopticOutput, index: int, labels: Tensor, scores: Tensor, masks: BitMasks, sizes: PictureSizes
+    output: PanopticOutput, index: int, labels: Tensor, scores: Tensor, masks: BitMasks, sizes: ImageSizes
 ) -> Instances:
     """The things among the selected queries, ordered by score; labels, scores and masks are of all candidates."""
     queries = output.selection.indices[index, output.selection.valid[index]].cpu()

@@ -1,6 +1,6 @@
-"""Predict the pictures of an index: read, resize, network, merging.
+"""Predict the images of an index: read, resize, network, merging.
 
-Only pictures of one size share a forward pass, without padding: the network's norms and mask decoders see padded
+Only images of one size share a forward pass, without padding: the network's norms and mask decoders see padded
 pixels, so that in a padded batch a prediction would depend on its batch mates.
 """
 
@@ -19,17 +19,17 @@ from tqdm import tqdm
 
 from model.device import keep_freed_memory
 from model.inference.merging import (
+    ImageSizes,
     Instances,
     MergingSettings,
     PanopticPrediction,
-    PictureSizes,
     predict_panoptic,
 )
 from model.network.config import NetworkConfig
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.queries import top_queries
-from model.pixels import normalise
+from model.pixels import normalize
 from panoptic.data.reader import PanopticReader
 from panoptic.data.transforms import fitted_size, resize_for_inference
 from panoptic.format.results import ResultSegment
@@ -38,26 +38,26 @@ from panoptic.index.records import image_sizes, take
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 
-ReadPictures = Callable[[Sequence[ImageRecord]], Iterator[npt.NDArray[np.uint8]]]
-"""Gives the pictures of some records one by one, each (H,W,3) uint8 RGB. May work ahead of what is asked for."""
+ReadImages = Callable[[Sequence[ImageRecord]], Iterator[npt.NDArray[np.uint8]]]
+"""Gives the images of some records one by one, each (H,W,3) uint8 RGB. May work ahead of what is asked for."""
 
 
 @dataclass(frozen=True)
 class InferenceSettings:
     """The `predict` section of params.yaml; the defaults are the published ones.
 
-    `shorter` and `longer` bound the picture's sides in pixels; `pictures` of the results are drawn for the eye.
+    `shorter` and `longer` bound the image's sides in pixels; `images` of the results are drawn for the eye.
     `mask_layer`: the block of the mask decoders whose masks are used, counted from 1 (table 10); 0 is their end.
     `precision`: float32; bfloat16 for all but places and merging; auto: bfloat16 on a GPU that computes with it.
-    `compile`: by torch.compile, anew for each of the first eight sizes of pictures (torch 2.13 fails on sizes that are
-    symbols), the rest as they are: a minute or more each time, for which many pictures have to pay.
-    `channels_last`: pictures and backbone with the channels of a pixel side by side, which convolutions are faster on.
+    `compile`: by torch.compile, anew for each of the first eight sizes of images (torch 2.13 fails on sizes that are
+    symbols), the rest as they are: a minute or more each time, for which many images have to pay.
+    `channels_last`: images and backbone with the channels of a pixel side by side, which convolutions are faster on.
     """
 
     shorter: int = 800
     longer: int = 1333
     batch_size: int = 1
-    pictures: int = 0
+    images: int = 0
     mask_layer: int = 0
     precision: str = "float32"
     compile: bool = False
@@ -65,13 +65,13 @@ class InferenceSettings:
     merging: MergingSettings = field(default_factory=MergingSettings)
 
     def __post_init__(self) -> None:
-        """Refuse sizes that no picture can have."""
-        counts = self.pictures, self.mask_layer
+        """Refuse sizes that no image can have."""
+        counts = self.images, self.mask_layer
         if not 1 <= self.shorter <= self.longer or self.batch_size < 1 or min(counts) < 0:
             raise ValueError(
-                f"predict: shorter {self.shorter}, longer {self.longer}, batch_size {self.batch_size}, pictures "
-                f"{self.pictures}, mask_layer {self.mask_layer}; give 1 <= shorter <= longer, batch_size of at least "
-                "1, pictures and mask_layer of at least 0"
+                f"predict: shorter {self.shorter}, longer {self.longer}, batch_size {self.batch_size}, images "
+                f"{self.images}, mask_layer {self.mask_layer}; give 1 <= shorter <= longer, batch_size of at least "
+                "1, images and mask_layer of at least 0"
             )
         if self.precision not in PRECISIONS:
             raise ValueError(f"predict.precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
@@ -98,8 +98,8 @@ def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> No
 
 
 @dataclass(frozen=True)
-class PicturePrediction:
-    """The result for one picture at the size it was read: id map (H, W), its segments, and the instances."""
+class ImagePrediction:
+    """The result for one image at the size it was read: id map (H, W), its segments, and the instances."""
 
     record: ImageRecord
     ids: npt.NDArray[np.int32]
@@ -108,16 +108,16 @@ class PicturePrediction:
 
 
 @torch.no_grad()
-def predict_pictures(
+def predict_images(
     network: PanopticSegFormer,
     index: PanopticIndex,
     settings: InferenceSettings,
     progress: bool = False,
-    read: ReadPictures | None = None,
-) -> Iterator[PicturePrediction]:
-    """Predict every picture of `index`, in its order where pictures share a size, on the network's device.
+    read: ReadImages | None = None,
+) -> Iterator[ImagePrediction]:
+    """Predict every image of `index`, in its order where images share a size, on the network's device.
 
-    `read` is asked once for all pictures, in the order in which they are needed; by default they are the index's.
+    `read` is asked once for all images, in the order in which they are needed; by default they are the index's.
     """
     require_mask_layer(settings, network.config)
     keep_freed_memory()
@@ -128,22 +128,22 @@ def predict_pictures(
     order = list(chain.from_iterable(batches))
     given = None if read is None else read(take(index.records, order))
     categories = tuple(category.id for category in index.categories)
-    with tqdm(total=len(index.records), desc="predict", unit="picture", disable=not progress) as bar:
+    with tqdm(total=len(index.records), desc="predict", unit="image", disable=not progress) as bar:
         for batch in batches:
             records = take(index.records, batch)
-            pictures = map(reader.image, records) if given is None else islice(given, len(records))
-            images = [resize_for_inference(picture, settings.shorter, settings.longer) for picture in pictures]
-            tensor = normalise(torch.from_numpy(np.stack(images)).to(device))
-            size = images[0].shape[0], images[0].shape[1]
-            sizes = [PictureSizes(size, size, (record.height, record.width)) for record in records]
+            images = map(reader.image, records) if given is None else islice(given, len(records))
+            resized = [resize_for_inference(image, settings.shorter, settings.longer) for image in images]
+            tensor = normalize(torch.from_numpy(np.stack(resized)).to(device))
+            size = resized[0].shape[0], resized[0].shape[1]
+            sizes = [ImageSizes(size, size, (record.height, record.width)) for record in records]
             predictions = predict_panoptic(forward(tensor), sizes, settings.merging)
             for record, prediction in zip(records, predictions, strict=True):
-                yield PicturePrediction(record, prediction.ids, _segments(prediction, categories), prediction.instances)
+                yield ImagePrediction(record, prediction.ids, _segments(prediction, categories), prediction.instances)
             bar.update(len(records))
 
 
 def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -> Callable[[Tensor], PanopticOutput]:
-    """The network in evaluation mode as the settings say, of pictures (B, 3, H, W) on its device without padding.
+    """The network in evaluation mode as the settings say, of images (B, 3, H, W) on its device without padding.
 
     Raises:
         ValueError: it is to be compiled, but there is nothing to do it with.

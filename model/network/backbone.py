@@ -95,7 +95,7 @@ def _swin(size: SwinSize, outputs: list[str], drop_path: float) -> nn.Module:
     )
     config.set_output_features_output_indices(out_features=outputs, out_indices=None)
     body = SwinBackbone(config)
-    # It normalises what nobody reads: its weights would never have a gradient, and are in no count of parameters.
+    # It normalizes what nobody reads: its weights would never have a gradient, and are in no count of parameters.
     body.swin.register_module("layernorm", nn.Identity())
     for block in body.modules():
         if isinstance(block, SwinLayer) and isinstance(block.drop_path, SwinDropPath):
@@ -105,7 +105,7 @@ def _swin(size: SwinSize, outputs: list[str], drop_path: float) -> nn.Module:
 
 @dataclass(frozen=True)
 class DropBranch:
-    """Stochastic depth of an MLP as a forward hook: in training its output (B, ...) is 0 for some of the pictures."""
+    """Stochastic depth of an MLP as a forward hook: in training its output (B, ...) is 0 for some of the images."""
 
     probability: float
 
@@ -119,7 +119,7 @@ class DropBranch:
 
 
 def _replace_batch_norms(module: nn.Module) -> None:
-    """Put group norm, which does not mix pictures, in the place of every batch norm."""
+    """Put group norm, which does not mix images, in the place of every batch norm."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, nn.GroupNorm(GROUPS, child.num_features))

@@ -72,7 +72,7 @@ BACKBONES: Mapping[str, BackboneSize] = MappingProxyType(
         "swin_small": SwinSize(96, (2, 2, 18, 2), (3, 6, 12, 24)),
         "swin_base": SwinSize(128, (2, 2, 18, 2), (4, 8, 16, 32)),
         "swin_large": SwinSize(192, (2, 2, 18, 2), (6, 12, 24, 48)),
-        # strides 4, 8, 16: for pictures of about 128 pixels
+        # strides 4, 8, 16: for images of about 128 pixels
         "tiny": ResNetSize(32, (32, 64, 128), (2, 2, 2), "basic", stages=(1, 2, 3)),
     }
 )

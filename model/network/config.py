@@ -13,10 +13,10 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "backbone_norm": ("frozen", "batch", "group"),
         "stuff": ("decoupled", "joint", "none"),
         "classes_from": ("location", "masks"),
-        "location_target": ("box", "centre"),
+        "location_target": ("box", "center"),
         "attention": ("deformable", "dense"),
         "mask_head": ("attention", "fpn"),
-        "query_initialisation": ("learned", "encoder"),
+        "query_initialization": ("learned", "encoder"),
     }
 )
 SIZES = (
@@ -56,7 +56,7 @@ class NetworkConfig:
     classes_from: str = "location"
     """Who classifies the queries: the location decoder (version 2) or the mask decoder after its blocks (v1)."""
     location_target: str = "box"
-    """box: cxcywh; centre: the mask's centre of mass, so that no box is needed."""
+    """box: cxcywh; center: the mask's center of mass, so that no box is needed."""
     attention: str = "deformable"
     """deformable: on all levels; dense: on the coarsest level only, as DETR."""
     mask_head: str = "attention"
@@ -83,7 +83,7 @@ class NetworkConfig:
     """At inference this many (query, class) pairs, of the highest probability, are merged."""
     dropout: float = 0.1
     """In attention and feed-forward of encoder and location decoder; the mask decoders have none."""
-    query_initialisation: str = "learned"
+    query_initialization: str = "learned"
     """learned: parameters, as published; encoder: the most probable encoder tokens (`model.network.queries`)."""
     token_classes: bool = False
     """Whether encoder tokens are classified too, for the auxiliary loss `train.losses.token_class`."""
@@ -114,8 +114,8 @@ class NetworkConfig:
 
     @property
     def place_size(self) -> int:
-        """Numbers that say where a query is: 4 of a box, 2 of a centre."""
-        return 2 if self.location_target == "centre" else 4
+        """Numbers that say where a query is: 4 of a box, 2 of a center."""
+        return 2 if self.location_target == "center" else 4
 
     def _require(self, condition: bool, name: str, expected: str) -> None:
         if not condition:

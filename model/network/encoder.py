@@ -7,7 +7,7 @@ from model.network.config import NetworkConfig
 from model.network.deformable import DeformableAttention
 from model.network.layers import FeedForward, xavier_matrices
 from model.network.outputs import Memory, Shapes
-from model.network.positions import any_padding, level_masks, pixel_centres, sine_position, valid_ratio
+from model.network.positions import any_padding, level_masks, pixel_centers, sine_position, valid_ratio
 
 
 class EncoderLayer(nn.Module):
@@ -61,7 +61,7 @@ class Encoder(nn.Module):
         tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
         position = self.positions(masks)
         valid_ratios = torch.stack([valid_ratio(mask) for mask in masks], dim=1)
-        references = pixel_centres(spatial_shapes, valid_ratios)
+        references = pixel_centers(spatial_shapes, valid_ratios)
         position, valid_ratios, references = (
             of_sizes.expand(tokens.shape[0], *of_sizes.shape[1:]) for of_sizes in (position, valid_ratios, references)
         )

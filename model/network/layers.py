@@ -10,7 +10,7 @@ EPS = 1e-5
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around a ReLU, added to the input and normalised (post-norm)."""
+    """Two linear layers around a ReLU, added to the input and normalized (post-norm)."""
 
     def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()

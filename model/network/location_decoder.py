@@ -30,7 +30,7 @@ class LocationLayer(nn.Module):
         self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
 
     def forward(self, states: Tensor, position: Tensor, reference: Tensor, memory: Memory) -> Tensor:
-        """States and position (B, Q, C), reference (B, Q, 2 or 4) of the picture to states (B, Q, C)."""
+        """States and position (B, Q, C), reference (B, Q, 2 or 4) of the image to states (B, Q, C)."""
         placed = states + position
         related, _ = self.self_attention(placed, placed, states, need_weights=False)
         states = self.self_norm(states + self.dropout(related))
@@ -59,7 +59,7 @@ class LearnedQueries(nn.Module):
             nn.init.zeros_(self.reference_points.bias)
 
     def forward(self, memory: Memory) -> tuple[StartingQueries, None]:
-        """The same queries for every picture of the batch."""
+        """The same queries for every image of the batch."""
         position, states = self.embedding.weight.expand(memory.tokens.shape[0], -1, -1).chunk(2, dim=-1)
         reference = self.reference_points(position).float().sigmoid() if self.reference_points is not None else None
         return StartingQueries(states, position, reference), None

@@ -151,7 +151,7 @@ class MaskBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Plain multi-head attention among the queries, added and normalised."""
+    """Plain multi-head attention among the queries, added and normalized."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class MaskDecoder(nn.Module):
 
 
 class StuffMaskDecoder(nn.Module):
-    """One learned query per stuff class through a mask decoder, and whether its class is in the picture."""
+    """One learned query per stuff class through a mask decoder, and whether its class is in the image."""
 
     def __init__(self, config: NetworkConfig, num_stuff: int) -> None:
         super().__init__()

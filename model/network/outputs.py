@@ -2,7 +2,7 @@
 
 Letters: B batch, D location layers, K mask decoder blocks, Q queries, N selected queries, T classes of the queries
 (the things; with joint matching things and then stuff), S stuff classes (in `Memory`: flattened pixels of all levels),
-C channels, L levels, P = 4 for places that are boxes (cxcywh) or 2 for mass centres (xy).
+C channels, L levels, P = 4 for places that are boxes (cxcywh) or 2 for mass centers (xy).
 
 Where the network is asked for no auxiliary outputs, class logits have D = 1 or K = 1, `MaskOutput` has one set of masks
 and K = 1: those of the last layers only.
@@ -23,9 +23,9 @@ class Memory:
 
     tokens: Tensor  # (B, S, C)
     position: Tensor  # (B, S, C) encoded place and level of every token
-    padding_mask: Tensor | None  # (B, S) bool, True = padding; None where no picture has any
+    padding_mask: Tensor | None  # (B, S) bool, True = padding; None where no image has any
     spatial_shapes: Shapes
-    valid_ratios: Tensor  # (B, L, 2) share of the (width, height) of each level that is picture, 0..1
+    valid_ratios: Tensor  # (B, L, 2) share of the (width, height) of each level that is image, 0..1
 
     def maps(self) -> list[Tensor]:
         """The tokens of every level as (B, C, h, w)."""
@@ -50,7 +50,7 @@ class Proposals:
     """What every encoder token proposes where queries start from the encoder."""
 
     class_logits: Tensor  # (B, S, T)
-    places: Tensor  # (B, S, P) 0..1 of the picture without its padding
+    places: Tensor  # (B, S, P) 0..1 of the image without its padding
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class LocationOutput:
     queries: Tensor  # (B, Q, C) what the mask decoder gets: the last states, or the starting ones where D = 0
     states: Tensor  # (D, B, Q, C)
     class_logits: Tensor | None  # (D, B, Q, T); None where the mask decoder classifies
-    places: Tensor  # (D, B, Q, P) 0..1 of the picture without its padding
+    places: Tensor  # (D, B, Q, P) 0..1 of the image without its padding
     initial_reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1: where the first layer looks
 
 

@@ -36,7 +36,7 @@ class PanopticSegFormer(nn.Module):
         self.config = config
         self.num_things = num_things
         classes = num_things + num_stuff if config.stuff == "joint" else num_things
-        dense, from_encoder = config.attention == "dense", config.query_initialisation == "encoder"
+        dense, from_encoder = config.attention == "dense", config.query_initialization == "encoder"
         self.backbone = Backbone(config)
         coarse = self.backbone.channels[self.backbone.finer :]
         self.neck = CoarsestLevel(coarse, config) if dense else Neck(coarse, config)
@@ -64,7 +64,7 @@ class PanopticSegFormer(nn.Module):
         """Segment a batch.
 
         Args:
-            images: (B, 3, H, W) normalised, padded at the right and bottom.
+            images: (B, 3, H, W) normalized, padded at the right and bottom.
             image_sizes: (height, width) in pixels of each image without padding; None = no padding.
             select: chooses the queries that stand for segments.
             mask_layer: the block whose masks are the result, counted from 1; 0 is the tail.

@@ -1,4 +1,4 @@
-"""Where the picture lies inside a padded batch, and the sine encoding of every pixel's place."""
+"""Where the image lies inside a padded batch, and the sine encoding of every pixel's place."""
 
 import math
 from collections.abc import Sequence
@@ -33,14 +33,14 @@ def padding_mask(image_sizes: tuple[tuple[int, int], ...], height: int, width: i
 
 
 def any_padding(image_sizes: tuple[tuple[int, int], ...] | None, batch_size: tuple[int, int]) -> bool:
-    """Whether a picture is smaller than the batch; None instead of the image sizes = no padding."""
+    """Whether an image is smaller than the batch; None instead of the image sizes = no padding."""
     return image_sizes is not None and any(size != batch_size for size in image_sizes)
 
 
 def level_masks(
     levels: Sequence[Tensor], image_sizes: tuple[tuple[int, int], ...] | None, batch_size: tuple[int, int]
 ) -> list[Tensor]:
-    """Padding mask (B, h, w) of each of the levels (B, C, h, w); (1, h, w) where pictures have one size in common.
+    """Padding mask (B, h, w) of each of the levels (B, C, h, w); (1, h, w) where images have one size in common.
 
     None instead of the image sizes = no padding, which sizes that are symbols cannot tell.
     """
@@ -77,22 +77,22 @@ def sine_position(mask: Tensor, channels: int) -> Tensor:
 
 
 def valid_ratio(mask: Tensor) -> Tensor:
-    """(B, 2) share of (width, height) that is picture, of a padding mask (B, h, w)."""
+    """(B, 2) share of (width, height) that is image, of a padding mask (B, h, w)."""
     _, height, width = mask.shape
     columns = (~mask[:, 0, :]).sum(1).float() / width
     rows = (~mask[:, :, 0]).sum(1).float() / height
     return torch.stack((columns, rows), dim=-1)
 
 
-def pixel_centres(spatial_shapes: Shapes, valid_ratios: Tensor) -> Tensor:
+def pixel_centers(spatial_shapes: Shapes, valid_ratios: Tensor) -> Tensor:
     """Every pixel's own place as reference point on every level: (B, S, L, 2) xy, 0..1 of padded levels."""
-    centres = []
+    centers = []
     for level, (height, width) in enumerate(spatial_shapes):
         y = (torch.arange(height, device=valid_ratios.device) + 0.5) / (valid_ratios[:, level, 1:] * height)
         x = (torch.arange(width, device=valid_ratios.device) + 0.5) / (valid_ratios[:, level, :1] * width)
         grid = torch.stack((x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)), dim=-1)
-        centres.append(grid.flatten(1, 2))
-    return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]
+        centers.append(grid.flatten(1, 2))
+    return torch.cat(centers, dim=1)[:, :, None] * valid_ratios[:, None]
 
 
 def sine_encoding(values: Tensor, features: int) -> Tensor:

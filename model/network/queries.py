@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from model.network.config import NetworkConfig
 from model.network.layers import class_head, inverse_sigmoid, place_head
 from model.network.outputs import Memory, Proposals, QuerySelection, StartingQueries
-from model.network.positions import pixel_centres, sine_encoding
+from model.network.positions import pixel_centers, sine_encoding
 
 QuerySelector = Callable[[Tensor, Tensor], QuerySelection]
 """Chooses from class logits (B, Q, T) and places (D, B, Q, P): in training the matching, at inference `top_queries`."""
@@ -50,7 +50,7 @@ def gather_queries(states: Tensor, selection: QuerySelection) -> Tensor:
 
 
 FINEST_SIZE = 0.1
-"""Side of the box that a token of the finest level starts from, in units of the picture; it doubles per level."""
+"""Side of the box that a token of the finest level starts from, in units of the image; it doubles per level."""
 
 
 class EncoderQueries(nn.Module):
@@ -88,10 +88,10 @@ class EncoderQueries(nn.Module):
 
 def anchors(memory: Memory) -> Tensor:
     """The box (B, S, 4) cxcywh that every token starts from: its own place, larger on coarser levels."""
-    centres = pixel_centres(memory.spatial_shapes, torch.ones_like(memory.valid_ratios))[:, :, 0]
+    centers = pixel_centers(memory.spatial_shapes, torch.ones_like(memory.valid_ratios))[:, :, 0]
     own_level = torch.cat(
-        [centres.new_full((height * width,), level) for level, (height, width) in enumerate(memory.spatial_shapes)]
+        [centers.new_full((height * width,), level) for level, (height, width) in enumerate(memory.spatial_shapes)]
     )
     ratios = memory.valid_ratios[:, own_level.long()]
-    size = (FINEST_SIZE * 2**own_level)[None, :, None].expand(centres.shape[0], -1, 2)
-    return torch.cat((centres / ratios, size), -1)
+    size = (FINEST_SIZE * 2**own_level)[None, :, None].expand(centers.shape[0], -1, 2)
+    return torch.cat((centers / ratios, size), -1)

@@ -2,7 +2,7 @@
 //
 // The channels of a head lie side by side, so every corner of a bilinear sample is a few vectors in one run of memory.
 // Sums are kept in float, or in double for double tensors; bfloat16 and half are converted as they are read. The
-// forward pass is divided by query. The backward pass is divided by picture, head and level, each of which owns its
+// forward pass is divided by query. The backward pass is divided by image, head and level, each of which owns its
 // part of all three gradients and goes through the queries in order: no thread count changes a bit of the result.
 //
 // Knows nothing of torch: tensors come as addresses of contiguous memory. With WITHOUT_PYTHON it is plain C++.
@@ -213,7 +213,7 @@ INLINE void attend(
     if constexpr (kBlock > 1) attend<kBytes, kBlock / 2>(value, samples, count, done, channels, out);
 }
 
-// The queries from `first` to `last`, counted through all pictures, in one head after the other.
+// The queries from `first` to `last`, counted through all images, in one head after the other.
 template <int kBytes, typename Stored, typename Real>
 INLINE void forward_queries(
     const Sizes& sizes, const Inputs<Stored, Real>& in, Stored* out, Index first, Index last,
@@ -288,7 +288,7 @@ struct Gradients {
     Real* weights;
 };
 
-// One level in one head of one picture. `scratch` holds D numbers and then D for every token of the level.
+// One level in one head of one image. `scratch` holds D numbers and then D for every token of the level.
 template <int kBytes, typename Stored, typename Real>
 INLINE void backward_level(
     const Sizes& sizes, const Inputs<Stored, Real>& in, const Stored* grad_out, const Gradients<Stored, Real>& out,
@@ -379,7 +379,7 @@ struct Resources {
 };
 
 constexpr double kWorthAThread = 2e6;  // multiply-adds; starting a thread takes as long as some hundred thousand
-constexpr Index kQueries = 64;         // of one task: neighbours, whose samples are in the cache together
+constexpr Index kQueries = 64;         // of one task: neighbors, whose samples are in the cache together
 
 int threads_for(const Sizes& sizes, Index tasks, int threads) {
     const double work = 4.0 * sizes.batch * sizes.queries * sizes.heads * sizes.samples() * sizes.channels;

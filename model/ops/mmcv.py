@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.ops.backends import Gradients, compute_type
 
-_PICTURES_AT_ONCE = 64  # at most; the number of pictures has to be a multiple
+_IMAGES_AT_ONCE = 64  # at most; the number of images has to be a multiple
 
 
 def unavailable() -> str | None:
@@ -81,4 +81,4 @@ def _operands(
 
 def _step(value: Tensor) -> int:
     batch = value.shape[0]
-    return max(step for step in range(1, min(batch, _PICTURES_AT_ONCE) + 1) if batch % step == 0)
+    return max(step for step in range(1, min(batch, _IMAGES_AT_ONCE) + 1) if batch % step == 0)

@@ -150,12 +150,12 @@ class _Operands:
         return self.tensors[1].shape[1]
 
     def grid(self, chosen: Mapping[str, int]) -> tuple[int]:
-        """Programs: every block of queries of every head of every picture."""
+        """Programs: every block of queries of every head of every image."""
         return (self.batch * self.heads * -(-self.queries // chosen["BLOCK"]),)
 
     @property
     def runtime_sizes(self) -> tuple[int, int, int]:
-        """Tokens and queries of a picture; bits of the number of queries, for the autotuner."""
+        """Tokens and queries of an image; bits of the number of queries, for the autotuner."""
         return self.tensors[0].shape[1], self.queries, (self.batch * self.queries).bit_length()
 
     @property

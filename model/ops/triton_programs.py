@@ -1,6 +1,6 @@
 """Multi-scale deformable attention on an NVIDIA GPU, in Triton: what one program computes.
 
-A program has a block of queries of one head of one picture. The head's channels lie across its lanes, so that a
+A program has a block of queries of one head of one image. The head's channels lie across its lanes, so that a
 corner of a bilinear sample is one run of memory, read by a few lanes in 16 bytes each, and the arithmetic of a place
 serves a lane's several channels; the kernels of Deformable DETR repeat it for every channel.
 
@@ -22,13 +22,13 @@ BLOCKS_AND_WARPS = ((16, 4), (4, 1), (8, 2), (32, 8), (16, 2), (32, 4))
 def _program(
     queries: tl.tensor, HEADS: tl.constexpr, BLOCK: tl.constexpr
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
-    """Picture, head and first query of this program; the rows of its block, in (query, head) pairs, and which exist."""
+    """Image, head and first query of this program; the rows of its block, in (query, head) pairs, and which exist."""
     blocks = tl.cdiv(queries, BLOCK)
     program = tl.program_id(0)
     first = program % blocks * BLOCK
     row = tl.arange(0, BLOCK)
-    picture_and_head = program // blocks
-    head, batch = picture_and_head % HEADS, (picture_and_head // HEADS).to(tl.int64)
+    image_and_head = program // blocks
+    head, batch = image_and_head % HEADS, (image_and_head // HEADS).to(tl.int64)
     return batch, head, first, row * HEADS, first + row < queries
 
 

@@ -1,1 +1,1 @@
-"""Training: matching, losses, optimisers, and the loop that survives a kill."""
+"""Training: matching, losses, optimizers, and the loop that survives a kill."""

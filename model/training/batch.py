@@ -1,4 +1,4 @@
-"""What one forward pass of training sees: pictures of one padded size with their targets, as tensors."""
+"""What one forward pass of training sees: images of one padded size with their targets, as tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,36 +9,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.boxes import xyxy_to_cxcywh
-from model.pixels import normalise
+from model.pixels import normalize
 from panoptic.data.reader import Sample
-from panoptic.data.target import PanopticTarget, make_target, mass_centres
+from panoptic.data.target import PanopticTarget, make_target, mass_centers
 from panoptic.format.categories import CategoryTable
 
 MASKS_AT_ONCE = 16
 
 Sizes = tuple[tuple[int, int], ...]
-"""(height, width) of every picture."""
+"""(height, width) of every image."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Ground truth of one picture, padded to the batch's (H, W) and held as tensors.
+    """Ground truth of one image, padded to the batch's (H, W) and held as tensors.
 
     What the network's queries shall find (the things; with joint matching things and stuff) comes apart from the
-    stuff that has queries of its own. Places are relative to the unpadded picture.
+    stuff that has queries of its own. Places are relative to the unpadded image.
     """
 
     query_masks: Tensor  # (M, H, W) bool
     query_labels: Tensor  # (M,) int64, things before stuff
     query_boxes: Tensor  # (M, 4) float32 cxcywh
-    query_centres: Tensor  # (M, 2) float32 xy, centres of mass
+    query_centers: Tensor  # (M, 2) float32 xy, centers of mass
     stuff_masks: Tensor  # (U, H, W) bool
     stuff_labels: Tensor  # (U,) int64, 0 = first stuff class
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised pictures (B, 3, H, W), zero outside `image_sizes` (height, width), and their targets."""
+    """Normalized images (B, 3, H, W), zero outside `image_sizes` (height, width), and their targets."""
 
     images: Tensor
     image_sizes: Sizes
@@ -60,7 +60,7 @@ ALIGNMENT = 8
 Layout = tuple[tuple[torch.dtype, tuple[int, ...]], ...]
 """Types and shapes of tensors that lie in one."""
 
-_TABLES = ("query_labels", "query_boxes", "query_centres", "stuff_labels")
+_TABLES = ("query_labels", "query_boxes", "query_centers", "stuff_labels")
 """Fields of a `Target` that travel as they are."""
 
 
@@ -80,11 +80,11 @@ class PackedBatch:
     def to(self, device: torch.device) -> Batch:
         """The batch on `device`, where it is also made."""
         images, maps, *tables = unpack(self.data.to(device, non_blocking=True), self.layout)
-        normalised = normalise(images)
-        for image, (height, width) in zip(normalised, self.image_sizes, strict=True):
+        normalized = normalize(images)
+        for image, (height, width) in zip(normalized, self.image_sizes, strict=True):
             image[:, height:], image[:, :, width:] = 0, 0
         targets = map(_target, maps, zip(*[iter(tables)] * len(_TABLES), strict=True))
-        return Batch(normalised, self.image_sizes, tuple(targets), self.image_ids)
+        return Batch(normalized, self.image_sizes, tuple(targets), self.image_ids)
 
 
 def _target(segments: Tensor, tables: Sequence[Tensor]) -> Target:
@@ -131,15 +131,15 @@ def _put(values: np.ndarray, place: Tensor) -> None:
 
 
 def _tables(target: PanopticTarget, thing_classes: int, stuff: str) -> tuple[Tensor, ...]:
-    """The `_TABLES` of a picture. Segments that come after those they speak of are left out."""
+    """The `_TABLES` of an image. Segments that come after those they speak of are left out."""
     height, width = target.segments.shape
     queries = len(target.labels) if stuff == "joint" else target.things
     boxes = target.boxes_xyxy[:queries]
     xyxy = torch.from_numpy(boxes) / torch.tensor([width, height, width, height])
-    centres = torch.from_numpy(mass_centres(target.segments, boxes)) / torch.tensor([width, height])
+    centers = torch.from_numpy(mass_centers(target.segments, boxes)) / torch.tensor([width, height])
     labels = torch.from_numpy(target.labels)
     stuff_labels = labels[target.things :] - thing_classes if stuff == "decoupled" else labels[:0]
-    return labels[:queries], xyxy_to_cxcywh(xyxy), centres, stuff_labels
+    return labels[:queries], xyxy_to_cxcywh(xyxy), centers, stuff_labels
 
 
 def allocate(layout: Layout) -> Tensor:

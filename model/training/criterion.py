@@ -2,7 +2,7 @@
 
 Every location layer is supervised with class, L1 and GIoU losses; every block of both mask decoders, and their
 tails, with dice; every stuff block with a class loss. Thing terms are weighted by the share of things among the
-ground-truth segments, stuff terms by the share of stuff. Sums are divided by counts over the *whole* optimiser
+ground-truth segments, stuff terms by the share of stuff. Sums are divided by counts over the *whole* optimizer
 step (all forward passes, all processes), so the objective does not depend on how a step is split.
 """
 
@@ -17,7 +17,7 @@ from model.network.outputs import MaskOutput, PanopticOutput, Shapes
 from model.network.queries import gather_queries
 from model.training.batch import Target, resized
 from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
-from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, match, matched_queries, true_places
+from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, gt_places, match, matched_queries
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class SegmentCounts:
-    """Ground-truth segments in one optimiser step, over all its pictures.
+    """Ground-truth segments in one optimizer step, over all its images.
 
     `things` are all that the queries shall find: with joint matching the stuff as well, and `stuff` is 0.
     """
 
-    pictures: int
+    images: int
     things: int
     stuff: int
 
@@ -51,9 +51,9 @@ class SegmentCounts:
         return cls(len(targets), things, sum(len(target.stuff_labels) for target in targets))
 
     @property
-    def per_picture(self) -> float:
-        """What a sum over pictures is multiplied by."""
-        return 1 / self.pictures
+    def per_image(self) -> float:
+        """What a sum over images is multiplied by."""
+        return 1 / self.images
 
     @property
     def per_thing(self) -> float:
@@ -95,7 +95,7 @@ def panoptic_losses(
         for block, focal in _supervised(_stuff_class_sums(output.stuff_logits, targets), deep_supervision):
             terms[f"stuff{block}_class"] = weights.stuff_class * factor * focal
     if output.token_logits is not None and weights.token_class:
-        terms["token_class"] = weights.token_class * counts.per_picture * token_class_loss(output, targets)
+        terms["token_class"] = weights.token_class * counts.per_image * token_class_loss(output, targets)
     return terms
 
 
@@ -108,7 +108,7 @@ def _supervised(sums: Tensor, deeply: bool) -> list[tuple[int, Tensor]]:
 def _location_terms(
     output: PanopticOutput, targets: Sequence[Target], matches: Matches | None, weights: LossWeights
 ) -> dict[str, Tensor]:
-    """Class and place of every location layer, and of the encoder's proposals; not yet normalised."""
+    """Class and place of every location layer, and of the encoder's proposals; not yet normalized."""
     location = output.location
     names = [f"location{layer}" for layer in range(len(location.places))]
     terms = _layer_terms(names, location.class_logits, location.places, targets, matches, weights)
@@ -132,10 +132,10 @@ def _layer_terms(
         matches = match(class_logits, places, targets)
         kinds["class"] = weights.query_class * _class_sums(class_logits, targets, matches)
     assert matches is not None, "what the location decoder does not classify, the mask decoder does"
-    chosen, truth = matches.of(places).float(), torch.cat(true_places(targets, places.shape[-1]))[matches.segments]
-    kinds["l1"] = weights.box_l1 * box_l1_loss(chosen, truth).sum(1)
+    chosen, ground_truth = matches.of(places).float(), torch.cat(gt_places(targets, places.shape[-1]))[matches.segments]
+    kinds["l1"] = weights.box_l1 * box_l1_loss(chosen, ground_truth).sum(1)
     if places.shape[-1] == 4:
-        kinds["giou"] = weights.box_giou * box_giou_loss(chosen, truth).sum(1)
+        kinds["giou"] = weights.box_giou * box_giou_loss(chosen, ground_truth).sum(1)
     return {f"{name}_{kind}": sums[layer] for layer, name in enumerate(names) for kind, sums in kinds.items()}
 
 
@@ -146,14 +146,14 @@ def _query_terms(
     weights: LossWeights,
     deep_supervision: bool,
 ) -> dict[str, Tensor]:
-    """Masks of the queries, and their classes where the mask decoder gives them; not yet normalised."""
+    """Masks of the queries, and their classes where the mask decoder gives them; not yet normalized."""
     if matches is None:
         matches = match_selected(output, targets)
     chosen = matches.of(output.query_masks.masks).float()
-    truth = [target.query_masks for target in targets]
+    ground_truth = [target.query_masks for target in targets]
     terms = {
         f"queries{block}_dice": weights.mask_dice * dice
-        for block, dice in _supervised(_dice_sums(chosen, truth, matches.segments[0]), deep_supervision)
+        for block, dice in _supervised(_dice_sums(chosen, ground_truth, matches.segments[0]), deep_supervision)
     }
     if output.query_class_logits is not None:
         sums = _class_sums(output.query_class_logits, targets, matches)
@@ -194,32 +194,32 @@ def _class_sums(logits: Tensor, targets: Sequence[Target], matches: Matches) -> 
     labels = torch.cat([target.query_labels for target in targets])[matches.segments]
     layers = torch.arange(len(logits), device=logits.device)[:, None]
     classes = torch.zeros_like(logits, dtype=torch.float)
-    classes[layers, matches.pictures, matches.queries, labels] = 1
+    classes[layers, matches.images, matches.queries, labels] = 1
     return sigmoid_focal_loss(logits.float(), classes).sum((1, 2, 3))
 
 
 def _stuff_dice_sums(stuff: MaskOutput, targets: Sequence[Target]) -> Tensor:
     """Dice loss of every block and the tail over the stuff classes that are present, (K + 1,)."""
     labels = torch.cat([target.stuff_labels for target in targets])
-    pictures = torch.cat([torch.full_like(target.stuff_labels, b) for b, target in enumerate(targets)])
-    truth = [target.stuff_masks for target in targets]
-    return _dice_sums(stuff.masks[:, pictures, labels].float(), truth)
+    images = torch.cat([torch.full_like(target.stuff_labels, b) for b, target in enumerate(targets)])
+    ground_truth = [target.stuff_masks for target in targets]
+    return _dice_sums(stuff.masks[:, images, labels].float(), ground_truth)
 
 
-def _dice_sums(masks: Tensor, truth: Sequence[Tensor], order: Tensor | None = None) -> Tensor:
-    """Dice losses of (K, M, h, w) masks with the pictures' segments at twice the mask resolution, summed over M.
+def _dice_sums(masks: Tensor, ground_truth: Sequence[Tensor], order: Tensor | None = None) -> Tensor:
+    """Dice losses of (K, M, h, w) masks with the images' segments at twice the mask resolution, summed over M.
 
-    `order` says which of the segments, numbered through all pictures, every mask has to do with; None: one by one.
+    `order` says which of the segments, numbered through all images, every mask has to do with; None: one by one.
     """
     height, width = masks.shape[-2:]
-    resized_truth = torch.cat([resized(segments, (2 * height, 2 * width)) for segments in truth])
+    resized_gt = torch.cat([resized(segments, (2 * height, 2 * width)) for segments in ground_truth])
     if order is not None:
-        resized_truth = resized_truth[order]
-    return enlarged_dice_loss(masks, resized_truth).sum(1)
+        resized_gt = resized_gt[order]
+    return enlarged_dice_loss(masks, resized_gt).sum(1)
 
 
 def _stuff_class_sums(stuff_logits: Tensor, targets: Sequence[Target]) -> Tensor:
-    """Focal loss of "this stuff class is in the picture", every block, (K,)."""
+    """Focal loss of "this stuff class is in the image", every block, (K,)."""
     present = torch.zeros_like(stuff_logits[0], dtype=torch.float)
     for b, target in enumerate(targets):
         present[b, target.stuff_labels] = 1
@@ -227,9 +227,9 @@ def _stuff_class_sums(stuff_logits: Tensor, targets: Sequence[Target]) -> Tensor
 
 
 def token_class_loss(output: PanopticOutput, targets: Sequence[Target]) -> Tensor:
-    """Cross-entropy of the encoder's tokens with the class at their place, summed over pictures.
+    """Cross-entropy of the encoder's tokens with the class at their place, summed over images.
 
-    Every segment of a picture counts the same, however few tokens lie on it. Tokens on void, on a crowd or on
+    Every segment of an image counts the same, however few tokens lie on it. Tokens on void, on a crowd or on
     padding are left out.
     """
     assert output.token_logits is not None
@@ -239,7 +239,7 @@ def token_class_loss(output: PanopticOutput, targets: Sequence[Target]) -> Tenso
 
 
 def _token_weights(target: Target, output: PanopticOutput) -> tuple[Tensor, Tensor]:
-    """How much each token (S,) of a picture counts, and its class; a token without a class counts nothing."""
+    """How much each token (S,) of an image counts, and its class; a token without a class counts nothing."""
     segments = token_segments(target, output.memory.spatial_shapes) + 1
     labels = torch.cat([target.query_labels.new_zeros(1), target.query_labels, target.stuff_labels + output.num_things])
     sizes = torch.zeros(len(labels), device=labels.device).index_add_(0, segments, torch.ones_like(segments).float())

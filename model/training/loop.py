@@ -1,7 +1,7 @@
-"""The training loop: optimiser steps from the last saved state to the end (section 4.1 of the paper).
+"""The training loop: optimizer steps from the last saved state to the end (section 4.1 of the paper).
 
 One step: all its batches are drawn, their segments counted, every batch goes forward and backward with losses
-normalised by those counts, gradients are summed over the processes, clipped, applied.
+normalized by those counts, gradients are summed over the processes, clipped, applied.
 """
 
 import copy
@@ -29,8 +29,8 @@ from model.training.distributed.sharding import load_whole, set_last_forward, sh
 from model.training.distributed.stopping import StoppedError, shielded
 from model.training.ema import WeightAverage
 from model.training.matcher import MatchedQueries
-from model.training.optimiser import build_optimisers, rate_at, set_rate
-from model.training.sampling import Split, TrainingPictures, draws, steps_per_epoch, training_loader
+from model.training.optimizer import build_optimizers, rate_at, set_rate
+from model.training.sampling import Split, TrainingImages, draws, steps_per_epoch, training_loader
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.index import PanopticIndex
@@ -59,10 +59,10 @@ class Run:
 
     def __post_init__(self) -> None:
         """Refuse a loss on something that the network does not compute, and Muon on parts of matrices."""
-        if self.sharded and self.settings.optimiser == "muon":
+        if self.sharded and self.settings.optimizer == "muon":
             raise ValueError(
-                "train.optimiser is 'muon', which needs every matrix whole, but cluster.sharding is 'full'; set the "
-                "optimiser to adamw or the sharding to none"
+                "train.optimizer is 'muon', which needs every matrix whole, but cluster.sharding is 'full'; set the "
+                "optimizer to adamw or the sharding to none"
             )
         if self.settings.losses.token_class and not self.network.config.token_classes:
             raise ValueError(
@@ -77,7 +77,7 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole run."""
+        """Optimizer steps of the whole run."""
         return self.settings.epochs * steps_per_epoch(len(self.index.records), self.settings.batch_size)
 
 
@@ -99,7 +99,7 @@ def train(run: Run) -> PanopticSegFormer:
         for divided in (network, average.network if average else None):
             if divided is not None:
                 shard(divided, run.processes)
-    state = RunState(network, build_optimisers(network, run.settings), average, Curves(run.curves))
+    state = RunState(network, build_optimizers(network, run.settings), average, Curves(run.curves))
     ownership = Ownership(run.state_file.parent)
     if leads:
         ownership.take()
@@ -109,8 +109,8 @@ def train(run: Run) -> PanopticSegFormer:
     bar = tqdm(steps_of_batches(run, state.step), total=run.steps, initial=state.step, unit="step", disable=not leads)
     for batches in bar:
         rate = rate_at(state.step, run.steps // run.settings.epochs, run.settings)
-        set_rate(state.optimisers, rate)
-        terms = optimise(run, state, [batch.to(device) for batch in batches])
+        set_rate(state.optimizers, rate)
+        terms = optimize(run, state, [batch.to(device) for batch in batches])
         state.recent.append(torch.stack(list(terms.values())))
         state.step += 1
         # Rows end where states do, so that a resumed run draws the same curve.
@@ -134,24 +134,24 @@ def train(run: Run) -> PanopticSegFormer:
 
 
 def steps_of_batches(run: Run, first_step: int) -> Iterator[list[PackedBatch]]:
-    """For every remaining optimiser step, the batches of its forward passes."""
+    """For every remaining optimizer step, the batches of its forward passes."""
     settings = run.settings
     split = Split(settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size)
-    pictures = TrainingPictures(run.index, settings.augmentation, settings.seed, run.network.config.stuff)
+    images = TrainingImages(run.index, settings.augmentation, settings.seed, run.network.config.stuff)
     plan = draws(run.index.records, split, settings.seed, first_step, run.steps)  # as it goes: there may be millions
     workers = settings.workers if first_step < run.steps else 0
     with shielded():
-        batches = iter(training_loader(pictures, plan, workers))
+        batches = iter(training_loader(images, plan, workers))
     for _ in range(run.steps - first_step):
         yield list(islice(batches, split.forwards))
 
 
-def optimise(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
-    """One optimiser step on `batches`; returns the loss terms, summed over them and the processes."""
+def optimize(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
+    """One optimizer step on `batches`; returns the loss terms, summed over them and the processes."""
     network, settings = run.network.train(), run.settings
     counts = _count_segments(run, batches)
-    for optimiser in state.optimisers:
-        optimiser.zero_grad()
+    for optimizer in state.optimizers:
+        optimizer.zero_grad()
     totals: dict[str, Tensor] = {}
     for number, batch in enumerate(batches):
         set_last_forward(network, number == len(batches) - 1)
@@ -170,8 +170,8 @@ def optimise(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tenso
         run.processes.sum_(gradients)
     norm = whole(torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm))
     _check_finite({"gradient": norm}, state.step, batches)
-    for optimiser in state.optimisers:
-        optimiser.step()
+    for optimizer in state.optimizers:
+        optimizer.step()
     if state.average:
         state.average.update(network, state.step)
     run.processes.sum_(totals.values())
@@ -185,7 +185,7 @@ def _seed_forward(seed: int, step: int, forward: int) -> None:
 
 def _count_segments(run: Run, batches: list[Batch]) -> SegmentCounts:
     counts = SegmentCounts.of([target for batch in batches for target in batch.targets])
-    sums = torch.tensor([counts.pictures, counts.things, counts.stuff], device=batches[0].images.device)
+    sums = torch.tensor([counts.images, counts.things, counts.stuff], device=batches[0].images.device)
     run.processes.sum_([sums])
     return SegmentCounts(*sums.tolist())
 

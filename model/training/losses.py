@@ -1,13 +1,13 @@
 """The loss functions of Panoptic SegFormer, as pure functions that keep every element apart.
 
-Sums, weights and normalisers belong to the criterion.
+Sums, weights and normalizers belong to the criterion.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.boxes import cxcywh_to_xyxy, generalised_iou
+from model.boxes import cxcywh_to_xyxy, generalized_iou
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -58,4 +58,4 @@ def box_l1_loss(boxes: Tensor, targets: Tensor) -> Tensor:
 
 def box_giou_loss(boxes_cxcywh: Tensor, targets_cxcywh: Tensor) -> Tensor:
     """1 - GIoU of (..., 4) boxes."""
-    return 1 - generalised_iou(cxcywh_to_xyxy(boxes_cxcywh), cxcywh_to_xyxy(targets_cxcywh))
+    return 1 - generalized_iou(cxcywh_to_xyxy(boxes_cxcywh), cxcywh_to_xyxy(targets_cxcywh))

@@ -5,7 +5,7 @@ queries that the first one chose in the last layer, weighs the decoded masks as 
 learns which segment. Where the mask decoder classifies (version 1) there is one matching, of all queries, by class,
 place and mask.
 
-The costs of all layers and pictures are computed, and brought to the host, together.
+The costs of all layers and images are computed, and brought to the host, together.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from model.boxes import cxcywh_to_xyxy, generalised_iou
+from model.boxes import cxcywh_to_xyxy, generalized_iou
 from model.network.outputs import QuerySelection
 from model.network.queries import selection_of
 from model.training.batch import Target, resized
@@ -29,12 +29,12 @@ WORST_COST = 1e6
 
 @dataclass(frozen=True)
 class Matches:
-    """M pairs of query and segment in each of L layers, sorted by picture, then by query."""
+    """M pairs of query and segment in each of L layers, sorted by image, then by query."""
 
-    pictures: Tensor  # (M,) int64
-    slots: Tensor  # (M,) int64, number of the pair within its picture
+    images: Tensor  # (M,) int64
+    slots: Tensor  # (M,) int64, number of the pair within its image
     queries: Tensor  # (L, M) int64
-    segments: Tensor  # (L, M) int64, numbered through all pictures of the batch
+    segments: Tensor  # (L, M) int64, numbered through all images of the batch
 
     def to(self, device: torch.device) -> "Matches":
         """The same pairs on `device`."""
@@ -43,7 +43,7 @@ class Matches:
     def of(self, values: Tensor) -> Tensor:
         """What `values` (L, B, Q, ...) say of the matched queries, (L, M, ...)."""
         layers = torch.arange(len(values), device=values.device)[:, None]
-        return values[layers, self.pictures, self.queries]
+        return values[layers, self.images, self.queries]
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ def match(
 
     Args:
         class_logits: (L, B, Q, T) of the queries that may be chosen.
-        places: (L, B, Q, 4) boxes or (L, B, Q, 2) centres of mass in units of the unpadded picture; None leaves
+        places: (L, B, Q, 4) boxes or (L, B, Q, 2) centers of mass in units of the unpadded image; None leaves
             them out.
-        targets: of the B pictures.
+        targets: of the B images.
         costs: how much each term counts.
         masks: (L, B, Q, h, w) decoded masks, needed where `costs.dice_weight` is not 0.
-        candidates: so many of the first queries of every picture may be chosen; None: all.
+        candidates: so many of the first queries of every image may be chosen; None: all.
     """
     labels = pad_sequence([target.query_labels for target in targets], batch_first=True)
     cost = costs.class_weight * _class_cost(class_logits.float(), labels)
@@ -92,34 +92,34 @@ def match(
     return _assign(on_host, targets, candidates or [class_logits.shape[2]] * len(targets)).to(cost.device)
 
 
-def true_places(targets: Sequence[Target], size: int) -> list[Tensor]:
-    """What places (..., size) are compared with: every picture's boxes (M, 4) or centres of mass (M, 2)."""
-    return [target.query_boxes if size == 4 else target.query_centres for target in targets]
+def gt_places(targets: Sequence[Target], size: int) -> list[Tensor]:
+    """What places (..., size) are compared with: every image's boxes (M, 4) or centers of mass (M, 2)."""
+    return [target.query_boxes if size == 4 else target.query_centers for target in targets]
 
 
 def _assign(costs: np.ndarray, targets: Sequence[Target], candidates: Sequence[int]) -> Matches:
-    """The cheapest pairs by costs (L, B, Q, most segments of a picture)."""
+    """The cheapest pairs by costs (L, B, Q, most segments of an image)."""
     segments = [len(target.query_labels) for target in targets]
-    firsts = np.cumsum([0, *segments])  # of the pictures' segments
+    firsts = np.cumsum([0, *segments])  # of the images' segments
     pairs = [min(count, queries) for count, queries in zip(segments, candidates, strict=True)]
     found = np.empty((2, len(costs), sum(pairs)), dtype=np.int64)
     ends = np.cumsum(pairs)
-    for layer, of_pictures in enumerate(costs):
-        for b, cost in enumerate(of_pictures):
+    for layer, of_images in enumerate(costs):
+        for b, cost in enumerate(of_images):
             queries, numbers = linear_sum_assignment(cost[: candidates[b], : segments[b]])
             found[:, layer, ends[b] - pairs[b] : ends[b]] = queries, numbers + firsts[b]
-    pictures = np.repeat(np.arange(len(targets)), pairs)
+    images = np.repeat(np.arange(len(targets)), pairs)
     slots = np.arange(sum(pairs)) - np.repeat(ends - pairs, pairs)
-    return Matches(*(torch.from_numpy(array) for array in (pictures, slots, *found)))
+    return Matches(*(torch.from_numpy(array) for array in (images, slots, *found)))
 
 
 def _place_cost(places: Tensor, targets: Sequence[Target], costs: MatchCosts) -> Tensor:
-    truth = pad_sequence(true_places(targets, places.shape[-1]), batch_first=True)
-    cost = costs.l1_weight * torch.cdist(places, truth.expand(len(places), -1, -1, -1), p=1)
+    ground_truth = pad_sequence(gt_places(targets, places.shape[-1]), batch_first=True)
+    cost = costs.l1_weight * torch.cdist(places, ground_truth.expand(len(places), -1, -1, -1), p=1)
     if places.shape[-1] == 2:
         return cost
-    boxes, true_boxes = cxcywh_to_xyxy(places)[:, :, :, None], cxcywh_to_xyxy(truth)[:, None]
-    return cost - costs.giou_weight * generalised_iou(boxes, true_boxes)
+    boxes, gt_boxes = cxcywh_to_xyxy(places)[:, :, :, None], cxcywh_to_xyxy(ground_truth)[:, None]
+    return cost - costs.giou_weight * generalized_iou(boxes, gt_boxes)
 
 
 def _class_cost(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -132,34 +132,34 @@ def _class_cost(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: floa
 
 
 def _dice_cost(masks: Tensor, targets: Sequence[Target]) -> Tensor:
-    """1 - Dice of every mask (L, B, Q, h, w) with every segment of its picture, resized to (h, w); (L, B, Q, M)."""
+    """1 - Dice of every mask (L, B, Q, h, w) with every segment of its image, resized to (h, w); (L, B, Q, M)."""
     shape = masks.shape[-2], masks.shape[-1]
-    truth = pad_sequence([resized(target.query_masks, shape).flatten(1) for target in targets], batch_first=True)
+    ground_truth = pad_sequence([resized(target.query_masks, shape).flatten(1) for target in targets], batch_first=True)
     flat = masks.flatten(-2)
-    squares = flat.square().sum(-1)[..., None] + DICE_EPS + truth.square().sum(-1)[:, None] + DICE_EPS
-    return 1 - 2 * flat @ truth.mT / squares
+    squares = flat.square().sum(-1)[..., None] + DICE_EPS + ground_truth.square().sum(-1)[:, None] + DICE_EPS
+    return 1 - 2 * flat @ ground_truth.mT / squares
 
 
 @dataclass(frozen=True)
 class MatchedQueries:
-    """Query selector of training: the last location layer's match of every picture."""
+    """Query selector of training: the last location layer's match of every image."""
 
     targets: tuple[Target, ...]
 
     def __call__(self, class_logits: Tensor, places: Tensor) -> QuerySelection:
-        """Select one query per segment; pictures with fewer segments than the most are padded, `valid` False."""
+        """Select one query per segment; images with fewer segments than the most are padded, `valid` False."""
         found = match(class_logits[None], places[-1:], self.targets)
         most = max(matched_queries(self.targets, class_logits.shape[1]))
         indices = class_logits.new_zeros((len(self.targets), most), dtype=torch.long)
         labels, valid = torch.zeros_like(indices), torch.zeros_like(indices, dtype=torch.bool)
-        at = found.pictures, found.slots
+        at = found.images, found.slots
         indices[at] = found.queries[0]
         labels[at] = torch.cat([target.query_labels for target in self.targets])[found.segments[0]]
         valid[at] = True
-        pictures = torch.arange(len(indices), device=indices.device)[:, None]
-        return selection_of(indices, labels, class_logits.sigmoid()[pictures, indices, labels], valid)
+        images = torch.arange(len(indices), device=indices.device)[:, None]
+        return selection_of(indices, labels, class_logits.sigmoid()[images, indices, labels], valid)
 
 
 def matched_queries(targets: Sequence[Target], queries: int) -> list[int]:
-    """How many of its queries are matched, in every picture."""
+    """How many of its queries are matched, in every image."""
     return [min(len(target.query_labels), queries) for target in targets]

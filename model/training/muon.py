@@ -1,7 +1,7 @@
 """Muon: momentum whose every matrix is replaced by the nearest orthogonal one (Jordan et al., 2024).
 
 Not in the paper and off in its recipe. On the embedded dataset a step teaches the network about as much as two of
-AdamW; see `optimiser` in params.yaml.
+AdamW; see `optimizer` in params.yaml.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 ParameterGroup = dict[str, Any]
-"""As torch optimisers take them: `params`, a list of parameters, and settings of the group."""
+"""As torch optimizers take them: `params`, a list of parameters, and settings of the group."""
 
 
 class Muon(Optimizer):
@@ -45,7 +45,7 @@ class Muon(Optimizer):
             directions = [direction.flatten(1) for direction in self._nesterov(parameters, group["momentum"])]
             updates = [
                 update.view_as(parameter)
-                for parameter, update in zip(parameters, orthogonalise(directions), strict=True)
+                for parameter, update in zip(parameters, orthogonalize(directions), strict=True)
             ]
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
             torch._foreach_add_(parameters, updates, alpha=-group["lr"])
@@ -62,7 +62,7 @@ class Muon(Optimizer):
         return torch._foreach_add(gradients, gathered, alpha=momentum)
 
 
-def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
+def orthogonalize(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
     """Each matrix (rows, columns) with its row and column space, and singular values of about 1.
 
     Tall matrices are scaled by sqrt(rows / columns), so that outputs change alike whatever the shape.

@@ -1,7 +1,7 @@
-"""Which pictures make up which optimiser step.
+"""Which images make up which optimizer step.
 
 Everything is a function of the seed and the step, never of what ran before, so that a resumed run and a run with
-more processes see the same pictures, augmented the same way.
+more processes see the same images, augmented the same way.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,16 +19,16 @@ from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import image_sizes
 
 
-def steps_per_epoch(pictures: int, batch_size: int) -> int:
-    """Optimiser steps that show every picture at least once."""
-    return -(-pictures // batch_size)
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Optimizer steps that show every image at least once."""
+    return -(-images // batch_size)
 
 
 def epoch_plan(records: Sequence[ImageRecord], batch_size: int, seed: int, epoch: int) -> np.ndarray:
     """Record indices of every step of an epoch, (steps, batch_size).
 
-    Pictures of one orientation share a step where possible, so that little padding is needed; the last step is
-    filled up with pictures from the start of the order.
+    Images of one orientation share a step where possible, so that little padding is needed; the last step is
+    filled up with images from the start of the order.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(records))
@@ -41,7 +41,7 @@ def epoch_plan(records: Sequence[ImageRecord], batch_size: int, seed: int, epoch
 
 @dataclass(frozen=True)
 class Draw:
-    """One forward pass: optimiser step, and the (place in the step, record index) of each of its pictures."""
+    """One forward pass: optimizer step, and the (place in the step, record index) of each of its images."""
 
     step: int
     places: tuple[tuple[int, int], ...]
@@ -49,7 +49,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Split:
-    """How the pictures of one step are divided: over processes, then over forward passes."""
+    """How the images of one step are divided: over processes, then over forward passes."""
 
     batch_size: int
     images_per_forward: int
@@ -70,9 +70,9 @@ class Split:
         """Forward passes of this process per step."""
         return self.batch_size // (self.world_size * self.images_per_forward)
 
-    def own(self, pictures: Sequence[int]) -> Iterator[tuple[tuple[int, int], ...]]:
+    def own(self, images: Sequence[int]) -> Iterator[tuple[tuple[int, int], ...]]:
         """(place, record index) of every forward pass of this process."""
-        places = list(enumerate(int(picture) for picture in pictures))
+        places = list(enumerate(int(image) for image in images))
         share = self.batch_size // self.world_size
         mine = places[self.rank * share : (self.rank + 1) * share]
         for start in range(0, share, self.images_per_forward):
@@ -80,7 +80,7 @@ class Split:
 
 
 def draws(records: Sequence[ImageRecord], split: Split, seed: int, first_step: int, last_step: int) -> Iterator[Draw]:
-    """The forward passes of this process for the optimiser steps `first_step` up to, not including, `last_step`."""
+    """The forward passes of this process for the optimizer steps `first_step` up to, not including, `last_step`."""
     per_epoch = steps_per_epoch(len(records), split.batch_size)
     plan, planned = np.empty((0, 0), np.int64), -1
     for step in range(first_step, last_step):
@@ -91,13 +91,13 @@ def draws(records: Sequence[ImageRecord], split: Split, seed: int, first_step: i
             yield Draw(step, places)
 
 
-class TrainingPictures(Dataset[PackedBatch]):
-    """Turns a `Draw` into a batch; every picture's augmentation is seeded by (seed, step, place)."""
+class TrainingImages(Dataset[PackedBatch]):
+    """Turns a `Draw` into a batch; every image's augmentation is seeded by (seed, step, place)."""
 
     def __init__(
         self, index: PanopticIndex, augmentation: AugmentationSettings, seed: int, stuff: str = "decoupled"
     ) -> None:
-        """Read the pictures of `index`, for a network that treats stuff as `NetworkConfig.stuff` says."""
+        """Read the images of `index`, for a network that treats stuff as `NetworkConfig.stuff` says."""
         self.index = index
         self.reader = PanopticReader(index)
         self.augmentation = augmentation
@@ -105,7 +105,7 @@ class TrainingPictures(Dataset[PackedBatch]):
         self.stuff = stuff
 
     def __getitem__(self, draw: Draw) -> PackedBatch:
-        """The augmented pictures of `draw`."""
+        """The augmented images of `draw`."""
         samples = []
         for place, record_index in draw.places:
             rng = np.random.default_rng([self.seed, draw.step, place])
@@ -113,10 +113,10 @@ class TrainingPictures(Dataset[PackedBatch]):
         return collate(samples, self.index.categories, self.stuff)
 
 
-def training_loader(pictures: TrainingPictures, plan: Iterable[Draw], workers: int) -> DataLoader[PackedBatch]:
+def training_loader(images: TrainingImages, plan: Iterable[Draw], workers: int) -> DataLoader[PackedBatch]:
     """The batches of `plan` in its order, made by so many processes ahead of the network; with 0, when asked for."""
     return DataLoader(
-        pictures,
+        images,
         batch_size=None,
         sampler=plan,
         num_workers=workers,

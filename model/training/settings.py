@@ -10,7 +10,7 @@ from panoptic.data.transforms import AugmentationSettings
 class TrainSettings:
     """The `train` section of params.yaml.
 
-    `batch_size` counts the pictures of one optimiser step over all processes; `images_per_forward` those that one
+    `batch_size` counts the images of one optimizer step over all processes; `images_per_forward` those that one
     process takes through the network at once. The difference is made up by gradient accumulation.
     """
 
@@ -18,7 +18,7 @@ class TrainSettings:
     epochs: int = 12
     batch_size: int = 8
     images_per_forward: int = 1
-    optimiser: str = "adamw"
+    optimizer: str = "adamw"
     learning_rate: float = 1.4e-4
     muon_learning_rate: float = 0.02
     backbone_multiplier: float = 0.1
@@ -59,7 +59,7 @@ class TrainSettings:
             if getattr(self, name) < 0:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; give at least 0")
         for name, choices in {
-            "optimiser": ("adamw", "muon"),
+            "optimizer": ("adamw", "muon"),
             "schedule": ("step", "cosine"),
             "precision": ("auto", "float32", "bfloat16"),
         }.items():

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from model.training.curves import Curves
-from model.training.distributed.sharding import load_whole, load_whole_optimiser, whole_on_cpu
+from model.training.distributed.sharding import load_whole, load_whole_optimizer, whole_on_cpu
 from model.training.ema import WeightAverage
 from panoptic.io.files import write_atomically
 
 
 @dataclass
 class RunState:
-    """Everything that changes while a run goes on; `step` optimiser steps are finished."""
+    """Everything that changes while a run goes on; `step` optimizer steps are finished."""
 
     network: nn.Module
-    optimisers: tuple[Optimizer, ...]
+    optimizers: tuple[Optimizer, ...]
     average: WeightAverage | None
     curves: Curves
     step: int = 0
@@ -39,7 +39,7 @@ class RunState:
         state = {
             "step": self.step,
             "network": self.network.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "average": self.average.network.state_dict() if self.average else None,
             "recent": self.recent,
             "curves": self.curves.tables(),
@@ -62,8 +62,8 @@ class RunState:
             ) from error
         self.step = saved["step"]
         load_whole(self.network, saved["network"])
-        for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
-            load_whole_optimiser(optimiser, state)
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            load_whole_optimizer(optimizer, state)
         if self.average:
             load_whole(self.average.network, saved["average"])
         device = next(self.network.parameters()).device

@@ -53,7 +53,7 @@ def load_initial_weights(network: PanopticSegFormer, categories: CategoryTable, 
     difference = found.categories.describe_difference(categories)
     if difference:
         raise CheckpointError(
-            f"{file} knows other categories than the pictures to train on: {difference}; start from a backbone, or "
+            f"{file} knows other categories than the images to train on: {difference}; start from a backbone, or "
             "convert published weights with `python -m model.weights.official --categories`"
         )
     try:

@@ -21,7 +21,7 @@ DROPPED: Mapping[str, str] = MappingProxyType(
     {
         r"^(classifier|head|fc)\.": "the classifier",
         r"^(swin\.layernorm|norm)\.": "Swin's norm before its classifier",
-        r"\.attn_mask$": "masks of Swin's shifted windows, for pictures of 224 pixels",
+        r"\.attn_mask$": "masks of Swin's shifted windows, for images of 224 pixels",
         r"^swin\..*\.relative_position_index$": "follows from the size of the window",
     }
 )
@@ -69,10 +69,10 @@ def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
         PretrainedError: entries that are missing, unknown, or of another shape or type, by name.
     """
     match = _match(name, weights, expected)
-    faults = match.layout.faults(match.weights, match.expected)
-    if faults:
-        found = f"{source} is not for the backbone {name}{_advice(weights, name)}; {len(faults)} entries do not fit:"
-        raise PretrainedError("\n".join([found, *listed(faults)]))
+    issues = match.layout.issues(match.weights, match.expected)
+    if issues:
+        found = f"{source} is not for the backbone {name}{_advice(weights, name)}; {len(issues)} entries do not fit:"
+        raise PretrainedError("\n".join([found, *listed(issues)]))
     return Fitted(
         match.layout.from_official(match.weights, match.expected),
         kept=tuple(key for key in expected if key not in match.expected),
@@ -126,7 +126,7 @@ def _advice(weights: Mapping[str, Tensor], name: str) -> str:
             with torch.device("meta"):
                 body = Backbone(NetworkConfig(backbone=other, frozen_stages=0)).body
             match = _match(other, weights, body.state_dict())
-            if not match.layout.faults(match.weights, match.expected):
+            if not match.layout.issues(match.weights, match.expected):
                 return f", but for {other} (correct model.backbone, or name another file)"
     return ""
 

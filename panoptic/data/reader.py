@@ -1,4 +1,4 @@
-"""Reading pictures with their id maps, from folders or from zip files, by any number of processes."""
+"""Reading images with their id maps, from folders or from zip files, by any number of processes."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,7 +20,7 @@ _MARKS = ((b"\x89PNG", b"IEND\xaeB`\x82"), (b"\xff\xd8", b"\xff\xd9"))
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture (H,W,3) uint8 RGB, its id map (H,W) int32, and the record, in which sizes and segments agree."""
+    """An image (H,W,3) uint8 RGB, its id map (H,W) int32, and the record, in which sizes and segments agree."""
 
     image: NDArray[np.uint8]
     ids: NDArray[np.int32]
@@ -28,7 +28,7 @@ class Sample:
 
 
 class PanopticReader:
-    """Reads the pictures of an index. Cheap to pickle into loader workers."""
+    """Reads the images of an index. Cheap to pickle into loader workers."""
 
     def __init__(self, index: PanopticIndex) -> None:
         self.index = index
@@ -51,7 +51,7 @@ class PanopticReader:
         return decode_id_map(data, where)
 
     def sample(self, record: ImageRecord) -> Sample:
-        """Picture and id map together."""
+        """Image and id map together."""
         return Sample(self.image(record), self.id_map(record), record)
 
 
@@ -78,7 +78,7 @@ def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
 
     A rotation noted in the file (EXIF) is ignored, because COCO's annotations are drawn on the stored pixels.
     """
-    # OpenCV fills what is missing of a file that was cut short with grey and says nothing.
+    # OpenCV fills what is missing of a file that was cut short with gray and says nothing.
     cut_short = any(data.startswith(begin) and end not in data[-_END_WINDOW:] for begin, end in _MARKS)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and not cut_short else None

@@ -1,4 +1,4 @@
-"""What a network should find in a picture: every thing, and every stuff class, by a number."""
+"""What a network should find in an image: every thing, and every stuff class, by a number."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from panoptic.format.segments import Segment
 
 @dataclass(frozen=True)
 class PanopticTarget:
-    """N segments of an (H,W) picture: first its things, then its stuff classes, each once, by label.
+    """N segments of an (H,W) image: first its things, then its stuff classes, each once, by label.
 
     segments (H,W) int16, 1..N where one is, else 0; labels (N,) int64 of `CategoryTable.label_of`; boxes_xyxy (N,4)
     float32, pixels; `things` of the N are things.
@@ -58,15 +58,15 @@ def mask_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     return boxes
 
 
-def mass_centres(segments: NDArray[np.int16], boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centres of mass (N, 2) xy in pixels of the segments 1..N of a map (H, W), which lie in so many boxes (N, 4).
+def mass_centers(segments: NDArray[np.int16], boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centers of mass (N, 2) xy in pixels of the segments 1..N of a map (H, W), which lie in so many boxes (N, 4).
 
-    A segment without a pixel has its centre at 0.
+    A segment without a pixel has its center at 0.
     """
-    centres = np.zeros((len(boxes_xyxy), 2), np.float32)
+    centers = np.zeros((len(boxes_xyxy), 2), np.float32)
     for number, (left, top, right, bottom) in enumerate(boxes_xyxy.astype(int).tolist(), start=1):
         mask = segments[top:bottom, left:right] == number
         moments = cv2.moments(mask.view(np.uint8), binaryImage=True)
         if area := moments["m00"]:
-            centres[number - 1] = left + 0.5 + moments["m10"] / area, top + 0.5 + moments["m01"] / area
-    return centres
+            centers[number - 1] = left + 0.5 + moments["m10"] / area, top + 0.5 + moments["m01"] / area
+    return centers

@@ -1,4 +1,4 @@
-"""Pure transforms that keep picture, id map and segments together."""
+"""Pure transforms that keep image, id map and segments together."""
 
 from dataclasses import dataclass, field, replace
 
@@ -26,7 +26,7 @@ def flip_horizontal(sample: Sample) -> Sample:
 
 
 def resize(sample: Sample, height: int, width: int) -> Sample:
-    """To a size in pixels: the picture bilinearly, ids from the nearest pixel. Segments that vanish are dropped."""
+    """To a size in pixels: the image bilinearly, ids from the nearest pixel. Segments that vanish are dropped."""
     if (height, width) == sample.ids.shape:
         return sample
     ids = cv2.resize(sample.ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -34,27 +34,27 @@ def resize(sample: Sample, height: int, width: int) -> Sample:
 
 
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """An (H,W,3) picture to a size in pixels, bilinearly."""
+    """An (H,W,3) image to a size in pixels, bilinearly."""
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
-    """A window of the picture. Segments that vanish are dropped, the others measured anew."""
+    """A window of the image. Segments that vanish are dropped, the others measured anew."""
     full_height, full_width = sample.ids.shape
     if not (0 <= top < top + height <= full_height and 0 <= left < left + width <= full_width):
         window = f"{height} x {width} at row {top}, column {left}"
-        raise ValueError(f"the crop {window} does not lie in the picture of {full_height} x {full_width}")
+        raise ValueError(f"the crop {window} does not lie in the image of {full_height} x {full_width}")
     rows, columns = slice(top, top + height), slice(left, left + width)
     image = np.ascontiguousarray(sample.image[rows, columns])
     return _remeasured(image, np.ascontiguousarray(sample.ids[rows, columns]), sample.record)
 
 
 def pad(sample: Sample, height: int, width: int) -> Sample:
-    """Extend below and to the right to a size in pixels: black in the picture, void in the id map."""
+    """Extend below and to the right to a size in pixels: black in the image, void in the id map."""
     below, right = height - sample.record.height, width - sample.record.width
     if below < 0 or right < 0:
         size = f"{sample.record.height} x {sample.record.width}"
-        raise ValueError(f"cannot pad a picture of {size} to the smaller {height} x {width}")
+        raise ValueError(f"cannot pad an image of {size} to the smaller {height} x {width}")
     image = np.pad(sample.image, ((0, below), (0, right), (0, 0)))
     ids = np.pad(sample.ids, ((0, below), (0, right)), constant_values=VOID)
     return Sample(image, ids, replace(sample.record, height=height, width=width))
@@ -107,7 +107,7 @@ def augment(sample: Sample, rng: np.random.Generator, settings: AugmentationSett
 
 
 def resize_for_inference(image: NDArray[np.uint8], shorter: int, longer: int) -> NDArray[np.uint8]:
-    """Resize an (H,W,3) picture to its `fitted_size`, keeping the aspect ratio."""
+    """Resize an (H,W,3) image to its `fitted_size`, keeping the aspect ratio."""
     height, width = fitted_size(image.shape[0], image.shape[1], shorter, longer)
     return image if (height, width) == image.shape[:2] else resize_image(image, height, width)
 
@@ -129,7 +129,7 @@ def _resize_shorter(sample: Sample, rng: np.random.Generator, sizes: list[int], 
 
 
 def _random_crop(sample: Sample, rng: np.random.Generator, smallest: int, largest: int) -> Sample:
-    """A window with sides drawn from smallest..largest, or less where the picture is smaller."""
+    """A window with sides drawn from smallest..largest, or less where the image is smaller."""
     full = sample.record.height, sample.record.width
     height, width = (int(rng.integers(min(side, smallest), min(side, largest) + 1)) for side in full)
     top, left = int(rng.integers(full[0] - height + 1)), int(rng.integers(full[1] - width + 1))

@@ -1,4 +1,4 @@
-"""From a split to its index, looking at every picture on the way: here for COCO's panoptic layout.
+"""From a split to its index, looking at every image on the way: here for COCO's panoptic layout.
 
 Areas and boxes are measured in the PNGs; what the JSON says about them is not used.
 """
@@ -18,14 +18,14 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import decode_id_map
 from panoptic.format.segments import Segment, measure_segments
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource, open_files, opened_files
 from panoptic.io.png import claimed_header
 
 
 @dataclass(frozen=True)
-class VerifiedPicture:
-    """A sound picture: its record, its (H,W) id map, and the PNG of that map where the dataset has none yet."""
+class VerifiedImage:
+    """A sound image: its record, its (H,W) id map, and the PNG of that map where the dataset has none yet."""
 
     record: ImageRecord
     ids: NDArray[np.int32]
@@ -33,93 +33,93 @@ class VerifiedPicture:
 
 
 @dataclass(frozen=True)
-class PictureSource:
-    """A split of any layout, before its pictures were looked at.
+class ImageSource:
+    """A split of any layout, before its images were looked at.
 
-    Each of `pictures`, in the order of the index, gives a sound picture when it is called, or raises `DatasetError`;
+    Each of `images`, in the order of the index, gives a sound image when it is called, or raises `DatasetError`;
     it can be pickled and called in any process. `masks` is None where the dataset has no panoptic PNGs, so that the
-    pictures have them. `files` are all that the pictures are made of. `faults` were found without looking at pictures.
+    images have them. `files` are all that the images are made of. `issues` were found without looking at images.
     `instances` is the dataset's own JSON of instances, which may overlap each other, if it has one.
     """
 
     categories: CategoryTable
     images: Path
     masks: Path | None
-    pictures: Sequence[Callable[[], VerifiedPicture]]
+    verifiers: Sequence[Callable[[], VerifiedImage]]
     files: tuple[Path, ...]
-    faults: tuple[str, ...] = ()
+    issues: tuple[str, ...] = ()
     instances: Path | None = None
 
 
-def find_pictures(panoptic_json: Path, masks: Path, images: Path) -> PictureSource:
-    """A split in COCO's layout, its pictures in the order of the JSON; `masks` and `images` are folders or zip files.
+def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
+    """A split in COCO's layout, its images in the order of the JSON; `masks` and `images` are folders or zip files.
 
     Raises `DatasetError` for a JSON that cannot be read as one of a ground truth.
     """
     annotations = read_annotations(panoptic_json)
     assert annotations.categories is not None
-    faults = Faults()
-    _check_pairs(annotations, faults)
-    examine = CocoExaminer(open_files(images).path, open_files(masks).path)
-    pictures = [
-        partial(examine, annotations.images[annotation.image_id], annotation)
+    issues = Issues()
+    _check_pairs(annotations, issues)
+    inspect = CocoInspector(open_files(images).path, open_files(masks).path)
+    verifiers = [
+        partial(inspect, annotations.images[annotation.image_id], annotation)
         for annotation in annotations.annotations
         if annotation.image_id in annotations.images
     ]
-    files = (panoptic_json, examine.masks, examine.images)
-    return PictureSource(annotations.categories, images, masks, pictures, files, tuple(faults.messages))
+    files = (panoptic_json, inspect.masks, inspect.images)
+    return ImageSource(annotations.categories, images, masks, verifiers, files, tuple(issues.messages))
 
 
 def build_index(panoptic_json: Path, masks: Path, images: Path, progress: bool = False) -> PanopticIndex:
     """Verify a split in COCO's layout and return its index, in this process and in memory.
 
-    `masks` and `images` are folders or zip files. Raises `DatasetError` with the faults of all pictures together:
+    `masks` and `images` are folders or zip files. Raises `DatasetError` with the issues of all images together:
     a missing, damaged or unsuitable PNG, ids drawn but not listed or listed but not drawn, a missing image, sizes
-    that differ between JSON, PNG and image, a picture without annotation or the reverse.
+    that differ between JSON, PNG and image, an image without annotation or the reverse.
     """
-    source = find_pictures(panoptic_json, masks, images)
-    faults = Faults(list(source.faults))
+    source = find_images(panoptic_json, masks, images)
+    issues = Issues(list(source.issues))
     records = []
-    for picture in tqdm(source.pictures, desc=f"verify {panoptic_json.stem}", unit="picture", disable=not progress):
-        with faults.collected():
-            records.append(picture().record)
-    faults.raise_if_any(str(panoptic_json))
+    for image in tqdm(source.verifiers, desc=f"verify {panoptic_json.stem}", unit="image", disable=not progress):
+        with issues.collected():
+            records.append(image().record)
+    issues.raise_if_any(str(panoptic_json))
     return PanopticIndex(source.categories, images, masks, tuple(records))
 
 
 @dataclass(frozen=True)
-class CocoExaminer:
-    """Verifies one picture of a split; pickled as the places of the files, which each process opens once."""
+class CocoInspector:
+    """Verifies one image of a split; pickled as the places of the files, which each process opens once."""
 
     images: Path
     masks: Path
 
-    def __call__(self, entry: ImageEntry, annotation: Annotation) -> VerifiedPicture:
-        """The picture. Raises `DatasetError` with what is wrong with the image and with the PNG, both together."""
-        faults = Faults()
-        with faults.collected():
+    def __call__(self, entry: ImageEntry, annotation: Annotation) -> VerifiedImage:
+        """The image. Raises `DatasetError` with what is wrong with the image and with the PNG, both together."""
+        issues = Issues()
+        with issues.collected():
             _check_image(entry, opened_files(self.images))
-        with faults.collected():
-            picture = _verify_mask(entry, annotation, opened_files(self.masks))
-        if faults.messages:
-            raise DatasetError("\n    and ".join(faults.messages))
-        return picture
+        with issues.collected():
+            image = _verify_mask(entry, annotation, opened_files(self.masks))
+        if issues.messages:
+            raise DatasetError("\n    and ".join(issues.messages))
+        return image
 
 
-def _check_pairs(annotations: PanopticAnnotations, faults: Faults) -> None:
+def _check_pairs(annotations: PanopticAnnotations, issues: Issues) -> None:
     """Images and annotations must name each other, and no two annotations the same PNG."""
     annotated = annotations.by_image
     for image_id, entry in annotations.images.items():
         if image_id not in annotated:
-            faults.add(f"image id {image_id} ({entry.file_name}) has no annotation; add it or remove the image")
+            issues.add(f"image id {image_id} ({entry.file_name}) has no annotation; add it or remove the image")
     owners: dict[str, int] = {}
     for annotation in annotations.annotations:
         if annotation.image_id not in annotations.images:
-            faults.add(f"annotation of image id {annotation.image_id}: not in 'images'; add the image there")
+            issues.add(f"annotation of image id {annotation.image_id}: not in 'images'; add the image there")
         owner = owners.setdefault(annotation.file_name, annotation.image_id)
         if owner != annotation.image_id:
             both = f"{owner} and {annotation.image_id}"
-            faults.add(f"{annotation.file_name}: named by the annotations of images {both}; give each its own PNG")
+            issues.add(f"{annotation.file_name}: named by the annotations of images {both}; give each its own PNG")
 
 
 def _check_image(entry: ImageEntry, files: FileSource) -> None:
@@ -135,7 +135,7 @@ def _check_image(entry: ImageEntry, files: FileSource) -> None:
     decode_image(data, where)
 
 
-def _verify_mask(entry: ImageEntry, annotation: Annotation, masks: FileSource) -> VerifiedPicture:
+def _verify_mask(entry: ImageEntry, annotation: Annotation, masks: FileSource) -> VerifiedImage:
     where = f"{masks.path}: {annotation.file_name}"
     data = _read(masks, annotation.file_name)
     if header := claimed_header(data):  # without one decoding tells what is wrong
@@ -148,7 +148,7 @@ def _verify_mask(entry: ImageEntry, annotation: Annotation, masks: FileSource) -
         for label in annotation.segments
     )
     record = ImageRecord(entry.id, entry.file_name, annotation.file_name, entry.height, entry.width, segments)
-    return VerifiedPicture(record, ids)
+    return VerifiedImage(record, ids)
 
 
 def _check_size(height: int, width: int, entry: ImageEntry, where: str) -> None:

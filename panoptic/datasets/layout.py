@@ -77,8 +77,8 @@ class Ade20kSplit:
     """The parts of one split of ADE20K, read in place; their files have the same stems.
 
     `semantic` are PNGs of one channel: 0 is other, 1 to 150 the classes. `instances` are RGB PNGs: red is the thing,
-    1 to 100 (0: none), green the instance, from 1 in each picture; `panoptic.datasets.ade20k.things` tells which class
-    a thing is. A few of the `images`, JPEGs, are grey.
+    1 to 100 (0: none), green the instance, from 1 in each image; `panoptic.datasets.ade20k.things` tells which class
+    a thing is. A few of the `images`, JPEGs, are gray.
     """
 
     images: Part

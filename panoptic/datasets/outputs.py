@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from panoptic.datasets.coco import PictureSource
+from panoptic.datasets.coco import ImageSource
 from panoptic.datasets.shards import PANOPTIC, SEMANTIC, Shard
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.instances.detection_json import list_images, write_detection_format, write_json_lists
@@ -23,7 +23,7 @@ from panoptic.io.zip_entries import add_file
 
 
 def write_split(
-    folder: Path, final: Path, role: str, source: PictureSource, shards: Sequence[Shard], semantic: bool
+    folder: Path, final: Path, role: str, source: ImageSource, shards: Sequence[Shard], semantic: bool
 ) -> None:
     """Write the files of a split into `folder`, which is to become `final`; equal shards give equal bytes."""
     records = [record for shard in shards for record in shard.records()]
@@ -55,7 +55,7 @@ def _write_zip(path: Path, kind: str, shards: Sequence[Shard]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_panoptic_format(path: Path, records: Sequence[ImageRecord], source: PictureSource) -> None:
+def _write_panoptic_format(path: Path, records: Sequence[ImageRecord], source: ImageSource) -> None:
     lists = {
         "images": list_images(records),
         "annotations": _annotations(records),

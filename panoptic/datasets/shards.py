@@ -1,6 +1,6 @@
-"""Annotating a split in shards of a few pictures, so that any number of processes can do it, and a kill costs little.
+"""Annotating a split in shards of a few images, so that any number of processes can do it, and a kill costs little.
 
-A finished shard is two files in a folder of unfinished work: `train-00012.index`, an index of its pictures, and
+A finished shard is two files in a folder of unfinished work: `train-00012.index`, an index of its images, and
 `train-00012.zip`, with their run-length codes, semantic maps, and panoptic PNGs where the dataset has none of its own.
 The zip comes last: with both the shard is complete. What is made from all shards of a split in their order depends
 neither on the number of processes nor on how often the work was stopped.
@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from panoptic.datasets.coco import PictureSource, VerifiedPicture
+from panoptic.datasets.coco import ImageSource, VerifiedImage
 from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import SegmentLabel
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.instances.detection_json import segment_codes
 from panoptic.instances.rle import run_starts
-from panoptic.io.errors import Faults
+from panoptic.io.errors import Issues
 from panoptic.io.files import open_files, write_atomically
 from panoptic.io.zip_entries import add_file
 from panoptic.runtime.parallel import map_ahead, worker_pool
@@ -64,7 +64,7 @@ def encode_semantic_map(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes
     return data.tobytes()
 
 
-SHARD = 128  # pictures: some seconds of work
+SHARD = 128  # images: some seconds of work
 SEMANTIC, PANOPTIC = "semantic", "panoptic"
 _CODES = "codes.json"
 
@@ -93,10 +93,10 @@ class AnnotateSettings:
 
 @dataclass(frozen=True)
 class Shard:
-    """Pictures of a split that follow each other, and where its files are, `path` without their suffixes."""
+    """Images of a split that follow each other, and where its files are, `path` without their suffixes."""
 
     path: Path
-    pictures: Sequence[Callable[[], VerifiedPicture]]
+    images: Sequence[Callable[[], VerifiedImage]]
     categories: CategoryTable
     semantic: bool
 
@@ -105,46 +105,46 @@ class Shard:
         return self._archive.exists() and self._index.exists()
 
     def make(self) -> tuple[str, ...]:
-        """Look at every picture and write the files; or return the faults of all, and write nothing."""
-        faults = Faults()
+        """Look at every image and write the files; or return the issues of all, and write nothing."""
+        issues = Issues()
         records: list[ImageRecord] = []
         codes: list[list[str]] = []
         content = BytesIO()
         with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-            for examine in self.pictures:
-                with faults.collected():
-                    picture = examine()
-                    records.append(picture.record)
-                    codes.append(segment_codes(picture.ids, [segment.id for segment in picture.record.segments]))
-                    self._add_pngs(archive, picture)
+            for inspect in self.images:
+                with issues.collected():
+                    image = inspect()
+                    records.append(image.record)
+                    codes.append(segment_codes(image.ids, [segment.id for segment in image.record.segments]))
+                    self._add_pngs(archive, image)
             add_file(archive, _CODES, json.dumps(codes).encode())
-        if not faults.messages:
+        if not issues.messages:
             folder = self.path.parent  # in place of the sources, which the index of the split will name
             PanopticIndex(self.categories, folder, folder, records).save(self._index)
             write_atomically(self._archive, content.getvalue())
-        return tuple(faults.messages)
+        return tuple(issues.messages)
 
     def records(self) -> Sequence[ImageRecord]:
         """The records of a finished shard."""
         return PanopticIndex.load(self._index).records
 
     def codes(self) -> list[list[str]]:
-        """COCO's run-length codes of the segments of each picture of a finished shard."""
+        """COCO's run-length codes of the segments of each image of a finished shard."""
         codes: list[list[str]] = json.loads(open_files(self._archive).read(_CODES))
         return codes
 
     def pngs(self, kind: str) -> Iterator[tuple[str, bytes]]:
-        """Names and bytes of the PNGs of one kind of a finished shard, in the order of the pictures."""
+        """Names and bytes of the PNGs of one kind of a finished shard, in the order of the images."""
         files = open_files(self._archive)
         for record in self.records():
             yield record.mask_name, files.read(f"{kind}/{record.mask_name}")
 
-    def _add_pngs(self, archive: zipfile.ZipFile, picture: VerifiedPicture) -> None:
-        record = picture.record
-        if picture.png is not None:
-            add_file(archive, f"{PANOPTIC}/{record.mask_name}", picture.png)
+    def _add_pngs(self, archive: zipfile.ZipFile, image: VerifiedImage) -> None:
+        record = image.record
+        if image.png is not None:
+            add_file(archive, f"{PANOPTIC}/{record.mask_name}", image.png)
         if self.semantic:
-            labels = make_semantic_map(picture.ids, record.segments, self.categories)
+            labels = make_semantic_map(image.ids, record.segments, self.categories)
             add_file(archive, f"{SEMANTIC}/{record.mask_name}", encode_semantic_map(labels))
 
     @property
@@ -156,28 +156,28 @@ class Shard:
         return self.path.with_name(f"{self.path.name}.index")
 
 
-def cut_into_shards(role: str, source: PictureSource, folder: Path, semantic: bool) -> tuple[Shard, ...]:
+def cut_into_shards(role: str, source: ImageSource, folder: Path, semantic: bool) -> tuple[Shard, ...]:
     """The shards of a split, in order, kept in `folder`."""
     return tuple(
         Shard(
-            folder / f"{role}-{start // SHARD:05}", source.pictures[start : start + SHARD], source.categories, semantic
+            folder / f"{role}-{start // SHARD:05}", source.verifiers[start : start + SHARD], source.categories, semantic
         )
-        for start in range(0, len(source.pictures), SHARD)
+        for start in range(0, len(source.verifiers), SHARD)
     )
 
 
 def make_shards(shards: Mapping[str, Sequence[Shard]], workers: int) -> dict[str, list[str]]:
-    """Make the shards of all splits that are not finished; returns the faults of each split, in order of pictures."""
+    """Make the shards of all splits that are not finished; returns the issues of each split, in order of images."""
     missing = [(role, shard) for role, those in shards.items() for shard in those if not shard.finished]
-    total = sum(len(shard.pictures) for those in shards.values() for shard in those)
-    done = total - sum(len(shard.pictures) for _, shard in missing)
-    faults: dict[str, list[str]] = {role: [] for role in shards}
+    total = sum(len(shard.images) for those in shards.values() for shard in those)
+    done = total - sum(len(shard.images) for _, shard in missing)
+    issues: dict[str, list[str]] = {role: [] for role in shards}
     with (
         worker_pool(workers) as pool,
-        tqdm(total=total, initial=done, desc="annotate", unit="picture") as bar,
+        tqdm(total=total, initial=done, desc="annotate", unit="image") as bar,
     ):
         found = map_ahead(pool, Shard.make, (shard for _, shard in missing), ahead=2 * workers)
         for (role, shard), messages in zip(missing, found, strict=True):
-            faults[role] += messages
-            bar.update(len(shard.pictures))
-    return faults
+            issues[role] += messages
+            bar.update(len(shard.images))
+    return issues

@@ -1,7 +1,7 @@
-"""What is written of each picture and segment to browse: one line of JSON a picture.
+"""What is written of each image and segment to browse: one line of JSON an image.
 
-Names of files without a folder before them are entries of `files.zip` beside it; `picture` is a path like those of the
-index, from the working directory, or None where the picture too is in the archive.
+Names of files without a folder before them are entries of `files.zip` beside it; `image` is a path like those of the
+index, from the working directory, or None where the image too is in the archive.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 FORMAT = "browse/1"
 CLEAN = "none"
-"""The corruption of a picture that is not corrupted, of severity 0."""
+"""The corruption of an image that is not corrupted, of severity 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,18 @@ class SegmentEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureEntry:
-    """A picture as it is, or under a corruption.
+class BrowserEntry:
+    """An image as it is, or under a corruption.
 
-    Qualities are fractions of 1, averaged over the classes that occur in this picture, None where none does; `lost` by
-    kind of error adds up to 1 - `pq`. `pq_lost_to_corruption`: the clean picture's PQ less this one's.
+    Qualities are fractions of 1, averaged over the classes that occur in this image, None where none does; `lost` by
+    kind of error adds up to 1 - `pq`. `pq_lost_to_corruption`: the clean image's PQ less this one's.
     """
 
     image_id: int
     file_name: str
     corruption: str
     severity: int
-    picture: str | None
+    image: str | None
     height: int
     width: int
     pq: float | None
@@ -56,21 +56,21 @@ class PictureEntry:
     fp: int
     fn: int
     lost: Mapping[str, float]
-    stuff_truth: str
+    stuff_ground_truth: str
     stuff_prediction: str
     overlay: str
-    truth: tuple[SegmentEntry, ...]
+    ground_truth: tuple[SegmentEntry, ...]
     prediction: tuple[SegmentEntry, ...]
 
     @property
     def key(self) -> str:
-        """Names the picture among all, as a folder in the archive does."""
-        return picture_key(self.image_id, self.corruption, self.severity)
+        """Names the image among all, as a folder in the archive does."""
+        return image_key(self.image_id, self.corruption, self.severity)
 
     def to_line(self) -> str:
         """One line of JSON without its end."""
         return json.dumps(asdict(self))
 
 
-def picture_key(image_id: int, corruption: str, severity: int) -> str:
+def image_key(image_id: int, corruption: str, severity: int) -> str:
     return f"{image_id:012d}/{corruption}_{severity}"

@@ -1,4 +1,4 @@
-"""Examining one picture: what became of its segments, and the small files that show it."""
+"""Inspecting one image: what became of its segments, and the small files that show it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic.data.reader import PanopticReader
-from panoptic.error_browser.entries import CLEAN, PictureEntry, SegmentEntry, picture_key
-from panoptic.error_browser.outcomes import SegmentOutcome, picture_losses, segment_outcomes
+from panoptic.error_browser.entries import CLEAN, BrowserEntry, SegmentEntry, image_key
+from panoptic.error_browser.outcomes import SegmentOutcome, image_losses, segment_outcomes
 from panoptic.error_browser.predictions import Predictions
-from panoptic.evaluation.error_breakdown import account_picture
+from panoptic.evaluation.error_breakdown import breakdown_image
 from panoptic.evaluation.error_pairs import candidate_ious, explain_errors, segment_pairs
 from panoptic.evaluation.overlaps import count_overlaps
 from panoptic.evaluation.panoptic_quality import ClassQuality, count_by_class, match_boundaries, match_overlaps
@@ -23,7 +23,7 @@ from panoptic.format.segments import Extent, SegmentLabel, measure_segments
 from panoptic.index import ImageRecord
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import opened_files
-from panoptic.robustness.corrupted_split import corrupted_pictures
+from panoptic.robustness.corrupted_split import corrupted_images
 from panoptic.robustness.corruptions import Variant
 from panoptic.visualization import painted
 
@@ -31,8 +31,8 @@ _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 90)  # to look at; nothing is measured in it
 
 
 @dataclass(frozen=True)
-class PictureToExamine:
-    """One picture: `predictions` has it; a `variant` says how to corrupt it, `keep` to put the picture itself in too.
+class ImageToInspect:
+    """One image: `predictions` has it; a `variant` says how to corrupt it, `keep` to put the image itself in too.
 
     `record` is the clean one: it has the segments.
     """
@@ -44,39 +44,39 @@ class PictureToExamine:
 
 
 @dataclass(frozen=True)
-class Examined:
-    """A picture's line, and the contents of its files by their names."""
+class Inspected:
+    """An image's line, and the contents of its files by their names."""
 
-    entry: PictureEntry
+    entry: BrowserEntry
     files: dict[str, bytes]
 
 
-def examine(item: PictureToExamine, reader: PanopticReader, boundary_ratio: float) -> Examined:
-    """Score one picture and draw what shows it. Raises `DatasetError` for PNGs that do not agree with the JSON."""
+def inspect(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float) -> Inspected:
+    """Score one image and draw what shows it. Raises `DatasetError` for PNGs that do not agree with the JSON."""
     record, predictions, categories = item.record, item.predictions, reader.index.categories
     predicted = predictions.by_image[record.image_id]
-    truth_ids, ids = reader.id_map(record), _predicted_ids(record, predictions, predicted)
-    height, width = truth_ids.shape
-    overlaps = count_overlaps(truth_ids, ids, boundary_distance(height, width, boundary_ratio))
+    gt_ids, ids = reader.id_map(record), _predicted_ids(record, predictions, predicted)
+    height, width = gt_ids.shape
+    overlaps = count_overlaps(gt_ids, ids, boundary_distance(height, width, boundary_ratio))
     matching = match_overlaps(overlaps, record.segments, predicted.segments)
     boundaries = match_boundaries(overlaps, record.segments, predicted.segments) if boundary_ratio else None
-    ious = candidate_ious(truth_ids, record.segments, predictions.candidates.get(record.image_id, ()))
+    ious = candidate_ious(gt_ids, record.segments, predictions.candidates.get(record.image_id, ()))
     pairs = segment_pairs(overlaps)
     explained = explain_errors(pairs, predicted.segments, matching)
     outcomes = segment_outcomes(pairs, record.segments, predicted.segments, matching, explained, ious)
     total = sum(count_by_class(matching).values(), ClassQuality())
     image = reader.image(record)
     if item.variant is not None:
-        (image,) = corrupted_pictures(reader, item.variant, [record])
+        (image,) = corrupted_images(reader, item.variant, [record])
 
     corruption, severity = (item.variant.corruption, item.variant.severity) if item.variant else (CLEAN, 0)
-    key = picture_key(record.image_id, corruption, severity)
+    key = image_key(record.image_id, corruption, severity)
     files = {f"{key}/overlay.jpg": _jpeg(painted(image, ids, predicted.segments, categories))}
     if item.keep:
-        files[f"{key}/picture.jpg"] = _jpeg(image)
+        files[f"{key}/image.jpg"] = _jpeg(image)
     entries = {}
     for side, side_ids, segments, side_outcomes in (
-        ("truth", truth_ids, record.segments, outcomes.truth),
+        ("ground_truth", gt_ids, record.segments, outcomes.ground_truth),
         ("prediction", ids, predicted.segments, outcomes.prediction),
     ):
         extents = measure_segments(side_ids)
@@ -89,28 +89,28 @@ def examine(item: PictureToExamine, reader: PanopticReader, boundary_ratio: floa
             _segment(segment, outcome, extents[segment.id], scores.get(segment.id), masks.get(segment.id))
             for segment, outcome in zip(segments, side_outcomes, strict=True)
         )
-    entry = PictureEntry(
+    entry = BrowserEntry(
         image_id=record.image_id,
         file_name=record.file_name,
         corruption=corruption,
         severity=severity,
-        picture=None if item.keep else (reader.index.images / record.file_name).as_posix(),
+        image=None if item.keep else (reader.index.images / record.file_name).as_posix(),
         height=height,
         width=width,
-        pq=_picture_quality(count_by_class(matching)),
-        boundary_pq=_picture_quality(count_by_class(boundaries)) if boundaries else None,
+        pq=_image_quality(count_by_class(matching)),
+        boundary_pq=_image_quality(count_by_class(boundaries)) if boundaries else None,
         pq_lost_to_corruption=None,
         tp=total.tp,
         fp=total.fp,
         fn=total.fn,
-        lost=picture_losses(account_picture(overlaps, predicted.segments, matching, ious)),
-        stuff_truth=f"{key}/truth_stuff.png",
+        lost=image_losses(breakdown_image(overlaps, predicted.segments, matching, ious)),
+        stuff_ground_truth=f"{key}/ground_truth_stuff.png",
         stuff_prediction=f"{key}/prediction_stuff.png",
         overlay=f"{key}/overlay.jpg",
-        truth=entries["truth"],
+        ground_truth=entries["ground_truth"],
         prediction=entries["prediction"],
     )
-    return Examined(entry, files)
+    return Inspected(entry, files)
 
 
 def _predicted_ids(record: ImageRecord, predictions: Predictions, predicted: Annotation) -> NDArray[np.int32]:
@@ -143,8 +143,8 @@ def _segment(
     )
 
 
-def _picture_quality(counts: dict[int, ClassQuality]) -> float | None:
-    """The mean over the classes that occur in the picture."""
+def _image_quality(counts: dict[int, ClassQuality]) -> float | None:
+    """The mean over the classes that occur in the image."""
     qualities = [count.pq for count in counts.values() if count.pq is not None]
     return sum(qualities) / len(qualities) if qualities else None
 
@@ -166,8 +166,8 @@ def _crop(ids: NDArray[np.int32], segment_id: int, extent: Extent) -> NDArray[np
     return np.asarray(255 * (ids[top : top + height, left : left + width] == segment_id), np.uint8)
 
 
-def _png(picture: NDArray[np.uint8 | np.uint16]) -> bytes:
-    done, data = cv2.imencode(".png", picture)
+def _png(image: NDArray[np.uint8 | np.uint16]) -> bytes:
+    done, data = cv2.imencode(".png", image)
     assert done
     return data.tobytes()
 

@@ -1,21 +1,21 @@
-"""What became of every segment of a picture, in the words of `panoptic.evaluation.error_breakdown`.
+"""What became of every segment of an image, in the words of `panoptic.evaluation.error_breakdown`.
 
 A true segment is `matched`, or it is missed for the reason that the account gives (`merging`, `wrong_class`,
-`localisation`, `missed`), or it is a `crowd` region, which counts nowhere. A predicted segment is `matched`, or a false
-positive (`wrong_class`, `localisation`, `spurious`), or `forgiven`: mostly on void, or on crowd of its class. So each
+`localization`, `missed`), or it is a `crowd` region, which counts nowhere. A predicted segment is `matched`, or a false
+positive (`wrong_class`, `localization`, `spurious`), or `forgiven`: mostly on void, or on crowd of its class. So each
 segment has exactly one outcome, and they add up to PQ's tp, fn and fp.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from panoptic.evaluation.error_breakdown import KINDS, PictureAccount
+from panoptic.evaluation.error_breakdown import KINDS, ImageBreakdown
 from panoptic.evaluation.error_pairs import Pair
 from panoptic.evaluation.panoptic_quality import Matching
 from panoptic.format.segments import SegmentLabel
 
-MISSES = ("merging", "wrong_class", "localisation", "missed")
-FALSE_POSITIVES = ("wrong_class", "localisation", "spurious")
+MISSES = ("merging", "wrong_class", "localization", "missed")
+FALSE_POSITIVES = ("wrong_class", "localization", "spurious")
 
 Explained = Mapping[tuple[int, int], str]
 
@@ -38,44 +38,44 @@ class SegmentOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureOutcomes:
-    """Of all segments of a picture, in the order in which they are listed."""
+class ImageOutcomes:
+    """Of all segments of an image, in the order in which they are listed."""
 
-    truth: tuple[SegmentOutcome, ...]
+    ground_truth: tuple[SegmentOutcome, ...]
     prediction: tuple[SegmentOutcome, ...]
 
 
 def segment_outcomes(
     pairs: Mapping[tuple[int, int], Pair],
-    truth: Sequence[SegmentLabel],
+    ground_truth: Sequence[SegmentLabel],
     prediction: Sequence[SegmentLabel],
     matching: Matching,
     explained: Explained,
     candidate_ious: Mapping[int, float],
-) -> PictureOutcomes:
-    """Say what became of every segment of one picture.
+) -> ImageOutcomes:
+    """Say what became of every segment of one image.
 
     Args:
-        pairs: of the picture (`account_pairs.segment_pairs`).
-        truth, prediction: all segments.
+        pairs: of the image (`breakdown_pairs.segment_pairs`).
+        ground_truth, prediction: all segments.
         matching: of these, by whole masks.
-        explained: pairs that explain errors (`account_pairs.explain_errors`).
-        candidate_ious: as for `account_picture`.
+        explained: pairs that explain errors (`breakdown_pairs.explain_errors`).
+        candidate_ious: as for `breakdown_image`.
     """
     partners = dict(explained)
-    partners |= {(match.truth_id, match.prediction_id): "matched" for match in matching.matches}
-    by_truth = {pair[0]: (pair, kind) for pair, kind in partners.items()}
+    partners |= {(match.gt_id, match.prediction_id): "matched" for match in matching.matches}
+    by_gt = {pair[0]: (pair, kind) for pair, kind in partners.items()}
     by_prediction = {pair[1]: (pair, kind) for pair, kind in partners.items()}
     spurious = {segment.id for segment in matching.spurious}
-    merged = {truth_id for truth_id, iou in candidate_ious.items() if iou > 0.5}
-    closest_prediction, closest_truth = (_closest(pairs, side) for side in (0, 1))
+    merged = {gt_id for gt_id, iou in candidate_ious.items() if iou > 0.5}
+    closest_prediction, closest_gt = (_closest(pairs, side) for side in (0, 1))
     classes = {
         side: {segment.id: segment.category_id for segment in segments}
-        for side, segments in (("truth", truth), ("prediction", prediction))
+        for side, segments in (("ground_truth", ground_truth), ("prediction", prediction))
     }
 
-    def of_truth(segment: SegmentLabel) -> SegmentOutcome:
-        pair, outcome = by_truth.get(segment.id, (closest_prediction.get(segment.id), "missed"))
+    def of_gt(segment: SegmentLabel) -> SegmentOutcome:
+        pair, outcome = by_gt.get(segment.id, (closest_prediction.get(segment.id), "missed"))
         if segment.is_crowd:
             outcome = "crowd"
         elif outcome != "matched" and segment.id in merged:
@@ -83,17 +83,17 @@ def segment_outcomes(
         return _outcome(segment, outcome, pair and pair[1], classes["prediction"], pairs.get(pair) if pair else None)
 
     def of_prediction(segment: SegmentLabel) -> SegmentOutcome:
-        pair, outcome = by_prediction.get(segment.id, (closest_truth.get(segment.id), "spurious"))
+        pair, outcome = by_prediction.get(segment.id, (closest_gt.get(segment.id), "spurious"))
         if outcome != "matched" and segment.id not in spurious:
             outcome = "forgiven"
-        return _outcome(segment, outcome, pair and pair[0], classes["truth"], pairs.get(pair) if pair else None)
+        return _outcome(segment, outcome, pair and pair[0], classes["ground_truth"], pairs.get(pair) if pair else None)
 
-    return PictureOutcomes(tuple(map(of_truth, truth)), tuple(map(of_prediction, prediction)))
+    return ImageOutcomes(tuple(map(of_gt, ground_truth)), tuple(map(of_prediction, prediction)))
 
 
-def picture_losses(account: PictureAccount) -> dict[str, float]:
-    """What each kind of error takes from the PQ of one picture, averaged over its classes; they add up to 1 - PQ."""
-    classes = [entry for entry in account.classes.values() if entry.present.occurs]
+def image_losses(error_breakdown: ImageBreakdown) -> dict[str, float]:
+    """What each kind of error takes from the PQ of one image, averaged over its classes; they add up to 1 - PQ."""
+    classes = [entry for entry in error_breakdown.classes.values() if entry.present.occurs]
     losses = dict.fromkeys(KINDS, 0.0)
     for entry in classes:
         present = entry.present

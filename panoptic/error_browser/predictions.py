@@ -37,7 +37,7 @@ class Predictions:
         return cls(path, folder / "panoptic", annotations.by_image, _scores(path), masks_by_image(results))
 
     def only(self, image_id: int) -> "Predictions":
-        """Those of one picture, which cost little to send to a worker."""
+        """Those of one image, which cost little to send to a worker."""
         return replace(
             self,
             by_image={image_id: self.by_image[image_id]},

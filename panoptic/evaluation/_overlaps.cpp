@@ -2,7 +2,7 @@
 // compilers turn into vector instructions. C++ and not numba: with numpy alone that takes 88 MB of memory a process,
 // more than a whole scoring process may.
 //
-// A pixel is outside the band of its map if its whole window, (2 distance + 1) pixels each way, lies in the picture
+// A pixel is outside the band of its map if its whole window, (2 distance + 1) pixels each way, lies in the image
 // and has one id. By rows: a pixel is level if the part of its row in the window has one id; then the window has one
 // id where a column has been level, with one id, for as many rows as the window is high.
 
@@ -37,7 +37,7 @@ struct Counts {
     std::int64_t in_both_bands = 0;
 };
 
-// Counts by pair of ids. A few pairs make up most of a picture, so the last ones asked for are found without a search.
+// Counts by pair of ids. A few pairs make up most of an image, so the last ones asked for are found without a search.
 class Pairs {
   public:
     using Key = std::uint64_t;
@@ -71,7 +71,7 @@ class BandedRows {
   public:
     BandedRows(const IdMap& ids, Index distance)
         : ids_(reinterpret_cast<const Label*>(ids.data())), height_(ids.shape(0)), width_(ids.shape(1)),
-          // Where no window fits into the picture, none is looked at.
+          // Where no window fits into the image, none is looked at.
           reach_(std::min(distance, std::min(height_, width_) / 2 + 1)), changes_(width_ + 2 * reach_),
           level_rows_(width_), labels_(width_) {}
 
@@ -95,7 +95,7 @@ class BandedRows {
         const Label* ids = ids_ + y * width_;
         const Label* above = y > 0 ? ids - width_ : ids;
         const Index width = width_, length = width_ + 2 * reach_;  // bytes may alias members: no vectors with those
-        // Whether the id changes before a column, beginning `reach` - 1 columns before the picture; its edges count.
+        // Whether the id changes before a column, beginning `reach` - 1 columns before the image; its edges count.
         std::fill(changes_.begin(), changes_.end(), 0);
         std::uint8_t* changes = changes_.data();
         std::uint8_t* inside = changes + reach_ - 1;

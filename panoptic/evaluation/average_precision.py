@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from panoptic.format.categories import CategoryTable
-from panoptic.instances.ground_truth import read_instance_truth
+from panoptic.instances.ground_truth import read_instance_ground_truth
 from panoptic.instances.results import InstanceResult
 from panoptic.instances.rle import check_size
 
@@ -62,24 +62,26 @@ def average_precision(
 ) -> InstanceScores:
     """AP of masks (`segm`) and boxes (`bbox`) over the things of `categories`.
 
-    `ground_truth` is a JSON in COCO's detection format. `max_dets`: three numbers of results of a picture and class
+    `ground_truth` is a JSON in COCO's detection format. `max_dets`: three numbers of results of an image and class
     that count; AR is given for each (AR1, AR10, AR100), the rest for the last. `area_bounds`, in pixels: areas up to
-    the first are small, above the second large. Raises `DatasetError` for a fault in the file.
+    the first are small, above the second large. Raises `DatasetError` for an issue in the file.
     """
     check_max_dets(max_dets)
     things = [category.id for category in categories.things]
-    truth = _indexed(read_instance_truth(ground_truth, categories))
-    counted = [result for result in results if result.image_id in truth.imgs]
-    ignored = dict.fromkeys(result.image_id for result in results if result.image_id not in truth.imgs)
+    indexed = _indexed(read_instance_ground_truth(ground_truth, categories))
+    counted = [result for result in results if result.image_id in indexed.imgs]
+    ignored = dict.fromkeys(result.image_id for result in results if result.image_id not in indexed.imgs)
     for result in counted:
-        image = truth.imgs[result.image_id]
+        image = indexed.imgs[result.image_id]
         check_size(result.mask, image["height"], image["width"], result.where)
-    found = _indexed({"images": truth.dataset["images"], "annotations": list(_annotations(counted)), "categories": []})
+    found = _indexed(
+        {"images": indexed.dataset["images"], "annotations": list(_annotations(counted)), "categories": []}
+    )
 
     def evaluate(kind: Literal["segm", "bbox"]) -> AveragePrecision:
         small, large = area_bounds
         with redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(truth, found, kind)
+            evaluation = COCOeval(indexed, found, kind)
             evaluation.params.catIds = things
             evaluation.params.maxDets = list(max_dets)
             evaluation.params.areaRng = [[0, 1e10], [0, small], [small, large], [large, 1e10]]

@@ -1,7 +1,7 @@
-"""Confidence intervals of scores by the percentile bootstrap over pictures (Efron, 1979).
+"""Confidence intervals of scores by the percentile bootstrap over images (Efron, 1979).
 
-Pictures are drawn anew with replacement, and what they add up to is averaged over classes as the score itself is. So
-the intervals tell how much the choice of pictures matters, not how much a second training would differ. AP has none:
+Images are drawn anew with replacement, and what they add up to is averaged over classes as the score itself is. So
+the intervals tell how much the choice of images matters, not how much a second training would differ. AP has none:
 its ranking of all instances would have to be made again for each draw.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic.evaluation.panoptic_quality import ClassQuality
-from panoptic.evaluation.scores import PictureScore, SemanticCount
+from panoptic.evaluation.scores import ImageScore, SemanticCount
 from panoptic.format.categories import CategoryTable
 
 _DRAWS_AT_ONCE = 50  # bounds the memory
@@ -33,7 +33,7 @@ Intervals = dict[str, dict[str, Interval | None]]
 
 
 def bootstrap_intervals(
-    scores: Sequence[PictureScore],
+    scores: Sequence[ImageScore],
     categories: CategoryTable,
     draws: int = 1000,
     seed: int = 0,
@@ -54,7 +54,7 @@ def bootstrap_intervals(
     found: dict[str, dict[str, list[Array]]] = defaultdict(lambda: defaultdict(list))
     for first in range(0, draws, _DRAWS_AT_ONCE):
         weights = _weights(rng, min(_DRAWS_AT_ONCE, draws - first), len(scores))
-        sums = np.stack([weights[:, table.pictures] @ table.counts for table in tables], axis=1)
+        sums = np.stack([weights[:, table.images] @ table.counts for table in tables], axis=1)
         measures = _qualities(sums[..., :4], "") | {"miou": _ratio(sums[..., 8], sums[..., 9])}
         if boundaries:
             measures |= _qualities(sums[..., 4:8], "boundary_")
@@ -69,16 +69,16 @@ def bootstrap_intervals(
 
 @dataclass(frozen=True)
 class _Table:
-    """The pictures (N,) that a class occurs in, and its counts in each, (N,10).
+    """The images (N,) that a class occurs in, and its counts in each, (N,10).
 
     The counts: tp, fp, fn, sum of IoUs; the same for boundaries; semantic intersection, union.
     """
 
-    pictures: NDArray[np.intp]
+    images: NDArray[np.intp]
     counts: Array
 
 
-def _table(scores: Sequence[PictureScore], category_id: int) -> _Table:
+def _table(scores: Sequence[ImageScore], category_id: int) -> _Table:
     occurring = [
         position
         for position, score in enumerate(scores)
@@ -88,7 +88,7 @@ def _table(scores: Sequence[PictureScore], category_id: int) -> _Table:
     return _Table(np.array(occurring, np.intp), np.array(rows, np.float64).reshape(-1, 10))
 
 
-def _counts(score: PictureScore, category_id: int) -> Iterator[float]:
+def _counts(score: ImageScore, category_id: int) -> Iterator[float]:
     for qualities in (score.masks, score.boundaries):
         quality = qualities.get(category_id, ClassQuality())
         yield from (quality.tp, quality.fp, quality.fn, quality.iou_sum)
@@ -96,11 +96,11 @@ def _counts(score: PictureScore, category_id: int) -> Iterator[float]:
     yield from (pixels.intersection, pixels.union)
 
 
-def _weights(rng: np.random.Generator, draws: int, pictures: int) -> Array:
-    """How often each draw has each picture, (draws, pictures)."""
-    return np.stack(
-        [np.bincount(rng.integers(pictures, size=pictures), minlength=pictures) for _ in range(draws)]
-    ).astype(np.float64)
+def _weights(rng: np.random.Generator, draws: int, images: int) -> Array:
+    """How often each draw has each image, (draws, images)."""
+    return np.stack([np.bincount(rng.integers(images, size=images), minlength=images) for _ in range(draws)]).astype(
+        np.float64
+    )
 
 
 def _qualities(sums: Array, prefix: str) -> dict[str, Array]:

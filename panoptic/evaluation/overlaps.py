@@ -1,7 +1,7 @@
-"""How the segments of two id maps cover each other: the one table that all scores of a picture are computed from.
+"""How the segments of two id maps cover each other: the one table that all scores of an image are computed from.
 
 For boundary scores (Cheng et al., CVPR 2021) the table also counts pixels near a boundary. The band of an id map at
-distance d are the pixels within Chebyshev distance d of a pixel of another id, or of the outside of the picture.
+distance d are the pixels within Chebyshev distance d of a pixel of another id, or of the outside of the image.
 
 Counted by the compiled core where it was built (`panoptic.evaluation.overlaps.COMPILED`),
 else by numpy, which is the specification.
@@ -24,48 +24,48 @@ else:
 
 @dataclass(frozen=True)
 class Overlaps:
-    """The P pairs of ids that share pixels, in ascending order of (truth, prediction); every field is (P,) int64.
+    """The P pairs of ids that share pixels, in ascending order (ground truth, prediction); every field is (P,) int64.
 
     `in_*_band` count those of the pair's pixels that lie in the band of the true map, of the predicted map, of both;
     all zero where no band was asked for.
     """
 
-    truth_ids: NDArray[np.int64]
+    gt_ids: NDArray[np.int64]
     prediction_ids: NDArray[np.int64]
     pixels: NDArray[np.int64]
-    in_truth_band: NDArray[np.int64]
+    in_gt_band: NDArray[np.int64]
     in_prediction_band: NDArray[np.int64]
     in_both_bands: NDArray[np.int64]
 
 
-def count_overlaps(truth_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int = 0) -> Overlaps:
+def count_overlaps(gt_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int = 0) -> Overlaps:
     """Count the pixels that each pair of ids shares in two (H,W) id maps, with bands of `distance` pixels if above 0.
 
     Raises `ValueError` for maps of different sizes, ids outside 0..16777215 or a negative distance.
     """
     count = count_overlaps_compiled if COMPILED else count_overlaps_by_numpy
-    return count(truth_ids, prediction_ids, distance)
+    return count(gt_ids, prediction_ids, distance)
 
 
 def count_overlaps_compiled(
-    truth_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int = 0
+    gt_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int = 0
 ) -> Overlaps:
     """`count_overlaps` by panoptic/evaluation/_overlaps.cpp, twenty times as fast as by numpy."""
-    _check(truth_ids, prediction_ids, distance)
+    _check(gt_ids, prediction_ids, distance)
     return Overlaps(
         *_overlaps.count_overlaps(
-            np.ascontiguousarray(truth_ids, np.int32), np.ascontiguousarray(prediction_ids, np.int32), distance
+            np.ascontiguousarray(gt_ids, np.int32), np.ascontiguousarray(prediction_ids, np.int32), distance
         )
     )
 
 
 def count_overlaps_by_numpy(
-    truth_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int = 0
+    gt_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int = 0
 ) -> Overlaps:
     """`count_overlaps` by numpy and scipy."""
-    _check(truth_ids, prediction_ids, distance)
-    pairs = (truth_ids.astype(np.int64) << 24 | prediction_ids).reshape(-1)
-    # Neighbours mostly are of one pair: sorting runs takes a fraction of the time that sorting pixels does.
+    _check(gt_ids, prediction_ids, distance)
+    pairs = (gt_ids.astype(np.int64) << 24 | prediction_ids).reshape(-1)
+    # Neighbors mostly are of one pair: sorting runs takes a fraction of the time that sorting pixels does.
     starts = np.flatnonzero(np.diff(pairs, prepend=-1))
     unique, members = np.unique(pairs[starts], return_inverse=True)
 
@@ -75,8 +75,8 @@ def count_overlaps_by_numpy(
         return counts
 
     everywhere = np.ones(pairs.shape, np.bool_)
-    in_truth, in_prediction = (band(ids, distance).reshape(-1) for ids in (truth_ids, prediction_ids))
-    counts = map(count, (everywhere, in_truth, in_prediction, in_truth & in_prediction))
+    in_gt, in_prediction = (band(ids, distance).reshape(-1) for ids in (gt_ids, prediction_ids))
+    counts = map(count, (everywhere, in_gt, in_prediction, in_gt & in_prediction))
     return Overlaps(unique >> 24, unique & MAX_ID, *counts)
 
 
@@ -94,13 +94,13 @@ def band(ids: NDArray[np.int32], distance: int) -> NDArray[np.bool_]:
     return inside
 
 
-def _check(truth_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int) -> None:
-    if truth_ids.shape != prediction_ids.shape or truth_ids.ndim != 2 or distance < 0:
+def _check(gt_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int) -> None:
+    if gt_ids.shape != prediction_ids.shape or gt_ids.ndim != 2 or distance < 0:
         raise ValueError(
-            f"id maps of {truth_ids.shape} and {prediction_ids.shape}, distance {distance}; "
+            f"id maps of {gt_ids.shape} and {prediction_ids.shape}, distance {distance}; "
             "give two of one size (height, width) and a distance of at least 0"
         )
-    for ids in (truth_ids, prediction_ids):
+    for ids in (gt_ids, prediction_ids):
         # Set bits that no id has, the sign among them, show in the union of all bits, found quicker than the extremes.
         if int(np.bitwise_or.reduce(ids, axis=None)) & ~MAX_ID:
             raise ValueError(f"ids must lie in 0..{MAX_ID}, found {ids.min()}..{ids.max()}")

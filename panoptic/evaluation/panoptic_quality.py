@@ -24,7 +24,7 @@ from panoptic.io.errors import DatasetError
 class Match:
     """A true and a predicted segment of one class that cover each other with an IoU above 0.5."""
 
-    truth_id: int
+    gt_id: int
     prediction_id: int
     category_id: int
     iou: float
@@ -32,7 +32,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """What became of the segments of one picture; crowd regions and forgiven predictions appear nowhere."""
+    """What became of the segments of one image; crowd regions and forgiven predictions appear nowhere."""
 
     matches: tuple[Match, ...]
     missed: tuple[SegmentLabel, ...]
@@ -41,7 +41,7 @@ class Matching:
 
 @dataclass(frozen=True, slots=True)
 class ClassQuality:
-    """Counts of one class, in a picture or a dataset. Qualities are fractions of 1; None if it does not occur."""
+    """Counts of one class, in an image or a dataset. Qualities are fractions of 1; None if it does not occur."""
 
     tp: int = 0
     fp: int = 0
@@ -92,14 +92,14 @@ class PanopticQuality:
 
 
 class QualityCounter:
-    """Adds up pictures. The order of pictures is the order of summation."""
+    """Adds up images. The order of images is the order of summation."""
 
     def __init__(self, categories: CategoryTable) -> None:
         self._categories = categories
         self._counts = {category.id: ClassQuality() for category in categories}
 
     def add(self, counts: Mapping[int, ClassQuality]) -> None:
-        """Add the counts of one picture, by category id."""
+        """Add the counts of one image, by category id."""
         for category_id, quality in counts.items():
             self._counts[category_id] += quality
 
@@ -132,18 +132,18 @@ class MatchingRules:
 
 def match_overlaps(
     overlaps: Overlaps,
-    truth: Sequence[SegmentLabel],
+    ground_truth: Sequence[SegmentLabel],
     prediction: Sequence[SegmentLabel],
     rules: MatchingRules = MatchingRules(),
 ) -> Matching:
-    """Match the segments of one picture by whole masks; without other rules the ids drawn are exactly those listed."""
-    masks = _mask_areas(overlaps, truth, rules)
-    return _match(masks, masks, truth, prediction, rules)
+    """Match the segments of one image by whole masks; without other rules the ids drawn are exactly those listed."""
+    masks = _mask_areas(overlaps, ground_truth, rules)
+    return _match(masks, masks, ground_truth, prediction, rules)
 
 
 def match_boundaries(
     overlaps: Overlaps,
-    truth: Sequence[SegmentLabel],
+    ground_truth: Sequence[SegmentLabel],
     prediction: Sequence[SegmentLabel],
     rules: MatchingRules = MatchingRules(),
 ) -> Matching:
@@ -152,20 +152,20 @@ def match_boundaries(
     Boundary IoU is the IoU of the two segments' bands, where pixels of the predicted band on true void are left out of
     the union. What is forgiven is decided by whole masks, as in the authors' code.
     """
-    bands = _Areas(overlaps, overlaps.in_truth_band, overlaps.in_prediction_band, overlaps.in_both_bands)
-    return _match(_mask_areas(overlaps, truth, rules), bands, truth, prediction, rules)
+    bands = _Areas(overlaps, overlaps.in_gt_band, overlaps.in_prediction_band, overlaps.in_both_bands)
+    return _match(_mask_areas(overlaps, ground_truth, rules), bands, ground_truth, prediction, rules)
 
 
 def _match(
     masks: "_Areas",
     bands: "_Areas",
-    truth: Sequence[SegmentLabel],
+    ground_truth: Sequence[SegmentLabel],
     prediction: Sequence[SegmentLabel],
     rules: MatchingRules,
 ) -> Matching:
-    truth_by_id = {segment.id: segment for segment in truth}
+    gt_by_id = {segment.id: segment for segment in ground_truth}
     prediction_by_id = {segment.id: segment for segment in prediction}
-    crowds = [segment for segment in truth if segment.is_crowd]
+    crowds = [segment for segment in ground_truth if segment.is_crowd]
     if rules.panopticapi:
         crowds = list({segment.category_id: segment for segment in crowds}.values())
     forgiving = {segment.id for segment in crowds}
@@ -174,20 +174,20 @@ def _match(
     # Pixels that are neither right nor wrong for a prediction: void, and crowd of its own class.
     forgiven: dict[int, int] = defaultdict(int, masks.on_void)
     for pair, pixels in masks.shared.items():
-        true, predicted = truth_by_id.get(pair[0]), prediction_by_id.get(pair[1])
-        if true is None or predicted is None or true.category_id != predicted.category_id:
+        gt, predicted = gt_by_id.get(pair[0]), prediction_by_id.get(pair[1])
+        if gt is None or predicted is None or gt.category_id != predicted.category_id:
             continue
-        if true.is_crowd:
-            forgiven[predicted.id] += pixels if true.id in forgiving else 0
+        if gt.is_crowd:
+            forgiven[predicted.id] += pixels if gt.id in forgiving else 0
             continue
         # An IoU above 0.5 with one segment leaves too little for another, so the order of pairs does not matter.
         iou = min(masks.iou(pair), bands.iou(pair))
         if iou > 0.5:
-            matches.append(Match(true.id, predicted.id, true.category_id, iou))
+            matches.append(Match(gt.id, predicted.id, gt.category_id, iou))
 
-    found = {match.truth_id for match in matches}
+    found = {match.gt_id for match in matches}
     used = {match.prediction_id for match in matches}
-    missed = (segment for segment in truth if not segment.is_crowd and segment.id not in found)
+    missed = (segment for segment in ground_truth if not segment.is_crowd and segment.id not in found)
     wrong = (segment for segment in prediction if segment.id not in used)
     spurious = (segment for segment in wrong if forgiven[segment.id] <= masks.of_prediction[segment.id] / 2)
     return Matching(tuple(matches), tuple(missed), tuple(spurious))
@@ -197,44 +197,48 @@ class _Areas:
     """Areas by id, and what pairs share, in whole masks or in bands."""
 
     def __init__(
-        self, overlaps: Overlaps, truth: NDArray[np.int64], prediction: NDArray[np.int64], both: NDArray[np.int64]
+        self,
+        overlaps: Overlaps,
+        ground_truth: NDArray[np.int64],
+        prediction: NDArray[np.int64],
+        both: NDArray[np.int64],
     ) -> None:
-        self.of_truth: dict[int, int] = defaultdict(int)
+        self.of_gt: dict[int, int] = defaultdict(int)
         self.of_prediction: dict[int, int] = defaultdict(int)
         self.shared: dict[tuple[int, int], int] = {}
         self.on_void: dict[int, int] = defaultdict(int)
-        columns = (overlaps.truth_ids, overlaps.prediction_ids, truth, prediction, both)
-        for truth_id, prediction_id, in_truth, in_prediction, in_both in zip(
+        columns = (overlaps.gt_ids, overlaps.prediction_ids, ground_truth, prediction, both)
+        for gt_id, prediction_id, in_gt, in_prediction, in_both in zip(
             *(column.tolist() for column in columns), strict=True
         ):
-            self.of_truth[truth_id] += in_truth
+            self.of_gt[gt_id] += in_gt
             self.of_prediction[prediction_id] += in_prediction
-            if truth_id == VOID:
+            if gt_id == VOID:
                 self.on_void[prediction_id] = in_prediction
             elif prediction_id != VOID:
-                self.shared[truth_id, prediction_id] = in_both
+                self.shared[gt_id, prediction_id] = in_both
 
     def iou(self, pair: tuple[int, int]) -> float:
         """IoU of a pair, true void left out; 0 where the areas that a JSON claims leave no union."""
-        truth_id, prediction_id = pair
+        gt_id, prediction_id = pair
         shared = self.shared[pair]
-        union = self.of_truth[truth_id] + self.of_prediction[prediction_id] - shared - self.on_void[prediction_id]
+        union = self.of_gt[gt_id] + self.of_prediction[prediction_id] - shared - self.on_void[prediction_id]
         return shared / union if union > 0 else 0.0
 
 
-def _mask_areas(overlaps: Overlaps, truth: Sequence[SegmentLabel], rules: MatchingRules) -> _Areas:
+def _mask_areas(overlaps: Overlaps, ground_truth: Sequence[SegmentLabel], rules: MatchingRules) -> _Areas:
     areas = _Areas(overlaps, overlaps.pixels, overlaps.pixels, overlaps.pixels)
     if rules.panopticapi:
-        for segment in truth:
+        for segment in ground_truth:
             area = segment.area if isinstance(segment, AnnotatedSegment) else None
             if area is None:
                 raise DatasetError(f"segment {segment.id} has no 'area' in the JSON, which panopticapi needs; add it")
-            areas.of_truth[segment.id] = area
+            areas.of_gt[segment.id] = area
     return areas
 
 
 def count_by_class(matching: Matching) -> dict[int, ClassQuality]:
-    """Counts of one picture, by category id, for the classes that occur in it."""
+    """Counts of one image, by category id, for the classes that occur in it."""
     tp = Counter(match.category_id for match in matching.matches)
     fp = Counter(segment.category_id for segment in matching.spurious)
     fn = Counter(segment.category_id for segment in matching.missed)

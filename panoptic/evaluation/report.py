@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from panoptic.evaluation.average_precision import AveragePrecision
 from panoptic.evaluation.bootstrap import Intervals
 from panoptic.evaluation.panoptic_quality import ClassQuality, GroupQuality, PanopticQuality
-from panoptic.evaluation.scores import PictureScore, Scores
+from panoptic.evaluation.scores import ImageScore, Scores
 
 Precisions = Mapping[str, AveragePrecision]
 
@@ -42,16 +42,16 @@ def per_class_to_json(scores: Scores, precisions: Precisions) -> dict[str, objec
     return document
 
 
-def per_image_to_json(per_image: Mapping[int, PictureScore], boundaries: bool) -> dict[str, object]:
-    """Counts of every picture by its id, in total and, under `classes`, by category id; `boundary` likewise."""
+def per_image_to_json(per_image: Mapping[int, ImageScore], boundaries: bool) -> dict[str, object]:
+    """Counts of every image by its id, in total and, under `classes`, by category id; `boundary` likewise."""
     return {
-        str(image_id): _picture_to_json(score.masks)
-        | ({"boundary": _picture_to_json(score.boundaries)} if boundaries else {})
+        str(image_id): _image_to_json(score.masks)
+        | ({"boundary": _image_to_json(score.boundaries)} if boundaries else {})
         for image_id, score in per_image.items()
     }
 
 
-def format_table(scores: Scores, precisions: Precisions, intervals: Intervals, pictures: int) -> str:
+def format_table(scores: Scores, precisions: Precisions, intervals: Intervals, images: int) -> str:
     """The averages in percent."""
     kinds = _kinds(scores)
     titles = [f"{'boundary ' if prefix else ''}{name}" for prefix in kinds for name in ("PQ", "SQ", "RQ")]
@@ -68,8 +68,8 @@ def format_table(scores: Scores, precisions: Precisions, intervals: Intervals, p
     lines.append("   ".join(f"{name} {_percent(value)}" for name, value in singles.items()))
     limits = intervals.get("pq", {}).get("all")
     if limits:
-        lines.append(f"PQ {_percent(limits.low)} to {_percent(limits.high)} for other pictures (95 %)")
-    return "\n".join([*lines, f"{pictures} pictures; percent, averaged over the classes that occur"])
+        lines.append(f"PQ {_percent(limits.low)} to {_percent(limits.high)} for other images (95 %)")
+    return "\n".join([*lines, f"{images} images; percent, averaged over the classes that occur"])
 
 
 def _kinds(scores: Scores) -> dict[str, PanopticQuality]:
@@ -81,7 +81,7 @@ def _groups(quality: PanopticQuality) -> dict[str, GroupQuality]:
     return {"all": quality.all, "things": quality.things, "stuff": quality.stuff}
 
 
-def _picture_to_json(counts: Mapping[int, ClassQuality]) -> dict[str, object]:
+def _image_to_json(counts: Mapping[int, ClassQuality]) -> dict[str, object]:
     classes = {str(category_id): _counts_to_json(count) for category_id, count in sorted(counts.items())}
     return _counts_to_json(sum(counts.values(), ClassQuality())) | {"classes": classes}
 

@@ -1,4 +1,4 @@
-"""Every score of a picture from one look at its two id maps, and their sums over a dataset.
+"""Every score of an image from one look at its two id maps, and their sums over a dataset.
 
 PQ and boundary PQ by class (`panoptic.evaluation.panoptic_quality`), and semantic IoU.
 Knows nothing of files, nor of who made the results.
@@ -28,11 +28,11 @@ from panoptic.format.segments import SegmentLabel
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """How pictures are scored.
+    """How images are scored.
 
-    `boundary_ratio`: width of the band as a share of the picture's diagonal; 0 leaves boundary PQ out.
+    `boundary_ratio`: width of the band as a share of the image's diagonal; 0 leaves boundary PQ out.
     `panopticapi`: match as the public tool does, see `panoptic.evaluation.panoptic_quality.MatchingRules`.
-    `missing_as_empty`: a picture without a result is scored as if the result were all void.
+    `missing_as_empty`: an image without a result is scored as if the result were all void.
     """
 
     boundary_ratio: float = 0.02
@@ -64,8 +64,8 @@ class SemanticCount:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureScore:
-    """What one picture adds, by category id, for the classes that occur in it; `boundaries` is empty where left out."""
+class ImageScore:
+    """What one image adds, by category id, for the classes that occur in it; `boundaries` is empty where left out."""
 
     masks: dict[int, ClassQuality]
     boundaries: dict[int, ClassQuality]
@@ -93,48 +93,48 @@ def boundary_distance(height: int, width: int, ratio: float) -> int:
     return max(1, round(ratio * sqrt(height**2 + width**2))) if ratio else 0
 
 
-def score_picture(
-    truth_ids: NDArray[np.int32],
-    truth: Sequence[SegmentLabel],
+def score_image(
+    gt_ids: NDArray[np.int32],
+    ground_truth: Sequence[SegmentLabel],
     prediction_ids: NDArray[np.int32],
     prediction: Sequence[SegmentLabel],
     settings: ScoringSettings,
-) -> PictureScore:
-    """Score one picture; both id maps are (H,W), and their ids those listed."""
-    height, width = truth_ids.shape
-    overlaps = count_overlaps(truth_ids, prediction_ids, boundary_distance(height, width, settings.boundary_ratio))
-    return score_overlaps(overlaps, truth, prediction, settings)
+) -> ImageScore:
+    """Score one image; both id maps are (H,W), and their ids those listed."""
+    height, width = gt_ids.shape
+    overlaps = count_overlaps(gt_ids, prediction_ids, boundary_distance(height, width, settings.boundary_ratio))
+    return score_overlaps(overlaps, ground_truth, prediction, settings)
 
 
 def score_overlaps(
     overlaps: Overlaps,
-    truth: Sequence[SegmentLabel],
+    ground_truth: Sequence[SegmentLabel],
     prediction: Sequence[SegmentLabel],
     settings: ScoringSettings,
-) -> PictureScore:
-    """Score one picture by its table of overlaps, counted with the bands that the settings ask for."""
-    masks = count_by_class(match_overlaps(overlaps, truth, prediction, settings.rules))
+) -> ImageScore:
+    """Score one image by its table of overlaps, counted with the bands that the settings ask for."""
+    masks = count_by_class(match_overlaps(overlaps, ground_truth, prediction, settings.rules))
     boundaries: dict[int, ClassQuality] = {}
     if settings.boundary_ratio:
-        boundaries = count_by_class(match_boundaries(overlaps, truth, prediction, settings.rules))
-    return PictureScore(masks, boundaries, _semantic(overlaps, truth, prediction))
+        boundaries = count_by_class(match_boundaries(overlaps, ground_truth, prediction, settings.rules))
+    return ImageScore(masks, boundaries, _semantic(overlaps, ground_truth, prediction))
 
 
 def _semantic(
-    overlaps: Overlaps, truth: Sequence[SegmentLabel], prediction: Sequence[SegmentLabel]
+    overlaps: Overlaps, ground_truth: Sequence[SegmentLabel], prediction: Sequence[SegmentLabel]
 ) -> dict[int, SemanticCount]:
-    """Crowd counts as its class, true void nowhere; a labelled pixel that the prediction leaves void is missed."""
-    true_class = {segment.id: segment.category_id for segment in truth}
+    """Crowd counts as its class, true void nowhere; a labeled pixel that the prediction leaves void is missed."""
+    gt_class = {segment.id: segment.category_id for segment in ground_truth}
     predicted_class = {segment.id: segment.category_id for segment in prediction}
     intersection, union = Counter[int](), Counter[int]()
-    columns = (overlaps.truth_ids, overlaps.prediction_ids, overlaps.pixels)
-    for truth_id, prediction_id, pixels in zip(*(column.tolist() for column in columns), strict=True):
-        true, predicted = true_class.get(truth_id), predicted_class.get(prediction_id)
-        if true is None:
+    columns = (overlaps.gt_ids, overlaps.prediction_ids, overlaps.pixels)
+    for gt_id, prediction_id, pixels in zip(*(column.tolist() for column in columns), strict=True):
+        gt, predicted = gt_class.get(gt_id), predicted_class.get(prediction_id)
+        if gt is None:
             continue
-        union[true] += pixels
-        if predicted == true:
-            intersection[true] += pixels
+        union[gt] += pixels
+        if predicted == gt:
+            intersection[gt] += pixels
         elif predicted is not None:
             union[predicted] += pixels
     return {key: SemanticCount(intersection[key], union[key]) for key in sorted(union)}
@@ -142,7 +142,7 @@ def _semantic(
 
 @dataclass
 class ScoreCounter:
-    """Adds up pictures. The order of pictures is the order of summation."""
+    """Adds up images. The order of images is the order of summation."""
 
     categories: CategoryTable
     settings: ScoringSettings
@@ -154,7 +154,7 @@ class ScoreCounter:
         self._masks, self._boundaries = QualityCounter(self.categories), QualityCounter(self.categories)
         self._semantic = {category.id: SemanticCount() for category in self.categories}
 
-    def add(self, score: PictureScore) -> None:
+    def add(self, score: ImageScore) -> None:
         self._masks.add(score.masks)
         self._boundaries.add(score.boundaries)
         for category_id, count in score.semantic.items():

@@ -1,4 +1,4 @@
-"""COCO's panoptic JSON, of ground truth or of results, checked as far as it can be without the pictures."""
+"""COCO's panoptic JSON, of ground truth or of results, checked as far as it can be without the images."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from pathlib import Path
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID
 from panoptic.format.segments import AnnotatedSegment, SegmentLabel
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject, is_number, read_json
 
 
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
-    """A picture as the JSON lists it; sizes in pixels."""
+    """An image as the JSON lists it; sizes in pixels."""
 
     id: int
     file_name: str
@@ -23,7 +23,7 @@ class ImageEntry:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """The segments of one picture; `file_name` is that of its panoptic PNG."""
+    """The segments of one image; `file_name` is that of its panoptic PNG."""
 
     image_id: int
     file_name: str
@@ -47,11 +47,11 @@ class PanopticAnnotations:
 def read_annotations(path: Path, known: CategoryTable | None = None) -> PanopticAnnotations:
     """Read a panoptic JSON; results are read with the categories `known`, which they need not list themselves.
 
-    Raises `DatasetError` with every fault found: a missing field, an image or segment listed twice, an id that
+    Raises `DatasetError` with every issue found: a missing field, an image or segment listed twice, an id that
     cannot be drawn, an unknown category, no annotation at all (which results may lack).
     """
     document = read_json(path)
-    faults = Faults()
+    issues = Issues()
     categories = None
     if "categories" in document.values:
         categories = CategoryTable.from_json(document.values["categories"], str(path))
@@ -60,21 +60,21 @@ def read_annotations(path: Path, known: CategoryTable | None = None) -> Panoptic
         raise DatasetError(f"{path}: the field 'categories' is missing; add the category list")
     images: dict[int, ImageEntry] = {}
     for entry in document.objects("images") if "images" in document.values else ():
-        with faults.collected():
+        with issues.collected():
             image = _image(entry)
             if image.id in images:
                 raise DatasetError(f"{entry.where}: image id {image.id} is listed twice; remove one")
             images[image.id] = image
     annotations: dict[int, Annotation] = {}
     for entry in document.objects("annotations"):
-        with faults.collected():
+        with issues.collected():
             annotation = _annotation(entry, table)
             if annotation.image_id in annotations:
                 raise DatasetError(f"{entry.where}: image id {annotation.image_id} is annotated twice; remove one")
             annotations[annotation.image_id] = annotation
-    faults.raise_if_any(str(path))
+    issues.raise_if_any(str(path))
     if not annotations and known is None:
-        raise DatasetError(f"{path}: there are no annotations; add at least one picture")
+        raise DatasetError(f"{path}: there are no annotations; add at least one image")
     return PanopticAnnotations(path, images, tuple(annotations.values()), categories)
 
 
@@ -111,8 +111,8 @@ def _annotation(entry: JsonObject, categories: CategoryTable) -> Annotation:
         crowd = info.flag("iscrowd") if "iscrowd" in info.values else False
         segment = AnnotatedSegment(info.integer("id"), info.integer("category_id"), crowd, _listed_area(info))
         if not VOID < segment.id <= MAX_ID:
-            remedy = f"use 1..{MAX_ID}: 0 is void, and a PNG holds no more"
-            raise DatasetError(f"{info.where}: segment id {segment.id} cannot be drawn; {remedy}")
+            hint = f"use 1..{MAX_ID}: 0 is void, and a PNG holds no more"
+            raise DatasetError(f"{info.where}: segment id {segment.id} cannot be drawn; {hint}")
         if segment.id in segments:
             raise DatasetError(f"{info.where}: segment id {segment.id} is listed twice; remove one")
         if segment.category_id not in categories:

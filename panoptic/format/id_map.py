@@ -26,16 +26,16 @@ np.empty(1 << 24, np.uint8)
 
 
 def rgb_to_ids(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """(H,W,3) colours to (H,W) ids."""
+    """(H,W,3) colors to (H,W) ids."""
     red, green, blue = (rgb[..., channel].astype(np.int32) for channel in range(3))
     ids: NDArray[np.int32] = red | green << 8 | blue << 16
     return ids
 
 
 def ids_to_rgb(ids: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """(H,W) ids to (H,W,3) colours. Raises `ValueError` for an id outside 0..16777215."""
+    """(H,W) ids to (H,W,3) colors. Raises `ValueError` for an id outside 0..16777215."""
     if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= MAX_ID:
-        raise ValueError(f"ids must lie in 0..{MAX_ID} to fit a colour, found {ids.min()}..{ids.max()}")
+        raise ValueError(f"ids must lie in 0..{MAX_ID} to fit a color, found {ids.min()}..{ids.max()}")
     rgba = np.ascontiguousarray(ids, dtype="<i4").view(np.uint8).reshape(*ids.shape, 4)
     return np.ascontiguousarray(rgba[..., :3])
 
@@ -54,7 +54,7 @@ def decode_id_map(data: bytes, where: str) -> NDArray[np.int32]:
     """The bytes of a PNG to (H,W) ids.
 
     `where` names the file in errors. Raises `DatasetError` for anything but an undamaged 8-bit RGB PNG. By
-    panoptic/io/_png.cpp; by OpenCV, four times slower, where that was not built or the picture is interlaced.
+    panoptic/io/_png.cpp; by OpenCV, four times slower, where that was not built or the image is interlaced.
     """
     rows = read_png(data, where)
     if COMPILED and not rows.interlaced:

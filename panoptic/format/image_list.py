@@ -1,26 +1,26 @@
-"""What a JSON lists beside annotations: pictures, as COCO's `image_info_test-dev2017.json` does, and categories."""
+"""What a JSON lists beside annotations: images, as COCO's `image_info_test-dev2017.json` does, and categories."""
 
 import json
 from pathlib import Path
 
 from panoptic.format.annotations import ImageEntry
 from panoptic.format.categories import CategoryTable
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject, read_json
 
 
 def read_image_list(path: Path) -> tuple[ImageEntry, ...]:
     """The `images` of a JSON in COCO's format, in its order; what else it holds is not looked at.
 
-    Raises `DatasetError` with every fault found: no picture at all, an id or a file name listed twice, a missing field,
+    Raises `DatasetError` with every issue found: no image at all, an id or a file name listed twice, a missing field,
     a size below 1 pixel.
     """
     document = read_json(path)
     entries: dict[int, ImageEntry] = {}
     owners: dict[str, int] = {}
-    faults = Faults()
+    issues = Issues()
     for listed in document.objects("images"):
-        with faults.collected():
+        with issues.collected():
             entry = _image(listed)
             if entry.id in entries:
                 raise DatasetError(f"{listed.where}: image id {entry.id} is listed twice; remove one")
@@ -28,9 +28,9 @@ def read_image_list(path: Path) -> tuple[ImageEntry, ...]:
             if owners.setdefault(entry.file_name, entry.id) != entry.id:
                 both = f"{owners[entry.file_name]} and {entry.id}"
                 raise DatasetError(f"{listed.where}: image ids {both} share '{entry.file_name}'; correct one")
-    faults.raise_if_any(str(path))
+    issues.raise_if_any(str(path))
     if not entries:
-        raise DatasetError(f"{path}: 'images' is empty; list at least one picture")
+        raise DatasetError(f"{path}: 'images' is empty; list at least one image")
     return tuple(entries.values())
 
 

@@ -35,13 +35,13 @@ class ResultsWriter:
         self._file_names: set[str] = set()
 
     def add(self, image_id: int, file_name: str, ids: NDArray[np.int32], segments: Sequence[ResultSegment]) -> None:
-        """Write one picture: its (H,W) id map as the PNG `file_name`, and what the ids mean.
+        """Write one image: its (H,W) id map as the PNG `file_name`, and what the ids mean.
 
-        Raises `DatasetError` for a picture given twice, an unknown category, or ids that are not those listed.
+        Raises `DatasetError` for an image given twice, an unknown category, or ids that are not those listed.
         """
         where = f"result for image id {image_id} ({file_name})"
         if image_id in self._annotations or file_name in self._file_names:
-            raise DatasetError(f"{where}: given twice; predict each picture once, with a PNG name of its own")
+            raise DatasetError(f"{where}: given twice; predict each image once, with a PNG name of its own")
         for segment in segments:
             if segment.category_id not in self._categories:
                 raise DatasetError(f"{where}: unknown category {segment.category_id}; use the training categories")
@@ -65,7 +65,7 @@ class ResultsWriter:
 
 @contextmanager
 def write_results(json_path: Path, folder: Path, categories: CategoryTable) -> Iterator[ResultsWriter]:
-    """Write the results of a split, replacing earlier ones only when all pictures are done.
+    """Write the results of a split, replacing earlier ones only when all images are done.
 
     An interrupted run leaves the earlier results as they were, or, in the moment of the exchange, no JSON at all:
     never a JSON beside the PNGs of another run.

@@ -1,4 +1,4 @@
-"""Segments of a panoptic picture, and measuring them in an id map."""
+"""Segments of a panoptic image, and measuring them in an id map."""
 
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ class Extent:
 def measure_segments(ids: NDArray[np.int32]) -> dict[int, Extent]:
     """Extent of every id in an (H,W) id map except void.
 
-    Works on horizontal runs of equal ids, of which a picture has far fewer than pixels.
+    Works on horizontal runs of equal ids, of which an image has far fewer than pixels.
     """
     height, width = ids.shape
     if ids.size == 0:

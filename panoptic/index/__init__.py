@@ -1,4 +1,4 @@
-"""The panoptic index of a split: its pictures and their segments, already verified.
+"""The panoptic index of a split: its images and their segments, already verified.
 
 It is written as one file of columns. An index that was read makes a record when one is asked for, so that it opens at
 once and worker processes share it; pickled, it is little more than its path. Paths are kept as they were given: with
@@ -73,7 +73,7 @@ class PanopticIndex:
             )
 
     def image_files(self) -> FileSource:
-        """The pictures. Raises `DatasetError` if there is nothing at `images`."""
+        """The images. Raises `DatasetError` if there is nothing at `images`."""
         return open_files(self.images, self._places("file_name", "images", self.images))
 
     def mask_files(self) -> FileSource:

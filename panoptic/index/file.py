@@ -101,7 +101,7 @@ def _mapped_again(path: Path, checksum: int) -> ColumnFile:
 
 @contextmanager
 def refusing_unsound(path: Path) -> Iterator[None]:
-    """Turn whatever is wrong with an index into one `DatasetError` that names the file and the remedy."""
+    """Turn whatever is wrong with an index into one `DatasetError` that names the file and the hint."""
     try:
         yield
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The records of an index: one for each picture, in memory, or made from the columns of a file when asked for."""
+"""The records of an index: one for each image, in memory, or made from the columns of a file when asked for."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _CHUNK = 256  # records that are made at a time where all are asked for
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One picture: its names below the image and mask sources, its size in pixels, its segments."""
+    """One image: its names below the image and mask sources, its size in pixels, its segments."""
 
     image_id: int
     file_name: str

@@ -1,4 +1,4 @@
-"""The columns of an index as they lie in its file: names, where pictures lie in zip archives, and how to find them.
+"""The columns of an index as they lie in its file: names, where images lie in zip archives, and how to find them.
 
 A file's name leads to its row by its checksum; these lie in the file in rising order, so that no process builds a
 table of names.

@@ -23,7 +23,7 @@ from panoptic.instances.rle import RunLengths, run_starts
 def to_detection_format(index: PanopticIndex, progress: bool = False) -> bytes:
     """The JSON, with `images`, `annotations` and `categories`; equal indices give equal bytes."""
     reader = PanopticReader(index)
-    shown = tqdm(index.records, desc="instances", unit="picture", disable=not progress)
+    shown = tqdm(index.records, desc="instances", unit="image", disable=not progress)
     codes = (segment_codes(reader.id_map(record), [segment.id for segment in record.segments]) for record in shown)
     file = BytesIO()
     write_detection_format(file, index.records, codes, index.categories)
@@ -79,7 +79,7 @@ def _annotations(records: Iterable[ImageRecord], codes: Iterable[Sequence[str]])
 def segment_codes(ids: NDArray[np.int32], segment_ids: Sequence[int]) -> list[str]:
     """COCO's compressed run-length codes of segments of an (H,W) id map: what `encode_mask` gives for each.
 
-    All masks together cost one pass over the picture, down its columns, instead of one each.
+    All masks together cost one pass over the image, down its columns, instead of one each.
     """
     if not segment_ids:  # for which pycocotools has no answer
         return []

@@ -7,37 +7,37 @@ from pycocotools import mask as coco_mask
 
 from panoptic.format.categories import CategoryTable
 from panoptic.instances.rle import RunLengths, check_size, read_mask_code
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject, is_number, read_json
 
 Size = tuple[int, int]
 
 
-def read_instance_truth(path: Path, categories: CategoryTable) -> dict[str, object]:
+def read_instance_ground_truth(path: Path, categories: CategoryTable) -> dict[str, object]:
     """The things of a file as the dataset of a `pycocotools` COCO, with ids from 1; stuff is left out.
 
-    Raises `DatasetError` with every fault found: a field that is missing or malformed, a category that is unknown to
-    `categories` or has another name there, a picture that is not listed, a mask that is damaged or of another size.
+    Raises `DatasetError` with every issue found: a field that is missing or malformed, a category that is unknown to
+    `categories` or has another name there, an image that is not listed, a mask that is damaged or of another size.
     """
     document = read_json(path)
-    faults = Faults()
+    issues = Issues()
     sizes: dict[int, Size] = {}
     annotations: list[dict[str, object]] = []
     for entry in document.objects("categories"):
-        with faults.collected():
+        with issues.collected():
             _check_name(entry, categories)
     for entry in document.objects("images"):
-        with faults.collected():
+        with issues.collected():
             sizes[entry.integer("id")] = entry.integer("height"), entry.integer("width")
     for entry in document.objects("annotations"):
-        with faults.collected():
+        with issues.collected():
             category_id = entry.integer("category_id")
             if category_id not in categories:
                 message = f"category {category_id} is not in the panoptic ground truth; use one list of categories"
                 raise DatasetError(f"{entry.where}: {message}")
             if categories.by_id(category_id).is_thing:
                 annotations.append({"id": len(annotations) + 1, **_annotation(entry, sizes)})
-    faults.raise_if_any(str(path))
+    issues.raise_if_any(str(path))
     return {
         "images": [{"id": image_id, "height": height, "width": width} for image_id, (height, width) in sizes.items()],
         "annotations": annotations,

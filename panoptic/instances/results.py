@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from panoptic.format.categories import CategoryTable
 from panoptic.instances.rle import RunLengths, read_mask_code
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject
 
 Box = tuple[float, float, float, float]
@@ -48,7 +48,7 @@ class InstanceResult:
 def read_instance_results(path: Path, categories: CategoryTable) -> list[InstanceResult]:
     """Read a results file; what it lists of stuff is left out.
 
-    Raises `DatasetError` with every fault found: a field that is missing or malformed, an unknown category, a score
+    Raises `DatasetError` with every issue found: a field that is missing or malformed, an unknown category, a score
     that is not finite, a mask whose runs do not fill its size.
     """
     try:
@@ -59,10 +59,10 @@ def read_instance_results(path: Path, categories: CategoryTable) -> list[Instanc
         raise DatasetError(f"{path}: not valid JSON ({error}); write the file again") from None
     if not isinstance(entries, list):
         raise DatasetError(f"{path}: expected a list of results, found a {type(entries).__name__}; give COCO's results")
-    faults = Faults()
+    issues = Issues()
     results = []
     for entry in JsonObject({"results": entries}, str(path)).objects("results"):
-        with faults.collected():
+        with issues.collected():
             result = _result(entry)
             if result.category_id not in categories:
                 raise DatasetError(
@@ -70,12 +70,12 @@ def read_instance_results(path: Path, categories: CategoryTable) -> list[Instanc
                 )
             if categories.by_id(result.category_id).is_thing:
                 results.append(result)
-    faults.raise_if_any(str(path))
+    issues.raise_if_any(str(path))
     return results
 
 
 def masks_by_image(results: Iterable[InstanceResult]) -> dict[int, list[tuple[int, RunLengths]]]:
-    """The category ids and masks of each picture, by its id."""
+    """The category ids and masks of each image, by its id."""
     grouped: dict[int, list[tuple[int, RunLengths]]] = defaultdict(list)
     for result in results:
         grouped[result.image_id].append((result.category_id, result.mask))

@@ -1,4 +1,4 @@
-"""COCO's run-length codes of masks, checked: pycocotools never ends on a code whose runs do not fill the picture."""
+"""COCO's run-length codes of masks, checked: pycocotools never ends on a code whose runs do not fill the image."""
 
 from typing import TypedDict
 
@@ -36,7 +36,7 @@ def read_mask_code(code: JsonObject) -> RunLengths:
 def check_size(mask: RunLengths, height: int, width: int, where: str) -> None:
     """Raise `DatasetError` for a mask of another size: pycocotools compares such without a word."""
     if mask["size"] != [height, width]:
-        found = f"{mask['size'][0]} x {mask['size'][1]} (height x width), but the picture is {height} x {width}"
+        found = f"{mask['size'][0]} x {mask['size'][1]} (height x width), but the image is {height} x {width}"
         raise DatasetError(f"{where}: the mask is {found}; write it at that size")
 
 
@@ -52,7 +52,7 @@ def _run_lengths(counts: str) -> list[int]:
         return []
     ends = np.flatnonzero(characters & 32 == 0)
     sizes = np.diff(ends, prepend=-1)
-    if sizes.max() > 7:  # 35 bits: more than a run of any picture
+    if sizes.max() > 7:  # 35 bits: more than a run of any image
         return []
     starts = ends + 1 - sizes
     places = np.arange(characters.size) - np.repeat(starts, sizes)

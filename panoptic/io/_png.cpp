@@ -1,7 +1,7 @@
 // Undoes the row filters of an 8-bit RGB PNG (PNG specification, section 9) straight into segment ids.
 //
 // Each byte is stored as its difference, modulo 256, from a prediction made of the same byte of the pixel to the left,
-// above, and above to the left; outside the picture these are 0. A pixel is held as its id, R + 256 G + 65536 B, and
+// above, and above to the left; outside the image these are 0. A pixel is held as its id, R + 256 G + 65536 B, and
 // its three bytes are treated at once. In an id map nearly all differences are 0, so blocks of them have a short cut.
 
 #include <pybind11/numpy.h>

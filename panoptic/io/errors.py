@@ -1,19 +1,19 @@
-"""The one error for wrong data, and a collector that reports many faults of a dataset at once."""
+"""The one error for wrong data, and a collector that reports many issues of a dataset at once."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-SHOWN_FAULTS = 20
+SHOWN_ISSUES = 20
 
 
 class DatasetError(ValueError):
-    """Files given by the user are not what they should be. The message names the file and the remedy."""
+    """Files given by the user are not what they should be. The message names the file and the hint."""
 
 
 @dataclass
-class Faults:
-    """Collects faults, so that a person repairs a dataset in one go instead of one error at a time."""
+class Issues:
+    """Collects issues, so that a person repairs a dataset in one go instead of one error at a time."""
 
     messages: list[str] = field(default_factory=list)
 
@@ -22,21 +22,21 @@ class Faults:
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Turn a `DatasetError` of the block into a fault; what follows in the block is skipped."""
+        """Turn a `DatasetError` of the block into an issue; what follows in the block is skipped."""
         try:
             yield
         except DatasetError as error:
             self.add(str(error))
 
     def raise_if_any(self, subject: str) -> None:
-        """Raise `DatasetError` with the first faults and their number; do nothing where there are none."""
+        """Raise `DatasetError` with the first issues and their number; do nothing where there are none."""
         if not self.messages:
             return
         count = len(self.messages)
-        lines = [f"{subject}: {count} fault{'s' if count > 1 else ''} found"]
-        lines += [f"  - {message}" for message in self.messages[:SHOWN_FAULTS]]
-        if count > SHOWN_FAULTS:
-            lines.append(f"  ... and {count - SHOWN_FAULTS} more")
+        lines = [f"{subject}: {count} issue{'s' if count > 1 else ''} found"]
+        lines += [f"  - {message}" for message in self.messages[:SHOWN_ISSUES]]
+        if count > SHOWN_ISSUES:
+            lines.append(f"  ... and {count - SHOWN_ISSUES} more")
         raise DatasetError("\n".join(lines))
 
 

@@ -1,7 +1,7 @@
 """The container of an 8-bit RGB PNG: every check of a file, down to the rows as they are stored.
 
 PNG specification, third edition (W3C): chunks with checksums, of which those named IDAT hold one zlib stream of the
-rows, each of them the number of a filter and three bytes a pixel. Common readers turn other kinds of picture into RGB,
+rows, each of them the number of a filter and three bytes a pixel. Common readers turn other kinds of image into RGB,
 and show what is left of a damaged one; for an id map either would be wrong ids without a word.
 """
 
@@ -13,29 +13,29 @@ import deflate
 
 from panoptic.io.errors import DatasetError
 
-# A small file may claim a picture that fills the memory.
+# A small file may claim an image that fills the memory.
 MAX_PIXELS = 1 << 28
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+_COLOR_TYPES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGB with alpha"}
 _FILTERS = 5
-# Adam7: (first row, first column, rows apart, columns apart) of the pictures that an interlaced one is split into.
+# Adam7: (first row, first column, rows apart, columns apart) of the images that an interlaced one is split into.
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
 
 @dataclass(frozen=True)
 class PngHeader:
-    """What a PNG claims to be: its size in pixels, bits of a channel, and the number of its kind of colour."""
+    """What a PNG claims to be: its size in pixels, bits of a channel, and the number of its kind of color."""
 
     height: int
     width: int
     bits: int
-    colour_type: int
+    color_type: int
 
 
 @dataclass(frozen=True)
 class StoredRows:
-    """The filtered rows of a picture of `height` x `width` pixels; those of each pass in turn if it is interlaced."""
+    """The filtered rows of an image of `height` x `width` pixels; those of each pass in turn if it is interlaced."""
 
     height: int
     width: int
@@ -46,7 +46,7 @@ class StoredRows:
 def read_png(data: bytes, where: str) -> StoredRows:
     """Take an 8-bit RGB PNG apart; `where` names it in errors.
 
-    Raises `DatasetError` for another kind of file or picture, and for any damage.
+    Raises `DatasetError` for another kind of file or image, and for any damage.
     """
     if not data.startswith(_SIGNATURE):
         raise DatasetError(f"{where}: not a PNG file; panoptic maps are 8-bit RGB PNGs")
@@ -70,8 +70,8 @@ def claimed_header(data: bytes) -> PngHeader | None:
     """The header of a PNG, to look at before memory is taken for its pixels; None for what is none."""
     if not data.startswith(_SIGNATURE) or data[12:16] != b"IHDR" or len(data) < 26:
         return None
-    width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
-    return PngHeader(height, width, bits, colour_type)
+    width, height, bits, color_type = struct.unpack_from(">IIBB", data, 16)
+    return PngHeader(height, width, bits, color_type)
 
 
 def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
@@ -92,12 +92,12 @@ def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _read_header(header: memoryview, where: str) -> tuple[int, int, bool]:
-    """Height, width, and whether the picture is interlaced."""
+    """Height, width, and whether the image is interlaced."""
     if len(header) != 13:
         raise _damaged(where, f"a header of {len(header)} bytes instead of 13")
-    width, height, bits, colour_type, compression, filtering, interlacing = struct.unpack(">IIBBBBB", header)
-    if (bits, colour_type) != (8, 2):
-        found = f"{bits}-bit {_COLOUR_TYPES.get(colour_type, 'of an unknown kind')}"
+    width, height, bits, color_type, compression, filtering, interlacing = struct.unpack(">IIBBBBB", header)
+    if (bits, color_type) != (8, 2):
+        found = f"{bits}-bit {_COLOR_TYPES.get(color_type, 'of an unknown kind')}"
         raise DatasetError(f"{where}: the PNG is {found}; save it as 8-bit RGB with id = R + 256 G + 65536 B")
     if not 0 < width * height <= MAX_PIXELS:
         raise DatasetError(f"{where}: the PNG claims {height} x {width} pixels; 1 to {MAX_PIXELS} are read")
@@ -107,7 +107,7 @@ def _read_header(header: memoryview, where: str) -> tuple[int, int, bool]:
 
 
 def _passes(height: int, width: int) -> tuple[tuple[int, int], ...]:
-    """Rows and columns of each pass of an interlaced picture that has any."""
+    """Rows and columns of each pass of an interlaced image that has any."""
     sizes = ((len(range(y, height, down)), len(range(x, width, right))) for y, x, down, right in _PASSES)
     return tuple((rows, columns) for rows, columns in sizes if rows and columns)
 

@@ -15,7 +15,7 @@ import deflate
 
 from panoptic.io.errors import DatasetError
 
-# Of an entry: what is larger, or grows more than so many times to more than a little, is not a picture.
+# Of an entry: what is larger, or grows more than so many times to more than a little, is not an image.
 LARGEST_BYTES, LARGEST_RATIO, LITTLE_BYTES = 1 << 30, 200, 1 << 24
 _LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")  # signature, flags, method, lengths of name and extra field
 _ENCRYPTED = 0x2041  # by a password, strongly, or with masked headers
@@ -52,7 +52,7 @@ class ZipEntry:
         likely = self.packed if self.method == zipfile.ZIP_STORED else max(LARGEST_RATIO * self.packed, LITTLE_BYTES)
         if not 0 <= self.size <= min(likely, LARGEST_BYTES) or not 0 <= self.packed <= LARGEST_BYTES:
             claim = f"claims to hold {self.size} bytes in {self.packed}"
-            raise DatasetError(f"{archive}: '{self.name}' {claim}; this is no picture, replace the file")
+            raise DatasetError(f"{archive}: '{self.name}' {claim}; this is no image, replace the file")
         return self
 
 

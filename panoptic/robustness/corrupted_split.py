@@ -1,6 +1,6 @@
-"""Corrupted versions of a split (COCO-C): which pictures and variants, described by a manifest, and their archives.
+"""Corrupted versions of a split (COCO-C): which images and variants, described by a manifest, and their archives.
 
-An archive is a zip file of one variant. Its pictures are PNGs, which lose nothing, so that they are the same to the
+An archive is a zip file of one variant. Its images are PNGs, which lose nothing, so that they are the same to the
 network as those that are corrupted on the fly.
 """
 
@@ -31,14 +31,14 @@ FORMAT = "coco-c/1"
 class CorruptSettings:
     """The `corrupt` section of params.yaml.
 
-    `image_ids`: a text file of image ids, one a line; empty for all of the index. `pictures`: the first so many of
-    these, 0 for all. `archives`: whether to write them; without, each picture is made when it is predicted. `workers`:
+    `image_ids`: a text file of image ids, one a line; empty for all of the index. `images`: the first so many of
+    these, 0 for all. `archives`: whether to write them; without, each image is made when it is predicted. `workers`:
     processes beside this one, which change nothing in the result.
     """
 
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))
     severities: list[int] = field(default_factory=lambda: list(SEVERITIES))
-    pictures: int = 0
+    images: int = 0
     image_ids: str = ""
     archives: bool = True
     workers: int = 0
@@ -46,9 +46,9 @@ class CorruptSettings:
     def __post_init__(self) -> None:
         """Refuse variants that do not exist or come twice, and negative counts."""
         variants = self.variants
-        if not variants or len(set(variants)) < len(variants) or min(self.pictures, self.workers) < 0:
+        if not variants or len(set(variants)) < len(variants) or min(self.images, self.workers) < 0:
             raise ValueError(
-                f"corrupt: corruptions {self.corruptions}, severities {self.severities}, pictures {self.pictures}, "
+                f"corrupt: corruptions {self.corruptions}, severities {self.severities}, images {self.images}, "
                 f"workers {self.workers}; give at least one corruption and one severity, each once, and counts of "
                 "at least 0"
             )
@@ -61,12 +61,12 @@ class CorruptSettings:
 
 @dataclass(frozen=True)
 class CorruptedSplit:
-    """What the manifest says: the pictures by their ids, the variants, and all that decides the corrupted pixels."""
+    """What the manifest says: the images by their ids, the variants, and all that decides the corrupted pixels."""
 
     image_ids: tuple[int, ...]
     variants: tuple[Variant, ...]
     archives: bool
-    pictures: str  # SHA-256 of the pictures' files
+    images: str  # SHA-256 of the images' files
     libraries: dict[str, str]
 
     @classmethod
@@ -75,12 +75,12 @@ class CorruptedSplit:
         records = index.records
         if settings.image_ids:
             records = find_records(index, _read_ids(Path(settings.image_ids)), settings.image_ids)
-        records = records[: settings.pictures or None]
+        records = records[: settings.images or None]
         return cls(
             image_ids=tuple(all_image_ids(records).tolist()),
             variants=settings.variants,
             archives=settings.archives,
-            pictures=_digest(index, records),
+            images=_digest(index, records),
             libraries=library_versions(),
         )
 
@@ -95,16 +95,16 @@ class CorruptedSplit:
             image_ids=tuple(document.integers("image_ids")),
             variants=tuple(Variant(*variant) for variant in variants),
             archives=document.flag("archives"),
-            pictures=document.text("pictures_sha256"),
+            images=document.text("images_sha256"),
             libraries={name: str(version) for name, version in document.child("libraries").values.items()},
         )
 
     def check(self, index: PanopticIndex, where: Path) -> None:
-        """Raise `DatasetError`, naming the manifest `where`, if the pictures or libraries are others by now."""
+        """Raise `DatasetError`, naming the manifest `where`, if the images or libraries are others by now."""
         changed = [
             name
             for name, same in {
-                "the pictures": self.pictures == _digest(index, index.records),
+                "the images": self.images == _digest(index, index.records),
                 # Archives hold what the libraries of then have made.
                 "the libraries that corrupt": self.archives or self.libraries == library_versions(),
             }.items()
@@ -118,7 +118,7 @@ class CorruptedSplit:
         document = {
             "format": FORMAT,
             "archives": self.archives,
-            "pictures_sha256": self.pictures,
+            "images_sha256": self.images,
             "libraries": self.libraries,
             "variants": [{"corruption": name.corruption, "severity": name.severity} for name in self.variants],
             "image_ids": self.image_ids,
@@ -143,29 +143,29 @@ def _digest(index: PanopticIndex, records: Sequence[ImageRecord]) -> str:
     return bytes_digest(files.read(record.file_name) for record in records)
 
 
-def pictures_of(index: PanopticIndex) -> PanopticReader:
-    """A reader of the index's pictures alone, which costs little to send to a worker."""
+def images_of(index: PanopticIndex) -> PanopticReader:
+    """A reader of the index's images alone, which costs little to send to a worker."""
     return PanopticReader(replace(index, records=index.records[:0]))
 
 
-def corrupted_pictures(
+def corrupted_images(
     reader: PanopticReader, variant: Variant, records: Sequence[ImageRecord]
 ) -> list[NDArray[np.uint8]]:
-    """Read and corrupt some pictures, each (H,W,3) uint8 RGB."""
+    """Read and corrupt some images, each (H,W,3) uint8 RGB."""
     return [
         corrupt_image(reader.image(record), variant.corruption, variant.severity, record.image_id) for record in records
     ]
 
 
 def write_archive(path: Path, reader: PanopticReader, variant: Variant, records: Sequence[ImageRecord]) -> None:
-    """Write the archive of one variant, complete or not at all; equal pictures give equal bytes."""
+    """Write the archive of one variant, complete or not at all; equal images give equal bytes."""
     with (
         replace_atomically(path) as partial,
         naming_disk_errors(path),
         zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
     ):
         for record in records:
-            (image,) = corrupted_pictures(reader, variant, [record])
+            (image,) = corrupted_images(reader, variant, [record])
             _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
             add_file(archive, _name_in_archive(record), data.tobytes())
 
@@ -176,7 +176,7 @@ def archive_name(variant: Variant) -> str:
 
 
 def index_of_archive(index: PanopticIndex, archive: Path) -> PanopticIndex:
-    """The index with the corrupted pictures of an archive in place of its own."""
+    """The index with the corrupted images of an archive in place of its own."""
     records = tuple(replace(record, file_name=_name_in_archive(record)) for record in index.records)
     return replace(index, images=archive, records=records)
 

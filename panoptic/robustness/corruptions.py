@@ -1,9 +1,9 @@
-"""Natural corruptions of pictures: the 16 of the paper's table 11 (COCO-C), at severities 1 to 5.
+"""Natural corruptions of images: the 16 of the paper's table 11 (COCO-C), at severities 1 to 5.
 
 They are those of the `imagecorruptions` module (Michaelis et al., 2019). It draws from generators that all code
-shares, so here each picture gets numbers of its own: they follow from image id, corruption and severity alone, and
-any picture can be made again without the others. Other versions of the libraries, or another processor, may differ by
-a grey level here and there.
+shares, so here each image gets numbers of its own: they follow from image id, corruption and severity alone, and
+any image can be made again without the others. Other versions of the libraries, or another processor, may differ by
+a gray level here and there.
 """
 
 import hashlib
@@ -76,25 +76,25 @@ def corrupt_image(image: NDArray[np.uint8], corruption: str, severity: int, imag
     height, width = image.shape[:2]
     missing = max(0, _MIN_SIDE - height), max(0, _MIN_SIDE - width)
     padded = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
-    seed = picture_seed(variant, image_id)
+    seed = image_seed(variant, image_id)
     # Imported only here: it brings a compiler along, and whoever merely names corruptions need not wait for it.
     corrupt = import_module("imagecorruptions").corruption_dict[variant.corruption]
     own_seed = {"seed": seed} if variant.corruption in _SEEDED else {}
-    # Where no drop falls on a small picture, spatter divides nothing by nothing.
+    # Where no drop falls on a small image, spatter divides nothing by nothing.
     with _numpy_seeded(seed), np.errstate(invalid="ignore"):
         corrupted = np.asarray(corrupt(Image.fromarray(padded), variant.severity, **own_seed))
     result = np.where(np.isnan(corrupted), padded, corrupted).astype(np.uint8)  # cut off as the module does it
     return np.ascontiguousarray(result[:height, :width])
 
 
-def picture_seed(variant: Variant, image_id: int) -> int:
-    """A number below 2^32 for one corrupted picture, the same in every process and on every machine."""
+def image_seed(variant: Variant, image_id: int) -> int:
+    """A number below 2^32 for one corrupted image, the same in every process and on every machine."""
     digest = hashlib.sha256(f"{image_id}/{variant.corruption}/{variant.severity}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of all that computes a corrupted picture; others may round differently."""
+    """Versions of all that computes a corrupted image; others may round differently."""
     return {name: version(name) for name in _LIBRARIES}
 
 

@@ -1,7 +1,7 @@
 """How quality holds up under corruption: the numbers of the paper's table 11, as JSON, CSV and a table for people.
 
 The mean performance under corruption (mPC) is the mean over corruptions of their means over severities; relative to
-the quality on clean pictures it says which share is kept.
+the quality on clean images it says which share is kept.
 """
 
 import csv
@@ -45,7 +45,7 @@ _SHORT = {
 
 @dataclass(frozen=True)
 class Robustness:
-    """What was measured on the clean pictures and on every variant of them."""
+    """What was measured on the clean images and on every variant of them."""
 
     clean: Measures
     variants: Mapping[Variant, Measures]
@@ -118,13 +118,13 @@ def severity_csv(robustness: Robustness) -> str:
     return text.getvalue()
 
 
-def table(robustness: Robustness, pictures: int) -> str:
+def table(robustness: Robustness, images: int) -> str:
     """Table 11 in Markdown: PQ in percent under each corruption, averaged over the severities, and at each of them."""
     severities = ", ".join(map(str, robustness.severities))
     averages = [_row(classes, robustness, None, classes) for classes in CLASS_GROUPS]
     levels = [_row(str(severity), robustness, severity, CLASS_GROUPS[0]) for severity in robustness.severities]
     paragraphs = [
-        f"PQ in percent on {pictures} pictures; means over severities {severities}.",
+        f"PQ in percent on {images} images; means over severities {severities}.",
         _markdown([_titles("classes", robustness), *averages]),
         "All classes at each severity:",
         _markdown([_titles("severity", robustness), *levels]),
@@ -176,12 +176,12 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.4f}"
 
 
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by the colour-blind too
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by the color-blind too
 _MARKERS = ("o", "s", "^", "D")
 
 
 def draw_severities(robustness: Robustness) -> bytes:
-    """A PNG file; severity 0 is clean. The grey line, the same in all panels, is the mean over all corruptions."""
+    """A PNG file; severity 0 is clean. The gray line, the same in all panels, is the mean over all corruptions."""
     kinds = {kind: names for kind, names in GROUPS.items() if set(names) & set(robustness.corruptions)}
     # Not by pyplot, which keeps figures alive and asks for a screen.
     figure = Figure(figsize=(3.4 * len(kinds), 4.2), layout="constrained")

@@ -59,7 +59,7 @@ def _browse(arguments: argparse.Namespace) -> None:
         dataset = load(fiftyone, arguments.dataset, runs)
         views = save_views(fiftyone, dataset, runs)
         arrange_app(fiftyone, dataset, runs)
-        print(f"dataset '{arguments.dataset}': {len(dataset)} pictures, {time.monotonic() - started:.1f} s to load")
+        print(f"dataset '{arguments.dataset}': {len(dataset)} images, {time.monotonic() - started:.1f} s to load")
         if arguments.agreement:
             print(agreement_table(fiftyone, dataset))
         elif not arguments.load_only:

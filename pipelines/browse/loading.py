@@ -1,8 +1,9 @@
-"""Runs as one FiftyOne dataset: a sample for every picture and variant, the same samples when loaded again.
+"""Runs as one FiftyOne dataset: a sample for every image and variant, the same samples when loaded again.
 
-The first run has the plain fields (`truth`, `prediction`, `pq`, ...); those of every further run end in `_NAME`. Things
-are `Detections` whose masks are files, stuff is a `Segmentation` whose mask is one, and the outcomes of stuff, which a
-`Segmentation` has no place for, are the boxes of `truth_stuff_segments` and `prediction_stuff_segments`.
+The first run has the plain fields (`ground_truth`, `prediction`, `pq`, ...); those of every further run end in
+`_NAME`. Things are `Detections` whose masks are files, stuff is a `Segmentation` whose mask is one, and the outcomes
+of stuff, which a `Segmentation` has no place for, are the boxes of `ground_truth_stuff_segments` and
+`prediction_stuff_segments`.
 """
 
 import hashlib
@@ -12,11 +13,11 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from pipelines.browse.run_files import Category, Picture, Run, Segment
+from pipelines.browse.run_files import Category, Image, Run, Segment
 
-SIDES = ("truth", "prediction")
-MISTAKES = ("wrong_class", "localisation", "spurious")
-MISSES = ("merging", "wrong_class", "localisation", "missed")
+SIDES = ("ground_truth", "prediction")
+MISTAKES = ("wrong_class", "localization", "spurious")
+MISSES = ("merging", "wrong_class", "localization", "missed")
 SMALL_AREA = 32**2
 """COCO's bound of small things, in pixels."""
 
@@ -45,7 +46,7 @@ def name_runs(runs: Mapping[str, Run]) -> list[NamedRun]:
 def load(fiftyone: ModuleType, name: str, runs: Sequence[NamedRun]) -> Dataset:
     """The dataset `name` with exactly what the runs hold; unchanged runs are not loaded again.
 
-    A sample keeps its id and its tags, and so do labels, for as long as their picture and segment exist.
+    A sample keeps its id and its tags, and so do labels, for as long as their image and segment exist.
     """
     identity = json.dumps([_FORMAT, [[run.name, run.run.digest, str(run.run.files)] for run in runs]])
     dataset = fiftyone.load_dataset(name) if fiftyone.dataset_exists(name) else fiftyone.Dataset(name, persistent=True)
@@ -57,10 +58,10 @@ def load(fiftyone: ModuleType, name: str, runs: Sequence[NamedRun]) -> Dataset:
     stored = dict(zip(*dataset.values(["key", "id"]), strict=True))
     seen: set[str] = set()
     for number, run in enumerate(runs):
-        pictures = run.run.pictures()
-        while batch := [picture for _, picture in zip(range(_BATCH), pictures, strict=False)]:
+        images = run.run.images()
+        while batch := [image for _, image in zip(range(_BATCH), images, strict=False)]:
             _load_batch(fiftyone, dataset, run, batch, stored, first=number == 0)
-            seen |= {picture.key for picture in batch}
+            seen |= {image.key for image in batch}
     dataset.delete_samples([sample_id for key, sample_id in stored.items() if key not in seen])
     dataset.info["loaded"] = identity
     dataset.save()
@@ -68,46 +69,44 @@ def load(fiftyone: ModuleType, name: str, runs: Sequence[NamedRun]) -> Dataset:
 
 
 def _load_batch(
-    fiftyone: ModuleType, dataset: Dataset, run: NamedRun, batch: Sequence[Picture], stored: dict[str, str], first: bool
+    fiftyone: ModuleType, dataset: Dataset, run: NamedRun, batch: Sequence[Image], stored: dict[str, str], first: bool
 ) -> None:
-    known = {picture.key: picture for picture in batch if picture.key in stored}
+    known = {image.key: image for image in batch if image.key in stored}
     if known:
         wanted = dataset.select([stored[key] for key in known])
         for sample in wanted.iter_samples(autosave=True):
-            picture = known[sample["key"]]
+            image = known[sample["key"]]
             tags = _label_tags(sample, run)
-            changed = (_identity(fiftyone, picture) if first else {}) | _fields(fiftyone, picture, run, tags)
+            changed = (_identity(fiftyone, image) if first else {}) | _fields(fiftyone, image, run, tags)
             for field, value in changed.items():
                 sample[field] = value
-    new = [picture for picture in batch if picture.key not in stored]
+    new = [image for image in batch if image.key not in stored]
     if new:
-        samples = [
-            fiftyone.Sample(**_identity(fiftyone, picture), **_fields(fiftyone, picture, run, {})) for picture in new
-        ]
+        samples = [fiftyone.Sample(**_identity(fiftyone, image), **_fields(fiftyone, image, run, {})) for image in new]
         ids = dataset.add_samples(samples, dynamic=False, validate=False)
-        stored |= {picture.key: sample_id for picture, sample_id in zip(new, ids, strict=True)}
+        stored |= {image.key: sample_id for image, sample_id in zip(new, ids, strict=True)}
 
 
-def _identity(fiftyone: ModuleType, picture: Picture) -> dict[str, object]:
+def _identity(fiftyone: ModuleType, image: Image) -> dict[str, object]:
     """What does not depend on the run."""
     return {
-        "filepath": str(picture.path),
-        "key": picture.key,
-        "image_id": picture.image_id,
-        "file_name": picture.file_name,
-        "corruption": picture.corruption,
-        "severity": picture.severity,
-        "metadata": fiftyone.ImageMetadata(width=picture.width, height=picture.height),
+        "filepath": str(image.path),
+        "key": image.key,
+        "image_id": image.image_id,
+        "file_name": image.file_name,
+        "corruption": image.corruption,
+        "severity": image.severity,
+        "metadata": fiftyone.ImageMetadata(width=image.width, height=image.height),
     }
 
 
-def _fields(fiftyone: ModuleType, picture: Picture, run: NamedRun, tags: Mapping[str, list[str]]) -> dict[str, object]:
-    """Everything that one run says of a picture."""
+def _fields(fiftyone: ModuleType, image: Image, run: NamedRun, tags: Mapping[str, list[str]]) -> dict[str, object]:
+    """Everything that one run says of an image."""
     categories, suffix = run.run.categories, run.suffix
-    mistakes = [segment for segment in picture.segments["prediction"] if segment.outcome in MISTAKES]
+    mistakes = [segment for segment in image.segments["prediction"] if segment.outcome in MISTAKES]
     things_missed = [
         segment
-        for segment in picture.segments["truth"]
+        for segment in image.segments["ground_truth"]
         if segment.outcome in MISSES and categories[segment.category_id].is_thing
     ]
     confidences = [
@@ -119,32 +118,32 @@ def _fields(fiftyone: ModuleType, picture: Picture, run: NamedRun, tags: Mapping
         if segment.outcome == "wrong_class" and segment.other_category_id is not None
     )
     fields: dict[str, object] = {
-        **picture.numbers,
-        **{f"lost_{kind}": share for kind, share in picture.lost.items()},
+        **image.numbers,
+        **{f"lost_{kind}": share for kind, share in image.lost.items()},
         "most_confident_mistake": max(confidences, default=None),
         "small_things_missed": sum(segment.area < SMALL_AREA for segment in things_missed),
         "confusions": confusions,
-        "overlay": str(picture.overlay),
+        "overlay": str(image.overlay),
     }
     for side in SIDES:
         for field, of_things in ((side, True), (f"{side}_stuff_segments", False)):
             labels = [
-                _detection(fiftyone, picture, run, side, segment, tags)
-                for segment in picture.segments[side]
+                _detection(fiftyone, image, run, side, segment, tags)
+                for segment in image.segments[side]
                 if categories[segment.category_id].is_thing == of_things
             ]
             fields[field] = fiftyone.Detections(detections=labels)
-        label_id = _label_id(picture, run, side, 0)
-        mask = str(picture.stuff[side])
+        label_id = _label_id(image, run, side, 0)
+        mask = str(image.stuff[side])
         fields[f"{side}_stuff"] = fiftyone.Segmentation(id=label_id, mask_path=mask, tags=tags.get(label_id, []))
     return {f"{field}{suffix}": value for field, value in fields.items()}
 
 
 def _detection(
-    fiftyone: ModuleType, picture: Picture, run: NamedRun, side: str, segment: Segment, tags: Mapping[str, list[str]]
+    fiftyone: ModuleType, image: Image, run: NamedRun, side: str, segment: Segment, tags: Mapping[str, list[str]]
 ) -> Document:
     categories, other = run.run.categories, segment.other_category_id
-    label_id = _label_id(picture, run, side, segment.id)
+    label_id = _label_id(image, run, side, segment.id)
     return fiftyone.Detection(
         id=label_id,
         tags=tags.get(label_id, []),
@@ -163,9 +162,9 @@ def _detection(
     )
 
 
-def _label_id(picture: Picture, run: NamedRun, side: str, segment_id: int) -> str:
+def _label_id(image: Image, run: NamedRun, side: str, segment_id: int) -> str:
     """The same id for the same segment, whenever it is loaded."""
-    text = f"{picture.key}/{run.suffix}/{side}/{segment_id}"
+    text = f"{image.key}/{run.suffix}/{side}/{segment_id}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -187,7 +186,7 @@ def _declare(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -
     wanted["severity"] = integer
     masks: dict[str, dict[int, str]] = {}
     for run in runs:
-        for name in _number_fields(next(run.run.pictures(), None)):
+        for name in _number_fields(next(run.run.images(), None)):
             wanted[f"{name}{run.suffix}"] = integer if name in _COUNTS else real
         wanted[f"overlay{run.suffix}"] = text
         for side in SIDES:
@@ -223,11 +222,11 @@ def _declare(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -
     dataset.save()
 
 
-def _number_fields(example: Picture | None) -> Iterator[str]:
+def _number_fields(example: Image | None) -> Iterator[str]:
     if example is not None:
         yield from (*example.numbers, *(f"lost_{kind}" for kind in example.lost))
         yield from ("most_confident_mistake", "small_things_missed")
 
 
-def colour_of(category: Category) -> str:
+def color_of(category: Category) -> str:
     return "#{:02x}{:02x}{:02x}".format(*category.color)

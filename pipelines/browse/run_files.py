@@ -29,7 +29,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment as stages.browse describes it; `box` is left, top, width, height as shares of the picture."""
+    """A segment as stages.browse describes it; `box` is left, top, width, height as shares of the image."""
 
     id: int
     category_id: int
@@ -46,8 +46,8 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture as it is (severity 0) or under a corruption; all paths are absolute."""
+class Image:
+    """An image as it is (severity 0) or under a corruption; all paths are absolute."""
 
     image_id: int
     file_name: str
@@ -64,7 +64,7 @@ class Picture:
 
     @property
     def key(self) -> str:
-        """Names the picture among all; sorted, the clean one comes before its variants."""
+        """Names the image among all; sorted, the clean one comes before its variants."""
         return f"{self.image_id}/{f'{self.corruption}/{self.severity}' if self.severity else 0}"
 
 
@@ -91,7 +91,7 @@ class Run:
             for label, entry in enumerate(description["categories"], start=1)
         }
         digest = hashlib.sha256()
-        for name in ("run.json", "pictures.jsonl", "files.zip"):
+        for name in ("run.json", "images.jsonl", "files.zip"):
             with (folder / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         folder_id = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
@@ -99,21 +99,21 @@ class Run:
         _unpack(folder / "files.zip", files, digest.hexdigest())
         return cls(folder, files, digest.hexdigest(), categories)
 
-    def pictures(self) -> Iterator[Picture]:
+    def images(self) -> Iterator[Image]:
         """In the order written: the clean ones first."""
-        with (self.folder / "pictures.jsonl").open() as lines:
+        with (self.folder / "images.jsonl").open() as lines:
             for line in lines:
-                yield self._picture(json.loads(line))
+                yield self._image(json.loads(line))
 
-    def _picture(self, entry: dict[str, object]) -> Picture:
+    def _image(self, entry: dict[str, object]) -> Image:
         height, width = _number(entry["height"]), _number(entry["width"])
-        path = entry["picture"]
-        own = self.files / Path(str(entry["overlay"])).with_name("picture.jpg")
-        sides = ("truth", "prediction")
+        path = entry["image"]
+        own = self.files / Path(str(entry["overlay"])).with_name("image.jpg")
+        sides = ("ground_truth", "prediction")
         lost = entry["lost"]
         assert isinstance(lost, dict)
         names = ("pq", "boundary_pq", "pq_lost_to_corruption", "tp", "fp", "fn")
-        return Picture(
+        return Image(
             image_id=int(_number(entry["image_id"])),
             file_name=str(entry["file_name"]),
             corruption=str(entry["corruption"]),

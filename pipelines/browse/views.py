@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from pipelines.browse.loading import MISSES, MISTAKES, SMALL_AREA, Dataset, NamedRun, colour_of
+from pipelines.browse.loading import MISSES, MISTAKES, SMALL_AREA, Dataset, NamedRun, color_of
 
 _CONFUSIONS = 5  # so many pairs of classes get a view
-_OUTCOME_COLOURS = {
+_OUTCOME_COLORS = {
     "matched": "#2e9e4f",
     "merging": "#8b5cf6",
     "wrong_class": "#e8890c",
-    "localisation": "#e5c100",
+    "localization": "#e5c100",
     "missed": "#d62728",
     "spurious": "#d62728",
     "crowd": "#808080",
@@ -34,7 +34,7 @@ def save_views(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun])
     field = fiftyone.ViewField
     clean = dataset.match(field("severity") == 0)
     views: dict[str, tuple[Any, str]] = {
-        "worst-pq": (clean.exists("pq").sort_by("pq"), "all pictures, the lowest PQ first"),
+        "worst-pq": (clean.exists("pq").sort_by("pq"), "all images, the lowest PQ first"),
         "confident-mistakes": (
             clean.filter_labels("prediction", field("outcome").is_in(MISTAKES))
             .exists("most_confident_mistake")
@@ -42,36 +42,36 @@ def save_views(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun])
             "predicted things that are wrong, the most confident first",
         ),
         "small-things-missed": (
-            clean.filter_labels("truth", field("outcome").is_in(MISSES) & (field("area") < SMALL_AREA)).sort_by(
+            clean.filter_labels("ground_truth", field("outcome").is_in(MISSES) & (field("area") < SMALL_AREA)).sort_by(
                 "small_things_missed", reverse=True
             ),
-            f"true things below {SMALL_AREA} pixels that were not found, pictures with most of them first",
+            f"true things below {SMALL_AREA} pixels that were not found, images with most of them first",
         ),
     }
     pairs = Counter(pair for pairs in clean.values("confusions") for pair in pairs or ())
     for pair, count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:_CONFUSIONS]:
-        true, _, predicted = pair.partition(" -> ")
-        views[f"confused {true} for {predicted}"] = (
+        gt, _, predicted = pair.partition(" -> ")
+        views[f"confused {gt} for {predicted}"] = (
             clean.match(field("confusions").contains(pair)),
-            f"a true {true} was taken for {predicted}, {count} times",
+            f"a true {gt} was taken for {predicted}, {count} times",
         )
     corrupted = dataset.match(field("severity") > 0)
     if corrupted.count():
         views["most-hurt"] = (
             corrupted.exists("pq_lost_to_corruption").sort_by("pq_lost_to_corruption", reverse=True),
-            "corrupted pictures, those that lost most PQ to their corruption first",
+            "corrupted images, those that lost most PQ to their corruption first",
         )
         image_ids = corrupted.distinct("image_id")
         order = dataset.match(field("image_id").is_in(image_ids)).sort_by("key")
         views["all-variants"] = (
             order.group_by("image_id", order_by="key"),
-            "one tile a picture; opened, it goes through all corruptions and severities",
+            "one tile an image; opened, it goes through all corruptions and severities",
         )
     for other in runs[1:]:
         gain = field(f"pq{other.suffix}") - field("pq")
         views[f"worse-in-{other.name}"] = (
             clean.exists("pq").exists(f"pq{other.suffix}").sort_by(gain),
-            f"pictures on which {other.name} falls most behind {runs[0].name} first",
+            f"images on which {other.name} falls most behind {runs[0].name} first",
         )
     for name in set(dataset.info.get("views", [])) - views.keys():
         if dataset.has_saved_view(name):
@@ -87,14 +87,14 @@ def save_views(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun])
 
 
 def arrange_app(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -> None:
-    """Overlays as media to choose, things shown at first, and a colour for each outcome."""
+    """Overlays as media to choose, things shown at first, and a color for each outcome."""
     config = dataset.app_config
     config.media_fields = ["filepath", *(f"overlay{run.suffix}" for run in runs)]
-    shown = [f"{side}{run.suffix}" for run in runs for side in ("truth", "prediction")]
+    shown = [f"{side}{run.suffix}" for run in runs for side in ("ground_truth", "prediction")]
     config.active_fields = fiftyone.ActiveFields(paths=shown)
-    outcomes = [{"value": outcome, "color": colour} for outcome, colour in _OUTCOME_COLOURS.items()]
+    outcomes = [{"value": outcome, "color": color} for outcome, color in _OUTCOME_COLORS.items()]
     stuff = [
-        {"intTarget": category.label, "color": colour_of(category)}
+        {"intTarget": category.label, "color": color_of(category)}
         for category in runs[0].run.categories.values()
         if not category.is_thing
     ]
@@ -103,7 +103,9 @@ def arrange_app(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]
         for name in shown
         for path in (
             name,
-            name.replace("truth", "truth_stuff_segments").replace("prediction", "prediction_stuff_segments"),
+            name.replace("ground_truth", "ground_truth_stuff_segments").replace(
+                "prediction", "prediction_stuff_segments"
+            ),
         )
     ]
     config.sidebar_groups = _sidebar(fiftyone, dataset)
@@ -112,7 +114,7 @@ def arrange_app(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]
 
 
 def _sidebar(fiftyone: ModuleType, dataset: Dataset) -> list[Any]:
-    """What explains a picture first, then its labels; what only names it is folded away."""
+    """What explains an image first, then its labels; what only names it is folded away."""
     groups = fiftyone.DatasetAppConfig.default_sidebar_groups(dataset)
     fields = [path for path in dataset.get_field_schema() if path not in ("id", "filepath", "metadata", "tags")]
     labels = {path for group in groups if group.name == "labels" for path in group.paths}

@@ -1,4 +1,4 @@
-"""What a stage has found, as Prefect artifacts: its metrics as tables, its other tables and pictures in Markdown."""
+"""What a stage has found, as Prefect artifacts: its metrics as tables, its other tables and images in Markdown."""
 
 import base64
 import io
@@ -13,23 +13,23 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pipelines.dvc_project.project import DvcProject
 from pipelines.reporting.metric_tables import NAME, Row, metric_tables
 
-# An artifact is a row in Prefect's database: pictures are made smaller, and only the first ones are shown.
-_PICTURES = 4
-_PICTURE_SIZE = (1200, 1200)
+# An artifact is a row in Prefect's database: images are made smaller, and only the first ones are shown.
+_IMAGES = 4
+_IMAGE_SIZE = (1200, 1200)
 _ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 def publish(project: DvcProject, stage: str) -> None:
-    """Show what a stage has written: its metrics as `STAGE-metrics`; tables in Markdown and pictures as `STAGE`."""
+    """Show what a stage has written: its metrics as `STAGE-metrics`; tables in Markdown and images as `STAGE`."""
     outs = project.outs(stage)
     for file in outs.metrics:
         if file.suffix == ".json":
             _publish_metrics(f"{stage}-{file.stem}", file)
     files = [file for out in outs.others for file in _files(out)]
     tables = [file.read_text() for file in files if file.suffix == ".md"]
-    pictures = [file for file in files if file.suffix in _ENDINGS][:_PICTURES]
-    if tables or pictures:
-        parts = [f"# {stage}", *tables, *map(embedded, pictures)]
+    images = [file for file in files if file.suffix in _ENDINGS][:_IMAGES]
+    if tables or images:
+        parts = [f"# {stage}", *tables, *map(embedded, images)]
         publish_markdown(stage, "\n\n".join(parts), f"What {stage} has written")
 
 
@@ -48,13 +48,13 @@ def artifact_key(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def embedded(picture: Path) -> str:
-    """A picture in Markdown that needs no file beside it, no larger than a page."""
+def embedded(path: Path) -> str:
+    """An image in Markdown that needs no file beside it, no larger than a page."""
     data = io.BytesIO()
-    with Image.open(picture) as image:
-        image.thumbnail(_PICTURE_SIZE)
+    with Image.open(path) as image:
+        image.thumbnail(_IMAGE_SIZE)
         image.convert("RGB").save(data, "JPEG", quality=90)
-    return f"![{picture.name}](data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()})"
+    return f"![{path.name}](data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()})"
 
 
 def _publish_metrics(name: str, file: Path) -> None:
@@ -65,7 +65,7 @@ def _publish_metrics(name: str, file: Path) -> None:
 
 
 def _files(out: Path) -> list[Path]:
-    """A file, or what is in a folder of pictures; PNGs in other folders are masks, tiles, anything."""
+    """A file, or what is in a folder of images; PNGs in other folders are masks, tiles, anything."""
     if out.is_dir():
-        return sorted(path for path in out.iterdir() if path.is_file()) if out.name == "pictures" else []
+        return sorted(path for path in out.iterdir() if path.is_file()) if out.name == "images" else []
     return [out]

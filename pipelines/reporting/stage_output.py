@@ -12,7 +12,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from pipelines.process.run import OutputLine
 
 PROGRESS_SECONDS = 10.0
-# As tqdm draws it: `predict:  30%|###       | 45/150 [00:03<00:07, 15.1picture/s]`.
+# As tqdm draws it: `predict:  30%|###       | 45/150 [00:03<00:07, 15.1image/s]`.
 _BAR = re.compile(r"(.*?) *\b(\d{1,3})%\|[^|]*\| *(.*)")
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]

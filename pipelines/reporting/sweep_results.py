@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from pipelines.dvc_project.trials import Trial
 
-# Okabe and Ito: told apart by colour-blind people too, above all with the markers.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+# Okabe and Ito: told apart by color-blind people too, above all with the markers.
+_COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -156,9 +156,9 @@ def _draw_lines(axes: Axes, results: Sequence[Result], keys: Sequence[str]) -> N
             for result in results
             if result.value is not None and tuple(result.trial.settings[other] for other in others) == group
         ]
-        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+        color, marker = _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
         label = group[0] if group else None
-        axes.plot(*zip(*sorted(members), strict=True), color=colour, marker=marker, label=label) if members else None
+        axes.plot(*zip(*sorted(members), strict=True), color=color, marker=marker, label=label) if members else None
     axes.set_xlabel(key)
     axes.set_xticks(list(positions.values()), list(positions), minor=False)
     axes.margins(x=0.1)
@@ -185,5 +185,5 @@ def _axis(values: Sequence[str]) -> tuple[str, dict[str, float]]:
 
 def _draw_rows(axes: Axes, found: Sequence[Result]) -> None:
     ordered = sorted((result.value, str(result.trial)) for result in found if result.value is not None)
-    axes.plot([value for value, _ in ordered], range(len(ordered)), "o", color=_COLOURS[0])
+    axes.plot([value for value, _ in ordered], range(len(ordered)), "o", color=_COLORS[0])
     axes.set_yticks(range(len(ordered)), [trial for _, trial in ordered])

@@ -10,9 +10,9 @@ import pytest
 from benchmarks.compare_models import __main__ as compare_models
 from benchmarks.compare_models.report import Conditions, Result, close_rows, markdown, paired_differences, verdict
 from benchmarks.compare_models.rows import ROWS, Claim
-from tests.tiny_dataset import random_picture, write_split
+from tests.tiny_dataset import random_image, write_split
 
-CONDITIONS = Conditions(steps=800, batch_size=4, pictures=150, jobs=2, threads=1, device="some machine")
+CONDITIONS = Conditions(steps=800, batch_size=4, images=150, jobs=2, threads=1, device="some machine")
 PARAMS = """
 dataset: {{name: tiny, root: {root}, train: train, val: val}}
 annotate:
@@ -29,7 +29,7 @@ predict: {{shorter: 32, longer: 64}}
 def params(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
-        write_split(tmp_path / "data", split, [random_picture(rng, number, 32, 32) for number in range(4)])
+        write_split(tmp_path / "data", split, [random_image(rng, number, 32, 32) for number in range(4)])
     file = tmp_path / "params.yaml"
     file.write_text(PARAMS.format(root=tmp_path / "data"))
     return file
@@ -98,7 +98,7 @@ def test_the_page_says_mean_spread_and_whether_the_ordering_shows() -> None:
     line = "| Panoptic SegFormer, version 2 | 71.0 (70.0 to 72.0) | 61.0 (60.0 to 62.0) | 81.0 (80.0 to 82.0) | 100 |"
     assert f"{line} 1.28 M |" in page
     assert "Here: 9.5 PQ below Panoptic SegFormer, version 2 on average of 2 seeds; as in the paper." in page
-    assert "800 optimiser steps" in page
+    assert "800 optimizer steps" in page
 
 
 def test_rows_without_a_common_seed_are_not_compared() -> None:

@@ -16,10 +16,10 @@ from panoptic.io.files import open_files
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> DataFiles:
-    return write_files(tmp_path_factory.mktemp("made") / "files", DataSize(pictures=70, segments=2, files=72))
+    return write_files(tmp_path_factory.mktemp("made") / "files", DataSize(images=70, segments=2, files=72))
 
 
-def test_archive_and_folder_hold_the_same_pictures(files: DataFiles) -> None:
+def test_archive_and_folder_hold_the_same_images(files: DataFiles) -> None:
     index = PanopticIndex.load(files.index)
     assert len(index.records) == 70
     packed, loose = index.image_files(), open_files(files.loose)
@@ -65,7 +65,7 @@ def test_the_page_shows_medians_and_ratios(files: DataFiles, tmp_path: Path, mon
         return [Measured(f"{kind}:{source}:{n}", times[source]) for kind, source, n in names]
 
     monkeypatch.setattr(data_access, "_measure_alone", measured)
-    options = ["--pictures", "70", "--files", "72", "--workers", "2", "--rounds", "3", "--folder", str(files.folder)]
+    options = ["--images", "70", "--files", "72", "--workers", "2", "--rounds", "3", "--folder", str(files.folder)]
     data_access.main([*options, "--out", str(tmp_path)])
     page = (tmp_path / "data_access.md").read_text()
     assert "| bytes, 1 process | 2.000 (1.000 to 4.000) | 2.000 (2.000 to 2.000) | 1.000 (0.500 to 2.000) |" in page
@@ -73,14 +73,14 @@ def test_the_page_shows_medians_and_ratios(files: DataFiles, tmp_path: Path, mon
     assert "| index, forked | 2.00 | 20.0 | 26.0 | -2.0 |" in page
     assert "| index | 2.0000 | 30.0 | 20.0 |" in page
     content = json.loads((tmp_path / "data_access.json").read_text())
-    assert content["plan"]["size"] == {"pictures": 70, "segments": 11, "files": 72}
+    assert content["plan"]["size"] == {"images": 70, "segments": 11, "files": 72}
     assert len(content["measurements"]["open:index"]["seconds"]) == 5
     assert not re.search(r"/tmp|/work", page)
 
 
 def test_impossible_numbers_are_refused(files: DataFiles, tmp_path: Path) -> None:
-    other = ["--folder", str(files.folder), "--pictures", "71"]
-    for wrong in (["--pictures", "9", "--files", "8"], ["--reads", "0"], ["--workers", "1"], other):
+    other = ["--folder", str(files.folder), "--images", "71"]
+    for wrong in (["--images", "9", "--files", "8"], ["--reads", "0"], ["--workers", "1"], other):
         with pytest.raises(SystemExit):
             data_access.main([*wrong, "--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())

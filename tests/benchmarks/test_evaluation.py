@@ -13,35 +13,35 @@ from benchmarks.evaluation.report import MEASUREMENTS
 from benchmarks.evaluation.worker import Measured, measure, prepare
 from benchmarks.evaluation.workload import Workload
 from panoptic.evaluation import overlaps
-from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticTruth, score_results
+from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticGroundTruth, score_results
 from panoptic.evaluation.scores import ScoringSettings
 from panoptic.format import id_map
 from panoptic.format.annotations import read_annotations
 from panoptic.format.id_map import decode_id_map
-from tests.tiny_dataset import random_pictures, write_split
+from tests.tiny_dataset import random_images, write_split
 
 
 @pytest.fixture(scope="module")
 def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
-    return write_workload(tmp_path_factory.mktemp("drawn"), pictures=2, painted=1, seed=0, given=None)
+    return write_workload(tmp_path_factory.mktemp("drawn"), images=2, painted=1, seed=0, given=None)
 
 
-def _score(truth: PanopticFiles, prediction: PanopticFiles) -> FileScores:
-    return score_results(PanopticTruth.from_files(truth), prediction, ScoringSettings())
+def _score(ground_truth: PanopticFiles, prediction: PanopticFiles) -> FileScores:
+    return score_results(PanopticGroundTruth.from_files(ground_truth), prediction, ScoringSettings())
 
 
 def test_drawn_pairs_are_sound_and_imperfect(workload: Workload) -> None:
-    found = _score(workload.truth, workload.prediction)
+    found = _score(workload.ground_truth, workload.prediction)
     assert not found.wrong_areas
     assert 0.4 < (found.scores.quality.all.pq or 0) < 0.95
-    for annotation in read_annotations(workload.truth.panoptic_json).annotations:
+    for annotation in read_annotations(workload.ground_truth.panoptic_json).annotations:
         assert 12 <= len(annotation.segments) <= 16
-    same = _score(workload.truth, workload.truth).scores.quality.all.pq
+    same = _score(workload.ground_truth, workload.ground_truth).scores.quality.all.pq
     assert same == 1
 
 
 def test_the_same_seed_draws_the_same_files(workload: Workload, tmp_path: Path) -> None:
-    write_workload(tmp_path, pictures=2, painted=1, seed=0, given=None)
+    write_workload(tmp_path, images=2, painted=1, seed=0, given=None)
     files = [path for path in sorted(workload.folder.rglob("*")) if path.is_file()]
     assert len(files) == 2 + 2 + 1 + 4
     for path in files:
@@ -49,20 +49,20 @@ def test_the_same_seed_draws_the_same_files(workload: Workload, tmp_path: Path) 
 
 
 def test_a_dataset_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
-    split = write_split(tmp_path / "own", "val", random_pictures(0, 4))
+    split = write_split(tmp_path / "own", "val", random_images(0, 4))
     given = PanopticFiles(split.panoptic_json, split.masks)
-    workload = write_workload(tmp_path / "work", pictures=3, painted=0, seed=0, given=given)
-    assert workload.pictures == 3
-    taken = [path.read_bytes() for path in sorted(workload.truth.masks.iterdir())]
+    workload = write_workload(tmp_path / "work", images=3, painted=0, seed=0, given=given)
+    assert workload.count == 3
+    taken = [path.read_bytes() for path in sorted(workload.ground_truth.masks.iterdir())]
     assert taken == [path.read_bytes() for path in sorted(split.masks.iterdir())[:3]]
-    truth = read_annotations(workload.truth.panoptic_json)
-    assert [one.segments for one in truth.annotations]
-    assert _score(workload.truth, workload.prediction).scores.quality.all.pq is not None
+    ground_truth = read_annotations(workload.ground_truth.panoptic_json)
+    assert [one.segments for one in ground_truth.annotations]
+    assert _score(workload.ground_truth, workload.prediction).scores.quality.all.pq is not None
 
 
 @pytest.mark.parametrize("library", ["pillow", "opencv", "ours"])
 def test_every_way_of_decoding_gives_the_same_ids(workload: Workload, library: str) -> None:
-    path = workload.truth.masks / "000001.png"
+    path = workload.ground_truth.masks / "000001.png"
     expected = decode_id_map(path.read_bytes(), "1.png")
     assert np.array_equal(worker.DECODERS[library](path), expected)
 
@@ -71,9 +71,9 @@ def test_every_way_of_decoding_gives_the_same_ids(workload: Workload, library: s
 def test_all_that_score_find_the_same_pq(workload: Workload, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (id_map, overlaps):
         monkeypatch.setattr(module, "COMPILED", module.COMPILED)  # given back after a measurement that switches it
-    monkeypatch.setattr(worker, "SCALING_PICTURES", 4)
+    monkeypatch.setattr(worker, "SCALING_IMAGES", 4)
     measured = measure(prepare(name, workload), repeats=1)
-    expected = _score(workload.truth, workload.prediction).scores.quality.all.pq
+    expected = _score(workload.ground_truth, workload.prediction).scores.quality.all.pq
     assert measured.pq == pytest.approx(expected, abs=1e-12)
     assert measured.cpu_seconds > 0
     assert measured.wall_seconds > 0
@@ -93,7 +93,7 @@ def test_an_unknown_measurement_is_refused(workload: Workload) -> None:
 
 
 def test_measurements_run_in_processes_of_their_own(tmp_path: Path) -> None:
-    options = ["--pictures", "2", "--repeats", "1", "--out", str(tmp_path)]
+    options = ["--images", "2", "--repeats", "1", "--out", str(tmp_path)]
     evaluation.main([*options, "--only", "ap", "decode:ours"])
     content = json.loads((tmp_path / "evaluation.json").read_text())
     assert content["measurements"].keys() == {"ap", "decode:ours"}
@@ -110,11 +110,11 @@ def test_the_page_has_every_measurement_and_the_ratio(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(evaluation, "_measure_alone", fake)
     monkeypatch.setattr(evaluation, "_version", lambda package: "9.9")
-    evaluation.main(["--pictures", "1", "--out", str(tmp_path)])
+    evaluation.main(["--images", "1", "--out", str(tmp_path)])
     content = json.loads((tmp_path / "evaluation.json").read_text())
     assert list(content["measurements"]) == list(MEASUREMENTS)
     assert content["ratio_to_hotcoco"] == pytest.approx(1.5)
-    assert content["measurements"]["pq"]["pictures_per_second_and_core"] == pytest.approx(1000 / 3)
+    assert content["measurements"]["pq"]["images_per_second_and_core"] == pytest.approx(1000 / 3)
     page = (tmp_path / "evaluation.md").read_text()
     for line in (
         "| PQ | 3.00 | 333 | 41 |",
@@ -132,7 +132,7 @@ def test_different_answers_are_not_compared(
     monkeypatch.setattr(evaluation, "_measure_alone", lambda name, *_: Measured(1, 1, 1, pqs[name]))
     monkeypatch.setattr(evaluation, "_version", lambda package: "9.9")
     with pytest.raises(SystemExit):
-        evaluation.main(["--pictures", "1", "--only", "pq", "hotcoco", "--out", str(tmp_path)])
+        evaluation.main(["--images", "1", "--only", "pq", "hotcoco", "--out", str(tmp_path)])
     assert "differ" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -142,6 +142,6 @@ def test_without_the_peer_the_rest_is_measured(
 ) -> None:
     monkeypatch.setattr(evaluation, "_measure_alone", lambda *_: Measured(1, 1, 1, None))
     monkeypatch.setattr(evaluation, "_version", lambda package: None)
-    evaluation.main(["--pictures", "1", "--only", "pq", "hotcoco", "--out", str(tmp_path)])
+    evaluation.main(["--images", "1", "--only", "pq", "hotcoco", "--out", str(tmp_path)])
     assert "hotcoco is not installed" in capsys.readouterr().err
     assert list(json.loads((tmp_path / "evaluation.json").read_text())["measurements"]) == ["pq"]

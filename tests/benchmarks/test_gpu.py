@@ -59,10 +59,10 @@ def test_bytes_are_those_of_operands_and_results() -> None:
 
 
 def test_the_network_is_measured() -> None:
-    work = Workload(TINY, (64, 96), pictures=1, rounds=1, device=CPU)
+    work = Workload(TINY, (64, 96), images=1, rounds=1, device=CPU)
     predicted, trained = inference(work, "float32", compiled=False), training(work, "float32", batch=2)
     assert (predicted.batch, trained.batch) == (1, 2)
-    assert min(*predicted.pictures_per_second, *trained.pictures_per_second) > 0
+    assert min(*predicted.images_per_second, *trained.images_per_second) > 0
     assert "conv" in profile_table(work, "float32")
 
 

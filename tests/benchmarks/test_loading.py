@@ -19,25 +19,25 @@ from benchmarks.loading import (
     write_dataset,
 )
 from model.training.batch import unpack
-from model.training.sampling import Draw, TrainingPictures
+from model.training.sampling import Draw, TrainingImages
 from panoptic.data.transforms import AugmentationSettings
 from panoptic.index import PanopticIndex
 
-PICTURES = 3
+IMAGES = 3
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("drawn"), PICTURES)
+    return write_dataset(tmp_path_factory.mktemp("drawn"), IMAGES)
 
 
 @pytest.mark.parametrize("stuff", ["decoupled", "joint"])
 def test_the_parts_together_are_what_training_loads(index: Path, stuff: str) -> None:
-    pictures = TrainingPictures(PanopticIndex.load(index), AugmentationSettings(), 0, stuff)
-    for position in range(PICTURES):
+    images = TrainingImages(PanopticIndex.load(index), AugmentationSettings(), 0, stuff)
+    for position in range(IMAGES):
         watch = Stopwatch()
         draw = Draw(position, ((0, position),))
-        found, expected = load_by_parts(pictures, draw, watch), pictures[draw]
+        found, expected = load_by_parts(images, draw, watch), images[draw]
         assert watch.seconds.keys() == {*PARTS, ARRIVED, *BY_PILLOW}
         assert all(seconds > 0 for seconds in watch.seconds.values())
         assert found.layout == expected.layout
@@ -52,20 +52,20 @@ def test_the_page_shows_medians_and_ratios() -> None:
     page = markdown(Measured(parts, {0: [10.0, 20.0, 30.0], 2: [30.0, 30.0, 30.0]}), Plan(4, (0, 2), 3), "drawn ones")
     assert "| id map read | 2.00 (1.00 to 3.00) | 17% |" in page
     assert f"| whole | 12.00 ({len(PARTS)}.00 to 18.00) | |" in page
-    assert "| picture decoded by Pillow | 4.00 (2.00 to 12.00) | 2.00 (2.00 to 4.00) times ours |" in page
+    assert "| image decoded by Pillow | 4.00 (2.00 to 12.00) | 2.00 (2.00 to 4.00) times ours |" in page
     assert "| 2 | 30.0 (30.0 to 30.0) | 1.50 (1.00 to 3.00) |" in page
 
 
 def test_a_dataset_of_ones_own_is_measured(index: Path, tmp_path: Path) -> None:
-    options = ["--index", str(index), "--pictures", "4", "--workers", "2", "--rounds", "2", "--out", str(tmp_path)]
+    options = ["--index", str(index), "--images", "4", "--workers", "2", "--rounds", "2", "--out", str(tmp_path)]
     loading.main(options)
     content = json.loads((tmp_path / "loading.json").read_text())
     assert {len(values) for values in (*content["parts"].values(), *content["rates"].values())} == {2}
-    assert f"pictures of {index}" in (tmp_path / "loading.md").read_text()
+    assert f"images of {index}" in (tmp_path / "loading.md").read_text()
 
 
 def test_impossible_numbers_are_refused(tmp_path: Path) -> None:
-    for wrong in (["--rounds", "0"], ["--workers", "0"], ["--pictures", "2"]):
+    for wrong in (["--rounds", "0"], ["--workers", "0"], ["--images", "2"]):
         with pytest.raises(SystemExit):
             loading.main([*wrong, "--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())

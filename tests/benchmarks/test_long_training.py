@@ -1,4 +1,4 @@
-"""The longer training, short: pictures are drawn once, real stages train and score, the page says what came of it."""
+"""The longer training, short: images are drawn once, real stages train and score, the page says what came of it."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ OUTCOME = Outcome(
     recipe="some.yaml",
     device="some GPU",
     torch="2.13.0",
-    pictures=16_000,
+    images=16_000,
     parameters=24_900_000,
     steps=12_000,
     seconds=1_830.0,
@@ -30,26 +30,26 @@ OUTCOME = Outcome(
 
 
 @pytest.mark.slow
-def test_pictures_are_drawn_once_trained_on_and_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_are_drawn_once_trained_on_and_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(root=tmp_path / "drawn"))
     options = ["--recipe", str(recipe), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
-    long_training.main([*options, "--pictures", "8", "--val-pictures", "3"])
+    long_training.main([*options, "--images", "8", "--val-images", "3"])
     content = json.loads((tmp_path / "out/long_training.json").read_text())
-    assert (content["pictures"], content["steps"], [row["step"] for row in content["curve"]]) == (8, 4, [2.0, 4.0])
+    assert (content["images"], content["steps"], [row["step"] for row in content["curve"]]) == (8, 4, [2.0, 4.0])
     assert 0 <= content["pq"]["all"] <= 100
     assert content["seconds"] > 0
-    assert "drawing 11 pictures" in capsys.readouterr().out
+    assert "drawing 11 images" in capsys.readouterr().out
 
-    long_training.main([*options, "--pictures", "80"])
+    long_training.main([*options, "--images", "80"])
     again = json.loads((tmp_path / "out/long_training.json").read_text())
     assert again == content | {"seconds": again["seconds"]}
-    assert "drawn is there already; its pictures are used" in capsys.readouterr().out
+    assert "drawn is there already; its images are used" in capsys.readouterr().out
 
 
 def test_the_page_says_what_came_of_it() -> None:
     page = markdown(OUTCOME)
-    assert "`some.yaml` over `params.yaml`, 24.9 million parameters, 12000 steps on 16000 drawn pictures" in page
+    assert "`some.yaml` over `params.yaml`, 24.9 million parameters, 12000 steps on 16000 drawn images" in page
     assert "(30.5 minutes)" in page
     assert "| PQ | 85.0 | 80.0 | 92.0 |\n| boundary PQ | 70.0 | 65.0 | nan |" in page
     assert "| 3000 | 71.3 | 60.0 | 90.0 |" in page
@@ -67,7 +67,7 @@ def test_a_stage_that_fails_ends_it_with_what_it_said(tmp_path: Path, capsys: py
     assert not (tmp_path / "out").exists()
 
 
-def test_no_pictures_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_images_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        long_training.main(["--val-pictures", "0"])
+        long_training.main(["--val-images", "0"])
     assert "give at least 1" in capsys.readouterr().err

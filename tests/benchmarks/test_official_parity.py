@@ -60,7 +60,7 @@ def test_the_norm_is_held_to_the_tolerance_of_one_value() -> None:
 
 
 def logits(probabilities: list[float]) -> Tensor:
-    """One picture whose only class has these probabilities, then 200 improbable queries."""
+    """One image whose only class has these probabilities, then 200 improbable queries."""
     return torch.tensor([*probabilities, *[0.1] * 200]).logit()[None, :, None]
 
 

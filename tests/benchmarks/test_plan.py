@@ -27,9 +27,9 @@ def test_a_published_recipe_is_planned_without_its_data(tmp_path: Path) -> None:
     recipe = str(ROOT / "experiments" / "coco_r50_12e.yaml")
     found = _plan(tmp_path, recipe, "--gpus", "8", "--set", f"dataset.root={root}")
     work = {name: row["value"] for name, row in found["work"].items()}
-    assert (work["pictures to learn from"], work["pictures to validate on"], work["classes"]) == (118_287, 5_000, 133)
+    assert (work["images to learn from"], work["images to validate on"], work["classes"]) == (118_287, 5_000, 133)
     assert (work["steps"], work["validations"]) == (12 * 14_786, 12)
-    assert work["corrupted pictures"] == 2_000 * 16 * 5
+    assert work["corrupted images"] == 2_000 * 16 * 5
     needed = PUBLIC_DATASETS["coco"].needed(["train2017", "val2017"])
     assert found["disk"]["archives to fetch"]["value"] == sum(archive.bytes for archive in needed)
     assert found["disk"].keys() >= {"unpacked", "runs/annotate", "runs/state", "in all", "free"}

@@ -10,8 +10,8 @@ import torch
 
 from benchmarks.plan.dataset import (
     DRAWN,
-    MadePictures,
-    Pictures,
+    Images,
+    MadeImages,
     PlannedDataset,
     Recipe,
     find_dataset,
@@ -26,7 +26,7 @@ from model.inference.predict import InferenceSettings
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.curves import Curves
 from model.training.ema import WeightAverage
-from model.training.optimiser import build_optimisers
+from model.training.optimizer import build_optimizers
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.data.transforms import AugmentationSettings
@@ -39,8 +39,8 @@ from panoptic.robustness.corrupted_split import CorruptSettings
 from tests.model.network.tiny_network import STUFF, THINGS, TINY
 
 CATEGORIES = made_categories(THINGS, STUFF)
-PICTURES = Pictures(100, ((24, 32),), 2, 1, "made up")
-DATASET = PlannedDataset(PICTURES, replace(PICTURES, count=30), THINGS, STUFF)
+IMAGES = Images(100, ((24, 32),), 2, 1, "made up")
+DATASET = PlannedDataset(IMAGES, replace(IMAGES, count=30), THINGS, STUFF)
 RECIPE = Recipe(
     dataset=DatasetSettings("own", "own", "train", "val"),
     download=DownloadSettings(),
@@ -48,10 +48,10 @@ RECIPE = Recipe(
     model=TINY,
     train=TrainSettings(epochs=3, batch_size=8, images_per_forward=2, workers=2),
     predict=InferenceSettings(),
-    corrupt=CorruptSettings(corruptions=["fog"], severities=[1, 3], pictures=10, workers=0),
+    corrupt=CorruptSettings(corruptions=["fog"], severities=[1, 3], images=10, workers=0),
     processes=2,
 )
-STEP = StepCosts((10, 10), 1.0, (20, 10), 2.0, mean_pixels=150, optimiser_seconds=0.5, bytes=1)
+STEP = StepCosts((10, 10), 1.0, (20, 10), 2.0, mean_pixels=150, optimizer_seconds=0.5, bytes=1)
 COSTS = Costs("cpu", 100, STEP, 0.1, 0.2, 0.3, 1, 0.4, 0.5, 0.6, 0.7)
 
 
@@ -62,7 +62,7 @@ def _values(rows: Sequence[Row]) -> dict[str, float]:
 @pytest.mark.parametrize(("steps_per_epoch", "interval"), [(13, 13), (13, 5), (13, 38), (13, 39), (13, 100)])
 def test_validations_are_those_of_the_loop(steps_per_epoch: int, interval: int) -> None:
     work = Work(replace(RECIPE, train=replace(RECIPE.train, validate_every=interval)), DATASET)
-    assert work.steps == 3 * steps_per_epoch  # 13 steps of 8 show 100 pictures
+    assert work.steps == 3 * steps_per_epoch  # 13 steps of 8 show 100 images
     assert work.validations == sum(step % interval == 0 or step == work.steps for step in range(1, work.steps + 1))
 
 
@@ -75,7 +75,7 @@ def test_a_pass_of_mean_size_costs_what_lies_between_the_measured_ones() -> None
 
 def test_hours_are_sums_of_what_was_measured() -> None:
     found = _values(list(time_rows(Work(RECIPE, DATASET), COSTS)))
-    assert found["a step"] == pytest.approx(2 * 1.5 + 0.5)  # 8 pictures by 2 processes, 2 a pass
+    assert found["a step"] == pytest.approx(2 * 1.5 + 0.5)  # 8 images by 2 processes, 2 a pass
     assert found["training"] == pytest.approx(39 * 3.5)
     assert found["validations"] == pytest.approx(1 * 30 * (0.2 + 0.3 + 0.4 + 0.6))
     assert found["predict"] == pytest.approx(30 * (0.2 + 0.3 + 0.4 + 0.5))
@@ -93,21 +93,21 @@ def test_a_measurement_that_cannot_be_is_named() -> None:
 def test_workers_that_cannot_keep_up_decide_the_pace() -> None:
     slow = replace(COSTS, read_to_train_seconds=10.0, corrupt_seconds=8.0)
     found = _values(list(time_rows(Work(RECIPE, DATASET), slow)))
-    assert found["a step"] == pytest.approx(4 * 10.0 / 2)  # pictures of a process, shared by its workers
+    assert found["a step"] == pytest.approx(4 * 10.0 / 2)  # images of a process, shared by its workers
     busy = replace(RECIPE, corrupt=replace(RECIPE.corrupt, workers=4))
     assert _values(list(time_rows(Work(busy, DATASET), slow)))["robustness"] == pytest.approx(20 * 8.0 / 4)
 
 
-@pytest.mark.parametrize(("optimiser", "decay"), [("adamw", 0.0), ("muon", 0.0), ("adamw", 0.9), ("muon", 0.9)])
-def test_the_state_is_as_large_as_planned(optimiser: str, decay: float, tmp_path: Path) -> None:
-    settings = replace(RECIPE.train, optimiser=optimiser, ema_decay=decay)
+@pytest.mark.parametrize(("optimizer", "decay"), [("adamw", 0.0), ("muon", 0.0), ("adamw", 0.9), ("muon", 0.9)])
+def test_the_state_is_as_large_as_planned(optimizer: str, decay: float, tmp_path: Path) -> None:
+    settings = replace(RECIPE.train, optimizer=optimizer, ema_decay=decay)
     planned = _values(list(disk_rows(replace(RECIPE, train=settings), DATASET, 0)))["runs/state"]
     network = PanopticSegFormer(TINY, THINGS, STUFF)
     average = WeightAverage(network, decay) if decay else None
-    state = RunState(network, build_optimisers(network, settings), average, Curves(tmp_path))
+    state = RunState(network, build_optimizers(network, settings), average, Curves(tmp_path))
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
-    for trained in state.optimisers:
+    for trained in state.optimizers:
         trained.step()
     state.save(tmp_path / "state.pt")
     # Every tensor of the file has a few hundred bytes around it, which tiny ones feel.
@@ -117,9 +117,9 @@ def test_the_state_is_as_large_as_planned(optimiser: str, decay: float, tmp_path
 
 def test_passes_have_the_sizes_that_augmentation_gives() -> None:
     crops = AugmentationSettings(0.5, [], 100, 1.0, [40, 60], 16, 16)
-    pictures = MadePictures(((30, 40), (40, 30)), 2, 1, CATEGORIES, crops, 2, "decoupled")
-    assert pictures.typical_and_largest()[2] == 16 * 16
-    resized = replace(pictures, augmentation=AugmentationSettings(0.5, [20, 30], 30, 0.0))
+    images = MadeImages(((30, 40), (40, 30)), 2, 1, CATEGORIES, crops, 2, "decoupled")
+    assert images.typical_and_largest()[2] == 16 * 16
+    resized = replace(images, augmentation=AugmentationSettings(0.5, [20, 30], 30, 0.0))
     typical, largest, mean = resized.typical_and_largest()
     areas = [int(np.prod(resized.shape(draw))) for draw in range(DRAWN)]
     assert max(areas) == np.prod(resized.shape(largest)) == 30 * 23  # 30 x 40, no side above 30

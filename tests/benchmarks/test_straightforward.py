@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from benchmarks.baselines import naive_inference
 from model.inference.bit_masks import BitMasks, segment_masks
-from model.inference.merging import MergingSettings, PictureSizes, merge, predict_panoptic
+from model.inference.merging import ImageSizes, MergingSettings, merge, predict_panoptic
 from model.network.queries import top_queries
 from tests.model.network.tiny_network import random_tensor, tiny_network
 
@@ -42,12 +42,12 @@ def test_bits_and_quality_are_those_of_the_masks(count: int, size: tuple[int, in
 
 
 @torch.no_grad()
-def test_the_whole_network_gives_the_same_picture() -> None:
+def test_the_whole_network_gives_the_same_image() -> None:
     network, images = tiny_network().eval(), random_tensor(1, 3, 48, 64)
     settings = MergingSettings(score_threshold=0, mask_threshold=0.1, overlap_things=0.9, overlap_stuff=0.9)
     (ids, segments), masks = naive_inference.merge_output(naive_inference.forward(network, images), (30, 41), settings)
     output = network(images, None, top_queries(network.config.selected_queries), auxiliary=False)
-    (prediction,) = predict_panoptic(output, [PictureSizes((48, 64), (48, 64), (30, 41))], settings)
+    (prediction,) = predict_panoptic(output, [ImageSizes((48, 64), (48, 64), (30, 41))], settings)
     assert len(np.unique(ids)) > 3
     assert (prediction.ids == ids).mean() > 0.99
     assert [one.label for one in prediction.segments] == [one.label for one in segments]

@@ -53,7 +53,7 @@ def test_batches_are_the_same() -> None:
 def test_matrices_become_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     matrices = [torch.randn(rows, columns, generator=generator) for rows, columns in ((5, 9), (8, 3), (5, 5))]
-    found = muon.orthogonalise(matrices)
+    found = muon.orthogonalize(matrices)
     use_straightforward_parts(monkeypatch.setattr)
-    for one, other in zip(found, muon.orthogonalise(matrices), strict=True):
+    for one, other in zip(found, muon.orthogonalize(matrices), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from model.pixels import IMAGE_MEAN, IMAGE_STD, normalise
+from model.pixels import IMAGE_MEAN, IMAGE_STD, normalize
 
 
-def test_normalise_is_the_published_formula_channel_by_channel() -> None:
+def test_normalize_is_the_published_formula_channel_by_channel() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 5, 6, 3), np.uint8)
-    result = normalise(torch.from_numpy(images))
+    result = normalize(torch.from_numpy(images))
     assert result.shape == (2, 3, 5, 6)
     assert result.dtype == torch.float
     assert result.is_contiguous()

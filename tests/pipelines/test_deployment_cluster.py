@@ -20,7 +20,7 @@ CODE = ("cluster", "model", "panoptic", "pipelines", "stages")
 
 @pytest.fixture
 def training(tmp_path: Path) -> Path:
-    """A DVC project with the real stage `train`, eight pictures, and an experiment that fits them."""
+    """A DVC project with the real stage `train`, eight images, and an experiment that fits them."""
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text(
         "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"

@@ -26,7 +26,7 @@ train: # how it learns
     token_class: 2.0 # a help
 
 predict:
-  shorter: 128 # the size of the pictures
+  shorter: 128 # the size of the images
 """
 
 

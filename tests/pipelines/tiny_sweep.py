@@ -57,7 +57,7 @@ def write_checkout(folder: Path) -> Path:
     (folder / "dvc.yaml").write_text(DVC_YAML)
     (folder / "params.yaml").write_text("learn:\n  rate: 1 # of learning\n  width: 1\n")
     (folder / ".gitignore").write_text("/datasets/\n/runs/\n/data\n")
-    (folder / "data").write_text("pictures")
+    (folder / "data").write_text("images")
     git(folder, "init", "--quiet")
     git(folder, "config", "user.name", "Somebody")
     git(folder, "config", "user.email", "somebody@localhost")

@@ -10,7 +10,7 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.results import ResultSegment, write_results
 from panoptic.index import PanopticIndex
 from panoptic.robustness.corrupted_split import CorruptedSplit, CorruptSettings
-from tests.tiny_dataset import CATEGORIES, THINGS, TinySplit, random_pictures, write_split
+from tests.tiny_dataset import CATEGORIES, THINGS, TinySplit, random_images, write_split
 
 TABLE = CategoryTable.from_json(CATEGORIES)
 
@@ -18,7 +18,7 @@ TABLE = CategoryTable.from_json(CATEGORIES)
 def write_predictions(
     split: TinySplit, folder: Path, images: slice = slice(None), shift: int = 1, swap: bool = False
 ) -> None:
-    """The truth, shifted a little, of some pictures; every second segment has a score.
+    """The truth, shifted a little, of some images; every second segment has a score.
 
     `swap` takes each thing for one of the other class.
     """
@@ -39,8 +39,8 @@ def _swapped(category_id: int, swap: bool) -> int:
 
 
 def write_browse_inputs(root: Path) -> None:
-    """Six pictures, their predictions in `predict/`, and two variants of the first two in `robustness/`."""
-    split = write_split(root / "data", "val", random_pictures(3, 6))
+    """Six images, their predictions in `predict/`, and two variants of the first two in `robustness/`."""
+    split = write_split(root / "data", "val", random_images(3, 6))
     build_index(split.panoptic_json, split.masks, split.images).save(root / "val.index")
     index = PanopticIndex.load(root / "val.index")
     write_predictions(split, root / "predict", swap=True)

@@ -19,13 +19,13 @@ from panoptic.index import PanopticIndex
 from panoptic.instances.detection_json import to_detection_format
 from panoptic.io.files import open_files
 from stages.annotate import main
-from tests.tiny_dataset import random_pictures, write_split
+from tests.tiny_dataset import random_images, write_split
 
 ROOT = Path(__file__).parents[2]
 OF_A_SPLIT = ("{}.index", "instances_{}.json", "detection_{}.json", "semantic_{}.zip")
 WRITTEN = {"categories.json", *(name.format(role) for name in OF_A_SPLIT for role in ("train", "val"))}
-PICTURES = {"train": 5, "val": 4}
-# Shards of two pictures; kills itself when it is about to change a file below a folder for the n-th time.
+IMAGES = {"train": 5, "val": 4}
+# Shards of two images; kills itself when it is about to change a file below a folder for the n-th time.
 KILLED = """
 import os, signal, sys
 times, folder = int(sys.argv.pop(1)), sys.argv.pop(1)
@@ -59,8 +59,8 @@ main(sys.argv[1:])
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for seed, (split, count) in enumerate(PICTURES.items()):
-        write_split(tmp_path / "own", split, random_pictures(seed, count))
+    for seed, (split, count) in enumerate(IMAGES.items()):
+        write_split(tmp_path / "own", split, random_images(seed, count))
     return tmp_path / "own"
 
 
@@ -103,7 +103,7 @@ def test_it_writes_what_later_stages_read(root: Path, tmp_path: Path) -> None:
     output = _run(tmp_path / "a")
     assert {path.name for path in output.iterdir()} == WRITTEN
     assert not _left_over(tmp_path / "a")
-    for role, count in PICTURES.items():
+    for role, count in IMAGES.items():
         index = PanopticIndex.load(output / f"{role}.index")
         parts = root / "annotations" / f"panoptic_{role}.json", root / "annotations" / f"panoptic_{role}", root / role
         in_memory = build_index(*parts)
@@ -119,7 +119,7 @@ def test_it_writes_what_later_stages_read(root: Path, tmp_path: Path) -> None:
     assert names == ["ball", "star", "sky", "water"]
 
 
-def test_true_instances_are_the_datasets_own_where_it_has_them(root: Path, tmp_path: Path) -> None:
+def test_ground_truth_instances_are_the_datasets_own_where_it_has_them(root: Path, tmp_path: Path) -> None:
     own = root / "annotations" / "instances_val.json"
     own.write_text('{"images": [], "annotations": [], "categories": []}')
     output = _run(tmp_path / "a")
@@ -127,7 +127,7 @@ def test_true_instances_are_the_datasets_own_where_it_has_them(root: Path, tmp_p
     assert (output / "instances_train.json").read_bytes() == (output / "detection_train.json").read_bytes()
 
 
-def test_annotations_of_all_pictures_are_numbered_in_their_order(root: Path, tmp_path: Path) -> None:
+def test_annotations_of_all_images_are_numbered_in_their_order(root: Path, tmp_path: Path) -> None:
     document = json.loads((_run(tmp_path / "a") / "detection_train.json").read_text())
     listed = json.loads((root / "annotations" / "panoptic_train.json").read_text())["annotations"]
     segments = [(image["image_id"], segment["category_id"]) for image in listed for segment in image["segments_info"]]
@@ -237,9 +237,7 @@ def test_other_data_do_not_go_on_from_a_stopped_run(
 
 
 @pytest.mark.usefixtures("root")
-def test_a_stopped_run_is_known_by_all_code_that_reads_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_is_known_by_all_code_that_reads_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digested = list[Path]()
 
     def note(path: Path) -> str:
@@ -253,7 +251,7 @@ def test_a_stopped_run_is_known_by_all_code_that_reads_pictures(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_faults_of_all_pictures_are_named_in_their_order(
+def test_the_issues_of_all_images_are_named_in_their_order(
     root: Path, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a" / "work" / "out").mkdir(parents=True)
@@ -264,13 +262,13 @@ def test_the_faults_of_all_pictures_are_named_in_their_order(
     with pytest.raises(SystemExit, match="2"):
         _run(tmp_path / "a", workers=workers)
     lines = capsys.readouterr().err.splitlines()
-    faults = [line for line in lines if line.startswith("  - ")]
-    assert [line.partition("panoptic_")[2].partition(": the PNG is cut short")[0] for line in faults] == [
+    issues = [line for line in lines if line.startswith("  - ")]
+    assert [line.partition("panoptic_")[2].partition(": the PNG is cut short")[0] for line in issues] == [
         "train: 000100.png",
         "train: 000104.png",
         "val: 000102.png",
     ]
-    assert any(f"{root}: 3 faults found" in line for line in lines)
+    assert any(f"{root}: 3 issues found" in line for line in lines)
     assert list(_contents(tmp_path / "a" / "work" / "out")) == ["old"]
     assert not _left_over(tmp_path / "a")
 
@@ -288,15 +286,15 @@ def test_splits_must_share_their_categories(root: Path, tmp_path: Path, capsys: 
     [
         ({}, ""),
         ({"dataset": "coco"}, "it is of the dataset 'coco', not of 'own'; run stages.download again"),
-        ({"val": {"split": "val", "pictures": 9}}, "split 'val' has 4 annotated pictures, but {manifest} says 9"),
-        ({"train": {"split": "all", "pictures": 5}}, "splits: train: it is split 'all', not 'train'"),
-        ({"val": {"split": "val"}}, "splits: val: the field 'pictures' is missing"),
+        ({"val": {"split": "val", "image_count": 9}}, "split 'val' has 4 annotated images, but {manifest} says 9"),
+        ({"train": {"split": "all", "image_count": 5}}, "splits: train: it is split 'all', not 'train'"),
+        ({"val": {"split": "val"}}, "splits: val: the field 'image_count' is missing"),
     ],
 )
-def test_there_must_be_as_many_pictures_as_were_downloaded(
+def test_there_must_be_as_many_images_as_were_downloaded(
     root: Path, tmp_path: Path, change: Mapping[str, object], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    splits = {role: change.get(role, {"split": role, "pictures": count}) for role, count in PICTURES.items()}
+    splits = {role: change.get(role, {"split": role, "image_count": count}) for role, count in IMAGES.items()}
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps({"dataset": change.get("dataset", "own"), "splits": splits}))
     if not said:

@@ -47,12 +47,12 @@ def test_coco_from_its_archives(tmp_path: Path) -> None:
         index = PanopticIndex.load(output / f"{role}.index")
         assert (index.images, index.masks_sha256) == (tmp_path / "data" / f"{split}.zip", None)
         reader = PanopticReader(index)
-        for record, picture in zip(index.records, splits[split], strict=True):
+        for record, image in zip(index.records, splits[split], strict=True):
             sample = reader.sample(record)
-            assert np.array_equal(sample.ids, picture.ids)
-            assert sample.image.shape == picture.image.shape
+            assert np.array_equal(sample.ids, image.ids)
+            assert sample.image.shape == image.image.shape
             labels = [SegmentLabel(segment.id, segment.category_id, segment.is_crowd) for segment in record.segments]
-            assert labels == list(picture.segments)
+            assert labels == list(image.segments)
         assert len(index.records) == COCO_COUNTS[split]
 
 
@@ -69,10 +69,10 @@ def test_ade20k_from_its_archives(tmp_path: Path) -> None:
         assert (len(index.categories.things), len(index.categories.stuff)) == (100, 50)
         assert len(index.records) == ADE20K_COUNTS[split]
         reader = PanopticReader(index)
-        for record, picture in zip(index.records, splits[split], strict=True):
-            assert record.mask_name == f"{picture.stem}.png"
+        for record, image in zip(index.records, splits[split], strict=True):
+            assert record.mask_name == f"{image.stem}.png"
             sample = reader.sample(record)
-            assert sample.image.shape == picture.image.shape
+            assert sample.image.shape == image.image.shape
             extents = measure_segments(sample.ids)
             assert {segment.id: segment.area for segment in record.segments} == {
                 name: extent.area for name, extent in extents.items()

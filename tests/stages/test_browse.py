@@ -16,13 +16,13 @@ from panoptic.robustness.corrupted_split import CorruptedSplit, CorruptSettings
 from panoptic.robustness.corruptions import Variant, corrupt_image
 from stages import browse, evaluate
 from tests.stages.browse_files import TABLE, write_predictions
-from tests.tiny_dataset import TinySplit, random_pictures, write_split
+from tests.tiny_dataset import TinySplit, random_images, write_split
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder with the index `val.index`, `predict/` and `params.yaml`."""
-    split = write_split(tmp_path / "data", "val", random_pictures(3, 4))
+    split = write_split(tmp_path / "data", "val", random_images(3, 4))
     build_index(split.panoptic_json, split.masks, split.images).save(tmp_path / "val.index")
     write_predictions(split, tmp_path / "predict")
     (tmp_path / "params.yaml").write_text("browse: {}\nevaluate: {bootstrap: 0}\n")
@@ -34,28 +34,28 @@ def run(root: Path, *more: str, out: str = "browse", settings: str = "{}") -> li
     params.write_text(f"browse: {settings}\n")
     places = ["--index", str(root / "val.index"), "--predictions", str(root / "predict"), "--out", str(root / out)]
     browse.main(["--params", str(params), *places, *more])
-    return [json.loads(line) for line in (root / out / "pictures.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (root / out / "images.jsonl").read_text().splitlines()]
 
 
-def segments_of(picture: dict[str, object], side: str) -> list[dict[str, object]]:
-    segments = picture[side]
+def segments_of(image: dict[str, object], side: str) -> list[dict[str, object]]:
+    segments = image[side]
     assert isinstance(segments, list)
     return segments
 
 
 def test_counts_are_those_that_evaluate_finds(root: Path) -> None:
-    pictures = run(root)
+    images = run(root)
     files = ["--predictions-json", str(root / "predict/panoptic.json"), "--per-image", str(root / "per_image.json")]
     files += ["--predictions-folder", str(root / "predict/panoptic"), "--metrics", str(root / "metrics.json")]
     evaluate.main(["--params", str(root / "params.yaml"), "--ground-truth-index", str(root / "val.index"), *files])
     per_image = json.loads((root / "per_image.json").read_text())
-    assert len(pictures) == len(per_image) == 4
-    for picture in pictures:
-        expected = per_image[str(picture["image_id"])]
-        assert {name: picture[name] for name in ("tp", "fp", "fn")} == {
+    assert len(images) == len(per_image) == 4
+    for image in images:
+        expected = per_image[str(image["image_id"])]
+        assert {name: image[name] for name in ("tp", "fp", "fn")} == {
             name: expected[name] for name in ("tp", "fp", "fn")
         }
-        outcomes = Counter(segment["outcome"] for segment in segments_of(picture, "prediction"))
+        outcomes = Counter(segment["outcome"] for segment in segments_of(image, "prediction"))
         assert (outcomes["matched"], sum(outcomes.values())) == (
             expected["tp"],
             expected["tp"] + expected["fp"] + outcomes["forgiven"],
@@ -64,11 +64,11 @@ def test_counts_are_those_that_evaluate_finds(root: Path) -> None:
             count["iou_sum"] / (count["tp"] + count["fp"] / 2 + count["fn"] / 2)
             for count in expected["boundary"]["classes"].values()
         ]
-        assert picture["boundary_pq"] == pytest.approx(np.mean(qualities))
+        assert image["boundary_pq"] == pytest.approx(np.mean(qualities))
 
 
 def test_masks_are_cut_to_their_boxes_and_stuff_is_one_map(root: Path) -> None:
-    pictures, reader = run(root), PanopticReader(PanopticIndex.load(root / "val.index"))
+    images, reader = run(root), PanopticReader(PanopticIndex.load(root / "val.index"))
     records = {record.image_id: record for record in reader.index.records}
     things = {category.id for category in TABLE.things}
     with zipfile.ZipFile(root / "browse" / "files.zip") as archive:
@@ -77,10 +77,10 @@ def test_masks_are_cut_to_their_boxes_and_stuff_is_one_map(root: Path) -> None:
             data = np.frombuffer(archive.read(str(name)), np.uint8)
             return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8)
 
-        for picture in pictures:
-            ids = reader.id_map(records[int(str(picture["image_id"]))])
+        for image in images:
+            ids = reader.id_map(records[int(str(image["image_id"]))])
             expected = np.zeros_like(ids)
-            for segment in segments_of(picture, "truth"):
+            for segment in segments_of(image, "ground_truth"):
                 inside = ids == segment["id"]
                 if segment["category_id"] in things:
                     box = segment["box_xywh"]
@@ -92,18 +92,18 @@ def test_masks_are_cut_to_their_boxes_and_stuff_is_one_map(root: Path) -> None:
                 else:
                     assert segment["mask"] is None
                     expected[inside] = TABLE.label_of(int(str(segment["category_id"]))) + 1
-            assert np.array_equal(read(picture["stuff_truth"]), expected)
-            assert read(picture["overlay"]).shape == (*ids.shape, 3)
+            assert np.array_equal(read(image["stuff_ground_truth"]), expected)
+            assert read(image["overlay"]).shape == (*ids.shape, 3)
 
 
 def test_scores_are_kept_where_there_are_some(root: Path) -> None:
-    for picture in run(root):
-        scores = [segment["score"] for segment in segments_of(picture, "prediction")]
+    for image in run(root):
+        scores = [segment["score"] for segment in segments_of(image, "prediction")]
         assert scores == [0.5 if number % 2 else None for number in range(len(scores))]
-        assert {segment["score"] for segment in segments_of(picture, "truth")} == {None}
+        assert {segment["score"] for segment in segments_of(image, "ground_truth")} == {None}
 
 
-def test_corrupted_pictures_are_beside_the_clean_ones(root: Path) -> None:
+def test_corrupted_images_are_beside_the_clean_ones(root: Path) -> None:
     index = PanopticIndex.load(root / "val.index")
     settings = CorruptSettings(corruptions=["contrast"], severities=[2, 5], archives=False)
     (root / "corrupt").mkdir()
@@ -114,18 +114,18 @@ def test_corrupted_pictures_are_beside_the_clean_ones(root: Path) -> None:
     for severity, shift in ((2, 2), (5, 6)):
         write_predictions(split, root / "robustness" / f"contrast_{severity}", slice(2), shift)
     more = ["--corrupted", str(root / "corrupt"), "--corrupted-predictions", str(root / "robustness")]
-    pictures = run(root, *more)
-    variants = [(picture["image_id"], picture["corruption"], picture["severity"]) for picture in pictures[4:]]
+    images = run(root, *more)
+    variants = [(image["image_id"], image["corruption"], image["severity"]) for image in images[4:]]
     assert variants == [(100, "contrast", 2), (101, "contrast", 2), (100, "contrast", 5), (101, "contrast", 5)]
-    assert all(picture["pq_lost_to_corruption"] is None for picture in pictures[:4])
-    for picture in pictures[4:]:
-        clean = next(one for one in pictures if one["image_id"] == picture["image_id"])
-        assert picture["pq_lost_to_corruption"] == pytest.approx(float(str(clean["pq"])) - float(str(picture["pq"])))
+    assert all(image["pq_lost_to_corruption"] is None for image in images[:4])
+    for image in images[4:]:
+        clean = next(one for one in images if one["image_id"] == image["image_id"])
+        assert image["pq_lost_to_corruption"] == pytest.approx(float(str(clean["pq"])) - float(str(image["pq"])))
     with zipfile.ZipFile(root / "browse" / "files.zip") as archive:
-        data = np.frombuffer(archive.read("000000000101/contrast_5/picture.jpg"), np.uint8)
+        data = np.frombuffer(archive.read("000000000101/contrast_5/image.jpg"), np.uint8)
     shown = cv2.cvtColor(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
     expected = corrupt_image(PanopticReader(index).image(index.records[1]), *_named(Variant("contrast", 5)), 101)
-    assert np.abs(shown.astype(int) - expected).mean() < 12, "a JPEG of the corrupted picture"
+    assert np.abs(shown.astype(int) - expected).mean() < 12, "a JPEG of the corrupted image"
 
 
 def _named(variant: Variant) -> tuple[str, int]:
@@ -135,11 +135,11 @@ def _named(variant: Variant) -> tuple[str, int]:
 def test_workers_change_no_byte(root: Path) -> None:
     run(root)
     run(root, out="parallel", settings="{workers: 2}")
-    for name in ("pictures.jsonl", "files.zip", "run.json"):
+    for name in ("images.jsonl", "files.zip", "run.json"):
         assert (root / "browse" / name).read_bytes() == (root / "parallel" / name).read_bytes()
 
 
-def test_pictures_inside_of_an_archive_come_along(root: Path) -> None:
+def test_images_inside_of_an_archive_come_along(root: Path) -> None:
     with zipfile.ZipFile(root / "data" / "images.zip", "w") as archive:
         for path in sorted((root / "data" / "val").iterdir()):
             archive.write(path, path.name)
@@ -147,13 +147,13 @@ def test_pictures_inside_of_an_archive_come_along(root: Path) -> None:
         root / "data/annotations/panoptic_val.json", root / "data/annotations/panoptic_val", root / "data/images.zip"
     )
     build_index(split.panoptic_json, split.masks, split.images).save(root / "val.index")
-    pictures = run(root, settings="{pictures: 2}")
-    assert [picture["picture"] for picture in pictures] == [None, None]
+    images = run(root, settings="{images: 2}")
+    assert [image["image"] for image in images] == [None, None]
     with zipfile.ZipFile(root / "browse" / "files.zip") as made:
-        assert "000000000100/none_0/picture.jpg" in made.namelist()
+        assert "000000000100/none_0/image.jpg" in made.namelist()
 
 
-def test_a_picture_without_prediction_is_an_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_image_without_prediction_is_an_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = root / "predict" / "panoptic.json"
     document = json.loads(path.read_text())
     document["annotations"].pop()
@@ -161,7 +161,7 @@ def test_a_picture_without_prediction_is_an_error(root: Path, capsys: pytest.Cap
     with pytest.raises(SystemExit) as ended:
         run(root)
     assert ended.value.code == 2
-    assert "no result for 1 of 4 pictures (image ids 103)" in capsys.readouterr().err
+    assert "no result for 1 of 4 images (image ids 103)" in capsys.readouterr().err
     assert not (root / "browse").exists()
 
 
@@ -169,16 +169,16 @@ def test_a_damaged_prediction_names_its_file_and_leaves_what_was_there(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(root)
-    before = (root / "browse" / "pictures.jsonl").read_bytes()
-    (root / "predict" / "panoptic" / "101.png").write_bytes(b"no picture")
+    before = (root / "browse" / "images.jsonl").read_bytes()
+    (root / "predict" / "panoptic" / "101.png").write_bytes(b"no image")
     with pytest.raises(SystemExit):
         run(root)
     assert "101.png" in capsys.readouterr().err
-    assert (root / "browse" / "pictures.jsonl").read_bytes() == before
+    assert (root / "browse" / "images.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize("more", [["--corrupted", "x"], ["--corrupted-predictions", "x"]])
-def test_corrupted_pictures_and_predictions_belong_together(
+def test_corrupted_images_and_predictions_belong_together(
     more: list[str], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

@@ -8,7 +8,7 @@ import pytest
 
 from panoptic.datasets.coco import build_index
 from stages import complexity
-from tests.tiny_dataset import random_picture, write_split
+from tests.tiny_dataset import random_image, write_split
 
 PARAMS = """
 complexity: {models: %s, flops_size: [64, 48], latency_models: %s, latency_sizes: [[64, 48], [33, 40]],
@@ -20,7 +20,7 @@ model: {backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, he
 
 def arguments(folder: Path, models: str, latency_models: str) -> list[str]:
     """Write settings and an index below `folder`; returns the arguments."""
-    split = write_split(folder / "data", "val", [random_picture(np.random.default_rng(0), 1, 48, 64)])
+    split = write_split(folder / "data", "val", [random_image(np.random.default_rng(0), 1, 48, 64)])
     build_index(split.panoptic_json, split.masks, split.images).save(folder / "index.json")
     (folder / "params.yaml").write_text(PARAMS % (models, latency_models))
     paths = folder / "params.yaml", folder / "index.json", folder / "out"

@@ -1,4 +1,4 @@
-"""The corrupt stage: archives with the right pictures, bytes that nothing changes, and work that a kill leaves."""
+"""The corrupt stage: archives with the right images, bytes that nothing changes, and work that a kill leaves."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from panoptic.index import PanopticIndex
 from panoptic.robustness.corrupted_split import CorruptedSplit, CorruptSettings, index_of_archive
 from panoptic.robustness.corruptions import CORRUPTIONS, Variant, corrupt_image
 from stages import corrupt
-from tests.tiny_dataset import TinySplit, random_picture, write_split
+from tests.tiny_dataset import TinySplit, random_image, write_split
 
 ROOT = Path(__file__).parents[2]
 FEW = "corruptions: [fog, impulse_noise], severities: [1, 4]"
@@ -27,8 +27,8 @@ FEW = "corruptions: [fog, impulse_noise], severities: [1, 4]"
 def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
     rng = np.random.default_rng(0)
     sizes = [(40, 48), (48, 40), (24, 64), (40, 48)]
-    pictures = [random_picture(rng, 10 + number, *size) for number, size in enumerate(sizes)]
-    return write_split(tmp_path_factory.mktemp("data"), "val", pictures)
+    images = [random_image(rng, 10 + number, *size) for number, size in enumerate(sizes)]
+    return write_split(tmp_path_factory.mktemp("data"), "val", images)
 
 
 def prepare(folder: Path, split: TinySplit, settings: str) -> list[str]:
@@ -46,7 +46,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "out").iterdir())}
 
 
-def test_archives_hold_the_corrupted_pictures(split: TinySplit, tmp_path: Path) -> None:
+def test_archives_hold_the_corrupted_images(split: TinySplit, tmp_path: Path) -> None:
     corrupt.main(prepare(tmp_path, split, FEW))
     names = {f"{name}_{severity}.zip" for name in ("fog", "impulse_noise") for severity in (1, 4)}
     assert set(contents(tmp_path)) == {"manifest.json"} | names
@@ -64,7 +64,7 @@ def test_archives_hold_the_corrupted_pictures(split: TinySplit, tmp_path: Path) 
 
 
 def test_the_manifest_says_what_was_made(split: TinySplit, tmp_path: Path) -> None:
-    corrupt.main(prepare(tmp_path, split, f"{FEW}, pictures: 2"))
+    corrupt.main(prepare(tmp_path, split, f"{FEW}, images: 2"))
     found = CorruptedSplit.load(tmp_path / "out" / "manifest.json")
     assert found.image_ids == (10, 11)
     assert found.variants == tuple(Variant(name, severity) for name in ("fog", "impulse_noise") for severity in (1, 4))
@@ -118,12 +118,12 @@ def test_a_share_has_nothing_to_do_without_archives(split: TinySplit, tmp_path: 
     assert not (tmp_path / "state").exists()
 
 
-def test_pictures_may_be_listed_in_a_file(split: TinySplit, tmp_path: Path) -> None:
+def test_images_may_be_listed_in_a_file(split: TinySplit, tmp_path: Path) -> None:
     ids = tmp_path / "ids.txt"
-    ids.write_text("# two pictures\n13 # the last\n\n11\n")
+    ids.write_text("# two images\n13 # the last\n\n11\n")
     corrupt.main(prepare(tmp_path, split, f"{FEW}, archives: false, image_ids: {ids}"))
     assert CorruptedSplit.load(tmp_path / "out" / "manifest.json").image_ids == (13, 11)
-    corrupt.main(prepare(tmp_path, split, f"{FEW}, archives: false, image_ids: {ids}, pictures: 1"))
+    corrupt.main(prepare(tmp_path, split, f"{FEW}, archives: false, image_ids: {ids}, images: 1"))
     assert CorruptedSplit.load(tmp_path / "out" / "manifest.json").image_ids == (13,)
 
 
@@ -156,7 +156,7 @@ def test_a_list_with_mistakes_is_refused(
         ("severities: [6]", "of severity 6"),
         ("severities: []", "give at least one corruption and one severity"),
         ("severities: [1, 1]", "each once"),
-        ("pictures: -1", "counts of at least 0"),
+        ("images: -1", "counts of at least 0"),
     ],
 )
 def test_settings_with_mistakes_are_refused(
@@ -168,7 +168,7 @@ def test_settings_with_mistakes_are_refused(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_missing_picture_leaves_the_old_result_as_it_was(
+def test_a_missing_image_leaves_the_old_result_as_it_was(
     workers: int, split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = prepare(tmp_path, split, f"{FEW}, workers: {workers}")
@@ -193,7 +193,7 @@ def test_a_missing_picture_leaves_the_old_result_as_it_was(
 
 
 def test_a_killed_run_goes_on_with_what_is_not_finished(split: TinySplit, tmp_path: Path) -> None:
-    # Before its first picture of glass blur a worker compiles for seconds: time to be killed in.
+    # Before its first image of glass blur a worker compiles for seconds: time to be killed in.
     settings = "corruptions: [contrast, glass_blur], workers: 1"
     arguments = prepare(tmp_path, split, settings)
     command = [sys.executable, "-m", "stages.corrupt", *arguments]
@@ -215,8 +215,8 @@ def test_a_killed_run_goes_on_with_what_is_not_finished(split: TinySplit, tmp_pa
     assert len(contents(tmp_path)) == 11
 
 
-def test_other_pictures_do_not_go_on_from_a_stopped_run(split: TinySplit, tmp_path: Path) -> None:
-    """The folder of a stopped run is named after the bytes of the pictures."""
+def test_other_images_do_not_go_on_from_a_stopped_run(split: TinySplit, tmp_path: Path) -> None:
+    """The folder of a stopped run is named after the bytes of the images."""
     index = PanopticIndex.load(Path(prepare(tmp_path, split, FEW)[3]))
     settings = CorruptSettings()
     before = CorruptedSplit.choose(index, settings)

@@ -1,4 +1,4 @@
-"""The download stage examines data that is in place already. What it does for public datasets is tested beside this."""
+"""The download stage inspects data that is in place already. What it does for public datasets is tested beside this."""
 
 import json
 import shutil
@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from stages.download import main
-from tests.tiny_dataset import random_pictures, write_split
+from tests.tiny_dataset import random_images, write_split
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     for seed, split in enumerate(("train", "val")):
-        write_split(tmp_path / "own", split, random_pictures(seed, count=2 + seed))
+        write_split(tmp_path / "own", split, random_images(seed, count=2 + seed))
     return tmp_path / "own"
 
 
-def _examine(root: Path, name: str = "own") -> dict[str, object]:
+def _inspect(root: Path, name: str = "own") -> dict[str, object]:
     params = root.parent / "params.yaml"
     params.write_text(f"dataset: {{name: {name}, root: {root}, train: train, val: val}}\ndownload:\n")
     manifest = root.parent / "out" / "download.json"
@@ -27,34 +27,34 @@ def _examine(root: Path, name: str = "own") -> dict[str, object]:
 
 
 def test_the_manifest_lists_parts_files_and_bytes(own: Path) -> None:
-    content = _examine(own)
+    content = _inspect(own)
     val = own / "annotations" / "panoptic_val"
     sizes = [path.stat().st_size for path in val.iterdir()]
     assert content["dataset"] == "own"
     splits = content["splits"]
     assert isinstance(splits, dict)
-    assert [splits[role]["pictures"] for role in ("train", "val")] == [2, 3]
+    assert [splits[role]["image_count"] for role in ("train", "val")] == [2, 3]
     assert splits["val"]["masks"] == {"path": val.as_posix(), "files": 3, "bytes": sum(sizes)}
-    assert _examine(own) == content
+    assert _inspect(own) == content
 
 
 def test_archives_count_their_content(own: Path) -> None:
     archive = Path(shutil.make_archive(str(own / "val"), "zip", own / "val"))
     shutil.rmtree(own / "val")
-    splits = _examine(own)["splits"]
+    splits = _inspect(own)["splits"]
     assert isinstance(splits, dict)
     expected = {"path": archive.as_posix(), "folder": "", "files": 3, "bytes": archive.stat().st_size}
     assert splits["val"]["images"] == expected
 
 
-@pytest.mark.parametrize(("name", "remedy"), [("mini", "dvc pull data.dvc"), ("own", "expected layout")])
-def test_what_is_missing_is_listed_with_the_remedy(
-    own: Path, name: str, remedy: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("name", "hint"), [("mini", "dvc pull data.dvc"), ("own", "expected layout")])
+def test_what_is_missing_is_listed_with_the_hint(
+    own: Path, name: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(own / "val")
     with pytest.raises(SystemExit, match="2"):
-        _examine(own, name)
+        _inspect(own, name)
     message = capsys.readouterr().err
-    assert remedy in message
+    assert hint in message
     assert str(own / "val") in message
     assert not (own.parent / "out").exists()

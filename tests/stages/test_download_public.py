@@ -108,7 +108,7 @@ def test_coco_ends_in_its_layout(coco: Project) -> None:
     others = {f"{split}.zip" for split in COCO_COUNTS} | {"archives/image_info_test2017.zip", "archives/lock"}
     assert coco.tree().keys() == annotations | tests | packed | others
     for role, (split, count) in zip(("train", "val", "test"), COCO_COUNTS.items(), strict=True):
-        assert content.child("splits").child(role).integer("pictures") == count
+        assert content.child("splits").child(role).integer("image_count") == count
         if role != "test":
             files = find_split(coco.root, split)
             stems = [name.removesuffix(".png") for name in open_files(files.masks).names()]
@@ -161,7 +161,7 @@ def test_ade20k_ends_in_archives_that_are_read_in_place(ade20k: Project) -> None
         files = find_ade20k_split(ade20k.root, split)
         stems = {part: [Path(name).stem for name in getattr(files, part).names()] for part in vars(files)}
         assert stems["images"] == stems["semantic"] == stems["instances"]
-        assert content.child("splits").child(role).integer("pictures") == len(stems["images"]) == count
+        assert content.child("splits").child(role).integer("image_count") == len(stems["images"]) == count
         name = files.instances.names()[0]
         assert open_files(files.instances.path).read(name)[:4] == b"\x89PNG"
 
@@ -255,17 +255,15 @@ def test_published_archives_have_published_numbers(
         return replace(row, bytes=len(content), sha256=sha256(content).hexdigest())
 
     rows = tuple(map(published, PUBLIC_DATASETS["coco"].archives))
-    table = replace(PUBLIC_DATASETS["coco"], archives=rows, pictures=COCO_COUNTS)
+    table = replace(PUBLIC_DATASETS["coco"], archives=rows, images=COCO_COUNTS)
     monkeypatch.setitem(archives.PUBLIC_DATASETS, "coco", table)
     coco.run(published=True, test=True)
-    monkeypatch.setitem(archives.PUBLIC_DATASETS, "coco", replace(table, pictures={**COCO_COUNTS, "val2017": 5}))
+    monkeypatch.setitem(archives.PUBLIC_DATASETS, "coco", replace(table, images={**COCO_COUNTS, "val2017": 5}))
     with pytest.raises(SystemExit, match="2"):
         coco.run(published=True)
     message = capsys.readouterr().err
     path = coco.root / "annotations" / "panoptic_val2017.zip"
-    assert (
-        f"split 'val2017' should have 5 pictures, but {coco.root / 'val2017.zip'} has 3 images, {path} has" in message
-    )
+    assert f"split 'val2017' should have 5 images, but {coco.root / 'val2017.zip'} has 3 images, {path} has" in message
 
 
 @pytest.mark.parametrize(
@@ -275,7 +273,7 @@ def test_published_archives_have_published_numbers(
         ("coco", {"connections": 0}, "connections and timeout_s should be positive"),
         ("coco", {"retries": -1}, "retries and backoff_s not negative"),
         ("coco", {"mirrors": []}, "no address is known"),
-        ("ade20k", {"test": True}, "no test pictures of 'ade20k' are known"),
+        ("ade20k", {"test": True}, "no test images of 'ade20k' are known"),
         ("ade20k", {}, "no split train2017, val2017; there are: training, validation"),
     ],
 )

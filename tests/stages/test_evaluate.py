@@ -10,7 +10,7 @@ import pytest
 from panoptic.format.segments import SegmentLabel
 from stages.evaluate import main
 from tests.stages.evaluation_files import evaluation_arguments, write_evaluation
-from tests.tiny_dataset import TinyPicture, write_split
+from tests.tiny_dataset import TinyImage, write_split
 
 
 @pytest.fixture
@@ -18,8 +18,10 @@ def arguments(tmp_path: Path) -> list[str]:
     return write_evaluation(tmp_path)
 
 
-def test_truth_against_itself_is_exactly_one_in_the_documented_format(tmp_path: Path, arguments: list[str]) -> None:
-    main(evaluation_arguments(tmp_path / "truth", tmp_path / "truth", tmp_path / "out"))
+def test_ground_truth_against_itself_is_exactly_one_in_the_documented_format(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    main(evaluation_arguments(tmp_path / "ground_truth", tmp_path / "ground_truth", tmp_path / "out"))
     ones = {"all": 1.0, "things": 1.0, "stuff": 1.0}
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     names = ["pq", "sq", "rq", "boundary_pq", "boundary_sq", "boundary_rq"]
@@ -61,9 +63,9 @@ def test_the_files_agree_with_each_other(
 
 def test_an_empty_group_is_null(tmp_path: Path) -> None:
     ids = np.full((4, 4), 6, np.int32)
-    picture = TinyPicture(1, np.zeros((4, 4, 3), np.uint8), ids, (SegmentLabel(6, 3, False),))
-    write_split(tmp_path / "truth", "val", [picture])
-    main(evaluation_arguments(tmp_path / "truth", tmp_path / "truth", tmp_path / "out"))
+    image = TinyImage(1, np.zeros((4, 4, 3), np.uint8), ids, (SegmentLabel(6, 3, False),))
+    write_split(tmp_path / "ground_truth", "val", [image])
+    main(evaluation_arguments(tmp_path / "ground_truth", tmp_path / "ground_truth", tmp_path / "out"))
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["pq"] == {"all": 1.0, "things": 1.0, "stuff": None}
     per_class = json.loads((tmp_path / "out" / "per_class.json").read_text())
@@ -73,16 +75,16 @@ def test_an_empty_group_is_null(tmp_path: Path) -> None:
 def test_an_extra_result_is_a_warning_not_an_error(
     tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    truth = tmp_path / "truth" / "annotations" / "panoptic_val.json"
-    document = json.loads(truth.read_text())
+    ground_truth = tmp_path / "ground_truth" / "annotations" / "panoptic_val.json"
+    document = json.loads(ground_truth.read_text())
     document["annotations"].pop(1)
-    truth.write_text(json.dumps(document))
+    ground_truth.write_text(json.dumps(document))
     main(arguments)
     assert "image ids 101" in capsys.readouterr().err
     assert list(json.loads((tmp_path / "out" / "per_image.json").read_text())) == ["100", "102"]
 
 
-def test_a_fault_ends_the_command_with_status_2_and_nothing_written(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_issue_ends_the_command_with_status_2_and_nothing_written(tmp_path: Path, arguments: list[str]) -> None:
     path = tmp_path / "results" / "annotations" / "panoptic_val" / "000101.png"
     path.write_bytes(path.read_bytes()[:-20])
     command = [sys.executable, "-m", "stages.evaluate", *arguments]
@@ -102,11 +104,13 @@ def test_a_missing_result_is_an_error_or_counts_as_empty(
     results.write_text(json.dumps(document))
     with pytest.raises(SystemExit):
         main(arguments)
-    assert "no result for 1 of 3 pictures (image ids 101)" in capsys.readouterr().err
+    assert "no result for 1 of 3 images (image ids 101)" in capsys.readouterr().err
     main([*arguments, "--missing-as-empty"])
-    assert "no result for 1 pictures (image ids 101); all their segments count as missed" in capsys.readouterr().err
-    truth = json.loads((tmp_path / "truth" / "annotations" / "panoptic_val.json").read_text())
-    regular = [s for a in truth["annotations"] if a["image_id"] == 101 for s in a["segments_info"] if not s["iscrowd"]]
+    assert "no result for 1 images (image ids 101); all their segments count as missed" in capsys.readouterr().err
+    ground_truth = json.loads((tmp_path / "ground_truth" / "annotations" / "panoptic_val.json").read_text())
+    regular = [
+        s for a in ground_truth["annotations"] if a["image_id"] == 101 for s in a["segments_info"] if not s["iscrowd"]
+    ]
     entry = json.loads((tmp_path / "out" / "per_image.json").read_text())["101"]
     assert lost["segments_info"], "there was something to lose"
     assert (entry["tp"], entry["fp"], entry["fn"]) == (0, 0, len(regular))
@@ -115,11 +119,11 @@ def test_a_missing_result_is_an_error_or_counts_as_empty(
 def test_areas_that_disagree_are_reported_and_count_on_request(
     tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    truth = tmp_path / "truth" / "annotations" / "panoptic_val.json"
-    document = json.loads(truth.read_text())
+    ground_truth = tmp_path / "ground_truth" / "annotations" / "panoptic_val.json"
+    document = json.loads(ground_truth.read_text())
     for segment in (s for annotation in document["annotations"] for s in annotation["segments_info"]):
         segment["area"] = 5000
-    truth.write_text(json.dumps(document))
+    ground_truth.write_text(json.dumps(document))
 
     def pq() -> float:
         value: float = json.loads((tmp_path / "out" / "metrics.json").read_text())["pq"]["all"]
@@ -136,7 +140,7 @@ def test_areas_that_disagree_are_reported_and_count_on_request(
     assert "; the JSON is taken" in capsys.readouterr().err
     assert pq() < counted
     del document["annotations"][2]["segments_info"][0]["area"]
-    truth.write_text(json.dumps(document))
+    ground_truth.write_text(json.dumps(document))
     with pytest.raises(SystemExit):
         main([*arguments, "--panopticapi-area"])
     assert "has no 'area'" in capsys.readouterr().err

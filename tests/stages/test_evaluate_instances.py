@@ -19,19 +19,21 @@ def arguments(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def instances(tmp_path: Path, arguments: list[str]) -> list[str]:
-    """The true instances, and all of them as results, one also of another picture."""
-    annotations = tmp_path / "truth" / "annotations"
-    index = build_index(annotations / "panoptic_val.json", annotations / "panoptic_val", tmp_path / "truth" / "val")
+    """The true instances, and all of them as results, one also of another image."""
+    annotations = tmp_path / "ground_truth" / "annotations"
+    index = build_index(
+        annotations / "panoptic_val.json", annotations / "panoptic_val", tmp_path / "ground_truth" / "val"
+    )
     data = to_detection_format(index)
     results = [
         {key: entry[key] for key in ("image_id", "category_id", "segmentation")} | {"score": 0.5}
         for entry in json.loads(data)["annotations"]
         if entry["category_id"] in (3, 7) and not entry["iscrowd"]
     ]
-    (tmp_path / "true.json").write_bytes(data)
+    (tmp_path / "gt.json").write_bytes(data)
     (tmp_path / "predicted.json").write_text(json.dumps([*results, results[0] | {"image_id": 55}]))
     return [
-        *("--instances-ground-truth", str(tmp_path / "true.json")),
+        *("--instances-ground-truth", str(tmp_path / "gt.json")),
         *("--instances-predictions", str(tmp_path / "predicted.json")),
     ]
 
@@ -42,8 +44,7 @@ def test_instances_give_ap(
     main([*arguments, *instances, "--max-dets", "1", "10", "300"])
     printed = capsys.readouterr()
     assert (
-        "predicted.json: there are results for 1 pictures that are not in the ground truth (image ids 55)"
-        in printed.err
+        "predicted.json: there are results for 1 images that are not in the ground truth (image ids 55)" in printed.err
     )
     ap = json.loads((tmp_path / "out" / "metrics.json").read_text())["ap"]
     assert list(ap) == ["segm", "bbox"]
@@ -55,28 +56,28 @@ def test_instances_give_ap(
     assert "ap" not in per_class["11"]
 
 
-def test_the_account_lays_to_merging_what_the_instances_show(
+def test_the_breakdown_lays_to_merging_what_the_instances_show(
     tmp_path: Path, arguments: list[str], instances: list[str]
 ) -> None:
     found = []
     outputs = [
-        *("--account", str(tmp_path / "account.json")),
-        *("--account-table", str(tmp_path / "lost.csv")),
-        *("--repaired-table", str(tmp_path / "repaired.csv")),
+        *("--error-breakdown", str(tmp_path / "error_breakdown.json")),
+        *("--error-breakdown-table", str(tmp_path / "lost.csv")),
+        *("--oracle-table", str(tmp_path / "repaired.csv")),
     ]
     for given in ([], instances[2:]):
         main([*arguments, *outputs, *given])
-        account = json.loads((tmp_path / "account.json").read_text())
+        error_breakdown = json.loads((tmp_path / "error_breakdown.json").read_text())
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
         for group, pq in metrics["pq"].items():
-            assert account[group]["pq"] == pytest.approx(pq, abs=1e-12)
-            lost = [value for value in account[group]["lost"].values() if value is not None]
+            assert error_breakdown[group]["pq"] == pytest.approx(pq, abs=1e-12)
+            lost = [value for value in error_breakdown[group]["lost"].values() if value is not None]
             assert pq + sum(lost) == pytest.approx(1.0, abs=1e-12)
         for table in ("lost", "repaired"):
             rows = csv.DictReader((tmp_path / f"{table}.csv").read_text().splitlines())
             column = {next(iter(row.values())): float(row["things"]) if row["things"] else None for row in rows}
-            assert account["things"][table].items() <= column.items()
-        found.append(account["things"])
+            assert error_breakdown["things"][table].items() <= column.items()
+        found.append(error_breakdown["things"])
     alone, with_instances = found
     assert alone["lost"]["merging"] is None
     assert with_instances["repaired"]["perfect_merging"] == pytest.approx(1.0)

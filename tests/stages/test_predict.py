@@ -16,10 +16,10 @@ from panoptic.datasets.coco import build_index
 from panoptic.format.categories import CategoryTable
 from stages import evaluate, predict
 from tests.model.training.synthetic import NETWORK
-from tests.tiny_dataset import TinySplit, random_picture, write_split
+from tests.tiny_dataset import TinySplit, random_image, write_split
 
 # Without thresholds an untrained network draws something too.
-PARAMS = """predict: {shorter: 48, longer: 96, batch_size: %d, pictures: 2,
+PARAMS = """predict: {shorter: 48, longer: 96, batch_size: %d, images: 2,
   merging: {score_threshold: 0, mask_threshold: 0, overlap_things: 1, overlap_stuff: 1}}"""
 
 
@@ -27,8 +27,8 @@ PARAMS = """predict: {shorter: 48, longer: 96, batch_size: %d, pictures: 2,
 def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
     rng = np.random.default_rng(0)
     sizes = [(48, 64), (64, 48), (48, 64), (48, 96), (48, 64)]
-    pictures = [random_picture(rng, number, *size) for number, size in enumerate(sizes)]
-    return write_split(tmp_path_factory.mktemp("data"), "val", pictures)
+    images = [random_image(rng, number, *size) for number, size in enumerate(sizes)]
+    return write_split(tmp_path_factory.mktemp("data"), "val", images)
 
 
 def prepare(folder: Path, split: TinySplit, batch_size: int, rename: str = "") -> list[str]:
@@ -59,14 +59,14 @@ def test_results_are_complete_and_can_be_scored(split: TinySplit, tmp_path: Path
     for instance in instances:
         assert coco_mask.decode(instance["segmentation"]).any()
         assert set(instance) == {"image_id", "category_id", "segmentation", "bbox", "score"}
-    pictures = sorted((out / "pictures").iterdir())
-    assert [picture.name for picture in pictures] == ["000000.png", "000001.png"]
-    assert cv2.imread(str(pictures[0])) is not None
-    assert json.loads((out / "timings.json").read_text())["pictures"] == 5
-    truth = ["--ground-truth-json", str(split.panoptic_json), "--ground-truth-folder", str(split.masks)]
+    images = sorted((out / "images").iterdir())
+    assert [image.name for image in images] == ["000000.png", "000001.png"]
+    assert cv2.imread(str(images[0])) is not None
+    assert json.loads((out / "timings.json").read_text())["images"] == 5
+    ground_truth = ["--ground-truth-json", str(split.panoptic_json), "--ground-truth-folder", str(split.masks)]
     files = ["--predictions-json", str(out / "panoptic.json"), "--predictions-folder", str(out / "panoptic")]
     outputs = ["--metrics", str(tmp_path / "metrics.json"), "--per-class", str(tmp_path / "classes.json")]
-    evaluate.main([*truth, *files, *outputs])
+    evaluate.main([*ground_truth, *files, *outputs])
     counts = json.loads((tmp_path / "classes.json").read_text()).values()
     assert sum(count["tp"] + count["fn"] for count in counts) > 5
     assert sum(count["tp"] + count["fp"] for count in counts) > 5
@@ -94,7 +94,7 @@ def test_other_categories_than_in_training_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_picture_that_went_missing_leaves_no_half_results(
+def test_a_image_that_went_missing_leaves_no_half_results(
     split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = prepare(tmp_path, split, batch_size=1)

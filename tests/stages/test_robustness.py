@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.inference.merging import MergingSettings
-from model.inference.predict import InferenceSettings, PicturePrediction, ReadPictures, predict_pictures
+from model.inference.predict import ImagePrediction, InferenceSettings, ReadImages, predict_images
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from panoptic.data.reader import PanopticReader
@@ -23,14 +23,14 @@ from panoptic.robustness.corruptions import corrupt_image
 from stages import corrupt, evaluate, predict, robustness
 from stages.settings import load_section
 from tests.model.training.synthetic import NETWORK
-from tests.tiny_dataset import TinySplit, random_picture, write_split
+from tests.tiny_dataset import TinySplit, random_image, write_split
 
 # Without thresholds an untrained network draws something too.
 PARAMS = """
-predict: {shorter: 48, longer: 64, batch_size: 2, pictures: 4,
+predict: {shorter: 48, longer: 64, batch_size: 2, images: 4,
   merging: {score_threshold: 0, mask_threshold: 0, overlap_things: 1, overlap_stuff: 1}}
 evaluate: {bootstrap: 0}
-corrupt: {corruptions: [contrast, gaussian_noise], severities: [1, 5], pictures: 4, archives: %s, workers: %d}
+corrupt: {corruptions: [contrast, gaussian_noise], severities: [1, 5], images: 4, archives: %s, workers: %d}
 """
 SIZES = ((48, 64), (64, 48), (48, 64), (40, 64), (48, 64))
 
@@ -45,27 +45,27 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
     """The ground truth is what the network sees under little contrast, so that there the quality is 1."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    pictures = {number: random_picture(rng, number, *size) for number, size in enumerate(SIZES)}
-    first = write_split(folder / "first", "val", pictures.values())
+    images = {number: random_image(rng, number, *size) for number, size in enumerate(SIZES)}
+    first = write_split(folder / "first", "val", images.values())
     index = build_index(first.panoptic_json, first.masks, first.images)
 
     def contrast(records: Sequence[ImageRecord]) -> Iterator[NDArray[np.uint8]]:
-        return (corrupt_image(pictures[record.image_id].image, "contrast", 1, record.image_id) for record in records)
+        return (corrupt_image(images[record.image_id].image, "contrast", 1, record.image_id) for record in records)
 
     network = network_for(index.categories)
     params = folder / "params.yaml"
     params.write_text(PARAMS % ("false", 0))
     settings = load_section(params, "predict", InferenceSettings)
-    predictions = predict_pictures(network, index, settings, read=contrast)
+    predictions = predict_images(network, index, settings, read=contrast)
     seen = [
-        replace(pictures[prediction.record.image_id], ids=prediction.ids, segments=prediction.segments)
+        replace(images[prediction.record.image_id], ids=prediction.ids, segments=prediction.segments)
         for prediction in predictions
     ]
-    return write_split(folder / "second", "val", sorted(seen, key=lambda picture: picture.image_id))
+    return write_split(folder / "second", "val", sorted(seen, key=lambda image: image.image_id))
 
 
 def prepare(folder: Path, split: TinySplit, archives: bool = False, workers: int = 0, rename: str = "") -> list[str]:
-    """Write index, weights and corrupted pictures below `folder`; returns the arguments of the stage."""
+    """Write index, weights and corrupted images below `folder`; returns the arguments of the stage."""
     folder.mkdir(exist_ok=True)
     index = build_index(split.panoptic_json, split.masks, split.images)
     index.save(folder / "index.json")
@@ -106,17 +106,17 @@ def test_archives_and_workers_change_nothing(split: TinySplit, tmp_path: Path) -
     assert all(0 < measured["pq"]["all"] < 1 for measured in others)
 
 
-def test_clean_pictures_score_as_in_the_evaluate_stage(split: TinySplit, tmp_path: Path) -> None:
+def test_clean_images_score_as_in_the_evaluate_stage(split: TinySplit, tmp_path: Path) -> None:
     arguments = prepare(tmp_path, split)
     params = tmp_path / "params.yaml"
-    params.write_text(params.read_text().replace("pictures: 4", "pictures: 0"))
+    params.write_text(params.read_text().replace("images: 4", "images: 0"))
     corrupt.main([*arguments[:6], "--out", str(tmp_path / "corrupted")])
     robustness.main(arguments)
     results = tmp_path / "predicted"
     predict.main([*arguments[:4], "--model", str(tmp_path / "model.safetensors"), "--out", str(results)])
-    truth = ["--ground-truth-json", str(split.panoptic_json), "--ground-truth-folder", str(split.masks)]
+    ground_truth = ["--ground-truth-json", str(split.panoptic_json), "--ground-truth-folder", str(split.masks)]
     files = ["--predictions-json", str(results / "panoptic.json"), "--predictions-folder", str(results / "panoptic")]
-    evaluate.main([*truth, *files, "--params", str(params), "--metrics", str(tmp_path / "metrics.json")])
+    evaluate.main([*ground_truth, *files, "--params", str(params), "--metrics", str(tmp_path / "metrics.json")])
     expected = json.loads((tmp_path / "metrics.json").read_text())
     clean = json.loads((tmp_path / "out" / "variants.json").read_text())["clean"]
     assert set(clean) == {f"{prefix}{name}" for prefix in ("", "boundary_") for name in ("pq", "sq", "rq")}
@@ -129,19 +129,19 @@ def test_a_stopped_run_measures_only_what_is_missing(
     split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predicted: list[int] = []
-    stop_at = 10  # pictures: clean 4, the first variant 4, and half of the second
+    stop_at = 10  # images: clean 4, the first variant 4, and half of the second
 
     def counted(
-        network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, read: ReadPictures | None = None
-    ) -> Iterator[PicturePrediction]:
-        for prediction in predict_pictures(network, index, settings, read=read):
+        network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, read: ReadImages | None = None
+    ) -> Iterator[ImagePrediction]:
+        for prediction in predict_images(network, index, settings, read=read):
             if len(predicted) == stop_at:
                 raise KeyboardInterrupt
             predicted.append(prediction.record.image_id)
             yield prediction
 
     arguments = prepare(tmp_path, split)
-    monkeypatch.setattr(robustness, "predict_pictures", counted)
+    monkeypatch.setattr(robustness, "predict_images", counted)
     with pytest.raises(KeyboardInterrupt):
         robustness.main(arguments)
     assert not (tmp_path / "out").exists()
@@ -167,10 +167,10 @@ def test_shares_together_leave_nothing_to_measure(
         robustness.main([*arguments, "--share", f"{number}/{of}"])
         assert not (tmp_path / "out").exists()
 
-    def nothing(*_: object, **__: object) -> Iterator[PicturePrediction]:
-        raise AssertionError("a picture is predicted again")
+    def nothing(*_: object, **__: object) -> Iterator[ImagePrediction]:
+        raise AssertionError("an image is predicted again")
 
-    monkeypatch.setattr(robustness, "predict_pictures", nothing)
+    monkeypatch.setattr(robustness, "predict_images", nothing)
     robustness.main(arguments)
     assert contents(tmp_path) == contents(tmp_path / "alone")
 
@@ -178,12 +178,12 @@ def test_shares_together_leave_nothing_to_measure(
 def test_a_share_says_what_it_measures_and_where_it_stopped(
     split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*_: object, **__: object) -> Iterator[PicturePrediction]:
+    def broken(*_: object, **__: object) -> Iterator[ImagePrediction]:
         raise RuntimeError("no memory")
 
     arguments = prepare(tmp_path, split)
     capsys.readouterr()
-    monkeypatch.setattr(robustness, "predict_pictures", broken)
+    monkeypatch.setattr(robustness, "predict_images", broken)
     with pytest.raises(RuntimeError, match="no memory"):
         robustness.main([*arguments, "--share", "1/2"])
     said = capsys.readouterr()
@@ -208,16 +208,16 @@ def test_what_was_measured_with_other_settings_is_not_taken(
     calls = 0
 
     def first_only(
-        network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, read: ReadPictures | None = None
-    ) -> Iterator[PicturePrediction]:
+        network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, read: ReadImages | None = None
+    ) -> Iterator[ImagePrediction]:
         nonlocal calls
         calls += 1
         if calls > 1:
             raise KeyboardInterrupt
-        yield from predict_pictures(network, index, settings, read=read)
+        yield from predict_images(network, index, settings, read=read)
 
     arguments = prepare(tmp_path, split)
-    monkeypatch.setattr(robustness, "predict_pictures", first_only)
+    monkeypatch.setattr(robustness, "predict_images", first_only)
     for shorter in (48, 32):
         calls = 0
         params = tmp_path / "params.yaml"
@@ -236,7 +236,7 @@ def test_other_categories_than_in_training_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_corrupted_pictures_of_another_split_are_refused(
+def test_corrupted_images_of_another_split_are_refused(
     split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = prepare(tmp_path, split)
@@ -252,7 +252,7 @@ def test_corrupted_pictures_of_another_split_are_refused(
     assert "make it with stages.corrupt" in capsys.readouterr().err
 
 
-def test_pictures_are_asked_for_once_in_the_order_of_use(split: TinySplit) -> None:
+def test_images_are_asked_for_once_in_the_order_of_use(split: TinySplit) -> None:
     index = build_index(split.panoptic_json, split.masks, split.images)
     reader, asked = PanopticReader(index), list[int]()
 
@@ -263,12 +263,12 @@ def test_pictures_are_asked_for_once_in_the_order_of_use(split: TinySplit) -> No
     merging = MergingSettings(score_threshold=0, mask_threshold=0)
     settings = InferenceSettings(shorter=48, longer=64, batch_size=2, merging=merging)
     network = network_for(index.categories)
-    own = list(predict_pictures(network, index, settings))
-    others = list(predict_pictures(network, moved(index), settings, read=read))
+    own = list(predict_images(network, index, settings))
+    others = list(predict_images(network, moved(index), settings, read=read))
     assert asked == [prediction.record.image_id for prediction in own] == [0, 2, 4, 1, 3]
     assert all(np.array_equal(one.ids, other.ids) for one, other in zip(own, others, strict=True))
 
 
 def moved(index: PanopticIndex) -> PanopticIndex:
-    """With pictures where the masks are, of which none may be read."""
+    """With images where the masks are, of which none may be read."""
     return replace(index, images=index.masks)

@@ -17,7 +17,7 @@ from model.training.distributed.stopping import STOPPED
 from panoptic.datasets.coco import build_index
 from stages import train
 from tests.stages.training_runs import commands, until
-from tests.tiny_dataset import random_picture, write_split
+from tests.tiny_dataset import random_image, write_split
 
 PARAMS = """
 model: {backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, heads: 2, levels: 3, points: 2,
@@ -35,7 +35,7 @@ STEPS = 24
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    split = write_split(root, "train", [random_picture(rng, number, 64, 64) for number in range(4)])
+    split = write_split(root, "train", [random_image(rng, number, 64, 64) for number in range(4)])
     build_index(split.panoptic_json, split.masks, split.images).save(root / "index.json")
     (root / "params.yaml").write_text(PARAMS)
     return root
@@ -82,7 +82,7 @@ def test_kill_minus_nine_and_resume(dataset: Path, whole: Path, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_signal_to_all_processes_at_a_validation_saves_the_state(dataset: Path, whole: Path, tmp_path: Path) -> None:
-    """As SLURM sends it: to those that read pictures and score, too."""
+    """As SLURM sends it: to those that read images and score, too."""
     run = subprocess.Popen(
         command(dataset, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

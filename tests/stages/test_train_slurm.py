@@ -1,6 +1,6 @@
 """Training as a job of a real SLURM: submitted, watched, requeued, out of time, cancelled. Needs root and slurm-wlm.
 
-What is trained is what params.yaml says, on a part of the embedded pictures.
+What is trained is what params.yaml says, on a part of the embedded images.
 """
 
 import os
@@ -18,7 +18,7 @@ from tests.stages.training_runs import PATIENCE, Training, shipped_settings, tra
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
 TWO_NODES = {"launcher": "slurm", "nodes": 2, "cpus_per_process": 1, "time": "30"}
-PICTURES = 16
+IMAGES = 16
 LENGTH = {"epochs": 8, "save_every": 4, "validate_every": 1000}  # 32 steps
 
 
@@ -30,7 +30,7 @@ def cluster() -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_mini(tmp_path_factory.mktemp("data"), PICTURES)
+    return write_mini(tmp_path_factory.mktemp("data"), IMAGES)
 
 
 @pytest.fixture

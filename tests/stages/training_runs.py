@@ -15,13 +15,13 @@ import yaml
 from safetensors.torch import load_file
 
 from panoptic.datasets.coco import build_index
-from tests.tiny_dataset import random_picture, write_split
+from tests.tiny_dataset import random_image, write_split
 
 ROOT = Path(__file__).parents[2]
 LISTENING = "0A"  # in /proc/net/tcp
 PATIENCE = 600.0
 """Seconds; on a busy machine everything may take many times as long."""
-# Dropout, because its draws must not depend on the number of processes; pictures of two sizes.
+# Dropout, because its draws must not depend on the number of processes; images of two sizes.
 PARAMS: dict[str, dict[str, object]] = {
     "model": {
         "backbone": "tiny",
@@ -59,19 +59,19 @@ TWO_PROCESSES = {"launcher": "torchrun", "processes_per_node": 2}
 
 
 def write_dataset(root: Path) -> Path:
-    """Eight pictures and their index in a folder."""
+    """Eight images and their index in a folder."""
     rng = np.random.default_rng(0)
-    pictures = [random_picture(rng, number, 32, 32 + 16 * (number % 2)) for number in range(8)]
-    split = write_split(root, "train", pictures)
+    images = [random_image(rng, number, 32, 32 + 16 * (number % 2)) for number in range(8)]
+    split = write_split(root, "train", images)
     build_index(split.panoptic_json, split.masks, split.images).save(root / "index")
     return root
 
 
-def write_mini(root: Path, pictures: int) -> Path:
-    """The index of the first `pictures` pictures of data/mini in a folder."""
+def write_mini(root: Path, count: int) -> Path:
+    """The index of the first `images` images of data/mini in a folder."""
     mini = ROOT / "data/mini"
     document = json.loads((mini / "annotations/panoptic_train.json").read_text())
-    images = document["images"][:pictures]
+    images = document["images"][:count]
     shown = {image["id"] for image in images}
     annotations = [annotation for annotation in document["annotations"] if annotation["image_id"] in shown]
     part = root / "panoptic_train.json"
@@ -81,7 +81,7 @@ def write_mini(root: Path, pictures: int) -> Path:
 
 
 def shipped_settings() -> dict[str, dict[str, object]]:
-    """Those of params.yaml that a training reads, with two pictures a forward pass: two processes share four."""
+    """Those of params.yaml that a training reads, with two images a forward pass: two processes share four."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
     train = document["train"] | {"images_per_forward": 2}
     return {"model": document["model"], "train": train, "predict": document["predict"]}
@@ -89,7 +89,7 @@ def shipped_settings() -> dict[str, dict[str, object]]:
 
 @dataclass(frozen=True)
 class Training:
-    """One training on the pictures in `dataset` with its files in `folder`."""
+    """One training on the images in `dataset` with its files in `folder`."""
 
     dataset: Path
     folder: Path

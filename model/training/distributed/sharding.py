@@ -1,4 +1,4 @@
-"""A network whose parameters, gradients and optimiser state are divided over the processes (FSDP).
+"""A network whose parameters, gradients and optimizer state are divided over the processes (FSDP).
 
 Needed where one GPU cannot hold all of them (Swin-L: 221 M parameters, with AdamW and a weight average 4.4 GB of
 float32). What is saved is whole, so that a state fits any number of processes, sharded or not.
@@ -28,7 +28,7 @@ def shard(network: PanopticSegFormer, processes: Processes) -> None:
     mesh = init_device_mesh(device.type, (processes.world_size,))
     for part in (network.backbone, network):
         divided = fully_shard(part, mesh=mesh)
-        # The losses are normalised by counts over all processes: their gradients add up, and are no means.
+        # The losses are normalized by counts over all processes: their gradients add up, and are no means.
         divided.set_gradient_divide_factor(1.0)
         divided.set_force_sum_reduction_for_comms(True)
 
@@ -67,10 +67,10 @@ def load_whole(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     network.load_state_dict({name: _like(present[name], value) for name, value in weights.items()})
 
 
-def load_whole_optimiser(optimiser: Optimizer, state: Mapping[str, Any]) -> None:
-    """Give an optimiser of a network, divided or not, the state of an undivided one's."""
-    optimiser.load_state_dict(cast("dict[str, Any]", state))
-    for parameter, values in optimiser.state.items():
+def load_whole_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Give an optimizer of a network, divided or not, the state of an undivided one's."""
+    optimizer.load_state_dict(cast("dict[str, Any]", state))
+    for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 values[name] = _like(parameter, value)

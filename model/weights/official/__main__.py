@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--categories", type=Path, help="JSON in COCO's format with the classes wanted (default: COCO's)"
     )
-    parser.add_argument("--reinitialise", action="store_true", help="allow fresh heads where the classes are others")
+    parser.add_argument("--reinitialize", action="store_true", help="allow fresh heads where the classes are others")
     parser.add_argument("--to-official", action="store_true", help="convert back: ours to the published layout")
     parser.add_argument("--without-unused", action="store_true", help="convert back without the entries nothing uses")
     return parser
@@ -46,14 +46,14 @@ def _forth(options: argparse.Namespace) -> None:
     if options.out.suffix != OUR_SUFFIX:
         raise ValueError(f"--out is {options.out}; our weights end in {OUR_SUFFIX}")
     categories = categories_of(options.categories) if options.categories else None
-    converted = convert(options.file, options.model, categories, options.reinitialise)
+    converted = convert(options.file, options.model, categories, options.reinitialize)
     save_converted(options.out, converted)
     print("\n".join(_report(options.out, converted)))
 
 
 def _back(options: argparse.Namespace) -> None:
-    if options.categories or options.reinitialise:
-        raise ValueError("--categories and --reinitialise do not go with --to-official; leave them out")
+    if options.categories or options.reinitialize:
+        raise ValueError("--categories and --reinitialize do not go with --to-official; leave them out")
     if options.file.suffix != OUR_SUFFIX or options.out.suffix == OUR_SUFFIX:
         raise ValueError(f"--to-official reads {OUR_SUFFIX} and writes .pth; found {options.file} and {options.out}")
     entries = convert_back(options.file, options.out, options.model, options.without_unused)
@@ -72,7 +72,7 @@ def _report(out: Path, converted: Converted) -> list[str]:
         part = [tensor for name, tensor in sidecar.unused.items() if name.startswith(prefix)]
         lines.append(_line("dropped", len(part), _size(part), f"{prefix}*: {what}, which nothing uses"))
     lines.append(_line("in all", len(sidecar.types), used + _size(list(sidecar.unused.values())), ""))
-    lines += listed(dict.fromkeys(converted.reinitialised, f"re-initialised, seed {SEED}"))
+    lines += listed(dict.fromkeys(converted.reinitialized, f"re-initialized, seed {SEED}"))
     if converted.left_out:
         lines.append(f"  not converted: {', '.join(converted.left_out)} (training state)")
     return [*lines, f"wrote {out}, {metadata_path(out).name} and, for the way back, {sidecar_path(out).name}"]

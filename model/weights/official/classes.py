@@ -78,9 +78,9 @@ def require_classes(weights: Mapping[str, Tensor], counts: ClassCounts, wanted: 
     }
     raise OfficialLayoutError(
         f"{subject}: has heads for {counts.things} thing and {counts.stuff} stuff classes, "
-        f"{_difference(counts, wanted)}. These would be re-initialised:\n"
+        f"{_difference(counts, wanted)}. These would be re-initialized:\n"
         + "\n".join(listed(heads))
-        + "\ngive the classes that it was trained on with --categories, or allow it with --reinitialise"
+        + "\ngive the classes that it was trained on with --categories, or allow it with --reinitialize"
     )
 
 

@@ -17,7 +17,7 @@ from model.weights.official.pth import read_pth, write_pth
 from model.weights.official.sidecar import Sidecar, SidecarError, load_sidecar, save_sidecar, sidecar_path
 from panoptic.format.categories import CategoryTable
 
-SEED = 0  # of the heads that are initialised again
+SEED = 0  # of the heads that are initialized again
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,18 @@ class Converted:
 
     checkpoint: Checkpoint
     sidecar: Sidecar
-    reinitialised: tuple[str, ...]  # our entries
+    reinitialized: tuple[str, ...]  # our entries
     left_out: tuple[str, ...]  # parts of the file besides weights and remarks
 
 
-def convert(path: Path, model: str, categories: CategoryTable | None = None, reinitialise: bool = False) -> Converted:
+def convert(path: Path, model: str, categories: CategoryTable | None = None, reinitialize: bool = False) -> Converted:
     """Read a published checkpoint into our network.
 
     Args:
         path: the `.pth` file.
         model: a key of `CONFIGS`.
         categories: classes of the network; None = COCO's.
-        reinitialise: whether heads of other classes may be replaced by freshly initialised ones.
+        reinitialize: whether heads of other classes may be replaced by freshly initialized ones.
 
     Raises:
         ValueError: a file that cannot be read, is of another model, holds values that are not finite, or has heads
@@ -49,7 +49,7 @@ def convert(path: Path, model: str, categories: CategoryTable | None = None, rei
     _require_finite(used, path)
     config, counts, table = CONFIGS[model], ClassCounts.of_official(used), categories or coco_categories()
     weights = from_official(config.backbone, used, expected_entries(config, counts))
-    if not reinitialise:
+    if not reinitialize:
         require_classes(weights, counts, table, str(path))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -57,12 +57,12 @@ def convert(path: Path, model: str, categories: CategoryTable | None = None, rei
     own, others = network.state_dict(), heads_of_other_classes(counts, table)
     fresh = {key: tensor for key, tensor in own.items() if others and key.startswith(others)}
     network.load_state_dict(weights | fresh)
-    provenance = {"source": path.name, "sha256": pth.sha256, "model": model, "reinitialised": ", ".join(fresh)}
+    provenance = {"source": path.name, "sha256": pth.sha256, "model": model, "reinitialized": ", ".join(fresh)}
     unused = {name: tensor for name, tensor in pth.state.items() if name not in used}
     return Converted(
         checkpoint=Checkpoint(network, config, table, provenance),
         sidecar=Sidecar.of(pth, unused),
-        reinitialised=tuple(fresh),
+        reinitialized=tuple(fresh),
         left_out=pth.left_out,
     )
 
@@ -117,12 +117,12 @@ def _sidecar_of(weights: Path, source: str) -> Sidecar:
 
 
 def _require_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    faults = {
+    issues = {
         name: f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} values"
         for name, tensor in state.items()
         if tensor.is_floating_point() and not tensor.isfinite().all()
     }
-    if faults:
+    if issues:
         raise OfficialLayoutError(
-            "\n".join([f"{path}: weights that are not finite; take another checkpoint:", *listed(faults)])
+            "\n".join([f"{path}: weights that are not finite; take another checkpoint:", *listed(issues)])
         )

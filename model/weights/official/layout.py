@@ -37,9 +37,9 @@ class Layout:
         Raises:
             OfficialLayoutError: entries that are missing, unknown, or of another shape or type, by name.
         """
-        faults = self.faults(official, expected)
-        if faults:
-            raise OfficialLayoutError("\n".join([f"does not fit the network ({len(faults)} in all):", *listed(faults)]))
+        issues = self.issues(official, expected)
+        if issues:
+            raise OfficialLayoutError("\n".join([f"does not fit the network ({len(issues)} in all):", *listed(issues)]))
         ours: dict[str, Tensor] = {}
         for name, keys in self.sources.items():
             parts = (
@@ -48,19 +48,19 @@ class Layout:
             ours.update(zip(keys, parts, strict=True))
         return {key: ours[key] for key in expected}
 
-    def faults(self, official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, str]:
+    def issues(self, official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, str]:
         """What is wrong with published entries, by their name. Of `expected` only names, shapes and types are used."""
-        faults = {name: "missing" for name in (*self.sources, *self.fixed) if name not in official}
+        issues = {name: "missing" for name in (*self.sources, *self.fixed) if name not in official}
         for name, tensor in official.items():
             if name in self.sources:
-                fault = _misfit(tensor, [expected[key] for key in self.sources[name]])
+                issue = _misfit(tensor, [expected[key] for key in self.sources[name]])
             elif name in self.fixed:
-                fault = "" if torch.equal(tensor, self.fixed[name]) else "does not follow from the window size"
+                issue = "" if torch.equal(tensor, self.fixed[name]) else "does not follow from the window size"
             else:
-                fault = "unknown"
-            if fault:
-                faults[name] = fault
-        return faults
+                issue = "unknown"
+            if issue:
+                issues[name] = issue
+        return issues
 
 
 def layout_of(names: Mapping[str, str], joined: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
@@ -99,12 +99,12 @@ def type_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def listed(faults: Mapping[str, str]) -> list[str]:
-    """One line for all entries whose names differ by numbers only and that have the same fault."""
+def listed(issues: Mapping[str, str]) -> list[str]:
+    """One line for all entries whose names differ by numbers only and that have the same issue."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for name, fault in faults.items():
-        groups.setdefault((re.sub(r"\d+", "#", name), fault), []).append(name)
-    lines = [f"  - {_together(names)}: {fault}" for (_, fault), names in groups.items()]
+    for name, issue in issues.items():
+        groups.setdefault((re.sub(r"\d+", "#", name), issue), []).append(name)
+    lines = [f"  - {_together(names)}: {issue}" for (_, issue), names in groups.items()]
     more = len(lines) - SHOWN_LINES
     return lines if more <= 0 else [*lines[:SHOWN_LINES], f"  ... and {more} more lines like these"]
 

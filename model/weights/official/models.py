@@ -31,15 +31,15 @@ def require_model(state: Mapping[str, Tensor], model: str, subject: str) -> None
     Raises:
         OfficialLayoutError: it is not; the message says which model fits, or what does not fit the closest one.
     """
-    if not _faults(state, model):
+    if not _issues(state, model):
         return
-    faults = {other: _faults(state, other) for other in CONFIGS}
-    closest = min(faults, key=lambda other: len(faults[other]))
-    if not faults[closest]:
+    issues = {other: _issues(state, other) for other in CONFIGS}
+    closest = min(issues, key=lambda other: len(issues[other]))
+    if not issues[closest]:
         raise OfficialLayoutError(f"{subject}: is a checkpoint of {closest}, not of {model}; use --model {closest}")
     raise OfficialLayoutError(
         f"{subject}: is no checkpoint of {', '.join(CONFIGS)}. Closest is {closest}; what does not fit it "
-        f"({len(faults[closest])} in all):\n" + "\n".join(listed(faults[closest]))
+        f"({len(issues[closest])} in all):\n" + "\n".join(listed(issues[closest]))
     )
 
 
@@ -48,7 +48,7 @@ def model_of(backbone: str) -> str | None:
     return next((name for name, config in CONFIGS.items() if config.backbone == backbone), None)
 
 
-def _faults(state: Mapping[str, Tensor], model: str) -> dict[str, str]:
+def _issues(state: Mapping[str, Tensor], model: str) -> dict[str, str]:
     expected = expected_entries(CONFIGS[model], ClassCounts.of_official(state))
     layout = network_layout(CONFIGS[model].backbone, expected)
-    return layout.faults(without_unused(state), expected)
+    return layout.issues(without_unused(state), expected)

@@ -26,7 +26,7 @@ class PthFile:
     state: Mapping[str, Tensor]  # without the prefix that training on several devices puts before every name
     prefix: str
     meta: Mapping[str, object]
-    left_out: tuple[str, ...]  # other things in the file, for example the optimiser's state
+    left_out: tuple[str, ...]  # other things in the file, for example the optimizer's state
     sha256: str
 
 

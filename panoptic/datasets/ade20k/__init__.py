@@ -1,8 +1,8 @@
-"""ADE20K's panoptic pictures, read in place from its archives: 100 things and 50 kinds of stuff.
+"""ADE20K's panoptic images, read in place from its archives: 100 things and 50 kinds of stuff.
 
 `panoptic.datasets.ade20k.maps` has the rule, and what differs from the published conversion. Here are the files:
-which there are, and that each is what it should be. `find_pictures` lists a split, and `Ade20kExaminer` makes one
-picture of it.
+which there are, and that each is what it should be. `find_images` lists a split, and `Ade20kInspector` makes one
+image of it.
 ADE20K comes in several layouts. This is the one of ADEChallengeData2016.zip with annotations_instance.tar, on which
 panoptic work is compared. The full ADE20K (`ADE20K_2016_07_26`, `ADE20K_2021_17_01`) has some 3 000 classes
 in its `_seg.png` files, R / 10 * 256 + G, with instances in B: other classes, and not those of the benchmark.
@@ -22,12 +22,12 @@ from PIL import Image, UnidentifiedImageError
 from panoptic.data.reader import claimed_size, decode_image
 from panoptic.datasets.ade20k.maps import CLASSES, draw_segments, list_segments
 from panoptic.datasets.ade20k.things import CLASS_OF_THING
-from panoptic.datasets.coco import VerifiedPicture
+from panoptic.datasets.coco import VerifiedImage
 from panoptic.datasets.layout import Ade20kSplit, Part
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import decode_id_map, encode_id_map
 from panoptic.index import ImageRecord
-from panoptic.io.errors import DatasetError, Faults, shown_ids
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import open_files, opened_files
 from panoptic.io.png import claimed_header
 
@@ -47,7 +47,7 @@ def read_categories(challenge: Path) -> CategoryTable:
     columns = [column.strip() for column in header.split("\t")]
     if columns[0] != "Idx" or columns[-1] != "Name":
         raise DatasetError(f"{where}: the first line is {header!r}; expected 'Idx', ..., 'Name' with tabs; {_AGAIN}")
-    faults = Faults()
+    issues = Issues()
     names: dict[int, str] = {}
     for line, row in enumerate(rows, 2):
         if not row.strip():
@@ -55,51 +55,51 @@ def read_categories(challenge: Path) -> CategoryTable:
         fields = [field.strip() for field in row.split("\t")]
         number = int(fields[0]) if fields[0].isdecimal() else 0
         if len(fields) != len(columns) or not fields[-1] or not 1 <= number <= CLASSES:
-            faults.add(f"line {line}: {row!r}; expected {len(columns)} columns, a class 1 to {CLASSES} and its name")
+            issues.add(f"line {line}: {row!r}; expected {len(columns)} columns, a class 1 to {CLASSES} and its name")
         elif number in names:
-            faults.add(f"line {line}: class {number} is there twice, '{names[number]}' and '{fields[-1]}'")
+            issues.add(f"line {line}: class {number} is there twice, '{names[number]}' and '{fields[-1]}'")
         else:
             names[number] = fields[-1]
     missing = [number for number in range(1, CLASSES + 1) if number not in names]
     if missing:
-        faults.add(f"{len(names)} classes instead of {CLASSES}; missing: {shown_ids(missing)}; {_AGAIN}")
-    faults.raise_if_any(where)
+        issues.add(f"{len(names)} classes instead of {CLASSES}; missing: {shown_ids(missing)}; {_AGAIN}")
+    issues.raise_if_any(where)
     entries = [
         {"id": number - 1, "name": names[number], "isthing": int(number in CLASS_OF_THING)} for number in sorted(names)
     ]
     return CategoryTable.from_json(entries, where)
 
 
-def find_pictures(split: Ade20kSplit) -> tuple[str, ...]:
-    """The stems of a split's pictures, sorted.
+def find_images(split: Ade20kSplit) -> tuple[str, ...]:
+    """The stems of a split's images, sorted.
 
-    Raises `DatasetError` with all faults together: a picture without its semantic map, instances or image, names that
-    are not those of ADE20K, two pictures of one number, no pictures.
+    Raises `DatasetError` with all issues together: an image without its semantic map, instances or image, names that
+    are not those of ADE20K, two images of one number, no images.
     """
-    faults = Faults()
-    stems = {part: _stems(part, faults) for part in (split.images, split.semantic, split.instances)}
+    issues = Issues()
+    stems = {part: _stems(part, issues) for part in (split.images, split.semantic, split.instances)}
     everything = sorted(frozenset().union(*stems.values()))
     owners: dict[int, str] = {}
     for stem in everything:
         for part, present in stems.items():
-            # Where a part is missing as a whole, that is one fault and not thousands.
+            # Where a part is missing as a whole, that is one issue and not thousands.
             if present and stem not in present:
-                faults.add(f"{part.path}: {_name(part, stem)} is missing; {_AGAIN}")
+                issues.add(f"{part.path}: {_name(part, stem)} is missing; {_AGAIN}")
         owner = owners.setdefault(_number(stem), stem)
         if owner != stem:
-            faults.add(f"{split.images.path}: {owner} and {stem} have the same number; remove one")
-    faults.raise_if_any(str(split.images.path.parent))
+            issues.add(f"{split.images.path}: {owner} and {stem} have the same number; remove one")
+    issues.raise_if_any(str(split.images.path.parent))
     return tuple(everything)
 
 
 @dataclass(frozen=True)
-class Ade20kExaminer:
-    """Makes the panoptic picture of a stem; pickled as the places of the files, which each process opens once."""
+class Ade20kInspector:
+    """Makes the panoptic image of a stem; pickled as the places of the files, which each process opens once."""
 
     split: Ade20kSplit
 
-    def __call__(self, stem: str) -> VerifiedPicture:
-        """The picture, with a PNG of its map named `<stem>.png`.
+    def __call__(self, stem: str) -> VerifiedImage:
+        """The image, with a PNG of its map named `<stem>.png`.
 
         Raises `DatasetError` where the image, the semantic map or the instances are missing, damaged, of unequal sizes
         or not what they should be.
@@ -116,20 +116,20 @@ class Ade20kExaminer:
         ids = draw_segments(_decode_classes(*semantic_map), decode_id_map(*instance_map), instance_map[1])
         segments = list_segments(ids, instance_map[1])
         record = ImageRecord(_number(stem), _name(self.split.images, stem), f"{stem}.png", *size, segments)
-        return VerifiedPicture(record, ids, encode_id_map(ids))
+        return VerifiedImage(record, ids, encode_id_map(ids))
 
 
-def _stems(part: Part, faults: Faults) -> frozenset[str]:
+def _stems(part: Part, issues: Issues) -> frozenset[str]:
     names = part.names()
     stems = {name: name.removeprefix(part.folder).removesuffix(part.suffix) for name in names}
     if not names:
         folders = sorted({name.rpartition("/")[0] + "/" for name in open_files(part.path).names()})
         expected = f"no {part.folder}*{part.suffix}, but files in {', '.join(folders[:8]) or 'no folder'}"
-        faults.add(f"{part.path}: {expected}; the splits are 'training' and 'validation'; name one, or {_AGAIN}")
+        issues.add(f"{part.path}: {expected}; the splits are 'training' and 'validation'; name one, or {_AGAIN}")
     for name, stem in stems.items():
         if not _STEM.fullmatch(stem):
             expected = f"{part.folder}ADE_..._00000001{part.suffix}"
-            faults.add(f"{part.path}: {name!r} is no name of ADE20K, like {expected}; remove it or {_AGAIN}")
+            issues.add(f"{part.path}: {name!r} is no name of ADE20K, like {expected}; remove it or {_AGAIN}")
     return frozenset(filter(_STEM.fullmatch, stems.values()))
 
 
@@ -152,17 +152,17 @@ def _check_png(data: bytes, size: tuple[int, int], where: str) -> None:
 
 
 def _decode_classes(data: bytes, where: str) -> NDArray[np.uint8]:
-    """A semantic map: the bytes of an 8-bit grey PNG, with its header, to (H,W) classes 0 to 150."""
+    """A semantic map: the bytes of an 8-bit gray PNG, with its header, to (H,W) classes 0 to 150."""
     header = claimed_header(data)
     assert header
-    if (header.bits, header.colour_type) != (8, 0):
-        found = f"{header.bits} bits of colour type {header.colour_type}"
-        raise DatasetError(f"{where}: the PNG has {found}; expected 8 of type 0, grey, which are classes; {_AGAIN}")
+    if (header.bits, header.color_type) != (8, 0):
+        found = f"{header.bits} bits of color type {header.color_type}"
+        raise DatasetError(f"{where}: the PNG has {found}; expected 8 of type 0, gray, which are classes; {_AGAIN}")
     try:
-        with Image.open(BytesIO(data)) as picture:
-            picture.verify()  # the checksums, which decoding does not look at
-        with Image.open(BytesIO(data)) as picture:
-            classes = np.asarray(picture, np.uint8)
+        with Image.open(BytesIO(data)) as image:
+            image.verify()  # the checksums, which decoding does not look at
+        with Image.open(BytesIO(data)) as image:
+            classes = np.asarray(image, np.uint8)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, zlib.error, struct.error):
         raise DatasetError(f"{where}: the PNG is damaged; {_AGAIN}") from None
     if classes.size and classes.max() > CLASSES:

@@ -8,12 +8,12 @@ same class and instance, and lists segments in the same order. What differs:
 
 areas, boxes   measured in the finished map. There, those of stuff are taken before things are drawn over it, so that
                they disagree with its PNGs wherever a thing reaches over stuff, and covered stuff stays listed
-segment ids    a function of class and number alone: equal in every run, stuff of a class in all pictures. There, they
+segment ids    a function of class and number alone: equal in every run, stuff of a class in all images. There, they
                are random for things
 image ids      the number in the name, as COCO has it. There, the name without its ending
 names          whole, as in `objectInfo150.txt`. There, some are shortened
 
-Its category ids, class - 1, are ours too. The numbers of instances are unique in a picture, whatever the things
+Its category ids, class - 1, are ours too. The numbers of instances are unique in an image, whatever the things
 (CSAILVision/placeschallenge, `instancesegmentation/README.md`).
 """
 
@@ -29,7 +29,7 @@ CLASSES = 150
 _NUMBERS = 255
 _NO_INSTANCE = -1
 # Red, green and blue advance by steps of the three-dimensional golden ratio (1 / 1.2207 and its powers), so that a few
-# segments with keys that lie close together have colours that do not. It is odd: no two keys share an id.
+# segments with keys that lie close together have colors that do not. It is odd: no two keys share an id.
 _SPREAD = 210 << 16 | 172 << 8 | 141
 _GATHER = pow(_SPREAD, -1, MAX_ID + 1)
 
@@ -40,7 +40,7 @@ def segment_id(class_number: int, number: int = 0) -> int:
 
 
 def draw_segments(semantic: NDArray[np.uint8], instances: NDArray[np.int32], where: str) -> NDArray[np.int32]:
-    """The panoptic (H,W) id map of a picture.
+    """The panoptic (H,W) id map of an image.
 
     `semantic` (H,W) holds classes, 0 for other; `instances` (H,W) thing + 256 number, 0 for none, and in the third
     byte something that is not looked at. `where` names the instances in errors. Raises `DatasetError` for numbers

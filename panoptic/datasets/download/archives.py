@@ -3,11 +3,11 @@
 Nothing here is guessed. Every size and SHA-256 stands in a table that others check their downloads against:
 
 COCO               tensorflow/datasets, `tensorflow_datasets/url_checksums/coco.txt`
-ADE20K, pictures   huggingface/datasets, `datasets/scene_parse_150/dataset_infos.json`
+ADE20K, images   huggingface/datasets, `datasets/scene_parse_150/dataset_infos.json`
 ADE20K, instances  both: tensorflow/datasets, `tensorflow_datasets/url_checksums/scene_parse150.txt`, has the same
 
 COCO's host answers plain http only (its certificate is that of its storage provider); the checksums make up for it.
-The numbers of pictures are those that cocodataset.org and the scene parsing benchmark of ADE20K state.
+The numbers of images are those that cocodataset.org and the scene parsing benchmark of ADE20K state.
 """
 
 import re
@@ -58,21 +58,21 @@ class Archive:
 
 @dataclass(frozen=True)
 class PublicDataset:
-    """The archives of one dataset, and how many pictures each of its splits has.
+    """The archives of one dataset, and how many images each of its splits has.
 
     `test` is the split without annotations, which is fetched on request only; None where there is none.
     """
 
     archives: tuple[Archive, ...]
-    pictures: Mapping[str, int]
+    images: Mapping[str, int]
     test: str | None = None
 
     def needed(self, splits: Iterable[str]) -> tuple[Archive, ...]:
         """The archives that `splits` need. Raises `DatasetError` for a split that does not exist."""
         wanted = set(splits)
-        unknown = sorted(wanted - self.pictures.keys())
+        unknown = sorted(wanted - self.images.keys())
         if unknown:
-            raise DatasetError(f"no split {', '.join(unknown)}; there are: {', '.join(self.pictures)}")
+            raise DatasetError(f"no split {', '.join(unknown)}; there are: {', '.join(self.images)}")
         return tuple(archive for archive in self.archives if wanted.intersection(archive.splits))
 
 
@@ -125,7 +125,7 @@ PUBLIC_DATASETS: Mapping[str, PublicDataset] = {
                 splits=("test2017",),
             ),
         ),
-        pictures={"train2017": 118_287, "val2017": 5_000, "test2017": 40_670},
+        images={"train2017": 118_287, "val2017": 5_000, "test2017": 40_670},
         test="test2017",
     ),
     # No archive maps the 100 things to the 150 classes: panoptic.datasets.ade20k.things does.
@@ -147,7 +147,7 @@ PUBLIC_DATASETS: Mapping[str, PublicDataset] = {
                 repacked="annotations_instance.zip",
             ),
         ),
-        pictures={"training": 20_210, "validation": 2_000},
+        images={"training": 20_210, "validation": 2_000},
     ),
 }
 

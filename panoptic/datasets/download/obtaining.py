@@ -20,7 +20,7 @@ from panoptic.datasets.download.fetching import Patience, Wanted, fetch
 from panoptic.datasets.download.partial_file import Origin, PartialFile, partial_paths, read_pieces
 from panoptic.datasets.download.records import ArchiveRecords
 from panoptic.datasets.download.unpacking import repack_tar, require_disk, unpack_zip
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 
 # An estimate, to say early that a disk is too small; before an entry is unpacked its true size is looked at.
 UNPACKED_RATIO = 2
@@ -33,7 +33,7 @@ class DownloadSettings:
     `mirrors` are base addresses, to which the name of an archive is added; they are tried in order before the
     official address. `from_folder` has archives that are there already: they are linked, not changed. `test` adds the
     split without annotations. With `published` false the archives are others in the same layout, a subset say: no
-    published size, checksum or number of pictures is expected of them, and the official addresses are not asked.
+    published size, checksum or number of images is expected of them, and the official addresses are not asked.
     """
 
     mirrors: list[str] = field(default_factory=list)
@@ -70,7 +70,7 @@ def obtain(
 ) -> Mapping[str, str]:
     """Bring all `archives` to their places and unpack what `splits` need; returns their SHA-256 by place.
 
-    What is complete is left alone. Raises `DatasetError`, with the faults of all archives together, for one that
+    What is complete is left alone. Raises `DatasetError`, with the issues of all archives together, for one that
     cannot be had or is another than expected, and before anything is fetched if the disk is too small.
     """
     orders = [_order(archive, settings, records) for archive in archives]
@@ -135,18 +135,18 @@ def _carry_out(todo: Sequence[_Order], settings: DownloadSettings, records: Arch
         return
     display = _Display(todo)
     patience = Patience(settings.retries, settings.timeout_s, settings.backoff_s, display.stopped.wait)
-    faults = Faults()
+    issues = Issues()
     pool = ThreadPoolExecutor(settings.connections)
     try:
         for work in as_completed([pool.submit(_bring, order, patience, records, display) for order in todo]):
-            with faults.collected():
+            with issues.collected():
                 work.result()
     finally:
         display.stopped.set()  # nobody is left to be stopped, but after Ctrl-C or an error of the disk
         pool.shutdown(cancel_futures=True)
         display.close()
     known = "their published sizes and checksums" if settings.published else f"the first that came, see {records.path}"
-    faults.raise_if_any(f"{records.root}: archives, compared with {known}")
+    issues.raise_if_any(f"{records.root}: archives, compared with {known}")
 
 
 def _bring(order: _Order, patience: Patience, records: ArchiveRecords, display: _Display) -> None:
@@ -167,18 +167,18 @@ def _bring(order: _Order, patience: Patience, records: ArchiveRecords, display: 
 
 def _checked(path: Path, wanted: Wanted, advance: Callable[[int], None]) -> str:
     """The SHA-256 of a file that somebody has put there. Raises `DatasetError` if it is not the archive."""
-    remedy = "remove or replace it"
+    hint = "remove or replace it"
     if wanted.bytes not in (None, path.stat().st_size):
-        raise DatasetError(f"{path}: has {path.stat().st_size} bytes, expected {wanted.bytes}; {remedy}")
+        raise DatasetError(f"{path}: has {path.stat().st_size} bytes, expected {wanted.bytes}; {hint}")
     digest, head = hashlib.sha256(), b""
     for piece in read_pieces(path):
         head = head or piece[:HEAD]
         digest.update(piece)
         advance(len(piece))
     if other := other_content(head, wanted.target.name):
-        raise DatasetError(f"{path}: is {other}; {remedy}")
+        raise DatasetError(f"{path}: is {other}; {hint}")
     if wanted.sha256 not in (None, digest.hexdigest()):
-        raise DatasetError(f"{path}: has SHA-256 {digest.hexdigest()}, expected {wanted.sha256}; {remedy}")
+        raise DatasetError(f"{path}: has SHA-256 {digest.hexdigest()}, expected {wanted.sha256}; {hint}")
     return digest.hexdigest()
 
 

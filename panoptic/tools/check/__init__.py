@@ -1,1 +1,1 @@
-"""Examining a dataset: every fault with its file and remedy, a summary, a page of pictures. See `command`."""
+"""Inspecting a dataset: every issue with its file and hint, a summary, a page of images. See `command`."""

@@ -1,10 +1,10 @@
-"""Examine a dataset in COCO panoptic layout: every fault with its file and remedy, and a summary of what is there.
+"""Inspect a dataset in COCO panoptic layout: every issue with its file and hint, and a summary of what is there.
 
     python -m panoptic.tools.check PATH [--json FILE] [--page FILE.html] [--workers N] [--all]
     python -m panoptic.tools.check --panoptic-json JSON --masks PNGS --images IMAGES
 
 Without an error the dataset is fit for use, and the status is 0; with one it is 1, and 2 where there is nothing to
-examine. Warnings and notes are to be looked at. Every file is read and none is changed.
+inspect. Warnings and notes are to be looked at. Every file is read and none is changed.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
 from panoptic.runtime.cli import run_command
 from panoptic.tools.check.dataset import DatasetCheck, check_dataset
-from panoptic.tools.check.issues import Fault
+from panoptic.tools.check.issues import Issue
 from panoptic.tools.check.layout import find_splits
 from panoptic.tools.check.page import make_page
 from panoptic.tools.check.report import as_json, as_text
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.json != "-":
             print(as_text(check, arguments.all))
         if arguments.page:
-            _write(arguments.page, make_page(check, arguments.pictures, arguments.seed))
+            _write(arguments.page, make_page(check, arguments.page_images, arguments.seed))
         if check.has_errors:
             sys.exit(1)
 
@@ -45,28 +45,28 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> DatasetCheck:
-    name, splits, faults = _splits(arguments)
+    name, splits, issues = _splits(arguments)
     progress = sys.stderr.isatty()
-    return check_dataset(name, splits, faults, arguments.workers, progress)
+    return check_dataset(name, splits, issues, arguments.workers, progress)
 
 
-def _splits(arguments: argparse.Namespace) -> tuple[str, dict[str, SplitFiles], list[Fault]]:
-    """The name of what is examined, its splits, and what was found on the way."""
+def _splits(arguments: argparse.Namespace) -> tuple[str, dict[str, SplitFiles], list[Issue]]:
+    """The name of what is inspected, its splits, and what was found on the way."""
     parts = {part: getattr(arguments, part) for part in _PARTS}
     if arguments.path is None:
         if None in parts.values():
             raise DatasetError(
-                "nothing to examine; give the folder of a dataset, or --panoptic-json, --masks, --images"
+                "nothing to inspect; give the folder of a dataset, or --panoptic-json, --masks, --images"
             )
         files = SplitFiles(**parts)
         return str(files.panoptic_json), {files.panoptic_json.stem.removeprefix("panoptic_"): files}, []
     if any(parts.values()):
         raise DatasetError(f"{arguments.path}: give either a folder, or --panoptic-json, --masks and --images")
-    splits, faults = find_splits(arguments.path)
+    splits, issues = find_splits(arguments.path)
     unknown = [split for split in arguments.split if split not in splits]
     if unknown:
         raise DatasetError(f"{arguments.path}: there is no split '{unknown[0]}'; found: {', '.join(splits)}")
-    return str(arguments.path), {name: splits[name] for name in arguments.split or splits}, faults
+    return str(arguments.path), {name: splits[name] for name in arguments.split or splits}, issues
 
 
 def _write(target: str, text: str) -> None:
@@ -80,22 +80,20 @@ def _write(target: str, text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m panoptic.tools.check", description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path, nargs="?", help="folder of a dataset in COCO panoptic layout")
-    parser.add_argument("--split", action="append", default=[], help="examine this split only; may be repeated")
+    parser.add_argument("--split", action="append", default=[], help="inspect this split only; may be repeated")
     parser.add_argument("--panoptic-json", type=Path, help="of a single split that lies elsewhere: its JSON")
     parser.add_argument("--masks", type=Path, help="its panoptic PNGs: a folder or a zip file")
     parser.add_argument("--images", type=Path, help="its images: a folder or a zip file")
     parser.add_argument(
         "--json", metavar="FILE", help="write everything as JSON; - for the output instead of the table"
     )
+    parser.add_argument("--page", metavar="FILE", help="write a page with summary, issues and images (HTML, one file)")
     parser.add_argument(
-        "--page", metavar="FILE", help="write a page with summary, faults and pictures (HTML, one file)"
+        "--page-images", type=int, default=24, help="images on the page: invalid ones first (default: 24)"
     )
-    parser.add_argument(
-        "--pictures", type=int, default=24, help="pictures on the page: faulty ones first (default: 24)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="which of the sound pictures are on the page (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="which of the sound images are on the page (default: 0)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; 0: none beside this one")
-    parser.add_argument("--all", action="store_true", help="list every fault, not the first of each kind")
+    parser.add_argument("--all", action="store_true", help="list every issue, not the first of each kind")
     return parser
 
 

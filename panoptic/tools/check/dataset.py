@@ -1,4 +1,4 @@
-"""Examining a dataset: each split, then what only shows when splits are seen together."""
+"""Inspecting a dataset: each split, then what only shows when splits are seen together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from itertools import combinations
 from panoptic.datasets.layout import SplitFiles
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.runtime.parallel import worker_pool
-from panoptic.tools.check.issues import Fault, Severity, count_severities, shown_items
-from panoptic.tools.check.listing import Picture
+from panoptic.tools.check.issues import Issue, Severity, count_severities, shown_items
+from panoptic.tools.check.listing import ListedImage
 from panoptic.tools.check.split import SplitCheck, check_split
 
-# A thing class is called drawn like stuff if in so many pictures, all that it occurs in, it has one segment and no
-# crowd, and in this share of them that segment reaches across the picture. Cars and people do not come like that.
-_LIKE_STUFF_PICTURES, _LIKE_STUFF_SHARE = 10, 0.5
+# A thing class is called drawn like stuff if in so many images, all that it occurs in, it has one segment and no
+# crowd, and in this share of them that segment reaches across the image. Cars and people do not come like that.
+_LIKE_STUFF_IMAGES, _LIKE_STUFF_SHARE = 10, 0.5
 
 
 @dataclass(frozen=True)
@@ -23,27 +23,27 @@ class DatasetCheck:
     name: str
     splits: tuple[SplitCheck, ...]
     categories: CategoryTable | None
-    faults: tuple[Fault, ...]
+    issues: tuple[Issue, ...]
 
     @property
     def has_errors(self) -> bool:
-        return count_severities(self.faults)[Severity.ERROR] > 0
+        return count_severities(self.issues)[Severity.ERROR] > 0
 
 
 def check_dataset(
-    name: str, splits: Mapping[str, SplitFiles], faults: Sequence[Fault] = (), workers: int = 0, progress: bool = False
+    name: str, splits: Mapping[str, SplitFiles], issues: Sequence[Issue] = (), workers: int = 0, progress: bool = False
 ) -> DatasetCheck:
-    """Examine the splits of a dataset by `workers` processes (0: in this one). `faults` are those found already."""
+    """Inspect the splits of a dataset by `workers` processes (0: in this one). `issues` are those found already."""
     with worker_pool(workers) as pool:
         checked = tuple(check_split(split, files, pool, workers, progress) for split, files in splits.items())
     categories = _all_categories(checked)
     together = [
         *_different_categories(checked),
-        *(fault for split in checked for fault in split.faults),
+        *(issue for split in checked for issue in split.issues),
         *_shared_images(checked),
         *_shared_ids(checked),
-        *(fault for category in categories or () for fault in _class_faults(category, checked)),
-        *faults,
+        *(issue for category in categories or () for issue in _class_issues(category, checked)),
+        *issues,
     ]
     return DatasetCheck(name, checked, categories, tuple(together))
 
@@ -58,41 +58,41 @@ def _all_categories(splits: Sequence[SplitCheck]) -> CategoryTable | None:
     return CategoryTable(things, tuple(category for category in ordered if not category.is_thing)) if known else None
 
 
-def _different_categories(splits: Sequence[SplitCheck]) -> Iterator[Fault]:
+def _different_categories(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
     with_table = [(split, split.listing.categories) for split in splits if split.listing.categories]
     for split, table in with_table[1:]:
         reference, expected = with_table[0]
         difference = expected.describe_difference(table)
         if difference:
             found = f"compared with '{reference.split}': {difference}"
-            yield Fault("categories-differ", split.split, str(split.files.panoptic_json), found)
+            yield Issue("categories-differ", split.split, str(split.files.panoptic_json), found)
 
 
-def _shared_images(splits: Sequence[SplitCheck]) -> Iterator[Fault]:
-    """Images of equal content; under equal names with different content they are no fault."""
-    first: dict[bytes, tuple[SplitCheck, Picture]] = {}
+def _shared_images(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
+    """Images of equal content; under equal names with different content they are no issue."""
+    first: dict[bytes, tuple[SplitCheck, ListedImage]] = {}
     for split in splits:
-        for picture in split.listing.pictures:
-            digest = split.digests.get(picture.image_id)
+        for image in split.listing.images:
+            digest = split.digests.get(image.image_id)
             if digest is None:
                 continue
-            other, twin = first.setdefault(digest, (split, picture))
+            other, twin = first.setdefault(digest, (split, image))
             if other is not split:
                 found = f"the same as '{twin.file_name}' of '{other.split}' (image id {twin.image_id})"
-                place = split.place_of(picture)
-                yield Fault("image-across-splits", split.split, place, found, picture.image_id)
+                place = split.place_of(image)
+                yield Issue("image-across-splits", split.split, place, found, image.image_id)
 
 
-def _shared_ids(splits: Sequence[SplitCheck]) -> Iterator[Fault]:
+def _shared_ids(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
     for one, two in combinations(splits, 2):
-        ids = [{picture.image_id for picture in split.listing.pictures} for split in (one, two)]
+        ids = [{image.image_id for image in split.listing.images} for split in (one, two)]
         if both := sorted(ids[0] & ids[1]):
             found = f"{len(both)} ids are in '{one.split}' as well: {shown_items(both)}"
-            yield Fault("id-across-splits", two.split, str(two.files.panoptic_json), found)
+            yield Issue("id-across-splits", two.split, str(two.files.panoptic_json), found)
 
 
-def _class_faults(category: Category, splits: Sequence[SplitCheck]) -> Iterator[Fault]:
-    """Classes that no picture shows, or not those of each split, or that seem to be of the other kind."""
+def _class_issues(category: Category, splits: Sequence[SplitCheck]) -> Iterator[Issue]:
+    """Classes that no image shows, or not those of each split, or that seem to be of the other kind."""
     named = f"{category.id} '{category.name}'"
     counts = {split.split: split.summary.counts_of(category.id) for split in splits}
     instances = {name: found.instances for name, found in counts.items()}
@@ -101,16 +101,16 @@ def _class_faults(category: Category, splits: Sequence[SplitCheck]) -> Iterator[
     if not any(instances.values()):
         only_crowd = ", only crowd regions" if any(found.crowds for found in counts.values()) else ""
         kind = "thing-without-instance" if category.is_thing else "stuff-unused"
-        yield Fault(kind, "", place, f"{named}{only_crowd}")
+        yield Issue(kind, "", place, f"{named}{only_crowd}")
         return
     there = shown_items([f"'{name}'" for name, count in instances.items() if count])
     for split in splits:
         if not instances[split.split]:
             found = f"{named} is in {there} only"
-            yield Fault("class-not-in-split", split.split, str(split.files.panoptic_json), found)
-    pictures = sum(found.pictures for found in counts.values())
+            yield Issue("class-not-in-split", split.split, str(split.files.panoptic_json), found)
+    images = sum(found.images for found in counts.values())
     alone, wide = sum(found.alone for found in counts.values()), sum(found.wide for found in counts.values())
-    like_stuff = pictures == alone >= _LIKE_STUFF_PICTURES and wide >= _LIKE_STUFF_SHARE * pictures
+    like_stuff = images == alone >= _LIKE_STUFF_IMAGES and wide >= _LIKE_STUFF_SHARE * images
     if category.is_thing and like_stuff:
-        found_words = f"{named}: one segment in each of {pictures} pictures, in {wide} from side to side"
-        yield Fault("thing-like-stuff", "", place, found_words)
+        found_words = f"{named}: one segment in each of {images} images, in {wide} from side to side"
+        yield Issue("thing-like-stuff", "", place, found_words)

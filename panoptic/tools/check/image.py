@@ -1,7 +1,7 @@
-"""Examining one picture: its image, its panoptic PNG, and what the JSON says of both. Runs in worker processes.
+"""Inspecting one image: its image, its panoptic PNG, and what the JSON says of both. Runs in worker processes.
 
-Nothing raises an error here; each fault is kept, and what does not depend on it is examined all the same. Files are
-not read beyond what their picture can need, and what claims to be enormous is never unpacked.
+Nothing raises an error here; each issue is kept, and what does not depend on it is inspected all the same. Files are
+not read beyond what their image can need, and what claims to be enormous is never unpacked.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from panoptic.format.segments import Extent, measure_segments
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import opened_files
 from panoptic.io.png import MAX_PIXELS, claimed_header
-from panoptic.tools.check.issues import TINY_AREA, Fault, shown_items, what_was_found
-from panoptic.tools.check.listing import ListedSegment, Picture
+from panoptic.tools.check.issues import TINY_AREA, Issue, shown_items, what_was_found
+from panoptic.tools.check.listing import ListedImage, ListedSegment
 
 # What a file may have beyond its pixels, and what it may have for each: 16 bits in 4 channels.
 _FILE_BYTES, _BYTES_PER_PIXEL = 1 << 26, 8
-# So many pixels are unpacked even if the JSON expects fewer, so that a wrong size hides no other fault.
+# So many pixels are unpacked even if the JSON expects fewer, so that a wrong size hides no other issue.
 _HARMLESS_PIXELS = 1 << 24
 _ROTATIONS = range(2, 9)
 # What Pillow raises for a file that begins like an image.
@@ -40,7 +40,7 @@ UNREADABLE = (DatasetError, zipfile.BadZipFile, zlib.error, EOFError, NotImpleme
 
 @dataclass(frozen=True)
 class Source:
-    """What every picture of a split needs. A source is None where it cannot be read; `stuff` holds category ids."""
+    """What every image of a split needs. A source is None where it cannot be read; `stuff` holds category ids."""
 
     split: str
     images: Path | None
@@ -50,7 +50,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class DrawnSegment:
-    """A listed segment as it is drawn; `area` in pixels. `spans`: it reaches across the picture, from side to side."""
+    """A listed segment as it is drawn; `area` in pixels. `spans`: it reaches across the image, from side to side."""
 
     category_id: int
     is_crowd: bool
@@ -59,8 +59,8 @@ class DrawnSegment:
 
 
 @dataclass
-class Examined:
-    """What is known of a picture afterwards. Sizes in pixels, 0 x 0 where nothing says; `digest` is of the image file.
+class Inspected:
+    """What is known of an image afterwards. Sizes in pixels, 0 x 0 where nothing says; `digest` is of the image file.
 
     `void` counts pixels without a segment, and is None where the PNG cannot be read, and nothing is drawn then.
     """
@@ -71,46 +71,46 @@ class Examined:
     void: int | None = None
     segments: tuple[DrawnSegment, ...] = ()
     digest: bytes = b""
-    faults: list[Fault] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Notes:
-    """Where the faults of one picture go."""
+    """Where the issues of one image go."""
 
     split: str
-    examined: Examined
+    inspected: Inspected
 
     def add(self, kind: str, where: str, found: str) -> None:
-        self.examined.faults.append(Fault(kind, self.split, where, found, self.examined.image_id))
+        self.inspected.issues.append(Issue(kind, self.split, where, found, self.inspected.image_id))
 
 
-def examine_pictures(source: Source, pictures: Sequence[Picture]) -> list[Examined]:
-    """Examine some pictures of one split. Names of files that are missing should be None."""
-    return [_examine(source, picture) for picture in pictures]
+def inspect_images(source: Source, images: Sequence[ListedImage]) -> list[Inspected]:
+    """Inspect some images of one split. Names of files that are missing should be None."""
+    return [_inspect(source, image) for image in images]
 
 
-def _examine(source: Source, picture: Picture) -> Examined:
-    size = (picture.height, picture.width)
-    examined = Examined(picture.image_id, *size)
-    notes = _Notes(source.split, examined)
-    if picture.file_name is not None and source.images:
-        _examine_image(source.images, picture.file_name, size, notes)
-    if picture.mask_name is not None and source.masks:
-        ids = _examine_mask(source.masks, picture.mask_name, size, notes)
+def _inspect(source: Source, image: ListedImage) -> Inspected:
+    size = (image.height, image.width)
+    inspected = Inspected(image.image_id, *size)
+    notes = _Notes(source.split, inspected)
+    if image.file_name is not None and source.images:
+        _inspect_image(source.images, image.file_name, size, notes)
+    if image.mask_name is not None and source.masks:
+        ids = _inspect_mask(source.masks, image.mask_name, size, notes)
         if ids is not None:
-            examined.height, examined.width = ids.shape
-        if ids is not None and picture.segments is not None:
-            _examine_segments(ids, picture.segments, source, f"{source.masks}: {picture.mask_name}", notes)
-    return examined
+            inspected.height, inspected.width = ids.shape
+        if ids is not None and image.segments is not None:
+            _inspect_segments(ids, image.segments, source, f"{source.masks}: {image.mask_name}", notes)
+    return inspected
 
 
-def _examine_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> None:
+def _inspect_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> None:
     where = f"{path}: {name}"
     data = _read(path, name, "image-damaged", notes)
     if data is None:
         return
-    notes.examined.digest = hashlib.blake2b(data, digest_size=16).digest()
+    notes.inspected.digest = hashlib.blake2b(data, digest_size=16).digest()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged EXIF, and of sizes that are looked at below
@@ -136,7 +136,7 @@ def _examine_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) 
 def _rotation(header: Image.Image) -> int:
     """EXIF's orientation, 1 to 8; 1 is upright, and stands for anything that cannot be read."""
     if header.format == "PNG" and "exif" not in header.info:
-        return 1  # Pillow would unpack the whole picture to look behind it
+        return 1  # Pillow would unpack the whole image to look behind it
     try:
         rotation = header.getexif().get(ExifTags.Base.Orientation, 1)
     except WRONG_HEADER:
@@ -144,7 +144,7 @@ def _rotation(header: Image.Image) -> int:
     return rotation if rotation in _ROTATIONS else 1
 
 
-def _examine_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> NDArray[np.int32] | None:
+def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> NDArray[np.int32] | None:
     """The ids that are drawn, (H,W), or None where they cannot be read."""
     where = f"{path}: {name}"
     data = _read(path, name, "png-damaged", notes)
@@ -159,7 +159,7 @@ def _examine_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -
         _compare_size((height, width), size, where, notes)
         if (height, width) != size and height * width > _HARMLESS_PIXELS:
             return None
-        kind = kind if (header.bits, header.colour_type) == (8, 2) else "png-not-rgb"
+        kind = kind if (header.bits, header.color_type) == (8, 2) else "png-not-rgb"
     try:
         return decode_id_map(data, where)
     except DatasetError as error:
@@ -168,8 +168,8 @@ def _examine_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -
 
 
 def _read(path: Path, name: str, damaged: str, notes: _Notes) -> bytes | None:
-    """The content of a file that is not larger than its picture can need."""
-    limit = _FILE_BYTES + _BYTES_PER_PIXEL * min(notes.examined.height * notes.examined.width, MAX_PIXELS)
+    """The content of a file that is not larger than its image can need."""
+    limit = _FILE_BYTES + _BYTES_PER_PIXEL * min(notes.inspected.height * notes.inspected.width, MAX_PIXELS)
     try:
         with opened_files(path).open(name) as file:
             data = file.read(limit + 1)
@@ -193,14 +193,14 @@ def _compare_size(
     notes.add("size-differs", where, sizes + why)
 
 
-def _examine_segments(
+def _inspect_segments(
     ids: NDArray[np.int32], segments: Sequence[ListedSegment], source: Source, where: str, notes: _Notes
 ) -> None:
     extents = measure_segments(ids)
     _compare({segment.id: segment for segment in segments}, extents, where, notes)
     drawn = _drawn(segments, extents, ids.shape)
-    notes.examined.segments = drawn
-    notes.examined.void = ids.size - sum(segment.area for segment in drawn)
+    notes.inspected.segments = drawn
+    notes.inspected.void = ids.size - sum(segment.area for segment in drawn)
     counts = Counter(segment.category_id for segment in drawn if not segment.is_crowd)
     divided = [f"category {key} ({n} segments)" for key, n in counts.items() if n > 1 and key in source.stuff]
     tiny = sum(segment.area < TINY_AREA and not segment.is_crowd for segment in drawn)
@@ -209,11 +209,11 @@ def _examine_segments(
     if tiny:
         notes.add("tiny-segment", where, f"{tiny} of {len(drawn)} segments")
     if not extents:
-        notes.add("void-picture", where, "every pixel is void")
+        notes.add("void-image", where, "every pixel is void")
 
 
 def _compare(listed: Mapping[int, ListedSegment], extents: Mapping[int, Extent], where: str, notes: _Notes) -> None:
-    """What is listed against what is drawn. Many segments with one fault are one finding."""
+    """What is listed against what is drawn. Many segments with one issue are one finding."""
     areas, boxes = [], []
     for key, segment in listed.items():
         extent = extents.get(key)

@@ -1,4 +1,4 @@
-"""Pictures for the page of `check`: which ones, and each beside its segments in colours and with names.
+"""Images for the page of `check`: which ones, and each beside its segments in colors and with names.
 
 What is wrong stays visible: pixels that are drawn but not listed, and segments of unknown categories, have names too.
 """
@@ -23,12 +23,12 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
 from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.image import UNREADABLE, WRONG_HEADER
-from panoptic.tools.check.issues import Fault, Severity, by_kind
-from panoptic.tools.check.listing import Picture
+from panoptic.tools.check.issues import Issue, Severity, by_kind
+from panoptic.tools.check.listing import ListedImage
 from panoptic.tools.check.split import SplitCheck
 from panoptic.visualization import side_by_side
 
-# Larger files were examined; a page needs no picture of them.
+# Larger files were inspected; a page needs no image of them.
 _SHOWN_BYTES, _SHOWN_PIXELS = 1 << 27, 1 << 26
 _SIDE = 420
 _QUALITY = 82
@@ -37,57 +37,55 @@ _ALARMING = (255, 0, 200)
 
 
 @dataclass(frozen=True)
-class ShownPicture:
-    """A picture of the page and its faults; `jpeg` is empty where it cannot be shown."""
+class ShownImage:
+    """An image of the page and its issues; `jpeg` is empty where it cannot be shown."""
 
     split: str
-    picture: Picture
-    faults: tuple[Fault, ...]
+    image: ListedImage
+    issues: tuple[Issue, ...]
     jpeg: bytes
 
 
-def choose_pictures(check: DatasetCheck, count: int, seed: int) -> list[tuple[SplitCheck, Picture]]:
-    """Up to `count` pictures: faulty ones for two thirds, of each kind in turn; the others drawn among the sound."""
+def choose_images(check: DatasetCheck, count: int, seed: int) -> list[tuple[SplitCheck, ListedImage]]:
+    """Up to `count` images: invalid ones for two thirds, of each kind in turn; the others drawn among the sound."""
     splits = {split.split: split for split in check.splits}
-    pictures = {
-        (name, picture.image_id): picture for name, split in splits.items() for picture in split.listing.pictures
-    }
+    images = {(name, image.image_id): image for name, split in splits.items() for image in split.listing.images}
     groups = [
-        [(fault.split, fault.image_id) for fault in faults if fault.image_id is not None]
-        for kind, faults in by_kind(check.faults).items()
+        [(issue.split, issue.image_id) for issue in issues if issue.image_id is not None]
+        for kind, issues in by_kind(check.issues).items()
         if kind.severity is not Severity.NOTE
     ]
     in_turn = chain.from_iterable(zip_longest(*groups))
-    faulty = [key for key in dict.fromkeys(key for key in in_turn if key) if key in pictures]
-    marked = set(faulty)
-    sound = [key for key in pictures if key not in marked]
-    some = faulty[: max(-(-2 * count // 3), count - len(sound))]
+    issuey = [key for key in dict.fromkeys(key for key in in_turn if key) if key in images]
+    marked = set(issuey)
+    sound = [key for key in images if key not in marked]
+    some = issuey[: max(-(-2 * count // 3), count - len(sound))]
     some += random.Random(seed).sample(sound, min(count - len(some), len(sound)))
-    return [(splits[split], pictures[split, image_id]) for split, image_id in some]
+    return [(splits[split], images[split, image_id]) for split, image_id in some]
 
 
-def show_pictures(check: DatasetCheck, count: int, seed: int) -> list[ShownPicture]:
-    """The chosen pictures as JPEGs."""
-    chosen = choose_pictures(check, count, seed)
-    wanted = {(split.split, picture.image_id) for split, picture in chosen}
-    faults: dict[tuple[str, int], list[Fault]] = {}
-    for fault in check.faults:
-        if fault.image_id is not None and (fault.split, fault.image_id) in wanted:
-            faults.setdefault((fault.split, fault.image_id), []).append(fault)
+def show_images(check: DatasetCheck, count: int, seed: int) -> list[ShownImage]:
+    """The chosen images as JPEGs."""
+    chosen = choose_images(check, count, seed)
+    wanted = {(split.split, image.image_id) for split, image in chosen}
+    issues: dict[tuple[str, int], list[Issue]] = {}
+    for issue in check.issues:
+        if issue.image_id is not None and (issue.split, issue.image_id) in wanted:
+            issues.setdefault((issue.split, issue.image_id), []).append(issue)
     return [
-        ShownPicture(
+        ShownImage(
             split.split,
-            picture,
-            tuple(faults.get((split.split, picture.image_id), ())),
-            _show(split, picture, check.categories),
+            image,
+            tuple(issues.get((split.split, image.image_id), ())),
+            _show(split, image, check.categories),
         )
-        for split, picture in chosen
+        for split, image in chosen
     ]
 
 
-def _show(split: SplitCheck, picture: Picture, categories: CategoryTable | None) -> bytes:
-    image_data = _read(split.files.images, picture.file_name)
-    mask_data = _read(split.files.masks, picture.mask_name)
+def _show(split: SplitCheck, listed: ListedImage, categories: CategoryTable | None) -> bytes:
+    image_data = _read(split.files.images, listed.file_name)
+    mask_data = _read(split.files.masks, listed.mask_name)
     try:
         image = decode_image(image_data, "") if image_data else None
     except DatasetError:
@@ -107,7 +105,7 @@ def _show(split: SplitCheck, picture: Picture, categories: CategoryTable | None)
         # Half as wide as the others, so that all have one scale.
         return _jpeg(np.hstack([small, np.full_like(small, 255)]))
     small_ids = np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
-    return _jpeg(_overlay(small, small_ids, picture, categories))
+    return _jpeg(_overlay(small, small_ids, listed, categories))
 
 
 def _read(path: Path, name: str | None) -> bytes:
@@ -125,10 +123,10 @@ def _read(path: Path, name: str | None) -> bytes:
 
 
 def _overlay(
-    image: NDArray[np.uint8], ids: NDArray[np.int32], picture: Picture, categories: CategoryTable | None
+    image: NDArray[np.uint8], ids: NDArray[np.int32], listed: ListedImage, categories: CategoryTable | None
 ) -> NDArray[np.uint8]:
-    """Picture and segments side by side, (H',W',3); both of one size, (H,W,3) and (H,W)."""
-    segments: list[SegmentLabel] = [segment for segment in picture.segments or () if VOID < segment.id <= MAX_ID]
+    """Image and segments side by side, (H',W',3); both of one size, (H,W,3) and (H,W)."""
+    segments: list[SegmentLabel] = [segment for segment in listed.segments or () if VOID < segment.id <= MAX_ID]
     unlisted = ~np.isin(ids, [VOID, *(segment.id for segment in segments)])
     table = _with_unknown(segments, categories)
     if unlisted.any():
@@ -141,7 +139,7 @@ def _overlay(
     drawn = set(np.unique(ids).tolist())
     segments = [segment for segment in segments if segment.id in drawn]
     panels = side_by_side(image, ids, segments, ids, segments, table)
-    # Of picture, ground truth and prediction, which are equally wide, the third would repeat the second.
+    # Of image, ground truth and prediction, which are equally wide, the third would repeat the second.
     return panels[:, : panels.shape[1] * 2 // 3]
 
 

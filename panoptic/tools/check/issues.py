@@ -1,4 +1,4 @@
-"""What `check` can find in a dataset: every kind of fault with its severity and remedy, and one fault found."""
+"""What `check` can find in a dataset: every kind of issue with its severity and hint, and one issue found."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault; `name` is stable, for programs that read the JSON."""
+    """A kind of issue; `name` is stable, for programs that read the JSON."""
 
     name: str
     severity: Severity
     title: str
-    remedy: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault: its kind, the split ("" for the dataset), the file and the place in it, and what was found there."""
+class Issue:
+    """One issue: its kind, the split ("" for the dataset), the file and the place in it, and what was found there."""
 
     kind: str
     split: str
@@ -44,37 +44,37 @@ class Fault:
         return KINDS[self.kind].severity
 
     @property
-    def remedy(self) -> str:
-        return KINDS[self.kind].remedy
+    def hint(self) -> str:
+        return KINDS[self.kind].hint
 
 
 _ERRORS = (
     ("part-missing", "a part of a split is missing or cannot be opened", "add it, or fetch it again"),
     ("json-unreadable", "a JSON cannot be read", "write or fetch the file again"),
     ("json-field", "a field is missing or of the wrong type", "correct the field, in the form that COCO documents"),
-    ("no-annotations", "a split has no annotated picture", "add at least one"),
+    ("no-annotations", "a split has no annotated image", "add at least one"),
     ("category-twice", "one category id stands for several categories", "give each category its own id"),
     ("categories-differ", "splits have different categories", "write one list into the JSON of every split"),
-    ("image-id-twice", "an image id is listed or annotated twice", "give each picture its own id, and one annotation"),
+    ("image-id-twice", "an image id is listed or annotated twice", "give each image its own id, and one annotation"),
     ("image-unannotated", "a listed image has no annotation", "add its annotation, or remove it from 'images'"),
     ("image-undeclared", "an annotated image is not in 'images'", "add it there, or remove the annotation"),
     ("image-missing", "a listed image is not there", "add the file, or remove its entry from the JSON"),
     ("image-damaged", "an image cannot be decoded", "replace the file"),
     ("png-missing", "a panoptic PNG is not there", "add the file, or remove the annotation"),
-    ("png-shared", "several annotations name one PNG", "give each picture its own PNG"),
+    ("png-shared", "several annotations name one PNG", "give each image its own PNG"),
     ("png-damaged", "a panoptic PNG is damaged", "write or fetch the file again"),
     ("png-not-rgb", "a panoptic PNG is not 8-bit RGB", "save it as 8-bit RGB with id = R + 256 G + 65536 B"),
     ("bomb", "a file claims an absurd size", "do not open it with other programs; replace the file"),
     ("name-leaves-folder", "a file name leaves its folder", "use a plain relative name"),
     ("size-differs", "JSON, PNG and image have different sizes", "correct the file, or 'height' and 'width'"),
     ("segment-id", "a segment id cannot be drawn", f"use 1 to {MAX_ID}: 0 is void, and a PNG holds no more"),
-    ("segment-twice", "a segment id is listed twice for a picture", "list each segment once"),
+    ("segment-twice", "a segment id is listed twice for an image", "list each segment once"),
     ("unknown-category", "a segment has a category that is not listed", "correct it, or add it to 'categories'"),
     ("drawn-unlisted", "ids are drawn but not listed", "add them to 'segments_info', or paint them void (0)"),
     ("listed-undrawn", "segments are listed but not drawn", "draw them, or remove them from 'segments_info'"),
     (
         "stuff-divided",
-        "a stuff class has several segments in a picture",
+        "a stuff class has several segments in an image",
         "merge them into one id",
     ),
 )
@@ -83,7 +83,7 @@ _WARNINGS = (
     ("box-differs", "'bbox' disagrees with the pixels", "write the tightest [left, top, width, height]"),
     ("category-name-twice", "categories share a name", "give each its own: reports go by name"),
     ("thing-without-instance", "a thing class has no instance in any split", "draw one, or remove the class"),
-    ("void-picture", "a picture has no segment at all", "annotate it, or remove it"),
+    ("void-image", "an image has no segment at all", "annotate it, or remove it"),
     ("exif-rotation", "an image asks to be rotated (EXIF)", "rotate the pixels, or remove the tag: it is ignored here"),
     ("image-shared", "several image ids name one file", "list each file once"),
     ("image-duplicate", "one image lies in a split twice", "keep one of them"),
@@ -100,30 +100,30 @@ _NOTES = (
     ("json-ignored", "a JSON is no panoptic split and was left out", "nothing, if that is meant"),
 )
 KINDS = {
-    name: Kind(name, severity, title, remedy)
+    name: Kind(name, severity, title, hint)
     for severity, kinds in ((Severity.ERROR, _ERRORS), (Severity.WARNING, _WARNINGS), (Severity.NOTE, _NOTES))
-    for name, title, remedy in kinds
+    for name, title, hint in kinds
 }
 
 
-def count_severities(faults: Iterable[Fault]) -> dict[Severity, int]:
-    """How many faults there are of each severity, the worst first."""
+def count_severities(issues: Iterable[Issue]) -> dict[Severity, int]:
+    """How many issues there are of each severity, the worst first."""
     counts = dict.fromkeys(Severity, 0)
-    for fault in faults:
-        counts[fault.severity] += 1
+    for issue in issues:
+        counts[issue.severity] += 1
     return counts
 
 
-def by_kind(faults: Iterable[Fault]) -> dict[Kind, list[Fault]]:
-    """The faults of each kind that occurs; the worst kinds first, in the order in which they are listed here."""
-    groups: dict[str, list[Fault]] = {}
-    for fault in faults:
-        groups.setdefault(fault.kind, []).append(fault)
+def by_kind(issues: Iterable[Issue]) -> dict[Kind, list[Issue]]:
+    """The issues of each kind that occurs; the worst kinds first, in the order in which they are listed here."""
+    groups: dict[str, list[Issue]] = {}
+    for issue in issues:
+        groups.setdefault(issue.kind, []).append(issue)
     return {kind: groups[name] for name, kind in KINDS.items() if name in groups}
 
 
 def what_was_found(error: DatasetError, where: str) -> str:
-    """The finding alone of a message `where: finding; remedy`: a fault names place and remedy itself."""
+    """The finding alone of a message `where: finding; hint`: an issue names place and hint itself."""
     return str(error).removeprefix(f"{where}: ").split("; ")[0]
 
 

@@ -12,15 +12,15 @@ from panoptic.datasets.layout import SplitFiles
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import folder_or_archive
 from panoptic.io.json_fields import read_json
-from panoptic.tools.check.issues import Fault
+from panoptic.tools.check.issues import Issue
 
 _PREFIX = "panoptic_"
-# So much of a file tells what it is; LabelMe's hold a whole picture.
+# So much of a file tells what it is; LabelMe's hold a whole image.
 _BEGINNING = 1 << 16
 _CONVERT = "python -m panoptic.tools.convert"
 
 
-def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Fault]]:
+def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Issue]]:
     """The parts of every split below `root`, whether they are there or not, and what was left out.
 
     Raises `DatasetError` where there is no split, saying what is there instead and what to do with it.
@@ -29,7 +29,7 @@ def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Fault]]:
         raise DatasetError(f"{root}: there is no such folder; give that of a dataset")
     annotations = root / "annotations"
     splits: dict[str, SplitFiles] = {}
-    faults = []
+    issues = []
     for name in sorted(set(_split_names(annotations))):
         masks, images = folder_or_archive(annotations / f"{_PREFIX}{name}"), folder_or_archive(root / name)
         files = SplitFiles(annotations / f"{_PREFIX}{name}.json", masks, images)
@@ -37,10 +37,10 @@ def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Fault]]:
             splits[name] = files
         else:
             found = "its annotations have no 'segments_info', and no PNGs or images go with it"
-            faults.append(Fault("json-ignored", "", str(files.panoptic_json), found))
+            issues.append(Issue("json-ignored", "", str(files.panoptic_json), found))
     if not splits:
         raise DatasetError(f"{root}: {describe_other(root)}")
-    return splits, faults
+    return splits, issues
 
 
 def _split_names(annotations: Path) -> Iterator[str]:

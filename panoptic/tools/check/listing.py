@@ -1,4 +1,4 @@
-"""Reading a panoptic JSON that may be wrong anywhere: each fault is kept, and what is sound is read all the same."""
+"""Reading a panoptic JSON that may be wrong anywhere: each issue is kept, and what is sound is read all the same."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,14 +12,14 @@ from panoptic.format.id_map import MAX_ID, VOID
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import JsonObject, is_number, read_json
-from panoptic.tools.check.issues import Fault, shown_items, what_was_found
+from panoptic.tools.check.issues import Issue, shown_items, what_was_found
 
 T = TypeVar("T")
 # What the headers of images can say.
 LONGEST_SIDE = (1 << 31) - 1
 # Where the JSON does not say of which category a segment is.
 NO_CATEGORY = -1
-# Name of the PNG and segments of a picture, each None where it cannot be read.
+# Name of the PNG and segments of an image, each None where it cannot be read.
 Annotated: TypeAlias = "tuple[str | None, tuple[ListedSegment, ...] | None]"
 
 
@@ -32,10 +32,10 @@ class ListedSegment(SegmentLabel):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """What the JSON says of one picture, size in pixels; None: it says nothing, or it cannot be read.
+class ListedImage:
+    """What the JSON says of one image, size in pixels; None: it says nothing, or it cannot be read.
 
-    `file_name` and `mask_name` lie below the split's images and masks. A picture that is not in 'images' is 0 x 0.
+    `file_name` and `mask_name` lie below the split's images and masks. An image that is not in 'images' is 0 x 0.
     """
 
     image_id: int
@@ -53,11 +53,11 @@ class Listing:
     split: str
     path: Path
     categories: CategoryTable | None = None
-    pictures: tuple[Picture, ...] = ()
-    faults: list[Fault] = field(default_factory=list)
+    images: tuple[ListedImage, ...] = ()
+    issues: list[Issue] = field(default_factory=list)
 
     def add(self, kind: str, where: str, found: str, image_id: int | None = None) -> None:
-        self.faults.append(Fault(kind, self.split, where, found, image_id))
+        self.issues.append(Issue(kind, self.split, where, found, image_id))
 
 
 def read_listing(split: str, path: Path) -> Listing:
@@ -78,20 +78,20 @@ def read_listing(split: str, path: Path) -> Listing:
         listing.add("image-undeclared", str(path), f"image id {image_id}", image_id)
     if not annotated:
         listing.add("no-annotations", str(path), "no annotation that can be read")
-    listing.pictures = tuple(
-        _picture(key, images.get(key), *annotated.get(key, (None, None)))
+    listing.images = tuple(
+        _listed_image(key, images.get(key), *annotated.get(key, (None, None)))
         for key in sorted(images.keys() | annotated.keys())
     )
     _check_shared(listing)
     return listing
 
 
-def _picture(
+def _listed_image(
     image_id: int, image: ImageEntry | None, mask_name: str | None, segments: tuple[ListedSegment, ...] | None
-) -> Picture:
+) -> ListedImage:
     if image is None:
-        return Picture(image_id, mask_name=mask_name, segments=segments)
-    return Picture(image_id, image.height, image.width, image.file_name, mask_name, segments)
+        return ListedImage(image_id, mask_name=mask_name, segments=segments)
+    return ListedImage(image_id, image.height, image.width, image.file_name, mask_name, segments)
 
 
 def _read_categories(document: JsonObject, listing: Listing) -> CategoryTable | None:
@@ -195,21 +195,21 @@ def _is_box(box: object) -> TypeGuard[list[float]]:
 
 
 def _check_shared(listing: Listing) -> None:
-    """No two pictures may have the same PNG, nor should they have the same image."""
+    """No two images may have the same PNG, nor should they have the same image."""
     masks: dict[str, int] = {}
     files: dict[str, int] = {}
-    for picture in listing.pictures:
+    for image in listing.images:
         for kind, name, owners in (
-            ("png-shared", picture.mask_name, masks),
-            ("image-shared", picture.file_name, files),
+            ("png-shared", image.mask_name, masks),
+            ("image-shared", image.file_name, files),
         ):
-            if name is not None and owners.setdefault(name, picture.image_id) != picture.image_id:
-                both = f"'{name}' belongs to image ids {owners[name]} and {picture.image_id}"
-                listing.add(kind, str(listing.path), both, picture.image_id)
+            if name is not None and owners.setdefault(name, image.image_id) != image.image_id:
+                both = f"'{name}' belongs to image ids {owners[name]} and {image.image_id}"
+                listing.add(kind, str(listing.path), both, image.image_id)
 
 
 def _objects(document: JsonObject, key: str, listing: Listing, image_id: int | None = None) -> Iterator[JsonObject]:
-    """Each object of a list; what is none is a fault, and the rest is read."""
+    """Each object of a list; what is none is an issue, and the rest is read."""
     items = document.values.get(key)
     if not isinstance(items, list):
         found = f"the field '{key}' is missing" if key not in document.values else f"'{key}' is {items!r:.60}, no list"
@@ -226,7 +226,7 @@ def _objects(document: JsonObject, key: str, listing: Listing, image_id: int | N
 def _attempt(
     read: Callable[[JsonObject], T], entry: JsonObject, listing: Listing, image_id: int | None = None
 ) -> T | None:
-    """What `read` gives, or None and a fault where a field is wrong."""
+    """What `read` gives, or None and an issue where a field is wrong."""
     try:
         return read(entry)
     except DatasetError as error:

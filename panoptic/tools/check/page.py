@@ -1,4 +1,4 @@
-"""The page of `check`: summary, classes, faults and pictures in one HTML file that needs no network.
+"""The page of `check`: summary, classes, issues and images in one HTML file that needs no network.
 
 Every text from the dataset is escaped, and the page forbids itself scripts and anything from elsewhere.
 """
@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from panoptic.tools.check.dataset import DatasetCheck
-from panoptic.tools.check.images import ShownPicture, show_pictures
-from panoptic.tools.check.issues import Fault, Kind, Severity, by_kind
+from panoptic.tools.check.images import ShownImage, show_images
+from panoptic.tools.check.issues import Issue, Kind, Severity, by_kind
 from panoptic.tools.check.report import class_rows, notes_on_tables, split_rows, verdict
 
-# A page of all faults of a large dataset would not open; the JSON has them.
-_FAULTS_OF_A_KIND = 100
+# A page of all issues of a large dataset would not open; the JSON has them.
+_ISSUES_OF_A_KIND = 100
 
 _STYLE = """
 :root { --ink: #1d2733; --soft: #5d6b7a; --line: #e3e8ee; --error: #c62828; --warning: #b26a00; --note: #3c6e9f; }
@@ -37,19 +37,19 @@ li { overflow-wrap: anywhere; margin: .2rem 0; } code { font: .85em ui-monospace
 .error { border-left-color: var(--error); } .warning { border-left-color: var(--warning); }
 .note { border-left-color: var(--note); } b.error { color: var(--error); } b.warning { color: var(--warning); }
 b.note { color: var(--note); }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(520px, 1fr)); gap: 1.4rem; }
+.images { display: grid; grid-template-columns: repeat(auto-fill, minmax(520px, 1fr)); gap: 1.4rem; }
 figure { margin: 0; border: 1px solid var(--line); border-radius: .5rem; overflow: hidden; min-width: 0; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { padding: .6rem .8rem; overflow-wrap: anywhere; font-size: .87rem; }
 .empty { padding: 3rem 1rem; text-align: center; color: var(--soft); background: #f7f9fb; }
-@media (max-width: 620px) { .pictures { grid-template-columns: 1fr; } }
+@media (max-width: 620px) { .images { grid-template-columns: 1fr; } }
 """
 
 
-def make_page(check: DatasetCheck, pictures: int = 24, seed: int = 0) -> str:
-    """The page as HTML with that many pictures: faulty ones first, then some that `seed` draws."""
-    body = [*_header(check), *_splits(check), *_classes(check), *_faults(check)]
-    body += _pictures(show_pictures(check, pictures, seed))
+def make_page(check: DatasetCheck, images: int = 24, seed: int = 0) -> str:
+    """The page as HTML with that many images: invalid ones first, then some that `seed` draws."""
+    body = [*_header(check), *_splits(check), *_classes(check), *_issues(check)]
+    body += _images(show_images(check, images, seed))
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return "\n".join(
         [
@@ -74,8 +74,8 @@ def _splits(check: DatasetCheck) -> Iterator[str]:
     yield from _table(head, ["".join(_cells(row)) for row in rows])
     yield f'<p class="soft">{escape(notes_on_tables(check))}</p>'
     for split in check.splits:
-        if split.summary.void_pictures:
-            yield f"<p>{escape(split.split)}: {split.summary.void_pictures} pictures are void wholly</p>"
+        if split.summary.void_images:
+            yield f"<p>{escape(split.split)}: {split.summary.void_images} images are void wholly</p>"
 
 
 def _classes(check: DatasetCheck) -> Iterator[str]:
@@ -94,47 +94,47 @@ def _classes(check: DatasetCheck) -> Iterator[str]:
             texts = "".join(_cells([str(category.id), category.name, *cells], text=1))
             rows.append(f'{texts}<td class="text">{mark}</td><td class="bar">{bar}</td>')
         yield f"<h2>{len(chosen)} {title}</h2>"
-        head = ["id", "class", *(f"{split.split}: segments (pictures)" for split in check.splits), "", ""]
+        head = ["id", "class", *(f"{split.split}: segments (images)" for split in check.splits), "", ""]
         yield from _table(head, rows, text=1)
 
 
-def _faults(check: DatasetCheck) -> Iterator[str]:
+def _issues(check: DatasetCheck) -> Iterator[str]:
     yield "<h2>Findings</h2>"
-    if not check.faults:
+    if not check.issues:
         yield "<p>None.</p>"
-    for kind, faults in by_kind(check.faults).items():
-        yield from _kind(kind, faults)
+    for kind, issues in by_kind(check.issues).items():
+        yield from _kind(kind, issues)
 
 
-def _kind(kind: Kind, faults: Sequence[Fault]) -> Iterator[str]:
+def _kind(kind: Kind, issues: Sequence[Issue]) -> Iterator[str]:
     is_open = " open" if kind.severity is Severity.ERROR else ""
     yield f'<details class="{kind.severity}"{is_open}><summary><b class="{kind.severity}">{kind.severity}</b>'
-    yield f' {escape(kind.title)} <code>{kind.name}</code> <span class="tag">{len(faults)}</span></summary>'
-    yield f'<p class="soft">To do: {escape(kind.remedy)}.</p><ul>'
-    for fault in faults[:_FAULTS_OF_A_KIND]:
-        yield f"<li><code>{escape(fault.place)}</code>: {escape(fault.found)}</li>"
+    yield f' {escape(kind.title)} <code>{kind.name}</code> <span class="tag">{len(issues)}</span></summary>'
+    yield f'<p class="soft">To do: {escape(kind.hint)}.</p><ul>'
+    for issue in issues[:_ISSUES_OF_A_KIND]:
+        yield f"<li><code>{escape(issue.place)}</code>: {escape(issue.found)}</li>"
     yield "</ul>"
-    if len(faults) > _FAULTS_OF_A_KIND:
-        yield f"<p>and {len(faults) - _FAULTS_OF_A_KIND} more, which --json lists</p>"
+    if len(issues) > _ISSUES_OF_A_KIND:
+        yield f"<p>and {len(issues) - _ISSUES_OF_A_KIND} more, which --json lists</p>"
     yield "</details>"
 
 
-def _pictures(shown: Sequence[ShownPicture]) -> Iterator[str]:
+def _images(shown: Sequence[ShownImage]) -> Iterator[str]:
     if not shown:
         return
-    yield '<h2>Pictures</h2><p class="soft">Faulty ones first, then some drawn at random.</p><div class="pictures">'
+    yield '<h2>Images</h2><p class="soft">Faulty ones first, then some drawn at random.</p><div class="images">'
     for item in shown:
-        name = escape(item.picture.file_name or f"image id {item.picture.image_id}")
+        name = escape(item.image.file_name or f"image id {item.image.image_id}")
         if item.jpeg:
             data = b64encode(item.jpeg).decode()
-            picture = f'<img src="data:image/jpeg;base64,{data}" alt="{name} and its segments" loading="lazy">'
+            image = f'<img src="data:image/jpeg;base64,{data}" alt="{name} and its segments" loading="lazy">'
         else:
-            picture = '<div class="empty">cannot be shown</div>'
-        words = f"{escape(item.split)} <b>{name}</b>, image id {item.picture.image_id}"
-        faults = "".join(
-            f'<li><b class="{fault.severity}">{fault.kind}</b> {escape(fault.found)}</li>' for fault in item.faults
+            image = '<div class="empty">cannot be shown</div>'
+        words = f"{escape(item.split)} <b>{name}</b>, image id {item.image.image_id}"
+        issues = "".join(
+            f'<li><b class="{issue.severity}">{issue.kind}</b> {escape(issue.found)}</li>' for issue in item.issues
         )
-        yield f"<figure>{picture}<figcaption>{words}{f'<ul>{faults}</ul>' if faults else ''}</figcaption></figure>"
+        yield f"<figure>{image}<figcaption>{words}{f'<ul>{issues}</ul>' if issues else ''}</figcaption></figure>"
     yield "</div>"
 
 

@@ -1,4 +1,4 @@
-"""What `check` prints: the summary and the faults as text for a terminal, and all of it as JSON."""
+"""What `check` prints: the summary and the issues as text for a terminal, and all of it as JSON."""
 
 import json
 from collections.abc import Iterator
@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from panoptic.format.categories import Category
 from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.issues import by_kind, count_severities
-from panoptic.tools.check.summary import LARGE_AREA, RARE_PICTURES, SMALL_AREA, SplitSummary, rare_classes
+from panoptic.tools.check.summary import LARGE_AREA, RARE_IMAGES, SMALL_AREA, SplitSummary, rare_classes
 
 FORMAT, VERSION = "panoptic-check", 1
 _EXAMPLES = 3
 _BAR = 24
 
 
-def as_text(check: DatasetCheck, every_fault: bool = False) -> str:
-    """Summary, classes and faults, the worst last, where a terminal ends."""
+def as_text(check: DatasetCheck, every_issue: bool = False) -> str:
+    """Summary, classes and issues, the worst last, where a terminal ends."""
     lines = [f"{check.name}: splits {', '.join(split.split for split in check.splits)}", ""]
-    lines += [*_splits(check), "", *_classes(check), "", *_faults(check, every_fault), verdict(check)]
+    lines += [*_splits(check), "", *_classes(check), "", *_issues(check, every_issue), verdict(check)]
     return printable("\n".join(lines))
 
 
 def verdict(check: DatasetCheck) -> str:
-    counts = count_severities(check.faults)
+    counts = count_severities(check.issues)
     found = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in counts.items())
     return f"{found}: {'not fit for use; correct the errors' if check.has_errors else 'fit for use'}"
 
@@ -36,11 +36,11 @@ def split_rows(check: DatasetCheck) -> list[list[str]]:
     """The table of the splits; the first row is its head."""
     head = [
         "split",
-        "pictures",
+        "images",
         "smallest",
         "median",
         "largest (h x w)",
-        "segments/picture",
+        "segments/image",
         "small",
         "medium",
         "large",
@@ -49,37 +49,35 @@ def split_rows(check: DatasetCheck) -> list[list[str]]:
     for split in check.splits:
         summary = split.summary
         sizes = [f"{height} x {width}" for height, width in summary.sizes()] or ["-"] * 3
-        segments = " / ".join(map(str, summary.segments_per_picture())) or "-"
+        segments = " / ".join(map(str, summary.segments_per_image())) or "-"
         areas = summary.areas
         counts = [str(areas.small), str(areas.medium), str(areas.large)]
         shares = [f"{summary.void_share:.1%}", f"{summary.crowd_share:.1%}"]
-        rows.append([summary.split, str(summary.pictures), *sizes, segments, *counts, *shares])
+        rows.append([summary.split, str(summary.images), *sizes, segments, *counts, *shares])
     return rows
 
 
 def class_rows(check: DatasetCheck) -> list[tuple[Category, bool, list[str], int]]:
-    """For each class: itself, whether it is rare, its instances (pictures) in each split, and all its instances."""
+    """For each class: itself, whether it is rare, its instances (images) in each split, and all its instances."""
     rare = rare_classes(split.summary for split in check.splits)
     rows = []
     for category in check.categories or ():
         counts = [split.summary.counts_of(category.id) for split in check.splits]
-        cells = [f"{found.instances} ({found.pictures})" for found in counts]
+        cells = [f"{found.instances} ({found.images})" for found in counts]
         rows.append((category, category.id in rare, cells, sum(found.instances for found in counts)))
     return rows
 
 
 def notes_on_tables(check: DatasetCheck) -> str:
-    limits = (
-        f"small: below {SMALL_AREA} pixels, large: from {LARGE_AREA} (COCO); segments/picture: least / median / most"
-    )
-    return f"{limits}; rare: in {RARE_PICTURES} pictures or fewer; void: pixels of no listed segment"
+    limits = f"small: below {SMALL_AREA} pixels, large: from {LARGE_AREA} (COCO); segments/image: least / median / most"
+    return f"{limits}; rare: in {RARE_IMAGES} images or fewer; void: pixels of no listed segment"
 
 
 def _splits(check: DatasetCheck) -> Iterator[str]:
     yield from _table(split_rows(check))
     for split in check.splits:
-        if split.summary.void_pictures:
-            yield f"{split.split}: {split.summary.void_pictures} pictures are void wholly"
+        if split.summary.void_images:
+            yield f"{split.split}: {split.summary.void_images} images are void wholly"
     yield f"({notes_on_tables(check)})"
 
 
@@ -90,10 +88,10 @@ def _classes(check: DatasetCheck) -> Iterator[str]:
         return
     rows = class_rows(check)
     things, stuff = len(check.categories.things), len(check.categories.stuff)
-    yield f"{things} things and {stuff} stuff classes; segments (pictures) of each:"
+    yield f"{things} things and {stuff} stuff classes; segments (images) of each:"
     table = [["id", "class", "", *(split.split for split in check.splits), "", ""]]
     for category, rare, cells, count in rows:
-        if not any(split.summary.counts_of(category.id).pictures for split in check.splits):
+        if not any(split.summary.counts_of(category.id).images for split in check.splits):
             continue
         peers = [other for peer, _, _, other in rows if peer.is_thing == category.is_thing]
         bar = "#" * -(-_BAR * count // max(1, *peers))
@@ -104,15 +102,15 @@ def _classes(check: DatasetCheck) -> Iterator[str]:
         yield f"classes that occur nowhere: {absent}"
 
 
-def _faults(check: DatasetCheck, every_fault: bool) -> Iterator[str]:
+def _issues(check: DatasetCheck, every_issue: bool) -> Iterator[str]:
     """Grouped by kind, notes first: the errors stand where a terminal ends."""
-    for kind, faults in reversed(by_kind(check.faults).items()):
-        yield f"{kind.severity.upper()} {kind.name} ({len(faults)}): {kind.title}"
-        for fault in faults if every_fault else faults[:_EXAMPLES]:
-            yield f"    {fault.place}: {fault.found}"
-        if len(faults) > _EXAMPLES and not every_fault:
-            yield f"    ... and {len(faults) - _EXAMPLES} more (--all lists them)"
-        yield f"  to do: {kind.remedy}"
+    for kind, issues in reversed(by_kind(check.issues).items()):
+        yield f"{kind.severity.upper()} {kind.name} ({len(issues)}): {kind.title}"
+        for issue in issues if every_issue else issues[:_EXAMPLES]:
+            yield f"    {issue.place}: {issue.found}"
+        if len(issues) > _EXAMPLES and not every_issue:
+            yield f"    ... and {len(issues) - _EXAMPLES} more (--all lists them)"
+        yield f"  to do: {kind.hint}"
         yield ""
 
 
@@ -129,7 +127,7 @@ def _table(rows: list[list[str]]) -> Iterator[str]:
 
 def as_json(check: DatasetCheck) -> str:
     """Everything as JSON, for programs; kinds, severities and fields are stable."""
-    counts = count_severities(check.faults)
+    counts = count_severities(check.issues)
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -146,17 +144,17 @@ def as_json(check: DatasetCheck) -> str:
             }
             for category, rare, _, _ in class_rows(check)
         ],
-        "faults": [
+        "issues": [
             {
-                "kind": fault.kind,
-                "severity": fault.severity,
-                "split": fault.split,
-                "place": fault.place,
-                "found": fault.found,
-                "remedy": fault.remedy,
-                "image_id": fault.image_id,
+                "kind": issue.kind,
+                "severity": issue.severity,
+                "split": issue.split,
+                "place": issue.place,
+                "found": issue.found,
+                "hint": issue.hint,
+                "image_id": issue.image_id,
             }
-            for fault in check.faults
+            for issue in check.issues
         ],
     }
     return json.dumps(document, indent=1) + "\n"
@@ -165,17 +163,17 @@ def as_json(check: DatasetCheck) -> str:
 def _split_json(summary: SplitSummary) -> dict[str, object]:
     return {
         "split": summary.split,
-        "pictures": summary.pictures,
+        "images": summary.images,
         "sizes_height_width": dict(zip(("smallest", "median", "largest"), summary.sizes(), strict=False)),
-        "segments_per_picture": dict(zip(("least", "median", "most"), summary.segments_per_picture(), strict=False)),
+        "segments_per_image": dict(zip(("least", "median", "most"), summary.segments_per_image(), strict=False)),
         "areas": vars(summary.areas),
         "void_share": summary.void_share,
         "crowd_share": summary.crowd_share,
-        "void_pictures": summary.void_pictures,
+        "void_images": summary.void_images,
     }
 
 
 def _class_json(summary: SplitSummary, category_id: int) -> dict[str, object]:
     counts = summary.counts_of(category_id)
-    found = {"instances": counts.instances, "crowds": counts.crowds, "pictures": counts.pictures}
+    found = {"instances": counts.instances, "crowds": counts.crowds, "images": counts.images}
     return {**found, "areas": vars(counts.areas)}

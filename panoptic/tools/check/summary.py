@@ -1,6 +1,6 @@
-"""What a dataset holds: sizes, segments, instances of each class, shares of void and crowd. Counted picture by picture.
+"""What a dataset holds: sizes, segments, instances of each class, shares of void and crowd. Counted image by image.
 
-A picture's segments, sizes and digest are not kept; a hundred thousand pictures take a few megabytes.
+An image's segments, sizes and digest are not kept; a hundred thousand images take a few megabytes.
 """
 
 from array import array
@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from panoptic.tools.check.image import DrawnSegment, Examined
+from panoptic.tools.check.image import DrawnSegment, Inspected
 
 # COCO's limits, in pixels: small up to 32 x 32, large from 96 x 96.
 SMALL_AREA, LARGE_AREA = 32**2, 96**2
-# LVIS (Gupta et al., CVPR 2019) calls a class rare that occurs in ten pictures or fewer.
-RARE_PICTURES = 10
+# LVIS (Gupta et al., CVPR 2019) calls a class rare that occurs in ten images or fewer.
+RARE_IMAGES = 10
 
 
 @dataclass
@@ -35,24 +35,24 @@ class AreaCounts:
 
 @dataclass
 class ClassCounts:
-    """One class in one split: segments without and with crowd, the pictures that it occurs in, and its areas.
+    """One class in one split: segments without and with crowd, the images that it occurs in, and its areas.
 
-    `alone` counts pictures with one segment of it and no crowd, `wide` those of them where that one reaches across.
+    `alone` counts images with one segment of it and no crowd, `wide` those of them where that one reaches across.
     """
 
     instances: int = 0
     crowds: int = 0
-    pictures: int = 0
+    images: int = 0
     alone: int = 0
     wide: int = 0
     areas: AreaCounts = field(default_factory=AreaCounts)
 
     def add(self, segments: Sequence[DrawnSegment]) -> None:
-        """The segments of this class in one picture."""
+        """The segments of this class in one image."""
         instances = [segment for segment in segments if not segment.is_crowd]
         self.instances += len(instances)
         self.crowds += len(segments) - len(instances)
-        self.pictures += 1
+        self.images += 1
         if len(segments) == len(instances) == 1:
             self.alone += 1
             self.wide += instances[0].spans
@@ -62,33 +62,33 @@ class ClassCounts:
 
 @dataclass
 class SplitSummary:
-    """Counts over the pictures of a split. Pixels are those of the pictures whose PNG could be read."""
+    """Counts over the images of a split. Pixels are those of the images whose PNG could be read."""
 
     split: str
-    pictures: int = 0
+    images: int = 0
     heights: "array[int]" = field(default_factory=lambda: array("q"))
     widths: "array[int]" = field(default_factory=lambda: array("q"))
     segments: "array[int]" = field(default_factory=lambda: array("q"))
     pixels: int = 0
     void_pixels: int = 0
     crowd_pixels: int = 0
-    void_pictures: int = 0
+    void_images: int = 0
     areas: AreaCounts = field(default_factory=AreaCounts)
     classes: dict[int, ClassCounts] = field(default_factory=dict)
 
-    def add(self, examined: Examined) -> None:
-        self.pictures += 1
-        if examined.height and examined.width:
-            self.heights.append(examined.height)
-            self.widths.append(examined.width)
-        if examined.void is None:
+    def add(self, inspected: Inspected) -> None:
+        self.images += 1
+        if inspected.height and inspected.width:
+            self.heights.append(inspected.height)
+            self.widths.append(inspected.width)
+        if inspected.void is None:
             return
-        self.segments.append(len(examined.segments))
-        self.pixels += examined.height * examined.width
-        self.void_pixels += examined.void
-        self.void_pictures += not examined.segments
+        self.segments.append(len(inspected.segments))
+        self.pixels += inspected.height * inspected.width
+        self.void_pixels += inspected.void
+        self.void_images += not inspected.segments
         by_class: dict[int, list[DrawnSegment]] = {}
-        for segment in examined.segments:
+        for segment in inspected.segments:
             by_class.setdefault(segment.category_id, []).append(segment)
             if segment.is_crowd:
                 self.crowd_pixels += segment.area
@@ -106,7 +106,7 @@ class SplitSummary:
         sizes = sorted(zip(self.heights, self.widths, strict=True), key=lambda size: (size[0] * size[1], size))
         return (sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else ()
 
-    def segments_per_picture(self) -> tuple[int, ...]:
+    def segments_per_image(self) -> tuple[int, ...]:
         """Fewest, median and most; nothing where no PNG could be read."""
         counts = sorted(self.segments)
         return (counts[0], counts[len(counts) // 2], counts[-1]) if counts else ()
@@ -122,8 +122,8 @@ class SplitSummary:
 
 
 def rare_classes(summaries: Iterable[SplitSummary]) -> frozenset[int]:
-    """Ids of the classes that occur, but in few pictures of all splits together."""
-    pictures: Counter[int] = Counter()
+    """Ids of the classes that occur, but in few images of all splits together."""
+    images: Counter[int] = Counter()
     for summary in summaries:
-        pictures.update({key: counts.pictures for key, counts in summary.classes.items()})
-    return frozenset(key for key, count in pictures.items() if count <= RARE_PICTURES)
+        images.update({key: counts.images for key, counts in summary.classes.items()})
+    return frozenset(key for key, count in images.items() if count <= RARE_IMAGES)

@@ -6,8 +6,8 @@
 
 A folder is taken for files of LabelMe, a JSON file for COCO's instance format (polygons, masks, crowds; also CVAT's
 export 'COCO 1.0'). `panoptic.tools.convert.classes` describes the class table, `panoptic.tools.convert.drawing` what
-becomes of regions that overlap. The source is never changed: pictures are hard links to it, or copies where the disk is
-another. Nothing is written if there is any fault, and all faults are listed.
+becomes of regions that overlap. The source is never changed: images are hard links to it, or copies where the disk is
+another. Nothing is written if there is any issue, and all issues are listed.
 
 CVAT's other formats are not read, and no library that would reads them alongside the packages that this project needs
 (datumaro holds pillow and pandas back): export 'COCO 1.0'.
@@ -24,7 +24,7 @@ from panoptic.runtime.cli import run_command
 from panoptic.tools.convert.classes import read_classes
 from panoptic.tools.convert.coco import open_coco
 from panoptic.tools.convert.drawing import ORDERS, SMALLER
-from panoptic.tools.convert.images import REFUSE, SUFFIXES, TURNED, Pictures
+from panoptic.tools.convert.images import REFUSE, SUFFIXES, TURNED, Images
 from panoptic.tools.convert.labelme import open_labelme
 from panoptic.tools.convert.writing import Source, SplitSummary, share_out, write_splits
 
@@ -37,24 +37,24 @@ def open_source(options: argparse.Namespace) -> Source:
     if path.is_dir():
         if options.semantic or options.no_crowds:
             raise DatasetError(f"{path}: --semantic and --no-crowds go with a JSON file in COCO's instance format")
-        return open_labelme(path, Pictures(open_files(options.images or path), options.turned), classes)
+        return open_labelme(path, Images(open_files(options.images or path), options.turned), classes)
     if options.images is None:
-        raise DatasetError(f"{path}: where are its pictures? Give their folder or zip file with --images")
+        raise DatasetError(f"{path}: where are its images? Give their folder or zip file with --images")
     semantic = open_files(options.semantic) if options.semantic else None
     if semantic and classes is None:
         raise DatasetError(f"{options.semantic}: what do the values mean? Give a class table with --classes")
-    return open_coco(path, Pictures(open_files(options.images), options.turned), classes, semantic, options.no_crowds)
+    return open_coco(path, Images(open_files(options.images), options.turned), classes, semantic, options.no_crowds)
 
 
 def _refuse_cvat(path: Path) -> None:
     if path.suffix == ".xml" or (path / "annotations.xml").is_file():
-        remedy = "export the task as 'COCO 1.0' and give its annotations/instances_default.json"
-        raise DatasetError(f"{path}: CVAT's own format is not read; {remedy}")
+        hint = "export the task as 'COCO 1.0' and give its annotations/instances_default.json"
+        raise DatasetError(f"{path}: CVAT's own format is not read; {hint}")
     if path.suffix == ".zip":
         raise DatasetError(f"{path}: a zip file; unpack it, and give the JSON or the folder with LabelMe's files")
     if (path / "annotations").is_dir():
         names = ", ".join(sorted(file.name for file in (path / "annotations").glob("*.json")))
-        raise DatasetError(f"{path}: give the JSON itself, in annotations/: {names}; and the pictures with --images")
+        raise DatasetError(f"{path}: give the JSON itself, in annotations/: {names}; and the images with --images")
 
 
 def summary_lines(split: str, summary: SplitSummary, categories: CategoryTable) -> list[str]:
@@ -62,12 +62,12 @@ def summary_lines(split: str, summary: SplitSummary, categories: CategoryTable) 
     things = ", ".join(f"{category.name} {summary.segments[category.name]}" for category in categories.things)
     stuff = ", ".join(f"{category.name} {summary.segments[category.name]}" for category in categories.stuff)
     lines = [
-        f"{split}: {summary.pictures} pictures, {summary.void / max(summary.pixels, 1):.1%} of their pixels void",
+        f"{split}: {summary.images} images, {summary.void / max(summary.pixels, 1):.1%} of their pixels void",
         f"  things, segments: {things or 'none'}" + (f"; of these {summary.crowds} crowds" if summary.crowds else ""),
-        f"  stuff, pictures with it: {stuff or 'none'}",
+        f"  stuff, images with it: {stuff or 'none'}",
     ]
     if summary.empty:
-        lines.append(f"  note: {summary.empty} pictures have no segment at all, every pixel is void")
+        lines.append(f"  note: {summary.empty} images have no segment at all, every pixel is void")
     if summary.hidden:
         share, name = summary.most_hidden
         lines.append(
@@ -81,11 +81,11 @@ def _notes(source: Source, summaries: Mapping[str, SplitSummary]) -> list[str]:
     notes = []
     for category in source.classes.categories:
         if not any(summary.segments[category.name] for summary in summaries.values()):
-            notes.append(f"note: no picture shows '{category.name}'")
-    taken = sum(summary.pictures for summary in summaries.values())
-    there = sum(name.lower().endswith(SUFFIXES) for name in source.pictures.files.names())
+            notes.append(f"note: no image shows '{category.name}'")
+    taken = sum(summary.images for summary in summaries.values())
+    there = sum(name.lower().endswith(SUFFIXES) for name in source.images.files.names())
     if there > taken:
-        notes.append(f"note: {there - taken} of {there} pictures have no annotation and were left out")
+        notes.append(f"note: {there - taken} of {there} images have no annotation and were left out")
     return notes
 
 
@@ -93,11 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m panoptic.tools.convert", description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="folder with LabelMe's files, or JSON in COCO's instance format")
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset to write")
-    parser.add_argument("--images", type=Path, help="the pictures, folder or zip file (default: LabelMe's folder)")
-    parser.add_argument("--semantic", type=Path, help="semantic PNGs, named as the pictures: folder or zip file")
+    parser.add_argument("--images", type=Path, help="the images, folder or zip file (default: LabelMe's folder)")
+    parser.add_argument("--semantic", type=Path, help="semantic PNGs, named as the images: folder or zip file")
     parser.add_argument("--classes", type=Path, help="YAML or JSON: which classes are things, which stuff")
     parser.add_argument("--split", default="train", help="name of the split (default: %(default)s)")
-    parser.add_argument("--val-share", type=float, help="instead: part the pictures into train and val, as 0.2")
+    parser.add_argument("--val-share", type=float, help="instead: part the images into train and val, as 0.2")
     parser.add_argument("--seed", type=int, default=0, help="of --val-share (default: %(default)s)")
     parser.add_argument(
         "--on-top", choices=ORDERS, default=SMALLER, help="of instances that overlap (default: %(default)s)"

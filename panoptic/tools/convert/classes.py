@@ -3,7 +3,7 @@
 A YAML or JSON file such as
 
     things: [coin, key]       # countable: each one is a segment of its own
-    stuff: [table, paper]     # not countable: one segment a picture
+    stuff: [table, paper]     # not countable: one segment an image
     void: [unsure]            # drawn, but neither learnt nor scored
     values: {0: void, 1: table, 2: paper, 3: coin}   # only for semantic PNGs: what their pixels' values mean
 

@@ -13,54 +13,54 @@ from panoptic.format.annotations import ImageEntry
 from panoptic.format.categories import Category
 from panoptic.format.image_list import read_image_list
 from panoptic.instances.rle import RunLengths, check_size, read_mask_code
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource
 from panoptic.io.json_fields import JsonObject, is_number, read_json
 from panoptic.tools.convert.classes import ClassTable, things_only
-from panoptic.tools.convert.drawing import AnnotatedPicture, Region
-from panoptic.tools.convert.images import Pictures
+from panoptic.tools.convert.drawing import AnnotatedImage, Region
+from panoptic.tools.convert.images import Images
 from panoptic.tools.convert.shapes import polygons_mask
 
 
 @dataclass(frozen=True)
 class CocoSource:
-    """An instance JSON, and semantic PNGs of the same names as the pictures where there are any."""
+    """An instance JSON, and semantic PNGs of the same names as the images where there are any."""
 
     path: Path
-    pictures: Pictures
+    images: Images
     classes: ClassTable
     semantic: FileSource | None
     no_crowds: bool
-    images: dict[str, ImageEntry]
+    entries: dict[str, ImageEntry]
     annotations: dict[int, tuple[JsonObject, ...]]
     names: dict[int, str]
 
     def places(self) -> tuple[Path, ...]:
         """Where the source lies."""
         semantic = () if self.semantic is None else (self.semantic.path,)
-        return self.path, self.pictures.files.path, *semantic
+        return self.path, self.images.files.path, *semantic
 
     def items(self) -> Sequence[str]:
-        """The names of the pictures, sorted."""
-        return sorted(self.images)
+        """The names of the images, sorted."""
+        return sorted(self.entries)
 
-    def read(self, item: str, faults: Faults) -> AnnotatedPicture:
-        """One picture; adds what is wrong with single annotations to `faults`. Raises `DatasetError` for the rest."""
-        entry = self.images[item]
+    def read(self, item: str, issues: Issues) -> AnnotatedImage:
+        """One image; adds what is wrong with single annotations to `issues`. Raises `DatasetError` for the rest."""
+        entry = self.entries[item]
         where = f"{self.path}: '{item}'"
-        size = self.pictures.size(item)
+        size = self.images.size(item)
         if size != (entry.height, entry.width):
             sizes = f"{size[0]} x {size[1]} (height x width), but listed with {entry.height} x {entry.width}"
-            raise DatasetError(f"{self.pictures.where(item)}: the size is {sizes}; correct the file or the list")
+            raise DatasetError(f"{self.images.where(item)}: the size is {sizes}; correct the file or the list")
         regions = []
         for annotation in self.annotations.get(entry.id, ()):
-            with faults.collected():
+            with issues.collected():
                 regions.append(self._region(annotation, entry))
         semantic = None
         if self.semantic is not None:
             name = PurePosixPath(item).with_suffix(".png").as_posix()
             semantic = read_semantic(self.semantic, name, self.classes, size)
-        return AnnotatedPicture(entry.id, item, *size, tuple(regions), semantic, where)
+        return AnnotatedImage(entry.id, item, *size, tuple(regions), semantic, where)
 
     def _region(self, annotation: JsonObject, entry: ImageEntry) -> Region:
         category = self._category(annotation)
@@ -76,35 +76,35 @@ class CocoSource:
 
 
 def open_coco(
-    path: Path, pictures: Pictures, classes: ClassTable | None, semantic: FileSource | None, no_crowds: bool
+    path: Path, images: Images, classes: ClassTable | None, semantic: FileSource | None, no_crowds: bool
 ) -> CocoSource:
     """Read an instance JSON. Without `classes` its categories are taken, all as things.
 
-    Raises `DatasetError` with every fault of its lists: a picture listed twice, an annotation of one that is not
+    Raises `DatasetError` with every issue of its lists: an image listed twice, an annotation of one that is not
     listed, a category listed twice.
     """
-    images = {entry.file_name: entry for entry in read_image_list(path)}
-    known = {entry.id for entry in images.values()}
+    entries = {entry.file_name: entry for entry in read_image_list(path)}
+    known = {entry.id for entry in entries.values()}
     document = read_json(path)
-    faults = Faults()
+    issues = Issues()
     names: dict[int, str] = {}
     for entry in document.objects("categories"):
-        with faults.collected():
+        with issues.collected():
             category_id = entry.integer("id")
             if category_id in names:
                 raise DatasetError(f"{entry.where}: category id {category_id} is listed twice; remove one")
             names[category_id] = entry.text("name")
     annotations: dict[int, list[JsonObject]] = defaultdict(list)
     for annotation in document.objects("annotations"):
-        with faults.collected():
+        with issues.collected():
             image_id = annotation.integer("image_id")
             if image_id not in known:
                 raise DatasetError(f"{annotation.where}: image id {image_id} is not in 'images'; add the image")
             annotations[image_id].append(annotation)
-    faults.raise_if_any(str(path))
+    issues.raise_if_any(str(path))
     table = classes or things_only(document.objects("categories"), str(path))
     grouped = {image_id: tuple(group) for image_id, group in annotations.items()}
-    return CocoSource(path, pictures, table, semantic, no_crowds, images, grouped, names)
+    return CocoSource(path, images, table, semantic, no_crowds, entries, grouped, names)
 
 
 def _mask(annotation: JsonObject, entry: ImageEntry) -> RunLengths:
@@ -128,18 +128,18 @@ def _is_polygon(part: object) -> bool:
 def read_semantic(files: FileSource, name: str, classes: ClassTable, size: tuple[int, int]) -> NDArray[np.int32]:
     """A semantic PNG of one channel, or with a palette, as (H,W) category ids.
 
-    Raises `DatasetError` for one that is missing, is in colours, has another size, or holds an unknown value.
+    Raises `DatasetError` for one that is missing, is in colors, has another size, or holds an unknown value.
     """
     where = f"{files.path}: {name}"
     try:
-        with files.open(name) as file, Image.open(file) as picture:
-            if picture.mode not in ("1", "L", "P", "I", "I;16"):
-                remedy = "write one channel, or a palette, in which a pixel's value is its class"
-                raise DatasetError(f"{where}: a picture in colours ({picture.mode}); {remedy}")
-            if picture.size[::-1] != size:
-                sizes = f"{picture.height} x {picture.width}, but the picture is {size[0]} x {size[1]}"
+        with files.open(name) as file, Image.open(file) as image:
+            if image.mode not in ("1", "L", "P", "I", "I;16"):
+                hint = "write one channel, or a palette, in which a pixel's value is its class"
+                raise DatasetError(f"{where}: an image in colors ({image.mode}); {hint}")
+            if image.size[::-1] != size:
+                sizes = f"{image.height} x {image.width}, but the image is {size[0]} x {size[1]}"
                 raise DatasetError(f"{where}: {sizes} (height x width); write it at that size")
-            values = np.asarray(picture).astype(np.int32)
+            values = np.asarray(image).astype(np.int32)
     except (UnidentifiedImageError, OSError):
         raise DatasetError(f"{where}: not a PNG that can be read; write it again") from None
     present, places = np.unique(values, return_inverse=True)

@@ -2,7 +2,7 @@
 
 What lies on what: the semantic map at the bottom, then regions of stuff and void, then crowds, then instances. Among
 regions of one kind the smaller lies on the larger (a cup on the table that it stands on), or the later in the file on
-the earlier. All stuff of a class in a picture is one segment.
+the earlier. All stuff of a class in an image is one segment.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from panoptic.instances.rle import RunLengths
 SMALLER, LATER = "smaller", "later"
 ORDERS = (SMALLER, LATER)
 
-# Prime to MAX_ID, so that ids neither repeat nor are 0; neighbouring numbers get colours that are far apart.
+# Prime to MAX_ID, so that ids neither repeat nor are 0; neighboring numbers get colors that are far apart.
 _ID_STEP = 10_368_889
 
 
@@ -39,8 +39,8 @@ class Region:
 
 
 @dataclass(frozen=True)
-class AnnotatedPicture:
-    """What a source says of a picture; `file_name` is its name below the source's pictures, sizes are in pixels.
+class AnnotatedImage:
+    """What a source says of an image; `file_name` is its name below the source's images, sizes are in pixels.
 
     `semantic` holds (H,W) category ids, VOID where there is none. Its things are void unless a region covers them,
     because it does not tell one from the next.
@@ -56,38 +56,38 @@ class AnnotatedPicture:
 
 
 @dataclass(frozen=True)
-class DrawnPicture:
+class DrawnImage:
     """An (H,W) id map and its segments; of the pixels of all instances, `hidden` lie below other instances.
 
-    `faults` names every instance and crowd that has no pixel, or none that is not hidden.
+    `issues` names every instance and crowd that has no pixel, or none that is not hidden.
     """
 
     ids: NDArray[np.int32]
     segments: tuple[Segment, ...]
     instance_pixels: int
     hidden: int
-    faults: tuple[str, ...]
+    issues: tuple[str, ...]
 
 
-def draw_picture(picture: AnnotatedPicture, categories: CategoryTable, order: str = SMALLER) -> DrawnPicture:
-    """Draw the regions of a picture over each other; `order` is one of `ORDERS`."""
-    areas = [int(coco_mask.area(region.mask)) for region in picture.regions]
+def draw_image(image: AnnotatedImage, categories: CategoryTable, order: str = SMALLER) -> DrawnImage:
+    """Draw the regions of an image over each other; `order` is one of `ORDERS`."""
+    areas = [int(coco_mask.area(region.mask)) for region in image.regions]
     # A segment's number: that of its class for stuff, and one of its own for each region of a thing.
     stuff = {category.id: number for number, category in enumerate(categories.stuff, start=1)}
-    numbers = np.zeros((picture.height, picture.width), np.int32)
-    if picture.semantic is not None:
+    numbers = np.zeros((image.height, image.width), np.int32)
+    if image.semantic is not None:
         for category_id, number in stuff.items():
-            numbers[picture.semantic == category_id] = number
+            numbers[image.semantic == category_id] = number
     owners: dict[int, Region] = {}
-    for place in _bottom_to_top(picture.regions, areas, order):
-        region = picture.regions[place]
+    for place in _bottom_to_top(image.regions, areas, order):
+        region = image.regions[place]
         number = VOID
         if region.category is not None:
             number = stuff.get(region.category.id, 1 + len(stuff) + place)
             if region.category.is_thing:
                 owners[number] = region
         numbers[coco_mask.decode(region.mask).astype(bool)] = number
-    ids_of = [number * _ID_STEP % MAX_ID for number in range(1 + len(stuff) + len(picture.regions))]
+    ids_of = [number * _ID_STEP % MAX_ID for number in range(1 + len(stuff) + len(image.regions))]
     ids = np.array(ids_of, np.int32)[numbers]
     extents = measure_segments(ids)
     segments: list[Segment] = []
@@ -101,10 +101,10 @@ def draw_picture(picture: AnnotatedPicture, categories: CategoryTable, order: st
             segments.append(Segment(segment_id, category.id, is_crowd, extent.area, extent.box_xywh))
             if owner is not None and owner.is_instance:
                 hidden += areas[number - 1 - len(stuff)] - extent.area
-    whole = sum(area for area, region in zip(areas, picture.regions, strict=True) if region.is_instance)
-    empty = [region for area, region in zip(areas, picture.regions, strict=True) if not area]
+    whole = sum(area for area, region in zip(areas, image.regions, strict=True) if region.is_instance)
+    empty = [region for area, region in zip(areas, image.regions, strict=True) if not area]
     covered = [region for number, region in owners.items() if ids_of[number] not in extents and region not in empty]
-    return DrawnPicture(ids, tuple(segments), whole, hidden, _faults(empty, covered))
+    return DrawnImage(ids, tuple(segments), whole, hidden, _issues(empty, covered))
 
 
 def _bottom_to_top(regions: Sequence[Region], areas: Sequence[int], order: str) -> list[int]:
@@ -118,10 +118,10 @@ def _bottom_to_top(regions: Sequence[Region], areas: Sequence[int], order: str) 
     return sorted(range(len(regions)), key=height)
 
 
-def _faults(empty: Sequence[Region], covered: Sequence[Region]) -> tuple[str, ...]:
-    faults = [f"{region.where}: covers no pixel of the picture; draw it again or remove it" for region in empty]
+def _issues(empty: Sequence[Region], covered: Sequence[Region]) -> tuple[str, ...]:
+    issues = [f"{region.where}: covers no pixel of the image; draw it again or remove it" for region in empty]
     for region in covered:
         kind, name = "crowd" if region.is_crowd else "instance", region.category.name if region.category else ""
         message = f"the {kind} of '{name}' is wholly hidden by others; remove it if it was drawn twice"
-        faults.append(f"{region.where}: {message}, or try the other --on-top")
-    return tuple(faults)
+        issues.append(f"{region.where}: {message}, or try the other --on-top")
+    return tuple(issues)

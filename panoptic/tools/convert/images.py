@@ -1,4 +1,4 @@
-"""The pictures of own data: their sizes, whether they are to be shown turned, and how they get into the dataset."""
+"""The images of own data: their sizes, whether they are to be shown turned, and how they get into the dataset."""
 
 import os
 import shutil
@@ -27,28 +27,28 @@ _UNREADABLE = (
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The pictures that were annotated.
+class Images:
+    """The images that were annotated.
 
     `turned` says what to do with those that hold a note to be shown turned (EXIF), as phones write them: annotation
     tools heed it, and what trains on COCO reads the pixels as they are stored. UPRIGHT: the annotation belongs to what
-    tools show; the picture is written anew that way. STORED: it belongs to the stored pixels.
+    tools show; the image is written anew that way. STORED: it belongs to the stored pixels.
     """
 
     files: FileSource
     turned: str = REFUSE
 
     def size(self, name: str) -> tuple[int, int]:
-        """(height, width) of a picture as it will be in the dataset, from its header.
+        """(height, width) of an image as it will be in the dataset, from its header.
 
         Raises `DatasetError` for one that is missing, cannot be read, is too large, or that is to be shown turned
         while nothing was said of such.
         """
         where = self.where(name)
         try:
-            with self.files.open(name) as file, Image.open(file) as picture:
-                width, height = picture.size
-                orientation = _orientation(picture)
+            with self.files.open(name) as file, Image.open(file) as image:
+                width, height = image.size
+                orientation = _orientation(image)
         except _UNREADABLE:
             raise DatasetError(f"{where}: not an image that can be read; replace the file") from None
         if not 0 < width * height <= MAX_PIXELS:
@@ -64,7 +64,7 @@ class Pictures:
         return (width, height) if orientation >= 5 else (height, width)
 
     def put(self, name: str, folder: Path) -> None:
-        """Put a picture into a folder, under its name: as a hard link where that is possible, else as a copy."""
+        """Put an image into a folder, under its name: as a hard link where that is possible, else as a copy."""
         target = folder / checked_name(name, folder)
         with naming_disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,39 +75,39 @@ class Pictures:
                     shutil.copyfileobj(source, copy)
 
     def where(self, name: str) -> str:
-        """The picture in messages."""
+        """The image in messages."""
         return f"{self.files.path}: {name}"
 
     def _write_upright(self, name: str, target: Path) -> bool:
-        """Write a picture with its pixels turned, and without its notes; do nothing if it is not to be turned."""
+        """Write an image with its pixels turned, and without its notes; do nothing if it is not to be turned."""
         with self.files.open(name) as file:
-            picture = _decoded(file, self.where(name))
-            if _orientation(picture) == 1:
+            image = _decoded(file, self.where(name))
+            if _orientation(image) == 1:
                 return False
-            if picture.format in ("JPEG", "MPO"):  # MPO: a JPEG with a thumbnail, as phones write it
-                # Hardly to be told from the original, and with colours as fine as they may be there.
-                ImageOps.exif_transpose(picture).save(target, "JPEG", quality=95, subsampling=0)
+            if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with a thumbnail, as phones write it
+                # Hardly to be told from the original, and with colors as fine as they may be there.
+                ImageOps.exif_transpose(image).save(target, "JPEG", quality=95, subsampling=0)
             else:
-                ImageOps.exif_transpose(picture).save(target, picture.format)
+                ImageOps.exif_transpose(image).save(target, image.format)
         return True
 
 
-def _orientation(picture: Image.Image) -> int:
-    """How a picture is to be shown: 1 as it is stored, 2 to 8 mirrored or turned, from 5 on by a quarter."""
+def _orientation(image: Image.Image) -> int:
+    """How an image is to be shown: 1 as it is stored, 2 to 8 mirrored or turned, from 5 on by a quarter."""
     # PIL decodes a whole PNG to look for a note behind its pixels.
-    if picture.format == "PNG" and "exif" not in picture.info:
+    if image.format == "PNG" and "exif" not in image.info:
         return 1
-    orientation = picture.getexif().get(_ORIENTATION, 1)
+    orientation = image.getexif().get(_ORIENTATION, 1)
     return orientation if orientation in range(2, 9) else 1
 
 
 def _decoded(file: IO[bytes], where: str) -> Image.Image:
     try:
-        picture = Image.open(file)
-        picture.load()
+        image = Image.open(file)
+        image.load()
     except _UNREADABLE:
         raise DatasetError(f"{where}: the image cannot be decoded (cut short or damaged); replace the file") from None
-    return picture
+    return image
 
 
 def _link(source: Path, target: Path) -> bool:

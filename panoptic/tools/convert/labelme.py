@@ -1,4 +1,4 @@
-"""Own data drawn with LabelMe (labelme.io): a JSON beside each picture. Its format has no other description than its
+"""Own data drawn with LabelMe (labelme.io): a JSON beside each image. Its format has no other description than its
 source, `labelme/_label_file.py`.
 
 Polygons, rectangles (oriented ones too), circles and masks are regions. Shapes of one label with the same `group_id`
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from panoptic.instances.rle import RunLengths
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import Folder
 from panoptic.io.json_fields import JsonObject, is_number, read_json
 from panoptic.tools.convert.classes import ClassTable
-from panoptic.tools.convert.drawing import AnnotatedPicture, Region
-from panoptic.tools.convert.images import Pictures
+from panoptic.tools.convert.drawing import AnnotatedImage, Region
+from panoptic.tools.convert.images import Images
 from panoptic.tools.convert.shapes import Point, circle_mask, placed_mask, polygons_mask, union
 
 _CROWD_FLAGS = ("crowd", "iscrowd")
@@ -34,35 +34,35 @@ _CORNERS = {"rectangle": 2, "circle": 2, "mask": 2, "oriented_rectangle": 4}
 
 @dataclass(frozen=True)
 class LabelMeSource:
-    """The LabelMe files of a folder and those below it; pictures lie in the same places below `pictures`."""
+    """The LabelMe files of a folder and those below it; images lie in the same places below `images`."""
 
     folder: Path
-    pictures: Pictures
+    images: Images
     classes: ClassTable
     image_ids: dict[str, int]
 
     def places(self) -> tuple[Path, ...]:
         """Where the source lies."""
-        return self.folder, self.pictures.files.path
+        return self.folder, self.images.files.path
 
     def items(self) -> Sequence[str]:
         """The names of the JSON files, sorted."""
         return tuple(self.image_ids)
 
-    def read(self, item: str, faults: Faults) -> AnnotatedPicture:
-        """One picture; adds what is wrong with single shapes to `faults`. Raises `DatasetError` for the rest."""
+    def read(self, item: str, issues: Issues) -> AnnotatedImage:
+        """One image; adds what is wrong with single shapes to `issues`. Raises `DatasetError` for the rest."""
         document = read_labelme(self.folder / item)
-        # The path that LabelMe notes is that of the machine on which the picture was annotated.
+        # The path that LabelMe notes is that of the machine on which the image was annotated.
         base = PurePosixPath(document.text("imagePath").replace("\\", "/")).name
         name = (PurePosixPath(item).parent / base).as_posix()
-        size = self.pictures.size(name)
+        size = self.images.size(name)
         noted = document.integer("imageHeight"), document.integer("imageWidth")
         if noted != size:
-            sizes = f"{noted[0]} x {noted[1]} (height x width), but the picture is {size[0]} x {size[1]}"
-            raise DatasetError(f"{document.where}: was drawn on {sizes}; take the picture that it was drawn on")
+            sizes = f"{noted[0]} x {noted[1]} (height x width), but the image is {size[0]} x {size[1]}"
+            raise DatasetError(f"{document.where}: was drawn on {sizes}; take the image that it was drawn on")
         parts: dict[tuple[str, str, bool], list[tuple[RunLengths, str]]] = {}
         for place, shape in enumerate(document.objects("shapes")):
-            with faults.collected():
+            with issues.collected():
                 label, group = shape.text("label"), shape.values.get("group_id")
                 where = f"{shape.where} ('{label}')"
                 self.classes.find(label, where)
@@ -70,7 +70,7 @@ class LabelMeSource:
                 key = label, str(place) if group is None else f"group {group!r}", _is_crowd(shape)
                 parts.setdefault(key, []).append((mask, where))
         regions = tuple(self._region(label, is_crowd, group) for (label, _, is_crowd), group in parts.items())
-        return AnnotatedPicture(self.image_ids[item], name, *size, regions, None, document.where)
+        return AnnotatedImage(self.image_ids[item], name, *size, regions, None, document.where)
 
     def _region(self, label: str, is_crowd: bool, parts: Sequence[tuple[RunLengths, str]]) -> Region:
         where = parts[0][1]
@@ -79,14 +79,14 @@ class LabelMeSource:
         return Region(category, union([mask for mask, _ in parts]), is_crowd and is_thing, where)
 
 
-def open_labelme(folder: Path, pictures: Pictures, classes: ClassTable | None) -> LabelMeSource:
+def open_labelme(folder: Path, images: Images, classes: ClassTable | None) -> LabelMeSource:
     """Find the LabelMe files below a folder. Raises `DatasetError` if there are none, or no classes are given."""
     names = tuple(name for name in Folder(folder).names() if name.endswith(".json"))
     if not names:
         raise DatasetError(f"{folder}: no LabelMe file (.json) in it; give the folder into which LabelMe has saved")
     if classes is None:
         raise DatasetError(_template(folder, names))
-    return LabelMeSource(folder, pictures, classes, {name: place for place, name in enumerate(names, start=1)})
+    return LabelMeSource(folder, images, classes, {name: place for place, name in enumerate(names, start=1)})
 
 
 def read_labelme(path: Path) -> JsonObject:
@@ -99,12 +99,12 @@ def read_labelme(path: Path) -> JsonObject:
 
 def _template(folder: Path, names: Sequence[str]) -> str:
     """What to do without a class table: LabelMe knows nothing of things and stuff."""
-    faults = Faults()
+    issues = Issues()
     counts: Counter[str] = Counter()
     for name in names:
-        with faults.collected():
+        with issues.collected():
             counts.update([shape.text("label") for shape in read_labelme(folder / name).objects("shapes")])
-    faults.raise_if_any(str(folder))
+    issues.raise_if_any(str(folder))
     found = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
     return (
         f"{folder}: which classes are things, and which stuff? Found: {found or 'no shape at all'}. Write a file\n"
@@ -152,10 +152,10 @@ def _points(shape: JsonObject, where: str) -> list[Point]:
 def _decoded(shape: JsonObject, height: int, width: int) -> NDArray[np.bool_]:
     """The small PNG of a shape that is a mask."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(shape.text("mask"), validate=True))) as picture:
-            if picture.mode not in ("1", "L", "P") or picture.height > height or picture.width > width:
-                message = f"'mask' is a picture of {picture.height} x {picture.width} ({picture.mode})"
-                raise DatasetError(f"{shape.where}: {message}; one channel, no larger than the picture, is expected")
-            return np.asarray(picture).astype(bool)
+        with Image.open(io.BytesIO(base64.b64decode(shape.text("mask"), validate=True))) as image:
+            if image.mode not in ("1", "L", "P") or image.height > height or image.width > width:
+                message = f"'mask' is an image of {image.height} x {image.width} ({image.mode})"
+                raise DatasetError(f"{shape.where}: {message}; one channel, no larger than the image, is expected")
+            return np.asarray(image).astype(bool)
     except (binascii.Error, UnidentifiedImageError, Image.DecompressionBombError, OSError):
         raise DatasetError(f"{shape.where}: 'mask' is not a PNG that can be read; draw the shape again") from None

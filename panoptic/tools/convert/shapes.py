@@ -16,30 +16,30 @@ Point = tuple[float, float]
 def polygons_mask(polygons: Sequence[Sequence[Point]], height: int, width: int, where: str) -> RunLengths:
     """The mask of polygons, of which each has 3 points (x, y) or more, together.
 
-    What lies outside the picture is cut off. Raises `DatasetError` for a polygon with fewer points, or one that
-    reaches further from the picture than its own size, as it does where the points are those of another picture.
+    What lies outside the image is cut off. Raises `DatasetError` for a polygon with fewer points, or one that
+    reaches further from the image than its own size, as it does where the points are those of another image.
     """
     for points in polygons:
         if len(points) < 3:
             raise DatasetError(f"{where}: a polygon of {len(points)} points has no area; draw 3 or more, or remove it")
         for x, y in points:
             if not (-width <= x <= 2 * width and -height <= y <= 2 * height):
-                message = f"the point ({x:g}, {y:g}) is far outside the picture of {width} x {height} (width x height)"
+                message = f"the point ({x:g}, {y:g}) is far outside the image of {width} x {height} (width x height)"
                 raise DatasetError(f"{where}: {message}; draw the shape again")
     flat = [[coordinate for point in points for coordinate in point] for points in polygons]
     # What is written of its types knows whole numbers only.
     return coco_mask.merge(coco_mask.frPyObjects(cast("list[list[int]]", flat), height, width))
 
 
-def circle_mask(centre: Point, rim: Point, height: int, width: int) -> RunLengths:
-    """The pixels whose middle is no further from the centre than a point of the rim is."""
+def circle_mask(center: Point, rim: Point, height: int, width: int) -> RunLengths:
+    """The pixels whose middle is no further from the center than a point of the rim is."""
     rows, columns = np.ogrid[:height, :width]
-    squares = (columns + 0.5 - centre[0]) ** 2 + (rows + 0.5 - centre[1]) ** 2
-    return encode(squares <= (rim[0] - centre[0]) ** 2 + (rim[1] - centre[1]) ** 2)
+    squares = (columns + 0.5 - center[0]) ** 2 + (rows + 0.5 - center[1]) ** 2
+    return encode(squares <= (rim[0] - center[0]) ** 2 + (rim[1] - center[1]) ** 2)
 
 
 def placed_mask(mask: NDArray[np.bool_], left: int, top: int, height: int, width: int) -> RunLengths:
-    """A small (h,w) mask in a picture of (height, width); what lies outside the picture is cut off."""
+    """A small (h,w) mask in an image of (height, width); what lies outside the image is cut off."""
     whole = np.zeros((height, width), np.bool_)
     inside = mask[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
     rows, columns = inside.shape

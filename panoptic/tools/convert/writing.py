@@ -13,33 +13,33 @@ from typing import Protocol
 from tqdm import tqdm
 
 from panoptic.format.id_map import encode_id_map
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
 from panoptic.io.zip_entries import add_file
 from panoptic.tools.convert.classes import ClassTable
-from panoptic.tools.convert.drawing import AnnotatedPicture, DrawnPicture, draw_picture
-from panoptic.tools.convert.images import Pictures
+from panoptic.tools.convert.drawing import AnnotatedImage, DrawnImage, draw_image
+from panoptic.tools.convert.images import Images
 
 _NOTE = "Written by python -m panoptic.tools.convert, which replaces this split when it is run again.\n"
 
 
 class Source(Protocol):
-    """Annotations of one tool: `places` are its files and folders, `items` names for its pictures, in a fixed order."""
+    """Annotations of one tool: `places` are its files and folders, `items` names for its images, in a fixed order."""
 
     @property
-    def pictures(self) -> Pictures: ...
+    def images(self) -> Images: ...
     @property
     def classes(self) -> ClassTable: ...
     def places(self) -> tuple[Path, ...]: ...
     def items(self) -> Sequence[str]: ...
-    def read(self, item: str, faults: Faults) -> AnnotatedPicture: ...
+    def read(self, item: str, issues: Issues) -> AnnotatedImage: ...
 
 
 @dataclass
 class SplitSummary:
     """What a split holds: segments by class and crowds; areas in pixels."""
 
-    pictures: int = 0
+    images: int = 0
     empty: int = 0
     segments: Counter[str] = field(default_factory=Counter)
     crowds: int = 0
@@ -49,9 +49,9 @@ class SplitSummary:
     hidden: int = 0
     most_hidden: tuple[float, str] = (0.0, "")
 
-    def add(self, file_name: str, drawn: DrawnPicture, names: Mapping[int, str]) -> None:
-        """Count one picture."""
-        self.pictures += 1
+    def add(self, file_name: str, drawn: DrawnImage, names: Mapping[int, str]) -> None:
+        """Count one image."""
+        self.images += 1
         self.empty += not drawn.segments
         self.segments.update(names[segment.category_id] for segment in drawn.segments)
         self.crowds += sum(segment.is_crowd for segment in drawn.segments)
@@ -81,13 +81,13 @@ class SplitParts:
 
 
 def share_out(items: Sequence[str], train: str, val: str, share: float, seed: int) -> dict[str, list[str]]:
-    """Part the pictures by chance, `share` of them for `val`; one that is added later moves few of the others.
+    """Part the images by chance, `share` of them for `val`; one that is added later moves few of the others.
 
-    Raises `DatasetError` for a share that leaves one of the two without a picture.
+    Raises `DatasetError` for a share that leaves one of the two without an image.
     """
     count = round(share * len(items))
     if not 0 < count < len(items):
-        raise DatasetError(f"--val-share {share:g} of {len(items)} pictures leaves a split empty; give another share")
+        raise DatasetError(f"--val-share {share:g} of {len(items)} images leaves a split empty; give another share")
     ranked = sorted(items, key=lambda item: hashlib.sha256(f"{seed}:{item}".encode()).digest())
     chosen = set(ranked[:count])
     return {train: [item for item in items if item not in chosen], val: [item for item in items if item in chosen]}
@@ -98,14 +98,14 @@ def write_splits(
 ) -> dict[str, SplitSummary]:
     """Write splits, given as items of the source, below `root`; earlier ones by this function are replaced.
 
-    Raises `DatasetError` with every fault of every picture, and writes nothing then; or for parts of a split that
+    Raises `DatasetError` with every issue of every image, and writes nothing then; or for parts of a split that
     others have written, or that lie where the source does.
     """
     parts = {split: SplitParts.of(root, split) for split in splits}
     for split in splits:
         _require_ours(split, parts[split])
     _require_apart(source, root, [part.images for part in parts.values()])
-    faults = Faults()
+    issues = Issues()
     documents: dict[str, bytes] = {}
     summaries: dict[str, SplitSummary] = {}
     masks_of: dict[str, str] = {}
@@ -114,10 +114,10 @@ def write_splits(
             images = unfinished.enter_context(replace_atomically(parts[split].images))
             masks = unfinished.enter_context(replace_atomically(parts[split].masks))
             images.mkdir()
-            writing = _SplitWriter(source, images, masks, order, faults, masks_of)
-            summaries[split] = writing.write(tqdm(items, desc=split, unit="picture", disable=not progress))
+            writing = _SplitWriter(source, images, masks, order, issues, masks_of)
+            summaries[split] = writing.write(tqdm(items, desc=split, unit="image", disable=not progress))
             documents[split] = writing.to_json()
-        faults.raise_if_any("the annotations")
+        issues.raise_if_any("the annotations")
         # First, so that a run that is killed in the exchange may be repeated: without a JSON a split is incomplete.
         for part in parts.values():
             write_atomically(part.note, _NOTE.encode())
@@ -128,33 +128,33 @@ def write_splits(
 
 
 class _SplitWriter:
-    """Writes one split; `masks_of` are the names of all masks so far, with their pictures."""
+    """Writes one split; `masks_of` are the names of all masks so far, with their images."""
 
     def __init__(
-        self, source: Source, images: Path, masks: Path, order: str, faults: Faults, masks_of: dict[str, str]
+        self, source: Source, images: Path, masks: Path, order: str, issues: Issues, masks_of: dict[str, str]
     ) -> None:
         self._source, self._images, self._masks, self._order = source, images, masks, order
-        self._faults, self._masks_of = faults, masks_of
+        self._issues, self._masks_of = issues, masks_of
         self._listed: list[dict[str, object]] = []
         self._annotated: list[dict[str, object]] = []
 
     def write(self, items: "Sequence[str] | tqdm[str]") -> SplitSummary:
-        """Write pictures and masks; after the first fault nothing more is written, and the rest is only examined."""
+        """Write images and masks; after the first issue nothing more is written, and the rest is only inspected."""
         summary = SplitSummary()
         categories = self._source.classes.categories
         names = {category.id: category.name for category in categories}
         with naming_disk_errors(self._masks), zipfile.ZipFile(self._masks, "w") as archive:
             for item in items:
-                with self._faults.collected():
-                    picture = self._source.read(item, self._faults)
-                    drawn = draw_picture(picture, categories, self._order)
-                    self._faults.messages.extend(drawn.faults)
-                    mask_name = self._mask_name(picture)
-                    if not self._faults.messages:
-                        self._source.pictures.put(picture.file_name, self._images)
+                with self._issues.collected():
+                    image = self._source.read(item, self._issues)
+                    drawn = draw_image(image, categories, self._order)
+                    self._issues.messages.extend(drawn.issues)
+                    mask_name = self._mask_name(image)
+                    if not self._issues.messages:
+                        self._source.images.put(image.file_name, self._images)
                         add_file(archive, mask_name, encode_id_map(drawn.ids))
-                        self._list(picture, drawn, mask_name)
-                        summary.add(picture.file_name, drawn, names)
+                        self._list(image, drawn, mask_name)
+                        summary.add(image.file_name, drawn, names)
         return summary
 
     def to_json(self) -> bytes:
@@ -166,19 +166,19 @@ class _SplitWriter:
         }
         return (json.dumps(document) + "\n").encode()
 
-    def _mask_name(self, picture: AnnotatedPicture) -> str:
-        name = PurePosixPath(picture.file_name).with_suffix(".png").as_posix()
-        other = self._masks_of.setdefault(name, picture.where)
-        if other != picture.where:
+    def _mask_name(self, image: AnnotatedImage) -> str:
+        name = PurePosixPath(image.file_name).with_suffix(".png").as_posix()
+        other = self._masks_of.setdefault(name, image.where)
+        if other != image.where:
             message = f"the segments of it and of {other} would both be '{name}'"
-            raise DatasetError(f"{picture.where}: {message}; remove or rename one")
+            raise DatasetError(f"{image.where}: {message}; remove or rename one")
         return name
 
-    def _list(self, picture: AnnotatedPicture, drawn: DrawnPicture, mask_name: str) -> None:
-        size = {"height": picture.height, "width": picture.width}
-        self._listed.append({"id": picture.image_id, "file_name": picture.file_name, **size})
+    def _list(self, image: AnnotatedImage, drawn: DrawnImage, mask_name: str) -> None:
+        size = {"height": image.height, "width": image.width}
+        self._listed.append({"id": image.image_id, "file_name": image.file_name, **size})
         segments = [segment.to_json() for segment in drawn.segments]
-        self._annotated.append({"image_id": picture.image_id, "file_name": mask_name, "segments_info": segments})
+        self._annotated.append({"image_id": image.image_id, "file_name": mask_name, "segments_info": segments})
 
 
 def _require_ours(split: str, parts: SplitParts) -> None:

@@ -18,5 +18,5 @@ Labels: TypeAlias = NDArray[np.int32]
 
 
 def color(red: float, green: float, blue: float) -> Color:
-    """One colour from its three parts, each 0..1."""
+    """One color from its three parts, each 0..1."""
     return np.array((red, green, blue))

@@ -1,4 +1,4 @@
-"""The camera: size of the picture, height of the horizon, and the coordinates that follow from the two."""
+"""The camera: size of the image, height of the horizon, and the coordinates that follow from the two."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,7 @@ from panoptic.tools.mini.arrays import Field
 
 @dataclass(frozen=True)
 class View:
-    """A picture of `height` x `width` pixels with its horizon at row `horizon`."""
+    """An image of `height` x `width` pixels with its horizon at row `horizon`."""
 
     height: int
     width: int
@@ -18,17 +18,17 @@ class View:
 
     @cached_property
     def x(self) -> Field:
-        """(H, W) column of each pixel's centre, in units of the picture's shorter side."""
+        """(H, W) column of each pixel's center, in units of the image's shorter side."""
         return self._grid(self.width, 1)
 
     @cached_property
     def y(self) -> Field:
-        """(H, W) row of each pixel's centre, in units of the picture's shorter side."""
+        """(H, W) row of each pixel's center, in units of the image's shorter side."""
         return self._grid(self.height, 0)
 
     @cached_property
     def nearness(self) -> Field:
-        """(H, W) 0 at the horizon and above it, 1 at the picture's lower edge."""
+        """(H, W) 0 at the horizon and above it, 1 at the image's lower edge."""
         rows = (np.arange(self.height) + 0.5 - self.horizon) / (self.height - self.horizon)
         return np.broadcast_to(np.clip(rows, 0, 1)[:, None], (self.height, self.width))
 
@@ -45,7 +45,7 @@ class View:
 
     @property
     def middle_x(self) -> float:
-        """Column of the picture's middle in the units of `x`."""
+        """Column of the image's middle in the units of `x`."""
         return self.width / 2 / self.side
 
     @property

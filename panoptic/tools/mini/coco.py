@@ -1,4 +1,4 @@
-"""A scene in COCO's words: the bytes of its picture and id map, and its entries in the panoptic and detection JSON."""
+"""A scene in COCO's words: the bytes of its image and id map, and its entries in the panoptic and detection JSON."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -32,7 +32,7 @@ class Entry:
 
 
 def describe(scene: Scene, image_id: int, rng: np.random.Generator) -> Entry:
-    """Encode a scene; `rng` chooses the colours of the segments, near the ones of their categories."""
+    """Encode a scene; `rng` chooses the colors of the segments, near the ones of their categories."""
     name = f"{image_id:06d}"
     height, width = scene.image.shape[:2]
     ids: Labels = np.full((height, width), VOID, np.int32)
@@ -92,7 +92,7 @@ def _common(region: Region) -> JsonFields:
 
 
 def _free_id(category: Category, taken: set[int], rng: np.random.Generator) -> int:
-    """An id whose colour is near the category's, as COCO's own are; not one of `taken`."""
+    """An id whose color is near the category's, as COCO's own are; not one of `taken`."""
     while True:
         red, green, blue = (int(part) for part in np.clip(np.array(category.color) + rng.integers(-30, 31, 3), 0, 255))
         segment_id = red + 256 * green + 65536 * blue

@@ -12,9 +12,9 @@ from panoptic.tools.mini.camera import View
 from panoptic.tools.mini.categories import FOREST, MEADOW, MOUNTAIN, SAND, SKY, WATER
 
 FINENESS = 3
-"""Points of the fine grid along one pixel. Odd, so that one of them is the pixel's centre, which decides its label."""
+"""Points of the fine grid along one pixel. Odd, so that one of them is the pixel's center, which decides its label."""
 
-_GROUND = (WATER, SAND, MEADOW)  # from the wettest to the driest: neighbours along any slope
+_GROUND = (WATER, SAND, MEADOW)  # from the wettest to the driest: neighbors along any slope
 
 
 @dataclass(frozen=True)

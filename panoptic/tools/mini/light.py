@@ -9,7 +9,7 @@ from panoptic.tools.mini.arrays import Color, Colors, Field, color
 
 @dataclass(frozen=True)
 class Light:
-    """Colours are RGB, about 0..1; `direction` points to the sun: x right, y down, z to the viewer, of length 1."""
+    """Colors are RGB, about 0..1; `direction` points to the sun: x right, y down, z to the viewer, of length 1."""
 
     direction: tuple[float, float, float]
     sun: Color
@@ -72,9 +72,9 @@ def choose_light(rng: np.random.Generator) -> Light:
     )
 
 
-def apply_vignette(picture: Colors, light: Light) -> Colors:
-    """The picture (H, W, 3) with corners darkened, as a lens does."""
-    height, width = picture.shape[:2]
+def apply_vignette(image: Colors, light: Light) -> Colors:
+    """The image (H, W, 3) with corners darkened, as a lens does."""
+    height, width = image.shape[:2]
     y = np.linspace(-1, 1, height)[:, None]
     x = np.linspace(-1, 1, width)[None, :]
-    return picture * (1 - light.vignette * (x * x + y * y)[..., None] / 2)
+    return image * (1 - light.vignette * (x * x + y * y)[..., None] / 2)

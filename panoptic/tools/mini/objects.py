@@ -18,7 +18,7 @@ _FLATNESS = 0.6  # of the balloons: below 1 they look rounder than they are
 
 @dataclass(frozen=True)
 class Pose:
-    """Centre x, y and diameter in pixels, rotation in radians."""
+    """Center x, y and diameter in pixels, rotation in radians."""
 
     x: float
     y: float
@@ -28,10 +28,10 @@ class Pose:
 
 @dataclass(frozen=True)
 class Toy:
-    """One thing, drawn on a square patch of S x S pixels, which may lie partly outside the picture.
+    """One thing, drawn on a square patch of S x S pixels, which may lie partly outside the image.
 
-    `left`, `top`: pixel of the picture under the patch's upper left one; `colors` (S, S, 3); `coverage` (S, S) share of
-    each pixel that the thing fills; `inside` (S, S) the pixels whose centre it fills.
+    `left`, `top`: pixel of the image under the patch's upper left one; `colors` (S, S, 3); `coverage` (S, S) share of
+    each pixel that the thing fills; `inside` (S, S) the pixels whose center it fills.
     """
 
     left: int
@@ -58,8 +58,8 @@ def draw_toy(contours: tuple[Contour, ...], pose: Pose, coat: Coat, light: Light
     y, x = (np.mgrid[:size, :size] + 0.5 - size / 2) / (pose.diameter / 2)
     matt = coat.paint(x * cos + y * sin, y * cos - x * sin) * light.shade(slope_x, slope_y)
     shine = 0.45 * light.sun * light.facing(slope_x, slope_y)[..., None] ** 14
-    centre = FINENESS // 2
-    inside = fine[centre::FINENESS, centre::FINENESS] > 0
+    center = FINENESS // 2
+    inside = fine[center::FINENESS, center::FINENESS] > 0
     return Toy(left, top, matt + shine, _shrink(fine / 255), inside)
 
 
@@ -68,9 +68,9 @@ def cast_shadow(toy: Toy, light: Light, slant: tuple[float, float], shape: tuple
     right, down = slant
     rows = np.flatnonzero(toy.inside.any(axis=1))
     foot = float(rows[-1]) - 0.14 * len(rows)  # above the lowest point, so that nothing round seems to hover
-    to_picture = np.array(((1.0, -right, toy.left + foot * right), (0.0, -down, toy.top + foot * (1 + down))))
+    to_image = np.array(((1.0, -right, toy.left + foot * right), (0.0, -down, toy.top + foot * (1 + down))))
     height, width = shape
-    flat = cv2.warpAffine(toy.coverage, to_picture, (width, height), flags=cv2.INTER_LINEAR)
+    flat = cv2.warpAffine(toy.coverage, to_image, (width, height), flags=cv2.INTER_LINEAR)
     soft = np.asarray(cv2.GaussianBlur(flat, (0, 0), 0.9), np.float64)
     return soft * (0.75 * light.shadow)
 

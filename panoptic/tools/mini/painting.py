@@ -1,6 +1,6 @@
 """Paint for the six kinds of stuff.
 
-Their colours overlap (dry grass and sand, water and sky, woods and hills): texture and place tell them apart.
+Their colors overlap (dry grass and sand, water and sky, woods and hills): texture and place tell them apart.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from panoptic.tools.mini.light import Light
 
 
 def paint(category: Category, view: View, light: Light, rng: np.random.Generator) -> Colors:
-    """A whole picture (H, W, 3) full of this stuff, lit."""
+    """A whole image (H, W, 3) full of this stuff, lit."""
     painters = {SKY: _sky, MOUNTAIN: _mountain, FOREST: _forest, MEADOW: _meadow, SAND: _sand, WATER: _water}
     return painters[category](view, light, rng)
 
@@ -22,15 +22,15 @@ def paint(category: Category, view: View, light: Light, rng: np.random.Generator
 def _sky(view: View, light: Light, rng: np.random.Generator) -> Colors:
     """Dark above, bright at the horizon, brighter still around the sun, with clouds lit from above."""
     rise = np.clip(view.y / view.horizon_y, 0, 1)[..., None]
-    picture = light.sky_top + (light.sky_low - light.sky_top) * rise**1.3
+    image = light.sky_top + (light.sky_low - light.sky_top) * rise**1.3
     away = (view.x - _sun_x(light)) ** 2 + (1 - rise[..., 0]) ** 2 / 3
-    picture = picture + light.sun * 0.22 * np.exp(-5 * away)[..., None]
+    image = image + light.sun * 0.22 * np.exp(-5 * away)[..., None]
     u, v = view.x * rng.uniform(1.6, 2.6), view.y * rng.uniform(4.5, 7)
     puffs = noise.fractal(rng, u, v, octaves=4, gain=0.55)
     cover = noise.smoothstep(0.0, 0.4, puffs + rng.uniform(-0.45, 0.15))[..., None] * rng.uniform(0.5, 0.95)
     lift, _ = _slopes(puffs)
     white = np.clip(light.ambient + light.sun * (0.6 + 1.5 * lift[..., None]), 0, 1)
-    return picture + (white - picture) * cover
+    return image + (white - image) * cover
 
 
 def _mountain(view: View, light: Light, rng: np.random.Generator) -> Colors:
@@ -47,17 +47,17 @@ def _mountain(view: View, light: Light, rng: np.random.Generator) -> Colors:
     down, across = _slopes(folds)
     shade = light.shade(across * 5, down * 3)
     grain = 1 + 0.11 * noise.fractal(rng, u * 5, v * 4, octaves=2)[..., None]
-    picture = rock * grain * shade
+    image = rock * grain * shade
     if rng.random() < 0.45:
         above = view.horizon_y - view.y - rng.uniform(0.13, 0.20)
         snow = noise.smoothstep(-0.02, 0.02, above + 0.05 * folds)[..., None]
-        picture = picture + (color(0.95, 0.96, 1.0) * shade - picture) * snow
+        image = image + (color(0.95, 0.96, 1.0) * shade - image) * snow
     foot = np.clip(1 - (view.horizon_y - view.y) / 0.35, 0, 1)[..., None]
-    return picture + (light.sky_low - picture) * (light.haze * 0.75) * foot
+    return image + (light.sky_low - image) * (light.haze * 0.75) * foot
 
 
 def _forest(view: View, light: Light, rng: np.random.Generator) -> Colors:
-    """Crown beside crown, each a dome lit from the sun's side, dark between them; green, or the colours of autumn."""
+    """Crown beside crown, each a dome lit from the sun's side, dark between them; green, or the colors of autumn."""
     leaf = _between(
         rng,
         color(0.18, 0.42, 0.20),
@@ -70,9 +70,9 @@ def _forest(view: View, light: Light, rng: np.random.Generator) -> Colors:
     down, across = _slopes(dome)
     shade = light.shade(across * 2, down * 2)
     tone = 0.55 + 0.55 * dome + 0.35 * (own - 0.5)
-    picture = leaf * tone[..., None] * shade
+    image = leaf * tone[..., None] * shade
     warm = (own[..., None] > 0.8) * color(0.06, 0.03, -0.01)
-    return picture + warm + (light.sky_low - picture) * (light.haze * 0.22)
+    return image + warm + (light.sky_low - image) * (light.haze * 0.22)
 
 
 def _meadow(view: View, light: Light, rng: np.random.Generator) -> Colors:
@@ -88,13 +88,13 @@ def _meadow(view: View, light: Light, rng: np.random.Generator) -> Colors:
     patches = noise.fractal(rng, u * 3, v * 3, octaves=3)[..., None]
     blades = noise.fractal(rng, view.x * 46, view.y * 13, octaves=2)[..., None]
     near = 0.5 + 0.5 * view.nearness[..., None]
-    picture = grass * (1 + 0.18 * patches + 0.2 * blades * near) + color(0.06, 0.0, -0.02) * patches
+    image = grass * (1 + 0.18 * patches + 0.2 * blades * near) + color(0.06, 0.0, -0.02) * patches
     if rng.random() < 0.6:
         dome, own = noise.bumps(rng, u * 15, v * 15)
         bloom = ((dome > 0.8) & (own > rng.uniform(0.75, 0.92)))[..., None] * 0.75
         flower = rng.uniform(0.45, 1.0, 3)
-        picture = picture + (flower - picture) * bloom
-    return picture * light.flat
+        image = image + (flower - image) * bloom
+    return image * light.flat
 
 
 def _sand(view: View, light: Light, rng: np.random.Generator) -> Colors:
@@ -117,7 +117,7 @@ def _sand(view: View, light: Light, rng: np.random.Generator) -> Colors:
 
 
 def _water(view: View, light: Light, rng: np.random.Generator) -> Colors:
-    """The sky mirrored in long low waves over the water's own colour, and glitter below the sun."""
+    """The sky mirrored in long low waves over the water's own color, and glitter below the sun."""
     deep = _between(
         rng,
         color(0.12, 0.40, 0.58),
@@ -129,14 +129,14 @@ def _water(view: View, light: Light, rng: np.random.Generator) -> Colors:
     waves = noise.fractal(rng, u * 6, v * 32, octaves=3, gain=0.5)
     mirror = np.clip(0.66 - 0.45 * view.nearness + 0.34 * waves, 0.04, 0.95)[..., None]
     sky = light.sky_low + (light.sky_top - light.sky_low) * view.nearness[..., None]
-    picture = deep * light.flat + (sky - deep * light.flat) * mirror
+    image = deep * light.flat + (sky - deep * light.flat) * mirror
     beside = np.abs(view.x - _sun_x(light))
     glitter = noise.smoothstep(0.3, 0.75, waves + 0.25 * np.exp(-5 * beside))[..., None]
-    return picture + light.sun * 0.42 * glitter
+    return image + light.sun * 0.42 * glitter
 
 
 def _between(rng: np.random.Generator, *colors: Color) -> Color:
-    """A colour somewhere between the ones given, most often near one of them."""
+    """A color somewhere between the ones given, most often near one of them."""
     shares = rng.dirichlet(np.full(len(colors), 0.6))
     return np.asarray(shares @ np.stack(colors), np.float64)
 
@@ -149,5 +149,5 @@ def _slopes(height: Field) -> tuple[Field, Field]:
 
 
 def _sun_x(light: Light) -> float:
-    """Where along the picture's width the sun is, in the units of `View.x`."""
+    """Where along the image's width the sun is, in the units of `View.x`."""
     return 0.95 if light.direction[0] > 0 else 0.05

@@ -1,4 +1,4 @@
-"""Which things a picture holds and where they stand or float, from the farthest to the nearest."""
+"""Which things an image holds and where they stand or float, from the farthest to the nearest."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _STONE_CHANCE = 0.25
 
 @dataclass(frozen=True)
 class Group:
-    """What will be one segment: a thing, a crowd of small ones, or (category None) a stone, which nobody labelled."""
+    """What will be one segment: a thing, a crowd of small ones, or (category None) a stone, which nobody labeled."""
 
     category: Category | None
     poses: tuple[Pose, ...]
@@ -31,7 +31,7 @@ class Group:
 
 
 def place_groups(view: View, rng: np.random.Generator) -> tuple[Group, ...]:
-    """All groups of a picture, in the order in which to paint them."""
+    """All groups of an image, in the order in which to paint them."""
     count = int(rng.choice(len(_HOW_MANY), p=_HOW_MANY))
     groups: list[Group] = []
     if count and rng.random() < _CROWD_CHANCE:

@@ -1,4 +1,4 @@
-"""One picture of `mini`: a landscape, the things in it, and the label of every pixel."""
+"""One image of `mini`: a landscape, the things in it, and the label of every pixel."""
 
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -39,30 +39,30 @@ class Region:
 
 @dataclass(frozen=True)
 class Scene:
-    """A finished picture (H, W, 3) uint8 RGB and its regions, which do not overlap; pixels of no region are void."""
+    """A finished image (H, W, 3) uint8 RGB and its regions, which do not overlap; pixels of no region are void."""
 
     image: NDArray[np.uint8]
     regions: tuple[Region, ...]
 
 
 def make_scene(rng: np.random.Generator) -> Scene:
-    """Draw everything that a picture consists of from `rng`, and nothing from anywhere else."""
+    """Draw everything that an image consists of from `rng`, and nothing from anywhere else."""
     height, width = _SIZES[rng.choice(len(_SIZES), p=_SIZE_CHANCES)]
     view = View(height, width, horizon=float(rng.uniform(0.36, 0.54)) * height)
     light = choose_light(rng)
     canvas = _Canvas.of_landscape(view, light, rng)
-    canvas.leave_border_unlabelled(rng)
+    canvas.leave_border_unlabeled(rng)
     for group in place_groups(view, rng):
         canvas.add(group, rng)
-    finished = apply_vignette(canvas.picture, light)
+    finished = apply_vignette(canvas.image, light)
     return Scene(np.rint(np.clip(finished, 0, 1) * 255).astype(np.uint8), canvas.regions())
 
 
 @dataclass
 class _Canvas:
-    """The picture while it is painted, back to front, and the label of every pixel."""
+    """The image while it is painted, back to front, and the label of every pixel."""
 
-    picture: Colors
+    image: Colors
     labels: Labels
     light: Light
     slant: tuple[float, float]
@@ -74,16 +74,16 @@ class _Canvas:
     def of_landscape(cls, view: View, light: Light, rng: np.random.Generator) -> Self:
         """A landscape without any thing."""
         landscape = lay_out(view, rng)
-        picture = np.zeros((view.height, view.width, 3))
+        image = np.zeros((view.height, view.width, 3))
         for category in landscape.stuff:
-            picture += landscape.coverage(category)[..., None] * paint(category, view, light, rng)
-        centre = FINENESS // 2
-        labels = landscape.labels[centre::FINENESS, centre::FINENESS].copy()
+            image += landscape.coverage(category)[..., None] * paint(category, view, light, rng)
+        center = FINENESS // 2
+        labels = landscape.labels[center::FINENESS, center::FINENESS].copy()
         slant = (-float(np.sign(light.direction[0])) * float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.12, 0.4)))
-        return cls(picture, labels, light, slant, ground=~np.isin(labels, (SKY.id, MOUNTAIN.id)))
+        return cls(image, labels, light, slant, ground=~np.isin(labels, (SKY.id, MOUNTAIN.id)))
 
-    def leave_border_unlabelled(self, rng: np.random.Generator) -> None:
-        """In every third picture nobody could tell where one kind of stuff ends: a thin strip of void."""
+    def leave_border_unlabeled(self, rng: np.random.Generator) -> None:
+        """In every third image nobody could tell where one kind of stuff ends: a thin strip of void."""
         if rng.random() < 0.35:
             chosen = (self.labels == rng.choice(np.unique(self.labels))).astype(np.uint8)
             brush = np.ones((3, 3), np.uint8)
@@ -130,10 +130,10 @@ class _Canvas:
         return toys
 
     def _color_at(self, pose: Pose) -> Color:
-        """The mean colour where a thing's middle will be."""
+        """The mean color where a thing's middle will be."""
         height, width = self.labels.shape
         row, column = int(np.clip(pose.y, 4, height - 4)), int(np.clip(pose.x, 4, width - 4))
-        mean: Color = self.picture[row - 4 : row + 4, column - 4 : column + 4].mean(axis=(0, 1))
+        mean: Color = self.image[row - 4 : row + 4, column - 4 : column + 4].mean(axis=(0, 1))
         return mean
 
     def _hides_too_much(self, inside: Mask) -> bool:
@@ -144,13 +144,13 @@ class _Canvas:
     def _paint(self, toy: Toy, standing: bool) -> None:
         if standing:
             shadow = cast_shadow(toy, self.light, self.slant, self.labels.shape) * self.ground
-            self.picture *= 1 - shadow[..., None]
+            self.image *= 1 - shadow[..., None]
         here, there = _overlap(toy, self.labels.shape)
-        self.picture[here] += (toy.colors[there] - self.picture[here]) * toy.coverage[there][..., None]
+        self.image[here] += (toy.colors[there] - self.image[here]) * toy.coverage[there][..., None]
 
 
 def _overlap(toy: Toy, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of a picture that a toy's patch covers, and the part of the patch that lies in the picture."""
+    """The part of an image that a toy's patch covers, and the part of the patch that lies in the image."""
     height, width = shape
     size = toy.inside.shape[0]
     top, bottom = np.clip((toy.top, toy.top + size), 0, height).tolist()

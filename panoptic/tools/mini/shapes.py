@@ -1,4 +1,4 @@
-"""Outlines of the six things. A class is its outline and nothing else: colour, size and rotation ignore it."""
+"""Outlines of the six things. A class is its outline and nothing else: color, size and rotation ignore it."""
 
 from typing import TypeAlias
 

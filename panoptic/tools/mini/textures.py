@@ -14,7 +14,7 @@ _PATTERNS: tuple[Pattern, ...] = ("plain", "plain", "stripes", "dots", "gradient
 
 @dataclass(frozen=True)
 class Coat:
-    """Two colours and the way they are laid on; `pitch` (in radii of the thing) and `angle` belong to the pattern."""
+    """Two colors and the way they are laid on; `pitch` (in radii of the thing) and `angle` belong to the pattern."""
 
     pattern: Pattern
     first: Color
@@ -23,7 +23,7 @@ class Coat:
     angle: float
 
     def paint(self, x: Field, y: Field) -> Colors:
-        """Colours (H, W, 3) at coordinates in which the thing has the radius 1."""
+        """Colors (H, W, 3) at coordinates in which the thing has the radius 1."""
         along = x * np.cos(self.angle) + y * np.sin(self.angle)
         across = y * np.cos(self.angle) - x * np.sin(self.angle)
         wave = 2 * np.pi / self.pitch
@@ -39,7 +39,7 @@ class Coat:
 
 
 def choose_coat(rng: np.random.Generator, behind: Color) -> Coat:
-    """A coat of any colours, most often ones that stand out from what is `behind`; the class has no say in it."""
+    """A coat of any colors, most often ones that stand out from what is `behind`; the class has no say in it."""
     first = _any_color(rng)
     for _ in range(4):
         if np.linalg.norm(first - behind) > 0.42:
@@ -53,9 +53,9 @@ def choose_coat(rng: np.random.Generator, behind: Color) -> Coat:
 
 
 def choose_stone(rng: np.random.Generator) -> Coat:
-    """Grey or brown, darker on one side."""
-    grey = rng.uniform(0.35, 0.6) * (1 + rng.uniform(-0.08, 0.08, 3))
-    return Coat("gradient", grey, grey * 0.75, pitch=1.0, angle=rng.uniform(0, 2 * np.pi))
+    """Gray or brown, darker on one side."""
+    gray = rng.uniform(0.35, 0.6) * (1 + rng.uniform(-0.08, 0.08, 3))
+    return Coat("gradient", gray, gray * 0.75, pitch=1.0, angle=rng.uniform(0, 2 * np.pi))
 
 
 def _any_color(rng: np.random.Generator) -> Color:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from panoptic.format.annotations import Annotation, ImageEntry, read_annotations
 from panoptic.format.categories import CategoryTable
 from panoptic.format.image_list import read_categories, read_image_list
-from panoptic.io.errors import DatasetError, Faults, shown_ids
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import FileSource, open_files, replace_atomically
 from panoptic.runtime.cli import run_command
 from panoptic.tools.submission.validate import SPLITS, InvalidSubmission, SubmissionName, check_submission
@@ -39,12 +39,12 @@ def make_submission(
 ) -> Path:
     """Write the zip into the folder `out`, from the results for `images`, and return its path.
 
-    Results for other pictures are left out: test2017 may be predicted as a whole. Of a segment only `id` and
-    `category_id` are kept; the PNGs are copied as they are, named after their pictures. Equal results give equal bytes.
+    Results for other images are left out: test2017 may be predicted as a whole. Of a segment only `id` and
+    `category_id` are kept; the PNGs are copied as they are, named after their images. Equal results give equal bytes.
 
     Raises:
         DatasetError: the results cannot be read, or are for other categories.
-        InvalidSubmission: they leave out a picture, or the server would not take them for another reason.
+        InvalidSubmission: they leave out an image, or the server would not take them for another reason.
     """
     results = read_annotations(predictions_json, known=categories)
     table = categories or results.categories
@@ -55,7 +55,7 @@ def make_submission(
     missing = [image.id for image in images if image.id not in by_image]
     if missing:
         raise InvalidSubmission(
-            f"{predictions_json}: no result for {len(missing)} of {len(images)} pictures "
+            f"{predictions_json}: no result for {len(missing)} of {len(images)} images "
             f"(image ids {shown_ids(missing)}); predict them as well"
         )
     file_names = _file_names(images)
@@ -65,18 +65,18 @@ def make_submission(
         check_submission(partial, name, images, table, progress)
     left_out = len(by_image) - len(images)
     if left_out:
-        print(f"{left_out} results are for pictures that are not listed, and were left out")
+        print(f"{left_out} results are for images that are not listed, and were left out")
     return path
 
 
 def _file_names(images: Sequence[ImageEntry]) -> dict[int, str]:
-    """The name that the PNG of each picture has in the zip, by image id: that of the picture."""
+    """The name that the PNG of each image has in the zip, by image id: that of the image."""
     names: dict[str, int] = {}
     for image in images:
         file_name = f"{PurePosixPath(image.file_name).stem}.png"
         if names.setdefault(file_name, image.id) != image.id:
             both = f"{names[file_name]} and {image.id}"
-            raise DatasetError(f"image ids {both} would both have the result '{file_name}'; rename one of the pictures")
+            raise DatasetError(f"image ids {both} would both have the result '{file_name}'; rename one of the images")
     return {image_id: file_name for file_name, image_id in names.items()}
 
 
@@ -90,18 +90,18 @@ def _write(
 ) -> None:
     """Raises `DatasetError` with every PNG that cannot be read."""
     annotations = []
-    faults = Faults()
+    issues = Issues()
     with zipfile.ZipFile(path, "w") as archive:
-        for image_id, file_name in tqdm(file_names.items(), desc="pack", unit="picture", disable=not progress):
+        for image_id, file_name in tqdm(file_names.items(), desc="pack", unit="image", disable=not progress):
             result = results[image_id]
             infos = [{"id": segment.id, "category_id": segment.category_id} for segment in result.segments]
             annotations.append({"image_id": image_id, "file_name": file_name, "segments_info": infos})
-            with faults.collected():
+            with issues.collected():
                 # A PNG is compressed already.
                 archive.writestr(_entry(f"{stem}/{file_name}"), masks.read(result.file_name), zipfile.ZIP_STORED)
         document = json.dumps({"annotations": annotations}).encode()
         archive.writestr(_entry(f"{stem}.json"), document, zipfile.ZIP_DEFLATED)
-    faults.raise_if_any(str(masks.path))
+    issues.raise_if_any(str(masks.path))
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
@@ -118,13 +118,13 @@ def _parser() -> argparse.ArgumentParser:
     make = commands.add_parser("make", help="write the zip")
     make.add_argument("--predictions-json", type=Path, required=True, help="panoptic JSON of the results")
     make.add_argument("--predictions-folder", type=Path, required=True, help="their PNGs: a folder or a zip file")
-    make.add_argument("--split", choices=SPLITS, required=True, help="the pictures that were predicted")
+    make.add_argument("--split", choices=SPLITS, required=True, help="the images that were predicted")
     make.add_argument("--name", required=True, help="of the algorithm, as it is to be known on the server")
     make.add_argument("--out", type=Path, required=True, help="folder to write the zip to")
     validate = commands.add_parser("validate", help="find what is wrong with a zip")
     validate.add_argument("zip", type=Path, help="panoptic_<split>_<algorithm>_results.zip")
     for command in (make, validate):
-        command.add_argument("--images", type=Path, required=True, help="JSON that lists the split's pictures")
+        command.add_argument("--images", type=Path, required=True, help="JSON that lists the split's images")
         command.add_argument("--categories", type=Path, help="JSON with COCO's panoptic categories")
     return parser
 
@@ -141,10 +141,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 name = SubmissionName(arguments.split, arguments.name)
                 files = arguments.predictions_json, arguments.predictions_folder
                 path = make_submission(*files, images, name, arguments.out, categories, progress=True)
-                print(f"{path}: the results of {len(images)} pictures, checked and ready to be uploaded")
+                print(f"{path}: the results of {len(images)} images, checked and ready to be uploaded")
             else:
                 check_submission(arguments.zip, _name_of(arguments.zip), images, categories, progress=True)
-                print(f"{arguments.zip}: the results of {len(images)} pictures; nothing is wrong")
+                print(f"{arguments.zip}: the results of {len(images)} images; nothing is wrong")
         except InvalidSubmission as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)

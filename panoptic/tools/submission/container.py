@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import checked_name
 
 # What zipfile raises for a damaged zip, or one that needs another program; `OSError` where it points out of the file.
@@ -26,13 +26,13 @@ class SubmissionContent:
     masks: dict[str, zipfile.ZipInfo]
 
 
-def sort_entries(entries: Iterable[zipfile.ZipInfo], stem: str, faults: Faults) -> SubmissionContent:
+def sort_entries(entries: Iterable[zipfile.ZipInfo], stem: str, issues: Issues) -> SubmissionContent:
     """Tell the entries apart by what the zip's table says of them."""
     known: dict[str, zipfile.ZipInfo] = {}
     masks: dict[str, zipfile.ZipInfo] = {}
     strange: list[str] = []
     for entry in entries:
-        with faults.collected():
+        with issues.collected():
             _check_entry(entry, stem)
             if entry.filename in known:
                 raise DatasetError(f"'{entry.filename}' is in the zip twice; remove one")
@@ -44,10 +44,10 @@ def sort_entries(entries: Iterable[zipfile.ZipInfo], stem: str, faults: Faults) 
                 strange.append(entry.filename)
     if strange:
         found = f"{len(strange)} entries ({shown_names(strange)}) are neither '{stem}.json' nor PNGs in '{stem}/'"
-        faults.add(f"{found}; remove them, or move them there")
+        issues.add(f"{found}; remove them, or move them there")
     results = known.get(f"{stem}.json")
     if results is None:
-        faults.add(f"'{stem}.json' is missing; put it into the zip, in no folder")
+        issues.add(f"'{stem}.json' is missing; put it into the zip, in no folder")
     return SubmissionContent(results, masks)
 
 

@@ -2,7 +2,7 @@
 
 Names and layout are those of https://cocodataset.org/#upload, steps 3 and 4: `panoptic_<split>_<algorithm>_results.zip`
 holds a JSON, and a folder with all PNGs, which both have the name of the zip. The JSON is that of
-https://cocodataset.org/#format-results, section 4. The server scores with panopticapi, which ends at the first picture
+https://cocodataset.org/#format-results, section 4. The server scores with panopticapi, which ends at the first image
 without a result, id that is drawn but not listed or the reverse, or unknown category: all of them are found here.
 Fields beyond the documented ones, such as `score`, may be there: panopticapi does not look at them.
 """
@@ -21,7 +21,7 @@ from panoptic.format.annotations import Annotation, ImageEntry, check_drawn
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
 from panoptic.format.segments import SegmentLabel, measure_segments
-from panoptic.io.errors import DatasetError, Faults, shown_ids
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.json_fields import JsonObject
 from panoptic.io.png import claimed_header
 from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, read_entry, shown_names, sort_entries
@@ -61,10 +61,10 @@ class SubmissionName:
         return cls(*found.groups())
 
 
-# A small zip may claim a content that fills the memory. So much of a JSON holds 300 segments a picture.
-_JSON_BYTES, _JSON_BYTES_PER_PICTURE = 1 << 20, 1 << 14
+# A small zip may claim a content that fills the memory. So much of a JSON holds 300 segments an image.
+_JSON_BYTES, _JSON_BYTES_PER_IMAGE = 1 << 20, 1 << 14
 _PNG_BYTES, _PNG_BYTES_PER_PIXEL = 1 << 16, 4
-_REMEDIES = {
+_HINTS = {
     "ids that cannot be drawn": f"use 1 to {MAX_ID}",
     "ids more than once": "list each segment once",
     "unknown categories": "use those of the category table",
@@ -85,21 +85,21 @@ def check_submission(
 ) -> None:
     """Do nothing if the zip at `path`, to be uploaded as `name`, holds one sound result for each of `images`.
 
-    Without `categories` it is not checked that class ids are known, nor that a stuff class has one segment a picture
+    Without `categories` it is not checked that class ids are known, nor that a stuff class has one segment an image
     at most. Raises `InvalidSubmission` with everything that is wrong, `DatasetError` where there is no file.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file; check the path")
-    faults = Faults()
-    # Opened outside of the block: a file that may not be read is not a faulty one.
+    issues = Issues()
+    # Opened outside of the block: a file that may not be read is not a invalid one.
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                _check_content(archive, name.stem, images, categories, faults, progress)
+                _check_content(archive, name.stem, images, categories, issues, progress)
         except UNREADABLE as error:
-            faults.add(f"the zip file is damaged ({error}); write it again")
+            issues.add(f"the zip file is damaged ({error}); write it again")
     try:
-        faults.raise_if_any(str(path.with_name(f"{name.stem}.zip")))
+        issues.raise_if_any(str(path.with_name(f"{name.stem}.zip")))
     except DatasetError as error:
         raise InvalidSubmission(str(error)) from None
 
@@ -109,16 +109,16 @@ def _check_content(
     stem: str,
     images: Sequence[ImageEntry],
     categories: CategoryTable | None,
-    faults: Faults,
+    issues: Issues,
     progress: bool,
 ) -> None:
-    content = sort_entries(archive.infolist(), stem, faults)
-    annotations = _read_annotations(archive, content, images, categories, faults)
+    content = sort_entries(archive.infolist(), stem, issues)
+    annotations = _read_annotations(archive, content, images, categories, issues)
     by_id = {image.id: image for image in images}
-    for annotation in tqdm(annotations, desc="validate", unit="picture", disable=not progress):
+    for annotation in tqdm(annotations, desc="validate", unit="image", disable=not progress):
         entry, image = content.masks.get(annotation.file_name), by_id.get(annotation.image_id)
         if entry is not None and image is not None:
-            with faults.collected():
+            with issues.collected():
                 _check_mask(archive, entry, annotation, image)
 
 
@@ -127,19 +127,19 @@ def _read_annotations(
     content: SubmissionContent,
     images: Sequence[ImageEntry],
     categories: CategoryTable | None,
-    faults: Faults,
+    issues: Issues,
 ) -> list[Annotation]:
     """The annotations of the JSON, one for each of `images`; those without an id, a name or a list are left out."""
     annotations: list[Annotation] = []
     if content.results is None:
         return annotations
-    with faults.collected():
-        document = _parsed(read_entry(archive, content.results, _JSON_BYTES + _JSON_BYTES_PER_PICTURE * len(images)))
+    with issues.collected():
+        document = _parsed(read_entry(archive, content.results, _JSON_BYTES + _JSON_BYTES_PER_IMAGE * len(images)))
         for entry in JsonObject(document, content.results.filename).objects("annotations"):
-            with faults.collected():
+            with issues.collected():
                 annotations.append(_annotation(entry))
-        _check_pictures(annotations, images, content, faults)
-        _check_segments(annotations, categories, faults)
+        _check_images(annotations, images, content, issues)
+        _check_segments(annotations, categories, issues)
     return annotations
 
 
@@ -162,22 +162,22 @@ def _annotation(entry: JsonObject) -> Annotation:
     return Annotation(entry.integer("image_id"), entry.text("file_name"), tuple(segments))
 
 
-def _check_segments(annotations: Sequence[Annotation], categories: CategoryTable | None, faults: Faults) -> None:
-    """What the JSON says of segments; a fault that many pictures share is told once."""
-    pictures: dict[str, list[int]] = defaultdict(list)
+def _check_segments(annotations: Sequence[Annotation], categories: CategoryTable | None, issues: Issues) -> None:
+    """What the JSON says of segments; an issue that many images share is told once."""
+    images: dict[str, list[int]] = defaultdict(list)
     values: dict[str, set[int]] = defaultdict(set)
     for annotation in annotations:
         for what, wrong in _wrong_segments(annotation, categories).items():
             if wrong:
-                pictures[what].append(annotation.image_id)
+                images[what].append(annotation.image_id)
                 values[what].update(wrong)
-    for what, image_ids in pictures.items():
-        where = f"{len(image_ids)} pictures (image ids {shown_ids(image_ids)})"
-        faults.add(f"{where} list {what}: {shown_ids(sorted(values[what]))}; {_REMEDIES[what]}")
+    for what, image_ids in images.items():
+        where = f"{len(image_ids)} images (image ids {shown_ids(image_ids)})"
+        issues.add(f"{where} list {what}: {shown_ids(sorted(values[what]))}; {_HINTS[what]}")
 
 
 def _wrong_segments(annotation: Annotation, categories: CategoryTable | None) -> dict[str, list[int]]:
-    """The wrong ids of segments and classes of a picture, by what is wrong with them."""
+    """The wrong ids of segments and classes of an image, by what is wrong with them."""
     ids = Counter(segment.id for segment in annotation.segments)
     wrong = {
         "ids that cannot be drawn": [key for key in ids if not VOID < key <= MAX_ID],
@@ -191,21 +191,21 @@ def _wrong_segments(annotation: Annotation, categories: CategoryTable | None) ->
     return wrong
 
 
-def _check_pictures(
-    annotations: Sequence[Annotation], images: Sequence[ImageEntry], content: SubmissionContent, faults: Faults
+def _check_images(
+    annotations: Sequence[Annotation], images: Sequence[ImageEntry], content: SubmissionContent, issues: Issues
 ) -> None:
-    """Every picture of the list has one result, no other has, and each result has a PNG of its own."""
+    """Every image of the list has one result, no other has, and each result has a PNG of its own."""
     results = Counter(annotation.image_id for annotation in annotations)
     masks = Counter(annotation.file_name for annotation in annotations)
     listed = {image.id for image in images}
     missing = [image.id for image in images if image.id not in results]
     for ids, what in (
-        (missing, f"of {len(images)} pictures have no result; add theirs"),
-        ([key for key in results if key not in listed], "results are for pictures that are not listed; remove them"),
-        ([key for key, count in results.items() if count > 1], "pictures have more than one result; keep one each"),
+        (missing, f"of {len(images)} images have no result; add theirs"),
+        ([key for key in results if key not in listed], "results are for images that are not listed; remove them"),
+        ([key for key, count in results.items() if count > 1], "images have more than one result; keep one each"),
     ):
         if ids:
-            faults.add(f"{len(ids)} {what} (image ids {shown_ids(ids)})")
+            issues.add(f"{len(ids)} {what} (image ids {shown_ids(ids)})")
     for names, what in (
         (
             [key for key in masks if key not in content.masks],
@@ -215,16 +215,16 @@ def _check_pictures(
         ([key for key, count in masks.items() if count > 1], "PNGs belong to more than one result; give each its own"),
     ):
         if names:
-            faults.add(f"{len(names)} {what} ({shown_names(names)})")
+            issues.add(f"{len(names)} {what} ({shown_names(names)})")
 
 
 def _check_mask(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, annotation: Annotation, image: ImageEntry) -> None:
-    """The PNG is a sound id map of the picture's size, with the ids that are listed."""
+    """The PNG is a sound id map of the image's size, with the ids that are listed."""
     data = read_entry(archive, entry, _PNG_BYTES + _PNG_BYTES_PER_PIXEL * image.height * image.width)
     # The size first: what claims to be enormous is not unpacked.
     header = claimed_header(data)
     if header and (header.height, header.width) != (image.height, image.width):
         claimed = f"{header.height} x {header.width} (height x width)"
-        message = f"the PNG is {claimed}, but the picture is {image.height} x {image.width}"
+        message = f"the PNG is {claimed}, but the image is {image.height} x {image.width}"
         raise DatasetError(f"{entry.filename}: {message}; write the result at that size")
     check_drawn(measure_segments(decode_id_map(data, entry.filename)).keys(), annotation, entry.filename)

@@ -88,7 +88,7 @@ def test_the_baselines_meet_their_table() -> None:
     assert multi_scale.macs_difference == pytest.approx(0, abs=2)
     detr = count_published("detr_r50", PUBLISHED["detr_r50"], (1133, 800))
     assert detr.parameters_difference == pytest.approx(0, abs=1)
-    # The figure is one of DETR's authors, for a picture on which the network without its mask head has 86 G.
+    # The figure is one of DETR's authors, for an image on which the network without its mask head has 86 G.
     products = detr.macs.products
     assert sum(products.values()) - products["query_masks"] == pytest.approx(86e9, rel=0.01)
     assert sum(products.values()) == pytest.approx(247.5e9, rel=0.02)

@@ -37,14 +37,14 @@ def inference_network(config: NetworkConfig = CONFIG) -> InferenceNetwork:
 
 
 def export(folder: Path, *arguments: str, config: NetworkConfig = CONFIG) -> Path:
-    """All files of the tiny network, by the command, which checks them on three pictures."""
+    """All files of the tiny network, by the command, which checks them on three images."""
     network = inference_network(config).network
     save_checkpoint(folder / "tiny.safetensors", Checkpoint(network, config, CATEGORIES, {"code": "abc"}))
     (folder / "params.yaml").write_text(PARAMS)
     paths = [folder / f"{number}.png" for number in range(3)]
     for path, shown in zip(paths, checking.noise(), strict=True):
         cv2.imwrite(str(path), shown.pixels)
-    given = ["--model", folder / "tiny.safetensors", "--params", folder / "params.yaml", "--pictures", *paths]
+    given = ["--model", folder / "tiny.safetensors", "--params", folder / "params.yaml", "--images", *paths]
     main([*map(str, given), "--out", str(folder), *arguments])
     return folder
 
@@ -84,7 +84,7 @@ def test_batch_and_any_sides_equal_eager(dynamic: Path, size: tuple[int, int, in
 
 @pytest.mark.slow
 def test_options_of_the_network_are_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = replace(CONFIG, query_initialisation="encoder", token_classes=True, stuff="joint", classes_from="masks")
+    config = replace(CONFIG, query_initialization="encoder", token_classes=True, stuff="joint", classes_from="masks")
     export(tmp_path, "--dynamic", config=config)
     assert capsys.readouterr().out.count("100.00 % equal pixels, 5 queries the same") == 6
 
@@ -149,7 +149,7 @@ def test_pvt_is_exported_for_all_multiples(tmp_path: Path, capsys: pytest.Captur
 def test_what_torch_cannot_trace_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         export(tmp_path, "--size", "8x8", config=replace(CONFIG, backbone="pvt_v2_b0", backbone_norm="frozen"))
-    assert "error: torch cannot trace pvt_v2_b0 for pictures of 8 x 8; give another --size" in capsys.readouterr().err
+    assert "error: torch cannot trace pvt_v2_b0 for images of 8 x 8; give another --size" in capsys.readouterr().err
 
 
 def test_swin_takes_one_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +231,7 @@ def test_snippet_of_the_documentation_runs(
     assert snippet
     shutil.copytree(fixed, tmp_path, dirs_exist_ok=True)
     shown = checking.resized(checking.noise()[0], (64, 96))
-    cv2.imwrite(str(tmp_path / "picture.png"), np.ascontiguousarray(shown.pixels[..., ::-1]))
+    cv2.imwrite(str(tmp_path / "image.png"), np.ascontiguousarray(shown.pixels[..., ::-1]))
     monkeypatch.chdir(tmp_path)
     exec(compile(snippet[1], "docs/export.md", "exec"), {})
     with torch.no_grad():
@@ -246,7 +246,7 @@ def test_snippet_of_the_documentation_runs(
     ("arguments", "message"),
     [
         (["--size", "big"], "give HEIGHTxWIDTH"),
-        (["--dynamic", "--pictures", "missing.png"], "missing.png cannot be read as a picture"),
+        (["--dynamic", "--images", "missing.png"], "missing.png cannot be read as an image"),
         (["--dynamic", "--params", "missing.yaml"], "missing.yaml: there is no such file"),
     ],
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from model.inference.bit_masks import Size
-from model.inference.merging import MergingSettings, PanopticPrediction, PictureSizes, predict_panoptic
+from model.inference.merging import ImageSizes, MergingSettings, PanopticPrediction, predict_panoptic
 from model.network.outputs import LocationOutput, MaskOutput, Memory, PanopticOutput, QuerySelection
 
 THINGS, STUFF, QUERIES = 3, 2, 4
@@ -59,7 +59,7 @@ def random_parts(seed: int, batch: int = 1, count: int = 6) -> Parts:
 
 
 def joint_output(masks: Tensor, scores: Tensor, labels: Tensor) -> PanopticOutput:
-    """Output of a network with one set of queries for things and stuff, for one picture: masks (N, h, w)."""
+    """Output of a network with one set of queries for things and stuff, for one image: masks (N, h, w)."""
     parts = Parts(masks[None], scores[None], scores[None] >= 0, masks[None, :0], torch.zeros(1, 0))
     output = parts.output()
     selection = replace(output.selection, labels=labels[None])
@@ -69,6 +69,6 @@ def joint_output(masks: Tensor, scores: Tensor, labels: Tensor) -> PanopticOutpu
 def predict_one(
     output: PanopticOutput, settings: MergingSettings = SETTINGS, size: Size = (10, 10)
 ) -> PanopticPrediction:
-    """The only picture of an output, at a size of its own."""
-    (prediction,) = predict_panoptic(output, [PictureSizes(size, size, size)], settings)
+    """The only image of an output, at a size of its own."""
+    (prediction,) = predict_panoptic(output, [ImageSizes(size, size, size)], settings)
     return prediction

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.inference.merging import MergingSettings, PictureSizes, predict_panoptic
+from model.inference.merging import ImageSizes, MergingSettings, predict_panoptic
 from model.inference.predict import InferenceSettings, inference_forward, require_compiler
 from model.network.outputs import PanopticOutput
 from tests.model.network.tiny_network import random_tensor, tiny_network
@@ -19,7 +19,7 @@ LENIENT = MergingSettings(score_threshold=0, mask_threshold=0.1, overlap_things=
 
 @torch.no_grad()
 def outputs(settings: InferenceSettings, seed: int) -> list[PanopticOutput]:
-    """Of one network, for pictures of two sizes."""
+    """Of one network, for images of two sizes."""
     torch.manual_seed(0)
     forward = inference_forward(tiny_network(), settings)
     return [forward(random_tensor(1, 3, *size, seed=seed)) for size in SIZES]
@@ -29,14 +29,14 @@ def equal_pixels(found: PanopticOutput, expected: PanopticOutput, size: tuple[in
     """Share of pixels with the same class."""
     maps = []
     for output in (found, expected):
-        (prediction,) = predict_panoptic(output, [PictureSizes(size, size, size)], LENIENT)
+        (prediction,) = predict_panoptic(output, [ImageSizes(size, size, size)], LENIENT)
         labels = torch.tensor([-1, *(segment.label for segment in prediction.segments)])
         maps.append(labels[torch.from_numpy(prediction.ids).long()])
     return float((maps[0] == maps[1]).float().mean())
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_how_pictures_lie_in_memory_changes_no_result(seed: int) -> None:
+def test_how_images_lie_in_memory_changes_no_result(seed: int) -> None:
     settings = replace(PLAIN, channels_last=True)
     for found, expected, size in zip(outputs(settings, seed), outputs(PLAIN, seed), SIZES, strict=True):
         torch.testing.assert_close(found.memory.tokens, expected.memory.tokens, atol=1e-4, rtol=1e-4)

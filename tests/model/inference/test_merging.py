@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.inference.bit_masks import BitMasks, segment_masks
-from model.inference.merging import METHODS, MergingSettings, PictureSizes, merge, predict_panoptic
+from model.inference.merging import METHODS, ImageSizes, MergingSettings, merge, predict_panoptic
 from tests.model.inference.merging_outputs import (
     QUERIES,
     SETTINGS,
@@ -126,15 +126,15 @@ def test_queries_that_only_fill_up_are_left_out() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_padding_is_cropped_before_resizing(method: str) -> None:
-    """A picture in a larger batch gives what its own part of the masks gives."""
+    """An image in a larger batch gives what its own part of the masks gives."""
     parts, settings = random_parts(3), replace(SETTINGS, method=method)
     padded = replace(
         parts,
         masks=F.pad(parts.masks, (0, 2, 0, 1), value=5.0),
         stuff_masks=F.pad(parts.stuff_masks, (0, 2, 0, 1), value=5.0),
     ).output()
-    (alone,) = predict_panoptic(parts.output(), [PictureSizes((12, 16), (12, 16), (30, 40))], settings)
-    sizes = [PictureSizes((16, 24), (12, 16), (30, 40))]
+    (alone,) = predict_panoptic(parts.output(), [ImageSizes((12, 16), (12, 16), (30, 40))], settings)
+    sizes = [ImageSizes((16, 24), (12, 16), (30, 40))]
     (cropped,) = predict_panoptic(padded, sizes, settings)
     (uncropped,) = predict_panoptic(padded, sizes, settings, crop_padding=False)
     np.testing.assert_array_equal(cropped.ids, alone.ids)
@@ -143,9 +143,9 @@ def test_padding_is_cropped_before_resizing(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_picture_of_a_batch_for_itself(method: str) -> None:
+def test_each_image_of_a_batch_for_itself(method: str) -> None:
     parts, settings = random_parts(4, batch=2), replace(SETTINGS, method=method)
-    sizes = [PictureSizes((12, 16), (12, 16), (24, 20)), PictureSizes((12, 16), (12, 16), (12, 16))]
+    sizes = [ImageSizes((12, 16), (12, 16), (24, 20)), ImageSizes((12, 16), (12, 16), (12, 16))]
     together = predict_panoptic(parts.output(), sizes, settings)
     assert [prediction.ids.shape for prediction in together] == [(24, 20), (12, 16)]
     flipped = Parts(**{name: value.flip(0) for name, value in vars(parts).items()}).output()
@@ -196,7 +196,7 @@ def test_a_mask_is_where_its_slot_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "places", [torch.rand(1, 1, QUERIES, 2), torch.zeros(0, 1, QUERIES, 4)], ids=["centres", "none"]
+    "places", [torch.rand(1, 1, QUERIES, 2), torch.zeros(0, 1, QUERIES, 4)], ids=["centers", "none"]
 )
 def test_without_predicted_boxes_they_are_the_masks(places: Tensor) -> None:
     masks = torch.stack((box_mask(1, 2, 5, 9), box_mask(0, 0, 0, 0))).float()

@@ -11,7 +11,7 @@ from tests.model.inference.merging_outputs import SETTINGS, STUFF, THINGS, box_m
 
 
 def brute_force_owners(masks: Tensor, probabilities: Tensor, labels: Tensor, method: str) -> dict[tuple[int, int], int]:
-    """Pixel -> label of the segment there, by the rules of DETR and MaskFormer; masks at the picture's size."""
+    """Pixel -> label of the segment there, by the rules of DETR and MaskFormer; masks at the image's size."""
     taking_part = [position for position in range(len(masks)) if probabilities[position] >= 0.25]
     owners: dict[tuple[int, int], int] = {}
     for y in range(masks.shape[1]):

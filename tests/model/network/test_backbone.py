@@ -1,4 +1,4 @@
-"""Maps of every backbone at every size of picture, and what of it is trained."""
+"""Maps of every backbone at every size of image, and what of it is trained."""
 
 from math import ceil
 
@@ -22,7 +22,7 @@ def narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         use_narrow_backbones(monkeypatch)
 
 
-def pictures(height: int, width: int, batch: int = 2) -> Tensor:
+def random_images(height: int, width: int, batch: int = 2) -> Tensor:
     """Seeded normal numbers."""
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(height))
 
@@ -70,10 +70,10 @@ def test_published_parameters(name: str, parameters: int) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", NARROW)
 @torch.no_grad()
-def test_any_size_of_picture(name: str, size: tuple[int, int]) -> None:
-    """The maps have the right sizes, and a picture's do not depend on its batch."""
+def test_any_size_of_image(name: str, size: tuple[int, int]) -> None:
+    """The maps have the right sizes, and an image's do not depend on its batch."""
     backbone = narrow_backbone(name)
-    images = pictures(*size)
+    images = random_images(*size)
     features = backbone(images)
     assert [feature.shape[-2:] for feature in features] == [
         (ceil(size[0] / stride), ceil(size[1] / stride)) for stride in backbone.strides
@@ -84,10 +84,10 @@ def test_any_size_of_picture(name: str, size: tuple[int, int]) -> None:
 
 
 @torch.no_grad()
-def test_small_pictures_of_pvt_are_padded() -> None:
+def test_small_images_of_pvt_are_padded() -> None:
     """At the right and bottom to 32 pixels; without that its reducing convolutions fail."""
     backbone = narrow_backbone("pvt_v2_b0")
-    images = pictures(20, 70)
+    images = random_images(20, 70)
     with pytest.raises(RuntimeError):
         backbone.body(images)
     padded = backbone.body(F.pad(images, (0, 0, 0, 12))).feature_maps
@@ -99,7 +99,7 @@ def test_small_pictures_of_pvt_are_padded() -> None:
 @torch.no_grad()
 def test_no_other_backbone_needs_padding(name: str) -> None:
     backbone = narrow_backbone(name)
-    images = pictures(5, 9)
+    images = random_images(5, 9)
     for feature, plain in zip(backbone(images), backbone.body(images).feature_maps, strict=True):
         assert torch.equal(feature, plain)
 
@@ -129,7 +129,7 @@ def test_frozen_stages(name: str, stem: str, stages: str, frozen_stages: int) ->
 def test_all_that_is_trained_has_a_gradient(name: str, mask_head: str) -> None:
     """Parallel training stops at a parameter that nothing uses."""
     backbone = narrow_backbone(name, mask_head=mask_head, stuff="joint", backbone_norm="frozen").train()
-    sum(feature.square().sum() for feature in backbone(pictures(40, 50))).backward()
+    sum(feature.square().sum() for feature in backbone(random_images(40, 50))).backward()
     unused = [key for key, weight in backbone.named_parameters() if weight.requires_grad and weight.grad is None]
     assert not unused
 

@@ -1,4 +1,4 @@
-"""What the networks of `transformers` are changed in, and that Swin's windows stay whole in small pictures."""
+"""What the networks of `transformers` are changed in, and that Swin's windows stay whole in small images."""
 
 from copy import deepcopy
 
@@ -20,7 +20,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     use_narrow_backbones(monkeypatch)
 
 
-def pictures(height: int, width: int) -> Tensor:
+def random_images(height: int, width: int) -> Tensor:
     """Seeded normal numbers."""
     return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(width))
 
@@ -38,7 +38,7 @@ def test_layer_norm_eps_as_published() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (9, 20), (30, 70)])
 @torch.no_grad()
 def test_swin_windows_stay_whole(size: tuple[int, int]) -> None:
-    """Every block equals dense attention between the pixels of one window, however small the picture."""
+    """Every block equals dense attention between the pixels of one window, however small the image."""
     backbone = narrow_backbone("swin_tiny")
     seen: list[int] = []
 
@@ -49,7 +49,7 @@ def test_swin_windows_stay_whole(size: tuple[int, int]) -> None:
 
     for block in swin_blocks(backbone):
         block.register_forward_hook(compare)
-    backbone(pictures(*size))
+    backbone(random_images(*size))
     assert seen == [0, SHIFT] * 4
 
 
@@ -87,7 +87,7 @@ def swin_blocks(backbone: Backbone) -> list[SwinLayer]:
 @torch.no_grad()
 def test_drop_path_leaves_out_both_branches(name: str) -> None:
     """At a probability of almost 1 the last block does nothing; in evaluation mode, or frozen, all of it counts."""
-    images = pictures(40, 33)
+    images = random_images(40, 33)
     plain = narrow_backbone(name)(images)
     backbone = narrow_backbone(name, drop_path=1 - 1e-6)
     changes: list[float] = []
@@ -116,7 +116,7 @@ def test_drop_path_grows_with_depth_in_swin() -> None:
     assert attention == pytest.approx([number / 10 for number in range(1, 8)])
 
 
-def test_branches_are_dropped_by_picture_and_scaled() -> None:
+def test_branches_are_dropped_by_image_and_scaled() -> None:
     torch.manual_seed(0)
     mlp = nn.Linear(2, 2)
     mlp.register_forward_hook(DropBranch(0.25))

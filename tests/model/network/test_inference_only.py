@@ -34,8 +34,8 @@ def test_what_is_read_out_is_the_same(config: NetworkConfig, mask_layer: int) ->
     assert torch.equal(last.selection.indices, whole.selection.indices)
     assert torch.equal(last.selection.labels, whole.selection.labels)
     torch.testing.assert_close(last.location.places[-1], whole.location.places[-1])
-    for picture in range(2):
-        read, expected = (one.query_masks.masks[-1, picture, one.selection.slots[picture]] for one in (last, whole))
+    for image in range(2):
+        read, expected = (one.query_masks.masks[-1, image, one.selection.slots[image]] for one in (last, whole))
         torch.testing.assert_close(read, expected, atol=1e-5, rtol=1e-4)
     if whole.stuff is not None and whole.stuff_logits is not None:
         assert last.stuff is not None

@@ -48,7 +48,7 @@ def test_shapes() -> None:
 
 
 @torch.no_grad()
-def test_a_batch_of_equal_sizes_is_each_picture_alone() -> None:
+def test_a_batch_of_equal_sizes_is_each_image_alone() -> None:
     network = tiny_network().eval()
     images = random_tensor(3, 3, 48, 64)
     together = network(images, None, top_queries(5))
@@ -152,7 +152,7 @@ def test_both_kinds_of_classes_are_needed(things: int, stuff: int) -> None:
         ({"queries": 0}, "model.queries is 0; expected at least 1"),
         ({"dropout": 1.0}, "model.dropout is 1.0"),
         ({"backbone_norm": "layer"}, "model.backbone_norm is 'layer'; expected one of"),
-        ({"query_initialisation": "grid"}, "model.query_initialisation is 'grid'; expected one of"),
+        ({"query_initialization": "grid"}, "model.query_initialization is 'grid'; expected one of"),
     ],
 )
 def test_impossible_sizes(change: dict[str, str | int | float], message: str) -> None:

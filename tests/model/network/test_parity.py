@@ -23,7 +23,7 @@ def forward(official_network: PanopticSegFormer) -> Forward:
     return run(official_network, CASE_A, (pairs_of(recorded, 0), pairs_of(recorded, 1)), SCORE_THRESHOLDS["r50"])
 
 
-def test_r50_with_a_padded_picture(forward: Forward) -> None:
+def test_r50_with_a_padded_image(forward: Forward) -> None:
     recorded = read_recording(R50)
     assert not [check for check in check_all(recorded, forward) if not check.passed]
     assert equal_pixels(recorded, forward) == {0: 1.0, 1: 1.0}

@@ -12,7 +12,7 @@ from model.network.encoder import Encoder
 from model.network.layers import inverse_sigmoid
 from model.network.location_decoder import refine
 from model.network.mask_decoder import AttentionMasks, MaskDecoder
-from model.network.positions import padding_mask, pixel_centres, resize_mask, sine_position, valid_ratio
+from model.network.positions import padding_mask, pixel_centers, resize_mask, sine_position, valid_ratio
 from model.network.queries import gather_queries, top_queries
 from tests.model.network.tiny_network import SHAPES, TINY, random_memory, random_tensor
 
@@ -26,7 +26,7 @@ def test_padding_mask_and_ratios() -> None:
 
 
 @pytest.mark.parametrize("size", [(0, 3), (9, 3), (3, 7)])
-def test_pictures_must_fit_their_batch(size: tuple[int, int]) -> None:
+def test_images_must_fit_their_batch(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"image 1 of the batch is .* at most the batch's 8 x 6"):
         padding_mask(((8, 6), size), 8, 6, torch.device("cpu"))
 
@@ -42,18 +42,18 @@ def test_sine_position_of_one_pixel() -> None:
     torch.testing.assert_close(position, torch.tensor(expected), atol=1e-6, rtol=1e-5)
 
 
-def test_pixel_centres_stay_in_the_picture() -> None:
+def test_pixel_centers_stay_in_the_image() -> None:
     ratios = torch.tensor([[[0.5, 1.0], [0.5, 1.0]]])
-    centres = pixel_centres(((2, 4), (1, 2)), ratios)
-    assert centres.shape == (1, 10, 2, 2)
-    torch.testing.assert_close(centres[0, 0, 0], torch.tensor([0.125, 0.25]))
-    torch.testing.assert_close(centres[0, 8, 1], torch.tensor([0.25, 0.5]))
-    assert (centres[0, :2, 0, 0] <= 0.5).all()
+    centers = pixel_centers(((2, 4), (1, 2)), ratios)
+    assert centers.shape == (1, 10, 2, 2)
+    torch.testing.assert_close(centers[0, 0, 0], torch.tensor([0.125, 0.25]))
+    torch.testing.assert_close(centers[0, 8, 1], torch.tensor([0.25, 0.5]))
+    assert (centers[0, :2, 0, 0] <= 0.5).all()
 
 
 @torch.no_grad()
-def test_padded_tokens_do_not_reach_the_picture() -> None:
-    """Whatever lies in the padding, the encoder's tokens of the picture stay the same."""
+def test_padded_tokens_do_not_reach_the_image() -> None:
+    """Whatever lies in the padding, the encoder's tokens of the image stay the same."""
     encoder = Encoder(TINY).eval()
     levels = [random_tensor(1, TINY.channels, *shape, seed=seed) for seed, shape in enumerate(SHAPES)]
     memory = encoder(levels, ((24, 20),), (48, 64))
@@ -64,8 +64,8 @@ def test_padded_tokens_do_not_reach_the_picture() -> None:
     ]
     again = encoder(spoiled, ((24, 20),), (48, 64))
     assert memory.padding_mask.any()
-    picture = ~memory.padding_mask
-    torch.testing.assert_close(again.tokens[picture], memory.tokens[picture])
+    image = ~memory.padding_mask
+    torch.testing.assert_close(again.tokens[image], memory.tokens[image])
     assert not torch.equal(again.tokens, memory.tokens)
 
 
@@ -147,11 +147,11 @@ NO_PLACES = torch.zeros(1, 3, 6, 4)
 def test_top_queries() -> None:
     logits = random_tensor(3, 6, 4)
     selection = top_queries(5)(logits, NO_PLACES)
-    for picture in range(3):
-        ranked = sorted((-logits[picture, q, c].item(), q, c) for q in range(6) for c in range(4))[:5]
-        assert selection.indices[picture].tolist() == [query for _, query, _ in ranked]
-        assert selection.labels[picture].tolist() == [label for _, _, label in ranked]
-        torch.testing.assert_close(selection.scores[picture], torch.tensor([-x for x, _, _ in ranked]).sigmoid())
+    for image in range(3):
+        ranked = sorted((-logits[image, q, c].item(), q, c) for q in range(6) for c in range(4))[:5]
+        assert selection.indices[image].tolist() == [query for _, query, _ in ranked]
+        assert selection.labels[image].tolist() == [label for _, _, label in ranked]
+        torch.testing.assert_close(selection.scores[image], torch.tensor([-x for x, _, _ in ranked]).sigmoid())
     assert selection.valid.all()
     assert top_queries(99)(logits, NO_PLACES).indices.shape == (3, 24)
 
@@ -160,8 +160,8 @@ def test_gather_queries() -> None:
     states = random_tensor(2, 6, 4)
     selection = top_queries(5)(random_tensor(2, 6, 3), NO_PLACES)
     gathered = gather_queries(states, selection)
-    for picture, indices in enumerate(selection.indices):
-        assert torch.equal(gathered[picture], states[picture, indices])
+    for image, indices in enumerate(selection.indices):
+        assert torch.equal(gathered[image], states[image, indices])
 
 
 def test_layer_norm_eps_as_published() -> None:

@@ -7,7 +7,7 @@ import torch
 from model.network.queries import FINEST_SIZE, EncoderQueries, anchors
 from tests.model.network.tiny_network import SHAPES, THINGS, TINY, random_memory
 
-CONFIG = replace(TINY, query_initialisation="encoder")
+CONFIG = replace(TINY, query_initialization="encoder")
 
 
 def test_anchors_are_the_tokens_own_places() -> None:
@@ -24,7 +24,7 @@ def test_anchors_are_the_tokens_own_places() -> None:
         start += height * width
 
 
-def test_a_padded_picture_has_the_anchors_and_queries_of_its_valid_part() -> None:
+def test_a_padded_image_has_the_anchors_and_queries_of_its_valid_part() -> None:
     """Half the width of every level is padding: places are relative to the other half, where all queries start."""
     memory = random_memory(batch=1)
     shapes = SHAPES[:2]

@@ -64,11 +64,11 @@ def test_classes_from_masks_belong_to_the_queries_whose_masks_are_taken() -> Non
     assert output.query_masks.masks.shape == (4, 2, 7, 12, 16)
     selection = output.selection
     assert torch.equal(selection.slots, selection.indices)
-    for picture in range(2):
+    for image in range(2):
         for query, label, score in zip(
-            selection.indices[picture], selection.labels[picture], selection.scores[picture], strict=True
+            selection.indices[image], selection.labels[image], selection.scores[image], strict=True
         ):
-            torch.testing.assert_close(output.query_class_logits[-1, picture, query, label].sigmoid(), score)
+            torch.testing.assert_close(output.query_class_logits[-1, image, query, label].sigmoid(), score)
 
 
 def test_where_the_location_decoder_classifies_slots_count_the_selection() -> None:
@@ -89,7 +89,7 @@ def test_no_location_layers_leave_the_queries_as_they_start() -> None:
 
 @pytest.mark.parametrize("start", ["learned", "encoder"])
 def test_box_free_places_are_points(start: str) -> None:
-    output = run(replace(TINY, location_target="centre", query_initialisation=start))
+    output = run(replace(TINY, location_target="center", query_initialization=start))
     assert output.location.places.shape == (2, 2, 7, 2)
     assert ((output.location.places > 0) & (output.location.places < 1)).all()
 

@@ -46,7 +46,7 @@ def random_tensor(*shape: int, seed: int = 0) -> Tensor:
 
 
 def random_memory(batch: int = 2, channels: int = TINY.channels) -> Memory:
-    """Encoder output of unpadded pictures at `SHAPES`."""
+    """Encoder output of unpadded images at `SHAPES`."""
     tokens = sum(height * width for height, width in SHAPES)
     return Memory(
         random_tensor(batch, tokens, channels),

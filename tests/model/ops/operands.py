@@ -53,7 +53,7 @@ def make_operands(
 
 
 def random_operands(seed: int) -> Operands:
-    """Of any shape: levels of one pixel, no queries, no pictures; some places far outside or no numbers."""
+    """Of any shape: levels of one pixel, no queries, no images; some places far outside or no numbers."""
     draw = random.Random(seed)
     shapes = tuple((draw.choice((1, 2, 5, 9)), draw.choice((1, 3, 4, 8))) for _ in range(draw.randint(1, 4)))
     operands = make_operands(

@@ -72,7 +72,7 @@ def test_threads_change_no_bit(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("processor", cpu.PROCESSORS)
 def test_every_number_is_converted_as_torch_does(dtype: torch.dtype, processor: str) -> None:
-    """One token a query, looked at in its centre: all bit patterns but infinities, in and out."""
+    """One token a query, looked at in its center: all bit patterns but infinities, in and out."""
     value = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int32).to(torch.int16).view(dtype)
     value = value[~value.isinf()].repeat_interleave(2).view(-1, 1, 1, 2 * 2)
     places = len(value), 1, 1, 1, 1

@@ -52,7 +52,7 @@ def test_outside_is_zero(far: float) -> None:
     assert not away.locations.grad.any()
 
 
-def test_no_queries_and_no_pictures() -> None:
+def test_no_queries_and_no_images() -> None:
     operands = make_operands(TWO_LEVELS)
     none = replace(operands, locations=operands.locations[:, :0], weights=operands.weights[:, :0])
     assert none.attend().shape == (2, 0, 6)

@@ -1,4 +1,4 @@
-"""The compiled kernels under the address and undefined-behaviour sanitizers."""
+"""The compiled kernels under the address and undefined-behavior sanitizers."""
 
 import os
 import shutil

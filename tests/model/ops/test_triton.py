@@ -139,7 +139,7 @@ def test_places_that_are_none_count_as_zero(odd: float, interpreter: ProcessPool
 
 
 @needs_triton
-def test_no_queries_and_no_pictures(interpreter: ProcessPoolExecutor) -> None:
+def test_no_queries_and_no_images(interpreter: ProcessPoolExecutor) -> None:
     case = made(2)
     none = replace(case, locations=case.locations[:, :0], weights=case.weights[:, :0], grad=case.grad[:, :0])
     empty = Case(case.shapes, *(part[:0] for part in (case.value, case.locations, case.weights, case.grad)))

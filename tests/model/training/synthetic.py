@@ -40,16 +40,16 @@ def random_target(generator: torch.Generator, things: int, size: tuple[int, int]
 
 
 def make_target(masks: Tensor, labels: Tensor, boxes: Tensor, stuff_masks: Tensor, stuff_labels: Tensor) -> Target:
-    """A target of a picture without padding, its centres of mass taken from the masks."""
+    """A target of an image without padding, its centers of mass taken from the masks."""
     height, width = masks.shape[1:]
     rows, columns = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
     shares = masks.float() / masks.sum((1, 2), keepdim=True)
-    centres = torch.stack([shares.sum(1) @ columns, shares.sum(2) @ rows], 1)
-    return Target(masks.bool(), labels, boxes, centres, stuff_masks.bool(), stuff_labels)
+    centers = torch.stack([shares.sum(1) @ columns, shares.sum(2) @ rows], 1)
+    return Target(masks.bool(), labels, boxes, centers, stuff_masks.bool(), stuff_labels)
 
 
 def random_batch(seed: int, things: tuple[int, ...], size: tuple[int, int] = (64, 64)) -> Batch:
-    """A batch with as many pictures as `things` has numbers of things."""
+    """A batch with as many images as `things` has numbers of things."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(len(things), 3, *size, generator=generator)
     targets = tuple(random_target(generator, count, size) for count in things)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.inference.predict import InferenceSettings, predict_pictures
+from model.inference.predict import InferenceSettings, predict_images
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes
@@ -17,7 +17,7 @@ from panoptic.datasets.coco import build_index
 from panoptic.index import PanopticIndex
 from pipelines.override import lay_over
 from stages.settings import load_section
-from tests.tiny_dataset import random_picture, write_split
+from tests.tiny_dataset import random_image, write_split
 
 ABLATIONS = sorted((Path(__file__).parents[3] / "experiments" / "ablations").iterdir())
 PUBLISHED = """
@@ -29,9 +29,9 @@ train: {epochs: 1, batch_size: 2, images_per_forward: 2, learning_rate: 1e-3, we
 predict: {shorter: 32, longer: 64}
 """
 HELPED = (
-    PUBLISHED.replace("dropout: 0.0", "dropout: 0.0, query_initialisation: encoder, token_classes: true")
+    PUBLISHED.replace("dropout: 0.0", "dropout: 0.0, query_initialization: encoder, token_classes: true")
     .replace("crop_probability: 0.5", "crop_probability: 0.0")
-    .replace("learning_rate: 1e-3", "learning_rate: 1e-3, optimiser: muon, ema_decay: 0.9, losses: {token_class: 2.0}")
+    .replace("learning_rate: 1e-3", "learning_rate: 1e-3, optimizer: muon, ema_decay: 0.9, losses: {token_class: 2.0}")
 )
 STEPS = 2
 
@@ -39,8 +39,8 @@ STEPS = 2
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> PanopticIndex:
     rng = np.random.default_rng(0)
-    pictures = [random_picture(rng, number, 32, 40) for number in range(2 * STEPS)]
-    split = write_split(tmp_path_factory.mktemp("tiny"), "train", pictures)
+    images = [random_image(rng, number, 32, 40) for number in range(2 * STEPS)]
+    split = write_split(tmp_path_factory.mktemp("tiny"), "train", images)
     return build_index(split.panoptic_json, split.masks, split.images)
 
 
@@ -78,7 +78,7 @@ def test_it_trains_and_predicts(overlay: Path, base: str, index: PanopticIndex, 
     parts = {name for name, part in network.named_children() if list(part.parameters())}
     assert changed == parts
     lenient = replace(inference.merging, score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
-    predictions = list(predict_pictures(trained, index, replace(inference, merging=lenient)))
+    predictions = list(predict_images(trained, index, replace(inference, merging=lenient)))
     assert len(predictions) == 2 * STEPS
     found = {segment.category_id for prediction in predictions for segment in prediction.segments}
     assert found, "nothing was found where everything is allowed"

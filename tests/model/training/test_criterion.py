@@ -32,12 +32,12 @@ WEIGHTS = LossWeights()
 
 
 def official_target(image: int) -> tuple[Target, tuple[int, int]]:
-    """The synthetic ground truth behind the recorded losses, and the picture's size without padding."""
-    truth = rules.make_ground_truth(image)
-    boxes, labels = torch.from_numpy(truth.boxes_xyxy), torch.from_numpy(truth.labels)
+    """The synthetic ground truth behind the recorded losses, and the image's size without padding."""
+    ground_truth = rules.make_ground_truth(image)
+    boxes, labels = torch.from_numpy(ground_truth.boxes_xyxy), torch.from_numpy(ground_truth.labels)
     height, width = rules.CASE_A.valid[image]
     padded = torch.zeros(len(labels), *rules.CASE_A.batch)
-    padded[:, :height, :width] = torch.from_numpy(truth.masks)
+    padded[:, :height, :width] = torch.from_numpy(ground_truth.masks)
     is_thing = labels < 80
     relative = xyxy_to_cxcywh(boxes / torch.tensor([width, height, width, height]))
     things, stuff = padded[is_thing], padded[~is_thing]
@@ -107,7 +107,7 @@ def test_a_step_is_the_sum_of_its_forward_passes() -> None:
     torch.testing.assert_close(together, sum(losses(model, part, counts) for part in parts))
 
 
-def test_a_picture_without_things_still_teaches_classes_and_stuff() -> None:
+def test_a_image_without_things_still_teaches_classes_and_stuff() -> None:
     batch = random_batch(1, (0,))
     model = network()
     output = model(batch.images, None, MatchedQueries(batch.targets))
@@ -119,7 +119,7 @@ def test_a_picture_without_things_still_teaches_classes_and_stuff() -> None:
     assert terms["queries0_dice"] == terms["location0_l1"] == 0
 
 
-def test_a_picture_without_any_segment_has_finite_losses() -> None:
+def test_a_image_without_any_segment_has_finite_losses() -> None:
     nothing, labels = torch.zeros(0, 64, 64), torch.zeros(0, dtype=torch.long)
     empty = make_target(nothing, labels, torch.zeros(0, 4), nothing, labels)
     output = network()(torch.zeros(1, 3, 64, 64), None, MatchedQueries((empty,)))
@@ -128,7 +128,7 @@ def test_a_picture_without_any_segment_has_finite_losses() -> None:
 
 
 def test_shares_of_things_and_stuff() -> None:
-    counts = SegmentCounts(pictures=2, things=0, stuff=4)
+    counts = SegmentCounts(images=2, things=0, stuff=4)
     assert counts.per_thing == 1
     assert counts.thing_share == pytest.approx(1 / 5)
     assert SegmentCounts(2, 3, 1).thing_share == pytest.approx(3 / 4)

@@ -27,7 +27,7 @@ from panoptic.data.transforms import AugmentationSettings
 from panoptic.datasets.coco import build_index
 from panoptic.index import PanopticIndex
 from tests.model.training.synthetic import NETWORK
-from tests.tiny_dataset import random_picture, write_split
+from tests.tiny_dataset import random_image, write_split
 
 SETTINGS = TrainSettings(
     epochs=3,
@@ -47,8 +47,8 @@ ALONE = Processes()
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> PanopticIndex:
     rng = np.random.default_rng(0)
-    pictures = [random_picture(rng, number, 32, 32 + 16 * (number % 2)) for number in range(8)]
-    split = write_split(tmp_path_factory.mktemp("tiny"), "train", pictures)
+    images = [random_image(rng, number, 32, 32 + 16 * (number % 2)) for number in range(8)]
+    split = write_split(tmp_path_factory.mktemp("tiny"), "train", images)
     return build_index(split.panoptic_json, split.masks, split.images)
 
 
@@ -62,8 +62,8 @@ class Recipe:
 
 PUBLISHED = Recipe()
 HELPED = Recipe(
-    replace(SETTINGS, optimiser="muon", losses=LossWeights(token_class=1.0)),
-    replace(NETWORK, query_initialisation="encoder", token_classes=True),
+    replace(SETTINGS, optimizer="muon", losses=LossWeights(token_class=1.0)),
+    replace(NETWORK, query_initialization="encoder", token_classes=True),
 )
 RECIPES = {"published": PUBLISHED, "helped": HELPED}
 
@@ -107,15 +107,15 @@ def test_a_stopped_run_ends_with_the_same_weights(
     index: PanopticIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int, recipe: Recipe
 ) -> None:
     expected = train(make_run(index, tmp_path / "whole", recipe))
-    optimise = loop.optimise
+    optimize = loop.optimize
 
     def stopping(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
         if state.step == stop_after:
             raise KeyboardInterrupt
-        return optimise(run, state, batches)
+        return optimize(run, state, batches)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "optimise", stopping)
+        patched.setattr(loop, "optimize", stopping)
         with pytest.raises(KeyboardInterrupt):
             train(make_run(index, tmp_path / "stopped", recipe))
     assert_equal_weights(train(make_run(index, tmp_path / "stopped", recipe)), expected)

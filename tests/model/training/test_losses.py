@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.boxes import cxcywh_to_xyxy, generalised_iou, xyxy_to_cxcywh
+from model.boxes import cxcywh_to_xyxy, generalized_iou, xyxy_to_cxcywh
 from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
 
 
@@ -26,11 +26,11 @@ def test_dice_is_that_of_the_enlarged_masks(size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     large = 2 * size[0], 2 * size[1]
     masks = (3 * torch.rand(2, 3, *size, generator=generator, dtype=torch.float64)).requires_grad_()
-    truth = torch.rand(3, *large, generator=generator, dtype=torch.float64)
+    ground_truth = torch.rand(3, *large, generator=generator, dtype=torch.float64)
     enlarged = F.interpolate(masks, large, mode="bilinear", align_corners=False)
-    overlap = (enlarged * truth).sum((-2, -1))
-    expected = 1 - 2 * overlap / (enlarged.square().sum((-2, -1)) + truth.square().sum((-2, -1)) + 2e-6)
-    found = enlarged_dice_loss(masks, truth)
+    overlap = (enlarged * ground_truth).sum((-2, -1))
+    expected = 1 - 2 * overlap / (enlarged.square().sum((-2, -1)) + ground_truth.square().sum((-2, -1)) + 2e-6)
+    found = enlarged_dice_loss(masks, ground_truth)
     torch.testing.assert_close(found, expected)
     weights = torch.rand(2, 3, generator=generator, dtype=torch.float64)
     ours, theirs = (torch.autograd.grad((weights * losses).sum(), masks)[0] for losses in (found, expected))
@@ -45,8 +45,8 @@ def test_dice_of_empty_masks_is_finite() -> None:
 def test_giou_by_hand() -> None:
     """Two unit squares one unit apart: IoU 0, hull 3, union 2."""
     first, second = torch.tensor([0.0, 0, 1, 1]), torch.tensor([2.0, 0, 3, 1])
-    assert generalised_iou(first, second).item() == pytest.approx(-1 / 3, abs=1e-5)
-    assert generalised_iou(first, first).item() == pytest.approx(1, abs=1e-5)
+    assert generalized_iou(first, second).item() == pytest.approx(-1 / 3, abs=1e-5)
+    assert generalized_iou(first, first).item() == pytest.approx(1, abs=1e-5)
 
 
 def test_box_losses_vanish_only_for_equal_boxes() -> None:

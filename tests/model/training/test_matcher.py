@@ -17,10 +17,10 @@ def single_cost(logits: torch.Tensor, box: torch.Tensor, target: Target, thing: 
     probability = float(logits.sigmoid()[target.query_labels[thing]])
     positive = -0.25 * (1 - probability) ** 2 * math.log(probability)
     negative = -0.75 * probability**2 * math.log(1 - probability)
-    true = target.query_boxes[thing]
-    cost = costs.class_weight * (positive - negative) + costs.l1_weight * float((box - true).abs().sum())
+    gt = target.query_boxes[thing]
+    cost = costs.class_weight * (positive - negative) + costs.l1_weight * float((box - gt).abs().sum())
     (x1, y1), (x2, y2) = (box[:2] - box[2:] / 2).tolist(), (box[:2] + box[2:] / 2).tolist()
-    (u1, v1), (u2, v2) = (true[:2] - true[2:] / 2).tolist(), (true[:2] + true[2:] / 2).tolist()
+    (u1, v1), (u2, v2) = (gt[:2] - gt[2:] / 2).tolist(), (gt[:2] + gt[2:] / 2).tolist()
     overlap = max(0.0, min(x2, u2) - max(x1, u1)) * max(0.0, min(y2, v2) - max(y1, v1))
     union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - overlap
     hull = (max(x2, u2) - min(x1, u1)) * (max(y2, v2) - min(y1, v1))
@@ -64,8 +64,8 @@ def test_a_diverged_network_is_matched_all_the_same() -> None:
     assert found.queries.shape == (1, 2)
 
 
-def test_layers_and_pictures_are_matched_by_themselves() -> None:
-    """All at once gives what each gives alone; the last picture may use its first two queries only."""
+def test_layers_and_images_are_matched_by_themselves() -> None:
+    """All at once gives what each gives alone; the last image may use its first two queries only."""
     generator = torch.Generator().manual_seed(6)
     targets = [random_target(generator, count) for count in (3, 0, 5)]
     logits = torch.randn(2, 3, 4, THINGS, generator=generator)
@@ -73,16 +73,16 @@ def test_layers_and_pictures_are_matched_by_themselves() -> None:
     masks = torch.rand(2, 3, 4, 8, 8, generator=generator)
     candidates = [4, 4, 2]
     together = match(logits, boxes, targets, SECOND_MATCHING, masks, candidates)
-    assert together.pictures.tolist() == [0, 0, 0, 2, 2]
+    assert together.images.tolist() == [0, 0, 0, 2, 2]
     assert together.slots.tolist() == [0, 1, 2, 0, 1]
     first = 0
     for b, (target, queries) in enumerate(zip(targets, candidates, strict=True)):
         for layer in range(2):
             part = slice(layer, layer + 1), slice(b, b + 1), slice(queries)
             alone = match(logits[part], boxes[part], [target], SECOND_MATCHING, masks[part])
-            of_picture = together.pictures == b
-            assert torch.equal(together.queries[layer, of_picture], alone.queries[0])
-            assert torch.equal(together.segments[layer, of_picture], alone.segments[0] + first)
+            of_image = together.images == b
+            assert torch.equal(together.queries[layer, of_image], alone.queries[0])
+            assert torch.equal(together.segments[layer, of_image], alone.segments[0] + first)
         first += len(target.query_labels)
     assert torch.equal(together.of(boxes)[1, 3], boxes[1, 2, together.queries[1, 3]])
 

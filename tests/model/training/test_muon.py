@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from model.training.muon import Muon, orthogonalise
-from model.training.optimiser import build_optimisers, is_inner_matrix
+from model.training.muon import Muon, orthogonalize
+from model.training.optimizer import build_optimizers, is_inner_matrix
 from model.training.settings import TrainSettings
 from tests.model.training.synthetic import NETWORK, network
 
@@ -16,7 +16,7 @@ from tests.model.training.synthetic import NETWORK, network
 def test_singular_values_become_about_one_and_spaces_stay(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     others = [torch.randn(16, 20, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
-    result = orthogonalise([others[0], matrix, others[1]])[1] / max(1.0, shape[0] / shape[1]) ** 0.5
+    result = orthogonalize([others[0], matrix, others[1]])[1] / max(1.0, shape[0] / shape[1]) ** 0.5
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     assert (values.max() / values.min()) > 1.5, "the matrix itself is far from orthogonal"
     found = left.mT @ result @ right.mT
@@ -41,21 +41,21 @@ def test_it_descends_where_rates_of_one_size_do_not_fit_all_directions() -> None
     torch.manual_seed(0)
     stretch = torch.logspace(0, -3, 8)
     weight, target = nn.Parameter(torch.zeros(8, 8)), torch.randn(8, 8)
-    optimiser = Muon([{"params": [weight]}], lr=0.1)
+    optimizer = Muon([{"params": [weight]}], lr=0.1)
     losses = []
     for step in range(150):
-        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 150)
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 150)
         loss = ((weight - target) * stretch).square().sum()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         torch.autograd.backward(loss)
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 1e-2 * losses[0]
 
 
 def test_matrices_are_shared_out_once() -> None:
     model = network()
-    muon, adamw = build_optimisers(model, TrainSettings(optimiser="muon", learning_rate=1e-3))
+    muon, adamw = build_optimizers(model, TrainSettings(optimizer="muon", learning_rate=1e-3))
     inner = {id(p) for group in muon.param_groups for p in group["params"]}
     rest = {id(p) for group in adamw.param_groups for p in group["params"]}
     assert inner.isdisjoint(rest)
@@ -65,7 +65,7 @@ def test_matrices_are_shared_out_once() -> None:
 
 
 def test_heads_tables_and_the_geometry_of_attention_are_left_to_adamw() -> None:
-    config = replace(NETWORK, stuff="joint", classes_from="masks", query_initialisation="encoder", token_classes=True)
+    config = replace(NETWORK, stuff="joint", classes_from="masks", query_initialization="encoder", token_classes=True)
     matrices = [name for model in (network(), network(config)) for name, p in model.named_parameters() if p.dim() > 1]
     matrix = nn.Parameter(torch.zeros(2, 2))
     parts = ("class_head", "place_head", "query_classes", "token_classes", "embedding", "sampling_offsets", ".join.")

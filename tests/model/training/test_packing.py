@@ -1,4 +1,4 @@
-"""Batches from the loader to the network: who shall find the stuff, and where segments lie in their own picture."""
+"""Batches from the loader to the network: who shall find the stuff, and where segments lie in their own image."""
 
 import pickle
 from typing import cast
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from model.pixels import normalise
+from model.pixels import normalize
 from model.training.batch import PackedBatch, collate
 from panoptic.data.reader import Sample
 from panoptic.format.categories import CategoryTable
@@ -23,14 +23,14 @@ CPU = torch.device("cpu")
 
 
 def halves(height: int, width: int) -> Sample:
-    """A thing of the second class on the left half of a picture; the second stuff class on the right half."""
+    """A thing of the second class on the left half of an image; the second stuff class on the right half."""
     ids = np.ones((height, width), np.int32)
     ids[:, width // 2 :] = 2
     return sample_of(ids, {1: THINGS[1], 2: STUFF[1]})
 
 
 def sample_of(ids: np.ndarray, categories: dict[int, int]) -> Sample:
-    """A picture of noise with these segments."""
+    """An image of noise with these segments."""
     height, width = ids.shape
     segments = tuple(
         Segment(key, categories[key], False, extent.area, extent.box_xywh)
@@ -41,16 +41,16 @@ def sample_of(ids: np.ndarray, categories: dict[int, int]) -> Sample:
 
 
 def collated(stuff: str) -> tuple[Tensor, ...]:
-    """The target of the second picture, which is smaller than the first, so that it is padded."""
+    """The target of the second image, which is smaller than the first, so that it is padded."""
     batch = collate([halves(10, 12), halves(6, 8)], TABLE, stuff).to(CPU)
     assert batch.image_sizes == ((10, 12), (6, 8))
     target = batch.targets[1]
-    places = target.query_boxes, target.query_centres
+    places = target.query_boxes, target.query_centers
     return target.query_masks, target.query_labels, *places, target.stuff_masks, target.stuff_labels
 
 
 def test_decoupled_stuff_keeps_to_itself() -> None:
-    masks, labels, boxes, centres, stuff_masks, stuff_labels = collated("decoupled")
+    masks, labels, boxes, centers, stuff_masks, stuff_labels = collated("decoupled")
     assert masks.shape == stuff_masks.shape == (1, 10, 12)
     assert masks.sum() == stuff_masks.sum() == 24
     assert masks[0, :6, :4].all()
@@ -58,16 +58,16 @@ def test_decoupled_stuff_keeps_to_itself() -> None:
     assert labels.tolist() == [1]
     assert stuff_labels.tolist() == [1]
     torch.testing.assert_close(boxes, torch.tensor([[0.25, 0.5, 0.5, 1.0]]))
-    torch.testing.assert_close(centres, torch.tensor([[0.25, 0.5]]))
+    torch.testing.assert_close(centers, torch.tensor([[0.25, 0.5]]))
 
 
 def test_joint_stuff_comes_after_the_things() -> None:
-    masks, labels, boxes, centres, stuff_masks, _ = collated("joint")
+    masks, labels, boxes, centers, stuff_masks, _ = collated("joint")
     assert labels.tolist() == [1, len(THINGS) + 1]
     assert len(stuff_masks) == 0
     assert masks.sum((1, 2)).tolist() == [24, 24]
     torch.testing.assert_close(boxes[1], torch.tensor([0.75, 0.5, 0.5, 1.0]))
-    torch.testing.assert_close(centres[1], torch.tensor([0.75, 0.5]))
+    torch.testing.assert_close(centers[1], torch.tensor([0.75, 0.5]))
 
 
 def test_without_stuff_only_things_are_left() -> None:
@@ -78,20 +78,20 @@ def test_without_stuff_only_things_are_left() -> None:
 
 
 @pytest.mark.parametrize("stuff", ["decoupled", "joint", "none"])
-def test_a_picture_without_segments(stuff: str) -> None:
+def test_a_image_without_segments(stuff: str) -> None:
     (target,) = collate([sample_of(np.zeros((4, 4), np.int32), {})], TABLE, stuff).to(CPU).targets
     assert target.query_masks.shape == target.stuff_masks.shape == (0, 4, 4)
     assert target.query_boxes.shape == (0, 4)
-    assert target.query_centres.shape == (0, 2)
+    assert target.query_centers.shape == (0, 2)
 
 
-def test_pictures_are_normalised_and_nothing_is_beside_them() -> None:
+def test_images_are_normalized_and_nothing_is_beside_them() -> None:
     samples = [halves(10, 6), halves(5, 12)]
     images = collate(samples, TABLE, "decoupled").to(CPU).images
     assert images.shape == (2, 3, 10, 12)
     for image, sample in zip(images, samples, strict=True):
         height, width = sample.ids.shape
-        assert torch.equal(image[:, :height, :width], normalise(torch.from_numpy(sample.image)[None])[0])
+        assert torch.equal(image[:, :height, :width], normalize(torch.from_numpy(sample.image)[None])[0])
         assert not image[:, height:].any()
         assert not image[:, :, width:].any()
 
@@ -115,7 +115,7 @@ def test_masks_are_those_of_the_id_map(seed: int) -> None:
 def test_a_batch_comes_from_another_process_as_one_tensor() -> None:
     packed = collate([sample_of(np.zeros((3, 5), np.int32), {}), halves(7, 9)], TABLE, "decoupled")
     assert [type(value) for value in vars(packed).values()].count(Tensor) == 1
-    # Bytes of the pictures, two for the map, and a little for the tables.
+    # Bytes of the images, two for the map, and a little for the tables.
     assert packed.data.nbytes - 2 * 7 * 9 * (3 + 2) < 120
     found: PackedBatch = pickle.loads(pickle.dumps(packed))
     batch = found.to(CPU)

@@ -1,4 +1,4 @@
-"""Which pictures a step sees: a function of seed and step alone. And the processes that load them."""
+"""Which images a step sees: a function of seed and step alone. And the processes that load them."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from tests.tiny_dataset import CATEGORIES
 RECORDS = tuple(ImageRecord(number, f"{number}.jpg", f"{number}.png", 10 + number % 3, 11, ()) for number in range(23))
 
 
-def test_an_epoch_shows_every_picture_and_fills_its_last_step() -> None:
+def test_an_epoch_shows_every_image_and_fills_its_last_step() -> None:
     plan = epoch_plan(RECORDS, 4, seed=0, epoch=0)
     assert plan.shape == (steps_per_epoch(23, 4), 4) == (6, 4)
     assert set(plan.flat) == set(range(23))
@@ -59,7 +59,7 @@ def test_steps_mix_orientations_only_where_they_must() -> None:
     assert sum(len(found) > 1 for found in orientations) <= 3
 
 
-def test_fewer_pictures_than_a_batch() -> None:
+def test_fewer_images_than_a_batch() -> None:
     assert epoch_plan(RECORDS[:2], 5, 0, 0).shape == (1, 5)
 
 
@@ -76,7 +76,7 @@ def test_processes_and_passes_share_a_step_between_them(world_size: int, images_
         assert tuple(parts) == whole[step]
 
 
-def test_a_resumed_run_goes_on_with_the_same_pictures() -> None:
+def test_a_resumed_run_goes_on_with_the_same_images() -> None:
     split = Split(4, 2)
     assert list(draws(RECORDS, split, 7, 0, 20))[2 * 9 :] == list(draws(RECORDS, split, 7, 9, 20))
 
@@ -89,17 +89,17 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 LOADING = """
 import cv2, numpy as np
 from pathlib import Path
-from model.training.sampling import Draw, TrainingPictures, training_loader
+from model.training.sampling import Draw, TrainingImages, training_loader
 from panoptic.data.transforms import AugmentationSettings
 from panoptic.datasets.coco import build_index
-from tests.tiny_dataset import random_pictures, write_split
+from tests.tiny_dataset import random_images, write_split
 
-split = write_split(Path(), "train", random_pictures(0, 2))
+split = write_split(Path(), "train", random_images(0, 2))
 index = build_index(split.panoptic_json, split.masks, split.images)
 cv2.setNumThreads(4)
 cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (3000, 3000))
-pictures = TrainingPictures(index, AugmentationSettings(resize_shorter=[480]), 0)
-(batch,) = training_loader(pictures, [Draw(0, ((0, 0), (1, 1)))], 1)
+images = TrainingImages(index, AugmentationSettings(resize_shorter=[480]), 0)
+(batch,) = training_loader(images, [Draw(0, ((0, 0), (1, 1)))], 1)
 print(batch.image_ids)
 """
 

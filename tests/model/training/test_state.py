@@ -10,7 +10,7 @@ import torch
 
 from model.training.curves import Curves
 from model.training.ema import WeightAverage
-from model.training.optimiser import build_optimisers
+from model.training.optimizer import build_optimizers
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.runtime.fingerprint import code_digests, file_signature, fingerprint
@@ -19,7 +19,7 @@ from tests.model.training.synthetic import network
 
 def make_state(folder: Path) -> RunState:
     model = network()
-    return RunState(model, build_optimisers(model, TrainSettings()), WeightAverage(model, 0.9), Curves(folder))
+    return RunState(model, build_optimizers(model, TrainSettings()), WeightAverage(model, 0.9), Curves(folder))
 
 
 @contextmanager

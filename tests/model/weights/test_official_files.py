@@ -265,7 +265,7 @@ def test_categories_of_another_dataset_are_refused(
     assert "location_decoder.class_heads.{0..5}.weight" in message
 
 
-def test_heads_are_initialised_again_when_asked(
+def test_heads_are_initialized_again_when_asked(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Always to the same values; all other weights are the published ones."""
@@ -282,10 +282,10 @@ def test_heads_are_initialised_again_when_asked(
                 str(out),
                 "--categories",
                 str(categories),
-                "--reinitialise",
+                "--reinitialize",
             ]
         )
-        assert "class_heads.{0..5}.weight (6 entries): re-initialised, seed 0" in capsys.readouterr().out
+        assert "class_heads.{0..5}.weight (6 entries): re-initialized, seed 0" in capsys.readouterr().out
         networks.append(load_checkpoint(out).network.state_dict())
         out.unlink()
     first, second = networks
@@ -313,7 +313,7 @@ def test_own_categories_with_the_counts_of_the_checkpoint_keep_its_heads(tmp_pat
         (["r50.pth", "--model", "r50", "--out", "x.pth"], "our weights end in .safetensors"),
         (["r50.pth", "--model", "r50", "--out", "x.safetensors", "--without-unused"], "belongs to --to-official"),
         (["r50.pth", "--to-official", "--out", "x.pth"], "--to-official reads .safetensors and writes .pth"),
-        (["m.safetensors", "--to-official", "--reinitialise", "--out", "x.pth"], "do not go with --to-official"),
+        (["m.safetensors", "--to-official", "--reinitialize", "--out", "x.pth"], "do not go with --to-official"),
     ],
 )
 def test_options_that_do_not_go_together(

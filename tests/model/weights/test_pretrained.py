@@ -154,7 +154,7 @@ def change(**entries: Tensor | None) -> Callable[[State], State]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("issue", "message"),
     [
         (change(conv1__weight=None), r"conv1.weight: missing"),
         (change(bn1__running_mean=None), r"bn1.running_mean: missing"),
@@ -162,10 +162,10 @@ def change(**entries: Tensor | None) -> Callable[[State], State]:
         (change(bn1__bias=torch.ones(3)), r"bn1.bias: has shape \(3,\), expected \(8,\)"),
     ],
 )
-def test_what_does_not_fit_is_named(fault: Callable[[State], State], message: str, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_named(issue: Callable[[State], State], message: str, tmp_path: Path) -> None:
     backbone = narrow_backbone("resnet50")
     before = {key: tensor.clone() for key, tensor in body(backbone).items()}
-    torch.save(fault(as_published("resnet50", body(narrow_backbone("resnet50", seed=1)))), tmp_path / "r50.pth")
+    torch.save(issue(as_published("resnet50", body(narrow_backbone("resnet50", seed=1)))), tmp_path / "r50.pth")
     with pytest.raises(
         PretrainedError, match=rf"r50.pth is not for the backbone resnet50; \d+ entries do not fit:\n[\s\S]*{message}"
     ):

@@ -36,14 +36,14 @@ def test_all_parts_switched_off_change_nothing() -> None:
         assert_equal(augment(sample, np.random.default_rng(seed), OFF), sample)
 
 
-def test_half_of_the_pictures_are_flipped() -> None:
+def test_half_of_the_images_are_flipped() -> None:
     settings = AugmentationSettings(crop_probability=0, resize_shorter=[])
     sample, rng = make_sample(0), np.random.default_rng(0)
     flipped = sum(not np.array_equal(augment(sample, rng, settings).ids, sample.ids) for _ in range(400))
     assert 160 < flipped < 240
 
 
-def test_a_crop_larger_than_the_picture_takes_all_of_it() -> None:
+def test_a_crop_larger_than_the_image_takes_all_of_it() -> None:
     settings = AugmentationSettings(
         flip_probability=0, crop_probability=1, crop_resize_shorter=[], crop_min=100, crop_max=200, resize_shorter=[]
     )

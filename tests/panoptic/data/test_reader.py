@@ -15,21 +15,21 @@ from panoptic.datasets.coco import build_index
 from panoptic.format.id_map import encode_id_map
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
-from tests.tiny_dataset import TinyPicture, TinySplit, random_pictures, write_split
+from tests.tiny_dataset import TinyImage, TinySplit, random_images, write_split
 
 
 @pytest.fixture
-def pictures() -> list[TinyPicture]:
-    return random_pictures(seed=5, count=3)
+def written() -> list[TinyImage]:
+    return random_images(seed=5, count=3)
 
 
 @pytest.fixture
-def split(tmp_path: Path, pictures: list[TinyPicture]) -> TinySplit:
-    return write_split(tmp_path, "val", pictures)
+def split(tmp_path: Path, written: list[TinyImage]) -> TinySplit:
+    return write_split(tmp_path, "val", written)
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_samples_are_what_was_written(split: TinySplit, pictures: list[TinyPicture], zipped: bool) -> None:
+def test_samples_are_what_was_written(split: TinySplit, written: list[TinyImage], zipped: bool) -> None:
     masks, images = split.masks, split.images
     if zipped:
         masks, images = (Path(shutil.make_archive(str(path), "zip", path)) for path in (masks, images))
@@ -37,10 +37,10 @@ def test_samples_are_what_was_written(split: TinySplit, pictures: list[TinyPictu
     reader.index.save(split.masks.parent / "val.index")
     saved = PanopticReader(PanopticIndex.load(split.masks.parent / "val.index"))
     for copy in (reader, pickle.loads(pickle.dumps(reader)), saved, pickle.loads(pickle.dumps(saved))):
-        for record, picture in zip(reader.index.records, pictures, strict=True):
+        for record, image in zip(reader.index.records, written, strict=True):
             sample = copy.sample(record)
-            assert np.array_equal(sample.image, picture.image)
-            assert np.array_equal(sample.ids, picture.ids)
+            assert np.array_equal(sample.image, image.image)
+            assert np.array_equal(sample.ids, image.ids)
             assert (sample.image.dtype, sample.ids.dtype) == (np.uint8, np.int32)
 
 
@@ -59,7 +59,7 @@ def test_files_that_changed_since_the_index_are_noticed(split: TinySplit) -> Non
 
 
 @pytest.mark.parametrize("kind", [".png", ".jpg"])
-def test_a_truncated_image_is_an_error_not_a_grey_area(kind: str) -> None:
+def test_a_truncated_image_is_an_error_not_a_gray_area(kind: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     data = cv2.imencode(kind, image)[1].tobytes()
     assert decode_image(data, "1").shape == (40, 50, 3)
@@ -77,7 +77,7 @@ def _claiming(height: int, width: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (1 << 31, 1 << 31), (0, 8)])
-def test_a_picture_that_claims_to_be_enormous_is_refused_by_its_header(split: TinySplit, size: tuple[int, int]) -> None:
+def test_a_image_that_claims_to_be_enormous_is_refused_by_its_header(split: TinySplit, size: tuple[int, int]) -> None:
     reader = PanopticReader(build_index(split.panoptic_json, split.masks, split.images))
     record = reader.index.records[1]
     for folder in (split.images, split.masks):
@@ -90,7 +90,7 @@ def test_a_picture_that_claims_to_be_enormous_is_refused_by_its_header(split: Ti
     tracemalloc.stop()
 
 
-def test_a_true_bomb_is_never_unpacked(split: TinySplit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_bomb_is_never_unpacked(split: TinySplit, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = PanopticReader(build_index(split.panoptic_json, split.masks, split.images))
     record = reader.index.records[0]
     bomb = encode_id_map(np.zeros((4000, 4000), np.int32))

@@ -51,7 +51,7 @@ def _sample(ids: NDArray[np.int32], segments: tuple[Segment, ...]) -> Sample:
     return Sample(np.zeros((height, width, 3), np.uint8), ids, record)
 
 
-def test_a_picture_of_void_has_an_empty_target() -> None:
+def test_a_image_of_void_has_an_empty_target() -> None:
     target = make_target(_sample(np.zeros((24, 32), np.int32), ()), TABLE)
     assert not target.segments.any()
     assert target.boxes_xyxy.shape == (0, 4)

@@ -1,4 +1,4 @@
-"""Paired transforms: picture, id map and segments stay together, whatever is done to them."""
+"""Paired transforms: image, id map and segments stay together, whatever is done to them."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from panoptic.data.reader import Sample
 from panoptic.data.transforms import crop, flip_horizontal, pad, resize
 from panoptic.format.segments import Segment
 from panoptic.index import ImageRecord
-from tests.tiny_dataset import assert_consistent, assert_equal, id_colours, make_sample
+from tests.tiny_dataset import assert_consistent, assert_equal, id_colors, make_sample
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -15,25 +15,25 @@ def test_flip_mirrors_and_flips_back(seed: int) -> None:
     sample = make_sample(seed)
     flipped = flip_horizontal(sample)
     assert_consistent(flipped)
-    assert np.array_equal(flipped.image, id_colours(flipped.ids))
+    assert np.array_equal(flipped.image, id_colors(flipped.ids))
     assert np.array_equal(flipped.ids[:, 0], sample.ids[:, -1])
     assert_equal(flip_horizontal(flipped), sample)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_crop_keeps_picture_and_ids_aligned(seed: int) -> None:
+def test_crop_keeps_image_and_ids_aligned(seed: int) -> None:
     sample = make_sample(seed)
     part = crop(sample, 5, 7, 9, 11)
     assert_consistent(part)
-    assert np.array_equal(part.image, id_colours(part.ids))
+    assert np.array_equal(part.image, id_colors(part.ids))
     assert np.array_equal(part.ids, sample.ids[5:14, 7:18])
     assert_equal(crop(sample, 0, 0, 24, 32), sample)
     assert_equal(crop(crop(sample, 2, 3, 20, 20), 3, 4, 9, 11), part)
 
 
 @pytest.mark.parametrize("window", [(-1, 0, 4, 4), (0, 0, 25, 4), (0, 30, 4, 4), (0, 0, 0, 4)])
-def test_a_crop_outside_the_picture_is_refused(window: tuple[int, int, int, int]) -> None:
-    with pytest.raises(ValueError, match="does not lie in the picture"):
+def test_a_crop_outside_the_image_is_refused(window: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="does not lie in the image"):
         crop(make_sample(0), *window)
 
 
@@ -54,7 +54,7 @@ def test_any_size_is_consistent(size: tuple[int, int]) -> None:
 
 
 def test_resized_ids_stay_in_place() -> None:
-    """Picture and ids scale about the same point: the middle of a shape moves alike in both."""
+    """Image and ids scale about the same point: the middle of a shape moves alike in both."""
     ids = np.zeros((40, 60), np.int32)
     ids[10:21, 14:41] = 9
     image = np.where(ids[..., None] == 9, 255, 0).astype(np.uint8).repeat(3, axis=2)

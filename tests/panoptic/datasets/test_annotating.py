@@ -1,4 +1,4 @@
-"""A part of a split: what it keeps of its pictures, and that it keeps nothing where one is unsound."""
+"""A part of a split: what it keeps of its images, and that it keeps nothing where one is unsound."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic.datasets.coco import VerifiedPicture
+from panoptic.datasets.coco import VerifiedImage
 from panoptic.datasets.shards import PANOPTIC, SEMANTIC, Shard, encode_semantic_map, make_semantic_map, make_shards
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
@@ -15,30 +15,30 @@ from panoptic.format.segments import Segment, measure_segments
 from panoptic.index import ImageRecord
 from panoptic.instances.detection_json import encode_mask
 from panoptic.io.errors import DatasetError
-from tests.tiny_dataset import CATEGORIES, random_pictures
+from tests.tiny_dataset import CATEGORIES, random_images
 
 NAMES = ("ä b/1.png", "semantic/2.png", "3.png")
 
 
-def _sound(number: int, with_png: bool = True) -> VerifiedPicture:
-    picture = random_pictures(seed=5, count=3)[number]
-    extents = measure_segments(picture.ids)
+def _sound(number: int, with_png: bool = True) -> VerifiedImage:
+    image = random_images(seed=5, count=3)[number]
+    extents = measure_segments(image.ids)
     segments = tuple(
         Segment(label.id, label.category_id, label.is_crowd, extents[label.id].area, extents[label.id].box_xywh)
-        for label in picture.segments
+        for label in image.segments
     )
-    height, width = picture.ids.shape
+    height, width = image.ids.shape
     record = ImageRecord(number, f"{number}.jpg", NAMES[number], height, width, segments)
-    return VerifiedPicture(record, picture.ids, encode_id_map(picture.ids) if with_png else None)
+    return VerifiedImage(record, image.ids, encode_id_map(image.ids) if with_png else None)
 
 
-def _faulty(name: str) -> VerifiedPicture:
+def _issuey(name: str) -> VerifiedImage:
     raise DatasetError(f"{name}: is not sound")
 
 
 def _shard(path: Path, *, semantic: bool = True, with_png: bool = True) -> Shard:
-    pictures = [partial(_sound, number, with_png) for number in range(3)]
-    return Shard(path, pictures, CategoryTable.from_json(CATEGORIES), semantic)
+    images = [partial(_sound, number, with_png) for number in range(3)]
+    return Shard(path, images, CategoryTable.from_json(CATEGORIES), semantic)
 
 
 def test_a_shard_gives_back_what_was_made(tmp_path: Path) -> None:
@@ -46,14 +46,14 @@ def test_a_shard_gives_back_what_was_made(tmp_path: Path) -> None:
     assert not shard.finished
     assert shard.make() == ()
     assert shard.finished
-    pictures = [_sound(number) for number in range(3)]
-    assert list(shard.records()) == [picture.record for picture in pictures]
+    images = [_sound(number) for number in range(3)]
+    assert list(shard.records()) == [image.record for image in images]
     assert shard.codes() == [
-        [encode_mask(np.equal(picture.ids, segment.id))["counts"] for segment in picture.record.segments]
-        for picture in pictures
+        [encode_mask(np.equal(image.ids, segment.id))["counts"] for segment in image.record.segments]
+        for image in images
     ]
-    assert list(shard.pngs(PANOPTIC)) == [(name, picture.png) for name, picture in zip(NAMES, pictures, strict=True)]
-    maps = [make_semantic_map(picture.ids, picture.record.segments, shard.categories) for picture in pictures]
+    assert list(shard.pngs(PANOPTIC)) == [(name, image.png) for name, image in zip(NAMES, images, strict=True)]
+    maps = [make_semantic_map(image.ids, image.record.segments, shard.categories) for image in images]
     assert list(shard.pngs(SEMANTIC)) == list(zip(NAMES, map(encode_semantic_map, maps), strict=True))
 
 
@@ -65,10 +65,10 @@ def test_what_was_not_asked_for_is_not_kept(tmp_path: Path, semantic: bool, with
         list(shard.pngs(kind))
 
 
-def test_of_unsound_pictures_only_the_faults_stay(tmp_path: Path) -> None:
+def test_of_unsound_images_only_the_issues_stay(tmp_path: Path) -> None:
     sound = _shard(tmp_path / "train-00000")
-    mixed: list[Callable[[], VerifiedPicture]] = [partial(_faulty, name) for name in ("a.png", "b.png")]
-    mixed.insert(1, sound.pictures[0])
+    mixed: list[Callable[[], VerifiedImage]] = [partial(_issuey, name) for name in ("a.png", "b.png")]
+    mixed.insert(1, sound.images[0])
     unsound = Shard(tmp_path / "train-00001", mixed, sound.categories, semantic=True)
     assert make_shards({"train": [sound, unsound]}, workers=0) == {
         "train": ["a.png: is not sound", "b.png: is not sound"]
@@ -81,5 +81,5 @@ def test_of_unsound_pictures_only_the_faults_stay(tmp_path: Path) -> None:
 def test_finished_shards_are_not_made_again(tmp_path: Path) -> None:
     shard = _shard(tmp_path / "train-00000")
     shard.make()
-    refusing = Shard(shard.path, [partial(_faulty, "a.png")] * 3, shard.categories, semantic=True)
+    refusing = Shard(shard.path, [partial(_issuey, "a.png")] * 3, shard.categories, semantic=True)
     assert make_shards({"train": [refusing], "val": []}, workers=0) == {"train": [], "val": []}

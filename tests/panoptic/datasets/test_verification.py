@@ -1,4 +1,4 @@
-"""Building the index of a split: what a sound one gives, and that every fault is found and named."""
+"""Building the index of a split: what a sound one gives, and that every issue is found and named."""
 
 import json
 import shutil
@@ -18,30 +18,30 @@ from panoptic.format.id_map import encode_id_map
 from panoptic.format.segments import measure_segments
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
-from tests.tiny_dataset import TinyPicture, TinySplit, random_pictures, write_split
+from tests.tiny_dataset import TinyImage, TinySplit, random_images, write_split
 
 
 @pytest.fixture
-def pictures() -> list[TinyPicture]:
-    return random_pictures(seed=3, count=4)
+def images() -> list[TinyImage]:
+    return random_images(seed=3, count=4)
 
 
 @pytest.fixture
-def split(tmp_path: Path, pictures: list[TinyPicture]) -> TinySplit:
-    return write_split(tmp_path, "val", pictures)
+def split(tmp_path: Path, images: list[TinyImage]) -> TinySplit:
+    return write_split(tmp_path, "val", images)
 
 
 def _build(split: TinySplit) -> PanopticIndex:
     return build_index(split.panoptic_json, split.masks, split.images)
 
 
-def test_the_index_lists_every_picture_as_drawn(split: TinySplit, pictures: list[TinyPicture]) -> None:
+def test_the_index_lists_every_image_as_drawn(split: TinySplit, images: list[TinyImage]) -> None:
     index = _build(split)
-    assert [record.image_id for record in index.records] == [picture.image_id for picture in pictures]
-    for record, picture in zip(index.records, pictures, strict=True):
-        assert (record.height, record.width) == picture.ids.shape
-        extents = measure_segments(picture.ids)
-        for segment, label in zip(record.segments, picture.segments, strict=True):
+    assert [record.image_id for record in index.records] == [image.image_id for image in images]
+    for record, image in zip(index.records, images, strict=True):
+        assert (record.height, record.width) == image.ids.shape
+        extents = measure_segments(image.ids)
+        for segment, label in zip(record.segments, image.segments, strict=True):
             assert (segment.id, segment.category_id, segment.is_crowd) == (label.id, label.category_id, label.is_crowd)
             assert (segment.area, segment.box_xywh) == (extents[label.id].area, extents[label.id].box_xywh)
 
@@ -80,13 +80,13 @@ def _first(folder: Path) -> Path:
 
 
 def _draw_unlisted(split: TinySplit) -> None:
-    ids = random_pictures(seed=3, count=4)[0].ids
+    ids = random_images(seed=3, count=4)[0].ids
     ids[0, 0] = 77
     _first(split.masks).write_bytes(encode_id_map(ids))
 
 
 def _resize_mask(split: TinySplit) -> None:
-    ids = random_pictures(seed=3, count=4)[0].ids
+    ids = random_images(seed=3, count=4)[0].ids
     _first(split.masks).write_bytes(encode_id_map(np.pad(ids, ((0, 1), (0, 0)))))
 
 
@@ -106,7 +106,7 @@ def _claim_enormous(file: Path) -> None:
     file.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
 
 
-FAULTS: dict[str, tuple[Callable[[TinySplit], object], str]] = {
+ISSUES: dict[str, tuple[Callable[[TinySplit], object], str]] = {
     "truncated PNG": (lambda split: _truncate(_first(split.masks)), r"panoptic_val: 000100\.png: the PNG is cut short"),
     "missing PNG": (lambda split: _first(split.masks).unlink(), r"panoptic_val/000100\.png: the file is missing"),
     "missing image": (lambda split: _first(split.images).unlink(), r"val/000100\.png: the file is missing.*id 100"),
@@ -179,24 +179,24 @@ FAULTS: dict[str, tuple[Callable[[TinySplit], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_found_and_named(split: TinySplit, fault: str) -> None:
-    spoil, message = FAULTS[fault]
+@pytest.mark.parametrize("issue", ISSUES)
+def test_a_issue_is_found_and_named(split: TinySplit, issue: str) -> None:
+    spoil, message = ISSUES[issue]
     spoil(split)
     with pytest.raises(DatasetError, match=message):
         _build(split)
 
 
-def test_all_faults_are_reported_together(split: TinySplit) -> None:
+def test_all_issues_are_reported_together(split: TinySplit) -> None:
     _truncate(_first(split.masks))
     (split.images / "000101.png").unlink()
     (split.masks / "000102.png").unlink()
-    with pytest.raises(DatasetError, match="3 faults") as caught:
+    with pytest.raises(DatasetError, match="3 issues") as caught:
         _build(split)
     assert all(name in str(caught.value) for name in ("000100.png", "000101.png", "000102.png"))
 
 
-def test_both_faults_of_a_picture_are_reported(split: TinySplit) -> None:
+def test_both_issues_of_a_image_are_reported(split: TinySplit) -> None:
     _truncate(_first(split.masks))
     _truncate(_first(split.images))
     with pytest.raises(DatasetError, match=r"val: 000100\.png: .*\n.*panoptic_val: 000100\.png: the PNG is cut short"):
@@ -236,11 +236,11 @@ def test_an_archive_that_was_replaced_is_read_anew(split: TinySplit) -> None:
     assert build_index(split.panoptic_json, masks, split.images).records == before
 
 
-def test_a_long_list_of_faults_is_cut_with_its_number(tmp_path: Path) -> None:
-    split = write_split(tmp_path, "val", random_pictures(seed=4, count=25))
+def test_a_long_list_of_issues_is_cut_with_its_number(tmp_path: Path) -> None:
+    split = write_split(tmp_path, "val", random_images(seed=4, count=25))
     shutil.rmtree(split.images)
     split.images.mkdir()
-    with pytest.raises(DatasetError, match=r"25 faults(.|\n)*and 5 more"):
+    with pytest.raises(DatasetError, match=r"25 issues(.|\n)*and 5 more"):
         _build(split)
 
 

@@ -1,27 +1,29 @@
-"""Intervals against a plain loop over drawn pictures, and what may not change them."""
+"""Intervals against a plain loop over drawn images, and what may not change them."""
 
 import numpy as np
 import pytest
 
 from panoptic.evaluation.bootstrap import bootstrap_intervals
-from panoptic.evaluation.scores import PictureScore, ScoreCounter, ScoringSettings, score_picture
+from panoptic.evaluation.scores import ImageScore, ScoreCounter, ScoringSettings, score_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import SegmentLabel
-from tests.tiny_dataset import CATEGORIES, random_picture
+from tests.tiny_dataset import CATEGORIES, random_image
 
 TABLE = CategoryTable.from_json(CATEGORIES)
 SETTINGS = ScoringSettings()
 
 
-def _scores(seed: int, count: int) -> list[PictureScore]:
+def _scores(seed: int, count: int) -> list[ImageScore]:
     rng = np.random.default_rng(seed)
     scores = []
     for number in range(count):
-        truth = random_picture(rng, number, 16, 20, spots=0.02, side=6)
-        ids = np.roll(truth.ids, int(rng.integers(-2, 3)), 1)
+        ground_truth = random_image(rng, number, 16, 20, spots=0.02, side=6)
+        ids = np.roll(ground_truth.ids, int(rng.integers(-2, 3)), 1)
         # Balls are never found, and so have an SQ of 0.
-        segments = [SegmentLabel(s.id, 7 if s.category_id == 3 else s.category_id, False) for s in truth.segments]
-        scores.append(score_picture(truth.ids, truth.segments, ids, segments, SETTINGS))
+        segments = [
+            SegmentLabel(s.id, 7 if s.category_id == 3 else s.category_id, False) for s in ground_truth.segments
+        ]
+        scores.append(score_image(ground_truth.ids, ground_truth.segments, ids, segments, SETTINGS))
     return scores
 
 
@@ -54,7 +56,7 @@ def test_equal_seeds_give_equal_intervals_and_others_other() -> None:
     assert bootstrap_intervals(scores, TABLE, 60, seed=1) != bootstrap_intervals(scores, TABLE, 60, seed=2)
 
 
-def test_more_pictures_give_narrower_intervals() -> None:
+def test_more_images_give_narrower_intervals() -> None:
     few, many = (bootstrap_intervals(_scores(2, count), TABLE, 200)["pq"]["all"] for count in (6, 96))
     assert few is not None
     assert many is not None
@@ -64,7 +66,7 @@ def test_more_pictures_give_narrower_intervals() -> None:
 def test_a_group_that_never_occurs_has_none() -> None:
     sky_only = [SegmentLabel(5, 11, False)]
     ids = np.full((4, 4), 5, np.int32)
-    score = score_picture(ids, sky_only, ids, sky_only, SETTINGS)
+    score = score_image(ids, sky_only, ids, sky_only, SETTINGS)
     found = bootstrap_intervals([score], TABLE, 10, boundaries=False)
     assert found["pq"]["things"] is None
     assert found["pq"]["stuff"] is not None

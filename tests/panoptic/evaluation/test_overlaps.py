@@ -45,9 +45,9 @@ def maps(shape: tuple[int, int], seed: int = 0) -> list[IdMap]:
     ]
 
 
-def brute_force(truth: IdMap, prediction: IdMap, distance: int) -> list[tuple[int, ...]]:
+def brute_force(ground_truth: IdMap, prediction: IdMap, distance: int) -> list[tuple[int, ...]]:
     """Pixel by pixel, from the definition of a band."""
-    height, width = truth.shape
+    height, width = ground_truth.shape
 
     def in_band(ids: IdMap, y: int, x: int) -> bool:
         reach = range(-distance, distance + 1)
@@ -56,8 +56,8 @@ def brute_force(truth: IdMap, prediction: IdMap, distance: int) -> list[tuple[in
 
     counts: dict[tuple[int, int], list[int]] = {}
     for y, x in product(range(height), range(width)):
-        bands = [distance > 0 and in_band(ids, y, x) for ids in (truth, prediction)]
-        pair = counts.setdefault((int(truth[y, x]), int(prediction[y, x])), [0, 0, 0, 0])
+        bands = [distance > 0 and in_band(ids, y, x) for ids in (ground_truth, prediction)]
+        pair = counts.setdefault((int(ground_truth[y, x]), int(prediction[y, x])), [0, 0, 0, 0])
         for place, adds in enumerate((True, *bands, all(bands))):
             pair[place] += adds
     return [(*pair, *counted) for pair, counted in sorted(counts.items())]
@@ -82,42 +82,42 @@ def test_the_compiled_core_is_used_where_it_is_built(monkeypatch: pytest.MonkeyP
         assert calls == [1]
 
 
-def test_a_picture_by_hand(count: Count) -> None:
-    truth = np.array([[1, 1, 1, 2, 2, 2]] * 3, np.int32)
+def test_a_image_by_hand(count: Count) -> None:
+    ground_truth = np.array([[1, 1, 1, 2, 2, 2]] * 3, np.int32)
     prediction = np.full((3, 6), 5, np.int32)
-    counted = count(truth, prediction, 1)
+    counted = count(ground_truth, prediction, 1)
     assert all(field.dtype == np.int64 for field in astuple(counted))
-    # A column touches the other segment on each side; of 18 pixels 4 lie off the picture's rim.
+    # A column touches the other segment on each side; of 18 pixels 4 lie off the image's rim.
     assert table(counted) == [(1, 5, 9, 8, 7, 7), (2, 5, 9, 8, 7, 7)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_counts_are_those_of_the_definition(count: Count, shape: tuple[int, int]) -> None:
     for distance in DISTANCES[:5]:
-        for truth, prediction in zip(maps(shape), reversed(maps(shape, 1)), strict=True):
-            assert table(count(truth, prediction, distance)) == brute_force(truth, prediction, distance)
+        for ground_truth, prediction in zip(maps(shape), reversed(maps(shape, 1)), strict=True):
+            assert table(count(ground_truth, prediction, distance)) == brute_force(ground_truth, prediction, distance)
 
 
 @pytest.mark.skipif(not COMPILED, reason="the compiled core is not built")
 @pytest.mark.parametrize("shape", [*SHAPES, (61, 64), (70, 131)])
 def test_both_forms_agree(shape: tuple[int, int]) -> None:
     for distance in DISTANCES:
-        for truth, prediction in product(maps(shape), maps(shape, 1)):
-            expected = count_overlaps_by_numpy(truth, prediction, distance)
-            assert table(count_overlaps_compiled(truth, prediction, distance)) == table(expected)
+        for ground_truth, prediction in product(maps(shape), maps(shape, 1)):
+            expected = count_overlaps_by_numpy(ground_truth, prediction, distance)
+            assert table(count_overlaps_compiled(ground_truth, prediction, distance)) == table(expected)
 
 
 def test_columns_turned_into_rows_and_mirrored_count_the_same(count: Count) -> None:
-    truth, prediction = maps((16, 24))[0], maps((16, 24), 1)[0]
-    expected = table(count(truth, prediction, 2))
+    ground_truth, prediction = maps((16, 24))[0], maps((16, 24), 1)[0]
+    expected = table(count(ground_truth, prediction, 2))
     for turned in (np.transpose, np.flipud, np.fliplr):
-        assert table(count(turned(truth), turned(prediction), 2)) == expected
+        assert table(count(turned(ground_truth), turned(prediction), 2)) == expected
 
 
 def test_maps_swapped_swap_the_columns(count: Count) -> None:
-    truth, prediction = maps((16, 24))[0], maps((16, 24), 1)[1]
-    swapped = sorted((b, a, n, q, p, both) for a, b, n, p, q, both in table(count(truth, prediction, 2)))
-    assert table(count(prediction, truth, 2)) == swapped
+    ground_truth, prediction = maps((16, 24))[0], maps((16, 24), 1)[1]
+    swapped = sorted((b, a, n, q, p, both) for a, b, n, p, q, both in table(count(ground_truth, prediction, 2)))
+    assert table(count(prediction, ground_truth, 2)) == swapped
 
 
 def test_a_map_without_pixels_has_no_pairs(count: Count) -> None:
@@ -143,7 +143,7 @@ def test_threads_count_side_by_side(count: Count) -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, MAX_ID + 1])
-def test_ids_that_fit_no_colour_are_refused(count: Count, wrong: int) -> None:
+def test_ids_that_fit_no_color_are_refused(count: Count, wrong: int) -> None:
     right, beyond = np.array([[1, 2]], np.int32), np.array([[1, wrong]], np.int32)
     for pair in ((right, beyond), (beyond, right)):
         with pytest.raises(ValueError, match=rf"16777215, found .*{wrong}"):
@@ -152,6 +152,6 @@ def test_ids_that_fit_no_colour_are_refused(count: Count, wrong: int) -> None:
 
 def test_maps_of_different_sizes_and_negative_distances_are_refused(count: Count) -> None:
     ids = np.zeros((2, 3), np.int32)
-    for truth, prediction, distance in ((ids, ids.T, 0), (ids[0], ids[0], 0), (ids, ids, -1)):
+    for ground_truth, prediction, distance in ((ids, ids.T, 0), (ids[0], ids[0], 0), (ids, ids, -1)):
         with pytest.raises(ValueError, match="give two of one size"):
-            count(truth, prediction, distance)
+            count(ground_truth, prediction, distance)

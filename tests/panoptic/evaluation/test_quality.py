@@ -14,7 +14,7 @@ from panoptic.evaluation.panoptic_quality import (
     match_boundaries,
     match_overlaps,
 )
-from panoptic.evaluation.scores import ScoringSettings, SemanticCount, boundary_distance, score_picture
+from panoptic.evaluation.scores import ScoringSettings, SemanticCount, boundary_distance, score_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import AnnotatedSegment, SegmentLabel
 from panoptic.io.errors import DatasetError
@@ -31,17 +31,17 @@ def _read(drawing: str) -> tuple[NDArray[np.int32], list[SegmentLabel]]:
     return ids, [SegmentLabel(ord(letter), CLASSES[letter.lower()], letter.isupper()) for letter in letters]
 
 
-def _match(truth: str, prediction: str) -> Matching:
-    (truth_ids, true), (prediction_ids, predicted) = _read(truth), _read(prediction)
-    return match_overlaps(count_overlaps(truth_ids, prediction_ids), true, predicted)
+def _match(ground_truth: str, prediction: str) -> Matching:
+    (gt_ids, gt), (prediction_ids, predicted) = _read(ground_truth), _read(prediction)
+    return match_overlaps(count_overlaps(gt_ids, prediction_ids), gt, predicted)
 
 
-def _counts(truth: str, prediction: str) -> dict[int, ClassQuality]:
-    return count_by_class(_match(truth, prediction))
+def _counts(ground_truth: str, prediction: str) -> dict[int, ClassQuality]:
+    return count_by_class(_match(ground_truth, prediction))
 
 
 @pytest.mark.parametrize(
-    ("rule", "truth", "prediction", "expected"),
+    ("rule", "ground_truth", "prediction", "expected"),
     [
         ("equal segments match", "aaayyy", "bbbyyy", {BALL: (1, 0, 0, 1.0), SKY: (1, 0, 0, 1.0)}),
         ("IoU of exactly one half is no match", "aayyyy", "aaaayy", {BALL: (0, 1, 1, 0.0), SKY: (0, 1, 1, 0.0)}),
@@ -65,14 +65,14 @@ def _counts(truth: str, prediction: str) -> dict[int, ClassQuality]:
         ("nothing anywhere", "....", "....", {}),
     ],
 )
-def test_rule(rule: str, truth: str, prediction: str, expected: dict[int, tuple[int, int, int, float]]) -> None:
-    assert _counts(truth, prediction) == {key: ClassQuality(*values) for key, values in expected.items()}, rule
+def test_rule(rule: str, ground_truth: str, prediction: str, expected: dict[int, tuple[int, int, int, float]]) -> None:
+    assert _counts(ground_truth, prediction) == {key: ClassQuality(*values) for key, values in expected.items()}, rule
 
 
-def _counter(*pictures: tuple[str, str]) -> QualityCounter:
+def _counter(*images: tuple[str, str]) -> QualityCounter:
     counter = QualityCounter(CategoryTable.from_json(CATEGORIES))
-    for truth, prediction in pictures:
-        counter.add(_counts(truth, prediction))
+    for ground_truth, prediction in images:
+        counter.add(_counts(ground_truth, prediction))
     return counter
 
 
@@ -98,7 +98,7 @@ def test_an_empty_group_has_no_value() -> None:
 
 def test_matching_names_every_segment() -> None:
     matching = _match("aaaaass..", "bbbbbtttt")
-    assert [(match.truth_id, match.prediction_id, match.iou) for match in matching.matches] == [
+    assert [(match.gt_id, match.prediction_id, match.iou) for match in matching.matches] == [
         (ord("a"), ord("b"), 1.0),
         (ord("s"), ord("t"), 1.0),
     ]
@@ -107,20 +107,22 @@ def test_matching_names_every_segment() -> None:
     assert [segment.id for segment in matching.spurious] == [ord("a"), ord("y")]
 
 
-def _public(truth: str, listed: str, areas: dict[str, int], prediction: str) -> dict[int, ClassQuality]:
+def _public(ground_truth: str, listed: str, areas: dict[str, int], prediction: str) -> dict[int, ClassQuality]:
     """Counts by panopticapi's rules: of the true letters those `listed` are, in that order; one area is one pixel."""
-    (truth_ids, _), (prediction_ids, predicted) = _read(truth), _read(prediction)
-    true = [
-        AnnotatedSegment(ord(letter), CLASSES[letter.lower()], letter.isupper(), areas.get(letter, truth.count(letter)))
+    (gt_ids, _), (prediction_ids, predicted) = _read(ground_truth), _read(prediction)
+    gt = [
+        AnnotatedSegment(
+            ord(letter), CLASSES[letter.lower()], letter.isupper(), areas.get(letter, ground_truth.count(letter))
+        )
         for letter in listed
     ]
     return count_by_class(
-        match_overlaps(count_overlaps(truth_ids, prediction_ids), true, predicted, MatchingRules(panopticapi=True))
+        match_overlaps(count_overlaps(gt_ids, prediction_ids), gt, predicted, MatchingRules(panopticapi=True))
     )
 
 
 @pytest.mark.parametrize(
-    ("rule", "truth", "listed", "areas", "prediction", "expected"),
+    ("rule", "ground_truth", "listed", "areas", "prediction", "expected"),
     [
         ("the JSON's area is in the union", "aaaa", "a", {"a": 5}, "bbbb", {BALL: (1, 0, 0, 4 / 5)}),
         ("even if the union is then too small", "aaaa", "a", {"a": 3}, "bbbb", {BALL: (1, 0, 0, 4 / 3)}),
@@ -133,13 +135,13 @@ def _public(truth: str, listed: str, areas: dict[str, int], prediction: str) -> 
 )
 def test_rule_of_panopticapi(
     rule: str,
-    truth: str,
+    ground_truth: str,
     listed: str,
     areas: dict[str, int],
     prediction: str,
     expected: dict[int, tuple[int, int, int, float]],
 ) -> None:
-    counts = _public(truth, listed, areas, prediction)
+    counts = _public(ground_truth, listed, areas, prediction)
     assert counts == {key: ClassQuality(*values) for key, values in expected.items()}, rule
 
 
@@ -150,7 +152,7 @@ def test_panopticapi_needs_every_area() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "truth", "prediction", "expected"),
+    ("rule", "ground_truth", "prediction", "expected"),
     [
         ("equal maps", "aayy", "bbyy", {BALL: (2, 2), SKY: (2, 2)}),
         ("a wrong class is in both unions", "aay", "ayy", {BALL: (1, 2), SKY: (1, 2)}),
@@ -160,8 +162,8 @@ def test_panopticapi_needs_every_area() -> None:
         ("predicted void is a miss", "aaaa", "aa..", {BALL: (2, 4)}),
     ],
 )
-def test_semantic_rule(rule: str, truth: str, prediction: str, expected: dict[int, tuple[int, int]]) -> None:
-    score = score_picture(*_read(truth), *_read(prediction), ScoringSettings(boundary_ratio=0))
+def test_semantic_rule(rule: str, ground_truth: str, prediction: str, expected: dict[int, tuple[int, int]]) -> None:
+    score = score_image(*_read(ground_truth), *_read(prediction), ScoringSettings(boundary_ratio=0))
     assert score.semantic == {key: SemanticCount(*values) for key, values in expected.items()}, rule
     assert score.boundaries == {}
 
@@ -192,13 +194,13 @@ aaaaaayyyy
 
 def test_boundary_quality_by_hand() -> None:
     """A block of 5 x 6 whose prediction lacks a pixel deep inside: 30 and 29 pixels, bands of 18 and 26."""
-    truth = np.array([[ord(letter) for letter in row] for row in BOARD.split()], np.int32)
-    prediction = truth.copy()
+    ground_truth = np.array([[ord(letter) for letter in row] for row in BOARD.split()], np.int32)
+    prediction = ground_truth.copy()
     prediction[2, 3] = ord("y")
     _, segments = _read("ay")
-    overlaps = count_overlaps(truth, prediction, 1)
+    overlaps = count_overlaps(ground_truth, prediction, 1)
     (ball,) = [match for match in match_boundaries(overlaps, segments, segments).matches if match.category_id == BALL]
-    # The hole puts its 8 neighbours into the band, of which 2 x 3 + 2 were inside: shared are the true band's 18.
+    # The hole puts its 8 neighbors into the band, of which 2 x 3 + 2 were inside: shared are the true band's 18.
     assert ball.iou == 18 / 26
     (ball,) = [match for match in match_overlaps(overlaps, segments, segments).matches if match.category_id == BALL]
     assert ball.iou == 29 / 30
@@ -206,26 +208,26 @@ def test_boundary_quality_by_hand() -> None:
 
 def test_boundary_void_is_void_everywhere() -> None:
     """A prediction that goes on over true void loses nothing, although its band there is no true band."""
-    truth = np.array([[ord("a")] * 4 + [0] * 4] * 6, np.int32)
-    prediction = np.full_like(truth, ord("b"))
-    _, (true,) = _read("a")
+    ground_truth = np.array([[ord("a")] * 4 + [0] * 4] * 6, np.int32)
+    prediction = np.full_like(ground_truth, ord("b"))
+    _, (gt,) = _read("a")
     _, (predicted,) = _read("b")
-    (match,) = match_boundaries(count_overlaps(truth, prediction, 1), [true], [predicted]).matches
+    (match,) = match_boundaries(count_overlaps(ground_truth, prediction, 1), [gt], [predicted]).matches
     # Bands of 4 x 6 less 2 x 4, and on the true pixels of the prediction of 4 x 6 less 3 x 4.
     assert match.iou == 12 / 16
 
 
 def test_boundary_mismatch_is_forgiven_by_whole_masks() -> None:
     """Mask IoU 1, boundary IoU below one half: no match; most of the prediction lies on void all the same."""
-    truth = np.zeros((9, 20), np.int32)
-    truth[:, :9] = ord("a")
-    prediction = np.full_like(truth, ord("b"))
+    ground_truth = np.zeros((9, 20), np.int32)
+    ground_truth[:, :9] = ord("a")
+    prediction = np.full_like(ground_truth, ord("b"))
     prediction[1:8:2, 1:8:2] = 0
-    _, (true,) = _read("a")
+    _, (gt,) = _read("a")
     _, (predicted,) = _read("b")
-    overlaps = count_overlaps(truth, prediction, 1)
-    (mask,) = match_overlaps(overlaps, [true], [predicted]).matches
+    overlaps = count_overlaps(ground_truth, prediction, 1)
+    (mask,) = match_overlaps(overlaps, [gt], [predicted]).matches
     assert mask.iou == 65 / 81
-    matching = match_boundaries(overlaps, [true], [predicted])
+    matching = match_boundaries(overlaps, [gt], [predicted])
     # All of its 65 pixels that count are band, of the true segment only the outer 32: 32 / 65.
-    assert (matching.matches, matching.missed, matching.spurious) == ((), (true,), ())
+    assert (matching.matches, matching.missed, matching.spurious) == ((), (gt,), ())

@@ -1,4 +1,4 @@
-"""Scoring files against files: the same number from folder or zip and any number of workers; every fault named."""
+"""Scoring files against files: the same number from folder or zip and any number of workers; every issue named."""
 
 import json
 import shutil
@@ -9,31 +9,31 @@ import numpy as np
 import pytest
 
 from panoptic.datasets.coco import build_index
-from panoptic.evaluation.dataset import Candidates, FileScores, PanopticFiles, PanopticTruth, score_results
+from panoptic.evaluation.dataset import Candidates, FileScores, PanopticFiles, PanopticGroundTruth, score_results
 from panoptic.evaluation.image import WrongArea
 from panoptic.evaluation.panoptic_quality import ClassQuality
-from panoptic.evaluation.scores import ScoreCounter, ScoringSettings, score_picture
+from panoptic.evaluation.scores import ScoreCounter, ScoringSettings, score_image
 from panoptic.format.id_map import encode_id_map
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError
-from tests.tiny_dataset import TinyPicture, random_pictures, write_split
+from tests.tiny_dataset import TinyImage, random_images, write_split
 
 
-def _moved(picture: TinyPicture) -> TinyPicture:
-    """A result for a picture: its segments one pixel to the right, none of them crowd."""
-    ids = np.roll(picture.ids, 1, axis=1)
-    segments = tuple(SegmentLabel(segment.id, segment.category_id, False) for segment in picture.segments)
-    return TinyPicture(picture.image_id, picture.image, ids, segments)
+def _moved(image: TinyImage) -> TinyImage:
+    """A result for an image: its segments one pixel to the right, none of them crowd."""
+    ids = np.roll(image.ids, 1, axis=1)
+    segments = tuple(SegmentLabel(segment.id, segment.category_id, False) for segment in image.segments)
+    return TinyImage(image.image_id, image.image, ids, segments)
 
 
-TRUE_PICTURES = random_pictures(seed=8, count=6)
-RESULTS = [_moved(picture) for picture in TRUE_PICTURES]
+GT_IMAGES = random_images(seed=8, count=6)
+RESULTS = [_moved(image) for image in GT_IMAGES]
 SETTINGS = ScoringSettings()
 
 
 @pytest.fixture
-def truth(tmp_path: Path) -> PanopticFiles:
-    split = write_split(tmp_path / "truth", "val", TRUE_PICTURES)
+def ground_truth(tmp_path: Path) -> PanopticFiles:
+    split = write_split(tmp_path / "ground_truth", "val", GT_IMAGES)
     return PanopticFiles(split.panoptic_json, split.masks)
 
 
@@ -44,13 +44,15 @@ def results(tmp_path: Path) -> PanopticFiles:
 
 
 def _score(
-    truth: PanopticFiles,
+    ground_truth: PanopticFiles,
     results: PanopticFiles,
     settings: ScoringSettings,
     workers: int = 0,
     candidates: Candidates | None = None,
 ) -> FileScores:
-    return score_results(PanopticTruth.from_files(truth), results, settings, workers, candidates=candidates)
+    return score_results(
+        PanopticGroundTruth.from_files(ground_truth), results, settings, workers, candidates=candidates
+    )
 
 
 def _edit(files: PanopticFiles, change: Callable[[dict[str, list[dict[str, object]]]], object]) -> None:
@@ -59,20 +61,20 @@ def _edit(files: PanopticFiles, change: Callable[[dict[str, list[dict[str, objec
     files.panoptic_json.write_text(json.dumps(document))
 
 
-def test_files_give_what_the_arrays_give(truth: PanopticFiles, results: PanopticFiles) -> None:
-    found = _score(truth, results, SETTINGS)
+def test_files_give_what_the_arrays_give(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
+    found = _score(ground_truth, results, SETTINGS)
     counter = ScoreCounter(found.scores.categories, SETTINGS)
-    for true, result in zip(TRUE_PICTURES, RESULTS, strict=True):
-        score = score_picture(true.ids, true.segments, result.ids, result.segments, SETTINGS)
+    for gt, result in zip(GT_IMAGES, RESULTS, strict=True):
+        score = score_image(gt.ids, gt.segments, result.ids, result.segments, SETTINGS)
         counter.add(score)
-        assert found.per_image[true.image_id] == score
+        assert found.per_image[gt.image_id] == score
     assert found.scores == counter.result()
     assert found.scores.quality.all.pq is not None
     assert 0 < found.scores.quality.all.pq < 1
 
 
-def test_truth_against_itself_is_exactly_one(truth: PanopticFiles) -> None:
-    scores = _score(truth, truth, SETTINGS).scores
+def test_ground_truth_against_itself_is_exactly_one(ground_truth: PanopticFiles) -> None:
+    scores = _score(ground_truth, ground_truth, SETTINGS).scores
     assert scores.boundary_quality is not None
     for quality in (scores.quality, scores.boundary_quality):
         for group in (quality.all, quality.things, quality.stuff):
@@ -87,54 +89,54 @@ def test_a_ratio_that_is_no_share_is_refused(ratio: float) -> None:
         ScoringSettings(boundary_ratio=ratio)
 
 
-def test_zip_files_workers_and_order_change_nothing(truth: PanopticFiles, results: PanopticFiles) -> None:
-    expected = _score(truth, results, SETTINGS)
+def test_zip_files_workers_and_order_change_nothing(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
+    expected = _score(ground_truth, results, SETTINGS)
     _edit(results, lambda document: document["annotations"].reverse())
-    zipped_truth, zipped_results = (
+    zipped_gt, zipped_results = (
         PanopticFiles(files.panoptic_json, Path(shutil.make_archive(str(files.masks), "zip", files.masks)))
-        for files in (truth, results)
+        for files in (ground_truth, results)
     )
-    assert _score(zipped_truth, zipped_results, SETTINGS) == expected
-    assert _score(zipped_truth, zipped_results, SETTINGS, workers=2) == expected
+    assert _score(zipped_gt, zipped_results, SETTINGS) == expected
+    assert _score(zipped_gt, zipped_results, SETTINGS, workers=2) == expected
 
 
-def test_the_index_of_the_truth_gives_the_same(truth: PanopticFiles, results: PanopticFiles, tmp_path: Path) -> None:
-    split = write_split(tmp_path / "indexed", "val", TRUE_PICTURES)
+def test_the_index_of_the_ground_truth_gives_the_same(
+    ground_truth: PanopticFiles, results: PanopticFiles, tmp_path: Path
+) -> None:
+    split = write_split(tmp_path / "indexed", "val", GT_IMAGES)
     build_index(split.panoptic_json, split.masks, split.images).save(tmp_path / "val.index")
-    indexed = PanopticTruth.from_index(tmp_path / "val.index")
-    assert score_results(indexed, results, SETTINGS) == _score(truth, results, SETTINGS)
+    indexed = PanopticGroundTruth.from_index(tmp_path / "val.index")
+    assert score_results(indexed, results, SETTINGS) == _score(ground_truth, results, SETTINGS)
 
 
-def test_results_need_neither_images_nor_categories(truth: PanopticFiles, results: PanopticFiles) -> None:
-    expected = _score(truth, results, SETTINGS)
+def test_results_need_neither_images_nor_categories(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
+    expected = _score(ground_truth, results, SETTINGS)
     _edit(results, lambda document: [document.pop("images"), document.pop("categories")])
-    assert _score(truth, results, SETTINGS) == expected
+    assert _score(ground_truth, results, SETTINGS) == expected
 
 
-def test_results_without_ground_truth_are_ignored_by_name(truth: PanopticFiles, results: PanopticFiles) -> None:
-    expected = _score(truth, results, SETTINGS)
+def test_results_without_ground_truth_are_ignored_by_name(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
+    expected = _score(ground_truth, results, SETTINGS)
     _edit(
         results,
         lambda document: document["annotations"].insert(
             1, {"image_id": 5, "file_name": "none.png", "segments_info": []}
         ),
     )
-    found = _score(truth, results, SETTINGS)
+    found = _score(ground_truth, results, SETTINGS)
     assert found.ignored == (5,)
     assert found.scores == expected.scores
 
 
-def test_a_missing_result_may_count_as_all_void(truth: PanopticFiles, results: PanopticFiles) -> None:
+def test_a_missing_result_may_count_as_all_void(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
     _edit(results, lambda document: document.update(annotations=document["annotations"][3:]))
     settings = ScoringSettings(missing_as_empty=True)
-    found = _score(truth, results, settings)
+    found = _score(ground_truth, results, settings)
     assert found.empty == (100, 101, 102)
-    for true in TRUE_PICTURES[:3]:
-        assert found.per_image[true.image_id] == score_picture(
-            true.ids, true.segments, np.zeros_like(true.ids), (), settings
-        )
+    for gt in GT_IMAGES[:3]:
+        assert found.per_image[gt.image_id] == score_image(gt.ids, gt.segments, np.zeros_like(gt.ids), (), settings)
     _edit(results, lambda document: document.update(annotations=[]))
-    scores = _score(truth, results, settings).scores
+    scores = _score(ground_truth, results, settings).scores
     assert (scores.quality.all.pq, scores.miou) == (0.0, 0.0)
 
 
@@ -142,52 +144,52 @@ def _list_areas(files: PanopticFiles, added: dict[int, int]) -> None:
     """Write into the JSON the area of each segment, and something more for some."""
 
     def change(document: dict[str, list[dict[str, object]]]) -> None:
-        for annotation, picture in zip(document["annotations"], TRUE_PICTURES, strict=True):
+        for annotation, image in zip(document["annotations"], GT_IMAGES, strict=True):
             for segment in _segments({"annotations": [annotation]}):
                 name = segment["id"]
                 assert isinstance(name, int)
-                segment["area"] = int((picture.ids == name).sum()) + added.get(name, 0)
+                segment["area"] = int((image.ids == name).sum()) + added.get(name, 0)
 
     _edit(files, change)
 
 
-def test_areas_that_are_not_those_of_the_pixels_are_named(truth: PanopticFiles, results: PanopticFiles) -> None:
-    _list_areas(truth, {})
-    expected = _score(truth, results, SETTINGS)
+def test_areas_that_are_not_those_of_the_pixels_are_named(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
+    _list_areas(ground_truth, {})
+    expected = _score(ground_truth, results, SETTINGS)
     assert expected.wrong_areas == ()
-    picture, segment = TRUE_PICTURES[2], TRUE_PICTURES[2].segments[1]
-    _list_areas(truth, {segment.id: 7})
-    found = _score(truth, results, SETTINGS)
-    counted = int((picture.ids == segment.id).sum())
-    assert found.wrong_areas == (WrongArea(picture.image_id, segment.id, counted + 7, counted),)
+    image, segment = GT_IMAGES[2], GT_IMAGES[2].segments[1]
+    _list_areas(ground_truth, {segment.id: 7})
+    found = _score(ground_truth, results, SETTINGS)
+    counted = int((image.ids == segment.id).sum())
+    assert found.wrong_areas == (WrongArea(image.image_id, segment.id, counted + 7, counted),)
     assert found.scores == expected.scores
     public = ScoringSettings(panopticapi=True)
-    assert _score(truth, results, public).scores != expected.scores
+    assert _score(ground_truth, results, public).scores != expected.scores
 
 
 def test_panopticapi_counts_what_is_listed_and_not_drawn_as_missed(
-    truth: PanopticFiles, results: PanopticFiles
+    ground_truth: PanopticFiles, results: PanopticFiles
 ) -> None:
-    _list_areas(truth, {})
+    _list_areas(ground_truth, {})
     public = ScoringSettings(panopticapi=True)
-    before = _score(truth, results, public).scores.quality.per_class[7]
-    _edit(truth, lambda d: _segments(d).append({"id": 5, "category_id": 7, "iscrowd": 0, "area": 9}))
-    after = _score(truth, results, public).scores.quality.per_class[7]
+    before = _score(ground_truth, results, public).scores.quality.per_class[7]
+    _edit(ground_truth, lambda d: _segments(d).append({"id": 5, "category_id": 7, "iscrowd": 0, "area": 9}))
+    after = _score(ground_truth, results, public).scores.quality.per_class[7]
     assert after == before + ClassQuality(fn=1)
     with pytest.raises(DatasetError, match="id 5 is listed in 'segments_info' but not drawn"):
-        _score(truth, results, SETTINGS)
-    _edit(truth, lambda d: _segments(d)[0].update(area="many"))
+        _score(ground_truth, results, SETTINGS)
+    _edit(ground_truth, lambda d: _segments(d)[0].update(area="many"))
     with pytest.raises(DatasetError, match=r"000100\.png: segment \d+ has no 'area'"):
-        _score(truth, results, public)
+        _score(ground_truth, results, public)
 
 
-def test_an_account_is_given_on_request(truth: PanopticFiles, results: PanopticFiles) -> None:
-    assert _score(truth, results, SETTINGS).account is None
-    found = _score(truth, results, SETTINGS, candidates={})
-    assert found.account is not None
+def test_an_breakdown_is_given_on_request(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
+    assert _score(ground_truth, results, SETTINGS).error_breakdown is None
+    found = _score(ground_truth, results, SETTINGS, candidates={})
+    assert found.error_breakdown is not None
     for category_id, quality in found.scores.quality.per_class.items():
-        assert found.account.classes[category_id].present == quality
-    assert _score(truth, results, SETTINGS, candidates={}, workers=2).account == found.account
+        assert found.error_breakdown.classes[category_id].present == quality
+    assert _score(ground_truth, results, SETTINGS, candidates={}, workers=2).error_breakdown == found.error_breakdown
 
 
 def _draw_unlisted(files: PanopticFiles) -> None:
@@ -211,7 +213,7 @@ def _segments(document: dict[str, list[dict[str, object]]]) -> list[dict[str, ob
     return segments
 
 
-FAULTS: dict[str, tuple[Callable[[PanopticFiles], object], str]] = {
+ISSUES: dict[str, tuple[Callable[[PanopticFiles], object], str]] = {
     "truncated": (_truncate, r"panoptic_val: 000100\.png: the PNG is cut short"),
     "missing PNG": (lambda files: (files.masks / "000100.png").unlink(), r"000100\.png: the file is missing"),
     "other size": (_enlarge, r"000100\.png: 22 x 30 .* but the ground truth is 20 x 28"),
@@ -232,13 +234,13 @@ FAULTS: dict[str, tuple[Callable[[PanopticFiles], object], str]] = {
         lambda files: _edit(files, lambda d: _segments(d)[0].update(category_id=99)),
         r"results.*val\.json.*unknown category 99",
     ),
-    "picture twice": (
+    "image twice": (
         lambda files: _edit(files, lambda d: d["annotations"].append(d["annotations"][0])),
         r"results.*val\.json.*image id 100 is annotated twice",
     ),
     "missing result": (
         lambda files: _edit(files, lambda d: d["annotations"].pop(2)),
-        r"results.*val\.json: no result for 1 of 6 pictures \(image ids 102\)",
+        r"results.*val\.json: no result for 1 of 6 images \(image ids 102\)",
     ),
     "other categories": (
         lambda files: _edit(files, lambda d: d["categories"][2].update(name="cube")),
@@ -247,17 +249,19 @@ FAULTS: dict[str, tuple[Callable[[PanopticFiles], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_named(truth: PanopticFiles, results: PanopticFiles, fault: str) -> None:
-    spoil, message = FAULTS[fault]
+@pytest.mark.parametrize("issue", ISSUES)
+def test_a_issue_is_named(ground_truth: PanopticFiles, results: PanopticFiles, issue: str) -> None:
+    spoil, message = ISSUES[issue]
     spoil(results)
     with pytest.raises(DatasetError, match=message):
-        _score(truth, results, SETTINGS)
+        _score(ground_truth, results, SETTINGS)
 
 
-def test_faults_of_both_sides_and_all_workers_come_together(truth: PanopticFiles, results: PanopticFiles) -> None:
+def test_issues_of_both_sides_and_all_workers_come_together(
+    ground_truth: PanopticFiles, results: PanopticFiles
+) -> None:
     (results.masks / "000101.png").unlink()
-    (truth.masks / "000105.png").unlink()
+    (ground_truth.masks / "000105.png").unlink()
     for workers in (0, 2):
-        with pytest.raises(DatasetError, match=r"2 faults(.|\n)*000101\.png(.|\n)*000105\.png"):
-            _score(truth, results, SETTINGS, workers=workers)
+        with pytest.raises(DatasetError, match=r"2 issues(.|\n)*000101\.png(.|\n)*000105\.png"):
+            _score(ground_truth, results, SETTINGS, workers=workers)

@@ -39,7 +39,7 @@ def test_unknown_ids_and_labels_are_refused() -> None:
             table.category_of(label)
 
 
-def test_a_category_without_colour_gets_one_of_its_own() -> None:
+def test_a_category_without_color_gets_one_of_its_own() -> None:
     table = _table({"id": 1, "name": "a", "isthing": 1}, {"id": 2, "name": "b", "isthing": 1})
     assert table.by_id(1).color != table.by_id(2).color
     assert all(0 <= channel <= 255 for category in table for channel in category.color)

@@ -24,8 +24,8 @@ def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(id_map, "COMPILED", request.param == "compiled")
 
 
-def pictures(shape: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """(H,W,3) noise, segments with straight and wiggly outlines, and one colour."""
+def images(shape: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """(H,W,3) noise, segments with straight and wiggly outlines, and one color."""
     rng = np.random.default_rng(1)
     noise = rng.integers(0, 256, (*shape, 3), np.uint8)
     patches = noise[np.arange(shape[0])[:, None] // 5, np.arange(shape[1]) // 11]
@@ -33,7 +33,7 @@ def pictures(shape: tuple[int, int]) -> list[NDArray[np.uint8]]:
     return [noise, patches, wiggly, np.full((*shape, 3), 255, np.uint8)]
 
 
-def test_colours_and_ids_follow_the_formula() -> None:
+def test_colors_and_ids_follow_the_formula() -> None:
     rgb = np.array([[[1, 2, 3], [0, 0, 0], [255, 255, 255]]], np.uint8)
     ids = rgb_to_ids(rgb)
     assert ids.dtype == np.int32
@@ -49,7 +49,7 @@ def test_png_round_trip(shape: tuple[int, int], compact: bool) -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, MAX_ID + 1])
-def test_ids_that_fit_no_colour_are_refused(wrong: int) -> None:
+def test_ids_that_fit_no_color_are_refused(wrong: int) -> None:
     with pytest.raises(ValueError, match="16777215"):
         ids_to_rgb(np.array([[0, wrong]], np.int32))
 
@@ -64,20 +64,20 @@ def test_every_truncation_is_an_error_that_names_the_file() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("filters", [(0,), (1,), (2,), (3,), (4,), (4, 3, 2, 1, 0)])
 def test_rows_of_every_filter(shape: tuple[int, int], filters: tuple[int, ...]) -> None:
-    for rgb in pictures(shape):
+    for rgb in images(shape):
         data = png(header(*shape), zlib.compress(stored_rows(rgb, filters)))
         assert np.array_equal(decode_id_map(data, "a.png"), rgb_to_ids(rgb))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_interlaced_pictures(shape: tuple[int, int]) -> None:
-    for rgb in pictures(shape):
+def test_interlaced_images(shape: tuple[int, int]) -> None:
+    for rgb in images(shape):
         assert np.array_equal(decode_id_map(interlaced_png(rgb), "a.png"), rgb_to_ids(rgb))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_opencv_and_pillow_write_in_all_their_ways(shape: tuple[int, int]) -> None:
-    for rgb in pictures(shape):
+    for rgb in images(shape):
         files = []
         for level, strategy, filters in product((0, 1, 9), range(5), (8, 16, 32, 64, 128, 248)):  # as libpng names them
             how: tuple[int, ...] = (cv2.IMWRITE_PNG_COMPRESSION, level, cv2.IMWRITE_PNG_STRATEGY, strategy)
@@ -118,13 +118,13 @@ def _png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.uint16]]) ->
     ("data", "found"),
     [
         (_palette_png(), "1-bit palette"),
-        (_png(np.zeros((2, 3), np.uint8)), "8-bit grey"),
-        (_png(np.zeros((2, 3), np.uint16)), "16-bit grey"),
+        (_png(np.zeros((2, 3), np.uint8)), "8-bit gray"),
+        (_png(np.zeros((2, 3), np.uint16)), "16-bit gray"),
         (_png(np.zeros((2, 3, 3), np.uint16)), "16-bit RGB"),
         (_png(np.zeros((2, 3, 4), np.uint8)), "8-bit RGB with alpha"),
         (cv2.imencode(".jpg", np.zeros((2, 3, 3), np.uint8))[1].tobytes(), "not a PNG"),
     ],
 )
-def test_other_kinds_of_picture_are_refused_by_name(data: bytes, found: str) -> None:
+def test_other_kinds_of_image_are_refused_by_name(data: bytes, found: str) -> None:
     with pytest.raises(DatasetError, match=rf"1\.png.*{found}"):
         decode_id_map(data, "1.png")

@@ -1,4 +1,4 @@
-"""Lists of pictures and of categories: what is read, and that wrong lists are refused with every fault."""
+"""Lists of images and of categories: what is read, and that wrong lists are refused with every issue."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def _write(path: Path, document: object) -> Path:
     return path
 
 
-def test_pictures_come_in_the_order_of_the_list(tmp_path: Path) -> None:
+def test_images_come_in_the_order_of_the_list(tmp_path: Path) -> None:
     # The categories of COCO's test lists say nothing of things and stuff; nobody asks for them here.
     path = _write(tmp_path / "info.json", {"images": [FIRST, SECOND], "categories": [{"id": 1, "name": "person"}]})
     assert read_image_list(path) == (ImageEntry(7, "b.jpg", 3, 4), ImageEntry(2, "a.jpg", 5, 6))
@@ -34,11 +34,11 @@ def test_pictures_come_in_the_order_of_the_list(tmp_path: Path) -> None:
         ([FIRST, SECOND | {"file_name": "b.jpg"}], "image ids 7 and 2 share 'b.jpg'"),
         ([FIRST | {"width": 0}], r"images\[0\]: the size is 3 x 0"),
         ([FIRST | {"height": "3"}], "'height' should be an integer"),
-        ([{"id": 1}, {"id": "x"}, SECOND], "2 faults found"),
+        ([{"id": 1}, {"id": "x"}, SECOND], "2 issues found"),
         ({"7": FIRST}, "'images' should be a list"),
     ],
 )
-def test_a_wrong_list_of_pictures_is_refused(tmp_path: Path, images: object, message: str) -> None:
+def test_a_wrong_list_of_images_is_refused(tmp_path: Path, images: object, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         read_image_list(_write(tmp_path / "info.json", {"images": images}))
 

@@ -23,7 +23,7 @@ from tests.archive_files import overflowing_zip, write_zip
 from tests.tiny_dataset import CATEGORIES
 
 TABLE = CategoryTable.from_json(CATEGORIES)
-REMEDY = "run `dvc repro annotate`"
+HINT = "run `dvc repro annotate`"
 
 
 def made_records(seed: int, count: int) -> tuple[ImageRecord, ...]:
@@ -210,15 +210,15 @@ FOREIGN: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_what_is_no_index_is_refused_with_the_remedy(name: str, path: Path, tmp_path: Path) -> None:
+def test_what_is_no_index_is_refused_with_the_hint(name: str, path: Path, tmp_path: Path) -> None:
     (tmp_path / "val.index").write_bytes(FOREIGN[name](path.read_bytes()))
-    with pytest.raises(DatasetError, match=r"val\.index: not a panoptic index of version 2.*" + REMEDY):
+    with pytest.raises(DatasetError, match=r"val\.index: not a panoptic index of version 2.*" + HINT):
         PanopticIndex.load(tmp_path / "val.index")
 
 
 def test_a_missing_index_is_named(tmp_path: Path) -> None:
     for missing in (tmp_path / "no.index", tmp_path):
-        with pytest.raises(DatasetError, match=rf"{missing.name}: there is no such index.*{REMEDY}"):
+        with pytest.raises(DatasetError, match=rf"{missing.name}: there is no such index.*{HINT}"):
             PanopticIndex.load(missing)
 
 
@@ -233,7 +233,7 @@ def test_any_changed_byte_is_noticed(path: Path, tmp_path: Path) -> None:
         changed = bytearray(data)
         changed[place] ^= 1 << int(rng.integers(8))
         (tmp_path / "a").write_bytes(changed)
-        with pytest.raises(DatasetError, match=REMEDY):
+        with pytest.raises(DatasetError, match=HINT):
             PanopticIndex.load(tmp_path / "a")
 
 
@@ -241,7 +241,7 @@ def test_another_version_is_refused(path: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(index_file, "VERSION", 3)
     INDEX.save(tmp_path / "a")
     monkeypatch.undo()
-    with pytest.raises(DatasetError, match=rf"version 2.*it is of version 3.*{REMEDY}"):
+    with pytest.raises(DatasetError, match=rf"version 2.*it is of version 3.*{HINT}"):
         PanopticIndex.load(tmp_path / "a")
 
 
@@ -275,7 +275,7 @@ def test_columns_that_do_not_fit_together_are_refused(name: str, path: Path, tmp
     columns = {key: np.asarray(column) for key, column in file.columns.items()}
     _hostile()[name](columns)
     write_columns(tmp_path / "a", file.description.values, columns)
-    with pytest.raises(DatasetError, match=rf"a: not a panoptic index.*column.*{REMEDY}"):
+    with pytest.raises(DatasetError, match=rf"a: not a panoptic index.*column.*{HINT}"):
         PanopticIndex.load(tmp_path / "a")
 
 
@@ -287,12 +287,12 @@ def test_offsets_outside_the_file_are_refused(offsets: list[object], path: Path,
     header["image_id"]["data_offsets"] = offsets
     text = json.dumps(header).encode()
     (tmp_path / "a").write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
-    with pytest.raises(DatasetError, match=REMEDY):
+    with pytest.raises(DatasetError, match=HINT):
         PanopticIndex.load(tmp_path / "a")
 
 
 def _zipped(folder: Path, kind: str) -> Path:
-    """The pictures of RECORDS in a zip file, below a folder of its name where `kind` says so."""
+    """The images of RECORDS in a zip file, below a folder of its name where `kind` says so."""
     prefix = "val/" if "folder" in kind else ""
     entries = {f"{prefix}{record.file_name}": record.mask_name.encode() * 9 for record in RECORDS[:50]}
     path = folder / "val.zip"
@@ -304,7 +304,7 @@ def _zipped(folder: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["deflated", "stored", "deflated in folder", "overflowing in folder"])
-def test_pictures_are_read_without_the_directory(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_read_without_the_directory(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = _zipped(tmp_path, kind)
     index = replace(INDEX, images=archive, records=RECORDS[:50])
     index.save(tmp_path / "a")
@@ -359,13 +359,13 @@ def test_an_archive_that_was_replaced_is_noticed(tmp_path: Path) -> None:
     for others in (entries, {**entries, RECORDS[0].file_name: b"changed" * 9}, {}):
         write_zip(tmp_path / "new", others, zipfile.ZIP_STORED)
         (tmp_path / "new").replace(archive)
-        with pytest.raises(DatasetError, match=rf"{RECORDS[3].file_name}' is damaged, or the archive was.*{REMEDY}"):
+        with pytest.raises(DatasetError, match=rf"{RECORDS[3].file_name}' is damaged, or the archive was.*{HINT}"):
             PanopticIndex.load(tmp_path / "a").image_files().read(RECORDS[3].file_name)
     # A program that has it open goes on reading what it opened.
     assert opened.read(RECORDS[3].file_name) == RECORDS[3].mask_name.encode() * 9
 
 
-def test_an_archive_without_a_picture_of_the_index_is_refused(tmp_path: Path) -> None:
+def test_an_archive_without_a_image_of_the_index_is_refused(tmp_path: Path) -> None:
     archive = _zipped(tmp_path, "stored")
     with pytest.raises(DatasetError, match=rf"val\.zip: no file '{RECORDS[50].file_name}' inside"):
         replace(INDEX, images=archive, records=RECORDS[40:56]).save(tmp_path / "a")
@@ -391,7 +391,7 @@ def test_an_order_that_leads_outside_is_refused(row: int, tmp_path: Path) -> Non
     order[3] = row
     columns["file_name_order"] = order
     write_columns(tmp_path / "b", file.description.values, columns)
-    with pytest.raises(DatasetError, match=rf"b: not a panoptic index.*file_name_order.*{REMEDY}"):
+    with pytest.raises(DatasetError, match=rf"b: not a panoptic index.*file_name_order.*{HINT}"):
         PanopticIndex.load(tmp_path / "b").image_files()
 
 
@@ -402,5 +402,5 @@ def test_names_that_are_no_text_are_refused(path: Path, tmp_path: Path) -> None:
     columns = dict(file.columns)
     columns["mask_name"] = np.full(len(columns["mask_name"]), 0xFF, np.uint8)
     write_columns(tmp_path / "b", file.description.values, columns)
-    with pytest.raises(DatasetError, match=rf"b: not a panoptic index.*{REMEDY}"):
+    with pytest.raises(DatasetError, match=rf"b: not a panoptic index.*{HINT}"):
         PanopticIndex.load(tmp_path / "b").records[0]

@@ -12,7 +12,7 @@ from panoptic.data.reader import PanopticReader
 from panoptic.datasets.coco import build_index
 from panoptic.format.segments import SegmentLabel
 from panoptic.instances.detection_json import encode_mask, segment_codes, to_detection_format, write_json_lists
-from tests.tiny_dataset import TinyPicture, random_pictures, write_split
+from tests.tiny_dataset import TinyImage, random_images, write_split
 
 COCO_SAMPLE = Path(__file__).parents[4] / "shared" / "coco-sample"
 IDS = np.array(
@@ -27,9 +27,9 @@ IDS = np.array(
 SEGMENTS = (SegmentLabel(5, 3, False), SegmentLabel(4, 20, False), SegmentLabel(9, 7, True))
 
 
-def test_a_small_picture_gives_the_recorded_document(tmp_path: Path) -> None:
-    pictures = [TinyPicture(image_id, np.zeros((4, 5, 3), np.uint8), IDS, SEGMENTS) for image_id in (8, 6)]
-    split = write_split(tmp_path, "val", pictures)
+def test_a_small_image_gives_the_recorded_document(tmp_path: Path) -> None:
+    images = [TinyImage(image_id, np.zeros((4, 5, 3), np.uint8), IDS, SEGMENTS) for image_id in (8, 6)]
+    split = write_split(tmp_path, "val", images)
     data = to_detection_format(build_index(split.panoptic_json, split.masks, split.images))
     document = json.loads(data)
     # Run lengths down the columns are 5 2 2 2 9 for the ball, 2 2 3 1 3 1 3 1 2 2 for the water and
@@ -50,7 +50,7 @@ def test_a_small_picture_gives_the_recorded_document(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools with numpy 2
 def test_the_public_tool_reads_back_every_mask(tmp_path: Path) -> None:
-    split = write_split(tmp_path, "val", random_pictures(seed=6, count=3))
+    split = write_split(tmp_path, "val", random_images(seed=6, count=3))
     index = build_index(split.panoptic_json, split.masks, split.images)
     path = tmp_path / "instances.json"
     path.write_bytes(to_detection_format(index))
@@ -69,9 +69,9 @@ def test_an_empty_and_a_full_mask_have_a_code() -> None:
 
 def test_all_codes_at_once_are_those_of_each_mask() -> None:
     rng = np.random.default_rng(7)
-    pictures = [picture.ids for picture in random_pictures(seed=8, count=5)]
-    pictures += [np.repeat(rng.integers(0, 4, (11, 1)), 9, axis=1).astype(np.int32), np.array([[7]], np.int32), IDS]
-    for ids in pictures:
+    images = [image.ids for image in random_images(seed=8, count=5)]
+    images += [np.repeat(rng.integers(0, 4, (11, 1)), 9, axis=1).astype(np.int32), np.array([[7]], np.int32), IDS]
+    for ids in images:
         names = [*rng.permutation(np.unique(ids)).tolist(), 12345]  # the last is not drawn
         assert segment_codes(ids, names) == [encode_mask(ids == name)["counts"] for name in names]
     assert segment_codes(IDS, []) == []
@@ -85,7 +85,7 @@ def test_a_document_is_written_in_pieces_as_in_one() -> None:
 
 
 @pytest.mark.skipif(not COCO_SAMPLE.exists(), reason="the sample of COCO does not lie beside the repository")
-def test_pictures_of_coco_give_what_its_own_conversion_gives() -> None:
+def test_images_of_coco_give_what_its_own_conversion_gives() -> None:
     annotations = COCO_SAMPLE / "annotations"
     index = build_index(
         annotations / "panoptic_val2017.json", annotations / "panoptic_val2017", COCO_SAMPLE / "val2017"

@@ -1,4 +1,4 @@
-"""Files of instances: what is taken from them, and every fault named."""
+"""Files of instances: what is taken from them, and every issue named."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from panoptic.evaluation.average_precision import average_precision
 from panoptic.format.categories import CategoryTable
-from panoptic.instances.ground_truth import read_instance_truth
+from panoptic.instances.ground_truth import read_instance_ground_truth
 from panoptic.instances.results import masks_by_image, read_instance_results
 from panoptic.io.errors import DatasetError
 from tests.tiny_dataset import CATEGORIES
@@ -21,9 +21,11 @@ def files(tmp_path: Path) -> InstanceFiles:
     return write_instances(tmp_path)
 
 
-def test_true_things_are_numbered_from_1(files: InstanceFiles) -> None:
-    listed = [entry for entry in json.loads(files.truth.read_text())["annotations"] if entry["category_id"] != 11]
-    found = read_instance_truth(files.truth, TABLE)["annotations"]
+def test_ground_truth_things_are_numbered_from_1(files: InstanceFiles) -> None:
+    listed = [
+        entry for entry in json.loads(files.ground_truth.read_text())["annotations"] if entry["category_id"] != 11
+    ]
+    found = read_instance_ground_truth(files.ground_truth, TABLE)["annotations"]
     assert isinstance(found, list)
     assert [entry["id"] for entry in found] == list(range(1, len(listed) + 1))
     for key in ("image_id", "category_id", "iscrowd", "area", "bbox", "segmentation"):
@@ -57,8 +59,8 @@ def test_a_mask_of_another_size_is_refused(files: InstanceFiles) -> None:
     half = {"size": [80, 160], "counts": [80 * 160]}
     edit(files.results, lambda entries: entries[3].update(segmentation=half))
     results = read_instance_results(files.results, TABLE)
-    with pytest.raises(DatasetError, match=r"results\[3\]: the mask is 80 x 160 .* but the picture is 160 x 160"):
-        average_precision(files.truth, results, TABLE)
+    with pytest.raises(DatasetError, match=r"results\[3\]: the mask is 80 x 160 .* but the image is 160 x 160"):
+        average_precision(files.ground_truth, results, TABLE)
 
 
 def test_masks_by_image_hold_the_things(files: InstanceFiles) -> None:
@@ -92,14 +94,14 @@ def test_files_that_are_no_list_of_results_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_ground_truth_is_named(files: InstanceFiles, change: dict[str, object], message: str) -> None:
-    edit(files.truth, lambda annotations: annotations[1].update(change))
+    edit(files.ground_truth, lambda annotations: annotations[1].update(change))
     with pytest.raises(DatasetError, match=message):
-        read_instance_truth(files.truth, TABLE)
+        read_instance_ground_truth(files.ground_truth, TABLE)
 
 
 def test_ground_truth_that_numbers_its_classes_differently_is_refused(files: InstanceFiles) -> None:
-    document = json.loads(files.truth.read_text())
+    document = json.loads(files.ground_truth.read_text())
     document["categories"] = [{"id": 3, "name": "star"}]
-    files.truth.write_text(json.dumps(document))
+    files.ground_truth.write_text(json.dumps(document))
     with pytest.raises(DatasetError, match="category 3 is 'star', but 'ball' in the panoptic ground truth"):
-        read_instance_truth(files.truth, TABLE)
+        read_instance_ground_truth(files.ground_truth, TABLE)

@@ -15,9 +15,9 @@ def chunk(kind: bytes, body: bytes = b"") -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def header(height: int, width: int, bits: int = 8, colour: int = 2, methods: tuple[int, int, int] = (0, 0, 0)) -> bytes:
+def header(height: int, width: int, bits: int = 8, color: int = 2, methods: tuple[int, int, int] = (0, 0, 0)) -> bytes:
     """The header's chunk; `methods` are those of compression, filtering and interlacing."""
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, *methods))
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, *methods))
 
 
 def png(head: bytes, stream: bytes) -> bytes:
@@ -26,7 +26,7 @@ def png(head: bytes, stream: bytes) -> bytes:
 
 
 def stored_rows(rgb: NDArray[np.uint8], filters: tuple[int, ...]) -> bytes:
-    """The rows of an (H,W,3) picture, filtered by `filters` in turn, as section 9 of the specification defines them."""
+    """The rows of an (H,W,3) image, filtered by `filters` in turn, as section 9 of the specification defines them."""
     stored = bytearray()
     above = np.zeros(rgb.shape[1] * 3, np.uint8)
     for number, row in enumerate(rgb.reshape(len(rgb), -1)):
@@ -40,7 +40,7 @@ def stored_rows(rgb: NDArray[np.uint8], filters: tuple[int, ...]) -> bytes:
 
 
 def interlaced_png(rgb: NDArray[np.uint8]) -> bytes:
-    """An (H,W,3) picture, interlaced; its rows are filtered by all kinds in turn."""
+    """An (H,W,3) image, interlaced; its rows are filtered by all kinds in turn."""
     passes = (rgb[y::down, x::right] for y, x, down, right in ADAM7)
     rows = b"".join(stored_rows(part, (0, 1, 2, 3, 4)) for part in passes if part.size)
     height, width, _ = rgb.shape

@@ -48,7 +48,7 @@ def test_every_damaged_bit_is_noticed() -> None:
             read_png(bytes(data), "1.png")
 
 
-# With right checksums: what no reader of pictures would mind, or what makes it guess.
+# With right checksums: what no reader of images would mind, or what makes it guess.
 @pytest.mark.parametrize(
     ("chunks", "found"),
     [
@@ -73,11 +73,11 @@ def test_every_damaged_bit_is_noticed() -> None:
         (header(2, 3, methods=(1, 0, 0)) + PIXELS, "unknown methods 1, 0, 0"),
         (header(0, 3) + PIXELS, "claims 0 x 3 pixels"),
         (header(1 << 20, 1 << 20) + PIXELS, f"claims 1048576 x 1048576 pixels; 1 to {MAX_PIXELS}"),
-        (header(2, 3, colour=3) + PIXELS, "8-bit palette"),
-        (header(2, 3, colour=0) + PIXELS, "8-bit grey"),
-        (header(2, 3, colour=4) + PIXELS, "8-bit grey with alpha"),
-        (header(2, 3, colour=6) + PIXELS, "8-bit RGB with alpha"),
-        (header(2, 3, colour=7) + PIXELS, "8-bit of an unknown kind"),
+        (header(2, 3, color=3) + PIXELS, "8-bit palette"),
+        (header(2, 3, color=0) + PIXELS, "8-bit gray"),
+        (header(2, 3, color=4) + PIXELS, "8-bit gray with alpha"),
+        (header(2, 3, color=6) + PIXELS, "8-bit RGB with alpha"),
+        (header(2, 3, color=7) + PIXELS, "8-bit of an unknown kind"),
         (header(2, 3, bits=16) + PIXELS, "16-bit RGB"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -17,8 +17,8 @@ from panoptic.robustness.corruptions import (
     SEVERITIES,
     Variant,
     corrupt_image,
+    image_seed,
     library_versions,
-    picture_seed,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -27,8 +27,8 @@ PLAIN = {"defocus_blur", "gaussian_blur", "brightness", "contrast", "saturate", 
 SIZE = (40, 56)
 
 
-def picture(height: int = SIZE[0], width: int = SIZE[1], seed: int = 0) -> NDArray[np.uint8]:
-    """Smooth colours with some detail, dark to bright."""
+def random_image(height: int = SIZE[0], width: int = SIZE[1], seed: int = 0) -> NDArray[np.uint8]:
+    """Smooth colors with some detail, dark to bright."""
     rows, columns = np.mgrid[0:height, 0:width]
     waves = [np.sin(rows / 5 + channel) + np.cos(columns / (7 + channel)) for channel in range(3)]
     noise = np.random.default_rng(seed).normal(scale=12, size=(height, width, 3))
@@ -38,14 +38,14 @@ def picture(height: int = SIZE[0], width: int = SIZE[1], seed: int = 0) -> NDArr
 
 def digests(order: tuple[str, ...] = CORRUPTIONS) -> dict[str, str]:
     """Of every corruption at severity 3, made in the given order."""
-    image = picture()
+    image = random_image()
     made = {name: hashlib.sha256(corrupt_image(image, name, 3, 42).tobytes()).hexdigest() for name in order}
     return {name: made[name] for name in CORRUPTIONS}
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_each_is_the_one_of_the_module(name: str) -> None:
-    image, seed = picture(), picture_seed(Variant(name, 4), 7)
+    image, seed = random_image(), image_seed(Variant(name, 4), 7)
     found = corrupt_image(image, name, 4, 7)
     np.random.seed(seed)
     seeded = {"seed": seed} if name in ("glass_blur", "impulse_noise") else {}
@@ -62,13 +62,13 @@ def test_columns_are_those_of_the_paper() -> None:
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_nothing_that_was_drawn_before_matters_and_nothing_is_left_behind(name: str) -> None:
-    image = picture()
+    image = random_image()
     before = image.copy()
     first = corrupt_image(image, name, 2, 5)
     np.random.seed(11)
     np.random.random(3)
-    corrupt_image(picture(seed=1), "glass_blur", 1, 6)
-    corrupt_image(picture(seed=1), name, 5, 6)
+    corrupt_image(random_image(seed=1), "glass_blur", 1, 6)
+    corrupt_image(random_image(seed=1), name, 5, 6)
     expected_next = np.random.RandomState(11).random(5)[3:]
     second = corrupt_image(image, name, 2, 5)
     assert np.array_equal(first, second)
@@ -84,7 +84,7 @@ def test_the_random_state_is_given_back_after_an_error(monkeypatch: pytest.Monke
     monkeypatch.setitem(import_module("imagecorruptions").corruption_dict, "fog", broken)
     np.random.seed(3)
     with pytest.raises(RuntimeError, match="broken"):
-        corrupt_image(picture(), "fog", 1, 1)
+        corrupt_image(random_image(), "fog", 1, 1)
     assert np.random.random() == np.random.RandomState(3).random()
 
 
@@ -100,15 +100,15 @@ def test_another_process_in_another_order_makes_the_same_pixels() -> None:
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_chance_depends_on_picture_and_severity(name: str) -> None:
-    image = picture()
+def test_chance_depends_on_image_and_severity(name: str) -> None:
+    image = random_image()
     same = np.array_equal(corrupt_image(image, name, 3, 1), corrupt_image(image, name, 3, 2))
     assert same == (name in PLAIN)
 
 
 def test_seeds_are_fixed_for_ever() -> None:
-    assert picture_seed(Variant("fog", 1), 139) == int(hashlib.sha256(b"139/fog/1").hexdigest()[:8], 16)
-    seeds = {picture_seed(Variant(name, severity), 139) for name in CORRUPTIONS for severity in SEVERITIES}
+    assert image_seed(Variant("fog", 1), 139) == int(hashlib.sha256(b"139/fog/1").hexdigest()[:8], 16)
+    seeds = {image_seed(Variant(name, severity), 139) for name in CORRUPTIONS for severity in SEVERITIES}
     assert len(seeds) == 80
 
 
@@ -116,22 +116,22 @@ def test_seeds_are_fixed_for_ever() -> None:
 def test_odd_and_small_sizes_are_kept(name: str) -> None:
     for height, width in ((1, 1), (5, 7), (31, 45), (47, 33)):
         for severity in (1, 5):
-            corrupted = corrupt_image(picture(height, width), name, severity, 3)
+            corrupted = corrupt_image(random_image(height, width), name, severity, 3)
             assert (corrupted.shape, corrupted.dtype) == ((height, width, 3), np.dtype(np.uint8))
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_a_small_picture_is_a_part_of_its_reflection(name: str) -> None:
-    small = picture(20, 40)
+def test_a_small_image_is_a_part_of_its_reflection(name: str) -> None:
+    small = random_image(20, 40)
     large = np.concatenate([small, small[-2:-14:-1]])
     assert large.shape[0] == 32
     assert np.array_equal(corrupt_image(small, name, 2, 3), corrupt_image(large, name, 2, 3)[:20])
 
 
 @pytest.mark.parametrize("name", ["fog", "frost", "snow"])
-def test_pictures_larger_than_the_modules_textures(name: str) -> None:
+def test_images_larger_than_the_modules_textures(name: str) -> None:
     for height, width in ((130, 1030), (1030, 130), (640, 960)):
-        corrupted = corrupt_image(picture(height, width), name, 5, 3)
+        corrupted = corrupt_image(random_image(height, width), name, 5, 3)
         assert corrupted.shape == (height, width, 3)
         corners = corrupted[:40, :40], corrupted[-40:, -40:]
         assert all(corner.std() > 2 for corner in corners)
@@ -143,7 +143,7 @@ def test_values_never_wrap_around(name: str, level: int) -> None:
     image = np.full((*SIZE, 3), level, np.uint8)
     function = import_module("imagecorruptions").corruption_dict[name]
     for severity in (1, 5):
-        seed = picture_seed(Variant(name, severity), 9)
+        seed = image_seed(Variant(name, severity), 9)
         np.random.seed(seed)
         seeded = {"seed": seed} if name in ("glass_blur", "impulse_noise") else {}
         exact = np.asarray(function(Image.fromarray(image), severity, **seeded), np.float64)
@@ -159,13 +159,13 @@ def test_noise_on_white_stays_bright_and_on_black_dark() -> None:
     assert np.all(corrupt_image(white, "brightness", 5, 1) == 255)
 
 
-def test_spatter_without_a_drop_leaves_the_picture_as_it_is() -> None:
+def test_spatter_without_a_drop_leaves_the_image_as_it_is() -> None:
     """The module divides by its strongest drop, and where none fell, every value is lost."""
-    image = picture(32, 32)
+    image = random_image(32, 32)
     spatter = import_module("imagecorruptions").corruption_dict["spatter"]
 
     def lost(image_id: int) -> bool:
-        np.random.seed(picture_seed(Variant("spatter", 1), image_id))
+        np.random.seed(image_seed(Variant("spatter", 1), image_id))
         with np.errstate(invalid="ignore"):
             return bool(np.isnan(spatter(Image.fromarray(image), 1)).any())
 
@@ -183,15 +183,15 @@ def test_spatter_without_a_drop_leaves_the_picture_as_it_is() -> None:
 )
 def test_what_does_not_exist_is_refused(name: str, severity: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        corrupt_image(picture(), name, severity, 1)
+        corrupt_image(random_image(), name, severity, 1)
 
 
 def test_other_images_are_refused() -> None:
-    grey = picture()[..., 0]
-    for image in (grey, picture()[:0], np.concatenate([picture(), grey[..., None]], -1)):
+    gray = random_image()[..., 0]
+    for image in (gray, random_image()[:0], np.concatenate([random_image(), gray[..., None]], -1)):
         with pytest.raises(ValueError, match=r"give one of \(height, width, 3\) uint8"):
             corrupt_image(image, "fog", 1, 1)
-    floats: Any = picture().astype(np.float32)
+    floats: Any = random_image().astype(np.float32)
     with pytest.raises(ValueError, match=r"float32; give one of"):
         corrupt_image(floats, "fog", 1, 1)
 

@@ -76,7 +76,7 @@ def test_what_is_unknown_is_empty(measured: Robustness) -> None:
 
 def test_the_table_has_the_papers_columns_and_every_severity(measured: Robustness) -> None:
     lines = table(measured, 12).splitlines()
-    assert lines[0] == "PQ in percent on 12 pictures; means over severities 1, 5."
+    assert lines[0] == "PQ in percent on 12 images; means over severities 1, 5."
     assert "| classes | clean | mean | blur: Motion | weather: Fog |" in lines
     assert "| all | 70.0 | 35.0 | 30.0 | 40.0 |" in lines
     assert "| stuff | - | - | - | - |" in lines
@@ -84,7 +84,7 @@ def test_the_table_has_the_papers_columns_and_every_severity(measured: Robustnes
     assert lines[-1] == "Under corruption 50.0 % of the clean PQ are kept on average."
 
 
-def test_the_picture_can_be_decoded_and_shows_what_changed(measured: Robustness) -> None:
+def test_the_image_can_be_decoded_and_shows_what_changed(measured: Robustness) -> None:
     def drawn(robustness: Robustness) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(draw_severities(robustness), np.uint8), cv2.IMREAD_COLOR)
         assert image is not None

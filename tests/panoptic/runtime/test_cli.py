@@ -1,4 +1,4 @@
-"""How a command ends: in one line for wrong input, loudly for faults of the program."""
+"""How a command ends: in one line for wrong input, loudly for issues of the program."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A sound submission of two small pictures, and the same with one thing changed."""
+"""A sound submission of two small images, and the same with one thing changed."""
 
 import json
 import zipfile
@@ -26,7 +26,7 @@ def id_map(height: int, width: int) -> NDArray[np.int32]:
 
 
 def document(*first: tuple[int, int]) -> dict[str, object]:
-    """The JSON; the first picture's segments, as pairs of id and category, may be others."""
+    """The JSON; the first image's segments, as pairs of id and category, may be others."""
     listed = {11: first or SEGMENTS, 12: SEGMENTS}
     return {
         "annotations": [
@@ -50,7 +50,7 @@ def content() -> dict[str, bytes]:
 
 
 def with_segments(*segments: tuple[int, int]) -> dict[str, bytes]:
-    """With other segments listed for the first picture."""
+    """With other segments listed for the first image."""
     return content() | {f"{STEM}.json": json.dumps(document(*segments)).encode()}
 
 
@@ -62,7 +62,7 @@ def with_text(old: str, new: str) -> dict[str, bytes]:
 
 
 def with_png(data: bytes) -> dict[str, bytes]:
-    """With another PNG for the first picture."""
+    """With another PNG for the first image."""
     return content() | {f"{STEM}/000011.png": data}
 
 
@@ -79,7 +79,7 @@ def pack(path: Path, entries: dict[str, bytes]) -> Path:
 
 
 def write_image_list(path: Path, *more: ImageEntry) -> Path:
-    """The list of the two pictures, and others."""
+    """The list of the two images, and others."""
     entries = [
         {"id": image.id, "file_name": image.file_name, "height": image.height, "width": image.width}
         for image in (*IMAGES, *more)

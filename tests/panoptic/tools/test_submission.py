@@ -1,4 +1,4 @@
-"""What `make` writes is what the server takes, or nothing; the command tells faults from wrong arguments."""
+"""What `make` writes is what the server takes, or nothing; the command tells issues from wrong arguments."""
 
 import json
 import zipfile
@@ -29,7 +29,7 @@ from tests.tiny_dataset import CATEGORIES
 
 @pytest.fixture
 def predictions(tmp_path: Path) -> Path:
-    """A folder with `panoptic.json` and `panoptic/`: results for the two pictures, and for one more."""
+    """A folder with `panoptic.json` and `panoptic/`: results for the two images, and for one more."""
     root = tmp_path / "predict"
     segments = [ResultSegment(segment_id, category_id, score=0.5) for segment_id, category_id in SEGMENTS]
     with write_results(root / "panoptic.json", root / "panoptic", CategoryTable.from_json(CATEGORIES)) as writer:
@@ -67,7 +67,7 @@ def test_make_writes_what_validate_accepts(
     tmp_path: Path, predictions: Path, images: Path, categories: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(_make(predictions, images, tmp_path / "out"))
-    assert "1 results are for pictures that are not listed, and were left out" in capsys.readouterr().out
+    assert "1 results are for images that are not listed, and were left out" in capsys.readouterr().out
     path = tmp_path / "out" / f"{STEM}.zip"
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == sorted(content())
@@ -75,7 +75,7 @@ def test_make_writes_what_validate_accepts(
         assert json.loads(archive.read(f"{STEM}.json")) == document()
         assert archive.read(f"{STEM}/000011.png") == (predictions / "panoptic" / "000011.png").read_bytes()
     main(["validate", str(path), "--images", str(images), "--categories", str(categories)])
-    assert "2 pictures; nothing is wrong" in capsys.readouterr().out
+    assert "2 images; nothing is wrong" in capsys.readouterr().out
 
 
 def test_results_may_lie_in_a_zip_under_other_names_and_equal_ones_give_equal_bytes(
@@ -94,7 +94,7 @@ def test_results_may_lie_in_a_zip_under_other_names_and_equal_ones_give_equal_by
     assert written[0].read_bytes() == written[1].read_bytes()
 
 
-def test_what_has_faults_is_not_put_into_place(
+def test_what_has_issues_is_not_put_into_place(
     tmp_path: Path, predictions: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (predictions / "panoptic" / "000011.png").write_bytes(encode_id_map(id_map(8, 6)))
@@ -102,7 +102,7 @@ def test_what_has_faults_is_not_put_into_place(
     earlier.parent.mkdir()
     earlier.write_bytes(b"earlier")
     assert _status(*_make(predictions, images, tmp_path / "out")) == 1
-    assert f"{earlier}: 1 fault found" in capsys.readouterr().err
+    assert f"{earlier}: 1 issue found" in capsys.readouterr().err
     assert [path.name for path in earlier.parent.iterdir()] == [earlier.name]
     assert earlier.read_bytes() == b"earlier"
 
@@ -118,7 +118,7 @@ def test_what_is_missing_is_named(
     assert "000012.png: the file is missing" in message
     write_image_list(images, ImageEntry(13, "000013.jpg", 6, 8))
     assert _status(*_make(predictions, images, tmp_path / "out")) == 1
-    assert "no result for 1 of 3 pictures (image ids 13)" in capsys.readouterr().err
+    assert "no result for 1 of 3 images (image ids 13)" in capsys.readouterr().err
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -130,16 +130,16 @@ def test_other_categories_than_those_given_are_refused(
     assert "other categories than those given: id 20 'water' is new" in capsys.readouterr().err
 
 
-def test_pictures_whose_results_would_share_a_name_are_refused(tmp_path: Path, predictions: Path) -> None:
+def test_images_whose_results_would_share_a_name_are_refused(tmp_path: Path, predictions: Path) -> None:
     images = (IMAGES[0], ImageEntry(12, "more/000011.png", 9, 7))
     with pytest.raises(DatasetError, match=r"image ids 11 and 12 would both have the result '000011\.png'"):
         make_submission(predictions / "panoptic.json", predictions / "panoptic", images, NAME, tmp_path / "out")
 
 
-def test_validate_ends_with_status_1_for_faults_and_2_for_wrong_arguments(tmp_path: Path, images: Path) -> None:
+def test_validate_ends_with_status_1_for_issues_and_2_for_wrong_arguments(tmp_path: Path, images: Path) -> None:
     listed = ("--images", str(images))
-    faulty = pack(tmp_path / f"{STEM}.zip", without("/000011.png"))
-    assert _status("validate", str(faulty), *listed) == 1
+    issuey = pack(tmp_path / f"{STEM}.zip", without("/000011.png"))
+    assert _status("validate", str(issuey), *listed) == 1
     assert _status("validate", str(pack(tmp_path / "results.zip", content())), *listed) == 1
     assert _status("validate", str(tmp_path / "none" / f"{STEM}.zip"), *listed) == 2
-    assert _status("validate", str(faulty), "--images", str(tmp_path / "none.json")) == 2
+    assert _status("validate", str(issuey), "--images", str(tmp_path / "none.json")) == 2

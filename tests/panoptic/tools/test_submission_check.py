@@ -1,4 +1,4 @@
-"""A sound zip is accepted; every fault of another is found, named with its remedy, and told with the others."""
+"""A sound zip is accepted; every issue of another is found, named with its hint, and told with the others."""
 
 import random
 import stat
@@ -42,7 +42,7 @@ def _message(path: Path, table: CategoryTable | None = TABLE) -> str:
     return ""
 
 
-def _grey(height: int, width: int) -> bytes:
+def _gray(height: int, width: int) -> bytes:
     rows = zlib.compress(bytes(height * (width + 1)))
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
@@ -65,7 +65,7 @@ def test_a_sound_submission_is_accepted(tmp_path: Path) -> None:
     assert _message(pack(tmp_path / "c.zip", scored)) == "", "panopticapi does not look at other fields"
 
 
-FAULTS: dict[str, tuple[dict[str, bytes], str]] = {
+ISSUES: dict[str, tuple[dict[str, bytes], str]] = {
     "no JSON": (without(".json"), f"'{STEM}.json' is missing"),
     "JSON of another name": (without(".json") | {"results.json": b"{}"}, "1 entries (results.json) are neither"),
     "broken JSON": (content() | {f"{STEM}.json": b"{"}, "the JSON is not valid"),
@@ -79,9 +79,9 @@ FAULTS: dict[str, tuple[dict[str, bytes], str]] = {
     "all in a folder": ({f"out/{key}": data for key, data in content().items()}, "3 entries (out/panoptic_test"),
     "leaves the folder": (content() | {f"{STEM}/../../1.png": b""}, "leaves the folder"),
     "absolute": (content() | {"/1.png": b""}, "leaves the folder"),
-    "size": (with_png(encode_id_map(id_map(8, 6))), "the PNG is 8 x 6 (height x width), but the picture is 6 x 8"),
+    "size": (with_png(encode_id_map(id_map(8, 6))), "the PNG is 8 x 6 (height x width), but the image is 6 x 8"),
     "claims": (with_png(_claiming(60_000, 60_000)), "the PNG is 60000 x 60000"),
-    "grey": (with_png(_grey(6, 8)), "the PNG is 8-bit grey"),
+    "gray": (with_png(_gray(6, 8)), "the PNG is 8-bit gray"),
     "GIF": (with_png(b"GIF89a" + bytes(30)), "not a PNG file"),
     "empty": (with_png(b""), "not a PNG file"),
     "cut": (with_png(encode_id_map(id_map(6, 8))[:-20]), f"{STEM}/000011.png: the PNG is"),
@@ -89,32 +89,32 @@ FAULTS: dict[str, tuple[dict[str, bytes], str]] = {
     "huge JSON": (content() | {f"{STEM}.json": b" " * (1 << 21)}, f"'{STEM}.json' has 2097152 bytes; no more than"),
     "not listed": (with_segments(*SEGMENTS[:2]), "id 5 is drawn but not listed"),
     "not drawn": (with_segments(*SEGMENTS, (6, BALL)), "id 6 is listed in 'segments_info' but not drawn"),
-    "listed twice": (with_segments(*SEGMENTS, SEGMENTS[1]), "1 pictures (image ids 11) list ids more than once: 300"),
+    "listed twice": (with_segments(*SEGMENTS, SEGMENTS[1]), "1 images (image ids 11) list ids more than once: 300"),
     "void listed": (with_segments(*SEGMENTS, (0, BALL)), "list ids that cannot be drawn: 0"),
     "unknown class": (with_segments((70_000, 99), *SEGMENTS[1:]), "list unknown categories: 99"),
     "stuff twice": (with_segments((70_000, SKY), (300, SKY), (5, BALL)), "list stuff classes more than once: 11"),
     "no class": (with_text('"category_id"', '"class"'), "'category_id' is missing"),
     "no segments": (with_text('"segments_info"', '"segments"'), "'segments_info' is missing"),
-    "unknown picture": (with_text('"image_id": 11', '"image_id": 9'), "1 results are for pictures that are not listed"),
-    "missing picture": (with_text('"image_id": 11', '"image_id": 9'), "1 of 2 pictures have no result; add theirs"),
-    "picture twice": (with_text('"image_id": 11', '"image_id": 12'), "1 pictures have more than one result"),
+    "unknown image": (with_text('"image_id": 11', '"image_id": 9'), "1 results are for images that are not listed"),
+    "missing image": (with_text('"image_id": 11', '"image_id": 9'), "1 of 2 images have no result; add theirs"),
+    "image twice": (with_text('"image_id": 11', '"image_id": 12'), "1 images have more than one result"),
     "PNG twice": (with_text("000011.png", "000012.png"), "1 PNGs belong to more than one"),
     "PNG by a path": (with_text("000011.png", f"{STEM}/000011.png"), "are named in the JSON but not in the folder"),
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_found_and_has_a_remedy(tmp_path: Path, fault: str) -> None:
-    entries, expected = FAULTS[fault]
+@pytest.mark.parametrize("issue", ISSUES)
+def test_a_issue_is_found_and_has_a_hint(tmp_path: Path, issue: str) -> None:
+    entries, expected = ISSUES[issue]
     message = _message(pack(tmp_path / "a.zip", entries))
     assert expected in message
     assert all("; " in line for line in message.splitlines() if line.startswith("  - ")), message
 
 
-def test_faults_are_told_together(tmp_path: Path) -> None:
+def test_issues_are_told_together(tmp_path: Path) -> None:
     entries = with_segments(*SEGMENTS[:2]) | {"other.txt": b"", f"{STEM}/000012.png": b"x"}
     message = _message(pack(tmp_path / "a.zip", entries))
-    assert f"{STEM}.zip: 3 faults found" in message
+    assert f"{STEM}.zip: 3 issues found" in message
     for part in ("other.txt", "000012.png: not a PNG", "id 5 is drawn but not listed"):
         assert part in message
 
@@ -124,7 +124,7 @@ def test_without_a_category_table_classes_are_not_looked_at(tmp_path: Path) -> N
     assert _message(path, table=None) == ""
 
 
-def test_what_zip_programs_may_add_is_a_fault(tmp_path: Path) -> None:
+def test_what_zip_programs_may_add_is_a_issue(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.zip", content())
     with zipfile.ZipFile(path, "a") as archive:
         link = zipfile.ZipInfo(f"{STEM}/000013.png")
@@ -140,7 +140,7 @@ def test_what_zip_programs_may_add_is_a_fault(tmp_path: Path) -> None:
         assert part in message
 
 
-def test_damage_is_a_fault_and_no_other_error(tmp_path: Path) -> None:
+def test_damage_is_a_issue_and_no_other_error(tmp_path: Path) -> None:
     whole = pack(tmp_path / "whole.zip", content()).read_bytes()
     damaged = tmp_path / "damaged.zip"
     rng = random.Random(0)
@@ -155,7 +155,7 @@ def test_damage_is_a_fault_and_no_other_error(tmp_path: Path) -> None:
     assert noticed > 200
 
 
-def test_a_file_that_is_not_there_is_no_faulty_submission(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_no_issuey_submission(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such file") as raised:
         check_submission(tmp_path / "none.zip", NAME, IMAGES)
     assert not isinstance(raised.value, InvalidSubmission)

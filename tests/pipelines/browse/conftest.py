@@ -10,7 +10,7 @@ from tests.stages.browse_files import write_browse_inputs
 
 @pytest.fixture(scope="module")
 def browsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `first/` and `second/`, two runs on the same pictures, the first with corrupted ones."""
+    """A folder with `first/` and `second/`, two runs on the same images, the first with corrupted ones."""
     root = tmp_path_factory.mktemp("browse")
     write_browse_inputs(root)
     common = ["--params", str(root / "params.yaml"), "--index", str(root / "val.index")]

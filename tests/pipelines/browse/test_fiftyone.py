@@ -48,15 +48,15 @@ def open_runs(browsed: Path, state: Path, *names: str) -> list[NamedRun]:
 
 
 def ids_of(dataset: Dataset) -> list[object]:
-    fields = ["id", "key", "truth.detections.id", "prediction.detections.id", "truth_stuff.id"]
+    fields = ["id", "key", "ground_truth.detections.id", "prediction.detections.id", "ground_truth_stuff.id"]
     return [dataset.values(field) for field in fields]
 
 
 def test_what_is_loaded_is_what_the_stage_wrote(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
     dataset = load(fiftyone, "whole", open_runs(browsed, tmp_path, "first"))
-    lines = [json.loads(line) for line in (browsed / "first/pictures.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (browsed / "first/images.jsonl").read_text().splitlines()]
     assert len(dataset) == len(lines)
-    for side in ("truth", "prediction"):
+    for side in ("ground_truth", "prediction"):
         found = Counter(
             outcome
             for field in (side, f"{side}_stuff_segments")
@@ -66,10 +66,10 @@ def test_what_is_loaded_is_what_the_stage_wrote(fiftyone: ModuleType, browsed: P
         assert found == Counter(segment["outcome"] for line in lines for segment in line[side])
     assert sorted(dataset.values("pq")) == sorted(line["pq"] for line in lines)
     for sample in dataset:
-        for detection in (*sample["truth"].detections, *sample["prediction"].detections):
+        for detection in (*sample["ground_truth"].detections, *sample["prediction"].detections):
             assert detection.mask is None, "masks are files, not in the database"
             assert Path(detection.mask_path).is_file()
-        assert sample["truth_stuff"].get_mask().shape == (sample.metadata.height, sample.metadata.width)
+        assert sample["ground_truth_stuff"].get_mask().shape == (sample.metadata.height, sample.metadata.width)
         assert Path(sample.filepath).is_file()
         assert Path(sample["overlay"]).is_file()
 
@@ -79,7 +79,7 @@ def test_loading_again_keeps_ids_and_tags(fiftyone: ModuleType, browsed: Path, t
     dataset = load(fiftyone, "again", runs)
     sample = dataset.first()
     sample.tags.append("look")
-    sample["truth"].detections[0].tags.append("odd")
+    sample["ground_truth"].detections[0].tags.append("odd")
     sample.save()
     before = ids_of(dataset)
     dataset.info["loaded"] = None  # as if the files had changed
@@ -93,7 +93,7 @@ def test_loading_again_keeps_ids_and_tags(fiftyone: ModuleType, browsed: Path, t
     assert len(again.list_saved_views()) == len(views)
 
 
-def test_pictures_that_are_gone_leave_the_dataset(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+def test_images_that_are_gone_leave_the_dataset(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
     load(fiftyone, "gone", open_runs(browsed, tmp_path, "first"))
     dataset = load(fiftyone, "gone", open_runs(browsed, tmp_path, "second"))
     assert set(dataset.values("severity")) == {0}
@@ -115,7 +115,7 @@ def test_views(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
         for outcomes in dataset.load_saved_view("confident-mistakes").values("prediction.detections.outcome")
         for outcome in outcomes
     }
-    assert mistakes <= {"wrong_class", "localisation", "spurious"}
+    assert mistakes <= {"wrong_class", "localization", "spurious"}
     grouped = dataset.load_saved_view("all-variants")
     group = grouped.get_dynamic_group(grouped.first()["image_id"])
     assert [(sample["corruption"], sample["severity"]) for sample in group] == [

@@ -1,4 +1,4 @@
-"""What a stage has found arrives at Prefect's server as it is: numbers, tables, pictures, progress."""
+"""What a stage has found arrives at Prefect's server as it is: numbers, tables, images, progress."""
 
 import base64
 import io
@@ -42,7 +42,7 @@ def test_metrics_are_tables_of_numbers(artifacts: list[Artifact]) -> None:
     assert {artifact.type for artifact in artifacts} == {"table", "markdown", "progress"}
 
 
-def test_tables_and_pictures_are_on_one_page_and_small(artifacts: list[Artifact]) -> None:
+def test_tables_and_images_are_on_one_page_and_small(artifacts: list[Artifact]) -> None:
     page = data_of(artifacts, "scored")
     assert "| fog | 0.125 |" in page
     found = re.search(r"!\[plot\.png\]\(data:image/jpeg;base64,([^)]*)\)", page)

@@ -100,8 +100,8 @@ def plain_attention(module: nn.MultiheadAttention, query: Tensor, key: Tensor, v
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(64, 96), (33, 47)])
-def test_padding_does_not_change_the_picture(size: tuple[int, int]) -> None:
-    """A padded picture has the valid tokens that it has alone; its level is cut from the padded one."""
+def test_padding_does_not_change_the_image(size: tuple[int, int]) -> None:
+    """A padded image has the valid tokens that it has alone; its level is cut from the padded one."""
     encoder = DenseEncoder(SMALL).eval()
     height, width = -(-size[0] // 16), -(-size[1] // 16)
     level = random_tensor(1, SMALL.channels, height, width)
@@ -123,9 +123,9 @@ def test_what_lies_in_the_padding_reaches_nobody() -> None:
     memory = encoder([level], sizes, (48, 80))
     spoiled = torch.where(memory.padding_mask.view(2, 1, 3, 5), 7.0, level)
     again = encoder([spoiled], sizes, (48, 80))
-    picture = ~memory.padding_mask
-    assert picture.sum(1).tolist() == [15, 8]
-    torch.testing.assert_close(again.tokens[picture], memory.tokens[picture])
+    image = ~memory.padding_mask
+    assert image.sum(1).tolist() == [15, 8]
+    torch.testing.assert_close(again.tokens[image], memory.tokens[image])
     assert not torch.equal(again.tokens, memory.tokens)
     states, place = random_tensor(2, 4, SMALL.channels, seed=1), random_tensor(2, 4, SMALL.channels, seed=2)
     torch.testing.assert_close(layer(states, place, None, again), layer(states, place, None, memory))
@@ -138,8 +138,8 @@ def test_a_batch_of_equal_sizes_is_each_alone() -> None:
     place = random_tensor(2, 4, SMALL.channels, seed=2)
     together = encoder([level], ((48, 80),) * 2, (48, 80))
     located = layer(states, place, None, together)
-    for picture in range(2):
-        one = slice(picture, picture + 1)
+    for image in range(2):
+        one = slice(image, image + 1)
         alone = encoder([level[one]], ((48, 80),), (48, 80))
         torch.testing.assert_close(alone.tokens, together.tokens[one], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(layer(states[one], place[one], None, alone), located[one], atol=1e-5, rtol=1e-5)

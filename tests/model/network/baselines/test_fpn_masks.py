@@ -1,4 +1,4 @@
-"""The baselines' mask head: the published sizes, and each query and picture for itself."""
+"""The baselines' mask head: the published sizes, and each query and image for itself."""
 
 from dataclasses import replace
 
@@ -66,24 +66,24 @@ def test_masks_have_the_size_of_the_finest_map() -> None:
 
 @torch.no_grad()
 def test_as_written_query_by_query() -> None:
-    """One query and picture at a time, in DETR's words, from its attention to its mask."""
+    """One query and image at a time, in DETR's words, from its attention to its mask."""
     head, queries, seen = decoder(), random_tensor(2, 3, SMALL.channels), memory()
     projected, (finest, finer) = maps()
     start = 11 * 14 + 6 * 7
     key = head.k(seen.tokens[:, start : start + 12])
     width = SMALL.channels // SMALL.heads
     found = head(queries, seen, LEVEL, projected, (finest, finer)).masks[0]
-    for picture in range(2):
+    for image in range(2):
         for number in range(3):
-            query = head.q(queries[picture, number]) / width**0.5
-            products = (query * key[picture]).unflatten(-1, (SMALL.heads, width)).sum(-1).T
+            query = head.q(queries[image, number]) / width**0.5
+            products = (query * key[image]).unflatten(-1, (SMALL.heads, width)).sum(-1).T
             attention = products.flatten().softmax(0).view(SMALL.heads, 3, 4) * products.numel()
-            x = head.first(torch.cat((projected[picture], attention))[None])
+            x = head.first(torch.cat((projected[image], attention))[None])
             for refine, adapter, feature in zip(head.refinements, head.adapters, (finer, finest), strict=True):
                 larger = F.interpolate(x, feature.shape[-2:], mode="nearest")
-                x = refine(adapter(feature[picture : picture + 1]) + larger)
+                x = refine(adapter(feature[image : image + 1]) + larger)
             expected = head.last(x).sigmoid()[0, 0]
-            torch.testing.assert_close(found[picture, number], expected, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(found[image, number], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_no_queries_no_masks_and_still_a_gradient() -> None:
@@ -97,7 +97,7 @@ def test_no_queries_no_masks_and_still_a_gradient() -> None:
 
 
 @torch.no_grad()
-def test_each_query_and_picture_for_itself() -> None:
+def test_each_query_and_image_for_itself() -> None:
     head, queries, seen = decoder(), random_tensor(2, 5, SMALL.channels), memory()
     together = run(head, queries, seen).masks
     torch.testing.assert_close(run(head, queries[:, 3:4], seen).masks, together[:, :, 3:4], atol=1e-5, rtol=1e-5)

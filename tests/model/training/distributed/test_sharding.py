@@ -1,4 +1,4 @@
-"""A network divided over two processes, on pictures that lack things, stuff or both: parts of it learn on one alone."""
+"""A network divided over two processes, on images that lack things, stuff or both: parts of it learn on one alone."""
 
 import os
 import subprocess
@@ -16,36 +16,36 @@ from model.training.loop import train
 from panoptic.datasets.coco import build_index
 from panoptic.index import PanopticIndex
 from tests.model.training.test_loop import SETTINGS, Recipe, assert_equal_weights, free_port, make_run
-from tests.tiny_dataset import STUFF, TinyPicture, random_picture, write_split
+from tests.tiny_dataset import STUFF, TinyImage, random_image, write_split
 
 RECIPE = Recipe(replace(SETTINGS, batch_size=2, images_per_forward=1))
 WAIT = timedelta(minutes=5)
 
 
-def pictures() -> list[TinyPicture]:
+def images() -> list[TinyImage]:
     """With things only, stuff only, and all void."""
     rng = np.random.default_rng(0)
-    made = [random_picture(rng, number, 32, 32) for number in range(6)]
+    made = [random_image(rng, number, 32, 32) for number in range(6)]
     return [
-        *(only(picture, stuff=False) for picture in made[:2]),
-        *(only(picture, stuff=True) for picture in made[2:4]),
-        *(replace(picture, ids=np.zeros_like(picture.ids), segments=()) for picture in made[4:]),
+        *(only(image, stuff=False) for image in made[:2]),
+        *(only(image, stuff=True) for image in made[2:4]),
+        *(replace(image, ids=np.zeros_like(image.ids), segments=()) for image in made[4:]),
     ]
 
 
-def only(picture: TinyPicture, stuff: bool) -> TinyPicture:
-    kept = tuple(segment for segment in picture.segments if (segment.category_id in STUFF) is stuff)
-    ids = np.where(np.isin(picture.ids, [segment.id for segment in kept]), picture.ids, 0).astype(np.int32)
-    return replace(picture, ids=ids, segments=kept)
+def only(image: TinyImage, stuff: bool) -> TinyImage:
+    kept = tuple(segment for segment in image.segments if (segment.category_id in STUFF) is stuff)
+    ids = np.where(np.isin(image.ids, [segment.id for segment in kept]), image.ids, 0).astype(np.int32)
+    return replace(image, ids=ids, segments=kept)
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> PanopticIndex:
-    split = write_split(tmp_path_factory.mktemp("tiny"), "train", pictures())
+    split = write_split(tmp_path_factory.mktemp("tiny"), "train", images())
     return build_index(split.panoptic_json, split.masks, split.images)
 
 
-def test_processes_whose_pictures_lack_things_or_stuff_train_like_one(index: PanopticIndex, tmp_path: Path) -> None:
+def test_processes_whose_images_lack_things_or_stuff_train_like_one(index: PanopticIndex, tmp_path: Path) -> None:
     """Gradients are summed for the parameters that have one: were they not the same everywhere, it would hang."""
     alone = train(make_run(index, tmp_path / "alone", RECIPE))
     index.save(tmp_path / "index")

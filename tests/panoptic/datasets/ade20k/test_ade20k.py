@@ -1,4 +1,4 @@
-"""ADE20K from archives in their real layout: each oddity, each fault by its name, and nothing that depends on order."""
+"""ADE20K from archives in their real layout: each oddity, each issue by its name, and nothing that depends on order."""
 
 import pickle
 import re
@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic.datasets.ade20k import Ade20kExaminer, find_pictures, read_categories
+from panoptic.datasets.ade20k import Ade20kInspector, find_images, read_categories
 from panoptic.datasets.ade20k.maps import segment_id
 from panoptic.datasets.ade20k.things import CLASS_OF_THING
-from panoptic.datasets.coco import VerifiedPicture
+from panoptic.datasets.coco import VerifiedImage
 from panoptic.datasets.download.unpacking import repack_tar
 from panoptic.datasets.layout import Ade20kSplit, find_ade20k_split
 from panoptic.format.id_map import decode_id_map
@@ -23,7 +23,7 @@ from panoptic.runtime.parallel import map_ahead, worker_pool
 from tests.archive_files import png, write_zip
 from tests.panoptic.io.made_pngs import SIGNATURE, header
 from tests.panoptic.io.made_pngs import png as made_png
-from tests.real_archives import ADE20K_THINGS, OBJECT_INFO, Ade20kPicture, write_ade20k_archives
+from tests.real_archives import ADE20K_THINGS, OBJECT_INFO, Ade20kImage, write_ade20k_archives
 
 STEM = "ADE_train_00000002"
 TOP = "ADEChallengeData2016"
@@ -36,7 +36,7 @@ BED, PERSON, CAR, FLAG, SKY, FLOOR = 7, 12, 20, 149, 2, 3  # category ids
 @dataclass(frozen=True)
 class Dataset:
     root: Path
-    pictures: dict[str, list[Ade20kPicture]]
+    images: dict[str, list[Ade20kImage]]
 
     @property
     def training(self) -> Ade20kSplit:
@@ -58,17 +58,17 @@ class Dataset:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    pictures = write_ade20k_archives(tmp_path, seed=5)
+    images = write_ade20k_archives(tmp_path, seed=5)
     repack_tar(tmp_path / "annotations_instance.tar", tmp_path / "annotations_instance.zip")
-    return Dataset(tmp_path, pictures)
+    return Dataset(tmp_path, images)
 
 
-def _made(split: Ade20kSplit) -> list[VerifiedPicture]:
-    return list(map(Ade20kExaminer(split), find_pictures(split)))
+def _made(split: Ade20kSplit) -> list[VerifiedImage]:
+    return list(map(Ade20kInspector(split), find_images(split)))
 
 
-def _categories(picture: VerifiedPicture) -> list[int]:
-    return [segment.category_id for segment in picture.record.segments]
+def _categories(image: VerifiedImage) -> list[int]:
+    return [segment.category_id for segment in image.record.segments]
 
 
 def test_the_categories_are_those_of_the_archive(dataset: Dataset) -> None:
@@ -83,26 +83,26 @@ def test_the_categories_are_those_of_the_archive(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("split", ["training", "validation"])
-def test_every_picture_is_as_it_was_drawn(dataset: Dataset, split: str) -> None:
+def test_every_image_is_as_it_was_drawn(dataset: Dataset, split: str) -> None:
     made = _made(find_ade20k_split(dataset.root, split))
-    assert len(made) == len(dataset.pictures[split])
-    for picture, drawn in zip(made, dataset.pictures[split], strict=True):
-        record = picture.record
+    assert len(made) == len(dataset.images[split])
+    for image, drawn in zip(made, dataset.images[split], strict=True):
+        record = image.record
         assert record.image_id == int(drawn.stem[-8:])
         assert (record.file_name, record.mask_name) == (f"images/{split}/{drawn.stem}.jpg", f"{drawn.stem}.png")
         assert (record.height, record.width) == drawn.image.shape[:2]
-        assert picture.png is not None
-        np.testing.assert_array_equal(decode_id_map(picture.png, "picture"), picture.ids)
-        for place in np.ndindex(*picture.ids.shape):
+        assert image.png is not None
+        np.testing.assert_array_equal(decode_id_map(image.png, "image"), image.ids)
+        for place in np.ndindex(*image.ids.shape):
             thing, number, class_number = (int(part[place]) for part in (drawn.things, drawn.numbers, drawn.semantic))
             stuff = class_number if class_number not in (0, *CLASS_OF_THING) else 0
             expected = segment_id(ADE20K_THINGS[thing], number) if thing else segment_id(stuff) if stuff else 0
-            assert picture.ids[place] == expected
+            assert image.ids[place] == expected
 
 
 def test_the_oddities_come_out_as_the_rule_says(dataset: Dataset) -> None:
-    grey, odd, without, _ = _made(dataset.training)
-    assert _categories(grey) == [SKY, FLOOR, PERSON, PERSON, CAR]
+    gray, odd, without, _ = _made(dataset.training)
+    assert _categories(gray) == [SKY, FLOOR, PERSON, PERSON, CAR]
     assert _categories(odd) == [SKY, FLOOR, PERSON, PERSON, FLAG, CAR, BED]  # numbers 1, 2, 4, 5, 7
     assert _categories(without) == [SKY, FLOOR]
     height, width = odd.ids.shape
@@ -114,17 +114,17 @@ def test_the_oddities_come_out_as_the_rule_says(dataset: Dataset) -> None:
 
 
 def test_two_processes_give_what_one_gives(dataset: Dataset) -> None:
-    examine = pickle.loads(pickle.dumps(Ade20kExaminer(dataset.training)))
-    stems = find_pictures(dataset.training)
+    inspect = pickle.loads(pickle.dumps(Ade20kInspector(dataset.training)))
+    stems = find_images(dataset.training)
     with worker_pool(1) as pool:
-        there = list(map_ahead(pool, examine, stems, ahead=2))
-    for one, other in zip(there, map(examine, stems), strict=True):
+        there = list(map_ahead(pool, inspect, stems, ahead=2))
+    for one, other in zip(there, map(inspect, stems), strict=True):
         assert (one.record, one.png) == (other.record, other.png)
         np.testing.assert_array_equal(one.ids, other.ids)
 
 
 def test_unpacked_archives_give_the_same(dataset: Dataset) -> None:
-    expected = [(picture.record, picture.png) for picture in _made(dataset.training)]
+    expected = [(image.record, image.png) for image in _made(dataset.training)]
     parts = []
     for part in (dataset.training.images, dataset.training.semantic, dataset.training.instances):
         with zipfile.ZipFile(part.path) as archive:
@@ -132,17 +132,17 @@ def test_unpacked_archives_give_the_same(dataset: Dataset) -> None:
         folder = dataset.root / "unpacked" / part.path.stem
         inner = folder / part.path.stem
         parts.append(type(part)(inner if inner.is_dir() else folder, part.folder, part.suffix))
-    assert [(picture.record, picture.png) for picture in _made(Ade20kSplit(*parts))] == expected
+    assert [(image.record, image.png) for image in _made(Ade20kSplit(*parts))] == expected
 
 
 def test_an_archive_that_was_replaced_is_read_again(dataset: Dataset) -> None:
-    examine = Ade20kExaminer(dataset.training)
-    assert SKY in _categories(examine(STEM))
-    dataset.edit(_replace(SEMANTIC, _grey(FLOOR + 1)))
-    assert SKY not in _categories(examine(STEM))
+    inspect = Ade20kInspector(dataset.training)
+    assert SKY in _categories(inspect(STEM))
+    dataset.edit(_replace(SEMANTIC, _gray(FLOOR + 1)))
+    assert SKY not in _categories(inspect(STEM))
     dataset.edit(_without(IMAGE))
     with pytest.raises(DatasetError, match=IMAGE.removeprefix(f"{TOP}/")):
-        examine(STEM)
+        inspect(STEM)
 
 
 def test_all_missing_files_are_named_together(dataset: Dataset) -> None:
@@ -154,23 +154,23 @@ def test_all_missing_files_are_named_together(dataset: Dataset) -> None:
     for name in names:
         dataset.edit(_without(f"{TOP}/{name}"))
     dataset.edit(lambda entries: entries.pop(_instances_name(entries, "ADE_train_00000004")))
-    with pytest.raises(DatasetError, match="4 faults") as error:
-        find_pictures(dataset.training)
+    with pytest.raises(DatasetError, match="4 issues") as error:
+        find_images(dataset.training)
     for name in (*names, "training/ADE_train_00000004.png"):
         assert f"{name} is missing" in str(error.value)
 
 
-def test_a_split_that_is_not_there_is_one_fault_an_archive(dataset: Dataset) -> None:
-    with pytest.raises(DatasetError, match="3 faults") as error:
-        find_pictures(find_ade20k_split(dataset.root, "train"))
+def test_a_split_that_is_not_there_is_one_issue_an_archive(dataset: Dataset) -> None:
+    with pytest.raises(DatasetError, match="3 issues") as error:
+        find_images(find_ade20k_split(dataset.root, "train"))
     assert "no images/train/*.jpg, but files in" in str(error.value)
     assert "images/training/" in str(error.value)
 
 
-def test_a_part_that_is_missing_as_a_whole_is_one_fault(dataset: Dataset) -> None:
+def test_a_part_that_is_missing_as_a_whole_is_one_issue(dataset: Dataset) -> None:
     write_zip(dataset.root / "annotations_instance.zip", {"annotations_instance/validation/ADE_val_00000001.png": b""})
-    with pytest.raises(DatasetError, match=r"1 fault found\n.*no training/\*\.png, but files in validation/"):
-        find_pictures(dataset.training)
+    with pytest.raises(DatasetError, match=r"1 issue found\n.*no training/\*\.png, but files in validation/"):
+        find_images(dataset.training)
 
 
 @pytest.mark.parametrize("stem", ["../../outside", "deeper/ADE_train_00000009", "ADE_train_9", "ADE_tr\xe4in_00000009"])
@@ -178,13 +178,13 @@ def test_hostile_and_foreign_names_are_refused(dataset: Dataset, stem: str) -> N
     name = f"images/training/{stem}.jpg"
     dataset.edit(lambda entries: entries.__setitem__(f"{TOP}/{name}", entries[IMAGE]))
     with pytest.raises(DatasetError, match=re.escape(repr(name))):
-        find_pictures(dataset.training)
+        find_images(dataset.training)
 
 
-def test_two_pictures_of_one_number_are_named(dataset: Dataset) -> None:
+def test_two_images_of_one_number_are_named(dataset: Dataset) -> None:
     dataset.edit(lambda entries: entries.__setitem__(IMAGE.replace("train_", "val_"), entries[IMAGE]))
     with pytest.raises(DatasetError, match="ADE_train_00000002 and ADE_val_00000002 have the same number"):
-        find_pictures(dataset.training)
+        find_images(dataset.training)
 
 
 def _instances_name(entries: dict[str, bytes], stem: str) -> str:
@@ -207,7 +207,7 @@ def _replace(name: str, content: Callable[[bytes], bytes]) -> Callable[[dict[str
     return change
 
 
-def _grey(value: int) -> Callable[[bytes], bytes]:
+def _gray(value: int) -> Callable[[bytes], bytes]:
     """A semantic map of one class, of the right size."""
     return lambda old: png(np.full(struct.unpack_from(">II", old, 16)[::-1], value, np.uint8))
 
@@ -217,15 +217,15 @@ def _with_checksum_broken(data: bytes) -> bytes:
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
-def _deeper_grey(old: bytes) -> bytes:
+def _deeper_gray(old: bytes) -> bytes:
     width, height = struct.unpack_from(">II", old, 16)
-    return made_png(header(height, width, bits=4, colour=0), b"")
+    return made_png(header(height, width, bits=4, color=0), b"")
 
 
-FAULTS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
-    "class 151": (SEMANTIC, _grey(151), "classes 151; expected 0 to 150"),
-    "semantic map in colour": (SEMANTIC, lambda old: png(np.zeros((44, 56, 3), np.uint8)), "colour type 2; expected 8"),
-    "semantic map of 4 bits": (SEMANTIC, _deeper_grey, "4 bits of colour type 0; expected 8"),
+ISSUES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    "class 151": (SEMANTIC, _gray(151), "classes 151; expected 0 to 150"),
+    "semantic map in color": (SEMANTIC, lambda old: png(np.zeros((44, 56, 3), np.uint8)), "color type 2; expected 8"),
+    "semantic map of 4 bits": (SEMANTIC, _deeper_gray, "4 bits of color type 0; expected 8"),
     "semantic map cut short": (SEMANTIC, lambda old: old[:-20], "the PNG is damaged"),
     "semantic map with a wrong checksum": (SEMANTIC, _with_checksum_broken, "the PNG is damaged"),
     "semantic map of another size": (SEMANTIC, lambda old: png(np.zeros((44, 55), np.uint8)), "44 x 55 .*is 44 x 56"),
@@ -234,7 +234,7 @@ FAULTS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "enormous semantic map": (SEMANTIC, lambda old: made_png(header(1 << 30, 1 << 30, 8, 0), b""), "1073741824"),
     "instances of another size": (INSTANCES, lambda old: png(np.zeros((43, 56, 3), np.uint8)), "43 x 56 .*is 44 x 56"),
     "enormous instances": (INSTANCES, lambda old: made_png(header(16000, 16000), b""), "16000 x 16000"),
-    "grey instances": (INSTANCES, lambda old: png(np.zeros((44, 56), np.uint8)), "8-bit grey"),
+    "gray instances": (INSTANCES, lambda old: png(np.zeros((44, 56), np.uint8)), "8-bit gray"),
     "instances without a header": (INSTANCES, lambda old: SIGNATURE, "not a PNG file"),
     "unknown thing": (
         INSTANCES,
@@ -246,17 +246,17 @@ FAULTS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_named_with_its_archive_and_file(dataset: Dataset, fault: str) -> None:
-    name, content, message = FAULTS[fault]
+@pytest.mark.parametrize("issue", ISSUES)
+def test_a_issue_is_named_with_its_archive_and_file(dataset: Dataset, issue: str) -> None:
+    name, content, message = ISSUES[issue]
     dataset.edit(_replace(name, content))
     where = re.escape(f".zip: {name.removeprefix(f'{TOP}/')}: ")
     with pytest.raises(DatasetError, match=where + ".*" + message):
-        Ade20kExaminer(dataset.training)(STEM)
-    Ade20kExaminer(dataset.training)("ADE_train_00000003")  # the others are sound
+        Ade20kInspector(dataset.training)(STEM)
+    Ade20kInspector(dataset.training)("ADE_train_00000003")  # the others are sound
 
 
-INFO_FAULTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+INFO_ISSUES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda old: b"", "the first line is ''"),
     "no tabs": (lambda old: old.replace(b"\t", b" "), "expected 'Idx'"),
     "row missing": (lambda old: b"".join(old.splitlines(True)[:-1]), "149 classes instead of 150; missing: 150"),
@@ -268,9 +268,9 @@ INFO_FAULTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", INFO_FAULTS)
-def test_a_wrong_list_of_classes_is_named_by_line(tmp_path: Path, fault: str) -> None:
-    change, message = INFO_FAULTS[fault]
+@pytest.mark.parametrize("issue", INFO_ISSUES)
+def test_a_wrong_list_of_classes_is_named_by_line(tmp_path: Path, issue: str) -> None:
+    change, message = INFO_ISSUES[issue]
     write_zip(tmp_path / f"{TOP}.zip", {INFO: change(OBJECT_INFO.read_bytes())})
     with pytest.raises(DatasetError, match=rf"(?s){TOP}\.zip: objectInfo150\.txt: .*{message}"):
         read_categories(tmp_path / f"{TOP}.zip")
@@ -287,7 +287,7 @@ def test_line_ends_of_windows_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "kind"), [("ADE20K_2021_17_01", "the full ADE20K"), ("train-00000.parquet", "tables")]
 )
-def test_another_form_of_the_dataset_is_recognised(tmp_path: Path, form: str, kind: str) -> None:
+def test_another_form_of_the_dataset_is_recognized(tmp_path: Path, form: str, kind: str) -> None:
     (tmp_path / form).mkdir()
     with pytest.raises(DatasetError, match=rf"missing: .*annotations_instance\.zip; {form} \({kind}\) is there, but"):
         find_ade20k_split(tmp_path, "training")

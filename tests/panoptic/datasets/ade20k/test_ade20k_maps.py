@@ -45,8 +45,8 @@ def _by_pixels(semantic: NDArray[np.uint8], instances: NDArray[np.int32]) -> dic
 def test_random_maps_agree_with_sets_of_pixels(seed: int) -> None:
     semantic, instances = _random_maps(seed)
     expected = _by_pixels(semantic, instances)
-    ids = draw_segments(semantic, instances, "picture")
-    segments = list_segments(ids, "picture")
+    ids = draw_segments(semantic, instances, "image")
+    segments = list_segments(ids, "image")
     assert ids.dtype == np.int32
     assert len(segments) == len(expected)
     covered = np.zeros(ids.shape, bool)
@@ -59,10 +59,10 @@ def test_random_maps_agree_with_sets_of_pixels(seed: int) -> None:
         assert (segment.area, segment.box_xywh) == (len(pixels), box)
         covered |= ids == segment.id
     assert (ids[~covered] == VOID).all()
-    np.testing.assert_array_equal(decode_id_map(encode_id_map(ids), "picture"), ids)
+    np.testing.assert_array_equal(decode_id_map(encode_id_map(ids), "image"), ids)
 
 
-def test_ids_are_unique_and_fit_a_colour() -> None:
+def test_ids_are_unique_and_fit_a_color() -> None:
     ids = [segment_id(one) for one in STUFF]
     ids += [segment_id(one, number) for one in CLASS_OF_THING for number in range(1, 256)]
     assert len(set(ids)) == len(ids) == 50 + 100 * 255
@@ -73,15 +73,15 @@ def test_ids_are_unique_and_fit_a_colour() -> None:
 @pytest.mark.parametrize("class_number", CLASS_OF_THING)
 def test_a_person_sees_the_first_instances_of_a_class_apart(class_number: int) -> None:
     ids = np.array([[VOID, *(segment_id(class_number, number) for number in range(1, 13))]], np.int32)
-    colours = ids_to_rgb(ids)[0].astype(int)
-    apart = np.abs(colours[:, None] - colours).sum(axis=-1)
-    assert apart[~np.eye(len(colours), dtype=bool)].min() >= 40
+    colors = ids_to_rgb(ids)[0].astype(int)
+    apart = np.abs(colors[:, None] - colors).sum(axis=-1)
+    assert apart[~np.eye(len(colors), dtype=bool)].min() >= 40
 
 
 def test_covered_stuff_is_no_segment_and_the_rest_is_measured_without_what_is_covered() -> None:
     semantic = np.array([[3, 3, 3, 4]], np.uint8)
     instances = np.array([[0, 0, 4 + 256, 4 + 256]], np.int32)
-    (sky, person) = list_segments(draw_segments(semantic, instances, "picture"), "picture")
+    (sky, person) = list_segments(draw_segments(semantic, instances, "image"), "image")
     assert (sky.category_id, sky.area, sky.box_xywh) == (2, 2, (0, 0, 2, 1))
     assert (person.category_id, person.area, person.box_xywh) == (12, 2, (2, 0, 2, 1))
 

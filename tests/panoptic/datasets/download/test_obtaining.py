@@ -118,7 +118,7 @@ def test_one_that_cannot_be_had_does_not_keep_the_others(server: ArchiveServer, 
     with pytest.raises(DatasetError) as caught:
         _obtain(_table(server), root)
     message = str(caught.value)
-    assert "2 faults found" in message
+    assert "2 issues found" in message
     assert f"{IMAGES} could not be fetched: {server.address}/{IMAGES} answers 404" in message
     assert "a web page in place of the archive: 'sorry'" in message
     assert _files(root) == {f"archives/{MASKS}", "archives/archives.json", "archives/lock"}

@@ -136,7 +136,7 @@ def test_a_missing_entry_and_half_an_archive_are_named(folder: Path) -> None:
         unpack_zip(archive, [WANTED], folder)
 
 
-PICTURES = {f"annotations_instance/training/{number}.png": bytes([number]) * 2000 for number in (3, 1, 2)}
+IMAGES = {f"annotations_instance/training/{number}.png": bytes([number]) * 2000 for number in (3, 1, 2)}
 
 
 def _tar(folder: Path, entries: dict[str, bytes], *special: tarfile.TarInfo) -> Path:
@@ -156,19 +156,19 @@ def _special(name: str, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
 
 def test_a_tar_becomes_a_zip_that_is_read_in_place(folder: Path) -> None:
     target = folder / "annotations_instance.zip"
-    repack_tar(_tar(folder, PICTURES | {"annotations_instance/training/._1.png": b"litter"}), target)
+    repack_tar(_tar(folder, IMAGES | {"annotations_instance/training/._1.png": b"litter"}), target)
     with zipfile.ZipFile(target) as packed:
-        assert {name: packed.read(name) for name in packed.namelist()} == PICTURES
+        assert {name: packed.read(name) for name in packed.namelist()} == IMAGES
         assert {info.compress_type for info in packed.infolist()} == {zipfile.ZIP_STORED}
     assert list(_files(folder)) == ["annotations_instance.zip"]
 
 
 def test_equal_contents_give_equal_bytes(folder: Path) -> None:
     once, again = folder / "once.zip", folder / "again.zip"
-    repack_tar(_tar(folder, PICTURES), once)
+    repack_tar(_tar(folder, IMAGES), once)
     archive = _tar(folder, {})
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as file:
-        for name, content in PICTURES.items():
+        for name, content in IMAGES.items():
             info = tarfile.TarInfo(f"./{name}")
             info.size, info.mtime = len(content), 1e9 + 0.5
             file.addfile(info, io.BytesIO(content))
@@ -193,7 +193,7 @@ def test_equal_contents_give_equal_bytes(folder: Path) -> None:
     ],
 )
 def test_hostile_entries_of_a_tar_are_refused(folder: Path, name: str, kind: bytes) -> None:
-    archive = _tar(folder, PICTURES, _special(name, kind))
+    archive = _tar(folder, IMAGES, _special(name, kind))
     with pytest.raises(DatasetError) as caught:
         repack_tar(archive, folder / "out.zip")
     assert f"{name!r}" in str(caught.value)
@@ -202,7 +202,7 @@ def test_hostile_entries_of_a_tar_are_refused(folder: Path, name: str, kind: byt
 
 @pytest.mark.parametrize("damage", ["cut", "claims more", "gzip"])
 def test_a_damaged_tar_is_refused(folder: Path, damage: str) -> None:
-    archive = _tar(folder, PICTURES)
+    archive = _tar(folder, IMAGES)
     content = archive.read_bytes()
     if damage == "cut":
         content = content[: content.rindex(b"\x02" * 9)]

@@ -15,19 +15,19 @@ from PIL import Image
 
 from panoptic.format.id_map import decode_id_map, encode_id_map
 from panoptic.format.segments import measure_segments
-from tests.tiny_dataset import random_picture, write_split
+from tests.tiny_dataset import random_image, write_split
 
 JsonDict = dict[str, list[dict[str, object]]]
 
 
 class MadeDataset:
-    """Splits `train` (image ids 1 to 6) and `val` (11 to 16); pictures are 24 x 32, their segments 8 x 8 blocks."""
+    """Splits `train` (image ids 1 to 6) and `val` (11 to 16); images are 24 x 32, their segments 8 x 8 blocks."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         rng = np.random.default_rng(11)
         for split, first in (("train", 1), ("val", 11)):
-            write_split(root, split, [random_picture(rng, first + n, spots=0, side=8) for n in range(6)])
+            write_split(root, split, [random_image(rng, first + n, spots=0, side=8) for n in range(6)])
             self.edit(split, partial(self._add_claims, split))
 
     def json(self, split: str = "val") -> Path:
@@ -51,7 +51,7 @@ class MadeDataset:
         self.json(split).write_text(json.dumps(document))
 
     def segments(self, document: JsonDict, position: int = 0) -> list[dict[str, object]]:
-        """The segments of a picture, by its position in the JSON."""
+        """The segments of an image, by its position in the JSON."""
         segments = document["annotations"][position]["segments_info"]
         assert isinstance(segments, list)
         return segments
@@ -87,5 +87,5 @@ def halve(file: Path) -> None:
     file.write_bytes(data[: len(data) // 2])
 
 
-def save_as_grey(file: Path) -> None:
+def save_as_gray(file: Path) -> None:
     cv2.imwrite(str(file), np.zeros((24, 32), np.uint8))

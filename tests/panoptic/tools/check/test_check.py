@@ -1,4 +1,4 @@
-"""`check`: every kind of fault is made for real in a sound dataset, and found by its kind, file and remedy."""
+"""`check`: every kind of issue is made for real in a sound dataset, and found by its kind, file and hint."""
 
 import json
 import shutil
@@ -11,12 +11,12 @@ import pytest
 from panoptic.datasets.coco import build_index
 from panoptic.io.errors import DatasetError
 from panoptic.tools.check.dataset import DatasetCheck, check_dataset
-from panoptic.tools.check.image import Source, examine_pictures
-from panoptic.tools.check.issues import KINDS, Fault, Severity
+from panoptic.tools.check.image import Source, inspect_images
+from panoptic.tools.check.issues import KINDS, Issue, Severity
 from panoptic.tools.check.layout import find_splits
 from panoptic.tools.check.listing import read_listing
 from tests.panoptic.tools.check.made_datasets import MadeDataset, halve, jpeg_with_orientation
-from tests.panoptic.tools.check.made_faults import FAULTS
+from tests.panoptic.tools.check.made_issues import ISSUES
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def made(tmp_path: Path) -> MadeDataset:
 
 
 def _check(made: MadeDataset, workers: int = 0) -> DatasetCheck:
-    splits, faults = find_splits(made.root)
-    return check_dataset(str(made.root), splits, faults, workers)
+    splits, issues = find_splits(made.root)
+    return check_dataset(str(made.root), splits, issues, workers)
 
 
 def _zip_damaged(made: MadeDataset) -> None:
@@ -41,27 +41,27 @@ def _zip_damaged(made: MadeDataset) -> None:
     archive.write_bytes(data)
 
 
-def test_every_kind_of_fault_is_made_here() -> None:
-    assert FAULTS.keys() == KINDS.keys()
+def test_every_kind_of_issue_is_made_here() -> None:
+    assert ISSUES.keys() == KINDS.keys()
 
 
-def test_a_sound_dataset_has_no_fault(made: MadeDataset) -> None:
-    assert _check(made).faults == ()
+def test_a_sound_dataset_has_no_issue(made: MadeDataset) -> None:
+    assert _check(made).issues == ()
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_is_found_with_its_file_and_remedy(made: MadeDataset, kind: str) -> None:
-    spoil, place, found = FAULTS[kind]
+@pytest.mark.parametrize("kind", ISSUES)
+def test_a_issue_is_found_with_its_file_and_hint(made: MadeDataset, kind: str) -> None:
+    spoil, place, found = ISSUES[kind]
     spoil(made)
     check = _check(made)
-    (fault, *_) = [fault for fault in check.faults if fault.kind == kind]
-    assert fault.place.endswith(place) or place in fault.place
-    assert found in fault.found
-    assert fault.remedy == KINDS[kind].remedy
-    assert check.has_errors == any(other.severity is Severity.ERROR for other in check.faults)
+    (issue, *_) = [issue for issue in check.issues if issue.kind == kind]
+    assert issue.place.endswith(place) or place in issue.place
+    assert found in issue.found
+    assert issue.hint == KINDS[kind].hint
+    assert check.has_errors == any(other.severity is Severity.ERROR for other in check.issues)
 
 
-# Faults that bring others along, and which.
+# Issues that bring others along, and which.
 CONSEQUENCES = {
     "json-unreadable": {"image-unlisted", "png-unlisted", "class-not-in-split"},
     "json-field": {"image-undeclared", "image-unlisted"},
@@ -78,7 +78,7 @@ CONSEQUENCES = {
     "area-differs": set(),
     "drawn-unlisted": {"area-differs", "box-differs"},
     "category-name-twice": set(),
-    "void-picture": set(),
+    "void-image": set(),
     "image-shared": {"image-unlisted"},
     "thing-like-stuff": {"tiny-segment", "class-not-in-split"},
     "tiny-segment": {"area-differs", "box-differs"},
@@ -86,15 +86,15 @@ CONSEQUENCES = {
 }
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-def test_one_fault_is_not_taken_for_others(made: MadeDataset, kind: str) -> None:
-    FAULTS[kind][0](made)
-    assert {fault.kind for fault in _check(made).faults} - {kind} <= CONSEQUENCES.get(kind, set())
+@pytest.mark.parametrize("kind", ISSUES)
+def test_one_issue_is_not_taken_for_others(made: MadeDataset, kind: str) -> None:
+    ISSUES[kind][0](made)
+    assert {issue.kind for issue in _check(made).issues} - {kind} <= CONSEQUENCES.get(kind, set())
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FAULTS if kind not in ("id-across-splits", "json-ignored")])
+@pytest.mark.parametrize("kind", [kind for kind in ISSUES if kind not in ("id-across-splits", "json-ignored")])
 def test_what_annotate_refuses_is_an_error(made: MadeDataset, kind: str) -> None:
-    FAULTS[kind][0](made)
+    ISSUES[kind][0](made)
     check = _check(made)
     try:
         for split in check.splits:
@@ -106,40 +106,40 @@ def test_what_annotate_refuses_is_an_error(made: MadeDataset, kind: str) -> None
         assert not check.has_errors or kind in ("categories-differ", "stuff-divided")
 
 
-def test_all_faults_are_found_at_once(made: MadeDataset) -> None:
-    """A broken entry hides no other fault: not in its list, not in its picture, not in other files."""
+def test_all_issues_are_found_at_once(made: MadeDataset) -> None:
+    """A broken entry hides no other issue: not in its list, not in its image, not in other files."""
     spoiled = ("unknown-category", "image-damaged", "category-twice", "image-undeclared")
     for kind in spoiled:
-        FAULTS[kind][0](made)
+        ISSUES[kind][0](made)
     made.json().write_text(made.json().read_text().replace('"annotations": [', '"annotations": [5, '))
     halve(made.mask(13))
     made.mask(2, "train").unlink()
-    kinds = {fault.kind for fault in _check(made).faults}
+    kinds = {issue.kind for issue in _check(made).issues}
     assert {*spoiled, "json-field", "png-damaged", "png-missing"} <= kinds
 
 
 def test_workers_and_zip_files_give_the_same(made: MadeDataset) -> None:
     for kind in ("drawn-unlisted", "image-duplicate", "exif-rotation"):
-        FAULTS[kind][0](made)
+        ISSUES[kind][0](made)
     alone = _check(made)
     together = _check(made, workers=2)
-    assert together.faults == alone.faults
+    assert together.issues == alone.issues
     assert [split.summary for split in together.splits] == [split.summary for split in alone.splits]
     for folder in (made.root / "val", made.mask(11).parent):
         shutil.make_archive(str(folder), "zip", folder)
         shutil.rmtree(folder)
     zipped = _check(made)
-    assert [_unzipped(fault) for fault in zipped.faults] == [_unzipped(fault) for fault in alone.faults]
+    assert [_unzipped(issue) for issue in zipped.issues] == [_unzipped(issue) for issue in alone.issues]
 
 
-def _unzipped(fault: Fault) -> tuple[str, str, str]:
-    return fault.kind, fault.place.replace(".zip", ""), fault.found
+def _unzipped(issue: Issue) -> tuple[str, str, str]:
+    return issue.kind, issue.place.replace(".zip", ""), issue.found
 
 
 def test_a_damaged_entry_of_a_zip_is_named(made: MadeDataset) -> None:
     _zip_damaged(made)
-    (fault,) = _check(made).faults
-    assert (fault.kind, fault.place) == ("png-damaged", f"{made.root}/annotations/panoptic_val.zip: 000011.png")
+    (issue,) = _check(made).issues
+    assert (issue.kind, issue.place) == ("png-damaged", f"{made.root}/annotations/panoptic_val.zip: 000011.png")
 
 
 def test_a_zip_bomb_is_not_unpacked(made: MadeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,18 +151,18 @@ def test_a_zip_bomb_is_not_unpacked(made: MadeDataset, monkeypatch: pytest.Monke
             archive.write(file, file.name)
         archive.writestr("000011.png", bytes(1 << 20))
     shutil.rmtree(folder)
-    (fault,) = _check(made).faults
-    assert (fault.kind, fault.place) == ("bomb", f"{folder}.zip: 000011.png")
+    (issue,) = _check(made).issues
+    assert (issue.kind, issue.place) == ("bomb", f"{folder}.zip: 000011.png")
 
 
 def test_the_same_name_with_another_content_is_no_duplicate(made: MadeDataset) -> None:
     """Each split may have its own 000001.png."""
     made.image(11).rename(made.image(1))
     made.edit("val", lambda document: document["images"][0].update(file_name="000001.png"))
-    assert _check(made).faults == ()
+    assert _check(made).issues == ()
 
 
-def test_wrong_types_everywhere_are_faults_and_no_crash(made: MadeDataset) -> None:
+def test_wrong_types_everywhere_are_issues_and_no_crash(made: MadeDataset) -> None:
     """Each value of the JSON in turn becomes something else."""
     sound = json.loads(made.json().read_text())
     splits, _ = find_splits(made.root)
@@ -210,5 +210,5 @@ def test_no_damage_of_a_file_ends_the_check(made: MadeDataset) -> None:
             file.write_bytes(damaged.tobytes())
         listing = read_listing("val", made.json())
         source = Source("val", made.root / "val", made.mask(11).parent, frozenset())
-        (examined,) = examine_pictures(source, listing.pictures[:1])
-        assert examined.faults
+        (inspected,) = inspect_images(source, listing.images[:1])
+        assert inspected.issues

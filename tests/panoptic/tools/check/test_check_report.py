@@ -14,13 +14,13 @@ from panoptic.format.id_map import encode_id_map
 from panoptic.io.errors import DatasetError
 from panoptic.tools.check.__main__ import main
 from panoptic.tools.check.dataset import DatasetCheck, check_dataset
-from panoptic.tools.check.images import choose_pictures, show_pictures
+from panoptic.tools.check.images import choose_images, show_images
 from panoptic.tools.check.issues import KINDS
 from panoptic.tools.check.layout import find_splits
 from panoptic.tools.check.page import make_page
 from panoptic.tools.check.report import as_json, as_text
 from tests.panoptic.tools.check.made_datasets import MadeDataset
-from tests.panoptic.tools.check.made_faults import FAULTS
+from tests.panoptic.tools.check.made_issues import ISSUES
 
 HOSTILE = "<script>alert('x')</script>\"&\x1b[2J"
 
@@ -31,8 +31,8 @@ def made(tmp_path: Path) -> MadeDataset:
 
 
 def _check(made: MadeDataset) -> DatasetCheck:
-    splits, faults = find_splits(made.root)
-    return check_dataset(str(made.root), splits, faults)
+    splits, issues = find_splits(made.root)
+    return check_dataset(str(made.root), splits, issues)
 
 
 def test_the_summary_counts_what_is_drawn(made: MadeDataset) -> None:
@@ -50,16 +50,16 @@ def test_the_summary_counts_what_is_drawn(made: MadeDataset) -> None:
     assert summary.sizes() == ((24, 32), (24, 32), (100, 200))
     drawn = [made.ids(number) for number in range(11, 17)]
     infos = [made.segments(json.loads(made.json().read_text()), position) for position in range(6)]
-    pixels = sum(picture.size for picture in drawn)
-    assert summary.void_share == sum(int((picture == 0).sum()) for picture in drawn) / pixels
+    pixels = sum(image.size for image in drawn)
+    assert summary.void_share == sum(int((image == 0).sum()) for image in drawn) / pixels
     crowd = sum(
-        int((picture == info["id"]).sum())
-        for picture, listed in zip(drawn, infos, strict=True)
+        int((image == info["id"]).sum())
+        for image, listed in zip(drawn, infos, strict=True)
         for info in listed
         if info["iscrowd"]
     )
     assert summary.crowd_share == crowd / pixels
-    assert summary.segments_per_picture() == (
+    assert summary.segments_per_image() == (
         min(map(len, infos)),
         sorted(map(len, infos))[3],
         max(map(len, infos)),
@@ -70,25 +70,25 @@ def test_the_summary_counts_what_is_drawn(made: MadeDataset) -> None:
     assert summary.areas.small == instances.total() - 2
 
 
-def test_the_json_holds_every_fault_and_reads_back(made: MadeDataset) -> None:
+def test_the_json_holds_every_issue_and_reads_back(made: MadeDataset) -> None:
     for kind in ("drawn-unlisted", "image-duplicate", "unknown-category", "thing-without-instance"):
-        FAULTS[kind][0](made)
+        ISSUES[kind][0](made)
     check = _check(made)
     document = json.loads(as_json(check))
     assert (document["format"], document["version"], document["dataset"]) == ("panoptic-check", 1, str(made.root))
-    told = [(f["kind"], f["split"], f["place"], f["found"], f["image_id"]) for f in document["faults"]]
-    assert told == [(f.kind, f.split, f.place, f.found, f.image_id) for f in check.faults]
-    for fault in document["faults"]:
-        expected = KINDS[fault["kind"]]
-        assert (fault["severity"], fault["remedy"]) == (str(expected.severity), expected.remedy)
-    counts = Counter(f"{fault['severity']}s" for fault in document["faults"])
+    told = [(f["kind"], f["split"], f["place"], f["found"], f["image_id"]) for f in document["issues"]]
+    assert told == [(f.kind, f.split, f.place, f.found, f.image_id) for f in check.issues]
+    for issue in document["issues"]:
+        expected = KINDS[issue["kind"]]
+        assert (issue["severity"], issue["hint"]) == (str(expected.severity), expected.hint)
+    counts = Counter(f"{issue['severity']}s" for issue in document["issues"])
     assert document["counts"] == {"errors": 0, "warnings": 0, "notes": 0} | counts
     assert [split["split"] for split in document["splits"]] == ["train", "val"]
-    assert document["splits"][0]["pictures"] == 6
+    assert document["splits"][0]["images"] == 6
     assert {entry["name"] for entry in document["classes"]} == {"ball", "star", "sky", "water", "fox"}
 
 
-def test_the_table_names_kind_count_file_and_remedy(made: MadeDataset) -> None:
+def test_the_table_names_kind_count_file_and_hint(made: MadeDataset) -> None:
     for number in range(11, 16):
         made.mask(number).unlink()
     check = _check(made)
@@ -97,19 +97,19 @@ def test_the_table_names_kind_count_file_and_remedy(made: MadeDataset) -> None:
     assert f"{made.mask(11).parent}: 000011.png: there is no such file" in text
     assert "and 2 more (--all lists them)" in text
     assert "000015.png" not in text
-    assert "000015.png" in as_text(check, every_fault=True)
-    assert f"to do: {KINDS['png-missing'].remedy}" in text
+    assert "000015.png" in as_text(check, every_issue=True)
+    assert f"to do: {KINDS['png-missing'].hint}" in text
     assert text.splitlines()[-1].startswith("5 errors, 0 warnings, ")
 
 
 class _Page(HTMLParser):
-    """The tags of a page, its text, and the sources of its pictures."""
+    """The tags of a page, its text, and the sources of its images."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: Counter[str] = Counter()
         self.text = ""
-        self.pictures: list[str] = []
+        self.images: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -117,7 +117,7 @@ class _Page(HTMLParser):
         values = dict(attrs)
         assert not any(name.startswith("on") or name == "href" for name in values)
         if tag == "img":
-            self.pictures.append(values["src"] or "")
+            self.images.append(values["src"] or "")
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -135,7 +135,7 @@ def _make_hostile(made: MadeDataset) -> None:
 def test_hostile_names_stay_text(made: MadeDataset) -> None:
     _make_hostile(made)
     check = _check(made)
-    page = _Page(make_page(check, pictures=3))
+    page = _Page(make_page(check, images=3))
     assert page.tags["script"] == 0
     assert HOSTILE in page.text
     assert "\x1b" not in as_text(check)
@@ -143,45 +143,45 @@ def test_hostile_names_stay_text(made: MadeDataset) -> None:
 
 
 def test_the_page_needs_nothing_from_elsewhere(made: MadeDataset) -> None:
-    page = make_page(_check(made), pictures=5)
+    page = make_page(_check(made), images=5)
     assert "http" not in page.replace("http-equiv", "")
-    pictures = _Page(page).pictures
-    assert len(pictures) == 5
-    for source in pictures:
+    images = _Page(page).images
+    assert len(images) == 5
+    for source in images:
         head, data = source.split(",")
         assert head == "data:image/jpeg;base64"
         assert cv2.imdecode(np.frombuffer(b64decode(data), np.uint8), cv2.IMREAD_COLOR) is not None
 
 
-def test_faulty_pictures_come_first_and_a_seed_draws_the_others(made: MadeDataset) -> None:
+def test_issuey_images_come_first_and_a_seed_draws_the_others(made: MadeDataset) -> None:
     made.mask(13).unlink()
     made.mask(4, "train").write_bytes(b"?")
     check = _check(made)
-    chosen = [(split.split, picture.image_id) for split, picture in choose_pictures(check, 6, seed=0)]
+    chosen = [(split.split, image.image_id) for split, image in choose_images(check, 6, seed=0)]
     assert sorted(chosen[:2]) == [("train", 4), ("val", 13)]
     assert len(set(chosen)) == 6
-    assert chosen == [(split.split, picture.image_id) for split, picture in choose_pictures(check, 6, seed=0)]
-    others = [[picture.image_id for _, picture in choose_pictures(check, 6, seed)[2:]] for seed in range(5)]
+    assert chosen == [(split.split, image.image_id) for split, image in choose_images(check, 6, seed=0)]
+    others = [[image.image_id for _, image in choose_images(check, 6, seed)[2:]] for seed in range(5)]
     assert len({tuple(ids) for ids in others}) > 1
-    assert len(choose_pictures(check, 100, seed=0)) == 12
+    assert len(choose_images(check, 100, seed=0)) == 12
 
 
-def test_no_picture_is_too_wrong_for_the_page(made: MadeDataset) -> None:
-    """Each kind of fault by itself: the picture is shown as far as it goes."""
+def test_no_image_is_too_wrong_for_the_page(made: MadeDataset) -> None:
+    """Each kind of issue by itself: the image is shown as far as it goes."""
     for kind in ("bomb", "image-damaged", "png-damaged", "size-differs", "unknown-category", "image-missing"):
         dataset = MadeDataset(made.root.parent / kind)
-        FAULTS[kind][0](dataset)
-        (first, *_) = show_pictures(_check(dataset), 1, seed=0)
-        assert first.picture.image_id == 11
-        assert kind in {fault.kind for fault in first.faults}
+        ISSUES[kind][0](dataset)
+        (first, *_) = show_images(_check(dataset), 1, seed=0)
+        assert first.image.image_id == 11
+        assert kind in {issue.kind for issue in first.issues}
         assert cv2.imdecode(np.frombuffer(first.jpeg, np.uint8), cv2.IMREAD_COLOR) is not None
 
 
 def test_what_is_drawn_but_not_listed_is_seen(made: MadeDataset) -> None:
-    """A smoothed PNG has an id for every pixel: they are shown as one, in a colour that nothing else has."""
+    """A smoothed PNG has an id for every pixel: they are shown as one, in a color that nothing else has."""
     ids = np.arange(1, 24 * 32 + 1, dtype=np.int32).reshape(24, 32) * 7
     made.mask(11).write_bytes(encode_id_map(ids))
-    (first, *_) = show_pictures(_check(made), 1, seed=0)
+    (first, *_) = show_images(_check(made), 1, seed=0)
     image = cv2.imdecode(np.frombuffer(first.jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     blue, green, red = image[60:, image.shape[1] // 2 + 20 : -20].reshape(-1, 3).mean(axis=0)
@@ -197,11 +197,11 @@ def _status(*argv: str) -> int:
     return 0
 
 
-def test_the_status_tells_sound_from_faulty_from_wrong_use(made: MadeDataset, tmp_path: Path) -> None:
+def test_the_status_tells_sound_from_issuey_from_wrong_use(made: MadeDataset, tmp_path: Path) -> None:
     assert _status(str(made.root), "--workers", "0") == 0
-    FAULTS["area-differs"][0](made)
+    ISSUES["area-differs"][0](made)
     assert _status(str(made.root), "--workers", "0") == 0
-    FAULTS["png-missing"][0](made)
+    ISSUES["png-missing"][0](made)
     assert _status(str(made.root), "--workers", "0") == 1
     assert _status(str(made.root), "--workers", "0", "--split", "train") == 0
     assert _status(str(made.root), "--split", "test") == 2
@@ -212,26 +212,30 @@ def test_the_status_tells_sound_from_faulty_from_wrong_use(made: MadeDataset, tm
 
 def test_the_command_writes_json_and_page(made: MadeDataset, capsys: pytest.CaptureFixture[str]) -> None:
     page, file = made.root / "page.html", made.root / "check.json"
-    assert _status(str(made.root), "--workers", "0", "--page", str(page), "--json", str(file), "--pictures", "2") == 0
+    assert (
+        _status(str(made.root), "--workers", "0", "--page", str(page), "--json", str(file), "--page-images", "2") == 0
+    )
     assert "fit for use" in capsys.readouterr().out
     assert _status(str(made.root), "--workers", "0", "--json", "-") == 0
     assert capsys.readouterr().out == file.read_text() == as_json(_check(made))
-    assert page.read_text() == make_page(_check(made), pictures=2)
+    assert page.read_text() == make_page(_check(made), images=2)
 
 
 def test_names_that_no_file_can_hold_are_told_all_the_same(made: MadeDataset) -> None:
     made.edit("val", lambda document: document["images"][0].update(file_name="\ud800.png"))
     page, file = made.root / "page.html", made.root / "check.json"
-    assert _status(str(made.root), "--workers", "0", "--page", str(page), "--json", str(file), "--pictures", "2") == 1
+    assert (
+        _status(str(made.root), "--workers", "0", "--page", str(page), "--json", str(file), "--page-images", "2") == 1
+    )
     assert "\\ud800.png" in page.read_text()
     assert "\\ud800.png" in file.read_text()
 
 
 def test_a_single_split_may_lie_anywhere(made: MadeDataset, capsys: pytest.CaptureFixture[str]) -> None:
-    moved = made.json().rename(made.root.parent / "truth.json")
+    moved = made.json().rename(made.root.parent / "ground_truth.json")
     parts = ("--masks", str(made.mask(11).parent), "--images", str(made.root / "val"), "--workers", "0")
     assert _status("--panoptic-json", str(moved), *parts) == 0
-    assert "splits truth" in capsys.readouterr().out
+    assert "splits ground_truth" in capsys.readouterr().out
 
 
 def test_the_embedded_dataset_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,7 +259,7 @@ INSTANCES: dict[str, list[object]] = {"images": [], "annotations": [], "categori
         ("readme.txt", "", "expected annotations/panoptic_<split>.json"),
     ],
 )
-def test_another_layout_is_recognised(tmp_path: Path, name: str, content: str, told: str) -> None:
+def test_another_layout_is_recognized(tmp_path: Path, name: str, content: str, told: str) -> None:
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     file.write_text(content)

@@ -1,4 +1,4 @@
-"""Small own data on disk, as people bring it: pictures with files of LabelMe, or with COCO's instance format."""
+"""Small own data on disk, as people bring it: images with files of LabelMe, or with COCO's instance format."""
 
 import json
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ HEIGHT, WIDTH = 24, 32
 CLASSES = "things: [coin, key]\nstuff: [table, paper]\nvoid: [unsure]\n"
 
 
-def write_picture(path: Path, height: int = HEIGHT, width: int = WIDTH, orientation: int = 1) -> Path:
-    """A picture of noise; `orientation` is the note in a JPEG of how to show it."""
+def write_image(path: Path, height: int = HEIGHT, width: int = WIDTH, orientation: int = 1) -> Path:
+    """An image of noise; `orientation` is the note in a JPEG of how to show it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(len(path.stem)).integers(0, 256, (height, width, 3), dtype=np.uint8)
     exif = Image.Exif()
@@ -40,22 +40,22 @@ def box(left: int, top: int, right: int, bottom: int) -> list[list[int]]:
 
 
 def write_labelme(folder: Path, name: str, shapes: Sequence[dict[str, object]], **more: object) -> Path:
-    """A picture (unless it is there) and its LabelMe file."""
-    picture = folder / name
-    if not picture.exists():
-        write_picture(picture)
-    fields = {"imagePath": picture.name, "imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
-    path = picture.with_suffix(".json")
+    """An image (unless it is there) and its LabelMe file."""
+    image = folder / name
+    if not image.exists():
+        write_image(image)
+    fields = {"imagePath": image.name, "imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
+    path = image.with_suffix(".json")
     path.write_text(json.dumps({"version": "5.5.0", "flags": {}, "shapes": list(shapes)} | fields | more))
     return path
 
 
-def write_coco(folder: Path, annotations: Sequence[dict[str, object]], pictures: Sequence[str] = ("a.png",)) -> Path:
-    """Pictures in `folder`/images and the instance JSON; image ids count from 10."""
-    for name in pictures:
-        write_picture(folder / "images" / name)
+def write_coco(folder: Path, annotations: Sequence[dict[str, object]], names: Sequence[str] = ("a.png",)) -> Path:
+    """Images in `folder`/images and the instance JSON; image ids count from 10."""
+    for name in names:
+        write_image(folder / "images" / name)
     images = [
-        {"id": 10 + place, "file_name": name, "height": HEIGHT, "width": WIDTH} for place, name in enumerate(pictures)
+        {"id": 10 + place, "file_name": name, "height": HEIGHT, "width": WIDTH} for place, name in enumerate(names)
     ]
     categories = [{"id": 5, "name": "coin"}, {"id": 9, "name": "key"}]
     listed = [{"id": place, "image_id": 10, "category_id": 5} | fields for place, fields in enumerate(annotations)]
@@ -71,8 +71,8 @@ def write_classes(folder: Path, text: str = CLASSES) -> Path:
 
 
 @dataclass(frozen=True)
-class ReadPicture:
-    """A picture of a written split: its segments, which of them each pixel has, and the names of their classes."""
+class ReadImage:
+    """An image of a written split: its segments, which of them each pixel has, and the names of their classes."""
 
     annotation: Annotation
     ids: NDArray[np.int32]
@@ -87,8 +87,8 @@ class ReadPicture:
         return len(set(self.ids[self.names == name].tolist()))
 
 
-def read_split(root: Path, split: str = "train") -> dict[str, ReadPicture]:
-    """The pictures of a split by name, in the layout that the stages find; what the JSON lists is what is drawn."""
+def read_split(root: Path, split: str = "train") -> dict[str, ReadImage]:
+    """The images of a split by name, in the layout that the stages find; what the JSON lists is what is drawn."""
     files = find_split(root, split)
     read = read_annotations(files.panoptic_json)
     masks, categories = open_files(files.masks), read.categories
@@ -105,5 +105,5 @@ def read_split(root: Path, split: str = "train") -> dict[str, ReadPicture]:
             names[ids == segment.id] = categories.by_id(segment.category_id).name
             assert isinstance(segment, AnnotatedSegment)
             assert segment.area == (ids == segment.id).sum()
-        found[image.file_name] = ReadPicture(annotation, ids, names)
+        found[image.file_name] = ReadImage(annotation, ids, names)
     return found

@@ -17,7 +17,7 @@ from panoptic.tools.convert.classes import read_classes
 from tests.panoptic.tools.convert.made_own_data import (
     HEIGHT,
     WIDTH,
-    ReadPicture,
+    ReadImage,
     box,
     read_split,
     shape,
@@ -25,15 +25,15 @@ from tests.panoptic.tools.convert.made_own_data import (
     write_coco,
     write_labelme,
 )
-from tests.tiny_dataset import CATEGORIES, STUFF, TinyPicture, random_pictures, write_split
+from tests.tiny_dataset import CATEGORIES, STUFF, TinyImage, random_images, write_split
 
 
 def _run(tmp_path: Path, source: Path, *options: str) -> None:
     main([str(source), "--out", str(tmp_path / "out"), *options])
 
 
-def _coco(tmp_path: Path, annotations: list[dict[str, object]], *options: str) -> ReadPicture:
-    """The one picture of a conversion."""
+def _coco(tmp_path: Path, annotations: list[dict[str, object]], *options: str) -> ReadImage:
+    """The one image of a conversion."""
     source = write_coco(tmp_path, annotations)
     _run(tmp_path, source, "--images", str(tmp_path / "images"), *options)
     return read_split(tmp_path / "out")["a.png"]
@@ -56,38 +56,38 @@ def test_polygons_masks_and_crowds_of_coco(tmp_path: Path) -> None:
         {"segmentation": encode_mask(_mask(8, 8, 12, 12)), "category_id": 9},
         {"segmentation": {"size": [HEIGHT, WIDTH], "counts": counts}, "iscrowd": 1},
     ]
-    picture = _coco(tmp_path, annotations)
-    assert (picture.area("coin"), picture.count("coin"), picture.area("key")) == (16 + 10, 2, 16)
-    assert picture.annotation.image_id == 10
-    assert [segment.is_crowd for segment in picture.annotation.segments] == [False, False, True]
-    assert (picture.names[:10, 20] == "coin").all()
+    image = _coco(tmp_path, annotations)
+    assert (image.area("coin"), image.count("coin"), image.area("key")) == (16 + 10, 2, 16)
+    assert image.annotation.image_id == 10
+    assert [segment.is_crowd for segment in image.annotation.segments] == [False, False, True]
+    assert (image.names[:10, 20] == "coin").all()
 
 
 def test_crowds_may_be_taken_for_instances(tmp_path: Path) -> None:
-    picture = _coco(tmp_path, [_rectangle(1, 1, 5, 5, iscrowd=1)], "--no-crowds")
-    assert [segment.is_crowd for segment in picture.annotation.segments] == [False]
+    image = _coco(tmp_path, [_rectangle(1, 1, 5, 5, iscrowd=1)], "--no-crowds")
+    assert [segment.is_crowd for segment in image.annotation.segments] == [False]
 
 
 def test_a_class_of_the_json_may_be_stuff(tmp_path: Path) -> None:
     classes = write_classes(tmp_path, "things: [key]\nstuff: [coin]\n")
     annotations = [_rectangle(1, 1, 5, 5), _rectangle(8, 1, 12, 5), _rectangle(3, 3, 10, 5, category_id=9)]
-    picture = _coco(tmp_path, annotations, "--classes", str(classes))
-    assert (picture.count("coin"), picture.area("coin"), picture.area("key")) == (1, 32 - 8, 14)
+    image = _coco(tmp_path, annotations, "--classes", str(classes))
+    assert (image.count("coin"), image.area("coin"), image.area("key")) == (1, 32 - 8, 14)
 
 
-def _as_instances_and_semantic(folder: Path, pictures: list[TinyPicture]) -> Path:
+def _as_instances_and_semantic(folder: Path, drawn: list[TinyImage]) -> Path:
     """What is lost: nothing but the ids of the segments."""
     images, annotations = [], []
-    for picture in pictures:
-        height, width = picture.ids.shape
-        name = f"{picture.image_id:06d}.png"
-        images.append({"id": picture.image_id, "file_name": name, "height": height, "width": width})
+    for image in drawn:
+        height, width = image.ids.shape
+        name = f"{image.image_id:06d}.png"
+        images.append({"id": image.image_id, "file_name": name, "height": height, "width": width})
         semantic = np.zeros((height, width), np.uint8)
-        for segment in picture.segments:
-            mask = picture.ids == segment.id
+        for segment in image.segments:
+            mask = image.ids == segment.id
             semantic[mask] = segment.category_id
             if segment.category_id not in STUFF:
-                fields = {"image_id": picture.image_id, "category_id": segment.category_id}
+                fields = {"image_id": image.image_id, "category_id": segment.category_id}
                 crowd = int(segment.is_crowd)
                 annotations.append(fields | {"iscrowd": crowd, "segmentation": encode_mask(mask)})
         (folder / "semantic").mkdir(exist_ok=True)
@@ -98,7 +98,7 @@ def _as_instances_and_semantic(folder: Path, pictures: list[TinyPicture]) -> Pat
 
 
 def _segments(root: Path) -> dict[str, list[tuple[int, bool, bytes]]]:
-    """The segments of each picture as class, crowd and mask, in no order, whatever their ids are."""
+    """The segments of each image as class, crowd and mask, in no order, whatever their ids are."""
     folder = root / "annotations" / "panoptic_train"
     if not folder.exists():
         zipfile.ZipFile(folder.with_suffix(".zip")).extractall(folder)
@@ -113,9 +113,9 @@ def _segments(root: Path) -> dict[str, list[tuple[int, bool, bytes]]]:
 
 
 def test_a_panoptic_split_survives_the_way_through_instances_and_semantic_maps(tmp_path: Path) -> None:
-    pictures = random_pictures(seed=3, count=5)
-    split = write_split(tmp_path / "first", "train", pictures)
-    source = _as_instances_and_semantic(tmp_path, pictures)
+    images = random_images(seed=3, count=5)
+    split = write_split(tmp_path / "first", "train", images)
+    source = _as_instances_and_semantic(tmp_path, images)
     options = ["--images", str(split.images), "--semantic", str(tmp_path / "semantic"), "--classes"]
     _run(tmp_path, source, *options, str(split.panoptic_json))
     expected = _segments(tmp_path / "first")
@@ -124,14 +124,14 @@ def test_a_panoptic_split_survives_the_way_through_instances_and_semantic_maps(t
 
 
 def test_the_smaller_of_two_instances_is_on_top(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = _coco(tmp_path, [_rectangle(2, 2, 6, 6, category_id=9), _rectangle(0, 0, 10, 10)])
-    assert (picture.area("key"), picture.area("coin")) == (16, 84)
+    image = _coco(tmp_path, [_rectangle(2, 2, 6, 6, category_id=9), _rectangle(0, 0, 10, 10)])
+    assert (image.area("key"), image.area("coin")) == (16, 84)
     assert "13.8% of the instances' pixels lie under others" in capsys.readouterr().out  # 16 of 116
 
 
 def test_later_in_the_file_is_on_top_if_asked_for(tmp_path: Path) -> None:
-    picture = _coco(tmp_path, [_rectangle(0, 0, 4, 4, category_id=9), _rectangle(2, 0, 12, 10)], "--on-top", "later")
-    assert (picture.area("key"), picture.area("coin")) == (8, 100)
+    image = _coco(tmp_path, [_rectangle(0, 0, 4, 4, category_id=9), _rectangle(2, 0, 12, 10)], "--on-top", "later")
+    assert (image.area("key"), image.area("coin")) == (8, 100)
 
 
 @pytest.mark.parametrize(("other", "on_top"), [((2, 2, 6, 6), "smaller"), ((0, 0, 10, 10), "later")])
@@ -149,8 +149,8 @@ def test_instances_lie_on_crowds_and_crowds_on_stuff(tmp_path: Path) -> None:
     key = shape("key", "rectangle", box(0, 0, 16, 3))
     write_labelme(tmp_path / "photos", "a.png", [key, crowd, table, shape("paper", "rectangle", box(0, 0, 16, 16))])
     _run(tmp_path, tmp_path / "photos", "--classes", str(write_classes(tmp_path)))
-    picture = read_split(tmp_path / "out")["a.png"]
-    areas = [picture.area(name) for name in ("key", "coin", "table", "paper")]
+    image = read_split(tmp_path / "out")["a.png"]
+    areas = [image.area(name) for name in ("key", "coin", "table", "paper")]
     assert areas == [48, 36 - 6, 0, 256 - 48 - 30]
 
 
@@ -179,8 +179,8 @@ def test_wrong_annotations_are_named(
     ("semantic", "message"),
     [
         (np.full((HEIGHT, WIDTH), 7, np.uint8), f"{HEIGHT * WIDTH} pixels have values of no class (7)"),
-        (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "a picture in colours"),
-        (np.zeros((3, 4), np.uint8), "3 x 4, but the picture is 24 x 32"),
+        (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "an image in colors"),
+        (np.zeros((3, 4), np.uint8), "3 x 4, but the image is 24 x 32"),
         (None, "the file is missing"),
     ],
 )
@@ -206,9 +206,9 @@ def test_semantic_values_of_a_palette_and_of_16_bits(tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "maps" / "a.png")
     table = "things: [coin, key]\nstuff: [table]\nvalues: {0: void, 2: coin, 300: table}\n"
     options = ["--semantic", str(tmp_path / "maps"), "--classes", str(write_classes(tmp_path, table))]
-    picture = _coco(tmp_path, [_rectangle(0, 2, 4, 4)], *options)
+    image = _coco(tmp_path, [_rectangle(0, 2, 4, 4)], *options)
     # A coin in the map alone is void: the map does not tell one coin from the next.
-    assert (picture.area("table"), picture.area("coin")) == (4 * WIDTH - 8, 8)
+    assert (image.area("table"), image.area("coin")) == (4 * WIDTH - 8, 8)
     palette = Image.fromarray(np.where(values == 300, 1, 0).astype(np.uint8), "P")
     palette.putpalette([9, 9, 9, 200, 0, 0])
     palette.save(tmp_path / "maps" / "a.png")
@@ -217,7 +217,7 @@ def test_semantic_values_of_a_palette_and_of_16_bits(tmp_path: Path) -> None:
     assert _coco(tmp_path, [_rectangle(0, 2, 4, 4)], *options).area("table") == 4 * WIDTH - 8
 
 
-def test_two_pictures_whose_segments_would_have_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_images_whose_segments_would_have_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_coco(tmp_path, [_rectangle(1, 1, 5, 5)], ["a.png", "a.jpg"])
     with pytest.raises(SystemExit):
         _run(tmp_path, source, "--images", str(tmp_path / "images"))

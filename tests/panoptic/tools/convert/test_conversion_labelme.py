@@ -12,19 +12,19 @@ from panoptic.tools.convert.__main__ import main
 from tests.panoptic.tools.convert.made_own_data import (
     HEIGHT,
     WIDTH,
-    ReadPicture,
+    ReadImage,
     box,
     read_split,
     shape,
     write_classes,
+    write_image,
     write_labelme,
-    write_picture,
 )
 
 TABLE = shape("table", "rectangle", box(0, 0, WIDTH, HEIGHT))
 
 
-def _convert(tmp_path: Path, *options: str) -> dict[str, ReadPicture]:
+def _convert(tmp_path: Path, *options: str) -> dict[str, ReadImage]:
     main(
         [str(tmp_path / "photos"), "--classes", str(write_classes(tmp_path)), "--out", str(tmp_path / "out"), *options]
     )
@@ -52,13 +52,18 @@ def test_every_kind_of_shape_becomes_a_region(tmp_path: Path) -> None:
         shape("paper", "rectangle", [[32, 24], [25, 20]]),
     ]
     write_labelme(tmp_path / "photos", "a.png", shapes)
-    picture = _convert(tmp_path)["a.png"]
-    assert (picture.count("coin"), picture.count("key"), picture.count("table"), picture.count("paper")) == (2, 2, 1, 1)
-    assert picture.area("key") == 6 * 4 + 4 * 2
-    assert picture.area("paper") == 7 * 4
-    assert all(picture.names[15 + place, 12 + place] == "coin" for place in range(4))
-    assert picture.area("") == 0
-    assert picture.names[5, 5] == "coin"
+    converted = _convert(tmp_path)["a.png"]
+    assert (converted.count("coin"), converted.count("key"), converted.count("table"), converted.count("paper")) == (
+        2,
+        2,
+        1,
+        1,
+    )
+    assert converted.area("key") == 6 * 4 + 4 * 2
+    assert converted.area("paper") == 7 * 4
+    assert all(converted.names[15 + place, 12 + place] == "coin" for place in range(4))
+    assert converted.area("") == 0
+    assert converted.names[5, 5] == "coin"
 
 
 def test_parts_of_one_group_are_one_instance(tmp_path: Path) -> None:
@@ -70,9 +75,9 @@ def test_parts_of_one_group_are_one_instance(tmp_path: Path) -> None:
         shape("key", "rectangle", box(20, 8, 24, 12)),
     ]
     write_labelme(tmp_path / "photos", "a.png", shapes)
-    picture = _convert(tmp_path)["a.png"]
-    assert (picture.count("key"), picture.count("coin")) == (3, 1)
-    assert picture.ids[2, 2] == picture.ids[2, 9]
+    image = _convert(tmp_path)["a.png"]
+    assert (image.count("key"), image.count("coin")) == (3, 1)
+    assert image.ids[2, 2] == image.ids[2, 9]
 
 
 def test_crowds_void_and_stuff_in_several_parts(tmp_path: Path) -> None:
@@ -84,16 +89,16 @@ def test_crowds_void_and_stuff_in_several_parts(tmp_path: Path) -> None:
         shape("unsure", "rectangle", box(26, 14, 30, 18)),
     ]
     write_labelme(tmp_path / "photos", "a.png", shapes)
-    picture = _convert(tmp_path)["a.png"]
-    assert [segment.is_crowd for segment in picture.annotation.segments] == [False, False, True]
-    assert (picture.count("paper"), picture.area("paper"), picture.area("")) == (1, 32, 16)
+    image = _convert(tmp_path)["a.png"]
+    assert [segment.is_crowd for segment in image.annotation.segments] == [False, False, True]
+    assert (image.count("paper"), image.area("paper"), image.area("")) == (1, 32, 16)
 
 
-def test_paths_of_another_machine_and_pictures_in_another_folder(tmp_path: Path) -> None:
-    write_picture(tmp_path / "pictures" / "day" / "a.png")
+def test_paths_of_another_machine_and_images_in_another_folder(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "day" / "a.png")
     labels = write_labelme(tmp_path / "photos" / "day", "a.png", [TABLE], imagePath="..\\C\\old\\a.png")
     labels.with_suffix(".png").unlink()
-    assert list(_convert(tmp_path, "--images", str(tmp_path / "pictures"))) == ["day/a.png"]
+    assert list(_convert(tmp_path, "--images", str(tmp_path / "images"))) == ["day/a.png"]
 
 
 @pytest.mark.parametrize(
@@ -117,13 +122,13 @@ def test_wrong_shapes_are_named(
     assert re.search(message, errors)
 
 
-def test_all_faults_of_all_files_are_listed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_issues_of_all_files_are_listed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_labelme(tmp_path / "photos", "a.png", [shape("dog", "circle", [[5, 5], [5, 8]]), shape("cat", "points", [])])
     write_labelme(tmp_path / "photos", "b.png", [TABLE], imageHeight=99)
     write_labelme(tmp_path / "photos", "c.png", [TABLE]).with_suffix(".png").unlink()
     (tmp_path / "photos" / "settings.json").write_text(json.dumps({"zoom": 3}))
     errors = _fails(tmp_path, capsys)
-    for part in ("5 faults", "'dog'", "'cat'", "was drawn on 99 x 32", "c.png", "not a file of LabelMe"):
+    for part in ("5 issues", "'dog'", "'cat'", "was drawn on 99 x 32", "c.png", "not a file of LabelMe"):
         assert part in errors
 
 
@@ -139,14 +144,14 @@ def test_without_classes_the_labels_that_were_found_are_listed(
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_photos_that_are_shown_turned(tmp_path: Path, capsys: pytest.CaptureFixture[str], orientation: int) -> None:
     size = (HEIGHT, WIDTH) if orientation < 5 else (WIDTH, HEIGHT)
-    stored = write_picture(tmp_path / "photos" / "a.jpg", *size, orientation=orientation)
+    stored = write_image(tmp_path / "photos" / "a.jpg", *size, orientation=orientation)
     before = stored.read_bytes()
     write_labelme(tmp_path / "photos", "a.jpg", [TABLE])
     assert "--turned upright" in _fails(tmp_path, capsys)
     assert _convert(tmp_path, "--turned", "upright")["a.jpg"].area("table") == HEIGHT * WIDTH
-    with Image.open(tmp_path / "out" / "train" / "a.jpg") as written, Image.open(stored) as picture:
+    with Image.open(tmp_path / "out" / "train" / "a.jpg") as written, Image.open(stored) as image:
         assert written.getexif().get(0x0112, 1) == 1
-        pixels = np.asarray(picture).astype(float)
+        pixels = np.asarray(image).astype(float)
         # What the standard calls the first row and column: top and left of what is shown, where they are stored.
         shown = {
             2: pixels[:, ::-1],

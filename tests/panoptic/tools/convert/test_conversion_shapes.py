@@ -29,7 +29,7 @@ def _coverage(points: list[Point]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("reach", [0.0, 0.5])  # 0.5: half the picture's size beyond its edges
+@pytest.mark.parametrize("reach", [0.0, 0.5])  # 0.5: half the image's size beyond its edges
 def test_a_polygon_has_the_pixels_that_lie_in_it(seed: int, reach: float) -> None:
     rng = np.random.default_rng(seed)
     angles = np.sort(rng.uniform(0, 2 * np.pi, 7))

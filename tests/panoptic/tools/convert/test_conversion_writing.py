@@ -1,4 +1,4 @@
-"""How own data is written: splits, links to the pictures, and what is never overwritten."""
+"""How own data is written: splits, links to the images, and what is never overwritten."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from panoptic.io.errors import DatasetError
 from panoptic.tools.convert.__main__ import main
 from panoptic.tools.convert.writing import share_out
-from tests.panoptic.tools.convert.made_own_data import read_split, shape, write_classes, write_labelme, write_picture
+from tests.panoptic.tools.convert.made_own_data import read_split, shape, write_classes, write_image, write_labelme
 
 
 def _run(tmp_path: Path, source: Path, *options: str) -> None:
@@ -26,7 +26,7 @@ def _photos(tmp_path: Path, count: int) -> list[str]:
     return ["--classes", str(write_classes(tmp_path))]
 
 
-def test_splits_part_the_pictures_and_repeat(tmp_path: Path) -> None:
+def test_splits_part_the_images_and_repeat(tmp_path: Path) -> None:
     options = [*_photos(tmp_path, 10), "--val-share", "0.3"]
     _run(tmp_path, tmp_path / "photos", *options)
     train, val = (set(read_split(tmp_path / "out", split)) for split in ("train", "val"))
@@ -44,7 +44,7 @@ def test_splits_part_the_pictures_and_repeat(tmp_path: Path) -> None:
     assert sorted(ids) == list(range(1, 11))
 
 
-def test_a_new_picture_moves_few_others() -> None:
+def test_a_new_image_moves_few_others() -> None:
     names = [str(number) for number in range(100)]
     before, after = (set(share_out(listed, "t", "v", 0.2, 0)["v"]) for listed in (names, [*names, "new"]))
     assert len(before) == 20
@@ -53,7 +53,7 @@ def test_a_new_picture_moves_few_others() -> None:
         share_out(["a", "b"], "t", "v", 0.1, 0)
 
 
-def test_pictures_are_linked_and_the_source_stays_as_it_is(tmp_path: Path) -> None:
+def test_images_are_linked_and_the_source_stays_as_it_is(tmp_path: Path) -> None:
     options = _photos(tmp_path, 2)
     before = _bytes_below(tmp_path / "photos")
     _run(tmp_path, tmp_path / "photos", *options)
@@ -74,7 +74,7 @@ def test_a_failure_leaves_the_earlier_split(tmp_path: Path) -> None:
 
 def test_what_others_have_written_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = _photos(tmp_path, 2)
-    write_picture(tmp_path / "out" / "train" / "mine.png")
+    write_image(tmp_path / "out" / "train" / "mine.png")
     with pytest.raises(SystemExit):
         _run(tmp_path, tmp_path / "photos", *options)
     assert "was not written by this command" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What the pictures of `mini` must be: labelled without overlap, various, with things that differ in shape alone."""
+"""What the images of `mini` must be: labeled without overlap, various, with things that differ in shape alone."""
 
 import numpy as np
 import pytest
@@ -29,20 +29,20 @@ def test_each_stuff_category_is_one_region(scenes: tuple[Scene, ...]) -> None:
 
 
 def test_variety(scenes: tuple[Scene, ...]) -> None:
-    """All classes, 0 to 7 things a picture and about 3, some crowds, some void."""
+    """All classes, 0 to 7 things an image and about 3, some crowds, some void."""
     assert {region.category.id for scene in scenes for region in scene.regions} == {each.id for each in CATEGORIES}
     counts = [sum(region.category.is_thing and not region.is_crowd for region in scene.regions) for scene in scenes]
     assert min(counts) == 0
     assert 2 < np.mean(counts) < 4
     assert max(counts) <= 7
     assert any(region.is_crowd for scene in scenes for region in scene.regions)
-    labelled = [sum(int(region.mask.sum()) for region in scene.regions) / scene.image[..., 0].size for scene in scenes]
-    assert 0.95 < np.mean(labelled) < 1
-    assert min(labelled) > 0.8
+    labeled = [sum(int(region.mask.sum()) for region in scene.regions) / scene.image[..., 0].size for scene in scenes]
+    assert 0.95 < np.mean(labeled) < 1
+    assert min(labeled) > 0.8
 
 
-def test_colour_does_not_tell_the_class(scenes: tuple[Scene, ...]) -> None:
-    """Analysis of variance over the classes, of the mean of each colour channel within a thing."""
+def test_color_does_not_tell_the_class(scenes: tuple[Scene, ...]) -> None:
+    """Analysis of variance over the classes, of the mean of each color channel within a thing."""
     by_class: dict[int, list[NDArray[np.float64]]] = {thing.id: [] for thing in CATEGORIES.things}
     for scene in scenes:
         for region in scene.regions:

@@ -1,4 +1,4 @@
-"""A dataset of `mini` on disk: complete, true to its pictures, and the same bytes every time."""
+"""A dataset of `mini` on disk: complete, true to its images, and the same bytes every time."""
 
 import json
 from pathlib import Path
@@ -77,12 +77,12 @@ def read_instances(path: Path) -> list[InstanceJson]:
 def test_layout(dataset: Path) -> None:
     for split, count in (("train", 24), ("val", 3)):
         panoptic = read_panoptic(dataset / f"annotations/panoptic_{split}.json")
-        pictures = {path.name for path in (dataset / split).iterdir()}
+        images = {path.name for path in (dataset / split).iterdir()}
         masks = {path.name for path in (dataset / f"annotations/panoptic_{split}").iterdir()}
-        assert pictures == {image["file_name"] for image in panoptic["images"]}
+        assert images == {image["file_name"] for image in panoptic["images"]}
         assert masks == {annotation["file_name"] for annotation in panoptic["annotations"]}
         assert [each["image_id"] for each in panoptic["annotations"]] == [each["id"] for each in panoptic["images"]]
-        assert len(pictures) == len(masks) == count
+        assert len(images) == len(masks) == count
         assert panoptic["categories"] == CATEGORIES.to_json()
     assert "CC0" in (dataset / "README.md").read_text(encoding="utf-8")
 
@@ -90,12 +90,12 @@ def test_layout(dataset: Path) -> None:
 def test_segments_say_what_is_drawn(dataset: Path) -> None:
     panoptic = read_panoptic(dataset / "annotations/panoptic_train.json")
     for image, annotation in zip(panoptic["images"], panoptic["annotations"], strict=True):
-        picture = cv2.imread(str(dataset / "train" / image["file_name"]))
-        assert picture is not None
-        assert picture.shape == (image["height"], image["width"], 3)
+        pixels = cv2.imread(str(dataset / "train" / image["file_name"]))
+        assert pixels is not None
+        assert pixels.shape == (image["height"], image["width"], 3)
         path = dataset / "annotations/panoptic_train" / annotation["file_name"]
         ids = decode_id_map(path.read_bytes(), path.name)
-        assert ids.shape == picture.shape[:2]
+        assert ids.shape == pixels.shape[:2]
         segments = {segment["id"]: segment for segment in annotation["segments_info"]}
         assert set(np.unique(ids).tolist()) - {0} == set(segments)
         for segment_id, segment in segments.items():
@@ -128,7 +128,7 @@ def test_instances_are_the_things(dataset: Path) -> None:
 
 
 def test_same_bytes_from_more_processes(dataset: Path, tmp_path: Path) -> None:
-    """Two processes, fewer pictures, and a folder to replace: the pictures stay what they are."""
+    """Two processes, fewer images, and a folder to replace: the images stay what they are."""
     again = tmp_path / "mini"
     again.mkdir()
     (again / "left-over").touch()
@@ -140,7 +140,7 @@ def test_same_bytes_from_more_processes(dataset: Path, tmp_path: Path) -> None:
     assert not (again / "left-over").exists()
 
 
-def test_every_picture_has_its_own_seed() -> None:
+def test_every_image_has_its_own_seed() -> None:
     train, val = Split("train", 0, 1, 9), Split("val", 1, 1, 9)
     assert make_entry(4, train, seed=0) == make_entry(4, train, seed=0)
     different = {

@@ -10,7 +10,7 @@ from panoptic.data.reader import PanopticReader
 from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
-from panoptic.tools.unlabelled import index_unlabelled, main
+from panoptic.tools.unlabeled import index_unlabeled, main
 from tests.tiny_dataset import CATEGORIES
 
 TABLE = CategoryTable.from_json(CATEGORIES)
@@ -24,7 +24,7 @@ def images(tmp_path: Path) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), np.full((height, width, 3), 90, np.uint8))
-    (folder / "README.txt").write_text("no picture")
+    (folder / "README.txt").write_text("no image")
     return folder
 
 
@@ -46,8 +46,8 @@ def _list(tmp_path: Path, *entries: tuple[int, str, int, int]) -> Path:
     return path
 
 
-def test_without_a_list_all_pictures_are_taken_in_order_of_names(images: Path, tmp_path: Path) -> None:
-    index = index_unlabelled(images, None, TABLE, tmp_path / "out" / "index.json")
+def test_without_a_list_all_images_are_taken_in_order_of_names(images: Path, tmp_path: Path) -> None:
+    index = index_unlabeled(images, None, TABLE, tmp_path / "out" / "index.json")
     found = [(record.image_id, record.file_name, record.mask_name) for record in index.records]
     assert found == [(1, "a.png", "a.png"), (2, "b.jpg", "b.png"), (3, "deep/c.jpg", "deep/c.png")]
     assert {record.file_name: (record.height, record.width) for record in index.records} == SIZES
@@ -56,14 +56,14 @@ def test_without_a_list_all_pictures_are_taken_in_order_of_names(images: Path, t
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_list_chooses_pictures_and_ids(images: Path, tmp_path: Path, packed: bool) -> None:
+def test_a_list_chooses_images_and_ids(images: Path, tmp_path: Path, packed: bool) -> None:
     listed = _list(tmp_path, (70, "b.jpg", 8, 12), (5, "a.png", 9, 7))
-    index = index_unlabelled(_zipped(images) if packed else images, listed, TABLE, tmp_path / "index.json")
+    index = index_unlabeled(_zipped(images) if packed else images, listed, TABLE, tmp_path / "index.json")
     assert [(record.image_id, record.file_name) for record in index.records] == [(70, "b.jpg"), (5, "a.png")]
 
 
 def test_whatever_reads_an_index_reads_this_one(images: Path, tmp_path: Path) -> None:
-    reader = PanopticReader(index_unlabelled(images, None, TABLE, tmp_path / "index.json"))
+    reader = PanopticReader(index_unlabeled(images, None, TABLE, tmp_path / "index.json"))
     for record in reader.index.records:
         sample = reader.sample(record)
         assert sample.image.shape == (*SIZES[record.file_name], 3)
@@ -71,31 +71,31 @@ def test_whatever_reads_an_index_reads_this_one(images: Path, tmp_path: Path) ->
         assert not sample.ids.any()
 
 
-def test_equal_pictures_give_equal_files(images: Path, tmp_path: Path) -> None:
+def test_equal_images_give_equal_files(images: Path, tmp_path: Path) -> None:
     written = []
     for _ in range(2):
-        index_unlabelled(images, None, TABLE, tmp_path / "index.json")
+        index_unlabeled(images, None, TABLE, tmp_path / "index.json")
         written.append([(tmp_path / name).read_bytes() for name in ("index.json", "index_void.zip")])
     assert written[0] == written[1]
 
 
-def test_faults_of_all_pictures_are_reported_together(images: Path, tmp_path: Path) -> None:
+def test_issues_of_all_images_are_reported_together(images: Path, tmp_path: Path) -> None:
     (images / "broken.jpg").write_bytes(b"\xff\xd8 nothing")
     listed = _list(tmp_path, (1, "gone.jpg", 4, 4), (2, "broken.jpg", 4, 4), (3, "b.jpg", 12, 8), (4, "a.png", 9, 7))
     with pytest.raises(DatasetError) as error:
-        index_unlabelled(images, listed, TABLE, tmp_path / "index.json")
+        index_unlabeled(images, listed, TABLE, tmp_path / "index.json")
     message = str(error.value)
-    assert "3 faults" in message
-    assert "gone.jpg: the picture is missing" in message
+    assert "3 issues" in message
+    assert "gone.jpg: the image is missing" in message
     assert "broken.jpg: not an image" in message
     assert "b.jpg: the size is 8 x 12 (height x width), but the list says 12 x 8" in message
     assert not list(tmp_path.glob("index*"))
 
 
-def test_pictures_whose_results_would_share_a_name_are_refused(images: Path, tmp_path: Path) -> None:
+def test_images_whose_results_would_share_a_name_are_refused(images: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(images / "a.jpg"), np.zeros((3, 3, 3), np.uint8))
     with pytest.raises(DatasetError, match=r"'a.jpg' would both be 'a.png'; rename one"):
-        index_unlabelled(images, None, TABLE, tmp_path / "index.json")
+        index_unlabeled(images, None, TABLE, tmp_path / "index.json")
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_a_wrong_list_is_refused(
     images: Path, tmp_path: Path, entries: list[tuple[int, str, int, int]], message: str
 ) -> None:
     with pytest.raises(DatasetError, match=message):
-        index_unlabelled(images, _list(tmp_path, *entries), TABLE, tmp_path / "index.json")
+        index_unlabeled(images, _list(tmp_path, *entries), TABLE, tmp_path / "index.json")
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match="there are no pictures"):
-        index_unlabelled(tmp_path / "empty", None, TABLE, tmp_path / "index.json")
+    with pytest.raises(DatasetError, match="there are no images"):
+        index_unlabeled(tmp_path / "empty", None, TABLE, tmp_path / "index.json")
 
 
 def test_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +125,7 @@ def test_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     categories.write_text(json.dumps({"categories": CATEGORIES}))
     out = tmp_path / "index.json"
     main(["--images", str(images), "--categories", str(categories), "--out", str(out)])
-    assert "3 pictures" in capsys.readouterr().out
+    assert "3 images" in capsys.readouterr().out
     assert PanopticIndex.load(out).categories == TABLE
     with pytest.raises(SystemExit) as end:
         main(["--images", str(tmp_path / "none"), "--categories", str(categories), "--out", str(out)])

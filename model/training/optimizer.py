@@ -1,4 +1,4 @@
-"""Optimisers with the published parameter groups, and the learning-rate schedules."""
+"""Optimizers with the published parameter groups, and the learning-rate schedules."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ NOT_ORTHOGONAL = (
 """Matrices that Muon leaves to AdamW: tables, heads, the geometry of attention, the maps from attention to masks."""
 
 
-def build_optimisers(network: nn.Module, settings: TrainSettings) -> tuple[Optimizer, ...]:
+def build_optimizers(network: nn.Module, settings: TrainSettings) -> tuple[Optimizer, ...]:
     """AdamW over the trainable parameters in groups of one rate; with `muon`, Muon over the inner matrices first."""
     orthogonal: dict[float, list[nn.Parameter]] = {}
     rest: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            groups = orthogonal if settings.optimiser == "muon" and is_inner_matrix(name, parameter) else rest
+            groups = orthogonal if settings.optimizer == "muon" and is_inner_matrix(name, parameter) else rest
             groups.setdefault(rate_multiplier(name, settings), []).append(parameter)
     adamw = AdamW(_groups(rest, 1.0), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     if not orthogonal:
@@ -50,7 +50,7 @@ def rate_multiplier(name: str, settings: TrainSettings) -> float:
 
 
 def rate_at(step: int, steps_per_epoch: int, settings: TrainSettings) -> float:
-    """Base learning rate of optimiser step `step`, counted from 0: linear warm-up, then steps or half a cosine."""
+    """Base learning rate of optimizer step `step`, counted from 0: linear warm-up, then steps or half a cosine."""
     rate = settings.learning_rate * min(1.0, (step + 1) / (settings.warmup_steps + 1))
     if settings.schedule == "cosine":
         return rate * (1 + math.cos(math.pi * step / (steps_per_epoch * settings.epochs))) / 2
@@ -58,8 +58,8 @@ def rate_at(step: int, steps_per_epoch: int, settings: TrainSettings) -> float:
     return rate * 0.1**drops
 
 
-def set_rate(optimisers: Sequence[Optimizer], rate: float) -> None:
+def set_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
     """Give every group its own multiple of `rate`."""
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
             group["lr"] = rate * group["multiplier"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.training.ema import WeightAverage
-from model.training.optimiser import build_optimisers, rate_at, set_rate
+from model.training.optimizer import build_optimizers, rate_at, set_rate
 from model.training.settings import TrainSettings
 from stages.settings import load_section
 from tests.model.training.synthetic import network
@@ -17,10 +17,10 @@ SETTINGS = TrainSettings(learning_rate=1.0, epochs=12)
 
 def test_backbone_and_sampling_learn_slower() -> None:
     model = network()
-    optimisers = build_optimisers(model, replace(SETTINGS, backbone_multiplier=0.5, sampling_multiplier=0.25))
-    set_rate(optimisers, 2.0)
-    rates = {id(p): group["lr"] for group in optimisers[0].param_groups for p in group["params"]}
-    assert len(optimisers) == 1
+    optimizers = build_optimizers(model, replace(SETTINGS, backbone_multiplier=0.5, sampling_multiplier=0.25))
+    set_rate(optimizers, 2.0)
+    rates = {id(p): group["lr"] for group in optimizers[0].param_groups for p in group["params"]}
+    assert len(optimizers) == 1
     assert len(rates) == sum(p.requires_grad for p in model.parameters())
     for name, parameter in model.named_parameters():
         slow_geometry = "sampling_offsets" in name or "reference_points" in name

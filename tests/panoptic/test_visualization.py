@@ -6,40 +6,40 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.results import ResultSegment
 from panoptic.format.segments import SegmentLabel
 from panoptic.visualization import side_by_side
-from tests.tiny_dataset import CATEGORIES, random_picture
+from tests.tiny_dataset import CATEGORIES, random_image
 
 TABLE = CategoryTable.from_json(CATEGORIES)
 BALLS = [SegmentLabel(1, 3, False), SegmentLabel(2, 3, False)]
 
 
-def _panels(picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+def _panels(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """The three panels: between white gaps of 10 pixels, below titles of 30."""
-    width = (picture.shape[1] - 4 * 10) // 3
+    width = (image.shape[1] - 4 * 10) // 3
     lefts = [10 + number * (width + 10) for number in range(3)]
-    assert all((picture[30:, left - 10 : left] == 255).all() for left in lefts)
-    return [picture[30:-10, left : left + width] for left in lefts]
+    assert all((image[30:, left - 10 : left] == 255).all() for left in lefts)
+    return [image[30:-10, left : left + width] for left in lefts]
 
 
 @pytest.mark.parametrize(("size", "enlarged"), [((24, 32), (288, 384)), ((400, 300), (400, 300))])
 def test_three_panels_of_readable_size(size: tuple[int, int], enlarged: tuple[int, int]) -> None:
-    picture = random_picture(np.random.default_rng(0), 1, *size)
-    results = [ResultSegment(segment.id, segment.category_id, score=0.5) for segment in picture.segments]
-    drawn = side_by_side(picture.image, picture.ids, picture.segments, picture.ids, results, TABLE)
+    image = random_image(np.random.default_rng(0), 1, *size)
+    results = [ResultSegment(segment.id, segment.category_id, score=0.5) for segment in image.segments]
+    drawn = side_by_side(image.image, image.ids, image.segments, image.ids, results, TABLE)
     assert drawn.dtype == np.uint8
     assert [panel.shape for panel in _panels(drawn)] == [(*enlarged, 3)] * 3
 
 
-def test_things_of_one_class_differ_and_matches_share_a_colour() -> None:
+def test_things_of_one_class_differ_and_matches_share_a_color() -> None:
     image = np.zeros((40, 400, 3), np.uint8)
     ids = np.repeat(np.repeat(np.array([[1, 2]], np.int32), 200, axis=1), 40, axis=0)
     swapped = np.array([0, 2, 1], np.int32)[ids]
-    _, truth, prediction = _panels(side_by_side(image, ids, BALLS, swapped, BALLS, TABLE))
-    left, right = truth[2, 20], truth[2, 380]
+    _, ground_truth, prediction = _panels(side_by_side(image, ids, BALLS, swapped, BALLS, TABLE))
+    left, right = ground_truth[2, 20], ground_truth[2, 380]
     assert np.abs(left.astype(int) - right).max() > 30
     assert np.array_equal(prediction[2, 20], left)
     assert np.array_equal(prediction[2, 380], right)
 
 
-def test_void_and_empty_pictures_can_be_shown() -> None:
+def test_void_and_empty_images_can_be_shown() -> None:
     void = np.zeros((30, 30), np.int32)
     assert len(_panels(side_by_side(np.zeros((30, 30, 3), np.uint8), void, [], void, [], TABLE))) == 3

@@ -1,4 +1,4 @@
-"""The account against cases counted by hand, its sums on random pictures, and the raw instances it looks at."""
+"""The account against cases counted by hand, its sums on random images, and the raw instances it looks at."""
 
 import csv
 import json
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from panoptic.evaluation.error_breakdown import (
     KINDS,
     REPAIRS,
-    AccountTable,
+    BreakdownTable,
+    ImageBreakdown,
     Losses,
-    PictureAccount,
-    account_picture,
-    account_table,
+    breakdown_image,
+    error_breakdown_table,
 )
 from panoptic.evaluation.error_pairs import candidate_ious
 from panoptic.evaluation.overlaps import count_overlaps
@@ -32,7 +32,7 @@ from panoptic.format.segments import SegmentLabel
 from panoptic.instances.detection_json import encode_mask
 from panoptic.instances.rle import RunLengths
 from panoptic.io.errors import DatasetError
-from tests.tiny_dataset import CATEGORIES, STUFF, THINGS, TinyPicture, random_picture
+from tests.tiny_dataset import CATEGORIES, STUFF, THINGS, TinyImage, random_image
 
 TABLE = CategoryTable.from_json(CATEGORIES)
 BALL, STAR, SKY, WATER = 3, 7, 11, 20
@@ -46,18 +46,20 @@ def _read(drawing: str) -> tuple[NDArray[np.int32], list[SegmentLabel]]:
     return ids, [SegmentLabel(ord(letter), CLASSES[letter.lower()], letter.isupper()) for letter in letters]
 
 
-def _account(truth: str, prediction: str, candidates: Mapping[str, float] | None = None) -> PictureAccount:
-    (truth_ids, true), (prediction_ids, predicted) = _read(truth), _read(prediction)
-    overlaps = count_overlaps(truth_ids, prediction_ids, 1)
+def _error_breakdown(
+    ground_truth: str, prediction: str, candidates: Mapping[str, float] | None = None
+) -> ImageBreakdown:
+    (gt_ids, gt), (prediction_ids, predicted) = _read(ground_truth), _read(prediction)
+    overlaps = count_overlaps(gt_ids, prediction_ids, 1)
     ious = {ord(letter): iou for letter, iou in (candidates or {}).items()}
-    return account_picture(overlaps, predicted, match_overlaps(overlaps, true, predicted), ious)
+    return breakdown_image(overlaps, predicted, match_overlaps(overlaps, gt, predicted), ious)
 
 
 Halves = dict[int, dict[str, int]]
 
 
 @pytest.mark.parametrize(
-    ("rule", "truth", "prediction", "expected"),
+    ("rule", "ground_truth", "prediction", "expected"),
     [
         ("nothing there", "aaa", "...", {BALL: {"missed": 1}}),
         ("nothing true there", "yyyy", "yyya", {BALL: {"spurious": 1}, SKY: {}}),
@@ -70,12 +72,12 @@ Halves = dict[int, dict[str, int]]
             "ssss",
             {BALL: {"missed": 1}, STAR: {"spurious": 1}, SKY: {"missed": 1}},
         ),
-        ("IoU of one half", "aayy", "aaaa", {BALL: {"localisation": 2}, SKY: {"missed": 1}}),
+        ("IoU of one half", "aayy", "aaaa", {BALL: {"localization": 2}, SKY: {"missed": 1}}),
         (
             "IoU of a tenth",
             "aayyyyyyyyywwwwwwwww",
             "aaaaaaaaaaaaaaaaaaaa",
-            {BALL: {"localisation": 2}, SKY: {"missed": 1}, WATER: {"missed": 1}},
+            {BALL: {"localization": 2}, SKY: {"missed": 1}, WATER: {"missed": 1}},
         ),
         (
             "IoU below a tenth",
@@ -87,25 +89,25 @@ Halves = dict[int, dict[str, int]]
             "one of two",
             "aaaaaayyyyyy",
             "aaabbyyyyyyy",
-            {BALL: {"localisation": 2, "spurious": 1}, SKY: {}},
+            {BALL: {"localization": 2, "spurious": 1}, SKY: {}},
         ),
-        ("both ways", "aaaaaabbb", "ccaaaaaaa", {BALL: {"localisation": 2, "missed": 1, "spurious": 1}}),
-        ("the largest IoU first", "aaaaaaaaaabbbbb", "bbbb...aaaaa...", {BALL: {"localisation": 4}}),
+        ("both ways", "aaaaaabbb", "ccaaaaaaa", {BALL: {"localization": 2, "missed": 1, "spurious": 1}}),
+        ("the largest IoU first", "aaaaaaaaaabbbbb", "bbbb...aaaaa...", {BALL: {"localization": 4}}),
         ("crowd is not lost", "AAAA", "yyyy", {SKY: {"spurious": 1}}),
     ],
 )
-def test_kind(rule: str, truth: str, prediction: str, expected: Halves) -> None:
-    account = _account(truth, prediction)
+def test_kind(rule: str, ground_truth: str, prediction: str, expected: Halves) -> None:
+    error_breakdown = _error_breakdown(ground_truth, prediction)
     found = {
         key: {kind: 2 * getattr(lost.lost, kind) for kind in KINDS[:5] if getattr(lost.lost, kind)}
-        for key, lost in account.classes.items()
+        for key, lost in error_breakdown.classes.items()
     }
     assert found == expected, rule
 
 
 def test_a_miss_is_lost_in_merging_before_all_else() -> None:
-    account = _account("aaaabbbb", "ssss....", {"a": 0.8, "b": 0.5})
-    ball, star = account.classes[BALL], account.classes[STAR]
+    error_breakdown = _error_breakdown("aaaabbbb", "ssss....", {"a": 0.8, "b": 0.5})
+    ball, star = error_breakdown.classes[BALL], error_breakdown.classes[STAR]
     assert (ball.lost.merging, ball.lost.missed, ball.lost.wrong_class) == (0.5, 0.5, 0)
     merged = ball.repaired.perfect_merging
     assert (merged.tp, merged.fn, merged.iou_sum) == (1, 1, 0.8)
@@ -117,43 +119,45 @@ def test_a_miss_is_lost_in_merging_before_all_else() -> None:
 
 def test_one_class_and_a_large_iou_without_a_match_is_no_wrong_class() -> None:
     # So it is where a match is judged by the area that a JSON claims.
-    (truth_ids, true), (prediction_ids, predicted) = _read("aaaa"), _read("aaa.")
-    unmatched = Matching((), tuple(true), tuple(predicted))
-    account = account_picture(count_overlaps(truth_ids, prediction_ids), predicted, unmatched, {})
-    assert account.classes[BALL].lost == Losses(localisation=1.0)
+    (gt_ids, gt), (prediction_ids, predicted) = _read("aaaa"), _read("aaa.")
+    unmatched = Matching((), tuple(gt), tuple(predicted))
+    error_breakdown = breakdown_image(count_overlaps(gt_ids, prediction_ids), predicted, unmatched, {})
+    assert error_breakdown.classes[BALL].lost == Losses(localization=1.0)
 
 
 def test_disagreement_is_split_by_the_band_of_the_segment_that_it_belongs_to() -> None:
     # A true 5 x 5 ball, its middle and a corner given to the sky: the corner lies in its band, the middle deeper.
-    truth = "aaaaayy/aaaaayy/aaaaayy/aaaaayy/aaaaayy"
+    ground_truth = "aaaaayy/aaaaayy/aaaaayy/aaaaayy/aaaaayy"
     prediction = "yaaaayy/aaaaayy/aayaayy/aaaaayy/aaaaayy"
-    account = _account(truth, prediction).classes
-    assert account[BALL].lost.boundary == pytest.approx(1 / 25, abs=1e-15)
-    assert account[BALL].lost.interior == pytest.approx(1 / 25, abs=1e-15)
+    error_breakdown = _error_breakdown(ground_truth, prediction).classes
+    assert error_breakdown[BALL].lost.boundary == pytest.approx(1 / 25, abs=1e-15)
+    assert error_breakdown[BALL].lost.interior == pytest.approx(1 / 25, abs=1e-15)
     # Both pixels are in the predicted sky's band: each touches the ball.
-    assert account[SKY].lost.boundary == pytest.approx(2 / 12, abs=1e-15)
-    assert account[SKY].lost.interior == pytest.approx(0, abs=1e-15)
+    assert error_breakdown[SKY].lost.boundary == pytest.approx(2 / 12, abs=1e-15)
+    assert error_breakdown[SKY].lost.interior == pytest.approx(0, abs=1e-15)
 
 
-def test_disagreement_on_true_void_is_none() -> None:
-    assert _account("aaaa..", "aaaaaa").classes[BALL].lost == _account("aaaa", "aaaa").classes[BALL].lost
-    assert astuple(_account("aaaa", "aaaa").classes[BALL].lost) == (0,) * 7
+def test_disagreement_on_void_of_the_ground_truth_is_none() -> None:
+    assert (
+        _error_breakdown("aaaa..", "aaaaaa").classes[BALL].lost == _error_breakdown("aaaa", "aaaa").classes[BALL].lost
+    )
+    assert astuple(_error_breakdown("aaaa", "aaaa").classes[BALL].lost) == (0,) * 7
 
 
 def test_without_bands_all_disagreement_is_interior() -> None:
-    (truth_ids, true), (prediction_ids, predicted) = _read("aaaay"), _read("aaayy")
-    overlaps = count_overlaps(truth_ids, prediction_ids)
-    account = account_picture(overlaps, predicted, match_overlaps(overlaps, true, predicted), {})
-    assert (account.classes[BALL].lost.boundary, account.classes[BALL].lost.interior) == (0, 1 / 4)
+    (gt_ids, gt), (prediction_ids, predicted) = _read("aaaay"), _read("aaayy")
+    overlaps = count_overlaps(gt_ids, prediction_ids)
+    error_breakdown = breakdown_image(overlaps, predicted, match_overlaps(overlaps, gt, predicted), {})
+    assert (error_breakdown.classes[BALL].lost.boundary, error_breakdown.classes[BALL].lost.interior) == (0, 1 / 4)
 
 
 def test_repaired_by_hand() -> None:
     # ball a: IoU 3/4. ball b: taken for a star, IoU 1. ball c: IoU 1/4, lost in merging. star t: spurious.
-    table = account_table(_account("aaaabbbccccyyyyy", "aaayssscywwttyyy", {"a": 0.9, "c": 0.7}), TABLE)
+    table = error_breakdown_table(_error_breakdown("aaaabbbccccyyyyy", "aaayssscywwttyyy", {"a": 0.9, "c": 0.7}), TABLE)
     ball, star = table.classes[BALL], table.classes[STAR]
     assert ball.pq == pytest.approx(0.75 / 2.5)  # one match, two missed, one false positive: c has IoU 1/4
     assert ball.lost == pytest.approx(
-        {"merging": 0.5 / 2.5, "wrong_class": 0.5 / 2.5, "localisation": 0.5 / 2.5, "missed": 0}
+        {"merging": 0.5 / 2.5, "wrong_class": 0.5 / 2.5, "localization": 0.5 / 2.5, "missed": 0}
         | {"spurious": 0, "boundary": 0.25 / 2.5, "interior": 0},
         abs=1e-15,
     )
@@ -165,52 +169,52 @@ def test_repaired_by_hand() -> None:
 
 
 def test_perfect_masks_match_what_is_displaced() -> None:
-    table = account_table(_account("aayyyy", "aaaayy"), TABLE)
+    table = error_breakdown_table(_error_breakdown("aayyyy", "aaaayy"), TABLE)
     assert table.classes[BALL].repaired["perfect_masks"] == 1
     assert table.classes[SKY].repaired["perfect_masks"] == 1
     assert table.groups["all"].repaired["perfect_masks"] == 1
 
 
 def test_without_raw_instances_nothing_is_said_of_merging() -> None:
-    table = account_table(_account("aaa", "..."), TABLE, with_instances=False)
+    table = error_breakdown_table(_error_breakdown("aaa", "..."), TABLE, with_instances=False)
     for row in (table.classes[BALL], table.groups["all"]):
         assert row.lost["merging"] is None
         assert row.repaired["perfect_merging"] is None
         assert row.lost["missed"] == 1
 
 
-def _disturbed(truth: TinyPicture, rng: np.random.Generator) -> TinyPicture:
+def _disturbed(ground_truth: TinyImage, rng: np.random.Generator) -> TinyImage:
     """The truth moved a little, with noise, wrong classes and some void."""
-    ids = np.roll(truth.ids, rng.integers(-2, 3, 2), (0, 1))
+    ids = np.roll(ground_truth.ids, rng.integers(-2, 3, 2), (0, 1))
     noise = rng.permutation(ids.reshape(-1)).reshape(ids.shape)
     ids = np.where(rng.random(ids.shape) < rng.choice([0.0, 0.1, 0.4]), noise, ids).astype(np.int32)
     segments = tuple(
         SegmentLabel(label.id, label.category_id if rng.random() < 0.7 else int(rng.choice((*THINGS, *STUFF))), False)
-        for label in truth.segments
+        for label in ground_truth.segments
         if np.any(ids == label.id)
     )
-    return TinyPicture(truth.image_id, truth.image, ids, segments)
+    return TinyImage(ground_truth.image_id, ground_truth.image, ids, segments)
 
 
-def _random_account(seed: int, pictures: int) -> tuple[PictureAccount, PanopticQuality]:
+def _random_error_breakdown(seed: int, images: int) -> tuple[ImageBreakdown, PanopticQuality]:
     rng = np.random.default_rng(seed)
-    total, counter = PictureAccount(), QualityCounter(TABLE)
-    for number in range(pictures):
-        truth = random_picture(rng, number, 16, 20)
-        prediction = _disturbed(truth, rng)
-        overlaps = count_overlaps(truth.ids, prediction.ids, 1)
-        matching = match_overlaps(overlaps, truth.segments, prediction.segments)
-        things = [label.id for label in truth.segments if label.category_id in THINGS and not label.is_crowd]
+    total, counter = ImageBreakdown(), QualityCounter(TABLE)
+    for number in range(images):
+        ground_truth = random_image(rng, number, 16, 20)
+        prediction = _disturbed(ground_truth, rng)
+        overlaps = count_overlaps(ground_truth.ids, prediction.ids, 1)
+        matching = match_overlaps(overlaps, ground_truth.segments, prediction.segments)
+        things = [label.id for label in ground_truth.segments if label.category_id in THINGS and not label.is_crowd]
         ious = {segment_id: float(rng.random()) for segment_id in things if rng.random() < 0.7}
-        total += account_picture(overlaps, prediction.segments, matching, ious)
+        total += breakdown_image(overlaps, prediction.segments, matching, ious)
         counter.add(count_by_class(matching))
     return total, counter.result()
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_shares_add_up_to_what_was_lost(seed: int) -> None:
-    account, quality = _random_account(seed, pictures=1 + seed % 5)
-    table = account_table(account, TABLE)
+    error_breakdown, quality = _random_error_breakdown(seed, images=1 + seed % 5)
+    table = error_breakdown_table(error_breakdown, TABLE)
     expected = {key: count.pq for key, count in quality.per_class.items()}
     groups = {"all": quality.all.pq, "things": quality.things.pq, "stuff": quality.stuff.pq}
     for pq, row in [(expected[key], table.classes[key]) for key in expected] + [
@@ -229,7 +233,7 @@ def test_shares_add_up_to_what_was_lost(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_a_repair_never_lowers_pq(seed: int) -> None:
-    table = account_table(_random_account(100 + seed, pictures=1 + seed % 5)[0], TABLE)
+    table = error_breakdown_table(_random_error_breakdown(100 + seed, images=1 + seed % 5)[0], TABLE)
     for row in (*table.classes.values(), *table.groups.values()):
         for name in REPAIRS:
             value = row.repaired[name]
@@ -237,18 +241,18 @@ def test_a_repair_never_lowers_pq(seed: int) -> None:
             assert value is None or (row.pq is not None and row.pq - 1e-12 <= value <= 1 + 1e-12), name
 
 
-def test_pictures_add_up_in_any_grouping() -> None:
-    first, second, third = (_random_account(seed, 2)[0] for seed in range(3))
+def test_images_add_up_in_any_grouping() -> None:
+    first, second, third = (_random_error_breakdown(seed, 2)[0] for seed in range(3))
     left, right = (first + second) + third, first + (second + third)
     assert left.classes.keys() == right.classes.keys()
     for key in left.classes:
         assert left.classes[key].present.tp == right.classes[key].present.tp
         assert astuple(left.classes[key].lost) == pytest.approx(astuple(right.classes[key].lost), abs=1e-12)
-    assert (first + PictureAccount()).classes == first.classes
+    assert (first + ImageBreakdown()).classes == first.classes
 
 
-def _table() -> AccountTable:
-    return account_table(_account("aaaayy", "aaayyy"), TABLE)
+def _table() -> BreakdownTable:
+    return error_breakdown_table(_error_breakdown("aaaayy", "aaayyy"), TABLE)
 
 
 def test_json_has_groups_and_classes() -> None:
@@ -267,12 +271,12 @@ def test_json_has_groups_and_classes() -> None:
 
 def test_csv_has_a_row_for_each_kind_and_a_column_for_each_group_and_class() -> None:
     table = _table()
-    lost = list(csv.DictReader(table.lost_csv().decode().splitlines()))
+    lost = list(csv.DictReader(table.pq_loss_csv().decode().splitlines()))
     assert [row["kind"] for row in lost] == list(KINDS)
     assert list(lost[0]) == ["kind", "all", "things", "stuff", "ball", "star", "sky", "water"]
     assert sum(float(row["things"]) for row in lost) == pytest.approx(0.25)
     assert {row["star"] for row in lost} == {""}, "no value where nothing occurs"
-    repaired = list(csv.DictReader(table.repaired_csv().decode().splitlines()))
+    repaired = list(csv.DictReader(table.oracle_csv().decode().splitlines()))
     assert [row["repaired"] for row in repaired] == ["nothing", *REPAIRS]
     assert float(repaired[0]["ball"]) == 0.75
 
@@ -285,18 +289,18 @@ def _instance(category_id: int, mask: NDArray[np.bool_]) -> tuple[int, RunLength
 def test_candidate_ious_equal_those_counted_pixel_by_pixel() -> None:
     rng = np.random.default_rng(3)
     for number in range(10):
-        picture = random_picture(rng, number)
+        image = random_image(rng, number)
         masks = [
-            (int(rng.choice(THINGS)), np.roll(picture.ids == label.id, rng.integers(-3, 4, 2), (0, 1)))
-            for label in picture.segments
+            (int(rng.choice(THINGS)), np.roll(image.ids == label.id, rng.integers(-3, 4, 2), (0, 1)))
+            for label in image.segments
             for _ in range(3)
-        ] + [(BALL, np.zeros(picture.ids.shape, bool)), (STAR, np.ones(picture.ids.shape, bool))]
-        found = candidate_ious(picture.ids, picture.segments, [_instance(*entry) for entry in masks])
+        ] + [(BALL, np.zeros(image.ids.shape, bool)), (STAR, np.ones(image.ids.shape, bool))]
+        found = candidate_ious(image.ids, image.segments, [_instance(*entry) for entry in masks])
         expected = {}
-        for label in picture.segments:
-            true, clear = picture.ids == label.id, picture.ids != 0
+        for label in image.segments:
+            gt, clear = image.ids == label.id, image.ids != 0
             ious = [
-                np.count_nonzero(true & mask) / np.count_nonzero(true | (mask & clear))
+                np.count_nonzero(gt & mask) / np.count_nonzero(gt | (mask & clear))
                 for category_id, mask in masks
                 if category_id == label.category_id and not label.is_crowd
             ]
@@ -322,5 +326,5 @@ def test_a_code_is_understood_whatever_its_runs() -> None:
 
 def test_a_mask_of_another_size_is_refused() -> None:
     ids, segments = _read("aay/aay")
-    with pytest.raises(DatasetError, match=r"3 x 2 \(height x width\), but the picture is 2 x 3"):
+    with pytest.raises(DatasetError, match=r"3 x 2 \(height x width\), but the image is 2 x 3"):
         candidate_ious(ids, segments, [_instance(BALL, np.ones((3, 2), bool))])

@@ -1,4 +1,4 @@
-"""One way to make each kind of fault that `check` finds, in the sound dataset of `made_datasets`."""
+"""One way to make each kind of issue that `check` finds, in the sound dataset of `made_datasets`."""
 
 import shutil
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.panoptic.tools.check.made_datasets import (
     claim_enormous,
     halve,
     jpeg_with_orientation,
-    save_as_grey,
+    save_as_gray,
 )
 
 Spoil = Callable[[MadeDataset], object]
@@ -66,7 +66,7 @@ def _draw_stuff_twice(made: MadeDataset) -> None:
 
 
 def _draw_thing_like_stuff(made: MadeDataset) -> None:
-    """A new class, whose one segment covers the upper half of every picture."""
+    """A new class, whose one segment covers the upper half of every image."""
     for split, first in (("train", 1), ("val", 11)):
         for number in range(first, first + 6):
             ids = made.ids(number, split)
@@ -94,7 +94,7 @@ def _rename_image(made: MadeDataset) -> None:
 
 
 def _rotate(made: MadeDataset) -> None:
-    """As a camera stores an upright picture: lying, with the wish to be shown rotated; the JSON has the size shown."""
+    """As a camera stores an upright image: lying, with the wish to be shown rotated; the JSON has the size shown."""
     made.image(11).write_bytes(jpeg_with_orientation(32, 24, 6))
 
 
@@ -111,7 +111,7 @@ def _things(annotation: dict[str, object]) -> list[dict[str, object]]:
 
 
 # kind: what to do to the dataset, the end of the place, a part of what was found
-FAULTS: dict[str, tuple[Spoil, str, str]] = {
+ISSUES: dict[str, tuple[Spoil, str, str]] = {
     "part-missing": (lambda made: shutil.rmtree(made.root / "val"), "own/val", "no such folder"),
     "json-unreadable": (lambda made: made.json().write_text('{"images": ['), "panoptic_val.json", "not valid JSON"),
     "json-field": (
@@ -146,7 +146,7 @@ FAULTS: dict[str, tuple[Spoil, str, str]] = {
         "'000011.png' belongs to image ids 11 and 12",
     ),
     "png-damaged": (lambda made: halve(made.mask(11)), "panoptic_val: 000011.png", "cut short"),
-    "png-not-rgb": (lambda made: save_as_grey(made.mask(11)), "panoptic_val: 000011.png", "8-bit grey"),
+    "png-not-rgb": (lambda made: save_as_gray(made.mask(11)), "panoptic_val: 000011.png", "8-bit gray"),
     "bomb": (lambda made: claim_enormous(made.mask(11)), "panoptic_val: 000011.png", "60000 x 60000"),
     "name-leaves-folder": (
         _edited(lambda document: document["annotations"][0].update(file_name="../../x.png")),
@@ -176,7 +176,7 @@ FAULTS: dict[str, tuple[Spoil, str, str]] = {
         "categories",
         "40 'fox'",
     ),
-    "void-picture": (_draw_nothing, "panoptic_val: 000011.png", "every pixel is void"),
+    "void-image": (_draw_nothing, "panoptic_val: 000011.png", "every pixel is void"),
     "exif-rotation": (
         lambda made: made.image(11).write_bytes(jpeg_with_orientation(24, 32, 3)),
         "own/val: 000011.png",
@@ -202,7 +202,7 @@ FAULTS: dict[str, tuple[Spoil, str, str]] = {
         "own/val: 000099.png",
         "does not name it",
     ),
-    "png-unlisted": (lambda made: save_as_grey(made.mask(99)), "panoptic_val: 000099.png", "does not name it"),
+    "png-unlisted": (lambda made: save_as_gray(made.mask(99)), "panoptic_val: 000099.png", "does not name it"),
     "class-not-in-split": (
         _edited(lambda d: [s.update(category_id=7) for a in d["annotations"] for s in _things(a)]),
         "panoptic_val.json",
@@ -213,7 +213,7 @@ FAULTS: dict[str, tuple[Spoil, str, str]] = {
         "categories",
         "40 'fog'",
     ),
-    "thing-like-stuff": (_draw_thing_like_stuff, "categories", "30 'fog': one segment in each of 12 pictures"),
+    "thing-like-stuff": (_draw_thing_like_stuff, "categories", "30 'fog': one segment in each of 12 images"),
     "tiny-segment": (_draw_one_pixel, "panoptic_val: 000011.png", "1 of "),
     "id-across-splits": (
         _copy_split,

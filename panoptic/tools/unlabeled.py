@@ -1,10 +1,10 @@
-"""The index of pictures that nobody has annotated, so that stages.predict can run on them: test sets, own pictures.
+"""The index of images that nobody has annotated, so that stages.predict can run on them: test sets, own images.
 
-    python -m panoptic.tools.unlabelled --images-json image_info_test-dev2017.json --images test2017.zip
+    python -m panoptic.tools.unlabeled --images-json image_info_test-dev2017.json --images test2017.zip
         --categories runs/annotate/categories.json --out runs/test-dev/test.index
 
-Beside the index, `<name>_void.zip` is written with its masks: of each picture one in which every pixel is void, which
-is how the format says that nothing is annotated. So whatever reads an index reads this one too, the pictures that
+Beside the index, `<name>_void.zip` is written with its masks: of each image one in which every pixel is void, which
+is how the format says that nothing is annotated. So whatever reads an index reads this one too, the images that
 stages.predict draws have an empty ground truth, and a score counts nothing.
 """
 
@@ -24,22 +24,22 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
 from panoptic.format.image_list import read_categories, read_image_list
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.io.errors import DatasetError, Faults
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource, naming_disk_errors, open_files, replace_atomically
 from panoptic.runtime.cli import run_command
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
-def index_unlabelled(
+def index_unlabeled(
     images: Path, images_json: Path | None, categories: CategoryTable, out: Path, progress: bool = False
 ) -> PanopticIndex:
-    """Write the index of the pictures in `images` (a folder or zip file) to `out`, and their void masks beside it.
+    """Write the index of the images in `images` (a folder or zip file) to `out`, and their void masks beside it.
 
-    `images_json` lists the pictures that are wanted, with their ids; without it all are taken, with ids counted from
-    1 in the order of their names. Only the headers of the pictures are read.
+    `images_json` lists the images that are wanted, with their ids; without it all are taken, with ids counted from
+    1 in the order of their names. Only the headers of the images are read.
 
-    Raises `DatasetError` with the faults of all pictures together: one that is missing, that cannot be read, of
+    Raises `DatasetError` with the issues of all images together: one that is missing, that cannot be read, of
     another size than listed, or whose result would have the name of another's.
     """
     files = open_files(images)
@@ -61,17 +61,15 @@ def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progres
         chosen = {image_id: entry.file_name for image_id, entry in wanted.items()}
     if not chosen:
         raise DatasetError(
-            f"{files.path}: there are no pictures ({', '.join(SUFFIXES)}); give another folder or zip file"
+            f"{files.path}: there are no images ({', '.join(SUFFIXES)}); give another folder or zip file"
         )
-    faults = Faults()
+    issues = Issues()
     records: dict[str, ImageRecord] = {}
-    for image_id, name in tqdm(chosen.items(), desc="pictures", unit="picture", disable=not progress):
-        with faults.collected():
+    for image_id, name in tqdm(chosen.items(), desc="images", unit="image", disable=not progress):
+        with issues.collected():
             where = f"{files.path}: {name}"
             if name not in present:
-                raise DatasetError(
-                    f"{where}: the picture is missing; add it or remove image id {image_id} from the list"
-                )
+                raise DatasetError(f"{where}: the image is missing; add it or remove image id {image_id} from the list")
             height, width = _size(files, name)
             entry = None if wanted is None else wanted[image_id]
             if entry is not None and (height, width) != (entry.height, entry.width):
@@ -82,12 +80,12 @@ def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progres
                 both = f"the results of it and of '{records[mask_name].file_name}' would both be '{mask_name}'"
                 raise DatasetError(f"{where}: {both}; rename one")
             records[mask_name] = ImageRecord(image_id, name, mask_name, height, width, ())
-    faults.raise_if_any(str(files.path))
+    issues.raise_if_any(str(files.path))
     return tuple(records.values())
 
 
 def _size(files: FileSource, name: str) -> tuple[int, int]:
-    """(height, width) of a picture as it is stored, from its header."""
+    """(height, width) of an image as it is stored, from its header."""
     try:
         with files.open(name) as file, Image.open(file) as header:
             width, height = header.size
@@ -106,24 +104,24 @@ def _write_void_masks(path: Path, records: Sequence[ImageRecord], progress: bool
         naming_disk_errors(path),
         zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
-        for record in tqdm(records, desc="void masks", unit="picture", disable=not progress):
-            info = zipfile.ZipInfo(record.mask_name)  # with a fixed date: equal pictures give equal bytes
+        for record in tqdm(records, desc="void masks", unit="image", disable=not progress):
+            info = zipfile.ZipInfo(record.mask_name)  # with a fixed date: equal images give equal bytes
             archive.writestr(info, void(record.height, record.width), zipfile.ZIP_DEFLATED)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m panoptic.tools.unlabelled", description=__doc__.splitlines()[0])
-    parser.add_argument("--images-json", type=Path, help="JSON that lists the pictures (default: all there are)")
-    parser.add_argument("--images", type=Path, required=True, help="the pictures: a folder or a zip file")
+    parser = argparse.ArgumentParser(prog="python -m panoptic.tools.unlabeled", description=__doc__.splitlines()[0])
+    parser.add_argument("--images-json", type=Path, help="JSON that lists the images (default: all there are)")
+    parser.add_argument("--images", type=Path, required=True, help="the images: a folder or a zip file")
     parser.add_argument("--categories", type=Path, required=True, help="JSON with the 'categories' of the model")
     parser.add_argument("--out", type=Path, required=True, help="index to write")
     arguments = parser.parse_args(argv)
 
     def command() -> None:
         categories = read_categories(arguments.categories)
-        index = index_unlabelled(arguments.images, arguments.images_json, categories, arguments.out, progress=True)
-        print(f"{len(index.records)} pictures; index {arguments.out}, void masks {index.masks}")
+        index = index_unlabeled(arguments.images, arguments.images_json, categories, arguments.out, progress=True)
+        print(f"{len(index.records)} images; index {arguments.out}, void masks {index.masks}")
 
     run_command(command)
 
