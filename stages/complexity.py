@@ -1,10 +1,10 @@
-"""Count what every model of the papers, and the one that is configured, costs.
+"""Count the cost of the papers' models and of the configured one.
 
     python -m stages.complexity --params params.yaml --index runs/annotate/val.index --out runs/complexity
 
-Writes into the output folder: `metrics.json` (a few numbers a model), `rows.json` (everything, by part of the
-network) and `table.md` (the same beside the papers' figures). Counting needs neither weights nor memory; only
-the models in `complexity.latency_models` are run, with random weights, each in a process of its own.
+Writes `metrics.json` (a few numbers per model), `rows.json` (everything, by part of the network) and `table.md` (the
+same beside the papers' figures) into the output folder. Counting needs neither weights nor memory; only the models in
+`complexity.latency_models` are run, with random weights, each in a process of its own.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from model.complexity.measure import Measurement, Task, measure_apart
 from model.complexity.rows import ModelRow, count_own, count_published
 from model.complexity.settings import CONFIGURED, ComplexitySettings
-from model.complexity.table import markdown, models_table
+from model.complexity.table import complexity_page, models_table
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED
 from panoptic.index import PanopticIndex
@@ -37,7 +37,7 @@ def complexity(settings: ComplexitySettings, config: NetworkConfig, index_path: 
         rows.append(_row(name, settings, config, classes))
     metrics = {row.name: row.metrics() for row in rows}
     write_atomically(out / "rows.json", (json.dumps([row.to_json() for row in rows], indent=1) + "\n").encode())
-    write_atomically(out / "table.md", markdown(rows).encode())
+    write_atomically(out / "table.md", complexity_page(rows).encode())
     write_atomically(out / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
     print(models_table(rows))
     print(f"{len(rows)} models counted; results in {out}")
@@ -62,13 +62,13 @@ def _measurements(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.complexity", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'complexity' and 'model' are read"
     )
     parser.add_argument(
-        "--index", type=Path, required=True, help="index whose categories the configured model tells apart"
+        "--index", type=Path, required=True, help="index whose categories the configured model predicts"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)

@@ -24,6 +24,7 @@ ALLOWED = {
 ROOMS = (
     "io",
     "runtime",
+    "markdown",
     "format",
     "index",
     "data",

@@ -1,1 +1,1 @@
-"""Other ways to do the same work, to compare with."""
+"""Other implementations of the same work, to compare with."""

@@ -1,6 +1,7 @@
-"""Inference the straightforward way, which what is fast is measured against and gives the same results as.
+"""Naive inference: the baseline of the fast one, with the same results.
 
-The operator's plain torch reference, all masks of all layers, and merging that asks the device about every mask.
+It runs the plain torch reference of the operator, makes all masks of all layers, and synchronizes for every mask that
+it merges.
 """
 
 from dataclasses import replace
@@ -21,14 +22,14 @@ Merged = tuple[npt.NDArray[np.int32], tuple[PredictedSegment, ...]]
 
 
 def forward(network: PanopticSegFormer, images: Tensor) -> PanopticOutput:
-    """The network as in training, by the reference operator."""
+    """Run the network as in training, with the reference operator."""
     with using("reference"):
         output: PanopticOutput = network(images, None, top_queries(network.config.selected_queries))
     return output
 
 
 def merge_output(output: PanopticOutput, size: Size, settings: MergingSettings) -> tuple[Merged, npt.NDArray[np.bool_]]:
-    """The panoptic result of the only image of a network that selects its queries first; all masks of things too."""
+    """Merge the only image of a network that selects its queries first; return the masks of all things too."""
     assert output.stuff is not None
     assert output.stuff_logits is not None
     things = output.query_masks.masks[-1, 0]
@@ -43,7 +44,7 @@ def merge_output(output: PanopticOutput, size: Size, settings: MergingSettings) 
 
 
 def segment_masks(masks: Tensor, size: Size, threshold: float) -> tuple[Tensor, Tensor]:
-    """As `model.inference.bit_masks.segment_masks`, but a byte a pixel (N, H, W), on the masks' device."""
+    """Compute `model.inference.bit_masks.segment_masks` with a byte per pixel (N, H, W), on the masks' device."""
     segmented = torch.empty((len(masks), *size), dtype=torch.bool, device=masks.device)
     quality = masks.new_empty(len(masks))
     for part, values in resized(masks, size):
@@ -54,7 +55,7 @@ def segment_masks(masks: Tensor, size: Size, threshold: float) -> tuple[Tensor, 
 
 
 def merge(masks: Tensor, scores: Tensor, labels: Tensor, num_things: int, settings: MergingSettings) -> Merged:
-    """As `model.inference.merging.merge`, of masks (N, H, W) bool, with several waits for the device a mask."""
+    """Compute `model.inference.merging.merge` of masks (N, H, W) bool, synchronizing several times per mask."""
     ids = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
     segments: list[PredictedSegment] = []
     stuff_ids: dict[int, int] = {}

@@ -1,9 +1,9 @@
-"""Parts of training written as their definitions read: what `benchmarks.training` measures the product against.
+"""Parts of training as their definitions read, the baseline of `benchmarks.training`.
 
-Every mask is enlarged for its dice loss, every layer of every image matched by itself, every matrix made orthogonal
-by itself; attention makes keys and values of all tokens, padding is masked where there is none, and a batch comes from
-its loader tensor by tensor, images as floats and a mask for every segment. The operator is its plain torch
-reference: `PANOPTIC_OPS=reference` in the environment.
+Every mask is upsampled for its dice loss, every layer of every image matched separately, every matrix orthogonalized
+separately; attention makes keys and values of all tokens, padding is masked where there is none, and the loader yields
+a batch tensor by tensor, with float images and a mask per segment. `PANOPTIC_OPS=reference` in the environment adds
+the plain torch reference of the operator.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ from panoptic.data.reader import Sample
 from panoptic.format.categories import CategoryTable
 
 
-def use_straightforward_parts(put: Callable[[object, str, object], None] = setattr) -> None:
-    """Put them in the place of the product's for the rest of this process, or for as long as `put` does."""
+def use_naive_parts(put: Callable[[object, str, object], None] = setattr) -> None:
+    """Replace the product's parts for the rest of this process, or for as long as `put` does."""
     for module, name, part in (
         (criterion, "enlarged_dice_loss", dice_loss_of_enlarged),
         (criterion, "match", match_one_by_one),
@@ -38,10 +38,10 @@ def use_straightforward_parts(put: Callable[[object, str, object], None] = setat
 
 
 class LooseBatch(Batch):
-    """A batch that is made before it comes to the device."""
+    """A batch that is unpacked before it is moved to the device."""
 
     def to(self, device: torch.device) -> Batch:
-        """On `device`, tensor by tensor."""
+        """Move it to `device`, tensor by tensor."""
         targets = tuple(
             Target(**{name: value.to(device) for name, value in vars(target).items()}) for target in self.targets
         )
@@ -49,22 +49,22 @@ class LooseBatch(Batch):
 
 
 def collate_tensors(samples: Sequence[Sample], categories: CategoryTable, stuff: str) -> LooseBatch:
-    """What `model.training.batch.collate` packs, made into a batch by the loader."""
+    """Unpack in the loader what `model.training.batch.collate` packs."""
     return LooseBatch(**vars(collate(samples, categories, stuff).to(torch.device("cpu"))))
 
 
 def never(*_: object) -> bool:
-    """No."""
+    """Return False."""
     return False
 
 
 def always(*_: object) -> bool:
-    """Yes."""
+    """Return True."""
     return True
 
 
 def dice_loss_of_enlarged(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> Tensor:
-    """As `model.training.losses.enlarged_dice_loss`, and the enlarged masks are made."""
+    """Compute `model.training.losses.enlarged_dice_loss` by upsampling the masks."""
     enlarged = F.interpolate(masks, targets.shape[-2:], mode="bilinear", align_corners=False)
     overlaps = (enlarged * targets).sum((-2, -1))
     return 1 - 2 * overlaps / (enlarged.square().sum((-2, -1)) + eps + targets.square().sum((-2, -1)) + eps)
@@ -78,7 +78,7 @@ def match_one_by_one(
     masks: Tensor | None = None,
     candidates: Sequence[int] | None = None,
 ) -> Matches:
-    """As `model.training.matcher.match`, one transfer to the host for every layer of every image."""
+    """Compute `model.training.matcher.match` with one transfer to the host for every layer of every image."""
     first, images, slots, queries, segments = 0, [], [], [], []
     for b, target in enumerate(targets):
         count = candidates[b] if candidates else class_logits.shape[2]
@@ -96,7 +96,7 @@ def match_one_by_one(
 
 
 def orthogonalize_one_by_one(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
-    """As `model.training.muon.orthogonalize`, by Newton-Schulz steps of the matrices themselves."""
+    """Compute `model.training.muon.orthogonalize` by Newton-Schulz steps of the matrices themselves."""
     results = []
     a, b, c = QUINTIC
     for matrix in matrices:

@@ -1,4 +1,4 @@
-"""Networks of `transformers` that ours are measured beside: with a ResNet-50 and random, seeded weights."""
+"""Baseline networks of `transformers`, with a ResNet-50 and random, seeded weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,17 +16,17 @@ from transformers import (
 
 
 def mask2former(classes: int) -> nn.Module:
-    """Mask2Former."""
+    """Make Mask2Former."""
     return _made(Mask2FormerForUniversalSegmentation, Mask2FormerConfig, classes)
 
 
 def detr(classes: int) -> nn.Module:
-    """DETR, which has boxes only."""
+    """Make DETR, which has boxes only."""
     return _made(DetrForObjectDetection, DetrConfig, classes, use_timm_backbone=False)
 
 
 def panoptic_detr(classes: int) -> nn.Module:
-    """DETR with its mask head."""
+    """Make DETR with its mask head."""
     return _made(DetrForSegmentation, DetrConfig, classes, use_timm_backbone=False)
 
 

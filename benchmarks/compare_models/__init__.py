@@ -1,1 +1,1 @@
-"""The papers' models trained with one small budget."""
+"""The papers' models, trained with one small budget."""

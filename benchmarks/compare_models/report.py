@@ -1,17 +1,19 @@
-"""The comparison as a page to read: PQ of every row with its spread, and what of the papers' ordering shows."""
+"""The page of the comparison: PQ of every row, and how it agrees with the papers' ordering."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.compare_models.rows import CLOSE, CLOSE_CALL, ROWS, SCORE_THRESHOLD, Claim
+from panoptic.markdown import markdown_page, markdown_table
 
 GROUPS = ("all", "things", "stuff")
-NOT_SHOWN = "not as in the paper"
+CONFIRMED = "as in the paper"
+NOT_CONFIRMED = "not as in the paper"
 
 
 @dataclass(frozen=True)
-class Result:
-    """One row with one seed."""
+class SeedResult:
+    """The result of one row with one seed."""
 
     row: str
     seed: int
@@ -22,8 +24,8 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """What all rows had in common."""
+class TrainingBudget:
+    """Conditions that all rows share."""
 
     steps: int
     batch_size: int
@@ -33,101 +35,121 @@ class Conditions:
     device: str
 
 
-def markdown(results: Sequence[Result], conditions: Conditions) -> str:
-    """The page."""
-    by_row = {name: found for name in ROWS if (found := [result for result in results if result.row == name])}
+@dataclass(frozen=True)
+class ComparisonReport:
+    """All results, in the order of the rows, then of the seeds."""
+
+    conditions: TrainingBudget
+    results: Sequence[SeedResult]
+
+
+def comparison_page(report: ComparisonReport) -> str:
+    """Render the PQ of all rows, and every claim of the papers beside the measurement."""
+    by_row = results_by_row(report.results)
+    return markdown_page(
+        "# The papers' models, trained with one budget on the embedded dataset",
+        _introduction(report.conditions, by_row),
+        markdown_table(
+            ["row", "PQ", "things", "stuff", "seconds", "parameters"],
+            [_cells(ROWS[name].title, found) for name, found in by_row.items()],
+        ),
+        "## Do the results confirm the papers' ordering?",
+        "A difference counts if it has the same sign with every seed; `close` means within"
+        f" {CLOSE:g} PQ on average. A short training of small networks on generated images cannot refute a paper.",
+        "\n".join(f"- {line}" for name in by_row for line in _verdicts(name, by_row)),
+    )
+
+
+def results_by_row(results: Sequence[SeedResult]) -> dict[str, list[SeedResult]]:
+    """Group results by their row, in the order of `ROWS`."""
+    return {name: found for name in ROWS if (found := [result for result in results if result.row == name])}
+
+
+def _introduction(budget: TrainingBudget, by_row: Mapping[str, Sequence[SeedResult]]) -> str:
     seeds = [{result.seed for result in found} for found in by_row.values()]
     common = sorted(set.intersection(*seeds))
     further = sorted(set.union(*seeds) - set(common))
-    also = f", rows that are close to another also {_listed(further)}" if further else ""
-    introduction = (
-        f"Written by `python -m benchmarks.compare_models`. Every row: {conditions.steps} optimizer steps of"
-        f" {conditions.batch_size} images from random weights, the settings of `params.yaml` with its overlay from"
-        f" `experiments/ablations/`, scored on {conditions.images} validation images; seeds"
-        f" {_listed(common)}{also}. After so short a training few class probabilities reach the published score"
-        f" threshold of 0.25, so all rows merge at {SCORE_THRESHOLD} unless they say otherwise. Trainings at a time:"
-        f" {conditions.jobs}, threads of each: {conditions.threads}, on {conditions.device}. PQ in percent: the mean,"
-        " and in brackets the lowest and the highest of the seeds. Seconds are those of training, with the one"
-        " validation at its end."
+    also = f", and {_listed(further)} for rows that are close to another" if further else ""
+    return (
+        f"Written by `python -m benchmarks.compare_models`. Every row: {budget.steps} optimizer steps of"
+        f" {budget.batch_size} images from random weights, the settings of `params.yaml` with the row's override from"
+        f" `experiments/ablations/`, scored on {budget.images} validation images; seeds {_listed(common)}{also}. After"
+        " so short a training few class probabilities reach the published score threshold of 0.25, so all rows merge at"
+        f" {SCORE_THRESHOLD} unless they say otherwise. Parallel trainings: {budget.jobs}, threads of each:"
+        f" {budget.threads}, on {budget.device}. PQ in percent: the mean over the seeds, with the lowest and the"
+        " highest in brackets. Seconds are those of training, including one validation at its end."
     )
-    reading = (
-        "A difference counts where it has the same sign with every seed; `close` means within"
-        f" {CLOSE:g} PQ on average. A short training of small networks on generated images cannot refute a paper."
-    )
-    lines = ["# The papers' models, trained with one budget on the embedded dataset", "", introduction, ""]
-    lines += ["| row | PQ | things | stuff | seconds | parameters |", "|---|---|---|---|---|---|"]
-    lines += [_table_line(ROWS[name].title, found) for name, found in by_row.items()]
-    lines += ["", "## Does the papers' ordering show?", "", reading, ""]
-    for name, found in by_row.items():
-        row = ROWS[name]
-        sentences = [
-            _sentence(name, found, claim, by_row[claim.other]) for claim in row.claims if claim.other in by_row
-        ]
-        lines += [f"- {sentence}" for sentence in sentences]
-        if row.remark:
-            lines.append(f"- **{row.title}**: note that {row.remark}.")
-        if row.finding and any(sentence.endswith(f"{NOT_SHOWN}.") for sentence in sentences):
-            lines.append(f"- **{row.title}**, looked into: {row.finding}.")
-    return "\n".join([*lines, ""])
 
 
 def _listed(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _table_line(title: str, found: Sequence[Result]) -> str:
-    pq = [_spread([result.pq[group] for result in found]) for group in GROUPS]
+def _cells(title: str, found: Sequence[SeedResult]) -> list[str]:
+    pq = [_mean_and_range([result.pq[group] for result in found]) for group in GROUPS]
     timed = [result.seconds for result in found if result.seconds is not None]
     seconds = f"{sum(timed) / len(timed):.0f}" if timed else "-"
-    return f"| {' | '.join([title, *pq, seconds, f'{found[0].parameters / 1e6:.2f} M'])} |"
+    return [title, *pq, seconds, f"{found[0].parameters / 1e6:.2f} M"]
 
 
-def _spread(values: Sequence[float]) -> str:
+def _mean_and_range(values: Sequence[float]) -> str:
+    """Format the mean, not the median: there are two or three seeds."""
     mean = f"{sum(values) / len(values):.1f}"
     return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
 
 
-def _sentence(name: str, found: Sequence[Result], claim: Claim, others: Sequence[Result]) -> str:
-    """What the paper says, what was measured, and whether they agree."""
-    differences = paired_differences(found, others)
+def _verdicts(name: str, by_row: Mapping[str, Sequence[SeedResult]]) -> Iterator[str]:
+    """Compare a row with every claim about it; add its remark, and its finding where a claim is not confirmed."""
+    row = ROWS[name]
+    sentences = [_sentence(name, claim, by_row) for claim in row.claims if claim.other in by_row]
+    yield from sentences
+    if row.remark:
+        yield f"**{row.title}**: note that {row.remark}."
+    if row.finding and any(sentence.endswith(f"{NOT_CONFIRMED}.") for sentence in sentences):
+        yield f"**{row.title}**, investigated: {row.finding}."
+
+
+def _sentence(name: str, claim: Claim, by_row: Mapping[str, Sequence[SeedResult]]) -> str:
+    title, other = ROWS[name].title, ROWS[claim.other].title
+    differences = paired_differences(by_row[name], by_row[claim.other])
     if not differences:
-        return f"**{ROWS[name].title}**: the paper: {claim.words}. No seed in common with {ROWS[claim.other].title}."
+        return f"**{title}**: the paper: {claim.words}. No seed in common with {other}."
     mean = sum(differences) / len(differences)
     seeds = f"{len(differences)} seeds" if len(differences) > 1 else "one seed"
-    measured = f"{abs(mean):.1f} PQ {'above' if mean >= 0 else 'below'} {ROWS[claim.other].title} on average of {seeds}"
-    return f"**{ROWS[name].title}**: the paper: {claim.words}. Here: {measured}; {verdict(claim, differences)}."
+    measured = f"{abs(mean):.1f} PQ {'above' if mean >= 0 else 'below'} {other} on average of {seeds}"
+    return f"**{title}**: the paper: {claim.words}. Here: {measured}; {verdict(claim, differences)}."
 
 
-def close_rows(results: Sequence[Result]) -> list[str]:
-    """The rows that came out close to one that they are compared with, and those."""
-    by_row = {name: [result for result in results if result.row == name] for name in ROWS}
+def close_rows(results: Sequence[SeedResult]) -> list[str]:
+    """Return the rows that came out close to one that they are compared with, and those."""
+    by_row = results_by_row(results)
     close: set[str] = set()
     for name, found in by_row.items():
         for claim in ROWS[name].claims:
-            differences = paired_differences(found, by_row[claim.other])
+            differences = paired_differences(found, by_row.get(claim.other, []))
             if differences and abs(sum(differences)) <= CLOSE_CALL * len(differences):
                 close |= {name, claim.other}
     return [name for name in ROWS if name in close]
 
 
-def in_order(results: Sequence[Result]) -> list[Result]:
-    """Results in the order of the rows, then of the seeds."""
+def in_order(results: Sequence[SeedResult]) -> list[SeedResult]:
+    """Sort results by the order of the rows, then by seed."""
     order = list(ROWS)
     return sorted(results, key=lambda result: (order.index(result.row), result.seed))
 
 
-def paired_differences(found: Sequence[Result], others: Sequence[Result]) -> list[float]:
-    """PQ of a row less that of another one, for every seed that both have."""
+def paired_differences(found: Sequence[SeedResult], others: Sequence[SeedResult]) -> list[float]:
+    """Return the PQ of a row minus that of another one, for every seed that both have."""
     of_seed = {result.seed: result.pq["all"] for result in others}
     return [result.pq["all"] - of_seed[result.seed] for result in found if result.seed in of_seed]
 
 
 def verdict(claim: Claim, differences: Sequence[float]) -> str:
-    """Whether differences to the other row agree with a claim."""
+    """Say whether the differences to the other row agree with a claim."""
     if claim.relation == "close":
         mean = sum(differences) / len(differences)
-        return "as in the paper" if abs(mean) <= CLOSE else NOT_SHOWN
+        return CONFIRMED if abs(mean) <= CLOSE else NOT_CONFIRMED
     expected = [difference < 0 if claim.relation == "below" else difference > 0 for difference in differences]
     if all(expected):
-        return "as in the paper"
-    return "undecided, the seeds disagree" if any(expected) else NOT_SHOWN
+        return CONFIRMED
+    return "undecided, the seeds disagree" if any(expected) else NOT_CONFIRMED

@@ -1,4 +1,4 @@
-"""Runs of the comparison: every row and seed through the stages, several side by side, none a second time."""
+"""Run every row and seed of the comparison through the stages, several in parallel, none twice."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.compare_models.report import Conditions, Result, in_order
+from benchmarks.compare_models.report import SeedResult, TrainingBudget, in_order
 from benchmarks.compare_models.rows import ROWS
 from benchmarks.harness.stages import Stages
 from model.inference.predict import InferenceSettings
@@ -29,8 +29,8 @@ FAILURES = (CommandError, ValueError, OSError)
 
 
 @dataclass(frozen=True)
-class Training:
-    """Trained weights, and what is known of how they were made."""
+class TrainedWeights:
+    """Trained weights, and how they were made."""
 
     model: Path
     identity: str
@@ -39,8 +39,8 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where the comparison runs: settings that all rows share, folder of the runs, and what each training gets."""
+class ComparisonRuns:
+    """The runs of a comparison: settings that all rows share, their folder, and the steps of each training."""
 
     params: Path
     work: Path
@@ -54,20 +54,20 @@ class Bench:
 
     @cached_property
     def stages(self) -> Stages:
-        """The jobs share the processor's cores."""
+        """Stages with an equal share of the processor's cores for every job."""
         return Stages(max(1, len(os.sched_getaffinity(0)) // self.jobs))
 
     @cached_property
     def dataset(self) -> DatasetSettings:
-        """What all rows are trained on."""
+        """The dataset that all rows are trained on."""
         return load_section(self.params, "dataset", DatasetSettings)
 
     def index(self, role: str) -> Path:
-        """The verified index of a split."""
+        """Return the path of a split's verified index."""
         return self.work / "annotate" / f"{role}.index"
 
     def prepare(self) -> None:
-        """Verify the dataset, once for all rows, and see that the steps are whole epochs of it."""
+        """Verify the dataset, once for all rows, and check that the steps are whole epochs of it."""
         settled, settings = self.work / "annotate" / "dataset.json", asdict(self.dataset)
         if _read(settled) != settings:
             print(f"verifying {self.dataset.root}")
@@ -77,31 +77,31 @@ class Bench:
         if self.steps % per_epoch:
             nearest = max(1, round(self.steps / per_epoch)) * per_epoch
             raise ValueError(
-                f"--steps is {self.steps}, but a training consists of epochs, of {per_epoch} steps each"
+                f"--steps is {self.steps}, but a training consists of whole epochs of {per_epoch} steps"
                 f" ({self.dataset.root} at the batch size of {self.params}); the nearest number is {nearest}"
             )
 
-    def conditions(self) -> Conditions:
-        """What all rows had in common."""
+    def budget(self) -> TrainingBudget:
+        """Return what all rows have in common."""
         batch_size = load_section(self.params, "train", TrainSettings).batch_size
         images = len(PanopticIndex.load(self.index("val")).records)
         device = f"{platform.machine()} with {os.cpu_count()} cores"
-        return Conditions(self.steps, batch_size, images, self.jobs, self.stages.threads, device)
+        return TrainingBudget(self.steps, batch_size, images, self.jobs, self.stages.threads, device)
 
-    def run(self, rows: Sequence[str], seeds: Sequence[int]) -> tuple[list[Result], list[str]]:
-        """Results of all rows and seeds, and a message for each that failed, which does not stop the others."""
+    def run(self, rows: Sequence[str], seeds: Sequence[int]) -> tuple[list[SeedResult], list[str]]:
+        """Return the results of all rows and seeds, and a message for each that failed without stopping the others."""
         scored: dict[tuple[str, int], list[str]] = {}
         for seed in seeds:
             for row in rows:
                 scored.setdefault((ROWS[row].weights_of or row, seed), []).append(row)
-        results: list[Result] = []
+        results: list[SeedResult] = []
         failures: list[str] = []
         with ThreadPoolExecutor(self.jobs) as executor:
             futures = [executor.submit(self._train_and_score, *task, own) for task, own in scored.items()]
             try:
                 for future in as_completed(futures):
                     for outcome in future.result():
-                        if isinstance(outcome, Result):
+                        if isinstance(outcome, SeedResult):
                             results.append(outcome)
                         else:
                             failures.append(outcome)
@@ -111,26 +111,26 @@ class Bench:
                 raise
         return in_order(results), failures
 
-    def _train_and_score(self, trained: str, seed: int, rows: Sequence[str]) -> list[Result | str]:
-        """The results of all rows that use the weights of one, or what went wrong."""
+    def _train_and_score(self, trained: str, seed: int, rows: Sequence[str]) -> list[SeedResult | str]:
+        """Return the results of all rows that share the weights of `trained`, or what went wrong."""
         try:
             training = self._train(trained, seed)
         except FAILURES as error:
-            return [self._told(trained, seed, error)]
-        outcomes: list[Result | str] = []
+            return [self._report(trained, seed, error)]
+        outcomes: list[SeedResult | str] = []
         for row in rows:
             try:
                 outcomes.append(self._score(row, seed, training))
             except FAILURES as error:
-                outcomes.append(self._told(row, seed, error))
+                outcomes.append(self._report(row, seed, error))
         return outcomes
 
-    def _told(self, row: str, seed: int, error: Exception) -> str:
+    def _report(self, row: str, seed: int, error: Exception) -> str:
         name = self._folder(row, seed).name
         print(f"{name}: failed")
         return f"{name}: {error}"
 
-    def _train(self, row: str, seed: int) -> Training:
+    def _train(self, row: str, seed: int) -> TrainedWeights:
         folder, params = self._folder(row, seed), self._settings(row, seed)
         finished, model = folder / "training.json", folder / "model.safetensors"
         identity = self._identity(params)
@@ -143,11 +143,11 @@ class Bench:
             known = {"identity": identity, "parameters": metrics["parameters"], "seconds": seconds}
             _write(finished, known)
         seconds = known["seconds"]
-        return Training(
+        return TrainedWeights(
             model, identity, int(str(known["parameters"])), None if seconds is None else float(str(seconds))
         )
 
-    def _score(self, row: str, seed: int, training: Training) -> Result:
+    def _score(self, row: str, seed: int, training: TrainedWeights) -> SeedResult:
         folder, params = self._folder(row, seed), self._settings(row, seed)
         finished = folder / "result.json"
         predict = load_section(params, "predict", InferenceSettings)
@@ -161,22 +161,22 @@ class Bench:
         assert isinstance(quality, dict)
         pq = {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
         print(f"{folder.name}: PQ {pq['all']:.1f}, things {pq['things']:.1f}, stuff {pq['stuff']:.1f}")
-        return Result(row, seed, pq, training.parameters, None if ROWS[row].weights_of else training.seconds)
+        return SeedResult(row, seed, pq, training.parameters, None if ROWS[row].weights_of else training.seconds)
 
     def _settings(self, row: str, seed: int) -> Path:
-        """The row's params.yaml, written anew."""
+        """Write the row's params.yaml."""
         folder = self._folder(row, seed)
         folder.mkdir(parents=True, exist_ok=True)
         epochs = self.steps // self._steps_per_epoch
         train = {"seed": seed, "epochs": epochs, "validate_every": self.steps}
         common = folder / "common.yaml"
         _write(common, {"train": train, "predict": {"merging": {"score_threshold": ROWS[row].score_threshold}}})
-        own = [ABLATIONS / f"{overlay}.yaml" for overlay in (ROWS[row].overlay,) if overlay]
+        own = [ABLATIONS / f"{override}.yaml" for override in (ROWS[row].override,) if override]
         lay_over(self.params, [*own, common], folder / "params.yaml")
         return folder / "params.yaml"
 
     def _identity(self, params: Path) -> str:
-        """Of everything but the code that decides the weights."""
+        """Fingerprint everything that determines the weights, except the code."""
         settings = load_section(params, "model", NetworkConfig), load_section(params, "train", TrainSettings)
         indices = [file_digest(self.index(role)) for role in ("train", "val")]
         return fingerprint({"settings": [asdict(section) for section in settings], "indices": indices})

@@ -1,4 +1,4 @@
-"""The files of the data access benchmark: an index as large as COCO's, a zip file of small images, the same loose."""
+"""Files of the data access benchmark: an index as large as COCO's, and small images zipped and loose."""
 
 import zipfile
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from panoptic.format.categories import Category, CategoryTable
 from panoptic.format.segments import Segment
 from panoptic.index import ImageRecord, PanopticIndex
 
-_DIFFERENT = 64  # images, which take turns
+_DIFFERENT = 64  # images, each under many names
 _CATEGORIES = 133
 
 
 @dataclass(frozen=True)
 class DataSize:
-    """How much to make: images in the index, segments of each, files in the archive and in the folder."""
+    """Images in the index, segments per image, and files in the archive and in the folder."""
 
     images: int = 118_287
     segments: int = 11
@@ -28,7 +28,7 @@ class DataSize:
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Where the files lie."""
+    """Paths of the files."""
 
     folder: Path
 
@@ -46,7 +46,7 @@ class DataFiles:
 
 
 def write_files(folder: Path, size: DataSize) -> DataFiles:
-    """Make everything below `folder`."""
+    """Make all files below `folder`."""
     files = DataFiles(folder)
     contents = _images()
     names = [f"{number:012d}{contents[number % _DIFFERENT][0]}" for number in range(size.files)]
@@ -66,7 +66,7 @@ def write_files(folder: Path, size: DataSize) -> DataFiles:
 
 
 def _images() -> list[tuple[str, bytes]]:
-    """Suffix and content of smooth images of 96 x 128 pixels: of each four one PNG, the others JPEGs."""
+    """Return suffix and content of smooth images of 96 x 128 pixels, every fourth a PNG, the others JPEGs."""
     rng = np.random.default_rng(0)
     found = []
     for number in range(_DIFFERENT):

@@ -1,1 +1,1 @@
-"""The evaluator against its peer."""
+"""The evaluator beside hotcoco."""

@@ -1,22 +1,18 @@
-"""Time everything that scores images, and the corruptions, with hotcoco's PQ (PyPI, Rust) beside ours.
+"""Time everything that scores images, and the corruptions, beside the PQ of hotcoco (PyPI, Rust).
 
     python -m benchmarks.evaluation --images 50
     python -m benchmarks.evaluation --ground-truth-json datasets/coco/annotations/panoptic_val2017.json
 
-Id maps of 480 x 640 pixels are drawn from a seed, or taken from a panoptic JSON, whose PNGs lie in the folder of its
-name. Every measurement is a process of its own; those that are compared take turns. Writes evaluation.md and
-evaluation.json.
+Id maps of 480 x 640 pixels are drawn from a seed, or read from a panoptic JSON and the folder of PNGs beside it. Every
+measurement is a process of its own; those that are compared are interleaved. Writes evaluation.md and evaluation.json.
 """
 
-import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
 from pathlib import Path
@@ -24,91 +20,75 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.evaluation.make_files import write_workload
-from benchmarks.evaluation.report import COMPARED, MEASUREMENTS, Conditions, markdown, ratio
-from benchmarks.evaluation.worker import Measured
+from benchmarks.evaluation.report import COMPARED, MEASUREMENTS, Conditions, EvaluationReport, evaluation_page
+from benchmarks.evaluation.worker import ImageCost
 from benchmarks.evaluation.workload import Workload
+from benchmarks.harness.command import benchmark_parser
+from benchmarks.harness.interleave import run_worker
+from benchmarks.harness.results import publish
 from panoptic.evaluation import overlaps
 from panoptic.evaluation.dataset import PanopticFiles
 from panoptic.format import id_map
-from panoptic.io.files import write_atomically
 from panoptic.runtime.cli import run_command
 
-_PAINTED = 10  # images to corrupt, two for each severity
-_TURNS = 3
+_CORRUPTED_IMAGES = 10  # two for each severity
+_ROUNDS = 3
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-def evaluate(names: Sequence[str], images: int, repeats: int, given: PanopticFiles | None, out: Path) -> None:
-    """Make the files, measure, and write the page."""
-    peer = _version("hotcoco")
-    if peer is None and "hotcoco" in names:
+def evaluate(names: Sequence[str], images: int, repeats: int, given: PanopticFiles | None) -> EvaluationReport:
+    """Make the files and measure."""
+    hotcoco = _version("hotcoco")
+    if hotcoco is None and "hotcoco" in names:
         print("hotcoco is not installed (make install EXTRAS=dev): its row is left out", file=sys.stderr)
         names = [name for name in names if name != "hotcoco"]
     with tempfile.TemporaryDirectory() as folder:
-        workload = write_workload(Path(folder), images, _PAINTED, 0, given)
-        measured = dict(_measure(names, workload, repeats))
+        workload = write_workload(Path(folder), images, _CORRUPTED_IMAGES, 0, given)
+        costs = dict(_measure(names, workload, repeats))
         images = workload.count
-    _check_peer(measured)
+    _require_equal_pq(costs)
     conditions = Conditions(
         images=images,
         repeats=repeats,
         source="drawn from a seed, of 480 x 640 pixels" if given is None else f"of {given.panoptic_json.name}",
         device=f"one core of {_processor()}",
         compiled=id_map.COMPILED and overlaps.COMPILED,
-        hotcoco=peer,
+        hotcoco=hotcoco,
     )
-    content = {
-        "conditions": asdict(conditions),
-        "ratio_to_hotcoco": ratio(measured),
-        "measurements": {
-            name: {**asdict(found), "images_per_second_and_core": 1 / found.cpu_seconds}
-            for name, found in measured.items()
-        },
-    }
-    page = markdown(measured, conditions)
-    write_atomically(out / "evaluation.json", (json.dumps(content, indent=1) + "\n").encode())
-    write_atomically(out / "evaluation.md", page.encode())
-    print(page)
+    return EvaluationReport(conditions, costs)
 
 
-def _measure(names: Sequence[str], workload: Workload, repeats: int) -> Iterator[tuple[str, Measured]]:
-    """Of measurements that are compared the median of several processes, which take turns."""
-    turns = [name for name in names if name in COMPARED] * _TURNS
-    turns += [name for name in names if name not in COMPARED]
-    found: dict[str, list[Measured]] = {name: [] for name in names}
-    for name in tqdm(turns, desc="measure", unit="process"):
-        found[name].append(_measure_alone(name, workload, repeats))
-    for name, several in found.items():
+def _measure(names: Sequence[str], workload: Workload, repeats: int) -> Iterator[tuple[str, ImageCost]]:
+    """Measure each name; what is compared runs in several interleaved processes, of which the median counts."""
+    runs = [name for name in names if name in COMPARED] * _ROUNDS
+    runs += [name for name in names if name not in COMPARED]
+    costs: dict[str, list[ImageCost]] = {name: [] for name in names}
+    for name in tqdm(runs, desc="measure", unit="process"):
+        costs[name].append(_measure_alone(name, workload, repeats))
+    for name, several in costs.items():
         yield name, sorted(several, key=attrgetter("cpu_seconds"))[len(several) // 2]
 
 
-def _measure_alone(name: str, workload: Workload, repeats: int) -> Measured:
-    command = [sys.executable, "-m", "benchmarks.evaluation.worker", name, str(workload.folder)]
-    done = subprocess.run(
-        [*command, "--repeats", str(repeats)],
-        env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return Measured(**json.loads(done.stdout))
+def _measure_alone(name: str, workload: Workload, repeats: int) -> ImageCost:
+    environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, "1")}
+    options = name, workload.folder, "--repeats", repeats
+    return ImageCost(**json.loads(run_worker("evaluation.worker", *options, environment=environment)))
 
 
-def _check_peer(measured: dict[str, Measured]) -> None:
-    """Times compare only where the answers are one."""
-    pqs = {name: measured[name].pq for name in ("pq", "hotcoco") if name in measured}
+def _require_equal_pq(costs: Mapping[str, ImageCost]) -> None:
+    """Refuse to compare the times of different answers."""
+    pqs = {name: costs[name].pq for name in ("pq", "hotcoco") if name in costs}
     first, *others = [pq for pq in pqs.values() if pq is not None] or [0.0]
     if any(abs(pq - first) > 1e-9 for pq in others):
-        raise ValueError(f"ours and hotcoco's PQ differ: {pqs}; see what is special about the ground truth")
+        raise ValueError(f"our PQ and hotcoco's differ: {pqs}; look for what is special about the ground truth")
 
 
 def _processor() -> str:
-    """The name that Linux gives; elsewhere the architecture."""
-    names = [line for line in _read(Path("/proc/cpuinfo")).splitlines() if line.startswith("model name")]
+    """Return the name that Linux gives the processor; elsewhere its architecture."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line for line in lines if line.startswith("model name")]
     return names[0].partition(":")[2].strip() if names else platform.machine()
-
-
-def _read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
 
 
 def _version(package: str) -> str | None:
@@ -119,24 +99,24 @@ def _version(package: str) -> str | None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__.splitlines()[0])
+    """Run the command line."""
+    parser = benchmark_parser("evaluation", __doc__)
     parser.add_argument("--images", type=int, default=50, help="pairs of id maps (default: 50)")
     parser.add_argument("--repeats", type=int, default=5, help="of every measurement (default: 5)")
-    parser.add_argument("--ground-truth-json", type=Path, help="take the id maps of this panoptic JSON")
+    parser.add_argument("--ground-truth-json", type=Path, help="read the id maps of this panoptic JSON")
     parser.add_argument("--ground-truth-folder", type=Path, help="its PNGs, or a zip file (default: beside the JSON)")
     parser.add_argument(
         "--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), metavar="NAME", help="some measurements"
     )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the page")
     arguments = parser.parse_args(argv)
 
     def command() -> None:
         if min(arguments.images, arguments.repeats) < 1:
             raise ValueError("give at least one image and one repeat")
-        listed: Path | None = arguments.ground_truth_json
-        given = PanopticFiles(listed, arguments.ground_truth_folder or listed.with_suffix("")) if listed else None
-        evaluate(arguments.only, arguments.images, arguments.repeats, given, arguments.out)
+        path: Path | None = arguments.ground_truth_json
+        given = PanopticFiles(path, arguments.ground_truth_folder or path.with_suffix("")) if path else None
+        report = evaluate(arguments.only, arguments.images, arguments.repeats, given)
+        publish("evaluation", evaluation_page(report), report, arguments.out)
 
     run_command(command)
 

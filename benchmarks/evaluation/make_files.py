@@ -1,6 +1,6 @@
-"""Writing the files that the evaluation benchmark works on.
+"""Write the files that the evaluation benchmark works on.
 
-True PNGs are written as COCO's were, by Pillow; predicted ones as this project writes them.
+Ground-truth PNGs are written by Pillow, as COCO's were; predicted ones as this project writes them.
 """
 
 import json
@@ -24,51 +24,51 @@ from panoptic.io.files import open_files
 
 HEIGHT, WIDTH = 480, 640
 _CLASSES = 10  # of things, and as many of stuff
-_GROUNDS, _THINGS = 6, 10  # in an image, before they hide each other
-_CROWDED = 0.3  # of the images
-_LOST, _CONFUSED = 0.12, 0.1  # of the segments of a result
+_REGIONS, _THINGS = 6, 10  # per image, before they occlude each other
+_WITH_CROWD = 0.3  # fraction of the images
+_DROPPED, _CONFUSED = 0.12, 0.1  # fractions of the segments of a prediction
 
 
 @dataclass(frozen=True)
 class LabeledMap:
-    """An (H,W) id map and what its ids are; void has none."""
+    """An (H, W) id map and the segments of its ids; void has none."""
 
     ids: NDArray[np.int32]
     segments: tuple[SegmentLabel, ...]
 
 
 def drawn_categories() -> CategoryTable:
-    """The classes of drawn maps."""
+    """Return the classes of drawn maps."""
     classes = [Category(n, f"class {n}", n <= _CLASSES, (n, 0, 0)) for n in range(1, 2 * _CLASSES + 1)]
     return CategoryTable(tuple(classes[:_CLASSES]), tuple(classes[_CLASSES:]))
 
 
 def draw_map(rng: np.random.Generator) -> LabeledMap:
-    """Grounds, each where its point is nearest, things before them, and some void, all with wiggly outlines."""
+    """Draw stuff as a Voronoi diagram, things as ellipses before it, and some void, all with wiggly outlines."""
     shape = (HEIGHT, WIDTH)
     y, x = (along + _wiggles(rng, shape, 15, 60) + _wiggles(rng, shape, 2, 8) for along in np.indices(shape))
-    points = rng.uniform((0, 0), shape, (_GROUNDS, 2))
+    points = rng.uniform((0, 0), shape, (_REGIONS, 2))
     labels = np.argmin([(y - top) ** 2 + (x - left) ** 2 for top, left in points], axis=0) + 1
-    for label in (*range(_GROUNDS + 1, _GROUNDS + _THINGS + 1), VOID, VOID):
+    for label in (*range(_REGIONS + 1, _REGIONS + _THINGS + 1), VOID, VOID):
         top, left = rng.uniform((0, 0), shape)
         height, width = rng.uniform(12, 90, 2)
         labels[((y - top) / height) ** 2 + ((x - left) / width) ** 2 < 1] = label
-    ids = np.append(VOID, 1 + rng.choice(MAX_ID, _GROUNDS + _THINGS, replace=False)).astype(np.int32)
-    stuff = 1 + _CLASSES + rng.choice(_CLASSES, _GROUNDS, replace=False)
+    ids = np.append(VOID, 1 + rng.choice(MAX_ID, _REGIONS + _THINGS, replace=False)).astype(np.int32)
+    stuff = 1 + _CLASSES + rng.choice(_CLASSES, _REGIONS, replace=False)
     category_ids = [VOID, *stuff.tolist(), *rng.integers(1, _CLASSES + 1, _THINGS).tolist()]
-    crowd = _GROUNDS + 1 if rng.random() < _CROWDED else VOID
+    crowd = _REGIONS + 1 if rng.random() < _WITH_CROWD else VOID
     seen = [label for label in np.unique(labels).tolist() if label != VOID]
     return LabeledMap(
         ids[labels], tuple(SegmentLabel(int(ids[label]), category_ids[label], label == crowd) for label in seen)
     )
 
 
-def spoil_map(ground_truth: LabeledMap, table: CategoryTable, rng: np.random.Generator) -> LabeledMap:
-    """A result: outlines bent, some segments left void, some taken for another class; without crowds."""
-    places = (along + _wiggles(rng, ground_truth.ids.shape, 2.5, 25) for along in np.indices(ground_truth.ids.shape))
+def distort_map(ground_truth: LabeledMap, table: CategoryTable, rng: np.random.Generator) -> LabeledMap:
+    """Make a prediction: outlines bent, some segments missing, some of another class; without crowds."""
+    sampled = (along + _wiggles(rng, ground_truth.ids.shape, 2.5, 25) for along in np.indices(ground_truth.ids.shape))
     rows, columns = (
-        np.clip(np.rint(place), 0, size - 1).astype(np.intp)
-        for place, size in zip(places, ground_truth.ids.shape, strict=True)
+        np.clip(np.rint(position), 0, size - 1).astype(np.intp)
+        for position, size in zip(sampled, ground_truth.ids.shape, strict=True)
     )
     bent = ground_truth.ids[rows, columns]
     ids = np.zeros_like(bent)
@@ -76,28 +76,29 @@ def spoil_map(ground_truth: LabeledMap, table: CategoryTable, rng: np.random.Gen
     segments = []
     for name, segment in zip(names.tolist(), ground_truth.segments, strict=True):
         inside = bent == segment.id
-        if segment.is_crowd or not inside.any() or rng.random() < _LOST:
+        if segment.is_crowd or not inside.any() or rng.random() < _DROPPED:
             continue
         ids[inside] = name
         confused = rng.random() < _CONFUSED
-        segments.append(SegmentLabel(name, _peer(segment, table, rng) if confused else segment.category_id, False))
+        category_id = _similar_class(segment, table, rng) if confused else segment.category_id
+        segments.append(SegmentLabel(name, category_id, False))
     return LabeledMap(ids, tuple(segments))
 
 
 def paint(ids: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(H,W,3) an image: each segment in a color, with shades and grain."""
+    """Paint an image (H, W, 3): each segment in one color, with shading and noise."""
     shades = _wiggles(rng, ids.shape, 30, 40) + rng.normal(0, 6, ids.shape)
     return np.clip(ids_to_rgb(ids) + shades[..., None], 0, 255).astype(np.uint8)
 
 
-def _peer(segment: SegmentLabel, table: CategoryTable, rng: np.random.Generator) -> int:
-    """A class of the same kind."""
-    peers: Sequence[Category] = table.things if table.by_id(segment.category_id).is_thing else table.stuff
-    return peers[int(rng.integers(len(peers)))].id
+def _similar_class(segment: SegmentLabel, table: CategoryTable, rng: np.random.Generator) -> int:
+    """Draw another thing class for a thing, another stuff class for stuff."""
+    similar: Sequence[Category] = table.things if table.by_id(segment.category_id).is_thing else table.stuff
+    return similar[int(rng.integers(len(similar)))].id
 
 
 def _wiggles(rng: np.random.Generator, shape: tuple[int, ...], strength: float, grain: int) -> NDArray[np.float32]:
-    """(H,W) a smooth random field of about that standard deviation, with a number drawn every `grain` pixels."""
+    """Draw a smooth random field (H, W) with standard deviation `strength` and a value every `grain` pixels."""
     height, width = shape
     coarse = rng.standard_normal((height // grain + 3, width // grain + 3), np.float32) * strength
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
@@ -107,23 +108,23 @@ JsonFields = dict[str, object]
 
 
 def write_workload(folder: Path, images: int, painted: int, seed: int, given: PanopticFiles | None) -> Workload:
-    """Draw so many images, or take the first of a dataset; make results for all, and images for the first few."""
+    """Draw id maps, or take the first ones of a dataset; make predictions for all, and paint the first `painted`."""
     workload = Workload(folder)
     for below in (workload.ground_truth.masks, workload.prediction.masks, workload.images):
         below.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     table, maps = _drawn(workload, images, rng) if given is None else _taken(workload, images, given)
-    results = [spoil_map(gt, table, rng) for gt in maps]
-    for number, result in enumerate(results):
-        (workload.prediction.masks / _name(number)).write_bytes(encode_id_map(result.ids))
+    predictions = [distort_map(gt, table, rng) for gt in maps]
+    for number, predicted in enumerate(predictions):
+        (workload.prediction.masks / _name(number)).write_bytes(encode_id_map(predicted.ids))
     for number, gt in enumerate(maps[:painted]):
         Image.fromarray(paint(gt.ids, rng)).save(workload.images / _name(number))
     _write_panoptic(workload.ground_truth.panoptic_json, maps, table)
-    _write_panoptic(workload.prediction.panoptic_json, results, table)
+    _write_panoptic(workload.prediction.panoptic_json, predictions, table)
     gt_instances = [{**instance, "id": number} for number, instance in enumerate(_instances(maps, table), 1)]
-    listed = {"images": _images(maps), "annotations": gt_instances, "categories": table.to_json()}
-    workload.gt_instances.write_text(json.dumps(listed))
-    found = [{**instance, "score": round(float(rng.random()), 3)} for instance in _instances(results, table)]
+    document = {"images": _images(maps), "annotations": gt_instances, "categories": table.to_json()}
+    workload.gt_instances.write_text(json.dumps(document))
+    found = [{**instance, "score": round(float(rng.random()), 3)} for instance in _instances(predictions, table)]
     workload.predicted_instances.write_text(json.dumps(found))
     return workload
 
@@ -136,7 +137,7 @@ def _drawn(workload: Workload, images: int, rng: np.random.Generator) -> tuple[C
 
 
 def _taken(workload: Workload, images: int, given: PanopticFiles) -> tuple[CategoryTable, list[LabeledMap]]:
-    """The PNGs are copied with their bytes as they are."""
+    """Read a dataset's first id maps, and copy its PNGs byte for byte."""
     read = read_annotations(given.panoptic_json)
     assert read.categories is not None, "without a table given, reading has raised"
     source = open_files(given.masks)
@@ -166,7 +167,7 @@ def _segments(labeled: LabeledMap) -> Iterator[JsonFields]:
 
 
 def _instances(maps: Iterable[LabeledMap], table: CategoryTable) -> Iterator[JsonFields]:
-    """The things, in COCO's detection format."""
+    """Return the things in COCO's detection format."""
     for number, labeled in enumerate(maps):
         for segment, info in zip(labeled.segments, _segments(labeled), strict=True):
             if table.by_id(segment.category_id).is_thing:

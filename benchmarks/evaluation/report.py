@@ -1,9 +1,10 @@
 """The page of the evaluation benchmark, and the names of its measurements."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.evaluation.worker import Measured
+from benchmarks.evaluation.worker import ImageCost
+from panoptic.markdown import markdown_page, markdown_table
 from panoptic.robustness.corruptions import CORRUPTIONS
 
 DECODING = {"decode:pillow": "Pillow", "decode:opencv": "OpenCV", "decode:ours": "ours"}
@@ -23,7 +24,7 @@ MEASUREMENTS = {**COMPARED, **INSTANCES, **PROCESSES, **CORRUPTING}
 
 @dataclass(frozen=True)
 class Conditions:
-    """What all measurements had in common. `hotcoco`: its version, None where it is not installed."""
+    """Conditions that all measurements share; `hotcoco` is its version, None where it is not installed."""
 
     images: int
     repeats: int
@@ -33,60 +34,66 @@ class Conditions:
     hotcoco: str | None
 
 
-def ratio(measured: Mapping[str, Measured]) -> float | None:
-    """CPU time of our PQ over that of hotcoco's, on the same files; None if not both were measured."""
-    if not {"pq", "hotcoco"} <= measured.keys():
-        return None
-    return measured["pq"].cpu_seconds / measured["hotcoco"].cpu_seconds
+@dataclass(frozen=True)
+class EvaluationReport:
+    """The cost per image of every measurement, by its name."""
+
+    conditions: Conditions
+    measurements: Mapping[str, ImageCost]
+
+    @property
+    def ratio_to_hotcoco(self) -> float | None:
+        """CPU time of our PQ over that of hotcoco's, on the same files; None unless both were measured."""
+        if not {"pq", "hotcoco"} <= self.measurements.keys():
+            return None
+        return self.measurements["pq"].cpu_seconds / self.measurements["hotcoco"].cpu_seconds
 
 
-def markdown(measured: Mapping[str, Measured], conditions: Conditions) -> str:
-    """The page, with what was measured."""
+def evaluation_page(report: EvaluationReport) -> str:
+    """Render a table for decoding, scoring and corruptions each."""
+    conditions, costs = report.conditions, report.measurements
     core = "used" if conditions.compiled else "not built: all rows are those of numpy and OpenCV"
-    introduction = (
+    return markdown_page(
+        "# Evaluation: speed and memory",
         f"Written by `python -m benchmarks.evaluation` on {conditions.device}. {conditions.images} pairs of id maps"
-        f" {conditions.source}; predictions are the truth, bent and spoilt. CPU time an image of a process with one"
-        f" thread, median of {conditions.repeats} repeats after one that does not count. The compiled core is {core}."
+        f" {conditions.source}; predictions are distorted ground truth. CPU time per image of a process with one"
+        f" thread, median of {conditions.repeats} repeats after a warm-up. The compiled core is {core}.",
+        *_section("Decoding both PNGs of an image", "From files to ids.", DECODING, costs),
+        *_section("Scoring", "From files to scores, reading the JSON included.", SCORING | INSTANCES, costs),
+        _hotcoco(report),
+        _scaling(costs),
+        *_section("Corruptions", "One image in memory; mean of the five severities.", CORRUPTING, costs),
     )
-    lines = ["# Evaluation: speed and memory", "", introduction, ""]
-    lines += [
-        *_section("Decoding both PNGs of an image", "From files to ids.", DECODING, measured),
-        *_section("Scoring", "From files to numbers, reading the JSON included.", SCORING | INSTANCES, measured),
-        *_peer(measured, conditions),
-        *_scaling(measured),
-        *_section("Corruptions", "Of an image in memory; mean of the five severities.", CORRUPTING, measured),
+
+
+def _section(title: str, text: str, labels: Mapping[str, str], costs: Mapping[str, ImageCost]) -> tuple[str, ...]:
+    found = {label: costs[name] for name, label in labels.items() if name in costs}
+    if not found:
+        return ()
+    header = ["", "CPU ms per image", "images per second and core", "peak memory of the process, MB"]
+    rows = [
+        [label, f"{cost.cpu_seconds * 1e3:.2f}", f"{1 / cost.cpu_seconds:.0f}", f"{cost.peak_memory:.0f}"]
+        for label, cost in found.items()
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return f"## {title}", text, markdown_table(header, rows)
 
 
-def _section(title: str, text: str, rows: Mapping[str, str], measured: Mapping[str, Measured]) -> Iterator[str]:
-    found = {label: measured[name] for name, label in rows.items() if name in measured}
-    if found:
-        yield from (f"## {title}", "", text, "")
-        yield "| | CPU ms an image | images a second and core | peak memory of the process, MB |"
-        yield "|---|---:|---:|---:|"
-        for label, one in found.items():
-            yield f"| {label} | {one.cpu_seconds * 1e3:.2f} | {1 / one.cpu_seconds:.0f} | {one.peak_memory:.0f} |"
-        yield ""
+def _hotcoco(report: EvaluationReport) -> str:
+    if report.ratio_to_hotcoco is None:
+        return ""
+    return (
+        f"PQ of the same files in the same run: ours takes {report.ratio_to_hotcoco:.2f} of the CPU time of hotcoco"
+        f" {report.conditions.hotcoco}; both find {report.measurements['pq'].pq:.9f}."
+    )
 
 
-def _peer(measured: Mapping[str, Measured], conditions: Conditions) -> Iterator[str]:
-    factor = ratio(measured)
-    if factor is not None:
-        yield (
-            f"Ours to hotcoco {conditions.hotcoco}, PQ of the same files in the same run: {factor:.2f} times the CPU"
-            f" time; both find {measured['pq'].pq:.9f}."
-        )
-        yield ""
-
-
-def _scaling(measured: Mapping[str, Measured]) -> Iterator[str]:
-    if measured.keys() >= PROCESSES.keys():
-        one, two = (measured[name] for name in PROCESSES)
-        yield (
-            f"PQ and boundary PQ by worker processes, with their start: one scores {1 / one.wall_seconds:.0f} images"
-            f" a second by the clock, two {1 / two.wall_seconds:.0f}, {one.wall_seconds / two.wall_seconds:.2f} times"
-            f" as many; CPU time of all processes {one.cpu_seconds * 1e3:.2f} and {two.cpu_seconds * 1e3:.2f} ms a"
-            f" image. A worker takes {max(one.peak_memory, two.peak_memory):.0f} MB at most."
-        )
-        yield ""
+def _scaling(costs: Mapping[str, ImageCost]) -> str:
+    if not costs.keys() >= PROCESSES.keys():
+        return ""
+    one, two = (costs[name] for name in PROCESSES)
+    return (
+        f"PQ and boundary PQ in worker processes, their start included: one scores {1 / one.wall_seconds:.0f} images"
+        f" per second of wall time, two {1 / two.wall_seconds:.0f}, {one.wall_seconds / two.wall_seconds:.2f} times as"
+        f" many. CPU time of all processes: {one.cpu_seconds * 1e3:.2f} and {two.cpu_seconds * 1e3:.2f} ms per image."
+        f" A worker takes {max(one.peak_memory, two.peak_memory):.0f} MB at most."
+    )

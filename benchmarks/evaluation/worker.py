@@ -1,9 +1,9 @@
-"""One measurement of the evaluation benchmark, in a process of its own.
+"""Run one measurement of the evaluation benchmark in this process.
 
     python -m benchmarks.evaluation.worker pq_and_boundary FOLDER --repeats 5
 
-Prints `Measured` as JSON. What a measurement needs beyond scoring is imported inside it, so that the memory of the
-process is its own; the caller sets the numbers of threads, which libraries read when they are loaded.
+Prints an `ImageCost` as JSON. Each measurement imports what it needs beyond scoring itself, so that the others do not
+pay its memory; the caller sets the numbers of threads, which libraries read when they are loaded.
 """
 
 import argparse
@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.evaluation.workload import Workload
+from benchmarks.harness.timer import Timer
+from model.complexity.memory import MEBIBYTE, status_bytes
 from panoptic.evaluation import overlaps
 from panoptic.evaluation.dataset import PanopticGroundTruth, score_results
 from panoptic.evaluation.scores import ScoringSettings
@@ -29,23 +31,23 @@ from panoptic.format import id_map
 from panoptic.format.id_map import MAX_ID, decode_id_map, rgb_to_ids
 
 WITHOUT_BOUNDARY = ScoringSettings(boundary_ratio=0)
-SCALING_IMAGES = 2000  # so many that starting processes hardly counts
+SCALING_IMAGES = 2000  # enough to make the start of processes negligible
 _SEVERITIES = 5
 
 
 @dataclass(frozen=True)
-class Work:
-    """`once` does the work for so many images, and returns the PQ where it gives one."""
+class Task:
+    """Work on a number of images; `once` returns the PQ where it finds one."""
 
     once: Callable[[], float | None]
     images: int
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Medians over repeats, per image; `cpu_seconds` of the process and those that it starts.
+class ImageCost:
+    """Medians over repeats, per image; CPU time includes the processes that it starts.
 
-    `peak_memory`: in MB, of the process; of the largest that it starts where it starts some.
+    `peak_memory` is in MB: that of the process, or of the largest that it starts.
     """
 
     cpu_seconds: float
@@ -54,21 +56,20 @@ class Measured:
     pq: float | None
 
 
-def measure(work: Work, repeats: int) -> Measured:
-    """Repeat the work after one time that is not counted."""
+def measure(task: Task, repeats: int) -> ImageCost:
+    """Repeat the task after a warm-up."""
     cpu, wall = [], []
     with _watched_children() as peaks:
-        pq = work.once()
+        pq = task.once()
     for _ in range(repeats):
-        started = _cpu_seconds(), time.perf_counter()
-        work.once()
-        cpu.append((_cpu_seconds() - started[0]) / work.images)
-        wall.append((time.perf_counter() - started[1]) / work.images)
-    return Measured(statistics.median(cpu), statistics.median(wall), max(peaks, default=_peak_memory()), pq)
+        started = _cpu_seconds()
+        wall.append(Timer().seconds(task.once) / task.images)
+        cpu.append((_cpu_seconds() - started) / task.images)
+    return ImageCost(statistics.median(cpu), statistics.median(wall), max(peaks, default=_peak_megabytes()), pq)
 
 
-def prepare(name: str, workload: Workload) -> Work:
-    """The work of that name. Raises `ValueError` for a name that none has."""
+def prepare(name: str, workload: Workload) -> Task:
+    """Return the task of that name. Raises `ValueError` for an unknown name."""
     kind, _, which = name.partition(":")
     match kind:
         case "decode":
@@ -90,8 +91,8 @@ def prepare(name: str, workload: Workload) -> Work:
     raise ValueError(f"there is no measurement '{name}'")
 
 
-def _decoding(workload: Workload, library: str) -> Work:
-    """Reading the two PNGs of each image, to ids."""
+def _decoding(workload: Workload, library: str) -> Task:
+    """Decode the two PNGs of each image to ids."""
     decode = DECODERS[library]
     pairs = [sorted(files.masks.iterdir()) for files in (workload.ground_truth, workload.prediction)]
 
@@ -100,7 +101,7 @@ def _decoding(workload: Workload, library: str) -> Work:
             for path in paths:
                 decode(path)
 
-    return Work(once, workload.count)
+    return Task(once, workload.count)
 
 
 def _decode(path: Path) -> NDArray[np.int32]:
@@ -118,30 +119,30 @@ def _decode_by_opencv(path: Path) -> NDArray[np.int32]:
 
     image = cv2.imread(str(path))
     assert image is not None
-    rgba = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA), np.uint8)  # the quickest way to ids that is known to us
+    rgba = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA), np.uint8)  # the fastest way to ids that we know
     return rgba.view(np.int32)[..., 0] & MAX_ID
 
 
 DECODERS = {"pillow": _decode_by_pillow, "opencv": _decode_by_opencv, "ours": _decode}
 
 
-def _scoring(workload: Workload, settings: ScoringSettings) -> Work:
-    """From files to scores, in this process."""
+def _scoring(workload: Workload, settings: ScoringSettings) -> Task:
+    """Score the files in this process."""
 
     def once() -> float | None:
         ground_truth = PanopticGroundTruth.from_files(workload.ground_truth)
         return score_results(ground_truth, workload.prediction, settings).scores.quality.all.pq
 
-    return Work(once, workload.count)
+    return Task(once, workload.count)
 
 
-def _scoring_by_numpy(workload: Workload) -> Work:
+def _scoring_by_numpy(workload: Workload) -> Task:
     id_map.COMPILED = overlaps.COMPILED = False
     return _scoring(workload, ScoringSettings())
 
 
-def _scoring_in_processes(workload: Workload, processes: int) -> Work:
-    """A long list of images, in processes started for it."""
+def _scoring_in_processes(workload: Workload, processes: int) -> Task:
+    """Score a long list of images in processes that are started for it."""
     times = -(-SCALING_IMAGES // workload.count)
     files, prediction = workload.repeated(times)
 
@@ -149,11 +150,11 @@ def _scoring_in_processes(workload: Workload, processes: int) -> Work:
         ground_truth = PanopticGroundTruth.from_files(files)
         return score_results(ground_truth, prediction, ScoringSettings(), workers=processes).scores.quality.all.pq
 
-    return Work(once, times * workload.count)
+    return Task(once, times * workload.count)
 
 
-def _hotcoco(workload: Workload) -> Work:
-    """The peer: from files to scores, without boundaries."""
+def _hotcoco(workload: Workload) -> Task:
+    """Score the files by the baseline, without boundaries."""
     from hotcoco.panoptic import PanopticEval
 
     ground_truth, prediction = workload.ground_truth, workload.prediction
@@ -168,11 +169,11 @@ def _hotcoco(workload: Workload) -> Work:
         evaluation.evaluate()
         return float(evaluation.results()["All"]["pq"])
 
-    return Work(once, workload.count)
+    return Task(once, workload.count)
 
 
-def _average_precision(workload: Workload) -> Work:
-    """From files to AP of masks and boxes."""
+def _average_precision(workload: Workload) -> Task:
+    """Compute the AP of masks and boxes from files."""
     from panoptic.evaluation.average_precision import average_precision
     from panoptic.format.annotations import read_annotations
     from panoptic.instances.results import read_instance_results
@@ -183,11 +184,11 @@ def _average_precision(workload: Workload) -> Work:
     def once() -> None:
         average_precision(workload.gt_instances, read_instance_results(workload.predicted_instances, table), table)
 
-    return Work(once, workload.count)
+    return Task(once, workload.count)
 
 
-def _corrupting(workload: Workload, corruption: str) -> Work:
-    """All severities in turn; an image is in memory before and after."""
+def _corrupting(workload: Workload, corruption: str) -> Task:
+    """Corrupt images in memory, one severity after the other."""
     import cv2
     from PIL import Image
 
@@ -200,20 +201,20 @@ def _corrupting(workload: Workload, corruption: str) -> Work:
         for number, image in enumerate(images):
             corrupt_image(image, corruption, 1 + number % _SEVERITIES, number)
 
-    return Work(once, len(images))
+    return Task(once, len(images))
 
 
 @contextmanager
 def _watched_children() -> Iterator[list[float]]:
-    """Peak memory in MB of the processes that the block starts, looked at again and again while they live."""
+    """Poll the peak memory in MB of the processes that the block starts."""
     peaks: list[float] = []
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.02):
             for child in multiprocessing.active_children():
-                with suppress(OSError, ValueError):  # it has ended meanwhile
-                    peaks.append(_peak_memory(str(child.pid)))
+                with suppress(OSError):  # it has ended meanwhile
+                    peaks.append(_peak_megabytes(str(child.pid)))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -225,16 +226,13 @@ def _watched_children() -> Iterator[list[float]]:
 
 
 def _cpu_seconds() -> float:
-    """Of this process, and of those that it started and that have ended."""
+    """Return the CPU time of this process and of its children that have ended."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
-def _peak_memory(process: str = "self") -> float:
-    """In MB. Not `ru_maxrss`: that begins with the memory of the process that started this one."""
-    status = Path(f"/proc/{process}/status").read_text()
-    (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(peak) / 1024
+def _peak_megabytes(process: str = "self") -> float:
+    return status_bytes("VmHWM", process) / MEBIBYTE
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Where the files of the evaluation benchmark lie. Imports no more than a scoring process does."""
+"""Paths of the files of the evaluation benchmark. Imports no more than a scoring process does."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from panoptic.evaluation.dataset import PanopticFiles
 
 @dataclass(frozen=True)
 class Workload:
-    """True and predicted maps, instances of both, and images, below one folder."""
+    """Ground-truth and predicted id maps, instances of both, and images, below one folder."""
 
     folder: Path
 
@@ -38,7 +38,7 @@ class Workload:
         return sum(1 for _ in self.ground_truth.masks.iterdir())
 
     def repeated(self, times: int) -> tuple[PanopticFiles, PanopticFiles]:
-        """Truth and prediction as JSON files that list every image so many times, each time under another id."""
+        """Write both as JSON files that list every image `times` times, each time under another id."""
         return _repeated(self.ground_truth, times), _repeated(self.prediction, times)
 
 
@@ -46,8 +46,8 @@ def _repeated(files: PanopticFiles, times: int) -> PanopticFiles:
     document = json.loads(files.panoptic_json.read_text())
     annotations = document["annotations"]
     document["annotations"] = [
-        {**annotation, "image_id": turn * len(annotations) + number}
-        for turn in range(times)
+        {**annotation, "image_id": repeat * len(annotations) + number}
+        for repeat in range(times)
         for number, annotation in enumerate(annotations)
     ]
     del document["images"]

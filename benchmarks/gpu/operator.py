@@ -1,15 +1,17 @@
-"""Deformable attention on a GPU: ours beside the classic kernels, and the memory traffic that it reaches."""
+"""Deformable attention on a GPU: our kernels beside the classic ones, and the memory bandwidth that they reach."""
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from benchmarks.gpu import classic_cuda
+from benchmarks.harness.device import timer_for
+from benchmarks.harness.interleave import interleave
 from model.ops import triton_kernels
 
 LEVELS = ((100, 167), (50, 84), (25, 42), (13, 21))  # of an image of 800 x 1333
@@ -21,7 +23,7 @@ WARM_UP = 10
 
 @dataclass(frozen=True)
 class Shape:
-    """Queries of an image; None: one for each token, as in the encoder."""
+    """Queries per image; None means one for each token, as in the encoder."""
 
     name: str
     batch: int
@@ -35,8 +37,8 @@ SHAPES = (
 
 
 @dataclass(frozen=True)
-class OperatorTime:
-    """Milliseconds of every round, of the forward pass alone or with the backward pass; and what it has to move."""
+class KernelCost:
+    """Milliseconds of every round, forward alone or with backward, and the bytes that have to move."""
 
     shape: str
     passes: str
@@ -46,11 +48,12 @@ class OperatorTime:
 
     @property
     def median(self) -> float:
+        """Milliseconds."""
         return statistics.median(self.milliseconds)
 
     @property
     def bandwidth(self) -> float:
-        """Bytes a second."""
+        """Bytes per second."""
         return self.bytes / self.median * 1000
 
 
@@ -58,20 +61,20 @@ Operands = tuple[Tensor, Sequence[tuple[int, int]], Sequence[int], Tensor, Tenso
 
 
 def operands(shape: Shape, dtype: torch.dtype, device: torch.device) -> Operands:
-    """Seeded. Samples lie within some pixels of the query's place, as those of a network do."""
+    """Draw seeded operands; samples are some pixels away from the query's reference point, as in a network."""
     generator = torch.Generator(device).manual_seed(0)
     tokens = sum(height * width for height, width in LEVELS)
     starts = [0, *accumulate(height * width for height, width in LEVELS)][:-1]
     samples = (shape.batch, shape.queries or tokens, HEADS, len(LEVELS), POINTS)
     if shape.queries:
-        places = torch.rand(1, shape.queries, 2, generator=generator, device=device)
+        centers = torch.rand(1, shape.queries, 2, generator=generator, device=device)
     else:
-        places = torch.cat([_centers(height, width, device) for height, width in LEVELS])[None]
+        centers = torch.cat([_centers(height, width, device) for height, width in LEVELS])[None]
     pixels = torch.tensor([(width, height) for height, width in LEVELS], device=device)
     offsets = 2 * torch.randn(*samples, 2, generator=generator, device=device) / pixels[:, None]
     weights = torch.randn(*samples, generator=generator, device=device).flatten(3).softmax(-1).view(samples)
     value = torch.randn(shape.batch, tokens, HEADS, CHANNELS, generator=generator, device=device)
-    return value.to(dtype), LEVELS, starts, places[:, :, None, None, None] + offsets, weights
+    return value.to(dtype), LEVELS, starts, centers[:, :, None, None, None] + offsets, weights
 
 
 def _centers(height: int, width: int, device: torch.device) -> Tensor:
@@ -81,16 +84,16 @@ def _centers(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def bytes_moved(parts: Operands, backward: bool) -> int:
-    """The fewest bytes: every operand read once and every result written once, in each pass."""
-    value, _, _, places, weights = parts
+    """Return the fewest bytes: every operand read once and every result written once, in each pass."""
+    value, _, _, locations, weights = parts
     size = value.element_size()
-    output = places.shape[0] * places.shape[1] * HEADS * CHANNELS * size
-    inputs = sum(part.numel() * part.element_size() for part in (value, places, weights))
+    output = locations.shape[0] * locations.shape[1] * HEADS * CHANNELS * size
+    inputs = sum(part.numel() * part.element_size() for part in (value, locations, weights))
     return inputs + output + (2 * inputs + output if backward else 0)
 
 
-def measure_operator(shape: Shape, backward: bool, rounds: int, repeats: int) -> list[OperatorTime]:
-    """Ours in float32 and bfloat16 and the classic kernels, in turns."""
+def measure_operator(shape: Shape, backward: bool, rounds: int, repeats: int) -> list[KernelCost]:
+    """Interleave our kernels in float32 and bfloat16 with the classic ones."""
     device = torch.device("cuda")
     single, half = (operands(shape, dtype, device) for dtype in (torch.float32, torch.bfloat16))
     runs: dict[str, tuple[Operands, Callable[[], object]]] = {
@@ -100,13 +103,10 @@ def measure_operator(shape: Shape, backward: bool, rounds: int, repeats: int) ->
     }
     if classic_cuda.unavailable():
         del runs["classic, float32"]
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, (_, run) in runs.items():
-            times[name].append(milliseconds(run, repeats))
+    times = interleave({name: partial(milliseconds, run, repeats) for name, (_, run) in runs.items()}, rounds)
     passes = "forward and backward" if backward else "forward"
     return [
-        OperatorTime(shape.name, passes, name, tuple(times[name]), bytes_moved(parts, backward))
+        KernelCost(shape.name, passes, name, tuple(times[name]), bytes_moved(parts, backward))
         for name, (parts, _) in runs.items()
     ]
 
@@ -130,26 +130,25 @@ def _classic(parts: Operands, backward: bool) -> Callable[[], object]:
 
 
 def check_classic() -> float:
-    """Largest difference of the classic forward pass from ours, that of the largest value being 1."""
+    """Return the largest difference of the classic forward pass from ours, relative to the largest value."""
     parts = operands(SHAPES[-1], torch.float32, torch.device("cuda"))
     ours, classic = triton_kernels.forward(*parts), classic_cuda.forward(*parts)
     return float((ours - classic).abs().max() / ours.abs().max())
 
 
 def milliseconds(run: Callable[[], object], repeats: int) -> float:
-    """Of one run on the device, the mean of `repeats` without a gap between them."""
-    for _ in range(WARM_UP):
-        run()
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    torch.cuda.synchronize()
-    return 1000 * (time.perf_counter() - started) / repeats
+    """Return the mean of `repeats` runs that follow each other without a gap on the device."""
+
+    def repeat(times: int) -> None:
+        for _ in range(times):
+            run()
+
+    repeat(WARM_UP)
+    return 1000 * timer_for(torch.device("cuda")).seconds(partial(repeat, repeats)) / repeats
 
 
 def copy_bandwidth(repeats: int) -> float:
-    """Bytes a second that a large copy on the device reads and writes."""
+    """Return the bytes per second that a large copy on the device reads and writes."""
     source = torch.randint(256, (COPIED_BYTES,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     return 2 * COPIED_BYTES / milliseconds(lambda: target.copy_(source), repeats) * 1000

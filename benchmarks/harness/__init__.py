@@ -1,1 +1,1 @@
-"""Measuring in interleaved runs, and writing what was measured."""
+"""Measure in interleaved runs, and publish the results."""

@@ -1,42 +1,73 @@
-"""Processes that take turns at working, so that whatever else the machine does is shared alike.
-
-Each has memory and threads of its own, as programs have: what one has left behind makes no other faster or slower.
-"""
+"""Interleaved runs: whatever else the machine does meets everything that is compared alike."""
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from types import TracebackType
+from typing import TypeVar
+
+from tqdm import tqdm
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
-class Turns:
-    """A process of a module of this package, which says that it is ready and then answers lines with lines."""
+def interleave(runs: Mapping[K, Callable[[], V]], rounds: int, title: str = "measure") -> dict[K, list[V]]:
+    """Run everything once a round; return the results of all rounds but the first, which warms up."""
+    results: dict[K, list[V]] = {name: [] for name in runs}
+    for round_ in tqdm(range(rounds + 1), desc=title, unit="round"):
+        for name, run in runs.items():
+            result = run()
+            if round_:
+                results[name].append(result)
+    return results
 
-    def __init__(self, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start it, and wait until it is ready."""
+
+def run_worker(module: str, *arguments: object, environment: Mapping[str, str] | None = None) -> str:
+    """Run a module of this package to its end in a process of its own, and return what it prints."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+class Worker:
+    """A process of a module of this package that prints a line when it is ready and then answers lines with lines.
+
+    Its memory and threads are its own, as a program's are: nothing that one run leaves behind changes another. The
+    process ends with the `with` block.
+    """
+
+    def __init__(self, module: str, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
+        """Start the process and wait until it is ready.
+
+        Raises:
+            ValueError: it ended instead.
+        """
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+            [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._answer()
+        self._read()
 
-    def take(self, question: str = "") -> str:
-        """A line for its input, and the line that it prints when it has worked."""
-        assert self._process.stdin
-        self._process.stdin.write(f"{question}\n")
-        self._process.stdin.flush()
-        return self._answer()
+    def __enter__(self) -> "Worker":
+        return self
 
-    def end(self) -> None:
-        """End the process."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.kill()
         self._process.wait()
 
-    def _answer(self) -> str:
+    def ask(self, line: str = "") -> str:
+        """Send a line and return the answer, which comes when the work is done. Raises `ValueError` as above."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> str:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise ValueError("a process of the benchmark has ended early; its message stands above")
+            raise ValueError("a process of the benchmark ended early; see its message above")
         return line

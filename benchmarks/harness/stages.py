@@ -1,4 +1,4 @@
-"""Stages of the pipeline as programs of their own, with a log each, ended when the benchmark is."""
+"""Stages of the pipeline as separate programs, each with a log, that end with the benchmark."""
 
 import json
 import os
@@ -19,18 +19,18 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Stages:
-    """Runs stages with so many threads each; `shown` what they write goes to standard output too."""
+    """Run stages with a number of threads each; with `shown`, their output goes to standard output too."""
 
     threads: int
     shown: bool = False
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def annotate(self, params: Path, folder: Path) -> None:
-        """Verify the dataset; indices come to `folder`/annotate."""
+        """Verify the dataset and write its indices to `folder`/annotate."""
         self._run("annotate", {"params": params, "state": folder / "state", "output": folder / "annotate"}, folder)
 
     def train(self, params: Path, annotated: Path, folder: Path) -> bool:
-        """Train on the indices in `annotated`, to model.safetensors and train/; whether an earlier start went on."""
+        """Train on the indices in `annotated`, to model.safetensors and train/; return whether it resumed."""
         paths = {
             "params": params,
             "train-index": annotated / "train.index",
@@ -42,7 +42,7 @@ class Stages:
         return any(line.startswith(RESUMED) for line in self._run("train", paths, folder))
 
     def score(self, params: Path, index: Path, model: Path, folder: Path) -> Mapping[str, object]:
-        """Predict the images of an index, to predict/ and metrics.json; returns the metrics."""
+        """Predict and score the images of an index, to predict/ and metrics.json; return the metrics."""
         predicted, metrics = folder / "predict", folder / "metrics.json"
         self._run("predict", {"params": params, "index": index, "model": model, "out": predicted}, folder)
         paths = {
@@ -56,16 +56,16 @@ class Stages:
         return content
 
     def _run(self, name: str, options: Mapping[str, Path], folder: Path) -> list[str]:
-        """Run a stage and return what it said, which also goes to a log in `folder`.
+        """Run a stage and return its output, which also goes to a log in `folder`.
 
         Raises:
-            CommandError: it failed; the message ends with what it last wrote.
+            CommandError: it failed; the message ends with its last output.
             StoppedError: `stopped` was set.
         """
         command = [sys.executable, "-m", f"stages.{name}"]
         for option, value in options.items():
             command += [f"--{option}", str(value)]
-        said: list[str] = []
+        lines: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{name}.log").open("w", buffering=1) as log:
 
@@ -75,9 +75,9 @@ class Stages:
                 if self.shown:
                     print(line.text, end="\r" if line.transient else "\n", flush=True)
                 if not line.transient:
-                    said.append(line.text)
+                    lines.append(line.text)
                     log.write(f"{line.text}\n")
 
             environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONUNBUFFERED": "1"}
             run_in_session(command, show, Path(), environment)
-        return said
+        return lines

@@ -1,57 +1,46 @@
-"""Time and memory on the device of this process."""
+"""The clock of all benchmarks. Imports nothing heavy: some measure the memory of their own process."""
 
-import os
+import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
-import numpy as np
-import torch
-
-from model.complexity.measure import peak_resident_bytes, resident_bytes
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Clock:
-    """Measures work on a device. `resident` are the bytes that the process had before it."""
+def _nothing() -> None:
+    """Wait for nothing: a CPU has done its work when a call returns."""
 
-    device: torch.device
-    repeats: int
-    resident: int
 
-    @classmethod
-    def start(cls, device: torch.device, repeats: int) -> "Clock":
-        """Begin to count memory."""
-        return cls(device, repeats, resident_bytes())
+class Timer:
+    """Measures work in seconds, until `wait` returns: a device may still be busy when a call has returned."""
 
-    def median(self, work: Callable[[], object]) -> float:
-        """Seconds; the first time, which fills caches and reserves memory, does not count."""
-        seconds = []
-        for _ in range(self.repeats + 1):
-            started = time.perf_counter()
-            work()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            seconds.append(time.perf_counter() - started)
-        return float(np.median(seconds[1:]))
+    def __init__(self, wait: Callable[[], object] = _nothing) -> None:
+        self._wait = wait
+        self.laps: dict[str, float] = defaultdict(float)
+        """Seconds that `lap` has added up under each name."""
 
-    @property
-    def peak_bytes(self) -> int:
-        """Memory at the peak so far; on a CPU, by how much the process grew."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
-        return peak_resident_bytes() - self.resident
+    def now(self) -> float:
+        """Return the time at which all work given so far is done."""
+        self._wait()
+        return time.perf_counter()
 
-    @property
-    def device_name(self) -> str:
-        """Of the GPU, or of the CPU the threads that compute."""
-        if self.device.type == "cuda":
-            return torch.cuda.get_device_name(self.device)
-        return f"cpu, {torch.get_num_threads()} threads"
+    def seconds(self, work: Callable[[], object]) -> float:
+        """Time one call."""
+        started = self.now()
+        work()
+        return self.now() - started
 
-    @property
-    def device_bytes(self) -> int:
-        """Memory that there is."""
-        if self.device.type == "cuda":
-            return torch.cuda.get_device_properties(self.device).total_memory
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    def median(self, work: Callable[[], object], repeats: int) -> float:
+        """Time several calls, after a first one that fills caches and reserves memory."""
+        work()
+        return statistics.median(self.seconds(work) for _ in range(repeats))
+
+    def lap(self, name: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the work, add its seconds to the lap of this name, and return its result."""
+        started = self.now()
+        result = work(*args, **kwargs)
+        self.laps[name] += self.now() - started
+        return result

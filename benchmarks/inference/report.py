@@ -1,34 +1,21 @@
 """The page of `benchmarks.inference`."""
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
 
+from benchmarks.harness.results import Summary
 from model.device import pick_device
 from model.ops import backends
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Median, lowest and highest of several measurements."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: NDArray[np.float64]) -> "Spread":
-        return cls(float(np.median(values)), float(values.min()), float(values.max()))
+from panoptic.markdown import markdown_page, markdown_table
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Where and how was measured."""
+    """Conditions that all measurements share."""
 
     size: tuple[int, int]
     rounds: int
@@ -39,6 +26,7 @@ class Conditions:
 
     @classmethod
     def now(cls, size: tuple[int, int], rounds: int, threads: int) -> "Conditions":
+        """Describe this machine."""
         device = pick_device()
         described = (
             torch.cuda.get_device_name(device)
@@ -50,80 +38,75 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Result:
-    """By way; the speed-up is against the first one, round by round."""
+class InferenceReport:
+    """Costs by method; speedups are relative to the first one, round by round."""
 
-    seconds: Mapping[str, Spread]
-    speedup: Mapping[str, Spread]
+    conditions: Conditions
+    seconds: Mapping[str, Summary]
+    speedup: Mapping[str, Summary]
     parts: Mapping[str, Mapping[str, float]]
-    merging: Mapping[str, Spread]
-    merging_speedup: Spread
+    merging: Mapping[str, Summary]
+    merging_speedup: Summary
     memory: Mapping[str, float]
 
 
-def markdown(result: Result, conditions: Conditions) -> str:
-    """The page."""
-    return "\n".join([*_head(result, conditions), *_parts(result), *_merging(result)]) + "\n"
+def inference_page(report: InferenceReport) -> str:
+    """Render the methods, the parts of the network, and post-processing alone."""
+    return markdown_page(
+        "# Inference: time and memory of one image",
+        *_introduction(report.conditions),
+        _methods(report),
+        *_parts(report.parts),
+        "## Post-processing alone",
+        "On made masks: about 20 of 100 things and 6 of 53 stuff classes are above the score threshold.",
+        _merging(report),
+    )
 
 
-def _head(result: Result, conditions: Conditions) -> Iterator[str]:
+def _introduction(conditions: Conditions) -> tuple[str, str]:
     height, width = conditions.size
-    first = next(iter(result.seconds))
-    yield "# Inference: time and memory of one image"
-    yield ""
-    yield (
-        f"Written by `python -m benchmarks.inference --size {height} {width}` on {conditions.device}, torch "
-        f"{conditions.torch}, transformers {conditions.transformers}. ResNet-50, {height} x {width} pixels, batch 1, "
-        f"random weights, post-processing included. Every way is a process of its own; medians of {conditions.rounds} "
-        "rounds in which they take turns, lowest and highest in brackets; memory is the peak beyond the weights, with "
-        "what freed memory the process keeps."
+    how = (
+        f"Written by `python -m benchmarks.inference --size {height} {width}` on {conditions.device}, torch"
+        f" {conditions.torch}, transformers {conditions.transformers}. ResNet-50, {height} x {width} pixels, batch 1,"
+        " random weights, post-processing included. Every method is a process of its own; medians of"
+        f" {conditions.rounds} interleaved rounds, with the lowest and the highest in brackets. Memory is the peak"
+        " beyond the weights, freed memory that the process keeps included."
     )
-    yield ""
-    yield (
-        "*Straightforward* runs the reference operator, makes all masks of all layers and merges mask by mask; *ours* "
-        f"runs the operator `{conditions.operator}`, makes the masks that are read out and merges packed masks. Random "
-        "weights find nearly nothing, so merging has little to lay here; see below for masks as a trained network's."
+    methods = (
+        "*Naive* runs the reference operator, makes all masks of all layers and merges mask by mask; *ours* runs the"
+        f" operator `{conditions.operator}`, makes only the masks that are read out and merges packed masks. With"
+        " random weights hardly any segment is found, so there is little to merge here; the last table merges masks"
+        " like those of a trained network."
     )
-    yield ""
-    yield f"| | milliseconds | times as fast as {first} | peak memory, MiB |"
-    yield "|---|---:|---:|---:|"
-    for name, seconds in result.seconds.items():
-        yield f"| {name} | {_ms(seconds)} | {_ratio(result.speedup[name])} | {result.memory[name]:.0f} |"
-    yield ""
+    return how, methods
 
 
-def _parts(result: Result) -> Iterator[str]:
-    if not result.parts:
-        return
-    yield "## Where the time goes"
-    yield ""
-    yield "Milliseconds, medians, and shares of the whole."
-    yield ""
-    yield f"| | {' | '.join(result.parts)} |"
-    yield f"|---|{'---:|' * len(result.parts)}"
-    for part in next(iter(result.parts.values())):
-        cells = [
-            f"{1000 * times[part]:.1f} ({times[part] / sum(times.values()):.0%})" for times in result.parts.values()
+def _methods(report: InferenceReport) -> str:
+    first = next(iter(report.seconds))
+    rows = [
+        [name, f"{seconds * 1000:.1f}", f"{report.speedup[name]:.2f}", f"{report.memory[name]:.0f}"]
+        for name, seconds in report.seconds.items()
+    ]
+    return markdown_table(["", "milliseconds", f"times as fast as {first}", "peak memory, MiB"], rows)
+
+
+def _parts(parts: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
+    if not parts:
+        return ()
+    rows = [
+        [
+            part.replace("_", " "),
+            *(f"{1000 * times[part]:.1f} ({times[part] / sum(times.values()):.0%})" for times in parts.values()),
         ]
-        yield f"| {part.replace('_', ' ')} | {' | '.join(cells)} |"
-    yield ""
+        for part in next(iter(parts.values()))
+    ]
+    title, text = "## Where the time goes", "Milliseconds, medians, with the fraction of the total in brackets."
+    return title, text, markdown_table(["", *parts], rows)
 
 
-def _merging(result: Result) -> Iterator[str]:
-    yield "## Post-processing alone"
-    yield ""
-    yield "Of made masks, about 20 of 100 things and 6 of 53 stuff classes above the score threshold."
-    yield ""
-    yield "| | milliseconds | times as fast |"
-    yield "|---|---:|---:|"
-    for name, seconds in result.merging.items():
-        speedup = _ratio(result.merging_speedup) if name == "ours" else "1"
-        yield f"| {name} | {_ms(seconds)} | {speedup} |"
-
-
-def _ms(seconds: Spread) -> str:
-    return f"{1000 * seconds.median:.1f} ({1000 * seconds.low:.1f} to {1000 * seconds.high:.1f})"
-
-
-def _ratio(values: Spread) -> str:
-    return f"{values.median:.2f} ({values.low:.2f} to {values.high:.2f})"
+def _merging(report: InferenceReport) -> str:
+    rows = [
+        [name, f"{seconds * 1000:.1f}", f"{report.merging_speedup:.2f}" if name == "ours" else "1"]
+        for name, seconds in report.merging.items()
+    ]
+    return markdown_table(["", "milliseconds", "times as fast"], rows)

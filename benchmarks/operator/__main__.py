@@ -1,38 +1,37 @@
-"""Deformable attention: time and memory of every backend that can run here, beside the reference and others' code.
+"""Deformable attention: time and memory of every backend that runs here, beside the reference and Hugging Face's code.
 
     python -m benchmarks.operator
     python -m benchmarks.operator --shapes mini --rounds 20 --threads 1
 
-On each device (CPU; CUDA where there is one) all of them take turns within a round, so that what else the machine does
-meets all alike; ratios are medians over the rounds. Peak memory is that of a process of its own on a CPU (Linux), and
-what torch allocated on CUDA. Writes operator.md and operator.json.
+Runs are interleaved on each device (CPU, and CUDA where there is one); ratios are medians over the rounds. Peak memory
+is that of a separate process on a CPU (Linux), and what torch allocated on CUDA. Writes operator.md and operator.json.
 """
 
 import argparse
 import json
 import os
 import platform
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 
 import torch
-from tqdm import tqdm
 
-from benchmarks.operator.cases import CASES, Case, Run, make_run, names_for
-from panoptic.io.files import write_atomically
+from benchmarks.harness.command import benchmark_parser
+from benchmarks.harness.device import PeakMemory, timer_for
+from benchmarks.harness.interleave import interleave, run_worker
+from benchmarks.harness.results import Summary, publish
+from benchmarks.operator.cases import CASES, AttentionCall, Case, implementations, make_call
+from panoptic.markdown import markdown_page, markdown_table
 
-RESULTS = Path("benchmarks/results")
 _MEGABYTE = 1e6
+_PASSES = ("forward", "both")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One implementation on one case: seconds of every round, and what it took beside its operands."""
+class OperatorCost:
+    """One implementation on one case: seconds of every round, and memory beyond the operands."""
 
     case: str
     device: str
@@ -44,126 +43,120 @@ class Row:
     both_memory: float  # MB
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+@dataclass(frozen=True)
+class OperatorMachine:
+    """The machine, and the command that was given on it."""
+
+    machine: str
+    cores: int | None
+    threads: int
+    torch: str
+    gpu: str | None
+    command: str
+
+
+@dataclass(frozen=True)
+class OperatorReport:
+    """The costs of all implementations on all cases."""
+
+    machine: OperatorMachine
+    rows: list[OperatorCost]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmark_parser("operator", __doc__)
     parser.add_argument("--shapes", nargs="+", choices=sorted(CASES), default=list(CASES))
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--memory-of", nargs=5, help=argparse.SUPPRESS)  # what a process of its own is started with
-    asked = parser.parse_args(arguments)
-    torch.set_num_threads(asked.threads)
-    if asked.memory_of:
-        case, device, dtype, name, what = asked.memory_of
-        print(json.dumps(_peak(make_run(CASES[case], device, dtype, name), what)))
+    parser.add_argument("--memory-of", nargs=5, help=argparse.SUPPRESS)  # for the processes that measure memory
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    if arguments.memory_of:
+        case, device, dtype, name, passes = arguments.memory_of
+        print(json.dumps(_peak(make_call(CASES[case], device, dtype, name), passes)))
         return
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    turns = [(case, device, dtype) for device in devices for case in asked.shapes for dtype in asked.dtypes]
-    rows = [row for turn in tqdm(turns, desc="measure") for row in _measure(*turn, asked.rounds, asked.threads)]
-    machine = {
-        "machine": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": asked.threads,
-        "torch": torch.__version__,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "command": f"python -m benchmarks.operator {' '.join(arguments or sys.argv[1:])}".strip(),
-    }
-    content = {"machine": machine, "rows": [asdict(row) for row in rows]}
-    write_atomically(asked.out / "operator.json", (json.dumps(content, indent=1) + "\n").encode())
-    page = "\n".join(_page(machine, rows)) + "\n"
-    write_atomically(asked.out / "operator.md", page.encode())
-    print(page)
-
-
-def _measure(case: str, device: str, dtype: str, rounds: int, threads: int) -> Iterator[Row]:
-    names = names_for(device, dtype)
-    runs = {name: make_run(CASES[case], device, dtype, name) for name in names}
-    seconds: dict[tuple[str, str], list[float]] = {(name, what): [] for name in names for what in ("forward", "both")}
-    for number in range(rounds + 1):  # the first one warms up
-        for (name, what), found in seconds.items():
-            took = _time(runs[name], what, device)
-            if number:
-                found.append(took)
-    for name in names:
-        memory = [_peak_alone(case, device, dtype, name, what, threads) for what in ("forward", "both")]
-        yield Row(case, device, dtype, name, seconds[name, "forward"], seconds[name, "both"], *memory)
-
-
-def _time(run: Run, what: str, device: str) -> float:
-    _wait_for(device)
-    started = time.perf_counter()
-    run.step(what)
-    _wait_for(device)
-    return time.perf_counter() - started
-
-
-def _wait_for(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()
-
-
-def _peak_alone(case: str, device: str, dtype: str, name: str, what: str, threads: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.operator", "--threads", str(threads), "--memory-of"]
-    done = subprocess.run([*command, case, device, dtype, name, what], stdout=subprocess.PIPE, check=True)
-    return float(json.loads(done.stdout))
-
-
-def _peak(run: Run, what: str) -> float:
-    """MB at the peak of a step, beyond what was there before it."""
-    if run.device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run.step(what)
-        return (torch.cuda.max_memory_allocated() - before) / _MEGABYTE
-    make_run(Case(((2, 2),), 1, 1, 1, 4, 1), "cpu", run.dtype, run.name).step(what)  # loads what is loaded lazily
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _status("VmRSS")
-    run.step(what)
-    return (_status("VmHWM") - before) / _MEGABYTE
-
-
-def _status(field: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1]) * 1024
-
-
-def _page(machine: dict[str, object], rows: Sequence[Row]) -> Iterator[str]:
-    yield "# Deformable attention: time and memory"
-    yield ""
-    yield (
-        f"Written by `{machine['command']}` on {machine['machine']}, {machine['threads']} of {machine['cores']} cores,"
-        f" torch {machine['torch']}{', ' + str(machine['gpu']) if machine['gpu'] else ''}."
-        " Milliseconds are medians over the rounds, in which all take turns. A ratio above 1 says how many times as"
-        " fast as the reference, or as little memory, median and range over the rounds."
+    rows = [
+        row
+        for device in devices
+        for case in arguments.shapes
+        for dtype in arguments.dtypes
+        for row in _measure(case, device, dtype, arguments.rounds, arguments.threads)
+    ]
+    machine = OperatorMachine(
+        machine=platform.processor() or platform.machine(),
+        cores=os.cpu_count(),
+        threads=arguments.threads,
+        torch=torch.__version__,
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        command=f"python -m benchmarks.operator {' '.join(argv or sys.argv[1:])}".strip(),
     )
-    for case, device in dict.fromkeys((row.case, row.device) for row in rows):
-        yield from ("", f"## {CASES[case].title} on {device}", "")
-        yield "| | type | forward, ms | ratio | and backward, ms | ratio | memory, MB | ratio | both, MB | ratio |"
-        yield "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"
-        here = [row for row in rows if (row.case, row.device) == (case, device)]
-        for row in here:
-            base = next(one for one in here if one.name == "reference" and one.dtype == row.dtype)
-            yield (
-                f"| {row.name} | {row.dtype} | {_ms(row.forward)} | {_ratio(base.forward, row.forward)}"
-                f" | {_ms(row.both)} | {_ratio(base.both, row.both)}"
-                f" | {row.forward_memory:.1f} | {_share(base.forward_memory, row.forward_memory)}"
-                f" | {row.both_memory:.1f} | {_share(base.both_memory, row.both_memory)} |"
-            )
+    report = OperatorReport(machine, rows)
+    publish("operator", operator_page(report), report, arguments.out)
 
 
-def _ms(seconds: Sequence[float]) -> str:
-    return f"{statistics.median(seconds) * 1e3:.3g}"
+def _measure(case: str, device: str, dtype: str, rounds: int, threads: int) -> Iterator[OperatorCost]:
+    calls = {name: make_call(CASES[case], device, dtype, name) for name in implementations(device, dtype)}
+    timer = timer_for(torch.device(device))
+    runs = {
+        (name, passes): partial(timer.seconds, partial(call.run, passes))
+        for name, call in calls.items()
+        for passes in _PASSES
+    }
+    seconds = interleave(runs, rounds, f"{case}, {device}, {dtype}")
+    for name in calls:
+        options = "--threads", threads, "--memory-of", case, device, dtype, name
+        memory = [float(run_worker("operator", *options, passes)) for passes in _PASSES]
+        yield OperatorCost(case, device, dtype, name, seconds[name, "forward"], seconds[name, "both"], *memory)
 
 
-def _ratio(base: Sequence[float], seconds: Sequence[float]) -> str:
-    ratios = [one / other for one, other in zip(base, seconds, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+def _peak(call: AttentionCall, passes: str) -> float:
+    """Return the peak of one call in MB, beyond what was there before it."""
+    if call.device == "cpu":  # loads what is loaded lazily
+        make_call(Case(((2, 2),), 1, 1, 1, 4, 1), "cpu", call.dtype, call.name).run(passes)
+    memory = PeakMemory.start(torch.device(call.device))
+    call.run(passes)
+    return memory.growth / _MEGABYTE
 
 
-def _share(base: float, memory: float) -> str:
-    return f"{base / memory:.1f}" if memory > 0 else ""
+def operator_page(report: OperatorReport) -> str:
+    """Render a table for each case and device."""
+    machine = report.machine
+    introduction = (
+        f"Written by `{machine.command}` on {machine.machine}, {machine.threads} of {machine.cores} cores,"
+        f" torch {machine.torch}{', ' + machine.gpu if machine.gpu else ''}."
+        " Milliseconds are medians over interleaved runs. A ratio above 1 says how many times as fast as the reference"
+        " an implementation is, or how many times less memory it takes: median, with the lowest and the highest of the"
+        " rounds in brackets."
+    )
+    sections = [
+        block
+        for case, device in dict.fromkeys((row.case, row.device) for row in report.rows)
+        for block in (f"## {CASES[case].title} on {device}", _table(report.rows, case, device))
+    ]
+    return markdown_page("# Deformable attention: time and memory", introduction, *sections)
+
+
+def _table(rows: Sequence[OperatorCost], case: str, device: str) -> str:
+    header = ["", "type", "forward, ms", "ratio", "forward and backward, ms", "ratio"]
+    header += ["forward, MB", "ratio", "forward and backward, MB", "ratio"]
+    costs = [row for row in rows if (row.case, row.device) == (case, device)]
+    references = {row.dtype: row for row in costs if row.name == "reference"}
+    return markdown_table(header, [_cells(row, references[row.dtype]) for row in costs], labels=2)
+
+
+def _cells(row: OperatorCost, reference: OperatorCost) -> list[str]:
+    cells = [row.name, row.dtype]
+    for seconds, base in ((row.forward, reference.forward), (row.both, reference.both)):
+        cells += [f"{Summary.of(seconds).median * 1e3:.3g}", f"{Summary.of_ratios(base, seconds):.2f}"]
+    for memory, base_memory in (
+        (row.forward_memory, reference.forward_memory),
+        (row.both_memory, reference.both_memory),
+    ):
+        cells += [f"{memory:.1f}", f"{base_memory / memory:.1f}" if memory > 0 else ""]
+    return cells
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `benchmarks.operator` runs: shapes, seeded operands, and every implementation that is importable."""
+"""Shapes, seeded operands and importable implementations of deformable attention."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _MINI = ((16, 20), (8, 10), (4, 5))
 
 @dataclass(frozen=True)
 class Case:
-    """Sizes of one call; 0 queries stand for one of every token, as in an encoder."""
+    """Sizes of one call; 0 queries mean one for every token, as in an encoder."""
 
     shapes: tuple[tuple[int, int], ...]
     batch: int
@@ -40,11 +40,11 @@ CASES: Mapping[str, Case] = MappingProxyType(
 _HUGGING_FACE = "transformers"
 
 
-def names_for(device: str, dtype: str) -> list[str]:
-    """The implementations that run on a device with values of a type, the reference first.
+def implementations(device: str, dtype: str) -> list[str]:
+    """List the implementations that run on a device with values of a type, the reference first.
 
-    Not Hugging Face's on a CPU but in float32: torch's grid_sample of bfloat16, on which it stands there, reads outside
-    its memory (torch 2.13, in the decoder case at once).
+    Hugging Face's runs on a CPU in float32 only: it builds on torch's grid_sample, which reads outside its memory in
+    bfloat16 there (torch 2.13; the decoder case shows it at once).
     """
     ours = [name for name in backends.BACKENDS if backends.why_not(name, device) is None]
     theirs = [_HUGGING_FACE] if device != "cpu" or dtype == "float32" else []
@@ -52,8 +52,8 @@ def names_for(device: str, dtype: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One implementation on its operands."""
+class AttentionCall:
+    """One implementation with its operands."""
 
     name: str
     device: str
@@ -62,37 +62,37 @@ class Run:
     grad: Tensor
     attend: Callable[[Tensor, Tensor, Tensor], Tensor]
 
-    def step(self, what: str) -> None:
-        """`forward`, or `both`: forward and backward."""
-        if what == "forward":
+    def run(self, passes: str) -> None:
+        """Run the pass `forward`, or `both`: forward and backward."""
+        if passes == "forward":
             with torch.no_grad():
                 self.attend(*self.operands)
         else:
             torch.autograd.grad(self.attend(*self.operands), self.operands, self.grad)
 
 
-def make_run(case: Case, device: str, dtype: str, name: str) -> Run:
-    """Operands like those of a trained encoder: places around the query's own, some pixels away.
+def make_call(case: Case, device: str, dtype: str, name: str) -> AttentionCall:
+    """Draw operands like those of a trained encoder: locations some pixels around each query's reference point.
 
-    As under autocast, only the value has another type than float32; Hugging Face's takes one type for all.
+    As under autocast, only the value has another type than float32; Hugging Face's code takes one type for all.
     """
     generator = torch.Generator().manual_seed(0)
-    kind = cast(torch.dtype, getattr(torch, dtype))
+    value_type = cast(torch.dtype, getattr(torch, dtype))
     tokens = sum(height * width for height, width in case.shapes)
     centers = torch.cat([_centers(*shape) for shape in case.shapes])
     if case.queries:
         centers = torch.rand(case.queries, 2, generator=generator)
     size = case.batch, len(centers), case.heads, len(case.shapes), case.points
     pixels = torch.tensor([(1 / width, 1 / height) for height, width in case.shapes])[:, None]
-    places = centers[:, None, None, None] + 2 * torch.randn(*size, 2, generator=generator) * pixels
+    locations = centers[:, None, None, None] + 2 * torch.randn(*size, 2, generator=generator) * pixels
     weights = torch.rand(size, generator=generator).flatten(3).softmax(-1).view(size)
     value = torch.randn(case.batch, tokens, case.heads, case.channels, generator=generator)
-    others = kind if name == _HUGGING_FACE else torch.float32
-    operands = value.to(device, kind), places.to(device, others), weights.to(device, others)
-    grad = torch.randn(case.batch, len(centers), case.heads * case.channels, generator=generator).to(device, kind)
-    value, places, weights = (operand.requires_grad_() for operand in operands)
+    others = value_type if name == _HUGGING_FACE else torch.float32
+    operands = value.to(device, value_type), locations.to(device, others), weights.to(device, others)
+    grad = torch.randn(case.batch, len(centers), case.heads * case.channels, generator=generator).to(device, value_type)
+    value, locations, weights = (operand.requires_grad_() for operand in operands)
     attend = _hugging_face(case, device) if name == _HUGGING_FACE else _ours(case, name)
-    return Run(name, device, dtype, (value, places, weights), grad, attend)
+    return AttentionCall(name, device, dtype, (value, locations, weights), grad, attend)
 
 
 def _centers(height: int, width: int) -> Tensor:
@@ -103,9 +103,9 @@ def _centers(height: int, width: int) -> Tensor:
 def _ours(case: Case, name: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     starts = level_starts(case.shapes)
 
-    def attend(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+    def attend(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
         with backends.using(name):
-            return ms_deform_attn(value, case.shapes, starts, places, weights)
+            return ms_deform_attn(value, case.shapes, starts, locations, weights)
 
     return attend
 
@@ -115,7 +115,7 @@ def _hugging_face(case: Case, device: str) -> Callable[[Tensor, Tensor, Tensor],
     shapes = torch.tensor(case.shapes, device=device)
     starts = torch.tensor(level_starts(case.shapes), device=device)
 
-    def attend(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
-        return cast(Tensor, module(value, shapes, list(case.shapes), starts, places, weights, 64))
+    def attend(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+        return cast(Tensor, module(value, shapes, list(case.shapes), starts, locations, weights, 64))
 
     return attend

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import cv2
 import numpy as np
 
+from benchmarks.harness.synthetic import made_sample
 from model.inference.predict import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.batch import PackedBatch, collate
@@ -23,9 +23,8 @@ from panoptic.datasets.download.archives import PUBLIC_DATASETS
 from panoptic.datasets.download.obtaining import DownloadSettings
 from panoptic.datasets.layout import DatasetSettings, find_split
 from panoptic.datasets.shards import AnnotateSettings
-from panoptic.format.categories import Category, CategoryTable
-from panoptic.format.segments import Segment, measure_segments
-from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.format.categories import CategoryTable
+from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import JsonObject, read_json
 from panoptic.robustness.corrupted_split import CorruptSettings
@@ -187,37 +186,6 @@ def _images(count: int, sizes: Sequence[Size], is_thing: Sequence[bool], source:
 
 DRAWN = 200
 """Forward passes whose sizes are drawn."""
-
-
-def made_categories(num_things: int, num_stuff: int) -> CategoryTable:
-    """So many classes; ids from 1, things first."""
-    categories = [
-        Category(label + 1, str(label), label < num_things, (0, 0, 0)) for label in range(num_things + num_stuff)
-    ]
-    return CategoryTable(tuple(categories[:num_things]), tuple(categories[num_things:]))
-
-
-def made_sample(
-    rng: np.random.Generator, size: tuple[int, int], things: int, stuff: int, categories: CategoryTable
-) -> Sample:
-    """An image of coarse noise; its stuff are bands, its things rectangles on them that may cover each other."""
-    height, width = size
-    coarse = rng.integers(0, 256, (max(1, height // 8), max(1, width // 8), 3), np.uint8)
-    image = np.asarray(cv2.resize(coarse, (width, height)), np.uint8)
-    ids = np.zeros((height, width), np.int32)
-    kinds: dict[int, Category] = {}
-    chosen = rng.permutation(len(categories.stuff))[:stuff]
-    for number, band in enumerate(np.array_split(np.arange(height), max(1, len(chosen)))[: len(chosen)], start=1):
-        ids[band], kinds[number] = number, categories.stuff[chosen[number - 1]]
-    for number in range(len(chosen) + 1, len(chosen) + 1 + (things if categories.things else 0)):
-        top, left = int(rng.integers(height)), int(rng.integers(width))
-        ids[top : top + max(1, height // 4), left : left + max(1, width // 4)] = number
-        kinds[number] = categories.things[rng.integers(len(categories.things))]
-    segments = tuple(
-        Segment(number, kinds[number].id, False, extent.area, extent.box_xywh)
-        for number, extent in measure_segments(ids).items()
-    )
-    return Sample(image, ids, ImageRecord(0, "", "", height, width, segments))
 
 
 @dataclass(frozen=True)

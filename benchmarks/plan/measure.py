@@ -1,34 +1,32 @@
 """Seconds and memory of a recipe's training and predictions on this machine, with random weights and made images.
 
-All of it in a process of its own, whose memory is nobody else's and whose end is not ours.
+They are measured in a separate process, whose memory is its own and whose failure does not end this one.
 """
 
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import NoReturn
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.harness.timer import Clock
-from benchmarks.plan.dataset import MadeImages, PlannedDataset, Recipe, made_categories, made_sample
-from model.complexity.measure import MeasurementError
+from benchmarks.harness.device import PeakMemory, device_bytes, timer_for
+from benchmarks.harness.synthetic import made_categories, made_sample
+from benchmarks.harness.trainer import make_trainer
+from benchmarks.plan.dataset import MadeImages, PlannedDataset, Recipe
+from model.complexity.measure import MeasurementError, compute_name
 from model.device import pick_device
 from model.inference.merging import ImageSizes, predict_panoptic
 from model.inference.predict import inference_forward
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.pixels import normalize
 from model.training.batch import Batch, collate
-from model.training.curves import Curves
-from model.training.distributed.processes import Processes
-from model.training.ema import WeightAverage
 from model.training.loop import Run, optimize
-from model.training.optimizer import build_optimizers
 from model.training.state import RunState
 from panoptic.data.reader import Sample, decode_image
 from panoptic.data.transforms import augment, resize_for_inference
@@ -41,8 +39,31 @@ from panoptic.runtime.parallel import worker_pool
 
 
 @dataclass(frozen=True)
+class Meter:
+    """Times work on a device, every time as the median of `repeats`."""
+
+    device: torch.device
+    repeats: int
+    memory: PeakMemory
+
+    @classmethod
+    def start(cls, device: torch.device, repeats: int) -> "Meter":
+        """Start to measure the peak memory."""
+        return cls(device, repeats, PeakMemory.start(device))
+
+    def median(self, work: Callable[[], object]) -> float:
+        """Return seconds per repetition."""
+        return timer_for(self.device).median(work, self.repeats)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Memory at the peak so far; on a CPU, by how much the process grew."""
+        return self.memory.growth
+
+
+@dataclass(frozen=True)
 class StepCosts:
-    """Of training; seconds of one forward and backward pass of one process, sizes as padded (height, width)."""
+    """Cost of training: seconds of a forward and backward pass in one process; padded sizes (height, width)."""
 
     typical_size: tuple[int, int]
     typical_seconds: float
@@ -54,26 +75,16 @@ class StepCosts:
 
     @property
     def mean_seconds(self) -> float:
-        """Of a pass of mean size: what a pixel costs is the slope from the typical to the largest pass."""
+        """Seconds of a pass of mean size, interpolated by pixels between the typical and the largest pass."""
         typical, largest = (height * width for height, width in (self.typical_size, self.largest_size))
         slope = (self.largest_seconds - self.typical_seconds) / (largest - typical) if largest > typical else 0.0
         return self.typical_seconds + max(slope, 0.0) * (self.mean_pixels - typical)
 
 
-def measure_steps(recipe: Recipe, dataset: PlannedDataset, network: PanopticSegFormer, clock: Clock) -> StepCosts:
-    """Run steps of one forward pass each, of typical and of largest size."""
+def measure_steps(recipe: Recipe, dataset: PlannedDataset, network: PanopticSegFormer, meter: Meter) -> StepCosts:
+    """Measure steps of one forward pass each, of typical and of largest size."""
     settings, categories = recipe.train, made_categories(dataset.num_things, dataset.num_stuff)
-    training = Run(
-        network=network,
-        index=PanopticIndex(categories, Path(), Path(), ()),
-        settings=settings,
-        state_file=Path(),
-        curves=Path(),
-        processes=Processes(),
-        validate=_never,
-    )
-    average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
-    state = RunState(network, build_optimizers(network, settings), average, Curves(Path()))
+    training, state = make_trainer(network, PanopticIndex(categories, Path(), Path(), ()), settings)
     images = MadeImages(
         sizes=dataset.train.sizes,
         things=round(dataset.train.things),
@@ -86,11 +97,11 @@ def measure_steps(recipe: Recipe, dataset: PlannedDataset, network: PanopticSegF
     typical, largest, mean_pixels = images.typical_and_largest()
 
     def step(batch: Batch) -> float:
-        return clock.median(lambda: optimize(training, state, [batch]))
+        return meter.median(lambda: optimize(training, state, [batch]))
 
-    with_typical, with_largest = (step(images.batch(draw).to(clock.device)) for draw in (typical, largest))
-    peak = clock.peak_bytes
-    optimizer = clock.median(lambda: _apply(training, state))
+    with_typical, with_largest = (step(images.batch(draw).to(meter.device)) for draw in (typical, largest))
+    peak = meter.peak_bytes
+    optimizer = meter.median(lambda: _apply(training, state))
     return StepCosts(
         typical_size=images.shape(typical),
         typical_seconds=max(with_typical - optimizer, 0.0),
@@ -103,7 +114,7 @@ def measure_steps(recipe: Recipe, dataset: PlannedDataset, network: PanopticSegF
 
 
 def _apply(training: Run, state: RunState) -> None:
-    """The part of a step that comes once, however many forward passes it has."""
+    """Do the part of a step that comes once, however many forward passes it has."""
     torch.nn.utils.clip_grad_norm_(training.network.parameters(), training.settings.clip_norm)
     for optimizer in state.optimizers:
         optimizer.step()
@@ -111,13 +122,9 @@ def _apply(training: Run, state: RunState) -> None:
         state.average.update(training.network, state.step)
 
 
-def _never(_network: PanopticSegFormer) -> NoReturn:
-    raise AssertionError("a plan validates nothing")
-
-
 @dataclass(frozen=True)
 class Costs:
-    """What was measured; seconds are those of one image, except a step's."""
+    """Measured costs; seconds are per image, except those of a step."""
 
     device: str
     device_bytes: int
@@ -133,13 +140,17 @@ class Costs:
 
 
 def measure_apart(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
-    """Measure in another process. Raises `MeasurementError` if it is killed, as it is where memory runs out."""
+    """Measure in another process.
+
+    Raises:
+        MeasurementError: it was killed, as happens when memory runs out.
+    """
     with worker_pool(1) as pool:
         assert pool
         try:
             return pool.submit(measure, recipe, dataset, steps).result()
         except BrokenProcessPool:
-            cause = "the process was killed, which the system does where memory runs out"
+            cause = "the process was killed, which the system does when memory runs out"
         except torch.OutOfMemoryError as error:
             cause = str(error).splitlines()[0]
     raise MeasurementError(
@@ -149,17 +160,17 @@ def measure_apart(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
 
 
 def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
-    """Measure in this process, every time as the median of `steps` after a first that does not count."""
+    """Measure in this process; every time is the median of `steps` repetitions after a warm-up."""
     torch.manual_seed(0)
-    clock = Clock.start(pick_device(), steps)
-    network = PanopticSegFormer(recipe.model, dataset.num_things, dataset.num_stuff).to(clock.device)
+    meter = Meter.start(pick_device(), steps)
+    network = PanopticSegFormer(recipe.model, dataset.num_things, dataset.num_stuff).to(meter.device)
     size = sorted(dataset.val.sizes, key=prod)[len(dataset.val.sizes) // 2]
-    predict_seconds, predict_bytes = _predict(recipe, network, size, clock), clock.peak_bytes
-    step = measure_steps(recipe, dataset, network, clock)
+    predict_seconds, predict_bytes = _predict(recipe, network, size, meter), meter.peak_bytes
+    step = measure_steps(recipe, dataset, network, meter)
     categories = made_categories(dataset.num_things, dataset.num_stuff)
     things, stuff = round(dataset.val.things), round(dataset.val.stuff)
     sample, other = (made_sample(np.random.default_rng(seed), size, things, stuff, categories) for seed in (0, 1))
-    files, rng = _Files.of(sample), np.random.default_rng(0)
+    files, rng = _EncodedSample.of(sample), np.random.default_rng(0)
 
     def read_to_train() -> None:
         files.read()
@@ -170,29 +181,29 @@ def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
         score_image(decode_id_map(files.ids, ""), segments, other.ids, others, ScoringSettings())
 
     return Costs(
-        device=clock.device_name,
-        device_bytes=clock.device_bytes,
+        device=compute_name(meter.device),
+        device_bytes=device_bytes(meter.device),
         step=step,
-        read_to_train_seconds=clock.median(read_to_train),
-        read_seconds=clock.median(lambda: decode_image(files.image, "")),
+        read_to_train_seconds=meter.median(read_to_train),
+        read_seconds=meter.median(lambda: decode_image(files.image, "")),
         predict_seconds=predict_seconds,
         predict_bytes=predict_bytes,
-        write_map_seconds=clock.median(lambda: encode_id_map(sample.ids)),
-        write_instances_seconds=clock.median(lambda: encode_mask(sample.ids == 1)) * recipe.model.selected_queries,
-        score_seconds=clock.median(score),
-        corrupt_seconds=_corrupt(recipe, sample.image, clock),
+        write_map_seconds=meter.median(lambda: encode_id_map(sample.ids)),
+        write_instances_seconds=meter.median(lambda: encode_mask(sample.ids == 1)) * recipe.model.selected_queries,
+        score_seconds=meter.median(score),
+        corrupt_seconds=_corrupt(recipe, sample.image, meter),
     )
 
 
 @dataclass(frozen=True)
-class _Files:
-    """A JPEG of an image, and the PNG of its id map."""
+class _EncodedSample:
+    """The JPEG of an image and the PNG of its id map."""
 
     image: bytes
     ids: bytes
 
     @classmethod
-    def of(cls, sample: Sample) -> "_Files":
+    def of(cls, sample: Sample) -> "_EncodedSample":
         return cls(cv2.imencode(".jpg", sample.image)[1].tobytes(), encode_id_map(sample.ids))
 
     def read(self) -> None:
@@ -200,26 +211,26 @@ class _Files:
         decode_id_map(self.ids, "")
 
 
-def _predict(recipe: Recipe, network: PanopticSegFormer, size: tuple[int, int], clock: Clock) -> float:
-    """Seconds of an image of `size`: resizing, network and merging. Random weights find little to merge."""
+def _predict(recipe: Recipe, network: PanopticSegFormer, size: tuple[int, int], meter: Meter) -> float:
+    """Return seconds per image of `size` for resizing, network and merging; random weights find little to merge."""
     settings, (height, width) = recipe.predict, size
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     forward = inference_forward(network, settings)
 
     def work() -> None:
         images = [resize_for_inference(image, settings.shorter, settings.longer)] * settings.batch_size
-        tensor = normalize(torch.from_numpy(np.stack(images)).to(clock.device))
+        tensor = normalize(torch.from_numpy(np.stack(images)).to(meter.device))
         valid = images[0].shape[0], images[0].shape[1]
         predict_panoptic(forward(tensor), [ImageSizes(valid, valid, size)] * len(images), settings.merging)
 
     with torch.no_grad():
-        return clock.median(work) / settings.batch_size
+        return meter.median(work) / settings.batch_size
 
 
-def _corrupt(recipe: Recipe, image: NDArray[np.uint8], clock: Clock) -> float:
-    """Seconds of an image, on average over the corruptions, at their middle severity."""
+def _corrupt(recipe: Recipe, image: NDArray[np.uint8], meter: Meter) -> float:
+    """Return seconds per image, averaged over the corruptions, at their middle severity."""
     severities = sorted(recipe.corrupt.severities)
     severity = severities[len(severities) // 2]
     names = recipe.corrupt.corruptions
-    seconds = [clock.median(partial(corrupt_image, image, name, severity, 0)) for name in names]
+    seconds = [meter.median(partial(corrupt_image, image, name, severity, 0)) for name in names]
     return sum(seconds) / len(seconds)

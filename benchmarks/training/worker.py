@@ -1,16 +1,15 @@
-"""One network in training, for the training benchmark, in a process of its own.
+"""Train one network for the training benchmark in this process.
 
     python -m benchmarks.training.worker mini ours --threads 2
 
-Prints a line once it is ready. For every number of steps on a line of its input it trains so many and prints seconds
-and the peak memory in MB until then: of CUDA's allocator on a GPU, else of the whole process.
+Prints a line when it is ready. For every number of steps on a line of its input, it trains that many and prints their
+seconds and the peak memory so far in MB: of CUDA's allocator on a GPU, else of the whole process.
 """
 
 import argparse
-import resource
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -19,19 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.baselines import transformers_models
-from benchmarks.baselines.naive_training import use_straightforward_parts
-from benchmarks.plan.dataset import made_categories, made_sample
+from benchmarks.baselines.naive_training import use_naive_parts
+from benchmarks.harness.device import PeakMemory, timer_for
+from benchmarks.harness.synthetic import made_categories, made_sample
+from benchmarks.harness.trainer import make_trainer
 from model.device import keep_freed_memory, pick_device
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import COCO_STUFF, COCO_THINGS
 from model.training.batch import PackedBatch, collate
-from model.training.curves import Curves
 from model.training.distributed.checkpointing import checkpoint_layers
-from model.training.distributed.processes import Processes
-from model.training.ema import WeightAverage
 from model.training.loop import Run, optimize, steps_of_batches
-from model.training.optimizer import build_optimizers
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.format.categories import CategoryTable
@@ -41,14 +38,14 @@ from stages.settings import load_section
 MINI_INDEX = Path("runs/annotate/train.index")
 SIZE = (480, 640)
 THINGS, STUFF = 10, 6
-"""Segments of the image that the R50 networks are trained on, unless others cover them."""
+"""Segments of the image that the R50 networks train on, before some of them cover others."""
 MEGABYTE = 1e6
 
 Step = Callable[[], None]
 
 
 def mini(variant: str) -> Step:
-    """The embedded dataset with the settings of params.yaml, its loader included."""
+    """Train on the embedded dataset with the settings of params.yaml, loader included."""
     settings = load_section(Path("params.yaml"), "train", TrainSettings)
     config = load_section(Path("params.yaml"), "model", NetworkConfig)
     index = PanopticIndex.load(MINI_INDEX)
@@ -58,7 +55,7 @@ def mini(variant: str) -> Step:
 
 
 def r50(variant: str) -> Step:
-    """The published network, batch of one."""
+    """Train the published network on a batch of one."""
     network = PanopticSegFormer(NetworkConfig(), COCO_THINGS, COCO_STUFF)
     index = PanopticIndex(CategoryTable((), ()), Path(), Path(), ())
     run, state = _prepare(network, index, TrainSettings(batch_size=1, workers=0), variant)
@@ -66,43 +63,41 @@ def r50(variant: str) -> Step:
 
 
 def mask2former(_: str) -> Step:
-    """Mask2Former of `transformers`."""
+    """Train Mask2Former of `transformers`."""
     network = transformers_models.mask2former(COCO_THINGS + COCO_STUFF).to(pick_device()).train()
     batch = _packed().to(pick_device())
     (target,) = batch.targets
     masks = target.query_masks.float()
-    return _peer_steps(
+    return _baseline_steps(
         network,
         lambda: network(pixel_values=batch.images, mask_labels=[masks], class_labels=[target.query_labels]).loss,
     )
 
 
 def detr(_: str) -> Step:
-    """DETR of `transformers`, which has boxes only."""
+    """Train DETR of `transformers`, which has boxes only."""
     network = transformers_models.detr(COCO_THINGS + COCO_STUFF).to(pick_device()).train()
     batch = _packed().to(pick_device())
     (target,) = batch.targets
     labels = [{"class_labels": target.query_labels, "boxes": target.query_boxes}]
-    return _peer_steps(network, lambda: network(pixel_values=batch.images, labels=labels).loss)
+    return _baseline_steps(network, lambda: network(pixel_values=batch.images, labels=labels).loss)
 
 
 NETWORKS: Mapping[str, Callable[[str], Step]] = {"mini": mini, "r50": r50, "mask2former": mask2former, "detr": detr}
-VARIANTS = ("ours", "straightforward", "checkpointing")
+VARIANTS = ("ours", "naive", "checkpointing")
 
 
 def _prepare(
     network: PanopticSegFormer, index: PanopticIndex, settings: TrainSettings, variant: str
 ) -> tuple[Run, RunState]:
-    if variant == "straightforward":
-        use_straightforward_parts()
+    if variant == "naive":
+        use_naive_parts()
     else:
         keep_freed_memory()
-    network = network.to(pick_device())
-    average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
+    run, state = make_trainer(network.to(pick_device()), index, settings)
     if variant == "checkpointing":
         checkpoint_layers(network)
-    run = Run(network, index, settings, Path(), Path(), Processes(), lambda _: {})
-    return run, RunState(network, build_optimizers(network, settings), average, Curves(Path()))
+    return run, state
 
 
 def _steps(run: Run, state: RunState, batches: Iterator[list[PackedBatch]]) -> Step:
@@ -113,7 +108,7 @@ def _steps(run: Run, state: RunState, batches: Iterator[list[PackedBatch]]) -> S
     return step
 
 
-def _peer_steps(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
+def _baseline_steps(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
     parameters = list(network.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
 
@@ -127,20 +122,13 @@ def _peer_steps(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
 
 
 def _packed(stuff: str = "joint") -> PackedBatch:
-    """A made image, whose stuff is to be found by the same queries or by its own."""
+    """Make a batch of one image for joint or decoupled stuff queries."""
     categories = made_categories(COCO_THINGS, COCO_STUFF)
     return collate([made_sample(np.random.default_rng(0), SIZE, THINGS, STUFF, categories)], categories, stuff)
 
 
-def peak_memory() -> float:
-    """In MB."""
-    if pick_device().type == "cuda":
-        return torch.cuda.max_memory_allocated() / MEGABYTE
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEGABYTE
-
-
 def main() -> None:
-    """Train on demand."""
+    """Train as many steps as each line of the input says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training.worker")
     parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("variant", choices=VARIANTS)
@@ -148,15 +136,17 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
+    timer, memory = timer_for(pick_device()), PeakMemory.start(pick_device())
     step = NETWORKS[arguments.network](arguments.variant)
     print("ready", flush=True)
-    for line in sys.stdin:
-        began = time.perf_counter()
-        for _ in range(int(line)):
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
             step()
-        if pick_device().type == "cuda":
-            torch.cuda.synchronize()
-        print(time.perf_counter() - began, peak_memory(), flush=True)
+
+    for line in sys.stdin:
+        seconds = timer.seconds(partial(train, int(line)))
+        print(seconds, memory.bytes / MEGABYTE, flush=True)
 
 
 if __name__ == "__main__":

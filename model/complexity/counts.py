@@ -31,7 +31,7 @@ class ParameterCounts:
 
 
 def meta_network(config: NetworkConfig, num_things: int, num_stuff: int) -> PanopticSegFormer:
-    """A network of shapes only, in evaluation mode."""
+    """Make a network of shapes without values, in evaluation mode."""
     with torch.device("meta"):
         return PanopticSegFormer(config, num_things, num_stuff).eval()
 
@@ -40,7 +40,7 @@ def count_macs(network: PanopticSegFormer, width: int, height: int) -> MacCounts
     """Count one forward pass with everything that inference needs, on the device of the network."""
     device = next(network.parameters()).device
     images = torch.zeros(1, 3, height, width, device=device)
-    # Not without gradients: torch's counter cannot follow views of a parameter there.
+    # With gradients: without them torch's counter cannot follow views of a parameter.
     with torch.enable_grad(), counting_modules(network) as modules, counting_operators(network) as operators:
         network(images, None, top_queries(network.config.selected_queries))
     return MacCounts(modules, operators.products, operators.sampling)

@@ -3,8 +3,7 @@
     echo '{"config": {}, "num_things": 80, "num_stuff": 53, "width": 160, "height": 128, "repeats": 10}' |
         python -m model.complexity.measure
 
-A process of its own keeps memory honest, which no process gives back in full, and one network's failure away from
-the others.
+In a process of its own the memory of one network does not count for the next, and its failure does not end the others.
 """
 
 import json
@@ -13,19 +12,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 import torch
 
+from model.complexity.memory import MEBIBYTE, peak_resident_bytes, resident_bytes
 from model.device import pick_device
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.queries import top_queries
 
 WARM_UP = 2
-MEBIBYTE = 2**20
 
 
 class MeasurementError(ValueError):
@@ -34,7 +31,7 @@ class MeasurementError(ValueError):
 
 @dataclass(frozen=True)
 class Task:
-    """A network, with random weights, and how to run it: one image at a time."""
+    """A network with random weights, and the image size to run it at, one image at a time."""
 
     config: NetworkConfig
     num_things: int
@@ -46,7 +43,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one image of a size costs: network only, without reading, resizing and merging."""
+    """Cost of one image in the network alone, without reading, resizing and merging."""
 
     width: int
     height: int
@@ -54,11 +51,11 @@ class Measurement:
     median_ms: float
     p90_ms: float
     memory_mib: float
-    """At the peak, weights included. On a CPU: by how much the process grew, libraries not included."""
+    """Peak memory, weights included. On a CPU: the growth of the process, without libraries."""
 
 
 def measure_apart(name: str, task: Task) -> Measurement:
-    """Measure in another process. Raises `MeasurementError`, with the model's name, for one that cannot be run."""
+    """Measure in another process. Raises `MeasurementError` with the model's name if it cannot be run."""
     command = [sys.executable, "-m", "model.complexity.measure"]
     process = subprocess.run(command, input=json.dumps(asdict(task)), capture_output=True, text=True)
     if process.returncode:
@@ -90,13 +87,18 @@ def measure(task: Task) -> Measurement:
     return Measurement(
         width=task.width,
         height=task.height,
-        device=torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"cpu, {torch.get_num_threads()} threads",
+        device=compute_name(device),
         median_ms=round(float(np.median(milliseconds)), 2),
         p90_ms=round(float(np.percentile(milliseconds, 90)), 2),
         memory_mib=round(peak / MEBIBYTE, 1),
     )
+
+
+def compute_name(device: torch.device) -> str:
+    """Name the GPU, or the number of threads that compute on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"
 
 
 def _time(run: Callable[[], None], repeats: int) -> list[float]:
@@ -106,26 +108,6 @@ def _time(run: Callable[[], None], repeats: int) -> list[float]:
         run()
         milliseconds.append(1000 * (time.perf_counter() - started))
     return milliseconds[WARM_UP:]
-
-
-def resident_bytes() -> int:
-    """Memory of this process."""
-    return _status_bytes("VmRSS") or peak_resident_bytes()
-
-
-def peak_resident_bytes() -> int:
-    """Its memory at the peak."""
-    # getrusage's peak starts at that of the process that started this one; the kernel's own does not.
-    usage = getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return _status_bytes("VmHWM") or usage
-
-
-def _status_bytes(field: str) -> int:
-    """A field of Linux's account of this process; 0 on other systems."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
-    return 1024 * int(found[0]) if found else 0
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """The papers' count of multiply-adds: mmcv's `get_model_complexity_info`, which sees modules only.
 
-It counts convolutions, linear layers, norms, ReLUs and pooling, one multiply-add as one. It does not see what is
-computed by functions: matrix products of attention, `nn.MultiheadAttention`, GELU, softmax, sampling, resizing.
-What our network computes in another way than the published modules do is counted as these would be.
+It counts convolutions, linear layers, norms, ReLUs and pooling, a multiply-add as one. It does not see functions:
+matrix products of attention, `nn.MultiheadAttention`, GELU, softmax, sampling, resizing. Where our network computes
+something in another way than the published modules, it is counted as they would be.
 """
 
 import math
@@ -18,8 +18,8 @@ from model.network.mask_decoder import AttentionMasks
 from model.network.outputs import Shapes
 from model.network.panoptic_segformer import PanopticSegFormer
 
-PLACE_HEAD_CALLS = 2
-"""Version 2 evaluates the place head of every location layer twice: to refine, and to report beside the class."""
+BOX_HEAD_CALLS = 2
+"""Version 2 evaluates the box head of every location layer twice: to refine, and to report beside the class."""
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def counting_modules(network: PanopticSegFormer) -> Iterator[Counter[str]]:
 
 
 def module_macs(module: nn.Module, inputs: tuple[object, ...], output: object) -> int:
-    """Multiply-adds of one call of a module, less those of the modules inside it."""
+    """Return the multiply-adds of one call of a module, without those of the modules inside it."""
     match module, inputs, output:
         case nn.Conv2d(), _, Tensor():
             kernel = math.prod(module.kernel_size) * module.in_channels // module.groups
@@ -58,7 +58,7 @@ def module_macs(module: nn.Module, inputs: tuple[object, ...], output: object) -
 
 
 def _mask_branch_macs(module: AttentionMasks, queries: Tensor, tokens: Tensor, shapes: Shapes) -> int:
-    """What joins the levels: published are a ReLU a level, and behind the resizing a linear layer with its ReLU."""
+    """Count the join of the levels as published: a ReLU per level, and a linear layer with ReLU after resizing."""
     height, width = shapes[0]
     masks = queries.shape[0] * queries.shape[1]
     return masks * (tokens.shape[1] * module.heads + height * width * (module.join.in_features + 1))
@@ -67,7 +67,7 @@ def _mask_branch_macs(module: AttentionMasks, queries: Tensor, tokens: Tensor, s
 def _published_calls(name: str, network: PanopticSegFormer) -> int:
     config = network.config
     twice = config.attention == "deformable" and config.classes_from == "location"
-    return PLACE_HEAD_CALLS if twice and name.startswith("location_decoder.place_heads.") else 1
+    return BOX_HEAD_CALLS if twice and name.startswith("location_decoder.place_heads.") else 1
 
 
 def _count(

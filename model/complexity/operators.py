@@ -15,7 +15,7 @@ from model.ops import backends
 
 FLOPS_OF_A_MAC = 2  # torch counts the multiplication and the addition
 SAMPLE_MACS = 5
-"""Of one value that deformable attention samples: four neighbors, and its weight in the sum."""
+"""Multiply-adds per value that deformable attention samples: four neighbors, and its weight in the sum."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class OperatorCounts:
 
 @contextmanager
 def counting_operators(network: nn.Module) -> Iterator[OperatorCounts]:
-    """Count the forward passes of the whole network within; the counts are there once it is left.
+    """Count the forward passes of the whole network in the block; the counts are complete at its end.
 
-    Attention is computed as plain products and sampling meanwhile: the counter does not know every fused kernel.
+    Attention runs as plain products and sampling meanwhile: the counter does not know every fused kernel.
     """
     counts = OperatorCounts()
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.grid_sampler_2d: _sampling_flops})

@@ -1,4 +1,4 @@
-"""One row a model: what ours costs, beside what the papers print."""
+"""One row per model: the cost of ours beside the papers' figures."""
 
 from dataclasses import asdict, dataclass
 
@@ -12,7 +12,7 @@ GIGA, MEGA = 1e9, 1e6
 
 @dataclass(frozen=True)
 class ModelRow:
-    """The costs of one model. Multiply-adds are those of one image of `size`."""
+    """Costs of one model; multiply-adds are those of one image of `size`."""
 
     name: str
     title: str
@@ -25,26 +25,26 @@ class ModelRow:
 
     @property
     def official_parameters(self) -> int | None:
-        """All that a published file of the model holds."""
+        """Parameters in a published file of the model."""
         return sum(self.parameters.all.values()) + self.paper.unused_parameters if self.paper else None
 
     @property
     def papers_parameters(self) -> int | None:
-        """What the paper's figure stands for: trainable parameters, those included that nothing uses."""
+        """Parameters that the paper's figure counts: the trainable ones, including those that nothing uses."""
         return sum(self.parameters.trainable.values()) + self.paper.unused_parameters if self.paper else None
 
     @property
     def parameters_difference(self) -> float | None:
-        """In percent of the paper's figure."""
+        """Difference in percent of the paper's figure."""
         return _percent(self.papers_parameters, self.paper.parameters if self.paper else None, MEGA)
 
     @property
     def macs_difference(self) -> float | None:
-        """In percent of the paper's figure."""
+        """Difference in percent of the paper's figure."""
         return _percent(self.macs_at_papers_size, self.paper.gmacs if self.paper else None, GIGA)
 
     def metrics(self) -> dict[str, float | None]:
-        """The row in flat numbers."""
+        """Return the row as flat numbers."""
         numbers: dict[str, float | None] = {
             "parameters": sum(self.parameters.all.values()),
             "trainable_parameters": sum(self.parameters.trainable.values()),
@@ -63,7 +63,7 @@ class ModelRow:
         return numbers
 
     def to_json(self) -> dict[str, object]:
-        """Everything, by part of the network."""
+        """Return everything, by part of the network."""
         parts = {
             part: {
                 "parameters": self.parameters.all.get(part, 0),
@@ -89,14 +89,14 @@ class ModelRow:
 
     @property
     def parts(self) -> list[str]:
-        """The network's parts that hold parameters or compute, in the order of its figure."""
+        """Parts of the network that hold parameters or compute, in the order of its figure."""
         return list(dict.fromkeys([*self.parameters.all, *self.macs.modules]))
 
 
 def count_published(
     name: str, paper: PublishedModel, size: tuple[int, int], measurements: tuple[Measurement, ...] = ()
 ) -> ModelRow:
-    """Count a model of the papers, at a size of your choice and at the one that the paper used."""
+    """Count a model of the papers at any size, and at the one that the paper used."""
     network = meta_network(paper.config, paper.num_things, paper.num_stuff)
     macs = count_macs(network, *size)
     at_papers_size = macs if size == paper.size else count_macs(network, *paper.size)
@@ -119,7 +119,7 @@ def count_own(
     size: tuple[int, int],
     measurements: tuple[Measurement, ...] = (),
 ) -> ModelRow:
-    """Count a network of your own, with so many (thing, stuff) classes."""
+    """Count a network of your own; `classes` are the numbers of thing and stuff classes."""
     network = meta_network(config, *classes)
     title = f"your network ({config.backbone}, {classes[0]} thing and {classes[1]} stuff classes)"
     return ModelRow(name, title, size, count_parameters(network), count_macs(network, *size), None, None, measurements)

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from model.published import PUBLISHED
 
 CONFIGURED = "configured"
-"""Name of the row of the network that the `model` section describes."""
+"""Row name of the network that the `model` section describes."""
 
 
 @dataclass(frozen=True)
 class ComplexitySettings:
-    """The `complexity` section of params.yaml; models by the names in `model.published`, sizes (width, height).
+    """The `complexity` section of params.yaml: models by their names in `model.published`, sizes (width, height).
 
     Multiply-adds of all `models` are counted without computing anything; only `latency_models` are run, at each of
-    `latency_sizes`. The defaults are for a laptop.
+    `latency_sizes`. The defaults suit a laptop.
     """
 
     models: list[str] = field(default_factory=lambda: [CONFIGURED, *PUBLISHED])
@@ -23,10 +23,10 @@ class ComplexitySettings:
     repeats: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse unknown models, and sizes that no image has."""
+        """Refuse unknown models and impossible sizes."""
         for size in (self.flops_size, *self.latency_sizes):
             if len(size) != 2 or min(size) < 1:
-                raise ValueError(f"complexity: {size} is no size of an image; give [width, height], in pixels")
+                raise ValueError(f"complexity: {size} is not the size of an image; give [width, height] in pixels")
         if self.repeats < 1:
             raise ValueError(f"complexity.repeats is {self.repeats}; give at least 1")
         for name in ("models", "latency_models"):

@@ -1,41 +1,41 @@
-"""The rows as a page of Markdown."""
+"""The rows as a Markdown page."""
 
 from collections.abc import Sequence
 
 from model.complexity.rows import GIGA, MEGA, ModelRow
 from model.published import UNUSED_PARAMETERS
+from panoptic.markdown import markdown_page, markdown_table
 
-EXPLANATION = """Parameters in millions (M); multiply-adds of one image in G, a product with its sum as one.
-*Paper's count*: of parameters, the trained ones and those that the published files carry unused; of multiply-adds,
+EXPLANATION = """Parameters in millions (M); multiply-adds of one image in G, a product and its sum counted once.
+*Paper's count*: of parameters, the trained ones and those that are unused in the published files; of multiply-adds,
 convolutions, linear layers, norms, ReLUs and pooling, at the size that the paper used.
 *Full*: all convolutions and matrix products, attention included; *sampling*: what deformable attention adds to that."""
-LATENCY = """The network alone, with random weights, on one image. Memory is that at the peak, weights included."""
-PUBLISHED_FILES = """All that the authors' files hold; ours lack the parts that nothing uses."""
+LATENCY = """The network alone, with random weights, on one image. Memory is the peak, weights included."""
+PUBLISHED_FILES = """All parameters of the authors' files; ours lack the parts that nothing uses."""
 
 
-def markdown(rows: Sequence[ModelRow]) -> str:
-    """The table of models with remarks, what published files hold, latencies, and the table of the models' parts."""
+def complexity_page(rows: Sequence[ModelRow]) -> str:
+    """Render the table of models with remarks, published files, latencies, and the parts of all models."""
     remarks = [f"* `{row.name}`: {row.paper.remark}" for row in rows if row.paper and row.paper.remark]
-    sections = [
+    return markdown_page(
         "# Complexity",
         EXPLANATION,
         models_table(rows),
-        *(["\n".join(remarks)] if remarks else []),
+        "\n".join(remarks),
         *_published_files(rows),
         *_latencies(rows),
         "## By part",
         "M parameters / G of the full count without sampling, {} x {}.".format(*rows[0].size),
         _parts_table(rows),
-    ]
-    return "\n\n".join(sections) + "\n"
+    )
 
 
 def models_table(rows: Sequence[ModelRow]) -> str:
-    """One line a model."""
+    """Render one line per model."""
     width, height = rows[0].size
     header = ["model", "M", "M trainable", "M paper's count", "M paper", "diff.", "paper's size"]
     header += ["G paper's count", "G paper", "diff.", f"G full, {width} x {height}", "G sampling"]
-    return _table(header, [_line(row) for row in rows])
+    return markdown_table(header, [_line(row) for row in rows])
 
 
 def _line(row: ModelRow) -> list[str]:
@@ -58,7 +58,7 @@ def _line(row: ModelRow) -> list[str]:
 
 
 def _published_files(rows: Sequence[ModelRow]) -> list[str]:
-    """Parameters to the last digit of the models whose checkpoints were published; nothing where there are none."""
+    """Render the exact parameters of the models whose checkpoints were published; nothing where there are none."""
     published = [row for row in rows if row.paper and row.paper.checkpoint]
     if not published:
         return []
@@ -69,7 +69,7 @@ def _published_files(rows: Sequence[ModelRow]) -> list[str]:
         for row in published
     ]
     header = ["model", "ours", *(f"`{part}`" for part in parts), "in all"]
-    return ["## Parameters of the published files", PUBLISHED_FILES, _table(header, lines)]
+    return ["## Parameters of the published files", PUBLISHED_FILES, markdown_table(header, lines)]
 
 
 def _latencies(rows: Sequence[ModelRow]) -> list[str]:
@@ -86,24 +86,19 @@ def _latencies(rows: Sequence[ModelRow]) -> list[str]:
         for measured in row.measurements
     ]
     header = ["model", "size", "median ms", "p90 ms", "MiB", "device"]
-    return ["## Latency and memory", LATENCY, _table(header, lines)] if lines else []
+    return ["## Latency and memory", LATENCY, markdown_table(header, lines)] if lines else []
 
 
 def _parts_table(rows: Sequence[ModelRow]) -> str:
     parts = list(dict.fromkeys(part for row in rows for part in row.parts))
     lines = [[row.name, *(_part(row, part) for part in parts)] for row in rows]
-    return _table(["model", *parts], lines)
+    return markdown_table(["model", *parts], lines)
 
 
 def _part(row: ModelRow, part: str) -> str:
     if part not in row.parts:
         return ""
     return f"{row.parameters.all.get(part, 0) / MEGA:.2f} / {row.macs.products.get(part, 0) / GIGA:.1f}"
-
-
-def _table(header: list[str], lines: list[list[str]]) -> str:
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *lines])
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -1,4 +1,4 @@
-"""The comparison of models on a tiny dataset, through real stages; and the sentences that its page draws from data."""
+"""The comparison of models on a tiny dataset through real stages, and the sentences on its page."""
 
 import json
 import math
@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 
 from benchmarks.compare_models import __main__ as compare_models
-from benchmarks.compare_models.report import Conditions, Result, close_rows, markdown, paired_differences, verdict
+from benchmarks.compare_models.report import (
+    ComparisonReport,
+    SeedResult,
+    TrainingBudget,
+    close_rows,
+    comparison_page,
+    paired_differences,
+    verdict,
+)
 from benchmarks.compare_models.rows import ROWS, Claim
+from tests.markdown import unpadded
 from tests.tiny_dataset import random_image, write_split
 
-CONDITIONS = Conditions(steps=800, batch_size=4, images=150, jobs=2, threads=1, device="some machine")
+BUDGET = TrainingBudget(steps=800, batch_size=4, images=150, jobs=2, threads=1, device="some machine")
 PARAMS = """
 dataset: {{name: tiny, root: {root}, train: train, val: val}}
 annotate:
@@ -44,7 +53,7 @@ def logs(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*.log")}
 
 
-def test_rows_run_once_end_on_a_page_and_fail_alone(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_run_once_fail_independently_and_are_published(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = ("--rows", "v2", "v2_p", "--steps", "4", "--jobs", "2", "--seeds", "0")
     run(params, *rows)
     content = json.loads((params.parent / "out/comparison.json").read_text())
@@ -55,12 +64,12 @@ def test_rows_run_once_end_on_a_page_and_fail_alone(params: Path, capsys: pytest
     assert whole["parameters"] == scored_only["parameters"] > 0
     assert "epochs: 2" in (params.parent / "work/v2-0/params.yaml").read_text()
     assert not (params.parent / "work/v2_p-0/train.log").exists()
-    page = (params.parent / "out/comparison.md").read_text()
+    page = unpadded((params.parent / "out/comparison.md").read_text())
     assert "| v2's weights, merging p |" in page
     done = logs(params.parent / "work")
     capsys.readouterr()
     run(params, *rows)
-    assert "training" not in capsys.readouterr().out
+    assert ": training" not in capsys.readouterr().out
     assert logs(params.parent / "work") == done
 
     # Other settings of `predict`: predicted anew, not trained. DETR's mask head has no layers to read masks out of.
@@ -81,20 +90,20 @@ def test_rows_run_once_end_on_a_page_and_fail_alone(params: Path, capsys: pytest
     assert [result["row"] for result in content["results"]] == ["v2"]
 
 
-def test_steps_that_are_no_whole_epochs_are_refused(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_other_than_whole_epochs_are_refused(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(params, "--rows", "v2", "--steps", "5")
     assert ended.value.code == 2
-    assert "--steps is 5, but a training consists of epochs, of 2 steps each" in capsys.readouterr().err
+    assert "--steps is 5, but a training consists of whole epochs of 2 steps" in capsys.readouterr().err
 
 
-def result(row: str, seed: int, pq: float, seconds: float | None = 100.0) -> Result:
-    return Result(row, seed, {"all": pq, "things": pq - 10, "stuff": pq + 10}, 1_280_000, seconds)
+def result(row: str, seed: int, pq: float, seconds: float | None = 100.0) -> SeedResult:
+    return SeedResult(row, seed, {"all": pq, "things": pq - 10, "stuff": pq + 10}, 1_280_000, seconds)
 
 
-def test_the_page_says_mean_spread_and_whether_the_ordering_shows() -> None:
+def test_the_page_shows_mean_range_and_verdict() -> None:
     results = [result("v2", 0, 70.0), result("v2", 1, 72.0), result("v1", 0, 60.0), result("v1", 1, 63.0, None)]
-    page = markdown(results, CONDITIONS)
+    page = unpadded(comparison_page(ComparisonReport(BUDGET, results)))
     line = "| Panoptic SegFormer, version 2 | 71.0 (70.0 to 72.0) | 61.0 (60.0 to 62.0) | 81.0 (80.0 to 82.0) | 100 |"
     assert f"{line} 1.28 M |" in page
     assert "Here: 9.5 PQ below Panoptic SegFormer, version 2 on average of 2 seeds; as in the paper." in page
@@ -103,7 +112,9 @@ def test_the_page_says_mean_spread_and_whether_the_ordering_shows() -> None:
 
 def test_rows_without_a_common_seed_are_not_compared() -> None:
     assert paired_differences([result("v1", 0, 60.0)], [result("v2", 1, 70.0)]) == []
-    assert "No seed in common" in markdown([result("v1", 0, 60.0), result("v2", 1, 70.0)], CONDITIONS)
+    assert "No seed in common" in comparison_page(
+        ComparisonReport(BUDGET, [result("v1", 0, 60.0), result("v2", 1, 70.0)])
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,24 +134,24 @@ def test_a_verdict_needs_every_seed(relation: str, differences: list[float], exp
     assert verdict(Claim("v2", relation, ""), differences) == expected
 
 
-def test_rows_are_what_they_say() -> None:
+def test_rows_name_existing_overrides_and_rows() -> None:
     for name, row in ROWS.items():
-        assert row.overlay is None or (Path("experiments/ablations") / f"{row.overlay}.yaml").is_file(), name
+        assert row.override is None or (Path("experiments/ablations") / f"{row.override}.yaml").is_file(), name
         assert row.weights_of is None or row.weights_of in ROWS
         assert all(claim.other in ROWS and claim.relation in ("below", "above", "close") for claim in row.claims)
 
 
-def test_rows_that_are_close_to_what_they_are_compared_with_get_more_seeds() -> None:
+def test_close_rows_get_more_seeds() -> None:
     found = {"v2": 60.0, "box_free": 61.5, "joint_matching": 50.0, "v2_layer_2": 59.0}
-    results = [Result(row, 0, {"all": pq}, 1, None) for row, pq in found.items()]
+    results = [SeedResult(row, 0, {"all": pq}, 1, None) for row, pq in found.items()]
     assert close_rows(results) == ["v2", "box_free", "v2_layer_2"]
     assert close_rows(results[2:]) == []
 
 
 @pytest.mark.parametrize(("pq", "told"), [(70.0, True), (50.0, False)])
-def test_a_finding_is_told_only_where_a_claim_does_not_show(pq: float, told: bool) -> None:
+def test_a_finding_is_shown_only_where_a_claim_is_not_confirmed(pq: float, told: bool) -> None:
     results = [
-        Result(row, 0, {"all": value, "things": value, "stuff": value}, 1, None)
+        SeedResult(row, 0, {"all": value, "things": value, "stuff": value}, 1, None)
         for row, value in {"v2": 60.0, "no_deep_supervision": pq}.items()
     ]
-    assert ("looked into" in markdown(results, CONDITIONS)) == told
+    assert ("investigated" in comparison_page(ComparisonReport(BUDGET, results))) == told

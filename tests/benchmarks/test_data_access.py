@@ -1,4 +1,4 @@
-"""The data access benchmark: its files are sound, every measurement is made, and the page shows what was measured."""
+"""The data access benchmark: its files are valid, every measurement is made, and the page shows the results."""
 
 import json
 import re
@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.data_access import __main__ as data_access
-from benchmarks.data_access.worker import Measured, Memory, opening, reading, starting
+from benchmarks.data_access.worker import AccessCost, Memory, opening, reading, starting
 from benchmarks.data_access.workload import DataFiles, DataSize, write_files
 from panoptic.data.reader import decode_image
 from panoptic.index import PanopticIndex
 from panoptic.io.files import open_files
+from tests.markdown import unpadded
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_starting_workers_is_measured(what: str, files: DataFiles) -> None:
     assert found.memory.rss >= found.memory.pss >= found.memory.private > 0
 
 
-def test_reading_takes_turns_and_one_round_does_not_count(files: DataFiles) -> None:
+def test_reading_is_interleaved_after_a_warm_up(files: DataFiles) -> None:
     found = {one.name: one.seconds for one in reading(files, workers=2, reads=6, rounds=3)}
     kinds = ("read", "decode")
     assert found.keys() == {f"{kind}:{name}:{n}" for kind in kinds for name in ("folder", "archive") for n in (1, 2)}
@@ -57,17 +58,17 @@ def test_reading_takes_turns_and_one_round_does_not_count(files: DataFiles) -> N
 
 
 def test_the_page_shows_medians_and_ratios(files: DataFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(name: str, *_: object) -> list[Measured]:
+    def measured(name: str, *_: object) -> list[AccessCost]:
         if name != "read":
-            return [Measured(name, [2.0], Memory(30, 20, 10 + len(name)))]
+            return [AccessCost(name, [2.0], Memory(30, 20, 10 + len(name)))]
         times = {"folder": [1.0, 2.0, 4.0], "archive": [2.0, 2.0, 2.0]}
         names = [(kind, source, n) for kind in ("read", "decode") for source in times for n in (1, 2)]
-        return [Measured(f"{kind}:{source}:{n}", times[source]) for kind, source, n in names]
+        return [AccessCost(f"{kind}:{source}:{n}", times[source]) for kind, source, n in names]
 
     monkeypatch.setattr(data_access, "_measure_alone", measured)
     options = ["--images", "70", "--files", "72", "--workers", "2", "--rounds", "3", "--folder", str(files.folder)]
     data_access.main([*options, "--out", str(tmp_path)])
-    page = (tmp_path / "data_access.md").read_text()
+    page = unpadded((tmp_path / "data_access.md").read_text())
     assert "| bytes, 1 process | 2.000 (1.000 to 4.000) | 2.000 (2.000 to 2.000) | 1.000 (0.500 to 2.000) |" in page
     assert "| decoded, 2 processes | 2.000" in page
     assert "| index, forked | 2.00 | 20.0 | 26.0 | -2.0 |" in page

@@ -1,4 +1,4 @@
-"""The evaluation benchmark: its files are sound and the same again, it measures what it says, and its page shows it."""
+"""The evaluation benchmark: its files are valid and reproducible, and its page shows its measurements."""
 
 import json
 from pathlib import Path
@@ -9,15 +9,17 @@ import pytest
 from benchmarks.evaluation import __main__ as evaluation
 from benchmarks.evaluation import worker
 from benchmarks.evaluation.make_files import write_workload
-from benchmarks.evaluation.report import MEASUREMENTS
-from benchmarks.evaluation.worker import Measured, measure, prepare
+from benchmarks.evaluation.report import MEASUREMENTS, EvaluationReport
+from benchmarks.evaluation.worker import ImageCost, measure, prepare
 from benchmarks.evaluation.workload import Workload
+from benchmarks.harness.results import read_report
 from panoptic.evaluation import overlaps
 from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticGroundTruth, score_results
 from panoptic.evaluation.scores import ScoringSettings
 from panoptic.format import id_map
 from panoptic.format.annotations import read_annotations
 from panoptic.format.id_map import decode_id_map
+from tests.markdown import unpadded
 from tests.tiny_dataset import random_images, write_split
 
 
@@ -30,7 +32,7 @@ def _score(ground_truth: PanopticFiles, prediction: PanopticFiles) -> FileScores
     return score_results(PanopticGroundTruth.from_files(ground_truth), prediction, ScoringSettings())
 
 
-def test_drawn_pairs_are_sound_and_imperfect(workload: Workload) -> None:
+def test_drawn_pairs_are_valid_and_imperfect(workload: Workload) -> None:
     found = _score(workload.ground_truth, workload.prediction)
     assert not found.wrong_areas
     assert 0.4 < (found.scores.quality.all.pq or 0) < 0.95
@@ -48,7 +50,7 @@ def test_the_same_seed_draws_the_same_files(workload: Workload, tmp_path: Path) 
         assert (tmp_path / path.relative_to(workload.folder)).read_bytes() == path.read_bytes()
 
 
-def test_a_dataset_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_dataset_of_your_own_is_copied_unchanged(tmp_path: Path) -> None:
     split = write_split(tmp_path / "own", "val", random_images(0, 4))
     given = PanopticFiles(split.panoptic_json, split.masks)
     workload = write_workload(tmp_path / "work", images=3, painted=0, seed=0, given=given)
@@ -70,7 +72,7 @@ def test_every_way_of_decoding_gives_the_same_ids(workload: Workload, library: s
 @pytest.mark.parametrize("name", ["pq", "pq_and_boundary", "pq_and_boundary_by_numpy", "hotcoco", "processes:1"])
 def test_all_that_score_find_the_same_pq(workload: Workload, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (id_map, overlaps):
-        monkeypatch.setattr(module, "COMPILED", module.COMPILED)  # given back after a measurement that switches it
+        monkeypatch.setattr(module, "COMPILED", module.COMPILED)  # restored after a measurement that switches it off
     monkeypatch.setattr(worker, "SCALING_IMAGES", 4)
     measured = measure(prepare(name, workload), repeats=1)
     expected = _score(workload.ground_truth, workload.prediction).scores.quality.all.pq
@@ -97,28 +99,27 @@ def test_measurements_run_in_processes_of_their_own(tmp_path: Path) -> None:
     evaluation.main([*options, "--only", "ap", "decode:ours"])
     content = json.loads((tmp_path / "evaluation.json").read_text())
     assert content["measurements"].keys() == {"ap", "decode:ours"}
-    assert content["ratio_to_hotcoco"] is None
-    page = (tmp_path / "evaluation.md").read_text()
+    assert read_report("evaluation", EvaluationReport, tmp_path).ratio_to_hotcoco is None
+    page = unpadded((tmp_path / "evaluation.md").read_text())
     assert "| AP of masks and boxes, by pycocotools |" in page
     assert "Corruptions" not in page
 
 
 def test_the_page_has_every_measurement_and_the_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fake(name: str, workload: Workload, repeats: int) -> Measured:
+    def fake(name: str, workload: Workload, repeats: int) -> ImageCost:
         ours = name == "pq"
-        return Measured(0.003 if ours else 0.002, 0.004, 41.0, pq=0.5 if ours or name == "hotcoco" else None)
+        return ImageCost(0.003 if ours else 0.002, 0.004, 41.0, pq=0.5 if ours or name == "hotcoco" else None)
 
     monkeypatch.setattr(evaluation, "_measure_alone", fake)
     monkeypatch.setattr(evaluation, "_version", lambda package: "9.9")
     evaluation.main(["--images", "1", "--out", str(tmp_path)])
     content = json.loads((tmp_path / "evaluation.json").read_text())
     assert list(content["measurements"]) == list(MEASUREMENTS)
-    assert content["ratio_to_hotcoco"] == pytest.approx(1.5)
-    assert content["measurements"]["pq"]["images_per_second_and_core"] == pytest.approx(1000 / 3)
-    page = (tmp_path / "evaluation.md").read_text()
+    assert read_report("evaluation", EvaluationReport, tmp_path).ratio_to_hotcoco == pytest.approx(1.5)
+    page = unpadded((tmp_path / "evaluation.md").read_text())
     for line in (
         "| PQ | 3.00 | 333 | 41 |",
-        "hotcoco 9.9, PQ of the same files in the same run: 1.50 times",
+        "PQ of the same files in the same run: ours takes 1.50 of the CPU time of hotcoco 9.9",
         "two 250, 1.00 times",
     ):
         assert line in page
@@ -129,7 +130,7 @@ def test_different_answers_are_not_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pqs = {"pq": 0.5, "hotcoco": 0.6}
-    monkeypatch.setattr(evaluation, "_measure_alone", lambda name, *_: Measured(1, 1, 1, pqs[name]))
+    monkeypatch.setattr(evaluation, "_measure_alone", lambda name, *_: ImageCost(1, 1, 1, pqs[name]))
     monkeypatch.setattr(evaluation, "_version", lambda package: "9.9")
     with pytest.raises(SystemExit):
         evaluation.main(["--images", "1", "--only", "pq", "hotcoco", "--out", str(tmp_path)])
@@ -137,10 +138,10 @@ def test_different_answers_are_not_compared(
     assert not list(tmp_path.iterdir())
 
 
-def test_without_the_peer_the_rest_is_measured(
+def test_without_hotcoco_the_rest_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(evaluation, "_measure_alone", lambda *_: Measured(1, 1, 1, None))
+    monkeypatch.setattr(evaluation, "_measure_alone", lambda *_: ImageCost(1, 1, 1, None))
     monkeypatch.setattr(evaluation, "_version", lambda package: None)
     evaluation.main(["--images", "1", "--only", "pq", "hotcoco", "--out", str(tmp_path)])
     assert "hotcoco is not installed" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The GPU benchmark: without a GPU it ends plainly, its operands are right, the page shows what was measured."""
+"""The GPU benchmark: it refuses to run without a GPU, its operands are right, its page shows its measurements."""
 
 import json
 from dataclasses import asdict
@@ -9,9 +9,11 @@ import torch
 
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import classic_cuda
-from benchmarks.gpu.network import Speed, Workload, inference, profile_table, training
-from benchmarks.gpu.operator import CHANNELS, HEADS, OperatorTime, Shape, bytes_moved, operands
+from benchmarks.gpu.network import NetworkWorkload, Throughput, inference, profile_table, training
+from benchmarks.gpu.operator import CHANNELS, HEADS, KernelCost, Shape, bytes_moved, operands
+from benchmarks.gpu.report import CLASSIC, GpuMachine, GpuReport, gpu_page
 from model.network.config import NetworkConfig
+from tests.markdown import unpadded
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 CPU = torch.device("cpu")
@@ -59,7 +61,7 @@ def test_bytes_are_those_of_operands_and_results() -> None:
 
 
 def test_the_network_is_measured() -> None:
-    work = Workload(TINY, (64, 96), images=1, rounds=1, device=CPU)
+    work = NetworkWorkload(TINY, (64, 96), images=1, rounds=1, device=CPU)
     predicted, trained = inference(work, "float32", compiled=False), training(work, "float32", batch=2)
     assert (predicted.batch, trained.batch) == (1, 2)
     assert min(*predicted.images_per_second, *trained.images_per_second) > 0
@@ -67,15 +69,15 @@ def test_the_network_is_measured() -> None:
 
 
 def test_the_page_shows_medians_ratios_and_bandwidth() -> None:
-    machine = gpu.Machine("A card", 2**30, 1e9, {"torch": "1"}, "python -m benchmarks.gpu", "the same")
+    machine = GpuMachine("A card", 2**30, 1e9, {"torch": "1"}, "python -m benchmarks.gpu", "the same")
     operator = [
-        OperatorTime("encoder", "forward", name, times, 10**6)
-        for name, times in {gpu.CLASSIC: (4.0, 6.0, 8.0), "ours, float32": (2.0, 2.0, 4.0)}.items()
+        KernelCost("encoder", "forward", name, times, 10**6)
+        for name, times in {CLASSIC: (4.0, 6.0, 8.0), "ours, float32": (2.0, 2.0, 4.0)}.items()
     ]
-    speed = Speed("float32", True, 1, (3.0, 1.0, 2.0), 2**29)
-    results = gpu.Results(machine, operator, [speed], [speed], "rows")
-    page = gpu.markdown(results)
+    speed = Throughput("float32", True, 1, (3.0, 1.0, 2.0), 2**29)
+    report = GpuReport(machine, operator, [speed], [speed], "rows")
+    page = unpadded(gpu_page(report))
     assert "| encoder | forward | ours, float32 | 2.000 (2.000 to 4.000) | 2.00 (2.00 to 3.00) | 0 (50%) |" in page
     assert "| float32 | compiled | 2.0 (1.0 to 3.0) | 0.50 |" in page
     assert "python -m benchmarks.gpu" in page
-    assert json.loads(json.dumps(asdict(results)))["machine"]["gpu"] == "A card"
+    assert json.loads(json.dumps(asdict(report)))["machine"]["gpu"] == "A card"

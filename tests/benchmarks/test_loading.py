@@ -1,4 +1,4 @@
-"""The loading benchmark measures what training loads, and its page shows what was measured."""
+"""The loading benchmark measures what training loads, and its page shows the results."""
 
 import json
 from pathlib import Path
@@ -6,22 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import loading
-from benchmarks.loading import (
-    ARRIVED,
-    BY_PILLOW,
-    PARTS,
-    Measured,
-    Plan,
-    Stopwatch,
-    load_by_parts,
-    markdown,
-    write_dataset,
-)
+from benchmarks.harness.timer import Timer
+from benchmarks.loading import __main__ as loading
+from benchmarks.loading.dataset import write_dataset
+from benchmarks.loading.parts import load_by_parts
+from benchmarks.loading.report import ARRIVED, BY_PILLOW, PARTS, LoadingReport, LoadingRounds, loading_page
 from model.training.batch import unpack
 from model.training.sampling import Draw, TrainingImages
 from panoptic.data.transforms import AugmentationSettings
 from panoptic.index import PanopticIndex
+from tests.markdown import unpadded
 
 IMAGES = 3
 
@@ -35,11 +29,11 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_parts_together_are_what_training_loads(index: Path, stuff: str) -> None:
     images = TrainingImages(PanopticIndex.load(index), AugmentationSettings(), 0, stuff)
     for position in range(IMAGES):
-        watch = Stopwatch()
+        timer = Timer()
         draw = Draw(position, ((0, position),))
-        found, expected = load_by_parts(images, draw, watch), images[draw]
-        assert watch.seconds.keys() == {*PARTS, ARRIVED, *BY_PILLOW}
-        assert all(seconds > 0 for seconds in watch.seconds.values())
+        found, expected = load_by_parts(images, draw, timer), images[draw]
+        assert timer.laps.keys() == {*PARTS, ARRIVED, *BY_PILLOW}
+        assert all(seconds > 0 for seconds in timer.laps.values())
         assert found.layout == expected.layout
         assert found.image_sizes == expected.image_sizes
         for one, other in zip(*(unpack(packed.data, packed.layout) for packed in (found, expected)), strict=True):
@@ -49,14 +43,16 @@ def test_the_parts_together_are_what_training_loads(index: Path, stuff: str) -> 
 def test_the_page_shows_medians_and_ratios() -> None:
     parts = {name: [0.001, 0.002, 0.003] for name in (*PARTS, ARRIVED)}
     parts |= {name: [0.002, 0.004, 0.012] for name in BY_PILLOW}
-    page = markdown(Measured(parts, {0: [10.0, 20.0, 30.0], 2: [30.0, 30.0, 30.0]}), Plan(4, (0, 2), 3), "drawn ones")
+    rates = {0: [10.0, 20.0, 30.0], 2: [30.0, 30.0, 30.0]}
+    report = LoadingReport(LoadingRounds(4, (0, 2), 3), "some machine", "drawn ones", parts, rates)
+    page = unpadded(loading_page(report))
     assert "| id map read | 2.00 (1.00 to 3.00) | 17% |" in page
-    assert f"| whole | 12.00 ({len(PARTS)}.00 to 18.00) | |" in page
+    assert f"| total | 12.00 ({len(PARTS)}.00 to 18.00) | |" in page
     assert "| image decoded by Pillow | 4.00 (2.00 to 12.00) | 2.00 (2.00 to 4.00) times ours |" in page
     assert "| 2 | 30.0 (30.0 to 30.0) | 1.50 (1.00 to 3.00) |" in page
 
 
-def test_a_dataset_of_ones_own_is_measured(index: Path, tmp_path: Path) -> None:
+def test_a_dataset_of_your_own_is_measured(index: Path, tmp_path: Path) -> None:
     options = ["--index", str(index), "--images", "4", "--workers", "2", "--rounds", "2", "--out", str(tmp_path)]
     loading.main(options)
     content = json.loads((tmp_path / "loading.json").read_text())

@@ -1,4 +1,4 @@
-"""The longer training, short: images are drawn once, real stages train and score, the page says what came of it."""
+"""The longer training, shortened: images are drawn once, real stages train and score, the page shows the outcome."""
 
 import json
 from dataclasses import replace
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import long_training
-from benchmarks.long_training import Outcome, markdown
+from benchmarks.long_training import __main__ as long_training
+from benchmarks.long_training.report import TrainingOutcome, outcome_page
+from tests.markdown import unpadded
 
 RECIPE = """
 dataset: {{name: drawn, root: {root}, train: train, val: val}}
@@ -15,7 +16,7 @@ model: {{channels: 32, heads: 2, encoder_layers: 1, location_layers: 1, thing_ma
   feedforward: 32, mask_feedforward: 32}}
 train: {{epochs: 2, batch_size: 4, images_per_forward: 4, workers: 0, validate_every: 2}}
 """
-OUTCOME = Outcome(
+OUTCOME = TrainingOutcome(
     recipe="some.yaml",
     device="some GPU",
     torch="2.13.0",
@@ -44,16 +45,16 @@ def test_images_are_drawn_once_trained_on_and_scored(tmp_path: Path, capsys: pyt
     long_training.main([*options, "--images", "80"])
     again = json.loads((tmp_path / "out/long_training.json").read_text())
     assert again == content | {"seconds": again["seconds"]}
-    assert "drawn is there already; its images are used" in capsys.readouterr().out
+    assert "drawn exists; its images are used" in capsys.readouterr().out
 
 
-def test_the_page_says_what_came_of_it() -> None:
-    page = markdown(OUTCOME)
+def test_the_page_shows_the_outcome() -> None:
+    page = unpadded(outcome_page(OUTCOME))
     assert "`some.yaml` over `params.yaml`, 24.9 million parameters, 12000 steps on 16000 drawn images" in page
     assert "(30.5 minutes)" in page
     assert "| PQ | 85.0 | 80.0 | 92.0 |\n| boundary PQ | 70.0 | 65.0 | nan |" in page
     assert "| 3000 | 71.3 | 60.0 | 90.0 |" in page
-    assert "(interrupted, so not timed)" in markdown(replace(OUTCOME, seconds=None))
+    assert "(interrupted, so not timed)" in outcome_page(replace(OUTCOME, seconds=None))
 
 
 def test_a_stage_that_fails_ends_it_with_what_it_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.harness.synthetic import made_categories, made_sample
 from benchmarks.plan.dataset import (
     DRAWN,
     Images,
@@ -15,8 +16,6 @@ from benchmarks.plan.dataset import (
     PlannedDataset,
     Recipe,
     find_dataset,
-    made_categories,
-    made_sample,
 )
 from benchmarks.plan.estimate import Work, disk_rows
 from benchmarks.plan.measure import Costs, StepCosts

@@ -1,7 +1,7 @@
 """Multi-scale deformable attention as CUDA kernels have computed it since Deformable DETR: the baseline to beat.
 
-Our own plain port of the scheme of one thread for every number of the output (kernels.cu), float32 as mmcv's. NVRTC
-compiles it at run time, through torch; CUDA's headers have to be there (CUDA_HOME), but no host compiler.
+Our own plain port of the scheme of one thread per number of the output (kernels.cu), in float32 as mmcv's. NVRTC
+compiles it at run time through torch, which needs CUDA's headers (CUDA_HOME) but no host compiler.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ Kernel = Callable[..., None]
 
 
 class ClassicKernelError(ValueError):
-    """Operands that the classic kernels cannot take."""
+    """Operands that the classic kernels do not take."""
 
 
 def unavailable() -> str | None:
-    """Why the classic kernels cannot be used; None if they can."""
+    """Return why the classic kernels cannot be used; None if they can."""
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     if CUDA_HOME is None:
@@ -38,7 +38,7 @@ def forward(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """As `model.ops.triton_kernels.forward`, in float32 only, of contiguous tensors."""
+    """Compute `model.ops.triton_kernels.forward`, for contiguous float32 tensors only."""
     _require_float32(value, sampling_locations, attention_weights)
     batch, tokens, heads, channels = value.shape
     queries, levels, points = sampling_locations.shape[1], *attention_weights.shape[3:]
@@ -63,7 +63,7 @@ def backward(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `model.ops.triton_kernels.backward`, in float32 only, of contiguous tensors."""
+    """Compute `model.ops.triton_kernels.backward`, for contiguous float32 tensors only."""
     _require_float32(grad, value, sampling_locations, attention_weights)
     batch, tokens, heads, channels = value.shape
     queries, levels, points = sampling_locations.shape[1], *attention_weights.shape[3:]

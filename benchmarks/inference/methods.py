@@ -1,6 +1,6 @@
-"""Ways to segment one image, from the tensor to the panoptic result, with random weights.
+"""Methods to segment one image, from the tensor to the panoptic result, with random weights.
 
-With these nothing is found, so that there is nothing to lay on a map; masks to merge are made beside (`made_output`).
+Random weights find nothing to merge, so `made_output` makes masks for measuring the merging.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +16,8 @@ from model.inference.predict import InferenceSettings, inference_forward
 from model.network.config import NetworkConfig
 from model.network.outputs import MaskOutput, PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.published import COCO_STUFF, COCO_THINGS
 
-NUM_THINGS, NUM_STUFF = 80, 53
 OURS: Mapping[str, InferenceSettings] = {
     "ours": InferenceSettings(),
     "ours, contiguous": InferenceSettings(channels_last=False),
@@ -25,56 +25,56 @@ OURS: Mapping[str, InferenceSettings] = {
     "ours, compiled": InferenceSettings(compile=True),
     "ours, compiled, bfloat16": InferenceSettings(compile=True, precision="bfloat16"),
 }
-PEERS = ("Mask2Former (transformers)", "DETR (transformers)")
-WAYS = ("straightforward", *OURS, *PEERS)
-OWN = ("straightforward", "ours")
-"""Whose parts can be told apart."""
-BY_DEFAULT = (*OWN, "ours, bfloat16", "ours, compiled", *PEERS)
+BASELINES = ("Mask2Former (transformers)", "DETR (transformers)")
+METHODS = ("naive", *OURS, *BASELINES)
+OWN = ("naive", "ours")
+"""Methods whose parts can be timed separately."""
+BY_DEFAULT = (*OWN, "ours, bfloat16", "ours, compiled", *BASELINES)
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way: its network, and what runs it and its post-processing on an image (1, 3, H, W)."""
+class Method:
+    """A network, and a function that runs it with its post-processing on an image (1, 3, H, W)."""
 
     network: nn.Module
     run: Callable[[Tensor], object]
 
 
 def made_network(config: NetworkConfig, device: torch.device) -> PanopticSegFormer:
-    """Seeded, in evaluation mode, for COCO's classes."""
+    """Make a seeded network for COCO's classes, in evaluation mode."""
     torch.manual_seed(0)
-    return PanopticSegFormer(config, NUM_THINGS, NUM_STUFF).eval().to(device)
+    return PanopticSegFormer(config, COCO_THINGS, COCO_STUFF).eval().to(device)
 
 
-def make_way(name: str, config: NetworkConfig, size: Size, device: torch.device) -> Way:
-    """Way `name` of `WAYS`, for images of a size; `config` is of ours."""
-    if name in PEERS:
-        return _peer(name, size, device)
+def make_method(name: str, config: NetworkConfig, size: Size, device: torch.device) -> Method:
+    """Make one of `METHODS` for images of a size; `config` configures our own network."""
+    if name in BASELINES:
+        return _baseline(name, size, device)
     network = made_network(config, device)
-    if name == "straightforward":
-        return Way(network, lambda images: merge_straightforward(naive_inference.forward(network, images), size))
+    if name == "naive":
+        return Method(network, lambda images: merge_naively(naive_inference.forward(network, images), size))
     forward = inference_forward(network, OURS[name])
-    return Way(network, lambda images: merge_ours(forward(images), size))
+    return Method(network, lambda images: merge_ours(forward(images), size))
 
 
 def merge_ours(output: PanopticOutput, size: Size) -> object:
-    """Our post-processing, with everything that the predict stage takes from it."""
+    """Run our post-processing, with everything that the predict stage takes from it."""
     (prediction,) = predict_panoptic(output, [ImageSizes(size, size, size)], MergingSettings())
     return prediction.ids, prediction.segments, prediction.instances.masks
 
 
-def merge_straightforward(output: PanopticOutput, size: Size) -> object:
-    """The same, mask by mask."""
+def merge_naively(output: PanopticOutput, size: Size) -> object:
+    """Run the same post-processing mask by mask."""
     return naive_inference.merge_output(output, size, MergingSettings())
 
 
-def _peer(name: str, size: Size, device: torch.device) -> Way:
-    """A network of `transformers` with a ResNet-50, and its own panoptic post-processing."""
-    # Here, as nobody else needs them.
+def _baseline(name: str, size: Size, device: torch.device) -> Method:
+    """Make a network of `transformers` with a ResNet-50 and its own panoptic post-processing."""
+    # Imported here, as the other methods do not need them.
     from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
     from transformers.models.mask2former.image_processing_pil_mask2former import Mask2FormerImageProcessorPil
 
-    classes = NUM_THINGS + NUM_STUFF
+    classes = COCO_THINGS + COCO_STUFF
     is_detr = name.startswith("DETR")
     network = (
         (transformers_models.panoptic_detr(classes) if is_detr else transformers_models.mask2former(classes))
@@ -83,11 +83,11 @@ def _peer(name: str, size: Size, device: torch.device) -> Way:
     )
     processor = DetrImageProcessorPil() if is_detr else Mask2FormerImageProcessorPil()
     finish = processor.post_process_panoptic_segmentation
-    return Way(network, lambda images: finish(network(pixel_values=images), target_sizes=[size]))
+    return Method(network, lambda images: finish(network(pixel_values=images), target_sizes=[size]))
 
 
 def made_output(output: PanopticOutput) -> PanopticOutput:
-    """An output with masks as a trained network's: ellipses, of which a fifth of the things and six stuff are sure."""
+    """Give an output masks like a trained network's: ellipses, a fifth of the things and six stuff classes sure."""
     assert output.stuff is not None
     things, stuff = output.query_masks.masks[-1, 0], output.stuff.masks[-1, 0]
     generator = torch.Generator().manual_seed(0)
@@ -103,7 +103,7 @@ def made_output(output: PanopticOutput) -> PanopticOutput:
 
 
 def _ellipses(like: Tensor, smallest: float, largest: float, generator: torch.Generator) -> Tensor:
-    """Masks (N, h, w) of about 1 inside ellipses anywhere, 0 outside; half axes are shares of the image."""
+    """Make masks (N, h, w) of about 1 inside random ellipses and 0 outside; half axes are fractions of the image."""
     count, height, width = like.shape
     centers = torch.rand(count, 2, 1, 1, generator=generator)
     axes = smallest + (largest - smallest) * torch.rand(count, 2, 1, 1, generator=generator)

@@ -1,4 +1,4 @@
-"""What trains fast learns what trains the straightforward way."""
+"""Fast training learns what the naive one does."""
 
 import pickle
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.baselines.naive_training import collate_tensors, use_straightforward_parts
+from benchmarks.baselines.naive_training import collate_tensors, use_naive_parts
 from model.ops.backends import using
 from model.training import muon
 from model.training.batch import collate
@@ -18,9 +18,9 @@ from tests.tiny_dataset import CATEGORIES, make_sample
 
 
 def losses_and_gradients() -> dict[str, Tensor]:
-    """Of a step.
+    """Return the losses and gradients of a step.
 
-    Places to sample start in the middle of pixels, where their gradient jumps, so they are moved away from there.
+    Sampling offsets start in the middle of pixels, where their gradient jumps, so they are moved away from there.
     """
     batch = random_batch(0, (3, 0, 2))
     model = network().train()
@@ -35,7 +35,7 @@ def losses_and_gradients() -> dict[str, Tensor]:
 
 def test_losses_and_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     found = losses_and_gradients()
-    use_straightforward_parts(monkeypatch.setattr)
+    use_naive_parts(monkeypatch.setattr)
     with using("reference"):
         expected = losses_and_gradients()
     assert found.keys() == expected.keys()
@@ -54,6 +54,6 @@ def test_matrices_become_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     matrices = [torch.randn(rows, columns, generator=generator) for rows, columns in ((5, 9), (8, 3), (5, 5))]
     found = muon.orthogonalize(matrices)
-    use_straightforward_parts(monkeypatch.setattr)
+    use_naive_parts(monkeypatch.setattr)
     for one, other in zip(found, muon.orthogonalize(matrices), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)

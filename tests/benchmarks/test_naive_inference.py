@@ -1,4 +1,4 @@
-"""What is fast gives what is straightforward."""
+"""Fast inference gives the results of the naive one."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ THINGS, STUFF = 5, 3
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_merging_of_words_is_merging_of_masks(seed: int) -> None:
-    """With equal scores, empty masks, stuff classes found several times, and pixels that do not fill a word."""
+def test_merging_packed_masks_equals_merging_masks(seed: int) -> None:
+    """Equal scores, empty masks, repeated stuff classes, and pixels that do not fill a word."""
     generator = torch.Generator().manual_seed(seed)
     count = int(torch.randint(0, 40, (), generator=generator))
     smooth = F.interpolate(torch.rand(1, count, 3, 4, generator=generator), size=(17, 23), mode="bilinear")[0]

@@ -1,0 +1,61 @@
+"""Publishing a benchmark: a page to read, the numbers behind it, and their summaries."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import TypeAdapter
+
+from panoptic.io.files import replace_atomically
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+RESULTS = Path("benchmarks/results")
+Report = TypeVar("Report")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Median, lowest and highest of several measurements; `f"{summary:.2f}"` gives `1.50 (1.20 to 2.00)`."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Summary":
+        """Summarize the measurements of all rounds."""
+        return cls(statistics.median(values), min(values), max(values))
+
+    @classmethod
+    def of_ratios(cls, values: Sequence[float], baseline: Sequence[float]) -> "Summary":
+        """Summarize values divided by those that the baseline had in the same rounds."""
+        return cls.of([value / base for value, base in zip(values, baseline, strict=True)])
+
+    def __mul__(self, factor: float) -> "Summary":
+        return Summary(factor * self.median, factor * self.lowest, factor * self.highest)
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.median:{spec}} ({self.lowest:{spec}} to {self.highest:{spec}})"
+
+
+def publish(name: str, page: str, report: "DataclassInstance", out: Path = RESULTS) -> None:
+    """Write `<out>/<name>.md` and the report as `<out>/<name>.json`, both or neither, and print the page."""
+    numbers = json.dumps(asdict(report), indent=1) + "\n"
+    with replace_atomically(out / f"{name}.json") as json_file, replace_atomically(out / f"{name}.md") as page_file:
+        json_file.write_text(numbers)
+        page_file.write_text(page)
+    print(page)
+
+
+def read_report(name: str, report: type[Report], folder: Path = RESULTS) -> Report:
+    """Read what `publish` wrote beside a page.
+
+    Raises:
+        pydantic.ValidationError: the file holds no such report.
+    """
+    return TypeAdapter(report).validate_python(json.loads((folder / f"{name}.json").read_text()))

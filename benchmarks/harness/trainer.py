@@ -1,0 +1,33 @@
+"""A training without files, to measure its steps."""
+
+from pathlib import Path
+from typing import NoReturn
+
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.training.curves import Curves
+from model.training.distributed.processes import Processes
+from model.training.ema import WeightAverage
+from model.training.loop import Run
+from model.training.optimizer import build_optimizers
+from model.training.settings import TrainSettings
+from model.training.state import RunState
+from panoptic.index import PanopticIndex
+
+
+def make_trainer(network: PanopticSegFormer, index: PanopticIndex, settings: TrainSettings) -> tuple[Run, RunState]:
+    """Return what `model.training.loop.optimize` takes; nothing is validated or saved."""
+    average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
+    run = Run(
+        network=network,
+        index=index,
+        settings=settings,
+        state_file=Path(),
+        curves=Path(),
+        processes=Processes(),
+        validate=_never,
+    )
+    return run, RunState(network, build_optimizers(network, settings), average, Curves(Path()))
+
+
+def _never(_network: PanopticSegFormer) -> NoReturn:
+    raise AssertionError("a benchmark validates nothing")

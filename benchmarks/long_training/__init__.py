@@ -1,0 +1,1 @@
+"""A longer training on a larger drawn dataset."""

@@ -1,0 +1,28 @@
+"""Published pages, rendered from the committed numbers."""
+
+from collections.abc import Callable, Mapping
+
+from benchmarks.compare_models.report import ComparisonReport, comparison_page
+from benchmarks.data_access.report import AccessReport, access_page
+from benchmarks.evaluation.report import EvaluationReport, evaluation_page
+from benchmarks.harness.results import Report, read_report
+from benchmarks.inference.report import InferenceReport, inference_page
+from benchmarks.loading.report import LoadingReport, loading_page
+from benchmarks.operator.__main__ import OperatorReport, operator_page
+from benchmarks.training.report import TrainingReport, training_page
+
+
+def _renderer(name: str, report: type[Report], page: Callable[[Report], str]) -> Callable[[], str]:
+    return lambda: page(read_report(name, report))
+
+
+RENDERED: Mapping[str, Callable[[], str]] = {
+    "comparison": _renderer("comparison", ComparisonReport, comparison_page),
+    "data_access": _renderer("data_access", AccessReport, access_page),
+    "evaluation": _renderer("evaluation", EvaluationReport, evaluation_page),
+    "inference": _renderer("inference", InferenceReport, inference_page),
+    "loading": _renderer("loading", LoadingReport, loading_page),
+    "operator": _renderer("operator", OperatorReport, operator_page),
+    "training": _renderer("training", TrainingReport, training_page),
+}
+"""Renders the page from the committed numbers of each benchmark."""
