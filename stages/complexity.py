@@ -20,6 +20,7 @@ from model.complexity.settings import CONFIGURED, ComplexitySettings
 from model.complexity.table import complexity_page, models_table
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED
+from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
 from panoptic.io.files import write_atomically
 from panoptic.runtime.cli import run_command
@@ -28,19 +29,24 @@ from stages.settings import load_section
 
 def complexity(settings: ComplexitySettings, config: NetworkConfig, index_path: Path, out: Path) -> None:
     """Count and measure all models, write the results and print the table."""
-    categories = PanopticIndex.load(index_path).categories
-    classes = len(categories.things), len(categories.stuff)
-    progress = tqdm(settings.models, unit="model", desc="complexity", disable=None)
-    rows = []
-    for name in progress:
-        progress.set_postfix_str(name)
-        rows.append(_row(name, settings, config, classes))
+    rows = count_models(settings, config, PanopticIndex.load(index_path).categories)
     metrics = {row.name: row.metrics() for row in rows}
     write_atomically(out / "rows.json", (json.dumps([row.to_json() for row in rows], indent=1) + "\n").encode())
     write_atomically(out / "table.md", complexity_page(rows).encode())
     write_atomically(out / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
     print(models_table(rows))
     print(f"{len(rows)} models counted; results in {out}")
+
+
+def count_models(settings: ComplexitySettings, config: NetworkConfig, categories: CategoryTable) -> list[ModelRow]:
+    """Count all models of the settings and measure some; `config` and `categories` describe the configured one."""
+    classes = len(categories.things), len(categories.stuff)
+    progress = tqdm(settings.models, unit="model", desc="complexity", disable=None)
+    rows = []
+    for name in progress:
+        progress.set_postfix_str(name)
+        rows.append(_row(name, settings, config, classes))
+    return rows
 
 
 def _row(name: str, settings: ComplexitySettings, config: NetworkConfig, classes: tuple[int, int]) -> ModelRow:

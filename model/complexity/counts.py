@@ -43,7 +43,7 @@ def count_macs(network: PanopticSegFormer, width: int, height: int) -> MacCounts
     # With gradients: without them torch's counter cannot follow views of a parameter.
     with torch.enable_grad(), counting_modules(network) as modules, counting_operators(network) as operators:
         network(images, None, top_queries(network.config.selected_queries))
-    return MacCounts(modules, operators.products, operators.sampling)
+    return MacCounts(dict(modules), dict(operators.products), dict(operators.sampling))
 
 
 def count_parameters(network: PanopticSegFormer) -> ParameterCounts:
@@ -54,4 +54,4 @@ def count_parameters(network: PanopticSegFormer) -> ParameterCounts:
         part = name.split(".")[0]
         total[part] += parameter.numel()
         trainable[part] += parameter.numel() if parameter.requires_grad else 0
-    return ParameterCounts(total, trainable)
+    return ParameterCounts(dict(total), dict(trainable))

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Mapping
 
 from benchmarks.compare_models.report import ComparisonReport, comparison_page
+from benchmarks.complexity import ComplexityReport
 from benchmarks.data_access.report import AccessReport, access_page
 from benchmarks.evaluation.report import EvaluationReport, evaluation_page
 from benchmarks.harness.results import Report, read_report
+from benchmarks.house.__main__ import HouseReport, house_page
 from benchmarks.inference.report import InferenceReport, inference_page
 from benchmarks.loading.report import LoadingReport, loading_page
 from benchmarks.operator.__main__ import OperatorReport, operator_page
 from benchmarks.training.report import TrainingReport, training_page
+from model.complexity.table import complexity_page
 
 
 def _renderer(name: str, report: type[Report], page: Callable[[Report], str]) -> Callable[[], str]:
@@ -18,8 +21,10 @@ def _renderer(name: str, report: type[Report], page: Callable[[Report], str]) ->
 
 RENDERED: Mapping[str, Callable[[], str]] = {
     "comparison": _renderer("comparison", ComparisonReport, comparison_page),
+    "complexity": _renderer("complexity", ComplexityReport, lambda report: complexity_page(report.rows)),
     "data_access": _renderer("data_access", AccessReport, access_page),
     "evaluation": _renderer("evaluation", EvaluationReport, evaluation_page),
+    "house": _renderer("house", HouseReport, house_page),
     "inference": _renderer("inference", InferenceReport, inference_page),
     "loading": _renderer("loading", LoadingReport, loading_page),
     "operator": _renderer("operator", OperatorReport, operator_page),

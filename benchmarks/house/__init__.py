@@ -1,0 +1,1 @@
+"""Size and shape of the code itself, before and after a change."""
