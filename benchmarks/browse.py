@@ -1,15 +1,15 @@
-"""How long it takes to load many images into FiftyOne, and how much room they take.
+"""Time and disk space of loading many images into FiftyOne.
 
     python -m benchmarks.browse --images 5000
 
-The images are synthetic: 480 x 640, seven things and five stuff segments on each side, as COCO has on average, with
-their masks on disk. Needs the extra `browse`. Prints seconds for unpacking, loading, the views, and loading again.
+The images are synthetic: 480 x 640, with seven things and five stuff segments in ground truth and prediction each, as
+COCO has on average, and their masks on disk. Needs the extra `browse`. Prints seconds for unpacking, loading, saving
+the views, and loading again.
 """
 
 import argparse
 import json
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.harness.timer import Timer
 from panoptic.error_browser.entries import CLEAN, FORMAT, BrowserEntry, SegmentEntry, image_key
 from panoptic.io.zip_entries import add_file
 from pipelines.browse.app import import_fiftyone
@@ -35,7 +36,7 @@ T = TypeVar("T")
 
 
 def write_run(folder: Path, images: int, seed: int = 0) -> None:
-    """The files of a run as stages.browse writes them; the image of all is one file in `folder`."""
+    """Write the files of a run as stages.browse does; all images are one file in `folder`."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     categories = [
@@ -84,9 +85,9 @@ def write_run(folder: Path, images: int, seed: int = 0) -> None:
 
 
 def _segment(rng: np.random.Generator, side: str, number: int, key: str) -> SegmentEntry:
-    thing = number < THINGS
+    is_thing = number < THINGS
     across, down = (int(size) for size in rng.integers(8, 160, 2))
-    category = int(rng.integers(0, CLASSES // 2)) + (0 if thing else CLASSES // 2)
+    category = int(rng.integers(0, CLASSES // 2)) + (0 if is_thing else CLASSES // 2)
     return SegmentEntry(
         id=number + 1,
         category_id=category,
@@ -99,7 +100,7 @@ def _segment(rng: np.random.Generator, side: str, number: int, key: str) -> Segm
         score=float(rng.random()) if side == "prediction" else None,
         area=across * down,
         box_xywh=(int(rng.integers(0, WIDTH - across)), int(rng.integers(0, HEIGHT - down)), across, down),
-        mask=f"{key}/{side}_{number + 1}.png" if thing else None,
+        mask=f"{key}/{side}_{number + 1}.png" if is_thing else None,
     )
 
 
@@ -109,24 +110,24 @@ def _mask(across: int, down: int) -> bytes:
     return _encoded(".png", mask)
 
 
-def _encoded(kind: str, image: NDArray[np.uint8]) -> bytes:
-    done, data = cv2.imencode(kind, image)
+def _encoded(extension: str, image: NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(extension, image)
     assert done
     return data.tobytes()
 
 
-def _timed(what: str, work: Callable[[], T]) -> T:
-    started = time.perf_counter()
-    result = work()
-    print(f"{what:36}{time.perf_counter() - started:9.1f} s", flush=True)
+def _timed(name: str, work: Callable[[], T]) -> T:
+    timer = Timer()
+    result = timer.lap(name, work)
+    print(f"{name:36}{timer.laps[name]:9.1f} s", flush=True)
     return result
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.browse", description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=5000, help="how many (default: 5000)")
-    parser.add_argument("--state", type=Path, default=Path("runs/state/browse"), help="where a fetched mongod lies")
+    parser.add_argument("--images", type=int, default=5000, help="default: 5000")
+    parser.add_argument("--state", type=Path, default=Path("runs/state/browse"), help="folder of a downloaded mongod")
     arguments = parser.parse_args(argv)
     arguments.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.state) as name, database(arguments.state) as uri:
@@ -141,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             _timed("save the views", lambda: save_views(fiftyone, dataset, runs))
             _timed("load again, nothing changed", lambda: load(fiftyone, dataset_name, runs))
             dataset.info["loaded"] = None
-            _timed("load again, everything written anew", lambda: load(fiftyone, dataset_name, runs))
+            _timed("load again, everything rewritten", lambda: load(fiftyone, dataset_name, runs))
             stats = dataset.stats(include_media=False)
             files = [path.stat() for path in run.files.rglob("*") if path.is_file()]
             print(f"{'in the database':36}{stats['samples_bytes'] / 1e6:9.1f} MB")

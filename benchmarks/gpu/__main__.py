@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.gpu import classic_cuda
 from benchmarks.gpu.network import NetworkWorkload, inference, profile_table, training
-from benchmarks.gpu.operator import SHAPES, check_classic, copy_bandwidth, measure_operator
+from benchmarks.gpu.operator import CASES, check_classic, copy_bandwidth, measure_operator
 from benchmarks.gpu.report import GpuMachine, GpuReport, gpu_page
 from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.results import publish
@@ -53,9 +53,9 @@ def measure(config: NetworkConfig, rounds: int, repeats: int, images: int, comma
     )
     operator = [
         cost
-        for shape in SHAPES
+        for case in CASES
         for backward in (False, True)
-        for cost in measure_operator(shape, backward, rounds, repeats)
+        for cost in measure_operator(case, backward, rounds, repeats)
     ]
     work = NetworkWorkload(config, (800, 1333), images, rounds, torch.device("cuda"))
     return GpuReport(

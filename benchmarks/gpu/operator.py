@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -12,27 +11,16 @@ from torch import Tensor
 from benchmarks.gpu import classic_cuda
 from benchmarks.harness.device import timer_for
 from benchmarks.harness.interleave import interleave
+from benchmarks.operator.cases import COCO_LEVELS, Case, draw_operands
 from model.ops import triton_kernels
+from model.ops.ms_deform_attn import level_starts
 
-LEVELS = ((100, 167), (50, 84), (25, 42), (13, 21))  # of an image of 800 x 1333
 HEADS, CHANNELS, POINTS = 8, 32, 4
-DECODER_QUERIES = 300
 COPIED_BYTES = 2**32
 WARM_UP = 10
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Queries per image; None means one for each token, as in the encoder."""
-
-    name: str
-    batch: int
-    queries: int | None = None
-
-
-SHAPES = (
-    *(Shape(f"encoder, batch {batch}", batch) for batch in (1, 2, 8)),
-    Shape("decoder, 300 queries, batch 1", 1, DECODER_QUERIES),
+CASES = (
+    *(Case(COCO_LEVELS, batch, 0, HEADS, CHANNELS, POINTS, f"encoder, batch {batch}") for batch in (1, 2, 8)),
+    Case(COCO_LEVELS, 1, 300, HEADS, CHANNELS, POINTS, "decoder, 300 queries, batch 1"),
 )
 
 
@@ -60,27 +48,10 @@ class KernelCost:
 Operands = tuple[Tensor, Sequence[tuple[int, int]], Sequence[int], Tensor, Tensor]
 
 
-def operands(shape: Shape, dtype: torch.dtype, device: torch.device) -> Operands:
-    """Draw seeded operands; samples are some pixels away from the query's reference point, as in a network."""
-    generator = torch.Generator(device).manual_seed(0)
-    tokens = sum(height * width for height, width in LEVELS)
-    starts = [0, *accumulate(height * width for height, width in LEVELS)][:-1]
-    samples = (shape.batch, shape.queries or tokens, HEADS, len(LEVELS), POINTS)
-    if shape.queries:
-        centers = torch.rand(1, shape.queries, 2, generator=generator, device=device)
-    else:
-        centers = torch.cat([_centers(height, width, device) for height, width in LEVELS])[None]
-    pixels = torch.tensor([(width, height) for height, width in LEVELS], device=device)
-    offsets = 2 * torch.randn(*samples, 2, generator=generator, device=device) / pixels[:, None]
-    weights = torch.randn(*samples, generator=generator, device=device).flatten(3).softmax(-1).view(samples)
-    value = torch.randn(shape.batch, tokens, HEADS, CHANNELS, generator=generator, device=device)
-    return value.to(dtype), LEVELS, starts, centers[:, :, None, None, None] + offsets, weights
-
-
-def _centers(height: int, width: int, device: torch.device) -> Tensor:
-    y = (torch.arange(height, device=device) + 0.5) / height
-    x = (torch.arange(width, device=device) + 0.5) / width
-    return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), -1).flatten(0, 1)
+def operands(case: Case, dtype: torch.dtype, device: torch.device) -> Operands:
+    """Draw operands on a device; only the value has another type than float32."""
+    value, locations, weights = (operand.to(device) for operand in draw_operands(case))
+    return value.to(dtype), case.shapes, level_starts(case.shapes), locations, weights
 
 
 def bytes_moved(parts: Operands, backward: bool) -> int:
@@ -92,10 +63,10 @@ def bytes_moved(parts: Operands, backward: bool) -> int:
     return inputs + output + (2 * inputs + output if backward else 0)
 
 
-def measure_operator(shape: Shape, backward: bool, rounds: int, repeats: int) -> list[KernelCost]:
+def measure_operator(case: Case, backward: bool, rounds: int, repeats: int) -> list[KernelCost]:
     """Interleave our kernels in float32 and bfloat16 with the classic ones."""
     device = torch.device("cuda")
-    single, half = (operands(shape, dtype, device) for dtype in (torch.float32, torch.bfloat16))
+    single, half = (operands(case, dtype, device) for dtype in (torch.float32, torch.bfloat16))
     runs: dict[str, tuple[Operands, Callable[[], object]]] = {
         "classic, float32": (single, _classic(single, backward)),
         "ours, float32": (single, _ours(single, backward)),
@@ -106,7 +77,7 @@ def measure_operator(shape: Shape, backward: bool, rounds: int, repeats: int) ->
     times = interleave({name: partial(milliseconds, run, repeats) for name, (_, run) in runs.items()}, rounds)
     passes = "forward and backward" if backward else "forward"
     return [
-        KernelCost(shape.name, passes, name, tuple(times[name]), bytes_moved(parts, backward))
+        KernelCost(case.title, passes, name, tuple(times[name]), bytes_moved(parts, backward))
         for name, (parts, _) in runs.items()
     ]
 
@@ -131,7 +102,7 @@ def _classic(parts: Operands, backward: bool) -> Callable[[], object]:
 
 def check_classic() -> float:
     """Return the largest difference of the classic forward pass from ours, relative to the largest value."""
-    parts = operands(SHAPES[-1], torch.float32, torch.device("cuda"))
+    parts = operands(CASES[-1], torch.float32, torch.device("cuda"))
     ours, classic = triton_kernels.forward(*parts), classic_cuda.forward(*parts)
     return float((ours - classic).abs().max() / ours.abs().max())
 

@@ -1,1 +1,1 @@
-"""The network against the recorded outputs of the published code."""
+"""Parity of the network with the recorded outputs of the published code."""

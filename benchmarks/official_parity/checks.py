@@ -1,4 +1,4 @@
-"""How a computed array is compared with a recorded one, full or sub-sampled."""
+"""Comparison of a computed array with a recorded one, which is full or subsampled."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,20 +15,20 @@ from model.network.outputs import Memory
 
 Array = npt.NDArray[np.number]
 Steps = tuple[int, ...]
-"""Along one axis: the distances at which values may have been recorded."""
+"""Possible sampling steps of a recording along one axis."""
 ALL: Steps = (1,)
 
 ATOL = 3e-4
-BACKBONE_ATOL = 5e-6  # a wrong eps or another GELU hides under 1e-3
-BOX_ATOL = 5e-5  # of boxes 0..1
+BACKBONE_ATOL = 5e-6  # 1e-3 would hide a wrong eps or another GELU
+BOX_ATOL = 5e-5  # relative to the image size
 PIXEL_ATOL = 2e-3
-SHARE_ATOL = 1e-3  # 99.9 % of the pixels
+FRACTION_ATOL = 1e-3  # 99.9 % of the pixels
 AREA_ATOL = 2  # pixels
 
 
 @dataclass(frozen=True)
 class Check:
-    """Outcome for one recorded array, or for one kind of number in it."""
+    """Outcome for one recorded array, or for one type of number in it."""
 
     name: str
     error: float  # the largest
@@ -37,12 +37,12 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the tolerance; one that is not a number is not."""
+        """True if the error is within the tolerance, which NaN is not."""
         return self.error <= self.tolerance
 
 
 def compare(name: str, actual: Tensor | Array, recorded: Array, atol: float, remark: str = "") -> Check:
-    """Largest absolute difference; a recording without values fails, as nothing would be compared."""
+    """Check the largest absolute difference; an empty recording fails, as nothing would be compared."""
     ours = np.asarray(actual)
     if ours.shape != recorded.shape:
         return Check(name, float("inf"), atol, f"recorded {recorded.shape}, computed {ours.shape}")
@@ -53,25 +53,25 @@ def compare(name: str, actual: Tensor | Array, recorded: Array, atol: float, rem
 
 
 def compare_sampled(name: str, full: Tensor, recorded: Array, steps: Sequence[Steps], atol: float) -> Check:
-    """Compare with the values that were recorded of the full array, told from the recording's shape."""
+    """Compare with the recorded subset of a full array, whose sampling steps follow from the recording's shape."""
     if full.ndim != recorded.ndim:
         return Check(name, float("inf"), atol, f"recorded {recorded.shape}, computed {tuple(full.shape)}")
     taken = []
     for size, count, choices in zip(full.shape, recorded.shape, steps, strict=True):
         fitting = [step for step in choices if -(-size // step) == count]
         if not fitting:
-            places = f"every {' or '.join(map(str, choices))}"
+            expected = f"every {' or '.join(map(str, choices))}"
             return Check(
-                name, float("inf"), atol, f"recorded {recorded.shape}, {places} of {tuple(full.shape)} expected"
+                name, float("inf"), atol, f"recorded {recorded.shape}, {expected} of {tuple(full.shape)} expected"
             )
         taken.append(slice(None, None, fitting[0]))
     return compare(name, full[tuple(taken)], recorded, atol)
 
 
 def compare_stats(name: str, parts: Sequence[Tensor], recorded: Array, atol: float) -> Check:
-    """Compare mean, unbiased deviation, mean absolute value, extremes and l2 norm of each part.
+    """Compare mean, unbiased standard deviation, mean absolute value, extremes and L2 norm of each part.
 
-    The norm is divided by the root of the number of values: errors of `atol` everywhere move it by `atol` then.
+    The norm is divided by the root of the number of values, so that errors of `atol` everywhere change it by `atol`.
     """
     ours = np.array([_stats(part) for part in parts])
     theirs = np.atleast_2d(np.array(recorded, dtype=np.float64))
@@ -92,7 +92,7 @@ QUERIES = (1, 10)
 
 
 def check_network(name: str, recorded: Array, forward: Forward) -> Check | None:
-    """Compare one recorded array of the whole batch; None if its name is none of these."""
+    """Compare a recorded array of the whole batch; return None for any other array."""
     for pattern, check in _CHECKS.items():
         match = re.fullmatch(pattern, name)
         if match:
@@ -130,7 +130,7 @@ def _memory(match: re.Match[str], recorded: Array, forward: Forward) -> Check:
 
 
 def _padding_mask(memory: Memory) -> Tensor:
-    """(B, S) bool, of no padding too."""
+    """Return the mask (B, S), all False without padding."""
     none = torch.zeros(memory.tokens.shape[:2], dtype=torch.bool)
     return none if memory.padding_mask is None else memory.padding_mask
 
@@ -154,7 +154,7 @@ def _reference(match: re.Match[str], recorded: Array, forward: Forward) -> Check
 
 
 def _location(match: re.Match[str], recorded: Array, forward: Forward) -> Check:
-    """Class logits or boxes, of all layers or of the last."""
+    """Compare class logits or boxes of all layers or of the last."""
     location = forward.output.location
     assert location.class_logits is not None
     values, atol = (location.class_logits, ATOL) if match[1] == "cls_scores" else (location.places, BOX_ATOL)
@@ -164,7 +164,7 @@ def _location(match: re.Match[str], recorded: Array, forward: Forward) -> Check:
 
 
 def _entering(match: re.Match[str], recorded: Array, forward: Forward) -> Check:
-    """The boxes that enter the last layer, as logits."""
+    """Compare the boxes that enter the last layer, as logits."""
     entering = inverse_sigmoid(forward.output.location.places[-2])
     return compare_sampled(match[0], entering, recorded, (ALL, QUERIES, ALL), ATOL)
 

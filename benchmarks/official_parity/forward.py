@@ -1,4 +1,4 @@
-"""One forward pass of a published network with weights and images by the rules behind the recordings."""
+"""A forward pass of a published network with weights and images by the rules behind the recordings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,15 +23,15 @@ from panoptic.io.json_fields import read_json
 SCORE_THRESHOLDS: Mapping[str, float] = {"r50": 0.25, "r101": 0.25, "pvtv2_b5": 0.3, "swin_l": 0.3}
 SELECTED = 100
 TIE = 1e-5
-"""How close in class probability a pair may be to a selected one and take its place."""
+"""Largest difference in class probability at which a recorded pair replaces a selected one."""
 
 Pairs = tuple[tuple[int, int], ...]
-"""(query, label) of the selected ones of an image."""
+"""The selected (query, label) pairs of an image."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Name, shape and type of an entry of a published checkpoint."""
+    """Name, shape and type of one entry of a published checkpoint."""
 
     name: str
     shape: tuple[int, ...]
@@ -40,7 +40,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Forward:
-    """What a network computes from one batch, with intermediate results."""
+    """Outputs of a network for one batch, with intermediate results."""
 
     case: Case
     features: tuple[Tensor, ...]  # of the backbone
@@ -51,15 +51,15 @@ class Forward:
 
 
 def read_entries(path: Path) -> tuple[Entry, ...]:
-    """The ordered entries of a published checkpoint, from a JSON file with `keys`: [name, shape, type] each."""
-    listed = read_json(path).values.get("keys")
-    if not isinstance(listed, list) or not listed:
+    """Read the ordered entries of a published checkpoint from a JSON file with `keys`: [name, shape, type] each."""
+    items = read_json(path).values.get("keys")
+    if not isinstance(items, list) or not items:
         raise DatasetError(f"{path}: 'keys' should list [name, shape, type] of every entry; take a keys_*.json")
     entries = []
-    for item in listed:
+    for item in items:
         match item:
-            case [str(name), list(shape), str(kind)] if all(type(size) is int for size in shape):
-                entries.append(Entry(name, tuple(shape), kind))
+            case [str(name), list(shape), str(type_)] if all(type(size) is int for size in shape):
+                entries.append(Entry(name, tuple(shape), type_))
             case _:
                 raise DatasetError(
                     f"{path}: 'keys' should list [name, shape, type], found {str(item)[:60]}; correct it"
@@ -68,7 +68,7 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
 
 
 def network_by_rule(model: str, entries: tuple[Entry, ...], subject: str) -> PanopticSegFormer:
-    """A published network with the rule's value in every entry.
+    """Make a published network with the rule's value in every entry.
 
     Raises:
         OfficialLayoutError: the entries are not those of the model.
@@ -87,21 +87,21 @@ def network_by_rule(model: str, entries: tuple[Entry, ...], subject: str) -> Pan
 
 
 def _placeholder(entry: Entry) -> Tensor:
-    """What a freshly made network has in a buffer of whole numbers; for other entries zeros without memory."""
+    """Make an integer buffer as a new network has it; for other entries zeros that take no memory."""
     if entry.name.endswith(POSITION_INDEX):
         return relative_position_index(isqrt(entry.shape[0]))
-    kind = torch.float32 if entry.type == "float32" else torch.int64
-    return torch.zeros((), dtype=kind).expand(entry.shape)
+    dtype = torch.float32 if entry.type == "float32" else torch.int64
+    return torch.zeros((), dtype=dtype).expand(entry.shape)
 
 
 def run(network: PanopticSegFormer, case: Case, recorded: tuple[Pairs, ...], score_threshold: float) -> Forward:
-    """The forward pass of a case, merged as the published code does, with padded images.
+    """Run the forward pass of a case and merge its padded images as the published code does.
 
     Args:
-        network: with the weights of the rule.
-        case: the images.
-        recorded: the selected pairs of every image, which decide near ties; empty without recordings.
-        score_threshold: of merging.
+        network: a network with the weights of the rule.
+        case: the sizes of the images.
+        recorded: the selected pairs of every image, to decide near ties; empty without recordings.
+        score_threshold: threshold of merging.
     """
     images = torch.from_numpy(make_input(case))
     seen: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = []
@@ -119,7 +119,7 @@ def run(network: PanopticSegFormer, case: Case, recorded: tuple[Pairs, ...], sco
 
 
 def select_recorded(recorded: tuple[Pairs, ...]) -> QuerySelector:
-    """The most probable pairs; where the last of them are near ties, those that the recording has."""
+    """Select the most probable pairs, and of near ties among the last ones those that were recorded."""
     best = top_queries(SELECTED)
 
     def select(class_logits: Tensor, places: Tensor) -> QuerySelection:

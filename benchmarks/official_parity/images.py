@@ -1,4 +1,4 @@
-"""Checks of the recorded arrays that hold the results for one image."""
+"""Checks of recorded arrays with the results for one image."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +12,8 @@ from benchmarks.official_parity.checks import (
     ALL,
     AREA_ATOL,
     ATOL,
+    FRACTION_ATOL,
     PIXEL_ATOL,
-    SHARE_ATOL,
     Array,
     Check,
     compare,
@@ -27,37 +27,37 @@ from model.weights.official.classes import coco_categories
 
 Recorded = Mapping[str, Array]
 TOKENS = (1, 3, 7, 13)
-OTHER_LABEL = 1e6  # as a distance between boxes, in pixels
+OTHER_LABEL = 1e6  # cost of another label, as a distance between boxes in pixels
 
 
 @dataclass(frozen=True)
-class Image:
-    """One image of a recording beside what was computed."""
+class RecordedImage:
+    """One image of a recording and the computed results."""
 
     index: int
     recorded: Recorded
     forward: Forward
 
     def array(self, name: str) -> Array:
-        """A recorded array of this image."""
+        """Return a recorded array of this image."""
         return self.recorded[f"img{self.index}_{name}"]
 
     @property
     def pairs(self) -> Pairs:
-        """The recorded (query, label), best first."""
+        """The recorded (query, label) pairs, best first."""
         return pairs_of(self.recorded, self.index)
 
     @property
     def order(self) -> list[int] | None:
-        """Where the recorded pairs are among ours; None if they are others."""
+        """Positions of the recorded pairs among ours; None if ours are others."""
         selection = self.forward.output.selection
         ours = zip(selection.indices[self.index].tolist(), selection.labels[self.index].tolist(), strict=True)
-        places = {pair: place for place, pair in enumerate(ours)}
-        return [places[pair] for pair in self.pairs] if places.keys() == set(self.pairs) else None
+        positions = {pair: position for position, pair in enumerate(ours)}
+        return [positions[pair] for pair in self.pairs] if positions.keys() == set(self.pairs) else None
 
 
 def pairs_of(recorded: Recorded, image: int) -> Pairs:
-    """The recorded selection of an image as (query, label), best first; empty if it was not recorded."""
+    """Return the recorded (query, label) pairs of an image, best first; empty if they were not recorded."""
     names = [f"img{image}_top_{part}" for part in ("query_index", "labels")]
     if not all(name in recorded for name in names):
         return ()
@@ -66,14 +66,14 @@ def pairs_of(recorded: Recorded, image: int) -> Pairs:
 
 
 def check_image(name: str, recorded: Recorded, forward: Forward) -> list[Check]:
-    """Compare one recorded array of an image; empty if its name is none of these."""
+    """Compare a recorded array of one image; return nothing for any other array."""
     found = re.fullmatch(r"img(\d+)_(\w+)", name)
     if not found or int(found[1]) >= len(forward.sizes):
         return []
-    issue = _misshapen(found[1], found[2], recorded)
+    issue = _shape_issue(found[1], found[2], recorded)
     if issue:
         return [Check(name, float("inf"), 0, issue)]
-    image = Image(int(found[1]), recorded, forward)
+    image = RecordedImage(int(found[1]), recorded, forward)
     for pattern, check in _CHECKS.items():
         match = re.fullmatch(pattern, found[2])
         if match:
@@ -81,8 +81,8 @@ def check_image(name: str, recorded: Recorded, forward: Forward) -> list[Check]:
     return []
 
 
-def _misshapen(index: str, part: str, recorded: Recorded) -> str:
-    """What keeps an array, or one that it is compared together with, from being compared; empty if nothing does."""
+def _shape_issue(index: str, part: str, recorded: Recorded) -> str:
+    """Say why an array, or one that it is compared together with, cannot be compared; empty if it can."""
     together = next((shapes for shapes in _TOGETHER if part in shapes), {})
     for other, shape in together.items():
         name = f"img{index}_{other}"
@@ -97,41 +97,43 @@ def _misshapen(index: str, part: str, recorded: Recorded) -> str:
 
 
 def equal_pixels(recorded: Recorded, forward: Forward) -> dict[int, float]:
-    """Share of the pixels that have the recorded category and instance, of every image with panoptic maps."""
-    shares = {}
+    """Return the fraction of pixels with the recorded category and instance, for every image with panoptic maps."""
+    fractions = {}
     for index in range(len(forward.sizes)):
         if f"img{index}_panoptic_category_id" in recorded and f"img{index}_panoptic_instance_id" in recorded:
-            image = Image(index, recorded, forward)
-            shares[index] = float((_equal(image, "category") & _equal(image, "instance")).mean())
-    return shares
+            image = RecordedImage(index, recorded, forward)
+            fractions[index] = float((_equal(image, "category") & _equal(image, "instance")).mean())
+    return fractions
 
 
-def _selection(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
-    """The selected pairs as a set: many probabilities differ by less than the precision."""
+def _selection(match: re.Match[str], image: RecordedImage, name: str) -> Iterator[Check]:
+    """Compare the selected pairs as a set: many probabilities differ by less than the precision."""
     selection = image.forward.output.selection
     ours = set(zip(selection.indices[image.index].tolist(), selection.labels[image.index].tolist(), strict=True))
     others = len(set(image.pairs) - ours) if image.pairs else len(ours)
     yield Check(name, others, 0, f"{others} of {len(ours)} (query, label) differ" if others else "same (query, label)")
 
 
-def _top_boxes(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
+def _top_boxes(match: re.Match[str], image: RecordedImage, name: str) -> Iterator[Check]:
     if image.order is None:
         yield _needs_pairs(name)
         return
-    selection, places = image.forward.output.selection, image.forward.output.location.places
+    selection, boxes_by_layer = image.forward.output.selection, image.forward.output.location.places
     indices = selection.indices[image.index, image.order]
-    boxes = pixel_boxes(places[-1, image.index, indices], image.forward.sizes[image.index])
+    boxes = pixel_boxes(boxes_by_layer[-1, image.index, indices], image.forward.sizes[image.index])
     recorded = image.array("top_boxes")
     yield compare(name, boxes, recorded[:, :4], PIXEL_ATOL, "pixels")
     yield compare(name, selection.scores[image.index, image.order], recorded[:, 4], ATOL, "class probability")
 
 
-def _min_gap(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
-    yield Check(name, 0.0, 0.0, f"not compared: as close as {float(image.array('top_min_gap')):.0e}, so no ranks are")
+def _min_gap(match: re.Match[str], image: RecordedImage, name: str) -> Iterator[Check]:
+    """Explain why ranks are not compared."""
+    gap = float(image.array("top_min_gap"))
+    yield Check(name, 0.0, 0.0, f"not compared: ranks are undefined where scores differ by {gap:.0e}")
 
 
-def _masks(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
-    """Masks and queries of a decoder; those of the things in the recorded order."""
+def _masks(match: re.Match[str], image: RecordedImage, name: str) -> Iterator[Check]:
+    """Compare masks and queries of a decoder, those of things in the recorded order."""
     decoded = _decoded(match[1], image)
     if decoded is None:
         yield _needs_pairs(name)
@@ -153,47 +155,47 @@ def _masks(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
         yield compare_stats(name, list(queries), recorded, ATOL)
 
 
-def _decoded(kind: str, image: Image) -> MaskOutput | None:
-    """What the mask decoder of things or stuff gives for this image alone."""
+def _decoded(side: str, image: RecordedImage) -> MaskOutput | None:
+    """Return the output of the mask decoder of things or stuff for this image."""
     output = image.forward.output
-    decoder = output.query_masks if kind == "things" else output.stuff
+    decoder = output.query_masks if side == "things" else output.stuff
     assert decoder is not None
     order: list[int] | slice | None = slice(None)
-    if kind == "things" and image.pairs:
+    if side == "things" and image.pairs:
         order = image.order
     if order is None:
         return None
     return MaskOutput(decoder.masks[:, image.index][:, order], decoder.queries[:, image.index][:, order])
 
 
-def _stuff_probability(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
+def _stuff_probability(match: re.Match[str], image: RecordedImage, name: str) -> Iterator[Check]:
     logits = image.forward.output.stuff_logits
     assert logits is not None
     yield compare(name, logits[-1, image.index].sigmoid(), image.array("stuff_prob"), ATOL)
 
 
-def _panoptic(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
-    share = float(_equal(image, match[1]).mean())
-    yield Check(name, 1 - share, SHARE_ATOL, f"{share:.3%} of the pixels are equal")
+def _panoptic(match: re.Match[str], image: RecordedImage, name: str) -> Iterator[Check]:
+    fraction = float(_equal(image, match[1]).mean())
+    yield Check(name, 1 - fraction, FRACTION_ATOL, f"{fraction:.3%} of the pixels are equal")
 
 
-def _equal(image: Image, kind: str) -> npt.NDArray[np.bool_]:
-    """Where the category, or the instance, is the recorded one."""
+def _equal(image: RecordedImage, field: str) -> npt.NDArray[np.bool_]:
+    """Return the pixels whose `field`, category or instance, is the recorded one."""
     prediction = image.forward.predictions[image.index]
-    recorded = image.array(f"panoptic_{kind}_id").astype(np.int64)
+    recorded = image.array(f"panoptic_{field}_id").astype(np.int64)
     if recorded.shape != prediction.ids.shape:
         return np.zeros((1, 1), dtype=np.bool_)
     categories = list(coco_categories())
     number = np.zeros(len(prediction.segments) + 1, dtype=np.int64)
     for segment in prediction.segments:
         thing_number = int(number.max()) + 1 if segment.is_thing else 0
-        number[segment.id] = categories[segment.label].id if kind == "category" else thing_number
+        number[segment.id] = categories[segment.label].id if field == "category" else thing_number
     ours = number[prediction.ids]
-    return np.equal(ours if kind == "category" else _renumbered(ours, recorded), recorded)
+    return np.equal(ours if field == "category" else _renumbered(ours, recorded), recorded)
 
 
 def _renumbered(ours: npt.NDArray[np.int64], theirs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Numbers of instances as in the recording: they follow the scores, of which some are near ties; 0 stays."""
+    """Renumber instances as in the recording: numbers follow the scores, some of which are near ties; 0 stays."""
     overlap = np.zeros((ours.max() + 1, theirs.max() + 1), dtype=np.int64)
     np.add.at(overlap, (ours, theirs), 1)
     numbers = np.full(len(overlap), -1)
@@ -203,8 +205,8 @@ def _renumbered(ours: npt.NDArray[np.int64], theirs: npt.NDArray[np.int64]) -> n
     return numbers[ours]
 
 
-def _results(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
-    """The instances before merging, paired with the recorded ones by label, box and score."""
+def _results(match: re.Match[str], image: RecordedImage, name: str) -> Iterator[Check]:
+    """Compare the instances before merging, paired with the recorded ones by label, box and score."""
     instances = image.forward.predictions[image.index].instances
     boxes, labels, areas = (image.array(f"result_{part}") for part in ("boxes", "labels", "seg_area"))
     if len(boxes) != len(instances.scores):
@@ -220,7 +222,7 @@ def _results(match: re.Match[str], image: Image, name: str) -> Iterator[Check]:
         flipped = np.abs(ours_areas[order] - areas)
         difference = np.abs(instances.scores[order] - boxes[:, 4])
         yield compare(name, instances.boxes_xyxy[order], boxes[:, :4], PIXEL_ATOL, "pixels")
-        # A pixel at the threshold that changes sides moves the mean of the mask's values by its share at the most.
+        # A pixel that crosses the threshold changes the mean of the mask's values by 1 / area at most.
         error = float((difference - flipped / np.maximum(areas, 1)).max(initial=0.0))
         yield Check(name, error, ATOL, f"score; {int((flipped > 0).sum())} masks differ in area")
     elif match[1] == "labels":
@@ -239,9 +241,9 @@ _TOGETHER: tuple[Mapping[str, tuple[int | None, ...]], ...] = (
     {"top_min_gap": ()},
     {"result_boxes": (None, 5), "result_labels": (None,), "result_seg_area": (None,)},
 )
-"""Arrays of an image that are compared together, and their shapes."""
+"""Arrays of an image that are compared together, with their shapes."""
 
-_CHECKS: Mapping[str, Callable[[re.Match[str], Image, str], Iterator[Check]]] = {
+_CHECKS: Mapping[str, Callable[[re.Match[str], RecordedImage, str], Iterator[Check]]] = {
     r"top_(?:query_index|labels)": _selection,
     r"top_boxes": _top_boxes,
     r"top_min_gap": _min_gap,

@@ -12,7 +12,7 @@ from transformers.models.deformable_detr.modeling_deformable_detr import MultiSc
 from model.ops import backends
 from model.ops.ms_deform_attn import level_starts, ms_deform_attn
 
-_COCO = ((100, 167), (50, 84), (25, 42), (13, 21))
+COCO_LEVELS = ((100, 167), (50, 84), (25, 42), (13, 21))
 _MINI = ((16, 20), (8, 10), (4, 5))
 
 
@@ -31,9 +31,9 @@ class Case:
 
 CASES: Mapping[str, Case] = MappingProxyType(
     {
-        "encoder": Case(_COCO, 1, 0, 8, 32, 4, "Encoder, 800 x 1333 pixels"),
-        "encoder-2": Case(_COCO, 2, 0, 8, 32, 4, "Encoder, two images of 800 x 1333 pixels"),
-        "decoder": Case(_COCO, 1, 300, 8, 32, 4, "Decoder, 300 queries, 800 x 1333 pixels"),
+        "encoder": Case(COCO_LEVELS, 1, 0, 8, 32, 4, "Encoder, 800 x 1333 pixels"),
+        "encoder-2": Case(COCO_LEVELS, 2, 0, 8, 32, 4, "Encoder, two images of 800 x 1333 pixels"),
+        "decoder": Case(COCO_LEVELS, 1, 300, 8, 32, 4, "Decoder, 300 queries, 800 x 1333 pixels"),
         "mini": Case(_MINI, 4, 0, 4, 16, 4, "Encoder of the embedded dataset, four images of 128 x 160 pixels"),
     }
 )
@@ -72,12 +72,28 @@ class AttentionCall:
 
 
 def make_call(case: Case, device: str, dtype: str, name: str) -> AttentionCall:
-    """Draw operands like those of a trained encoder: locations some pixels around each query's reference point.
+    """Give an implementation operands of a case.
 
     As under autocast, only the value has another type than float32; Hugging Face's code takes one type for all.
     """
-    generator = torch.Generator().manual_seed(0)
     value_type = cast(torch.dtype, getattr(torch, dtype))
+    other_type = value_type if name == _HUGGING_FACE else torch.float32
+    value, locations, weights = (operand.to(device) for operand in draw_operands(case))
+    operands = value.to(value_type), locations.to(other_type), weights.to(other_type)
+    for operand in operands:
+        operand.requires_grad_()
+    shape = case.batch, locations.shape[1], case.heads * case.channels
+    grad = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device, value_type)
+    attend = _hugging_face(case, device) if name == _HUGGING_FACE else _ours(case, name)
+    return AttentionCall(name, device, dtype, operands, grad, attend)
+
+
+def draw_operands(case: Case) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw seeded values, sampling locations and attention weights in float32.
+
+    As in a trained encoder, locations are some pixels around each query's reference point.
+    """
+    generator = torch.Generator().manual_seed(0)
     tokens = sum(height * width for height, width in case.shapes)
     centers = torch.cat([_centers(*shape) for shape in case.shapes])
     if case.queries:
@@ -87,12 +103,7 @@ def make_call(case: Case, device: str, dtype: str, name: str) -> AttentionCall:
     locations = centers[:, None, None, None] + 2 * torch.randn(*size, 2, generator=generator) * pixels
     weights = torch.rand(size, generator=generator).flatten(3).softmax(-1).view(size)
     value = torch.randn(case.batch, tokens, case.heads, case.channels, generator=generator)
-    others = value_type if name == _HUGGING_FACE else torch.float32
-    operands = value.to(device, value_type), locations.to(device, others), weights.to(device, others)
-    grad = torch.randn(case.batch, len(centers), case.heads * case.channels, generator=generator).to(device, value_type)
-    value, locations, weights = (operand.requires_grad_() for operand in operands)
-    attend = _hugging_face(case, device) if name == _HUGGING_FACE else _ours(case, name)
-    return AttentionCall(name, device, dtype, (value, locations, weights), grad, attend)
+    return value, locations, weights
 
 
 def _centers(height: int, width: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""What a run would take, counted and measured before it is started."""
+"""The cost of a run, counted and measured before it is started."""

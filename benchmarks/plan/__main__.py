@@ -1,11 +1,11 @@
-"""What a recipe would take, before it is run: images, steps, disk, memory and hours.
+"""Estimate the cost of a recipe before it is run: images, steps, disk, memory and hours.
 
     python -m benchmarks.plan experiments/coco_r50_12e.yaml
     python -m benchmarks.plan experiments/coco_r50_12e.yaml --gpus 8 --set train.batch_size=16 --json plan.json
 
-The files are laid over params.yaml, which stays as it is; without any, the plan is that of params.yaml. Neither the
-dataset nor pretrained weights nor a network are needed: a few training steps and predictions are measured here, with
-random weights, on images of the sizes that the recipe's augmentation gives.
+The files override params.yaml, which is not changed; without any, the plan is that of params.yaml. It needs no dataset,
+no pretrained weights and no network connection: a few training steps and predictions are measured here, with random
+weights, on images of the sizes that the recipe's augmentation produces.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.plan.dataset import Recipe
 from benchmarks.plan.plan import make_plan
-from benchmarks.plan.report import table, to_json
+from benchmarks.plan.report import plan_table, to_json
 from model.inference.predict import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.settings import TrainSettings
@@ -34,35 +34,42 @@ from pipelines.process.flow_command import setting
 from stages.settings import load_section
 
 
-def read_recipe(params: Path, overlays: Sequence[Path], settings: Mapping[str, str], processes: int) -> Recipe:
-    """The settings in `params` with files laid over them and then single ones changed; no file is changed.
+def read_recipe(params: Path, overrides: Sequence[Path], settings: Mapping[str, str], processes: int) -> Recipe:
+    """Read the settings in `params`, overridden by files and then by single settings; no file is changed.
 
-    Raises `ValueError` for settings that a stage would refuse.
+    Raises:
+        ValueError: a stage would refuse the settings.
     """
     with TemporaryDirectory() as folder:
-        laid = Path(folder, "params.yaml")
-        lay_over(params, overlays, laid)
+        merged = Path(folder, "params.yaml")
+        lay_over(params, overrides, merged)
         if settings:
-            document = read_parameters(laid)
+            document = read_parameters(merged)
             change_settings(document, settings, params, new_keys=True)
-            write_parameters(document, laid)
+            write_parameters(document, merged)
         return Recipe(
-            dataset=load_section(laid, "dataset", DatasetSettings),
-            download=load_section(laid, "download", DownloadSettings),
-            annotate=load_section(laid, "annotate", AnnotateSettings),
-            model=load_section(laid, "model", NetworkConfig),
-            train=load_section(laid, "train", TrainSettings),
-            predict=load_section(laid, "predict", InferenceSettings),
-            corrupt=load_section(laid, "corrupt", CorruptSettings),
+            dataset=load_section(merged, "dataset", DatasetSettings),
+            download=load_section(merged, "download", DownloadSettings),
+            annotate=load_section(merged, "annotate", AnnotateSettings),
+            model=load_section(merged, "model", NetworkConfig),
+            train=load_section(merged, "train", TrainSettings),
+            predict=load_section(merged, "predict", InferenceSettings),
+            corrupt=load_section(merged, "corrupt", CorruptSettings),
             processes=processes,
         )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plan", description=__doc__.splitlines()[0])
-    parser.add_argument("overlays", nargs="*", type=Path, metavar="FILE", help="files in experiments/, in this order")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings to lay them over")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="files in experiments/, later ones override earlier ones",
+    )
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings to override")
     parser.add_argument("--set", nargs="+", type=setting, default=[], metavar="KEY=VALUE", help="single settings")
     parser.add_argument(
         "--gpus",
@@ -70,17 +77,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=max(1, torch.cuda.device_count()),
         help="processes that share each step (default: the GPUs of this machine, or one process)",
     )
-    parser.add_argument("--annotated", type=Path, default=Path("runs/annotate"), help="folder with indices, if there")
     parser.add_argument(
-        "--measure-steps", type=int, default=3, metavar="N", help="times that each step is measured; 0: count only"
+        "--annotated", type=Path, default=Path("runs/annotate"), help="folder with indices, if it exists"
+    )
+    parser.add_argument(
+        "--measure-steps", type=int, default=3, metavar="N", help="repetitions of each measurement; 0: count only"
     )
     parser.add_argument("--json", type=Path, help="file to write the plan to as well")
     arguments = parser.parse_args(argv)
 
     def command() -> None:
-        recipe = read_recipe(arguments.params, arguments.overlays, dict(arguments.set), arguments.gpus)
+        recipe = read_recipe(arguments.params, arguments.overrides, dict(arguments.set), arguments.gpus)
         plan = make_plan(recipe, arguments.annotated, max(0, arguments.measure_steps))
-        print(table(plan))
+        print(plan_table(plan))
         if arguments.json:
             write_atomically(arguments.json, (json.dumps(to_json(plan), indent=1) + "\n").encode())
 

@@ -1,7 +1,7 @@
-"""What is known of a dataset before it is trained on: images, their sizes, segments, classes.
+"""Statistics of a dataset before it is trained on: images, their sizes, segments, classes.
 
-Taken from the index if `annotate` has made it; else, for COCO and ADE20K, from what is published; else from the
-panoptic JSON of own data.
+They come from the index if `annotate` has made it; else, for COCO and ADE20K, from published numbers; else from the
+panoptic JSON of your own data.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ from panoptic.robustness.corrupted_split import CorruptSettings
 
 @dataclass(frozen=True)
 class Recipe:
-    """The sections of params.yaml that decide what a run takes."""
+    """The sections of params.yaml that determine the cost of a run."""
 
     dataset: DatasetSettings
     download: DownloadSettings
@@ -44,14 +44,14 @@ class Recipe:
     processes: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what the training would refuse: a batch that the processes cannot share."""
+        """Refuse a batch that the processes cannot share, as the training does."""
         if self.processes < 1:
             raise ValueError(f"{self.processes} processes; give at least 1")
         assert self.forwards
 
     @property
     def forwards(self) -> int:
-        """Forward passes of each process in a step."""
+        """Forward passes of each process per step."""
         train = self.train
         return Split(train.batch_size, train.images_per_forward, 0, self.processes).forwards
 
@@ -59,12 +59,12 @@ class Recipe:
 Size = tuple[int, int]  # (height, width)
 
 SAMPLED = 1000
-"""Images that are looked at for sizes and segments."""
+"""Images whose sizes and segments are inspected."""
 
 
 @dataclass(frozen=True)
-class Images:
-    """A split: how many images, the (height, width) of some, and things and stuff segments of one on average."""
+class SplitStatistics:
+    """Images of a split, the (height, width) of some, and mean thing and stuff segments per image."""
 
     count: int
     sizes: tuple[Size, ...]
@@ -74,23 +74,23 @@ class Images:
 
     @property
     def pixels(self) -> float:
-        """Of an image, on average."""
+        """Mean number of pixels per image."""
         return float(np.mean([height * width for height, width in self.sizes]))
 
 
 @dataclass(frozen=True)
 class PlannedDataset:
-    """Both splits, and the numbers of classes."""
+    """Both splits and the numbers of classes."""
 
-    train: Images
-    val: Images
+    train: SplitStatistics
+    val: SplitStatistics
     num_things: int
     num_stuff: int
 
 
 @dataclass(frozen=True)
 class _Typical:
-    """Of a public dataset: numbers of classes, its most frequent size, segments of an image."""
+    """A public dataset: numbers of classes, most frequent image size, segments per image."""
 
     num_things: int
     num_stuff: int
@@ -102,11 +102,15 @@ class _Typical:
 _TYPICAL: Mapping[str, _Typical] = MappingProxyType(
     {"coco": _Typical(80, 53, (480, 640), 7, 4), "ade20k": _Typical(100, 50, (512, 683), 10, 8)}
 )
-"""For plans without the data. The segments, which matter little, are rough."""
+"""Statistics for plans without the data; the segments, which matter little, are rough."""
 
 
 def find_dataset(recipe: Recipe, annotated: Path) -> PlannedDataset:
-    """What is known; `annotated` is the folder that `annotate` writes. Raises `DatasetError` if nothing is."""
+    """Find the statistics; `annotated` is the folder that `annotate` writes.
+
+    Raises:
+        DatasetError: nothing is known of the dataset.
+    """
     dataset = recipe.dataset
     indices = (
         _index(dataset, dataset.train, annotated / "train.index"),
@@ -126,73 +130,72 @@ def find_dataset(recipe: Recipe, annotated: Path) -> PlannedDataset:
 
 
 def _index(dataset: DatasetSettings, split: str, path: Path) -> PanopticIndex | None:
-    """The index at `path`, if it is there and is one of this split of this dataset."""
+    """Return the index at `path` if it exists and belongs to this split of this dataset."""
     if not path.is_file():
         return None
     index = PanopticIndex.load(path)
     if not len(index.records) or not index.images.is_relative_to(dataset.root):
         return None
-    # In the name of a folder or archive of its own, or of a folder inside a common archive.
-    places = {index.images.name, index.images.stem, *Path(index.records[0].file_name).parts}
-    return index if split in places else None
+    # The split is a folder or archive of its own, or a folder inside a common archive.
+    names = {index.images.name, index.images.stem, *Path(index.records[0].file_name).parts}
+    return index if split in names else None
 
 
-def _indexed(index: PanopticIndex, name: str) -> Images:
+def _indexed(index: PanopticIndex, name: str) -> SplitStatistics:
     labels = {category.id: category.is_thing for category in index.categories}
-    records = [index.records[int(place)] for place in _some(len(index.records))]
+    records = [index.records[position] for position in _some(len(index.records))]
     segments = [labels[segment.category_id] for record in records for segment in record.segments]
     sizes = [(record.height, record.width) for record in records]
     return _images(len(index.records), sizes, segments, f"index {name}")
 
 
-def _published(name: str, split: str, typical: _Typical) -> Images:
+def _published(name: str, split: str, typical: _Typical) -> SplitStatistics:
     counts = PUBLIC_DATASETS[name].images
     if split not in counts:
         raise DatasetError(f"dataset '{name}' has no split '{split}'; there are: {', '.join(counts)}")
     height, width = typical.size
-    source = f"published; taken to be {width} x {height}"
-    return Images(counts[split], (typical.size,), typical.things, typical.stuff, source)
+    source = f"published; assumed to be {width} x {height}"
+    return SplitStatistics(counts[split], (typical.size,), typical.things, typical.stuff, source)
 
 
-def _listed(dataset: DatasetSettings, split: str) -> tuple[CategoryTable, Images]:
+def _listed(dataset: DatasetSettings, split: str) -> tuple[CategoryTable, SplitStatistics]:
     path = find_split(Path(dataset.root), split).panoptic_json
     document = read_json(path)
     categories = CategoryTable.from_json(document.values.get("categories"), str(path))
     images, annotations = list(document.objects("images")), list(document.objects("annotations"))
-    sizes = [(images[place].integer("height"), images[place].integer("width")) for place in _some(len(images))]
+    sizes = [(images[at].integer("height"), images[at].integer("width")) for at in _some(len(images))]
     things = {category.id: category.is_thing for category in categories}
-    segments = list(_kinds((annotations[place] for place in _some(len(annotations))), things))
+    segments = list(_are_things((annotations[at] for at in _some(len(annotations))), things))
     return categories, _images(len(images), sizes, segments, f"listed in {path}")
 
 
-def _kinds(annotations: Iterable[JsonObject], things: Mapping[int, bool]) -> Iterator[bool]:
+def _are_things(annotations: Iterable[JsonObject], things: Mapping[int, bool]) -> Iterator[bool]:
     for annotation in annotations:
         for segment in annotation.objects("segments_info"):
             yield things.get(segment.integer("category_id"), False)
 
 
 def _some(count: int) -> list[int]:
-    """At most `SAMPLED` places below `count`, evenly spread."""
+    """Return at most `SAMPLED` evenly spaced positions below `count`."""
     if not count:
-        raise DatasetError("a split has no images; look at it with: python -m panoptic.tools.check")
-    return [int(place) for place in np.unique(np.linspace(0, count - 1, min(count, SAMPLED)).astype(int))]
+        raise DatasetError("a split has no images; inspect it with: python -m panoptic.tools.check")
+    return [int(position) for position in np.unique(np.linspace(0, count - 1, min(count, SAMPLED)).astype(int))]
 
 
-def _images(count: int, sizes: Sequence[Size], is_thing: Sequence[bool], source: str) -> Images:
-    looked_at = len(sizes)
-    things = sum(is_thing)
-    return Images(count, tuple(sizes), things / looked_at, (len(is_thing) - things) / looked_at, source)
+def _images(count: int, sizes: Sequence[Size], is_thing: Sequence[bool], source: str) -> SplitStatistics:
+    things, inspected = sum(is_thing), len(sizes)
+    return SplitStatistics(count, tuple(sizes), things / inspected, (len(is_thing) - things) / inspected, source)
 
 
 DRAWN = 200
-"""Forward passes whose sizes are drawn."""
+"""Forward passes to draw sizes for."""
 
 
 @dataclass(frozen=True)
 class MadeImages:
-    """What the forward passes of a training see.
+    """Inputs of the forward passes of a training.
 
-    `sizes` are (height, width) of images as they are read; `things` and `stuff` are segments of each.
+    `sizes` are (height, width) of the images as read; `things` and `stuff` are numbers of segments per image.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -204,18 +207,18 @@ class MadeImages:
     joint_stuff: str  # `NetworkConfig.stuff`
 
     def shape(self, draw: int) -> tuple[int, int]:
-        """Padded (height, width) of a forward pass."""
+        """Return the padded (height, width) of a forward pass."""
         samples = self._augmented(draw, 0, 0)
         shapes = [sample.ids.shape for sample in samples]
         return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
 
     def batch(self, draw: int) -> PackedBatch:
-        """The same forward pass, with segments."""
+        """Make the same forward pass with segments."""
         samples = self._augmented(draw, self.things, self.stuff)
         return collate(samples, self.categories, self.joint_stuff)
 
     def typical_and_largest(self) -> tuple[int, int, float]:
-        """The draw of median area, that of the largest, and the mean area in pixels."""
+        """Return the draws of median and largest area, and the mean area in pixels."""
         areas = [height * width for height, width in map(self.shape, range(DRAWN))]
         order = np.argsort(areas, kind="stable")
         return int(order[DRAWN // 2]), int(order[-1]), float(np.mean(areas))
@@ -225,12 +228,12 @@ class MadeImages:
         first = self.sizes[rng.integers(len(self.sizes))]
         # As in training, images of one orientation share a forward pass.
         alike = [size for size in self.sizes if np.sign(size[1] - size[0]) == np.sign(first[1] - first[0])]
-        chosen = [first, *(alike[place] for place in rng.integers(len(alike), size=self.images_per_forward - 1))]
+        chosen = [first, *(alike[index] for index in rng.integers(len(alike), size=self.images_per_forward - 1))]
         return [
             augment(
-                made_sample(np.random.default_rng([draw, place]), size, things, stuff, self.categories),
-                np.random.default_rng([draw, place, 1]),
+                made_sample(np.random.default_rng([draw, index]), size, things, stuff, self.categories),
+                np.random.default_rng([draw, index, 1]),
                 self.augmentation,
             )
-            for place, size in enumerate(chosen)
+            for index, size in enumerate(chosen)
         ]

@@ -1,4 +1,4 @@
-"""The lines of a plan: a number, its unit, and how it comes about; as a table for people, or as JSON."""
+"""Rows of a plan: a number, its unit and its origin; as a text table or as JSON."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 
 @dataclass(frozen=True)
-class Row:
-    """One number of a plan. `unit` is one of `UNITS`; `how` says where the number comes from."""
+class PlanRow:
+    """One number of a plan; `unit` is one of `UNITS`, `how` explains the origin of the number."""
 
     section: str
     name: str
@@ -18,7 +18,7 @@ class Row:
 
 
 def counted(number: int, noun: str, plural: str = "s") -> str:
-    """`1 process`, `2 processes`: the number in words of its noun."""
+    """Format a number with its noun: `1 process`, `2 processes`."""
     return f"{number} {noun}{'' if number == 1 else plural}"
 
 
@@ -39,11 +39,11 @@ def _seconds(value: float) -> str:
 UNITS: Mapping[str, Callable[[float], str]] = MappingProxyType(
     {"count": lambda value: f"{value:,.0f}".replace(",", " "), "bytes": _bytes, "seconds": _seconds}
 )
-"""How a number of each unit is written."""
+"""Formats a number of each unit."""
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows for the eye, section by section."""
+def plan_table(rows: Sequence[PlanRow]) -> str:
+    """Render the rows section by section."""
     cells = [(row.section, row.name, UNITS[row.unit](row.value), row.how) for row in rows]
     names = max((len(name) for _, name, _, _ in cells), default=0)
     values = max((len(value) for _, _, value, _ in cells), default=0)
@@ -53,8 +53,8 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def to_json(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, object]]]:
-    """The rows by section and name; seconds and bytes as they are."""
+def to_json(rows: Sequence[PlanRow]) -> dict[str, dict[str, dict[str, object]]]:
+    """Return the rows by section and name; seconds and bytes without rounding."""
     document: dict[str, dict[str, dict[str, object]]] = {}
     for row in rows:
         document.setdefault(row.section, {})[row.name] = {"value": row.value, "unit": row.unit, "how": row.how}

@@ -10,8 +10,9 @@ import torch
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import classic_cuda
 from benchmarks.gpu.network import NetworkWorkload, Throughput, inference, profile_table, training
-from benchmarks.gpu.operator import CHANNELS, HEADS, KernelCost, Shape, bytes_moved, operands
+from benchmarks.gpu.operator import CHANNELS, HEADS, POINTS, KernelCost, bytes_moved, operands
 from benchmarks.gpu.report import CLASSIC, GpuMachine, GpuReport, gpu_page
+from benchmarks.operator.cases import COCO_LEVELS, Case
 from model.network.config import NetworkConfig
 from tests.markdown import unpadded
 
@@ -39,25 +40,27 @@ def test_the_classic_kernels_say_why_they_are_missing() -> None:
     assert classic_cuda.unavailable() == "there is no CUDA device"
 
 
-def test_the_classic_kernels_refuse_what_they_would_misread() -> None:
-    parts = operands(Shape("", 1, 2), torch.bfloat16, CPU)
+def test_the_classic_kernels_refuse_other_types() -> None:
+    parts = operands(Case(COCO_LEVELS, 1, 2, HEADS, CHANNELS, POINTS), torch.bfloat16, CPU)
     with pytest.raises(classic_cuda.ClassicKernelError, match="bfloat16"):
         classic_cuda.forward(*parts)
 
 
-def test_samples_of_the_encoder_lie_around_their_own_token() -> None:
-    _, levels, starts, places, weights = operands(Shape("", 1), torch.float32, CPU)
+def test_the_encoder_samples_around_each_token() -> None:
+    _, levels, starts, locations, weights = operands(
+        Case(COCO_LEVELS, 1, 0, HEADS, CHANNELS, POINTS), torch.float32, CPU
+    )
     height, width = levels[1]
-    offsets = places[0, starts[1] + width + 2, :, 1].flatten(0, 1) - torch.tensor([2.5 / width, 1.5 / height])
+    offsets = locations[0, starts[1] + width + 2, :, 1].flatten(0, 1) - torch.tensor([2.5 / width, 1.5 / height])
     assert offsets.abs().max() < 10 / height
     torch.testing.assert_close(weights.sum((-1, -2)), torch.ones(weights.shape[:3]))
 
 
 def test_bytes_are_those_of_operands_and_results() -> None:
-    parts = operands(Shape("", 1, 3), torch.bfloat16, CPU)
-    value, places, output = 22223 * HEADS * CHANNELS * 2, 3 * HEADS * 16 * 3 * 4, 3 * HEADS * CHANNELS * 2
-    assert bytes_moved(parts, backward=False) == value + places + output
-    assert bytes_moved(parts, backward=True) == 3 * (value + places) + 2 * output
+    parts = operands(Case(COCO_LEVELS, 1, 3, HEADS, CHANNELS, POINTS), torch.bfloat16, CPU)
+    value, inputs, output = 22223 * HEADS * CHANNELS * 2, 3 * HEADS * 16 * 3 * 4, 3 * HEADS * CHANNELS * 2
+    assert bytes_moved(parts, backward=False) == value + inputs + output
+    assert bytes_moved(parts, backward=True) == 3 * (value + inputs) + 2 * output
 
 
 def test_the_network_is_measured() -> None:

@@ -1,4 +1,4 @@
-"""The parity command: which arrays it accepts, and what makes it fail."""
+"""The arrays that the parity command accepts, and the errors that make it fail."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_fill_rule_matches_the_recorded_checksums(model: str) -> None:
         assert fill(key, shapes[key]).astype(float).sum() == pytest.approx(checksum, abs=1e-9), key
 
 
-def test_full_and_sub_sampled_arrays_are_told_apart() -> None:
+def test_full_and_subsampled_arrays_are_distinguished() -> None:
     full = torch.rand(20, 850)
     for step in (1, 3, 7):
         assert compare_sampled("masks", full, full[:, ::step].numpy(), ((1,), (1, 3, 7)), 0).passed
@@ -50,7 +50,7 @@ def test_a_recording_without_values_fails() -> None:
     assert not compare("x", np.zeros((0, 5)), np.zeros((0, 5)), 3e-4).passed
 
 
-def test_the_norm_is_held_to_the_tolerance_of_one_value() -> None:
+def test_the_norm_has_the_tolerance_of_one_value() -> None:
     values = torch.randn(10_000, dtype=torch.float64)
     x = values + 1e-4
     recorded = np.array([part.item() for part in (x.mean(), x.std(), x.abs().mean(), x.min(), x.max(), x.norm())])
@@ -73,7 +73,7 @@ def test_a_near_tie_at_the_cut_is_decided_by_the_recording(runner_up: float, tak
     assert selection.scores[0].min().item() == pytest.approx(runner_up if taken else 0.5)
 
 
-def test_recorded_pairs_that_no_query_or_class_has_are_passed_over() -> None:
+def test_recorded_pairs_without_a_query_or_class_are_ignored() -> None:
     recorded = (*((query, 0) for query in range(99)), (500, 0), (99, 3), (-1, 0))
     selection = select_recorded((recorded,))(logits([0.9] * 99 + [0.5]), torch.empty(0))
     assert sorted(selection.indices[0].tolist()) == list(range(100))
@@ -87,25 +87,25 @@ def test_keys_of_another_model_are_refused(capsys: pytest.CaptureFixture[str]) -
     assert f"{keys}: is a checkpoint of swin_l, not of r50; use --model swin_l" in capsys.readouterr().err
 
 
-def test_files_that_hold_something_else_are_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "empty.npz")
     whole = (OFFICIAL / "fwd_pvtb5_b.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "overwritten.npz").write_bytes(whole[:5000] + bytes(100) + whole[5100:])
     (tmp_path / "keys.json").write_text('{"keys": [["a", [2], "float32"], ["b", 3]]}')
-    with pytest.raises(DatasetError, match=r"text\.npz: is no \.npz recording"):
+    with pytest.raises(DatasetError, match=r"text\.npz: not an \.npz recording"):
         read_recording(tmp_path / "text.npz")
     for name in ("cut", "overwritten"):
-        with pytest.raises(DatasetError, match=rf"{name}\.npz: is no \.npz recording, or damaged"):
+        with pytest.raises(DatasetError, match=rf"{name}\.npz: not an \.npz recording, or damaged"):
             read_recording(tmp_path / f"{name}.npz")
     with pytest.raises(DatasetError, match=r"empty\.npz: holds no arrays"):
         read_recording(tmp_path / "empty.npz")
-    with pytest.raises(DatasetError, match=r"none\.npz: there is no such file"):
+    with pytest.raises(DatasetError, match=r"none\.npz: no such file"):
         read_recording(tmp_path / "none.npz")
     with pytest.raises(DatasetError, match=r"found \['b', 3\]"):
         read_entries(tmp_path / "keys.json")
-    with pytest.raises(DatasetError, match="is no case; give --case a or b"):
+    with pytest.raises(DatasetError, match="is not a case; give --case a or b"):
         case_of(Path("fwd_r50.npz"), None)
     assert case_of(Path("fwd_r50_b.npz"), None) == "b"
 

@@ -1,4 +1,4 @@
-"""The numbers of a plan, each against what a run really does."""
+"""The numbers of a plan, each against a real run."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,16 +11,16 @@ import torch
 from benchmarks.harness.synthetic import made_categories, made_sample
 from benchmarks.plan.dataset import (
     DRAWN,
-    Images,
     MadeImages,
     PlannedDataset,
     Recipe,
+    SplitStatistics,
     find_dataset,
 )
-from benchmarks.plan.estimate import Work, disk_rows
+from benchmarks.plan.estimate import PlannedWork, disk_rows
 from benchmarks.plan.measure import Costs, StepCosts
 from benchmarks.plan.plan import time_rows
-from benchmarks.plan.report import Row
+from benchmarks.plan.report import PlanRow
 from model.inference.predict import InferenceSettings
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.curves import Curves
@@ -38,7 +38,7 @@ from panoptic.robustness.corrupted_split import CorruptSettings
 from tests.model.network.tiny_network import STUFF, THINGS, TINY
 
 CATEGORIES = made_categories(THINGS, STUFF)
-IMAGES = Images(100, ((24, 32),), 2, 1, "made up")
+IMAGES = SplitStatistics(100, ((24, 32),), 2, 1, "made up")
 DATASET = PlannedDataset(IMAGES, replace(IMAGES, count=30), THINGS, STUFF)
 RECIPE = Recipe(
     dataset=DatasetSettings("own", "own", "train", "val"),
@@ -54,26 +54,26 @@ STEP = StepCosts((10, 10), 1.0, (20, 10), 2.0, mean_pixels=150, optimizer_second
 COSTS = Costs("cpu", 100, STEP, 0.1, 0.2, 0.3, 1, 0.4, 0.5, 0.6, 0.7)
 
 
-def _values(rows: Sequence[Row]) -> dict[str, float]:
+def _values(rows: Sequence[PlanRow]) -> dict[str, float]:
     return {row.name: row.value for row in rows}
 
 
 @pytest.mark.parametrize(("steps_per_epoch", "interval"), [(13, 13), (13, 5), (13, 38), (13, 39), (13, 100)])
 def test_validations_are_those_of_the_loop(steps_per_epoch: int, interval: int) -> None:
-    work = Work(replace(RECIPE, train=replace(RECIPE.train, validate_every=interval)), DATASET)
+    work = PlannedWork(replace(RECIPE, train=replace(RECIPE.train, validate_every=interval)), DATASET)
     assert work.steps == 3 * steps_per_epoch  # 13 steps of 8 show 100 images
     assert work.validations == sum(step % interval == 0 or step == work.steps for step in range(1, work.steps + 1))
 
 
-def test_a_pass_of_mean_size_costs_what_lies_between_the_measured_ones() -> None:
+def test_the_cost_of_a_mean_pass_is_interpolated() -> None:
     assert STEP.mean_seconds == pytest.approx(1.5)
     assert replace(STEP, mean_pixels=100).mean_seconds == 1.0
     assert replace(STEP, largest_size=(10, 10)).mean_seconds == 1.0
     assert replace(STEP, largest_seconds=0.9).mean_seconds == 1.0  # noise: a larger pass is not cheaper
 
 
-def test_hours_are_sums_of_what_was_measured() -> None:
-    found = _values(list(time_rows(Work(RECIPE, DATASET), COSTS)))
+def test_hours_are_sums_of_measurements() -> None:
+    found = _values(list(time_rows(PlannedWork(RECIPE, DATASET), COSTS)))
     assert found["a step"] == pytest.approx(2 * 1.5 + 0.5)  # 8 images by 2 processes, 2 a pass
     assert found["training"] == pytest.approx(39 * 3.5)
     assert found["validations"] == pytest.approx(1 * 30 * (0.2 + 0.3 + 0.4 + 0.6))
@@ -82,19 +82,21 @@ def test_hours_are_sums_of_what_was_measured() -> None:
     assert found["robustness"] == pytest.approx(20 * (0.2 + 0.3 + 0.6 + 0.7))
 
 
-def test_a_measurement_that_cannot_be_is_named() -> None:
-    """A smaller pass took longer than the largest: the machine was busy."""
+def test_an_impossible_measurement_is_named() -> None:
+    """A smaller pass that takes longer than the largest shows that the machine was busy."""
     busy = replace(COSTS, step=replace(STEP, typical_seconds=3.0))
-    said = [["other work" in row.how for row in time_rows(Work(RECIPE, DATASET), costs)] for costs in (COSTS, busy)]
+    said = [
+        ["other work" in row.how for row in time_rows(PlannedWork(RECIPE, DATASET), costs)] for costs in (COSTS, busy)
+    ]
     assert [sum(line) for line in said] == [0, 1]
 
 
-def test_workers_that_cannot_keep_up_decide_the_pace() -> None:
+def test_slow_workers_determine_the_speed() -> None:
     slow = replace(COSTS, read_to_train_seconds=10.0, corrupt_seconds=8.0)
-    found = _values(list(time_rows(Work(RECIPE, DATASET), slow)))
-    assert found["a step"] == pytest.approx(4 * 10.0 / 2)  # images of a process, shared by its workers
+    found = _values(list(time_rows(PlannedWork(RECIPE, DATASET), slow)))
+    assert found["a step"] == pytest.approx(4 * 10.0 / 2)  # images of a process, divided among its workers
     busy = replace(RECIPE, corrupt=replace(RECIPE.corrupt, workers=4))
-    assert _values(list(time_rows(Work(busy, DATASET), slow)))["robustness"] == pytest.approx(20 * 8.0 / 4)
+    assert _values(list(time_rows(PlannedWork(busy, DATASET), slow)))["robustness"] == pytest.approx(20 * 8.0 / 4)
 
 
 @pytest.mark.parametrize(("optimizer", "decay"), [("adamw", 0.0), ("muon", 0.0), ("adamw", 0.9), ("muon", 0.9)])
@@ -109,7 +111,7 @@ def test_the_state_is_as_large_as_planned(optimizer: str, decay: float, tmp_path
     for trained in state.optimizers:
         trained.step()
     state.save(tmp_path / "state.pt")
-    # Every tensor of the file has a few hundred bytes around it, which tiny ones feel.
+    # Every tensor of the file has a few hundred bytes of overhead, which matter for tiny ones.
     tensors = 200 * len(network.state_dict()) * 4
     assert planned / 2 <= (tmp_path / "state.pt").stat().st_size <= planned / 2 * 1.05 + tensors * 2
 
@@ -130,7 +132,7 @@ def test_passes_have_the_sizes_that_augmentation_gives() -> None:
     assert any(len(target.query_labels) for target in batch.targets)
 
 
-def test_a_made_sample_is_sound() -> None:
+def test_a_made_sample_is_valid() -> None:
     sample = made_sample(np.random.default_rng(0), (24, 32), 5, 2, CATEGORIES)
     extents = measure_segments(sample.ids)
     assert {segment.id: segment.area for segment in sample.record.segments} == {
@@ -140,7 +142,7 @@ def test_a_made_sample_is_sound() -> None:
     assert not made_sample(np.random.default_rng(0), (24, 32), 5, 2, made_categories(0, 0)).record.segments
 
 
-def test_an_index_is_used_for_its_own_dataset_and_split_alone(tmp_path: Path) -> None:
+def test_an_index_is_used_for_its_own_dataset_and_split_only(tmp_path: Path) -> None:
     root, annotated = tmp_path / "own", tmp_path / "annotated"
     segment = Segment(1, CATEGORIES.things[0].id, False, 4, (0, 0, 2, 2))
     for role, count in (("train", 7), ("val", 3)):
