@@ -20,7 +20,7 @@ class SeedResult:
     pq: Mapping[str, float]  # all, things, stuff; percent
     parameters: int
     seconds: float | None
-    """Of training; None where the weights are another row's, or where training was interrupted."""
+    """Seconds of training; None where the weights are another row's, or where training was interrupted."""
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,10 @@ def measure(task: Task, repeats: int) -> ImageCost:
 
 def prepare(name: str, workload: Workload) -> Task:
     """Return the task of that name. Raises `ValueError` for an unknown name."""
-    kind, _, which = name.partition(":")
-    match kind:
+    task, _, variant = name.partition(":")
+    match task:
         case "decode":
-            return _decoding(workload, which)
+            return _decoding(workload, variant)
         case "pq":
             return _scoring(workload, WITHOUT_BOUNDARY)
         case "pq_and_boundary":
@@ -81,14 +81,14 @@ def prepare(name: str, workload: Workload) -> Task:
         case "pq_and_boundary_by_numpy":
             return _scoring_by_numpy(workload)
         case "processes":
-            return _scoring_in_processes(workload, int(which))
+            return _scoring_in_processes(workload, int(variant))
         case "hotcoco":
             return _hotcoco(workload)
         case "ap":
             return _average_precision(workload)
         case "corrupt":
-            return _corrupting(workload, which)
-    raise ValueError(f"there is no measurement '{name}'")
+            return _corrupting(workload, variant)
+    raise ValueError(f"unknown measurement '{name}'")
 
 
 def _decoding(workload: Workload, library: str) -> Task:

@@ -21,7 +21,7 @@ class GpuMachine:
     versions: dict[str, str]
     command: str
     classic: str
-    """Why the classic kernels are missing, or how far their result is from ours."""
+    """Reason why the classic kernels are missing, or the difference of their result from ours."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The clock of all benchmarks. Imports nothing heavy: some measure the memory of their own process."""
+"""The timer of all benchmarks. Imports nothing heavy: some measure the memory of their own process."""
 
 import statistics
 import time

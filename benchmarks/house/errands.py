@@ -1,4 +1,4 @@
-"""How many files common extensions touch, by the worked examples in docs/extending.md."""
+"""Files that common extensions touch, counted in the worked examples of docs/extending.md."""
 
 import re
 from collections.abc import Mapping

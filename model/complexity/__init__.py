@@ -1,1 +1,1 @@
-"""What a network costs: parameters, multiply-adds by the papers' count and by a full one, latency, memory."""
+"""The cost of a network: parameters, multiply-adds by the papers' count and by a full one, latency, memory."""

@@ -83,9 +83,9 @@ def test_rows_run_once_fail_independently_and_are_published(params: Path, capsys
         ("v2_layer_1-0", "predict.log"),
     }
     assert ended.value.code == 1
-    told = capsys.readouterr().err
-    assert "v2_layer_1-0: `" in told
-    assert "mask_layer is 1, but the mask head 'fpn' has no layers" in told
+    message = capsys.readouterr().err
+    assert "v2_layer_1-0: `" in message
+    assert "mask_layer is 1, but the mask head 'fpn' has no layers" in message
     content = json.loads((params.parent / "out/comparison.json").read_text())
     assert [result["row"] for result in content["results"]] == ["v2"]
 
@@ -148,10 +148,10 @@ def test_close_rows_get_more_seeds() -> None:
     assert close_rows(results[2:]) == []
 
 
-@pytest.mark.parametrize(("pq", "told"), [(70.0, True), (50.0, False)])
-def test_a_finding_is_shown_only_where_a_claim_is_not_confirmed(pq: float, told: bool) -> None:
+@pytest.mark.parametrize(("pq", "shown"), [(70.0, True), (50.0, False)])
+def test_a_finding_is_shown_only_where_a_claim_is_not_confirmed(pq: float, shown: bool) -> None:
     results = [
         SeedResult(row, 0, {"all": value, "things": value, "stuff": value}, 1, None)
         for row, value in {"v2": 60.0, "no_deep_supervision": pq}.items()
     ]
-    assert ("investigated" in comparison_page(ComparisonReport(BUDGET, results))) == told
+    assert ("investigated" in comparison_page(ComparisonReport(BUDGET, results))) == shown

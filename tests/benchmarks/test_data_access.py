@@ -52,8 +52,8 @@ def test_starting_workers_is_measured(what: str, files: DataFiles) -> None:
 
 def test_reading_is_interleaved_after_a_warm_up(files: DataFiles) -> None:
     found = {one.name: one.seconds for one in reading(files, workers=2, reads=6, rounds=3)}
-    kinds = ("read", "decode")
-    assert found.keys() == {f"{kind}:{name}:{n}" for kind in kinds for name in ("folder", "archive") for n in (1, 2)}
+    works = ("read", "decode")
+    assert found.keys() == {f"{work}:{name}:{n}" for work in works for name in ("folder", "archive") for n in (1, 2)}
     assert {len(seconds) for seconds in found.values()} == {3}
 
 
@@ -62,8 +62,8 @@ def test_the_page_shows_medians_and_ratios(files: DataFiles, tmp_path: Path, mon
         if name != "read":
             return [AccessCost(name, [2.0], Memory(30, 20, 10 + len(name)))]
         times = {"folder": [1.0, 2.0, 4.0], "archive": [2.0, 2.0, 2.0]}
-        names = [(kind, source, n) for kind in ("read", "decode") for source in times for n in (1, 2)]
-        return [AccessCost(f"{kind}:{source}:{n}", times[source]) for kind, source, n in names]
+        names = [(work, source, n) for work in ("read", "decode") for source in times for n in (1, 2)]
+        return [AccessCost(f"{work}:{source}:{n}", times[source]) for work, source, n in names]
 
     monkeypatch.setattr(data_access, "_measure_alone", measured)
     options = ["--images", "70", "--files", "72", "--workers", "2", "--rounds", "3", "--folder", str(files.folder)]

@@ -90,7 +90,7 @@ def test_other_measurements_give_a_time(workload: Workload, name: str) -> None:
 
 
 def test_an_unknown_measurement_is_refused(workload: Workload) -> None:
-    with pytest.raises(ValueError, match="no measurement 'speed'"):
+    with pytest.raises(ValueError, match="unknown measurement 'speed'"):
         prepare("speed", workload)
 
 

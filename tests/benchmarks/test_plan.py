@@ -37,10 +37,10 @@ def test_a_published_recipe_is_planned_without_its_data(tmp_path: Path) -> None:
 
     root.mkdir()
     (root / "val2017.zip").touch()
-    there = next(archive for archive in needed if archive.place == "val2017.zip")
+    existing = next(archive for archive in needed if archive.place == "val2017.zip")
     again = _plan(tmp_path, recipe, "--gpus", "8", "--set", f"dataset.root={root}")
-    fetched = again["disk"]["archives to download"]["value"]
-    assert fetched == sum(archive.bytes for archive in needed) - there.bytes
+    missing = again["disk"]["archives to download"]["value"]
+    assert missing == sum(archive.bytes for archive in needed) - existing.bytes
 
 
 def test_a_run_is_measured_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

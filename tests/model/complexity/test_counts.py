@@ -1,4 +1,4 @@
-"""Counts without computing equal counts of real tensors, and the papers' figures."""
+"""Counts of shapes equal counts of real tensors and the papers' figures."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from tests.model.network.tiny_network import STUFF, THINGS, TINY, tiny_network
 
 VERSION_1 = replace(TINY, stuff="joint", classes_from="masks")
 
-# Module-counter multiply-adds in G and parameters of the published checkpoints; those of version 1 as it was derived.
+# Multiply-adds in G by the module counter, and all and trainable parameters of the published checkpoints.
 CHECKPOINTS = {
     "r50": (214.202, 51_271_900, 50_996_380),
     "r101": (285.521, 70_264_028, 69_936_284),
@@ -26,7 +26,7 @@ FULL = {"r50": 221.7, "r101": 292.7, "pvtv2_b5": 491.0, "swin_l": 833.3}
 
 
 @pytest.mark.parametrize("config", [TINY, VERSION_1], ids=["version 2", "version 1"])
-def test_a_network_without_memory_counts_like_a_real_one(config: NetworkConfig) -> None:
+def test_a_meta_network_counts_like_a_real_one(config: NetworkConfig) -> None:
     shapes, real = meta_network(config, THINGS, STUFF), tiny_network(config).eval()
     assert count_macs(shapes, 97, 70) == count_macs(real, 97, 70)
     assert count_parameters(shapes) == count_parameters(real)
@@ -74,7 +74,7 @@ def test_version_2_is_what_was_published(name: str) -> None:
 def test_version_1_meets_its_table(name: str) -> None:
     paper = PUBLISHED[name]
     row = count_published(name, paper, paper.size)
-    # Of the small models it prints less than of the large ones: without the mask decoder's key and value projections.
+    # Its figures for small models lack the key and value projections of the mask decoder.
     projections = 0 if name == "v1_r50" else 9 * 256 * 256 * (160 * 100 + 80 * 50 + 40 * 25)
     assert row.papers_parameters is not None
     assert row.macs_at_papers_size is not None
@@ -88,7 +88,7 @@ def test_the_baselines_meet_their_table() -> None:
     assert multi_scale.macs_difference == pytest.approx(0, abs=2)
     detr = count_published("detr_r50", PUBLISHED["detr_r50"], (1133, 800))
     assert detr.parameters_difference == pytest.approx(0, abs=1)
-    # The figure is one of DETR's authors, for an image on which the network without its mask head has 86 G.
+    # The figure is by DETR's authors, for an image on which the network without its mask head has 86 G.
     products = detr.macs.products
     assert sum(products.values()) - products["query_masks"] == pytest.approx(86e9, rel=0.01)
     assert sum(products.values()) == pytest.approx(247.5e9, rel=0.02)

@@ -1,4 +1,4 @@
-"""A network that cannot be run is named. tests/stages/test_complexity.py measures one that can."""
+"""A network that cannot be run is named; tests/stages/test_complexity.py measures one that can."""
 
 from dataclasses import replace
 

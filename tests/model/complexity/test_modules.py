@@ -1,4 +1,4 @@
-"""The papers' count, against layers counted by hand."""
+"""The papers' count equals layers counted by hand."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from tests.model.network.tiny_network import TINY, random_tensor, tiny_network
 
 
 def macs_of(module: nn.Module, call: Callable[[], object]) -> int:
-    """Of everything inside a module, while it is called."""
+    """Sum the multiply-adds of everything inside a module during a call."""
     total = 0
 
     def count(part: nn.Module, inputs: tuple[object, ...], output: object) -> None:
@@ -51,13 +51,13 @@ def test_layers(module: nn.Module, shape: tuple[int, ...], expected: int) -> Non
     assert macs_of(module, lambda: module(torch.zeros(shape))) == expected
 
 
-def test_multi_head_attention_is_not_seen() -> None:
+def test_multi_head_attention_is_not_counted() -> None:
     attention = nn.MultiheadAttention(8, 2, batch_first=True)
     states = random_tensor(1, 3, 8)
     assert macs_of(attention, lambda: attention(states, states, states, need_weights=False)) == 0
 
 
-def test_feed_forward_has_its_relu() -> None:
+def test_feed_forward_includes_its_relu() -> None:
     module = FeedForward(8, 16, dropout=0.0)
     assert macs_of(module, lambda: module(random_tensor(2, 3, 8))) == 6 * (8 * 16 + 16 + 16 * 8 + 2 * 8)
 
@@ -92,7 +92,7 @@ def test_mask_branch_is_counted_as_the_published_layers() -> None:
     )
 
 
-def test_place_heads_count_twice_and_every_part_is_named() -> None:
+def test_box_heads_count_twice_and_every_part_is_named() -> None:
     network = tiny_network().eval()
     with counting_modules(network) as counts:
         network(torch.zeros(1, 3, 48, 64), None, top_queries(5))
