@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from panoptic.format.categories import Category, CategoryTable
+from benchmarks.harness.synthetic import made_categories
 from panoptic.format.segments import Segment
 from panoptic.index import ImageRecord, PanopticIndex
 
@@ -57,11 +57,7 @@ def write_files(folder: Path, size: DataSize) -> DataFiles:
             archive.writestr(zipfile.ZipInfo(name), content)
             (files.loose / name).write_bytes(content)
     records = _records(size, names)
-    table = CategoryTable(
-        things=tuple(Category(number, f"thing {number}", True, (0, 0, 0)) for number in range(1, 81)),
-        stuff=tuple(Category(number, f"stuff {number}", False, (0, 0, 0)) for number in range(81, _CATEGORIES + 1)),
-    )
-    PanopticIndex(table, files.archive, files.loose, records).save(files.index)
+    PanopticIndex(made_categories(80, _CATEGORIES - 80), files.archive, files.loose, records).save(files.index)
     return files
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.evaluation.workload import Workload
+from benchmarks.harness.synthetic import made_categories
 from panoptic.evaluation.dataset import PanopticFiles
 from panoptic.format.annotations import read_annotations
 from panoptic.format.categories import Category, CategoryTable
@@ -39,8 +40,7 @@ class LabeledMap:
 
 def drawn_categories() -> CategoryTable:
     """Return the classes of drawn maps."""
-    classes = [Category(n, f"class {n}", n <= _CLASSES, (n, 0, 0)) for n in range(1, 2 * _CLASSES + 1)]
-    return CategoryTable(tuple(classes[:_CLASSES]), tuple(classes[_CLASSES:]))
+    return made_categories(_CLASSES, _CLASSES)
 
 
 def draw_map(rng: np.random.Generator) -> LabeledMap:

@@ -12,13 +12,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.harness.device import PeakMemory, timer_for
 from benchmarks.harness.interleave import interleave
-from benchmarks.harness.synthetic import made_categories, made_sample
-from benchmarks.harness.trainer import make_trainer
+from benchmarks.harness.synthetic import made_categories
+from benchmarks.harness.trainer import made_batch, make_trainer
 from model.inference.predict import InferenceSettings, predict_images
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import COCO_STUFF, COCO_THINGS
-from model.training.batch import PackedBatch, collate
 from model.training.loop import optimize
 from model.training.settings import TrainSettings
 from panoptic.index import ImageRecord, PanopticIndex
@@ -85,7 +84,7 @@ def training(work: NetworkWorkload, precision: str, batch: int) -> Throughput:
     settings = TrainSettings(batch_size=batch, images_per_forward=batch, precision=precision)
     index = PanopticIndex(made_categories(COCO_THINGS, COCO_STUFF), Path(), Path(), ())
     run, state = make_trainer(work.network(), index, settings)
-    images = _batch(work, batch).to(work.device)
+    images = made_batch(work.size, 7, 4, work.config.stuff, batch).to(work.device)
     memory, timer = PeakMemory.start(work.device), timer_for(work.device)
     seconds = [timer.median(lambda: optimize(run, state, [images]), work.images) for _ in range(work.rounds)]
     return Throughput(precision, False, batch, tuple(batch / taken for taken in seconds), memory.bytes)
@@ -103,12 +102,3 @@ def _predict(network: PanopticSegFormer, work: NetworkWorkload, precision: str) 
 def _read(records: Sequence[ImageRecord]) -> Iterator[npt.NDArray[np.uint8]]:
     for record in records:
         yield np.random.default_rng(record.image_id).integers(0, 256, (record.height, record.width, 3), np.uint8)
-
-
-def _batch(work: NetworkWorkload, count: int) -> PackedBatch:
-    categories = made_categories(COCO_THINGS, COCO_STUFF)
-    samples = [
-        made_sample(np.random.default_rng(number), work.size, things=7, stuff=4, categories=categories)
-        for number in range(count)
-    ]
-    return collate(samples, categories, work.config.stuff)

@@ -1,9 +1,14 @@
-"""A training without files, to measure its steps."""
+"""A training without files, to measure its steps, and batches for it."""
 
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+
+from benchmarks.harness.synthetic import made_categories, made_sample
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.published import COCO_STUFF, COCO_THINGS
+from model.training.batch import PackedBatch, collate
 from model.training.curves import Curves
 from model.training.distributed.processes import Processes
 from model.training.ema import WeightAverage
@@ -27,6 +32,15 @@ def make_trainer(network: PanopticSegFormer, index: PanopticIndex, settings: Tra
         validate=_never,
     )
     return run, RunState(network, build_optimizers(network, settings), average, Curves(Path()))
+
+
+def made_batch(
+    size: tuple[int, int], things: int, stuff: int, stuff_queries: str = "joint", count: int = 1
+) -> PackedBatch:
+    """Make images with COCO's classes; `stuff_queries` is `NetworkConfig.stuff`."""
+    categories = made_categories(COCO_THINGS, COCO_STUFF)
+    samples = [made_sample(np.random.default_rng(seed), size, things, stuff, categories) for seed in range(count)]
+    return collate(samples, categories, stuff_queries)
 
 
 def _never(_network: PanopticSegFormer) -> NoReturn:

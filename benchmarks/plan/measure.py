@@ -37,28 +37,8 @@ from panoptic.instances.detection_json import encode_mask
 from panoptic.robustness.corruptions import corrupt_image
 from panoptic.runtime.parallel import worker_pool
 
-
-@dataclass(frozen=True)
-class Meter:
-    """Times work on a device, every time as the median of `repeats`."""
-
-    device: torch.device
-    repeats: int
-    memory: PeakMemory
-
-    @classmethod
-    def start(cls, device: torch.device, repeats: int) -> "Meter":
-        """Start to measure the peak memory."""
-        return cls(device, repeats, PeakMemory.start(device))
-
-    def median(self, work: Callable[[], object]) -> float:
-        """Return seconds per repetition."""
-        return timer_for(self.device).median(work, self.repeats)
-
-    @property
-    def peak_bytes(self) -> int:
-        """Memory at the peak so far; on a CPU, by how much the process grew."""
-        return self.memory.growth
+Median = Callable[[Callable[[], object]], float]
+"""Returns the median seconds of some work."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +61,9 @@ class StepCosts:
         return self.typical_seconds + max(slope, 0.0) * (self.mean_pixels - typical)
 
 
-def measure_steps(recipe: Recipe, dataset: PlannedDataset, network: PanopticSegFormer, meter: Meter) -> StepCosts:
+def measure_steps(
+    recipe: Recipe, dataset: PlannedDataset, network: PanopticSegFormer, median: Median, memory: PeakMemory
+) -> StepCosts:
     """Measure steps of one forward pass each, of typical and of largest size."""
     settings, categories = recipe.train, made_categories(dataset.num_things, dataset.num_stuff)
     training, state = make_trainer(network, PanopticIndex(categories, Path(), Path(), ()), settings)
@@ -97,11 +79,11 @@ def measure_steps(recipe: Recipe, dataset: PlannedDataset, network: PanopticSegF
     typical, largest, mean_pixels = images.typical_and_largest()
 
     def step(batch: Batch) -> float:
-        return meter.median(lambda: optimize(training, state, [batch]))
+        return median(lambda: optimize(training, state, [batch]))
 
-    with_typical, with_largest = (step(images.batch(draw).to(meter.device)) for draw in (typical, largest))
-    peak = meter.peak_bytes
-    optimizer = meter.median(lambda: _apply(training, state))
+    with_typical, with_largest = (step(images.batch(draw).to(memory.device)) for draw in (typical, largest))
+    peak = memory.growth
+    optimizer = median(lambda: _apply(training, state))
     return StepCosts(
         typical_size=images.shape(typical),
         typical_seconds=max(with_typical - optimizer, 0.0),
@@ -162,11 +144,16 @@ def measure_apart(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
 def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
     """Measure in this process; every time is the median of `steps` repetitions after a warm-up."""
     torch.manual_seed(0)
-    meter = Meter.start(pick_device(), steps)
-    network = PanopticSegFormer(recipe.model, dataset.num_things, dataset.num_stuff).to(meter.device)
+    device = pick_device()
+    memory, timer = PeakMemory.start(device), timer_for(device)
+
+    def median(work: Callable[[], object]) -> float:
+        return timer.median(work, steps)
+
+    network = PanopticSegFormer(recipe.model, dataset.num_things, dataset.num_stuff).to(device)
     size = sorted(dataset.val.sizes, key=prod)[len(dataset.val.sizes) // 2]
-    predict_seconds, predict_bytes = _predict(recipe, network, size, meter), meter.peak_bytes
-    step = measure_steps(recipe, dataset, network, meter)
+    predict_seconds, predict_bytes = _predict(recipe, network, size, median), memory.growth
+    step = measure_steps(recipe, dataset, network, median, memory)
     categories = made_categories(dataset.num_things, dataset.num_stuff)
     things, stuff = round(dataset.val.things), round(dataset.val.stuff)
     sample, other = (made_sample(np.random.default_rng(seed), size, things, stuff, categories) for seed in (0, 1))
@@ -181,17 +168,17 @@ def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
         score_image(decode_id_map(files.ids, ""), segments, other.ids, others, ScoringSettings())
 
     return Costs(
-        device=compute_name(meter.device),
-        device_bytes=device_bytes(meter.device),
+        device=compute_name(device),
+        device_bytes=device_bytes(device),
         step=step,
-        read_to_train_seconds=meter.median(read_to_train),
-        read_seconds=meter.median(lambda: decode_image(files.image, "")),
+        read_to_train_seconds=median(read_to_train),
+        read_seconds=median(lambda: decode_image(files.image, "")),
         predict_seconds=predict_seconds,
         predict_bytes=predict_bytes,
-        write_map_seconds=meter.median(lambda: encode_id_map(sample.ids)),
-        write_instances_seconds=meter.median(lambda: encode_mask(sample.ids == 1)) * recipe.model.selected_queries,
-        score_seconds=meter.median(score),
-        corrupt_seconds=_corrupt(recipe, sample.image, meter),
+        write_map_seconds=median(lambda: encode_id_map(sample.ids)),
+        write_instances_seconds=median(lambda: encode_mask(sample.ids == 1)) * recipe.model.selected_queries,
+        score_seconds=median(score),
+        corrupt_seconds=_corrupt(recipe, sample.image, median),
     )
 
 
@@ -211,7 +198,7 @@ class _EncodedSample:
         decode_id_map(self.ids, "")
 
 
-def _predict(recipe: Recipe, network: PanopticSegFormer, size: tuple[int, int], meter: Meter) -> float:
+def _predict(recipe: Recipe, network: PanopticSegFormer, size: tuple[int, int], median: Median) -> float:
     """Return seconds per image of `size` for resizing, network and merging; random weights find little to merge."""
     settings, (height, width) = recipe.predict, size
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
@@ -219,18 +206,18 @@ def _predict(recipe: Recipe, network: PanopticSegFormer, size: tuple[int, int], 
 
     def work() -> None:
         images = [resize_for_inference(image, settings.shorter, settings.longer)] * settings.batch_size
-        tensor = normalize(torch.from_numpy(np.stack(images)).to(meter.device))
+        tensor = normalize(torch.from_numpy(np.stack(images)).to(pick_device()))
         valid = images[0].shape[0], images[0].shape[1]
         predict_panoptic(forward(tensor), [ImageSizes(valid, valid, size)] * len(images), settings.merging)
 
     with torch.no_grad():
-        return meter.median(work) / settings.batch_size
+        return median(work) / settings.batch_size
 
 
-def _corrupt(recipe: Recipe, image: NDArray[np.uint8], meter: Meter) -> float:
+def _corrupt(recipe: Recipe, image: NDArray[np.uint8], median: Median) -> float:
     """Return seconds per image, averaged over the corruptions, at their middle severity."""
     severities = sorted(recipe.corrupt.severities)
     severity = severities[len(severities) // 2]
     names = recipe.corrupt.corruptions
-    seconds = [meter.median(partial(corrupt_image, image, name, severity, 0)) for name in names]
+    seconds = [median(partial(corrupt_image, image, name, severity, 0)) for name in names]
     return sum(seconds) / len(seconds)

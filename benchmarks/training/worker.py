@@ -13,20 +13,18 @@ from functools import partial
 from itertools import repeat
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.baselines import transformers_models
 from benchmarks.baselines.naive_training import use_naive_parts
 from benchmarks.harness.device import PeakMemory, timer_for
-from benchmarks.harness.synthetic import made_categories, made_sample
-from benchmarks.harness.trainer import make_trainer
+from benchmarks.harness.trainer import made_batch, make_trainer
 from model.device import keep_freed_memory, pick_device
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import COCO_STUFF, COCO_THINGS
-from model.training.batch import PackedBatch, collate
+from model.training.batch import PackedBatch
 from model.training.distributed.checkpointing import checkpoint_layers
 from model.training.loop import Run, optimize, steps_of_batches
 from model.training.settings import TrainSettings
@@ -59,13 +57,13 @@ def r50(variant: str) -> Step:
     network = PanopticSegFormer(NetworkConfig(), COCO_THINGS, COCO_STUFF)
     index = PanopticIndex(CategoryTable((), ()), Path(), Path(), ())
     run, state = _prepare(network, index, TrainSettings(batch_size=1, workers=0), variant)
-    return _steps(run, state, repeat([_packed(network.config.stuff)]))
+    return _steps(run, state, repeat([made_batch(SIZE, THINGS, STUFF, network.config.stuff)]))
 
 
 def mask2former(_: str) -> Step:
     """Train Mask2Former of `transformers`."""
     network = transformers_models.mask2former(COCO_THINGS + COCO_STUFF).to(pick_device()).train()
-    batch = _packed().to(pick_device())
+    batch = made_batch(SIZE, THINGS, STUFF).to(pick_device())
     (target,) = batch.targets
     masks = target.query_masks.float()
     return _baseline_steps(
@@ -77,7 +75,7 @@ def mask2former(_: str) -> Step:
 def detr(_: str) -> Step:
     """Train DETR of `transformers`, which has boxes only."""
     network = transformers_models.detr(COCO_THINGS + COCO_STUFF).to(pick_device()).train()
-    batch = _packed().to(pick_device())
+    batch = made_batch(SIZE, THINGS, STUFF).to(pick_device())
     (target,) = batch.targets
     labels = [{"class_labels": target.query_labels, "boxes": target.query_boxes}]
     return _baseline_steps(network, lambda: network(pixel_values=batch.images, labels=labels).loss)
@@ -119,12 +117,6 @@ def _baseline_steps(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
         optimizer.step()
 
     return step
-
-
-def _packed(stuff: str = "joint") -> PackedBatch:
-    """Make a batch of one image for joint or decoupled stuff queries."""
-    categories = made_categories(COCO_THINGS, COCO_STUFF)
-    return collate([made_sample(np.random.default_rng(0), SIZE, THINGS, STUFF, categories)], categories, stuff)
 
 
 def main() -> None:
