@@ -1,7 +1,7 @@
 """Images a second that reach training, and where the time of an image goes.
 
     python -m benchmarks.loading
-    python -m benchmarks.loading --index runs/annotate/train.index --params experiments/ade20k_r50.yaml --workers 8
+    python -m benchmarks.loading --index runs/annotate/train.index --params params.yaml --workers 8
 
 Draws images of COCO's usual size with their id maps, both in zip files; an index of `stages.annotate` given instead
 is measured as it is. Every part, and Pillow as the usual way to decode, takes turns in one process with one thread;
@@ -217,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loading", description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, help="of stages.annotate (default: images are drawn)")
-    recipe = Path("experiments/coco_r50_12e.yaml")
+    recipe = Path("experiments/coco.yaml")
     parser.add_argument("--params", type=Path, default=recipe, help=f"settings of training (default: {recipe})")
     parser.add_argument("--images", type=int, default=48, help="to draw, and to load a round (default: 48)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of the loader (default: 1 2)")

@@ -46,7 +46,7 @@ class Row:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.operator", description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", nargs="+", choices=sorted(CASES), default=list(CASES))
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=7)

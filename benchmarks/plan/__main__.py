@@ -1,7 +1,7 @@
 """What a recipe would take, before it is run: images, steps, disk, memory and hours.
 
-    python -m benchmarks.plan experiments/coco_r50_12e.yaml
-    python -m benchmarks.plan experiments/coco_r50_12e.yaml --gpus 8 --set train.batch_size=16 --json plan.json
+    python -m benchmarks.plan experiments/coco.yaml experiments/coco/12e.yaml
+    python -m benchmarks.plan experiments/coco.yaml experiments/coco/12e.yaml --gpus 8 --json plan.json
 
 The files are laid over params.yaml, which stays as it is; without any, the plan is that of params.yaml. Neither the
 dataset nor pretrained weights nor a network are needed: a few training steps and predictions are measured here, with
@@ -29,7 +29,7 @@ from panoptic.io.files import write_atomically
 from panoptic.robustness.corrupted_split import CorruptSettings
 from panoptic.runtime.cli import run_command
 from pipelines.dvc_project.parameters import read_parameters, write_parameters
-from pipelines.override import change_settings, lay_over
+from pipelines.override import change_settings, override_settings
 from pipelines.process.flow_command import setting
 from stages.settings import load_section
 
@@ -41,7 +41,7 @@ def read_recipe(params: Path, overlays: Sequence[Path], settings: Mapping[str, s
     """
     with TemporaryDirectory() as folder:
         laid = Path(folder, "params.yaml")
-        lay_over(params, overlays, laid)
+        override_settings(params, overlays, laid)
         if settings:
             document = read_parameters(laid)
             change_settings(document, settings, params, new_keys=True)
