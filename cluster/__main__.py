@@ -49,10 +49,10 @@ def run_job(settings: ClusterSettings, command: list[str], params: Path, folder:
         end = watch(job)
     except SystemExit:
         cancel(job)
-        print(f"job {job.number} cancelled", file=sys.stderr)
+        print(f"job {job.id} cancelled", file=sys.stderr)
         raise
     if end.code:
-        print(f"job {job.number} ended as {end.state}, exit status {end.code}; its output: {job.log}", file=sys.stderr)
+        print(f"job {job.id} ended as {end.state}, exit status {end.code}; its output: {job.log}", file=sys.stderr)
     return end.code
 
 

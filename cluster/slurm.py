@@ -36,9 +36,9 @@ class SlurmError(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """A job: its number and the file for its output."""
+    """A SLURM job: its ID and the file for its output."""
 
-    number: int
+    id: int
     log: Path
 
 
@@ -103,15 +103,15 @@ def submit_or_find(settings: ClusterSettings, command: Sequence[str], params: Pa
     name = f"{command[0]}-{_digest(str(Path.cwd()), *command)}"
     comment = _digest(params.read_text(), repr(settings))
     for line in _slurm("squeue", "--me", "--noheader", f"--name={name}", "--format=%i %T %k").splitlines():
-        number, state, present = line.split(maxsplit=2)
+        job_id, state, present = line.split(maxsplit=2)
         if state in ENDED or state == "COMPLETING":
             continue
         if present.strip() != comment:
             raise SlurmError(
-                f"job {number} ({state.lower()}) runs this command with other settings; wait or `scancel {number}`"
+                f"job {job_id} ({state.lower()}) runs this command with other settings; wait or `scancel {job_id}`"
             )
-        print(f"job {number} is already {state.lower()}: watching it", flush=True)
-        return Job(int(number), folder / f"{name}-{number}.log")
+        print(f"job {job_id} is already {state.lower()}: watching it", flush=True)
+        return Job(int(job_id), folder / f"{name}-{job_id}.log")
     folder.mkdir(parents=True, exist_ok=True)
     settings_file = folder / f"{name}-{comment}.yaml"
     _write(settings_file, params.read_text())
@@ -119,9 +119,9 @@ def submit_or_find(settings: ClusterSettings, command: Sequence[str], params: Pa
     # The last --params wins.
     arguments = [*command, "--params", str(settings_file)]
     _write(script, job_script(settings, name, comment, folder / f"{name}-%j.log", arguments))
-    number = _slurm("sbatch", "--parsable", str(script)).strip().split(";")[0]
-    print(f"job {number} submitted: {script}", flush=True)
-    return Job(int(number), folder / f"{name}-{number}.log")
+    job_id = _slurm("sbatch", "--parsable", str(script)).strip().split(";")[0]
+    print(f"job {job_id} submitted: {script}", flush=True)
+    return Job(int(job_id), folder / f"{name}-{job_id}.log")
 
 
 def watch(job: Job) -> JobEnd:
@@ -133,11 +133,11 @@ def watch(job: Job) -> JobEnd:
     shown, seen_ended, answered = 0, False, time.monotonic()
     while True:
         try:
-            record = _slurm("scontrol", "--oneliner", "show", "job", str(job.number))
+            record = _slurm("scontrol", "--oneliner", "show", "job", str(job.id))
             answered = time.monotonic()
         except SlurmError as error:
             if "Invalid job id" in str(error) or time.monotonic() > answered + PATIENCE_SECONDS:
-                raise SlurmError(f"the outcome of job {job.number} is unknown ({error}); see {job.log}") from None
+                raise SlurmError(f"the outcome of job {job.id} is unknown ({error}); see {job.log}") from None
             record = ""
         shown = _pass_on(job.log, shown)
         state = _STATE.search(record)
@@ -152,7 +152,7 @@ def watch(job: Job) -> JobEnd:
 
 def cancel(job: Job) -> None:
     """Cancel a job; this has no effect on one that has ended."""
-    subprocess.run(["scancel", str(job.number)], capture_output=True, timeout=60)
+    subprocess.run(["scancel", str(job.id)], capture_output=True, timeout=60)
 
 
 def _exit_code(state: str, record: str) -> int:

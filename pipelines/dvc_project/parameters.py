@@ -34,8 +34,8 @@ def read_parameters(file: Path) -> CommentedMap:
     try:
         document = yaml_with_comments().load(file)
     except FileNotFoundError:
-        beside = sorted(path.name for path in file.parent.glob("*.yaml"))
-        raise ValueError(f"{file}: no such file; in the same folder: {', '.join(beside) or 'no .yaml file'}") from None
+        others = sorted(path.name for path in file.parent.glob("*.yaml"))
+        raise ValueError(f"{file}: no such file; in the same folder: {', '.join(others) or 'no .yaml file'}") from None
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); give a file of settings") from None
     except YAMLError as error:

@@ -55,11 +55,11 @@ def test_a_deployment_runs_a_stack_of_experiments_and_publishes_its_results(serv
     (project / "experiments" / "base.yaml").write_text("zero: {rate: 6, name: y}\n")
     (project / "experiments" / "seven.yaml").write_text("zero: {rate: 7}\n")
     with worker(service, project):
-        said = service.prefect(
+        output = service.prefect(
             *["deployment", "run", "reproduce/local", "--watch"],
             *["-p", 'experiment=["base","seven"]', "-p", 'stages=["zero","scored"]'],
         )
-    assert "Completed" in said
+    assert "Completed" in output
     assert "rate: 7" in (project / "first").read_text()
     artifacts = {str(artifact["key"]): str(artifact["data"]) for artifact in service.ask("artifacts/filter")}
     assert json.loads(artifacts["scored-metrics"])[0]["all"] == 0.5
@@ -67,7 +67,7 @@ def test_a_deployment_runs_a_stack_of_experiments_and_publishes_its_results(serv
     logged = service.messages()
     assert "text of zero" in logged
     assert {"zero.rate: 0.5 -> 6", "zero.rate: 6 -> 7", "zero.name: x -> y"} <= set(logged)
-    everything = [*logged, *artifacts.values(), said, (project / "worker.log").read_text()]
+    everything = [*logged, *artifacts.values(), output, (project / "worker.log").read_text()]
     assert not [text for text in everything if SECRET in text]
 
 

@@ -36,8 +36,8 @@ def test_a_cancelled_sweep_resumes_and_publishes_its_table(service: Service, che
 
         (checkout / "datasets/hold").unlink()
         given = [word for name, value in PARAMETERS.items() for word in ("-p", f"{name}={json.dumps(value)}")]
-        said = service.prefect("deployment", "run", DEPLOYMENT, "--watch", *given)
-    assert "Completed" in said
+        output = service.prefect("deployment", "run", DEPLOYMENT, "--watch", *given)
+    assert "Completed" in output
     with (checkout / "runs/sweeps/two/results.csv").open(newline="") as file:
         assert [row[:3] for row in csv.reader(file)][1:] == [["2", "21.0", "done"], ["3", "31.0", "done"]]
     artifacts = {str(artifact["key"]): str(artifact["data"]) for artifact in service.ask("artifacts/filter")}
@@ -45,7 +45,7 @@ def test_a_cancelled_sweep_resumes_and_publishes_its_table(service: Service, che
     assert "data:image/jpeg;base64," in artifacts["sweep-two-plot"]
     logged = service.messages()
     assert "resuming 2" in logged, "its state was in the trial's folder"
-    assert not [text for text in [*logged, *artifacts.values(), said] if SECRET in text]
+    assert not [text for text in [*logged, *artifacts.values(), output] if SECRET in text]
 
 
 def holding(checkout: Path) -> bool:

@@ -67,13 +67,13 @@ def test_a_failure_keeps_the_other_scores(scored: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("results", "said"),
+    ("results", "message"),
     [
         ([], "0 results"),
         (["runs/others/none"], "not a folder of predictions in this checkout"),
         (["runs/others/one", "runs/others/../others/one"], "have the same name"),
     ],
 )
-def test_folders_that_cannot_be_scored_are_refused(scored: Path, results: list[str], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_folders_that_cannot_be_scored_are_refused(scored: Path, results: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         evaluate(results, folder=scored)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.override import Change, main, override_settings
+from pipelines.override import Change, experiment_files, main, override_settings
 
 ROOT = Path(__file__).parents[2]
 PARAMS = """\
@@ -84,6 +84,18 @@ def test_later_files_win(params: Path) -> None:
     override_settings(params, [first, second])
     assert "backbone: swin_tiny" in params.read_text()
     assert "dropout: 0.1 # none" in params.read_text()
+
+
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        ("coco", ["experiments/coco.yaml"]),
+        (["coco", "coco/r101"], ["experiments/coco.yaml", "experiments/coco/r101.yaml"]),
+        ((), []),
+    ],
+)
+def test_an_experiment_is_a_name_or_a_stack_of_names(names: str | list[str], files: list[str]) -> None:
+    assert list(map(str, experiment_files(names))) == files
 
 
 def test_a_password_in_an_address_is_not_shown() -> None:

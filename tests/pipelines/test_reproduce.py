@@ -29,7 +29,7 @@ class _Messages(logging.Handler):
 
 
 @pytest.fixture
-def said(prefect: None) -> Iterator[list[str]]:
+def logged(prefect: None) -> Iterator[list[str]]:
     """The messages in Prefect's log."""
     messages = _Messages()
     logger = logging.getLogger("prefect")
@@ -38,22 +38,22 @@ def said(prefect: None) -> Iterator[list[str]]:
     logger.removeHandler(messages)
 
 
-def test_stages_run_in_order_with_the_given_settings_and_their_output_is_logged(project: Path, said: list[str]) -> None:
+def test_stages_run_in_order_with_the_given_settings_and_log_their_output(project: Path, logged: list[str]) -> None:
     (project / "own.yaml").write_text("zero: {rate: 7, name: overridden}\n")
     reproduce(["alpha", "zero", "middle"], {"zero.rate": "0.25"}, [Path("own.yaml")], folder=project)
     assert (project / "ran").read_text().split() == ["zero", "middle", "alpha"]
     assert "rate: 0.25" in (project / "third").read_text()
     assert "name: overridden" in (project / "third").read_text()
-    assert "zero.name: x -> overridden" in said
-    output = [text for text in said if text.startswith("text of")]
-    assert output == ["text of zero", "text of middle", "text of alpha"]
+    assert "zero.name: x -> overridden" in logged
+    shown = [text for text in logged if text.startswith("text of")]
+    assert shown == ["text of zero", "text of middle", "text of alpha"]
 
 
-def test_a_failing_stage_fails_the_flow_with_its_last_output(project: Path, said: list[str]) -> None:
+def test_a_failing_stage_fails_the_flow_with_its_last_output(project: Path, logged: list[str]) -> None:
     with pytest.raises(CommandError, match="the disk is on fire"):
         reproduce(["zero", "broken", "after_broken"], folder=project)
     assert (project / "ran").read_text().split() == ["zero"]
-    assert any("Finished in state Failed" in text for text in said)
+    assert any("Finished in state Failed" in text for text in logged)
 
 
 @pytest.mark.usefixtures("prefect")
@@ -99,24 +99,24 @@ def signal_while_holding(command: list[str], project: Path, environment: dict[st
         command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
-        said = []
+        output = []
         for line in process.stdout:
-            said.append(line)
+            output.append(line)
             if "holding" in line:
                 process.send_signal(number)
                 break
-        said += process.stdout
+        output += process.stdout
     expected = -number if number == signal.SIGKILL else 128 + number
-    assert process.returncode == expected, "".join(said)
-    return "".join(said)
+    assert process.returncode == expected, "".join(output)
+    return "".join(output)
 
 
 def test_the_command_needs_no_server_and_a_signal_ends_everything(
     project: Path, alone: dict[str, str], nobody_holds: Callable[[], bool]
 ) -> None:
     command = [sys.executable, "-m", "pipelines.reproduce", "--stages", "hold", "--set", "zero.rate=0.25"]
-    said = signal_while_holding(command, project, alone, signal.SIGTERM)
-    assert "Stopping temporary server" in said
+    output = signal_while_holding(command, project, alone, signal.SIGTERM)
+    assert "Stopping temporary server" in output
     assert nobody_holds()
 
 

@@ -83,15 +83,15 @@ def test_a_killed_sweep_leaves_no_process_and_resumes(checkout: Path, alone: dic
         command, cwd=checkout, env=alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
-        said = []
+        output = []
         for line in process.stdout:
-            said.append(line)
-            if sum("holding" in text for text in said) == 2:
+            output.append(line)
+            if sum("holding" in text for text in output) == 2:
                 process.send_signal(ending)
                 break
-        said += process.stdout  # until the last process that could write to it is gone
-    assert process.returncode == (-ending if ending == signal.SIGKILL else 128 + ending), "".join(said)
-    assert "--- Logging error ---\n" not in said
+        output += process.stdout  # until the last process that could write to it is gone
+    assert process.returncode == (-ending if ending == signal.SIGKILL else 128 + ending), "".join(output)
+    assert "--- Logging error ---\n" not in output
     with (checkout / "datasets/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     while in_project(checkout):  # Prefect's temporary server too

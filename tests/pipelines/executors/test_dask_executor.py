@@ -121,14 +121,14 @@ def started(role: str, *options: str, folder: Path) -> Iterator[subprocess.Popen
 def first(pattern: str, process: subprocess.Popen[str]) -> str:
     """Return the first match in a process's output."""
     assert process.stderr is not None
-    said = ""
+    output = ""
     for line in process.stderr:
-        said += line
+        output += line
         if found := re.search(pattern, line):
             # Later output must not fill the pipe.
             threading.Thread(target=process.stderr.read, daemon=True).start()
             return found[1]
-    raise AssertionError(f"it ended without the expected output:\n{said}")
+    raise AssertionError(f"it ended without the expected output:\n{output}")
 
 
 @pytest.mark.slow
@@ -189,10 +189,10 @@ def _no_second_start(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_no_second_start")
 @pytest.mark.parametrize(
-    ("gone", "said"),
+    ("gone", "message"),
     [("flow", "given up"), ("scheduler", "the Dask scheduler is gone"), ("workers", "1 workers died running it")],
 )
-def test_a_program_ends_when_nobody_waits_for_it(checkout: Path, cluster: Cluster, gone: str, said: str) -> None:
+def test_a_program_ends_when_nobody_waits_for_it(checkout: Path, cluster: Cluster, gone: str, message: str) -> None:
     (checkout / "runs" / "hold.py").write_text(HOLD.replace('"lock"', '"runs/lock"'))
     lines: list[str] = []
     failures: list[CommandError] = []
@@ -213,7 +213,7 @@ def test_a_program_ends_when_nobody_waits_for_it(checkout: Path, cluster: Cluste
         for process in {"scheduler": [cluster.scheduler], "workers": [*cluster.workers.values()]}.get(gone, []):
             process.kill()
         thread.join()
-    assert said in str(failures[0])
+    assert message in str(failures[0])
     with (checkout / "runs" / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # waits until the last process that holds it is gone
 
