@@ -1,1 +1,1 @@
-"""How a stage's command becomes many processes: torchrun here, or a SLURM job. Knows nothing of what is run."""
+"""Run a stage's command in many processes, with torchrun or as a SLURM job; knows nothing about what it runs."""

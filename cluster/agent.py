@@ -1,12 +1,13 @@
-"""This machine's share of the processes: started, watched, started again when one was killed. The agent of torchrun.
+"""Start, monitor and restart this machine's processes, based on torchrun's agent.
 
     python -m cluster.agent '{"nodes": 2}' HOST:PORT RUN_ID stages.train --params PARAMS ...
 
-Unlike `torchrun` itself it takes a process by its word. One that leaves with `FINAL` would do so again: its error is
-the user's to repair, or it was asked to end. Only what is killed, or loses the others, is repeated; and the agent
-leaves with the status of its processes. On one machine nothing listens on anything but the loopback interface.
+Unlike `torchrun`, the agent trusts the exit status of its processes. One that exits with a status in `FINAL` would do
+so again: the user has to fix its error, or it was asked to stop. Processes are restarted only after one was killed or
+lost the others, and the agent exits with their status. On a single machine everything listens on loopback only.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -26,21 +27,21 @@ from cluster.settings import ClusterSettings
 
 WRONG, STOPPED = 2, 75
 FINAL = (WRONG, STOPPED)
-"""Exit statuses after which nothing is started again: wrong input or a loss that is not finite; asked to end."""
+"""Exit statuses after which nothing is restarted: wrong input or a loss that is not finite; asked to stop."""
 LEAVE_SECONDS = 30
-"""Processes that were told to end, because of a signal or because one of them died, are killed after this long."""
+"""Grace period before SIGKILL for processes that must end because of a signal or because another one died."""
 MONITOR_SECONDS = 1.0
 LOOPBACK = "127.0.0.1"
 ENVIRONMENT = {
-    # SIGUSR1 is how SLURM tells that a job's time is nearly up.
+    # SLURM sends SIGUSR1 when a job's time is nearly up.
     "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
-    # The agents' store must outlive the processes: shared with them, it is lost with the first that dies.
+    # The agents' store must outlive the processes; if shared with them, it is lost with the first that dies.
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
 }
 
 
 class Agent(LocalElasticAgent):
-    """Torch's own, except that it repeats nothing after a status in `FINAL`."""
+    """Torch's local agent, except that it restarts nothing after a status in `FINAL`."""
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
@@ -49,7 +50,7 @@ class Agent(LocalElasticAgent):
         return result
 
     def statuses(self) -> list[int]:
-        """Exit statuses of the processes that have ended."""
+        """Return the exit statuses of the processes that have ended."""
         if not isinstance(self._pcontext, SubprocessContext):
             return []
         found = [handler.proc.returncode for handler in self._pcontext.subprocess_handlers.values()]
@@ -57,16 +58,17 @@ class Agent(LocalElasticAgent):
 
 
 def run_processes(settings: ClusterSettings, endpoint: str, run_id: str, command: list[str]) -> int:
-    """Run the module `command[0]` with its arguments as `settings.processes_per_node` processes; gives their status.
+    """Run the module `command[0]` in `settings.processes_per_node` processes, and return their common exit status.
 
     Args:
-        settings: how many, and how often they are started again.
-        endpoint: host:port where several machines meet.
-        run_id: unlike that of any other start, so that late comers of another do not join.
+        settings: Number of processes, and how often to restart them.
+        endpoint: host:port of the rendezvous of several machines.
+        run_id: Unique for each start, so that latecomers from another one cannot join.
+        command: Module and its arguments.
     """
     os.environ |= _environment(settings, os.environ)
-    with _meeting_place(settings, endpoint, run_id) as place:
-        handler = get_rendezvous_handler(place)
+    with _rendezvous(settings, endpoint, run_id) as parameters:
+        handler = get_rendezvous_handler(parameters)
         spec = WorkerSpec(
             role="default",
             local_world_size=settings.processes_per_node,
@@ -75,41 +77,41 @@ def run_processes(settings: ClusterSettings, endpoint: str, run_id: str, command
             args=("-u", "-m", *command),
             max_restarts=settings.max_restarts,
             monitor_interval=MONITOR_SECONDS,
-            local_addr=place.local_addr,
+            local_addr=parameters.local_addr,
         )
         agent = Agent(spec, DefaultLogsSpecs(), shutdown_timeout=LEAVE_SECONDS)
         try:
             agent.run()
             return status_of(agent.statuses())
-        except SignalException as told:
-            return status_of(agent.statuses() or [-told.sigval])
+        except SignalException as received:
+            return status_of(agent.statuses() or [-received.sigval])
         except RendezvousError as error:
-            print(f"error: the other machines are gone ({error}); their output says why", file=sys.stderr)
+            print(f"error: lost the other machines ({error}); their output says why", file=sys.stderr)
             return status_of(agent.statuses()) or 1
         finally:
             handler.shutdown()
 
 
 def status_of(statuses: Iterable[int]) -> int:
-    """One exit status for several: what is final counts first, then an error, then a signal as 128 + its number."""
+    """Combine exit statuses: a final one takes precedence, then an error, then a signal as 128 + its number."""
     failed = sorted(filter(None, statuses), key=lambda status: (status not in FINAL, status < 0))
     return 0 if not failed else failed[0] if failed[0] > 0 else 128 - failed[0]
 
 
 @contextmanager
-def _meeting_place(settings: ClusterSettings, endpoint: str, run_id: str) -> Iterator[RendezvousParameters]:
+def _rendezvous(settings: ClusterSettings, endpoint: str, run_id: str) -> Iterator[RendezvousParameters]:
     nodes = {"min_nodes": settings.nodes, "max_nodes": settings.nodes}
     if settings.nodes > 1:
         address = os.environ.get("PET_LOCAL_ADDR")
         yield RendezvousParameters("c10d", endpoint, run_id, local_addr=address, **nodes)
         return
-    with TemporaryDirectory(prefix="agent-") as folder:  # alone an agent needs no port to meet others
+    with TemporaryDirectory(prefix="agent-") as folder:  # a single agent needs no port
         file = str(Path(folder) / "store")
         yield RendezvousParameters("c10d", file, run_id, local_addr=LOOPBACK, store_type="file", **nodes)
 
 
 def _environment(settings: ClusterSettings, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What the processes and the agent need beside what they inherit, which may say otherwise."""
+    """Return defaults for the environment of the agent and its processes; inherited values take precedence."""
     own = dict(ENVIRONMENT)
     if settings.processes_per_node > 1:
         own |= {"OMP_NUM_THREADS": "1"}
@@ -119,9 +121,15 @@ def _environment(settings: ClusterSettings, inherited: Mapping[str, str]) -> dic
 
 
 def main() -> None:
-    """The command line; the exit status is that of the processes."""
-    document, endpoint, run_id, *command = sys.argv[1:]
-    sys.exit(run_processes(ClusterSettings(**json.loads(document)), endpoint, run_id, command))
+    """Run the command line; the exit status is that of the processes."""
+    parser = argparse.ArgumentParser(prog="python -m cluster.agent", description=__doc__.splitlines()[0])
+    parser.add_argument("settings", metavar="SETTINGS", help="the `cluster` settings as JSON")
+    parser.add_argument("endpoint", metavar="HOST:PORT", help="rendezvous of several machines; empty for one")
+    parser.add_argument("run_id", metavar="RUN_ID", help="unique for each start")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="MODULE ...", help="module and its arguments")
+    given = parser.parse_args()
+    settings = ClusterSettings(**json.loads(given.settings))
+    sys.exit(run_processes(settings, given.endpoint, given.run_id, given.command))
 
 
 if __name__ == "__main__":

@@ -11,20 +11,20 @@ address=$(scontrol --oneliner show node "$first" | sed -n 's/.*NodeAddr=\([^ ]*\
 port=$((20000 + SLURM_JOB_ID % 20000))
 run="$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}"
 
-# Time nearly up: the processes save their state and leave; then back into the queue.
+# Time is nearly up: the processes save a checkpoint and exit, and the job goes back into the queue.
 time_is_up=
 notice() {
     time_is_up=1
     scancel --signal=USR1 "$SLURM_JOB_ID"
 }
 trap notice USR1
-# Cancelled, preempted or requeued: SLURM has told the processes itself and decides what becomes of the job.
+# Cancelled, preempted or requeued: SLURM signals the processes itself and decides what happens to the job.
 trap : TERM
 
 srun --kill-on-bad-exit=1 --ntasks={{nodes}} --ntasks-per-node=1 --cpus-per-task={{cpus}} \
     {{python}} -m cluster.agent {{settings}} "$address:$port" "$run" {{command}} &
 step=$!
-# A signal ends `wait`, not the step.
+# A signal interrupts `wait`, not the step.
 wait "$step"
 status=$?
 while kill -0 "$step" 2>/dev/null; do

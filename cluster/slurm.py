@@ -1,7 +1,7 @@
-"""A command as a SLURM job: written from one template, submitted, watched to its end, cancelled when the watcher ends.
+"""Run a command as a SLURM job: write its script, submit it, watch it to its end, cancel it if the watcher is stopped.
 
-No lock and no file says which job is whose: SLURM does, by the job's name. So a watcher that was killed finds its job
-again when the same command is given, and goes on watching.
+SLURM itself knows which job is whose, by the job's name; there are no lock files. After a watcher was killed, the same
+command therefore finds its job again and continues to watch it.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ from cluster.settings import ClusterSettings
 TEMPLATE = Path(__file__).with_name("job.sh")
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 600.0
-"""So long a controller that does not answer is asked again."""
-# A job in any other state still goes on, or will.
+"""How long to keep asking a controller that does not answer."""
+# A job in any other state is running, or will run.
 ENDED = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"),
     *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
@@ -31,34 +31,34 @@ _EXIT_CODE = re.compile(r"\bExitCode=(\d+):(\d+)")
 
 
 class SlurmError(ValueError):
-    """SLURM refused something, or does not answer."""
+    """SLURM refused a request, or does not answer."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job of this project's: its number and the file that takes its output."""
+    """A SLURM job: its ID and the file for its output."""
 
-    number: int
+    id: int
     log: Path
 
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ended; `code` is its exit status, 128 + a signal's number, or 1 where SLURM ended it."""
+    """How a job ended; `code` is its exit status, 128 + the number of a signal, or 1 if SLURM ended it."""
 
     state: str
     code: int
 
 
 def job_script(settings: ClusterSettings, name: str, comment: str, log: Path, command: Sequence[str]) -> str:
-    """The batch script for the module `command[0]` with its arguments.
+    """Return the batch script that runs the module `command[0]` with its arguments.
 
     Args:
-        settings: what it gets.
-        name: of the job.
-        comment: what tells it from another job of this name.
-        log: file for its output; every restart appends.
-        command: module and arguments.
+        settings: Resources to request.
+        name: Name of the job.
+        comment: Digest that distinguishes jobs of the same name with different settings.
+        log: File for the output, to which every restart appends.
+        command: Module and its arguments.
     """
     values = {
         "directives": "\n".join(f"#SBATCH {option}" for option in _options(settings, name, comment, log)),
@@ -92,57 +92,57 @@ def _options(settings: ClusterSettings, name: str, comment: str, log: Path) -> l
 
 
 def submit_or_find(settings: ClusterSettings, command: Sequence[str], params: Path, folder: Path) -> Job:
-    """The job that runs `command` here: the one that still waits or runs, else a new one.
+    """Find the pending or running job for `command` in this folder, or submit a new one.
 
-    The job reads a copy of `params` in `folder`, so that a file that is changed later changes nothing in it.
+    The job reads a copy of `params` in `folder`, so that later changes to the file do not affect it.
 
     Raises:
-        SlurmError: SLURM refuses the job, or one with other settings is still there.
+        SlurmError: SLURM refuses the job, or there is still one with other settings.
     """
     folder = folder.resolve()
     name = f"{command[0]}-{_digest(str(Path.cwd()), *command)}"
     comment = _digest(params.read_text(), repr(settings))
     for line in _slurm("squeue", "--me", "--noheader", f"--name={name}", "--format=%i %T %k").splitlines():
-        number, state, present = line.split(maxsplit=2)
+        job_id, state, present = line.split(maxsplit=2)
         if state in ENDED or state == "COMPLETING":
             continue
         if present.strip() != comment:
             raise SlurmError(
-                f"job {number} ({state.lower()}) does the same with other settings; wait for it or `scancel {number}`"
+                f"job {job_id} ({state.lower()}) runs this command with other settings; wait or `scancel {job_id}`"
             )
-        print(f"job {number} is {state.lower()} already: going on with it", flush=True)
-        return Job(int(number), folder / f"{name}-{number}.log")
+        print(f"job {job_id} is already {state.lower()}: watching it", flush=True)
+        return Job(int(job_id), folder / f"{name}-{job_id}.log")
     folder.mkdir(parents=True, exist_ok=True)
     settings_file = folder / f"{name}-{comment}.yaml"
     _write(settings_file, params.read_text())
     script = folder / f"{name}.sh"
-    # The last --params is the one that counts.
+    # The last --params wins.
     arguments = [*command, "--params", str(settings_file)]
     _write(script, job_script(settings, name, comment, folder / f"{name}-%j.log", arguments))
-    number = _slurm("sbatch", "--parsable", str(script)).strip().split(";")[0]
-    print(f"job {number} submitted: {script}", flush=True)
-    return Job(int(number), folder / f"{name}-{number}.log")
+    job_id = _slurm("sbatch", "--parsable", str(script)).strip().split(";")[0]
+    print(f"job {job_id} submitted: {script}", flush=True)
+    return Job(int(job_id), folder / f"{name}-{job_id}.log")
 
 
 def watch(job: Job) -> JobEnd:
-    """Pass on a job's output until it has ended, through all its restarts.
+    """Print a job's output until it has ended, across all its restarts.
 
     Raises:
-        SlurmError: SLURM no longer knows the job, or does not answer for ten minutes.
+        SlurmError: SLURM no longer knows the job, or has not answered for ten minutes.
     """
     shown, seen_ended, answered = 0, False, time.monotonic()
     while True:
         try:
-            record = _slurm("scontrol", "--oneliner", "show", "job", str(job.number))
+            record = _slurm("scontrol", "--oneliner", "show", "job", str(job.id))
             answered = time.monotonic()
         except SlurmError as error:
             if "Invalid job id" in str(error) or time.monotonic() > answered + PATIENCE_SECONDS:
-                raise SlurmError(f"what became of job {job.number} is not known ({error}); see {job.log}") from None
+                raise SlurmError(f"the outcome of job {job.id} is unknown ({error}); see {job.log}") from None
             record = ""
         shown = _pass_on(job.log, shown)
         state = _STATE.search(record)
         ended = state is not None and state[1] in ENDED
-        # Between its end and the queue a job that is requeued may look ended for a moment.
+        # A job that is being requeued may briefly look ended.
         if ended and seen_ended:
             assert state is not None
             return JobEnd(state[1], _exit_code(state[1], record))
@@ -151,8 +151,8 @@ def watch(job: Job) -> JobEnd:
 
 
 def cancel(job: Job) -> None:
-    """End a job; one that has ended already is left alone."""
-    subprocess.run(["scancel", str(job.number)], capture_output=True, timeout=60)
+    """Cancel a job; this has no effect on one that has ended."""
+    subprocess.run(["scancel", str(job.id)], capture_output=True, timeout=60)
 
 
 def _exit_code(state: str, record: str) -> int:
@@ -162,7 +162,7 @@ def _exit_code(state: str, record: str) -> int:
 
 
 def _pass_on(log: Path, shown: int) -> int:
-    """Print what has been written since; the file is opened anew, which makes a network file system look again."""
+    """Print new output; the file is reopened, which makes a network file system look again."""
     try:
         with log.open("rb") as file:
             file.seek(shown)
@@ -180,10 +180,10 @@ def _slurm(*command: str) -> str:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
         raise SlurmError(
-            f"there is no program {command[0]}; submit from a login node, or set the launcher to torchrun"
+            f"no program {command[0]}; submit from a login node, or set the launcher to torchrun"
         ) from None
     except subprocess.TimeoutExpired:
-        raise SlurmError(f"`{shlex.join(command)}` gave no answer for a minute") from None
+        raise SlurmError(f"`{shlex.join(command)}` did not answer within a minute") from None
     if answer.returncode:
         raise SlurmError(f"`{shlex.join(command)}`: {answer.stderr.strip()}")
     return answer.stdout

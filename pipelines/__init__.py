@@ -1,1 +1,1 @@
-"""Prefect flows: when and where the stages of dvc.yaml run. They know stages by name, not by what they do."""
+"""Prefect flows, which decide when and where the stages of dvc.yaml run; they know stages by name only."""

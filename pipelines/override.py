@@ -1,10 +1,10 @@
-"""Settings of a named experiment, laid over params.yaml: a file in experiments/ holds only what it changes.
+"""Merge experiment files into params.yaml; each file in experiments/ holds only the settings it changes.
 
-    python -m pipelines.override experiments/coco_r50_12e.yaml
-    python -m pipelines.override experiments/coco_r50_24e.yaml experiments/ablations/merging_p.yaml --out other.yaml
+    python -m pipelines.override experiments/coco.yaml experiments/coco/12e.yaml
+    python -m pipelines.override experiments/coco.yaml experiments/ablations/merging_p.yaml --out other.yaml
 
-Several are laid one over the other in the order given. What no overlay names stays as it is, comments included;
-values that are lists are replaced as a whole. `git checkout params.yaml` undoes it.
+Files are merged in the order given, and a later one wins. Settings that no file names stay as they are, comments
+included; lists are replaced as a whole. `git checkout params.yaml` undoes the command.
 """
 
 import argparse
@@ -19,10 +19,12 @@ from ruamel.yaml.error import YAMLError
 
 from pipelines.dvc_project.parameters import read_parameters, write_parameters, yaml_with_comments
 
+EXPERIMENTS = Path("experiments")
+
 
 @dataclass(frozen=True)
 class Change:
-    """One value that an overlay changed; `old` is None for a key that was not there."""
+    """A changed setting; `old` is None for a key that was not set before."""
 
     key: str
     old: object
@@ -32,21 +34,26 @@ class Change:
         return f"{self.key}: {'(not set)' if self.old is None else _shown(self.old)} -> {_shown(self.new)}"
 
 
-def lay_over(params: Path, overlays: Sequence[Path], out: Path | None = None) -> tuple[Change, ...]:
-    """Write `params` with the overlays laid over it to `out`, or in place.
+def experiment_files(names: str | Sequence[str]) -> list[Path]:
+    """Return the files of one experiment (`coco`) or of a stack (`["coco", "coco/r101"]`), relative to the project."""
+    return [EXPERIMENTS / f"{name}.yaml" for name in ([names] if isinstance(names, str) else names)]
 
-    Keys may be new: what there is to set is known to the stages, which refuse what they do not know.
+
+def override_settings(params: Path, overrides: Sequence[Path], out: Path | None = None) -> tuple[Change, ...]:
+    """Merge override files into `params` and write the result to `out` (default: in place).
+
+    Keys may be new, because only the stages know which settings exist; they refuse unknown ones.
 
     Raises:
-        ValueError: a file that cannot be read, a section that `params` does not have, or a value where keys belong.
+        ValueError: A file cannot be read, names a section that `params` lacks, or has a value in place of keys.
     """
     document = read_parameters(params)
     changes: list[Change] = []
-    for overlay in overlays:
-        for name, section in read_parameters(overlay).items():
+    for override in overrides:
+        for name, section in read_parameters(override).items():
             if name not in document:
-                raise ValueError(f"{overlay}: {params} has no section {name}; there are: {', '.join(document)}")
-            changes += _lay(document, {name: section}, "", overlay)
+                raise ValueError(f"{override}: {params} has no section {name}; sections: {', '.join(document)}")
+            changes += _merge(document, {name: section}, "", override)
     write_parameters(document, out or params)
     return tuple(changes)
 
@@ -54,24 +61,24 @@ def lay_over(params: Path, overlays: Sequence[Path], out: Path | None = None) ->
 def change_settings(
     document: CommentedMap, settings: Mapping[str, str], file: Path, new_keys: bool
 ) -> tuple[Change, ...]:
-    """Change settings such as `train.learning_rate`, typed as in YAML, in a document that was read from `file`.
+    """Change single settings such as `train.learning_rate`, given as YAML text, in a document read from `file`.
 
     Raises:
-        ValueError: it has no such section, or no such key and `new_keys` is False, or a value does not fit.
+        ValueError: The document lacks the section, or the key while `new_keys` is False, or a value does not fit.
     """
     changes: list[Change] = []
     for key, text in settings.items():
         valid = _keys(document)
         section, *path = key.split(".")
         if section not in document or not path or not (new_keys or key in valid):
-            raise ValueError(f"{file}: no setting {key}; there are: {', '.join(valid)}")
+            raise ValueError(f"{file}: no setting {key}; settings: {', '.join(valid)}")
         try:
             value: object = yaml_with_comments().load(text)
         except YAMLError as error:
             raise ValueError(f"{key}={text}: the value is not valid YAML: {error}") from None
         for name in reversed(path):
             value = {name: value}
-        changes += _lay(document, {section: value}, "", f"{key}={text}")
+        changes += _merge(document, {section: value}, "", f"{key}={text}")
     return tuple(changes)
 
 
@@ -82,24 +89,25 @@ def _keys(section: Mapping[str, object], prefix: str = "") -> list[str]:
     return keys
 
 
-def _lay(target: CommentedMap, values: Mapping[str, object], prefix: str, source: object) -> list[Change]:
+def _merge(target: CommentedMap, values: Mapping[str, object], prefix: str, source: object) -> list[Change]:
     changes: list[Change] = []
-    # New keys come before the last: an empty line or a comment after a section belongs to its last key.
-    place = max(len(target) - 1, 0)
+    # New keys go before the last one, which owns any empty line or comment that follows the section.
+    position = max(len(target) - 1, 0)
     for name, value in values.items():
         key, old = f"{prefix}{name}", target.get(name)
         if old is not None and isinstance(value, Mapping) != isinstance(old, Mapping):
-            expected, found = ("keys and values", "one value") if isinstance(old, Mapping) else ("one value", "keys")
+            words = ("keys and values", "a single value")
+            expected, found = words if isinstance(old, Mapping) else words[::-1]
             raise ValueError(f"{source}: {key} holds {expected} in the settings, but {found} here")
         if name not in target:
-            target.insert(place, name, None)
-            place += 1
+            target.insert(position, name, None)
+            position += 1
         elif _same(old, value):
             continue
         if isinstance(value, Mapping):
             if old is None:
                 target[name] = CommentedMap()
-            changes += _lay(target[name], value, f"{key}.", source)
+            changes += _merge(target[name], value, f"{key}.", source)
         else:
             target[name] = _flow_list(value) if isinstance(value, list) else value
             changes.append(Change(key, old, value))
@@ -111,30 +119,28 @@ def _same(old: object, new: object) -> bool:
 
 
 def _flow_list(values: Sequence[object]) -> CommentedSeq:
-    """In one line, and without the comments of the file that it comes from."""
+    """Return a list to be written on one line, without the comments of the file it comes from."""
     result = CommentedSeq(values)
     result.fa.set_flow_style()
     return result
 
 
 def _shown(value: object) -> str:
-    """For logs: without the name and password that an address may hold."""
+    """Format a value for logs, without credentials in URLs."""
     if isinstance(value, list):
         return f"[{', '.join(map(_shown, value))}]"
     return re.sub(r"(?<=://)[^/@\s]*@", "***@", str(value))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; the exit status is 0 when the settings were written."""
+    """Run the command line; the exit status is 0 if the settings were written."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.override", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "overlays", nargs="+", type=Path, metavar="FILE", help="files in experiments/, laid in this order"
-    )
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings to lay them over")
-    parser.add_argument("--out", type=Path, help="file to write instead of changing the settings in place")
+    parser.add_argument("overrides", nargs="+", type=Path, metavar="FILE", help="files to merge, in this order")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings to merge them into")
+    parser.add_argument("--out", type=Path, help="file to write instead of changing --params in place")
     arguments = parser.parse_args(argv)
     try:
-        changes = lay_over(arguments.params, arguments.overlays, arguments.out)
+        changes = override_settings(arguments.params, arguments.overrides, arguments.out)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

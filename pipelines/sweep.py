@@ -1,12 +1,12 @@
-"""Run the pipeline with many settings, each as an experiment of DVC's, and compare a metric.
+"""Run the pipeline with many settings, each as a DVC experiment, and compare a metric.
 
     python -m pipelines.sweep rates --grid train.learning_rate=5e-4,1e-3 model.queries=20,30 --jobs 2
     python -m pipelines.sweep parts --trial model.queries=20 --trial model.queries=40 train.epochs=12
 
-All combinations of the grid run, with each of the listed trials if there are any, on top of params.yaml as it is now.
-Every one runs in a clone below runs/sweeps/NAME/ (dvc_project/workspace.py) and ends as an experiment of this checkout:
-`dvc exp show`, `dvc exp apply`. What has an experiment already is not run again; what was stopped goes on from its
-last saved state. A trial that fails does not stop the others. The table and the plot are in runs/sweeps/NAME/.
+The sweep runs all combinations of the grid, with each listed trial if there are any, on top of the current params.yaml.
+Each runs in a clone in runs/sweeps/NAME/ (dvc_project/workspace.py) and becomes an experiment of this checkout, for
+`dvc exp show` and `dvc exp apply`. Trials that already have an experiment are not run again, and a stopped one resumes
+from its last checkpoint. A failed trial does not stop the others. Table and plot are in runs/sweeps/NAME/.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from pipelines.dvc_project.project import DvcProject
 from pipelines.dvc_project.trials import Trial, parse_grid, trial_name, trials_of
 from pipelines.dvc_project.workspace import Checkout, Workspace
 from pipelines.process.flow_command import run_as_program, setting
-from pipelines.process.run import CommandError, end_all
+from pipelines.process.session import CommandError, end_all
 from pipelines.reporting.artifacts import embedded, publish_markdown, publish_table
 from pipelines.reporting.stage_output import StageOutput
 from pipelines.reporting.sweep_results import (
@@ -48,8 +48,8 @@ SWEEPS = Path("runs/sweeps")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A trial with the name of its experiment and the file of all its parameters."""
+class PlannedTrial:
+    """A trial, the name of its experiment, and the file with all its parameters."""
 
     trial: Trial
     name: str
@@ -58,7 +58,7 @@ class Plan:
 
 @task(task_run_name="{trial}", cache_policy=NO_CACHE)
 def run_trial(trial: str, name: str, parameters: Path, folder: Path, stages: list[str], cache: Path, jobs: int) -> None:
-    """Run one experiment in a workspace of its own, which is removed if it succeeds."""
+    """Run one experiment in its own workspace, which is removed on success."""
     checkout = Checkout(folder)
     workspace = Workspace(checkout, parameters.with_suffix(""))
     workspace.prepare(parameters, cache)
@@ -71,7 +71,7 @@ def sweep(
     name: str,
     grid: dict[str, list[str]] | None = None,
     trials: list[dict[str, str]] | None = None,
-    overlays: list[Path] | None = None,
+    overrides: list[Path] | None = None,
     stages: list[str] | None = None,
     jobs: int = 1,
     metric: str = METRIC,
@@ -79,8 +79,9 @@ def sweep(
 ) -> None:
     """Run all combinations of the values in `grid`, each with each of `trials`, and compare `metric`.
 
-    `overlays` (files in experiments/) lie under the settings of all trials, `jobs` run at once. Everything is checked
-    before anything runs. Fails at the end, naming them, if trials have failed.
+    `overrides` (such as files in experiments/) are merged into params.yaml before the settings of each trial; `jobs`
+    trials run at a time. Everything is checked before anything runs. If trials fail, the flow fails at the end and
+    names them.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ValueError(f"the name of a sweep is {name!r}; use letters, digits, - and _")
@@ -91,11 +92,11 @@ def sweep(
     targets = list(DvcProject(folder).choose(stages or list(STAGES)))
     out = folder / SWEEPS / name
     out.mkdir(parents=True, exist_ok=True)
-    plans = _plan(name, trials_of(grid or {}, trials or ()), overlays or [], targets, DvcProject(folder), out)
+    plans = _plan(name, trials_of(grid or {}, trials or ()), overrides or [], targets, DvcProject(folder), out)
     before = checkout.experiments()
     failed = _run([plan for plan in plans if plan.name not in before], checkout, targets, jobs)
     values = metric_values(DvcProject(folder).dvc("exp", "show", "--json"), wanted)
-    states = {plan.name: "there already" if plan.name in before else "done" for plan in plans} | failed
+    states = {plan.name: "already there" if plan.name in before else "done" for plan in plans} | failed
     results = [Result(plan.trial, plan.name, states[plan.name], values.get(plan.name)) for plan in plans]
     _report(name, results, wanted, out)
     for plan in plans:
@@ -107,33 +108,33 @@ def sweep(
 
 
 def _plan(
-    name: str, trials: Sequence[Trial], overlays: list[Path], stages: list[str], project: DvcProject, out: Path
-) -> list[Plan]:
-    """Write the parameters of all trials and have them checked.
+    name: str, trials: Sequence[Trial], overrides: list[Path], stages: list[str], project: DvcProject, out: Path
+) -> list[PlannedTrial]:
+    """Write the parameters of all trials, after the stages have checked them.
 
     Raises:
-        ValueError: one of them cannot be run, or two are the same.
+        ValueError: The stages do not accept one of them, or two are the same.
     """
     with TemporaryDirectory(dir=out, prefix=".plan-") as temporary:
         files = [Path(temporary) / f"{number}.yaml" for number in range(len(trials))]
         for trial, file in zip(trials, files, strict=True):
-            project.write_parameters(overlays, trial.settings, file)
+            project.write_parameters(overrides, trial.settings, file)
         project.check_parameters([file.resolve() for file in files])
-        plans: dict[str, Plan] = {}
+        plans: dict[str, PlannedTrial] = {}
         for trial, file in zip(trials, files, strict=True):
             unique = trial_name(name, [read_parameters(file), stages])
             if unique in plans:
                 raise ValueError(f"the trials '{plans[unique].trial}' and '{trial}' are the same; remove one")
-            plans[unique] = Plan(trial, unique, out / f"{unique}.yaml")
+            plans[unique] = PlannedTrial(trial, unique, out / f"{unique}.yaml")
             file.replace(plans[unique].parameters)
     return list(plans.values())
 
 
-def _run(plans: Sequence[Plan], checkout: Checkout, stages: list[str], jobs: int) -> dict[str, str]:
-    """Run the trials, `jobs` at once; the experiments that failed, each with the word for it."""
+def _run(plans: Sequence[PlannedTrial], checkout: Checkout, stages: list[str], jobs: int) -> dict[str, str]:
+    """Run the trials, `jobs` at a time, and return the state of each failed experiment by name."""
     if not plans:
         return {}
-    cache, futures = checkout.cache(), list[tuple[Plan, PrefectFuture[None]]]()
+    cache, futures = checkout.cache(), list[tuple[PlannedTrial, PrefectFuture[None]]]()
     with ThreadPoolTaskRunner[None](max_workers=jobs) as runner:
         try:
             for plan in plans:
@@ -142,7 +143,7 @@ def _run(plans: Sequence[Plan], checkout: Checkout, stages: list[str], jobs: int
                 futures.append((plan, runner.submit(run_trial, parameters)))
             for _, future in futures:
                 future.wait()
-        except BaseException:  # cancelled, or a signal: the runner would wait for the trials, however long they take
+        except BaseException:  # cancelled or signaled: the runner would wait for the trials, however long they take
             end_all()
             raise
     return {plan.name: "failed" for plan, future in futures if not future.state.is_completed()}
@@ -163,10 +164,10 @@ def _report(name: str, results: Sequence[Result], metric: Metric, out: Path) -> 
 
 
 def main() -> int:
-    """The command line; the exit status is 0 when all trials have an experiment."""
+    """Run the command line; the exit status is 0 if every trial has an experiment."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.sweep", description=__doc__.splitlines()[0])
-    parser.add_argument("name", help="of the sweep; begins the names of its experiments")
-    parser.add_argument("--grid", nargs="+", default=[], metavar="KEY=VALUE,VALUE", help="all combinations run")
+    parser.add_argument("name", help="name of the sweep, which prefixes the names of its experiments")
+    parser.add_argument("--grid", nargs="+", default=[], metavar="KEY=VALUE,VALUE", help="run all combinations")
     parser.add_argument(
         "--trial",
         nargs="+",
@@ -174,14 +175,13 @@ def main() -> int:
         type=setting,
         default=[],
         metavar="KEY=VALUE",
-        help="settings of one more trial, or with --grid of one more set of them; may be repeated",
+        help="settings of one trial, or with --grid of one more copy of the grid; repeatable",
     )
-    parser.add_argument(
-        "--overlay", nargs="+", type=Path, default=[], metavar="FILE", help="files to lay under all trials"
-    )
-    parser.add_argument("--stages", nargs="+", metavar="NAME", help=f"what to bring up to date (default: {STAGES[0]})")
-    parser.add_argument("--jobs", type=int, default=1, help="so many trials run at once (default: 1)")
-    parser.add_argument("--metric", default=METRIC, metavar="FILE:KEY", help=f"what to compare (default: {METRIC})")
+    help_override = "files to merge into params.yaml for all trials, in this order"
+    parser.add_argument("--override", nargs="+", type=Path, metavar="FILE", help=help_override)
+    parser.add_argument("--stages", nargs="+", metavar="NAME", help=f"stages to run (default: {STAGES[0]})")
+    parser.add_argument("--jobs", type=int, default=1, help="trials to run at a time (default: 1)")
+    parser.add_argument("--metric", default=METRIC, metavar="FILE:KEY", help=f"number to compare (default: {METRIC})")
     given = parser.parse_args()
     try:
         grid = parse_grid(given.grid)
@@ -190,7 +190,7 @@ def main() -> int:
     trials = [dict(pairs) for pairs in given.trial]
     return run_as_program(
         "pipelines.sweep",
-        lambda: sweep(given.name, grid, trials, given.overlay, given.stages, given.jobs, given.metric),
+        lambda: sweep(given.name, grid, trials, given.override, given.stages, given.jobs, given.metric),
     )
 
 

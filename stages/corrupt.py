@@ -6,9 +6,9 @@
 Writes `manifest.json` and, where `corrupt.archives` is set, one zip file for each corruption and severity. Without
 archives the robustness stage makes each image when it needs it. A run that was stopped, however roughly, goes on
 with what it had not finished; finished archives lie in a folder of `--state` that is named after everything that
-decides them, because DVC deletes the outputs of a stage before it runs. With `--share 2/4` it makes the second quarter
+decides them, because DVC deletes the outputs of a stage before it runs. With `--shard 2/4` it makes the second quarter
 of the archives for such a folder and writes no result: several programs, also on several machines, share the work so,
-and a last one without a share writes it (`python -m pipelines.robustness`).
+and a last one without a shard writes it (`python -m pipelines.robustness`).
 """
 
 import argparse
@@ -34,14 +34,14 @@ from panoptic.robustness.corrupted_split import (
 )
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import file_digest, fingerprint
-from panoptic.runtime.parallel import Share, worker_pool
+from panoptic.runtime.parallel import Shard, worker_pool
 from stages.settings import load_section
 
 
-def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path, share: Share | None = None) -> None:
-    """Write manifest and archives, all of them or nothing; of a share, neither."""
-    if share and not settings.archives:
-        print(f"{share}: nothing to do without archives")
+def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path, shard: Shard | None = None) -> None:
+    """Write manifest and archives, all of them or nothing; of a shard, neither."""
+    if shard and not settings.archives:
+        print(f"{shard}: nothing to do without archives")
         return
     index = PanopticIndex.load(index_path)
     split = CorruptedSplit.choose(index, settings)
@@ -49,11 +49,11 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
     code = [file_digest(Path(module.__file__)) for module in (corrupted_split, corruptions) if module.__file__]
     identity = fingerprint({"manifest": split.to_json().decode(), "code": code})
     folder = state / f"corrupt-{identity}"
-    if share:
-        variants = share.choose(split.variants)
-        print(f"{share}: {', '.join(map(str, variants))}", flush=True)
+    if shard:
+        variants = shard.choose(split.variants)
+        print(f"{shard}: {', '.join(map(str, variants))}", flush=True)
         _make_archives(replace(split, variants=tuple(variants)), index, folder, settings.workers)
-        print(f"{share}: {len(variants)} archives made, kept in {folder}")
+        print(f"{shard}: {len(variants)} archives made, kept in {folder}")
         return
     if split.archives:
         _make_archives(split, index, folder, settings.workers)
@@ -110,14 +110,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--index", type=Path, required=True, help="index of the images to corrupt")
     parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    help_share = "make this part of the archives only, and write no result; as in 2/4"
-    parser.add_argument("--share", metavar="NUMBER/OF", help=help_share)
+    help_shard = "make this part of the archives only, and write no result; as in 2/4"
+    parser.add_argument("--shard", metavar="NUMBER/OF", help=help_shard)
     arguments = parser.parse_args(argv)
 
     def stage() -> None:
         settings = load_section(arguments.params, "corrupt", CorruptSettings)
-        share = Share.parse(arguments.share) if arguments.share else None
-        corrupt(settings, arguments.index, arguments.state, arguments.out, share)
+        shard = Shard.parse(arguments.shard) if arguments.shard else None
+        corrupt(settings, arguments.index, arguments.state, arguments.out, shard)
 
     run_command(stage)
 

@@ -9,9 +9,9 @@ while the network works, without being written. Scores are those of stages.evalu
 Writes `metrics.json` (PQ clean, mean, relative, by corruption), `variants.json` (everything measured), `table.md`,
 `severity.csv`, `severity.png` and, to browse, `predictions/`: those of the first `predict.images` images under each
 variant, as stages.predict writes them. A run that was stopped goes on with the variants that are not scored yet; those
-that are lie in a folder of `--state` that is named after everything that decides them. With `--share 2/4` it measures
+that are lie in a folder of `--state` that is named after everything that decides them. With `--shard 2/4` it measures
 the second quarter of the variants for such a folder and writes no result: several programs, also on several machines,
-share the work so, and a last one without a share writes it (`python -m pipelines.robustness`).
+share the work so, and a last one without a shard writes it (`python -m pipelines.robustness`).
 """
 
 import argparse
@@ -62,7 +62,7 @@ from panoptic.robustness.summary import (
 )
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import code_digests, file_digest, fingerprint
-from panoptic.runtime.parallel import Share, map_ahead, worker_pool
+from panoptic.runtime.parallel import Shard, map_ahead, worker_pool
 from stages.settings import load_section
 
 # Images that a worker corrupts at a time, and such tasks that wait for each worker: what bounds the memory.
@@ -110,9 +110,9 @@ class Measuring:
 
 
 def robustness(
-    inference: InferenceSettings, corruption: CorruptSettings, paths: RobustnessPaths, share: Share | None = None
+    inference: InferenceSettings, corruption: CorruptSettings, paths: RobustnessPaths, shard: Shard | None = None
 ) -> None:
-    """Measure what is not measured yet, and write the results, all of them or nothing; of a share, no results."""
+    """Measure what is not measured yet, and write the results, all of them or nothing; of a shard, no results."""
     full, manifest = PanopticIndex.load(paths.index), paths.corrupted / "manifest.json"
     split, checkpoint, scoring = CorruptedSplit.load(manifest), load_checkpoint(paths.model), ScoringSettings()
     difference = checkpoint.categories.describe_difference(full.categories)
@@ -133,10 +133,10 @@ def robustness(
     state = paths.state / f"robustness-{identity}"
     found: dict[Variant, Measures] = {}
     network = checkpoint.network.to(pick_device())
-    variants = share.choose(split.variants) if share else split.variants
-    measures_clean = share is None or share.is_last
-    if share:
-        print(f"{share}: {', '.join(['clean'] * measures_clean + [str(variant) for variant in variants])}", flush=True)
+    variants = shard.choose(split.variants) if shard else split.variants
+    measures_clean = shard is None or shard.is_last
+    if shard:
+        print(f"{shard}: {', '.join(['clean'] * measures_clean + [str(variant) for variant in variants])}", flush=True)
     total = (measures_clean + len(variants)) * len(index.records)
     with (
         worker_pool(0 if split.archives else corruption.workers) as pool,
@@ -151,8 +151,8 @@ def robustness(
             else:
                 measure = partial(measuring.measure, read=_corrupting(index, variant, pool, corruption.workers))
             found[variant] = _remembered(state / f"{variant}.json", measuring, measure)
-    if share:
-        print(f"{share}: {len(variants)} variants measured, kept in {state}")
+    if shard:
+        print(f"{shard}: {len(variants)} variants measured, kept in {state}")
         return
     result = Robustness(clean, found)
     _write(result, len(index.records), state, paths.out)
@@ -215,16 +215,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--corrupted", type=Path, required=True, help="folder that stages.corrupt wrote")
     parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    help_share = "measure this part of the variants only, and write no result; as in 2/4"
-    parser.add_argument("--share", metavar="NUMBER/OF", help=help_share)
+    help_shard = "measure this part of the variants only, and write no result; as in 2/4"
+    parser.add_argument("--shard", metavar="NUMBER/OF", help=help_shard)
     arguments = parser.parse_args(argv)
     paths = RobustnessPaths(arguments.index, arguments.model, arguments.corrupted, arguments.state, arguments.out)
 
     def stage() -> None:
         inference = load_section(arguments.params, "predict", InferenceSettings)
         corruption = load_section(arguments.params, "corrupt", CorruptSettings)
-        share = Share.parse(arguments.share) if arguments.share else None
-        robustness(inference, corruption, paths, share)
+        shard = Shard.parse(arguments.shard) if arguments.shard else None
+        robustness(inference, corruption, paths, shard)
 
     run_command(stage)
 

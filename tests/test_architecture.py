@@ -4,6 +4,9 @@ Read from the source with `ast`, without importing anything: an import inside a 
 """
 
 import ast
+import os
+import runpy
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -41,6 +44,8 @@ ROOMS = (
 BY_NAME = {"benchmarks/__init__.py", "model/ops/backends.py"}
 # In stages/, but no stage: what concerns several of them.
 SHARED = {"__init__", "check_settings", "settings"}
+# What a module says that reads its task from another program instead of a command line.
+READS_TASK = "json.load(sys.stdin)"
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem not in SHARED)
 
 
@@ -124,6 +129,29 @@ def test_deps_of_a_stage_name_no_code_that_it_does_not_import(name: str) -> None
 def test_images_and_metrics_do_not_make_trained_weights_out_of_date() -> None:
     trained_with = {room(path) for path in closure(ROOT / "stages" / "train.py")}
     assert trained_with <= {"", "io", "runtime", "format", "index", "data"}
+
+
+def commands() -> Iterator[str]:
+    """The modules that `python -m` runs, but for workers that read their task from another program."""
+    for folder in ALLOWED:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text()
+            if (path.stem == "__main__" or '\nif __name__ == "__main__":\n' in text) and READS_TASK not in text:
+                yield path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__main__")
+
+
+@pytest.mark.filterwarnings("ignore")  # modules are run again that have been imported already
+@pytest.mark.parametrize("name", list(commands()))
+def test_every_command_explains_itself(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--help` works everywhere, also where a GPU or an extra is missing that the command needs."""
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.setattr(os, "_exit", sys.exit)  # how the error browser ends, past FiftyOne's exit handlers
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    assert end.value.code in (0, None)
+    assert f"usage: python -m {name} " in capsys.readouterr().out
 
 
 def room(path: Path) -> str:

@@ -1,7 +1,8 @@
-"""The settings that ship with the repository are what the stages accept."""
+"""The settings in the repository are accepted by the stages, and configure the models they claim to."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -14,24 +15,53 @@ from model.training.settings import TrainSettings
 from panoptic.datasets.download.archives import PUBLIC_DATASETS
 from panoptic.datasets.layout import DatasetSettings
 from pipelines.dvc_project.parameters import read_parameters
-from pipelines.override import lay_over
+from pipelines.override import experiment_files, override_settings
 from stages.check_settings import SCHEMAS, check_settings
 from stages.settings import SECTIONS, load_section
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
 EXPERIMENTS = ROOT / "experiments"
-OVERLAYS = sorted(EXPERIMENTS.rglob("*.yaml"))
+FILES = sorted(EXPERIMENTS.rglob("*.yaml"))
 ABLATIONS = sorted((EXPERIMENTS / "ablations").iterdir())
-PUBLISHED = sorted(
-    path
-    for path in EXPERIMENTS.glob("*.yaml")
-    if path.name.startswith(("coco_", "ade20k_")) and "sample" not in path.name
-)
+ON_COCO = sorted([*(EXPERIMENTS / "coco").iterdir(), EXPERIMENTS / "ade20k.yaml"])
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of the tables in experiments/README.md: its stack of files, and its model in model/published.py if any."""
+
+    row: str
+    names: tuple[str, ...]
+    model: str
+
+    def files(self) -> list[Path]:
+        return stacked(*self.names)
+
+
+def stacked(*names: str) -> list[Path]:
+    return [ROOT / file for file in experiment_files(names)]
+
+
+def published() -> Iterator[Published]:
+    cells = r"^\| ([^|]+) \| `([^`]+)` \| (?:`(\w+)`)? *\|"
+    for row, names, model in re.findall(cells, (EXPERIMENTS / "README.md").read_text(), re.MULTILINE):
+        yield Published(row, tuple(names.split()), model)
+
+
+PUBLISHED = list(published())
+by_row = pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: entry.row)
 
 
 def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def settings_of(*files: Path, folder: Path) -> Mapping[str, object]:
+    """Return all sections, as the stages read them, of params.yaml with files merged into it."""
+    out = folder / "params.yaml"
+    override_settings(PARAMS, files, out)
+    return check_settings(out)
 
 
 @pytest.mark.parametrize("name", sorted(SECTIONS))
@@ -43,8 +73,8 @@ def test_every_section_has_a_dataclass() -> None:
     assert SCHEMAS.keys() == set(SECTIONS)
 
 
-def test_no_setting_has_a_name_that_the_run_cache_of_dvc_does_not_see() -> None:
-    """Another `size` or `nfiles`, wherever it stands, would bring back the outputs of a run that had the former one."""
+def test_no_setting_has_a_name_that_the_run_cache_of_dvc_ignores() -> None:
+    """A changed `size` or `nfiles` at any level would restore the outputs of the run with the former value."""
     assert not {"size", "nfiles"} & set(names_of_settings(SCHEMAS.values()))
 
 
@@ -56,102 +86,80 @@ def names_of_settings(schemas: Iterable[object]) -> Iterator[str]:
             yield from names_of_settings(types.values())
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS, ids=named)
-def test_an_overlay_gives_settings_that_the_stages_accept(overlay: Path, tmp_path: Path) -> None:
-    out = tmp_path / "params.yaml"
-    lay_over(PARAMS, [overlay], out)
-    check_settings(out)
+@pytest.mark.parametrize("file", FILES, ids=named)
+def test_the_stages_accept_every_experiment(file: Path, tmp_path: Path) -> None:
+    settings_of(*stacked("coco") * (file in ON_COCO), file, folder=tmp_path)
 
 
-@pytest.mark.parametrize("overlay", ABLATIONS, ids=named)
-def test_an_ablation_also_lies_over_the_full_size(overlay: Path, tmp_path: Path) -> None:
-    out = tmp_path / "params.yaml"
-    assert lay_over(PARAMS, [EXPERIMENTS / "coco_r50_12e.yaml", overlay], out)
-    check_settings(out)
+@pytest.mark.parametrize("file", ABLATIONS, ids=named)
+def test_the_stages_accept_every_ablation_at_full_size(file: Path, tmp_path: Path) -> None:
+    assert settings_of(*stacked("coco", "coco/12e"), file, folder=tmp_path)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS, ids=named)
-def test_an_overlay_begins_with_what_it_is(overlay: Path) -> None:
-    assert overlay.read_text().startswith("# ")
+@pytest.mark.parametrize("file", FILES, ids=named)
+def test_an_experiment_starts_with_a_comment_that_describes_it(file: Path) -> None:
+    assert file.read_text().startswith("# ")
 
 
-@pytest.mark.parametrize("overlay", PUBLISHED, ids=named)
-def test_a_published_model_does_not_depend_on_what_it_is_laid_over(overlay: Path, tmp_path: Path) -> None:
-    """Laid over the embedded settings, or over those of all ablations: the same."""
-    clean, dirty = tmp_path / "clean.yaml", tmp_path / "dirty.yaml"
-    lay_over(PARAMS, [overlay], clean)
-    lay_over(PARAMS, [*ABLATIONS, overlay], dirty)
-    assert check_settings(dirty) == check_settings(clean)
+@pytest.mark.parametrize("file", FILES, ids=named)
+def test_a_stacked_file_repeats_nothing_of_its_base(file: Path) -> None:
+    if file not in [*stacked("coco"), *ABLATIONS]:
+        base = stacked("coco")[0] if file in ON_COCO else PARAMS
+        same = set(values(read_parameters(file))) & set(values(read_parameters(base)))
+        assert not same, f"equal in {named(base)}"
 
 
-@pytest.mark.parametrize(
-    ("name", "model"),
-    [
-        ("coco_r50_12e", "r50"),
-        ("coco_r50_24e", "r50"),
-        ("coco_r101_24e", "r101"),
-        ("coco_pvtv2_b5_24e", "pvtv2_b5"),
-        ("coco_swin_l_24e", "swin_l"),
-        ("coco_v1_r50_12e", "v1_r50"),
-        ("coco_v1_r50_50e", "v1_r50"),
-        ("ade20k_r50", "r50"),
-        ("coco_detr_r50", "detr_r50"),
-        ("coco_d_detr_ms_r50", "d_detr_ms_r50"),
-    ],
-)
-def test_a_published_model_is_the_one_whose_parameters_are_counted(name: str, model: str, tmp_path: Path) -> None:
-    assert [EXPERIMENTS / f"{name}.yaml"] == [path for path in PUBLISHED if path.stem == name]
-    out = tmp_path / "params.yaml"
-    lay_over(PARAMS, [EXPERIMENTS / f"{name}.yaml"], out)
-    assert load_section(out, "model", NetworkConfig) == MODELS[model].config
+def test_every_recipe_is_in_the_table_of_published_models() -> None:
+    listed = {file for entry in PUBLISHED for file in entry.files()}
+    assert listed - set(ABLATIONS) == {*stacked("coco"), *ON_COCO}
 
 
-@pytest.mark.parametrize(("name", "crops"), [("coco_instances_r50_24e", 0.5), ("coco_instances_r50_24e_no_crop", 0.0)])
-def test_instances_are_learnt_by_the_panoptic_recipe_without_stuff(name: str, crops: float, tmp_path: Path) -> None:
-    laid = []
-    for recipe in (name, "coco_r50_24e"):
-        out = tmp_path / f"{recipe}.yaml"
-        lay_over(PARAMS, [EXPERIMENTS / f"{recipe}.yaml"], out)
-        laid.append(check_settings(out))
-    instances, panoptic = laid
+@by_row
+def test_a_published_model_does_not_depend_on_earlier_settings(entry: Published, tmp_path: Path) -> None:
+    """On top of the embedded settings, or of those with every other experiment merged into them: the same."""
+    others = [file for file in FILES if file not in entry.files()]
+    clean = settings_of(*entry.files(), folder=tmp_path)
+    assert settings_of(*others, *entry.files(), folder=tmp_path) == clean
+
+
+@by_row
+def test_a_published_model_is_the_one_whose_parameters_are_counted(entry: Published, tmp_path: Path) -> None:
+    if entry.model:
+        config = settings_of(*entry.files(), folder=tmp_path)["model"]
+        assert isinstance(config, NetworkConfig)
+        model = MODELS[entry.model]
+        if model.gmacs is None:  # the paper says nothing of drop_path for backbones it does not list
+            config = replace(config, drop_path=model.config.drop_path)
+        assert config == model.config
+
+
+@pytest.mark.parametrize(("name", "crops"), [("things_only", 0.5), ("things_only_no_crop", 0.0)])
+def test_instances_are_learned_by_the_panoptic_recipe_without_stuff(name: str, crops: float, tmp_path: Path) -> None:
+    instances = settings_of(*stacked("coco", f"ablations/{name}"), folder=tmp_path)
+    panoptic = settings_of(*stacked("coco"), folder=tmp_path)
     model, train = panoptic["model"], panoptic["train"]
     assert isinstance(model, NetworkConfig)
     assert isinstance(train, TrainSettings)
     augmentation = replace(train.augmentation, crop_probability=crops)
     expected = {"model": replace(model, stuff="none"), "train": replace(train, augmentation=augmentation)}
-    assert instances == panoptic | expected
+    assert instances == {**panoptic, **expected}
 
 
-def test_a_public_dataset_is_fetched_by_every_recipe_for_it() -> None:
-    for overlay in PUBLISHED:
-        dataset = load_section(overlay, "dataset", DatasetSettings)
-        public = PUBLIC_DATASETS[dataset.name]
-        assert public.needed([dataset.train, dataset.val])
-        assert dataset.root == f"datasets/{dataset.name}"
+@by_row
+def test_every_published_recipe_downloads_its_public_dataset(entry: Published, tmp_path: Path) -> None:
+    dataset = settings_of(*entry.files(), folder=tmp_path)["dataset"]
+    assert isinstance(dataset, DatasetSettings)
+    public = PUBLIC_DATASETS[dataset.name]
+    assert public.needed([dataset.train, dataset.val])
+    assert dataset.root == f"datasets/{dataset.name}"
 
 
-@pytest.mark.parametrize(
-    ("name", "model"),
-    [
-        ("backbone_pvtv2_b0", "pvtv2_b0"),
-        ("backbone_pvtv2_b2", "pvtv2_b2"),
-        ("backbone_swin_t", "swin_t"),
-        ("backbone_swin_s", "swin_s"),
-        ("backbone_swin_b", "swin_b"),
-    ],
-)
-def test_another_backbone_is_laid_over_a_published_model(name: str, model: str, tmp_path: Path) -> None:
-    out = tmp_path / "params.yaml"
-    lay_over(PARAMS, [EXPERIMENTS / "coco_r50_24e.yaml", EXPERIMENTS / f"{name}.yaml"], out)
-    config = load_section(out, "model", NetworkConfig)
-    assert replace(config, drop_path=MODELS[model].config.drop_path) == MODELS[model].config
-
-
-@pytest.mark.parametrize(("name", "epochs", "step"), [("coco_r50_12e", 12, 8), ("coco_r50_24e", 24, 18)])
-def test_the_published_recipe_is_what_the_defaults_are(name: str, epochs: int, step: int, tmp_path: Path) -> None:
-    out = tmp_path / "params.yaml"
-    lay_over(PARAMS, [EXPERIMENTS / f"{name}.yaml"], out)
-    model, train, predict = (check_settings(out)[section] for section in ("model", "train", "predict"))
+@pytest.mark.parametrize(("names", "epochs", "step"), [(["coco", "coco/12e"], 12, 8), (["coco"], 24, 18)])
+def test_the_published_recipe_is_equal_to_the_defaults(
+    names: list[str], epochs: int, step: int, tmp_path: Path
+) -> None:
+    settings = settings_of(*stacked(*names), folder=tmp_path)
+    model, train, predict = (settings[section] for section in ("model", "train", "predict"))
     assert model == NetworkConfig()
     assert isinstance(train, TrainSettings)
     defaults = TrainSettings()
@@ -161,21 +169,25 @@ def test_the_published_recipe_is_what_the_defaults_are(name: str, epochs: int, s
     assert replace(predict, images=0) == InferenceSettings()
 
 
-# Read by no full recipe, or of no influence on its results.
+# Not read by the full recipe, or without influence on its results.
 FREE = {"download.mirrors", "download.from_folder", "download.test", "train.muon_learning_rate"}
 
 
-@pytest.mark.parametrize("overlay", PUBLISHED, ids=named)
-def test_a_published_recipe_sets_all_that_the_embedded_run_sets(overlay: Path) -> None:
-    """So that nothing of the small run is left in the large one, but the machine that it runs on."""
-    missing = set(keys(read_parameters(PARAMS))) - set(keys(read_parameters(overlay)))
+def test_the_full_recipe_sets_everything_that_the_embedded_run_sets() -> None:
+    """No setting of the small run may remain in the large one, except for the machine it runs on."""
+    missing = set(keys(read_parameters(PARAMS))) - set(keys(read_parameters(EXPERIMENTS / "coco.yaml")))
     assert {key for key in missing if not key.startswith("cluster.")} <= FREE
 
 
-def keys(section: Mapping[str, object], prefix: str = "") -> Iterator[str]:
-    """The settings of a document, as `train.losses.token_class`."""
+def keys(section: Mapping[str, object]) -> Iterator[str]:
+    """Yield the settings of a document, such as `train.losses.token_class`."""
+    yield from (key for key, _ in values(section))
+
+
+def values(section: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the settings of a document and their values."""
     for name, value in section.items():
         if isinstance(value, Mapping):
-            yield from keys(value, f"{prefix}{name}.")
+            yield from values(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}"
+            yield f"{prefix}{name}", repr(value)

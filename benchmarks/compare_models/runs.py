@@ -20,8 +20,8 @@ from panoptic.datasets.layout import DatasetSettings
 from panoptic.index import PanopticIndex
 from panoptic.io.files import write_atomically
 from panoptic.runtime.fingerprint import file_digest, fingerprint
-from pipelines.override import lay_over
-from pipelines.process.run import CommandError
+from pipelines.override import override_settings
+from pipelines.process.session import CommandError
 from stages.settings import load_section
 
 ABLATIONS = Path("experiments/ablations")
@@ -172,7 +172,7 @@ class ComparisonRuns:
         common = folder / "common.yaml"
         _write(common, {"train": train, "predict": {"merging": {"score_threshold": ROWS[row].score_threshold}}})
         own = [ABLATIONS / f"{override}.yaml" for override in (ROWS[row].override,) if override]
-        lay_over(self.params, [*own, common], folder / "params.yaml")
+        override_settings(self.params, [*own, common], folder / "params.yaml")
         return folder / "params.yaml"
 
     def _identity(self, params: Path) -> str:

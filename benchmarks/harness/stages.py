@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.process.run import OutputLine, run_in_session
+from pipelines.process.session import OutputLine, run_in_session
 
 RESUMED = "going on from "  # what stages.train says then
 

@@ -1,7 +1,7 @@
 """Images per second that reach training, and where the time of an image goes.
 
     python -m benchmarks.loading
-    python -m benchmarks.loading --index runs/annotate/train.index --params experiments/ade20k_r50.yaml --workers 8
+    python -m benchmarks.loading --index runs/annotate/train.index --params params.yaml --workers 8
 
 Draws images of COCO's usual size with their id maps into zip files, unless it is given an index of `stages.annotate`.
 Every part, beside Pillow as the usual decoder, runs interleaved in one process with one thread; the training loader
@@ -29,7 +29,7 @@ from panoptic.index import PanopticIndex
 from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
-RECIPE = Path("experiments/coco_r50_12e.yaml")
+RECIPE = Path("experiments/coco.yaml")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

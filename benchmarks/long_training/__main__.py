@@ -25,8 +25,8 @@ from panoptic.datasets.layout import DatasetSettings
 from panoptic.index import PanopticIndex
 from panoptic.runtime.cli import run_command
 from panoptic.tools.mini.write import write_dataset
-from pipelines.override import lay_over
-from pipelines.process.run import CommandError
+from pipelines.override import override_settings
+from pipelines.process.session import CommandError
 from stages.settings import load_section
 
 RECIPE = Path("experiments/mini_large.yaml")
@@ -39,7 +39,7 @@ def train_and_score(recipe: Path, work: Path, images: tuple[int, int]) -> Traini
     """Train with the recipe over params.yaml, and score; `images` are those to train on and to score."""
     params = work / "params.yaml"
     work.mkdir(parents=True, exist_ok=True)
-    lay_over(Path("params.yaml"), [recipe], params)
+    override_settings(Path("params.yaml"), [recipe], params)
     dataset = load_section(params, "dataset", DatasetSettings)
     if Path(dataset.root).exists():
         print(f"{dataset.root} exists; its images are used")

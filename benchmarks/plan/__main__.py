@@ -1,7 +1,7 @@
 """Estimate the cost of a recipe before it is run: images, steps, disk, memory and hours.
 
-    python -m benchmarks.plan experiments/coco_r50_12e.yaml
-    python -m benchmarks.plan experiments/coco_r50_12e.yaml --gpus 8 --set train.batch_size=16 --json plan.json
+    python -m benchmarks.plan experiments/coco.yaml experiments/coco/12e.yaml
+    python -m benchmarks.plan experiments/coco.yaml experiments/coco/12e.yaml --gpus 8 --json plan.json
 
 The files override params.yaml, which is not changed; without any, the plan is that of params.yaml. It needs no dataset,
 no pretrained weights and no network connection: a few training steps and predictions are measured here, with random
@@ -29,7 +29,7 @@ from panoptic.io.files import write_atomically
 from panoptic.robustness.corrupted_split import CorruptSettings
 from panoptic.runtime.cli import run_command
 from pipelines.dvc_project.parameters import read_parameters, write_parameters
-from pipelines.override import change_settings, lay_over
+from pipelines.override import change_settings, override_settings
 from pipelines.process.flow_command import setting
 from stages.settings import load_section
 
@@ -42,7 +42,7 @@ def read_recipe(params: Path, overrides: Sequence[Path], settings: Mapping[str, 
     """
     with TemporaryDirectory() as folder:
         merged = Path(folder, "params.yaml")
-        lay_over(params, overrides, merged)
+        override_settings(params, overrides, merged)
         if settings:
             document = read_parameters(merged)
             change_settings(document, settings, params, new_keys=True)

@@ -60,7 +60,7 @@ def _end_with_parent() -> None:
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """The part of the work that one of `of` programs does; `number` counts from 1."""
 
     number: int
@@ -68,24 +68,24 @@ class Share:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:
-            raise ValueError(f"--share {self.number}/{self.of}; give the number of the share, from 1, and of how many")
+            raise ValueError(f"--shard {self.number}/{self.of}; give the number of the shard, from 1, and of how many")
 
     def __str__(self) -> str:
-        return f"share {self.number} of {self.of}"
+        return f"shard {self.number} of {self.of}"
 
     @classmethod
-    def parse(cls, text: str) -> "Share":
+    def parse(cls, text: str) -> "Shard":
         """`2/4`. Raises `ValueError` for another form."""
         number, _, of = text.partition("/")
         if not (number.isdecimal() and of.isdecimal()):
-            raise ValueError(f"--share {text!r} is not of the form NUMBER/OF, as in 2/4")
+            raise ValueError(f"--shard {text!r} is not of the form NUMBER/OF, as in 2/4")
         return cls(int(number), int(of))
 
     def choose(self, items: Sequence[T]) -> Sequence[T]:
-        """Those of the items that are this share's: all shares together have each of them once."""
+        """Return the items of this shard; every item is in exactly one shard."""
         return items[self.number - 1 :: self.of]
 
     @property
     def is_last(self) -> bool:
-        """Whether no other share has fewer items."""
+        """Whether no other shard has fewer items."""
         return self.number == self.of

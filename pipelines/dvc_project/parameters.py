@@ -1,4 +1,4 @@
-"""A YAML file of settings as a document that keeps its comments: read, and written back all of it or nothing."""
+"""Reading and atomically writing a YAML file of settings, with its comments."""
 
 import io
 import os
@@ -12,7 +12,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 
 def yaml_with_comments() -> YAML:
-    """Reads `1e-4` as a number, and writes what it has read as it stood there."""
+    """Return a parser that reads `1e-4` as a number and preserves the formatting of a document."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1000
@@ -22,20 +22,20 @@ def yaml_with_comments() -> YAML:
 
 
 def _represent_nothing(representer: RoundTripRepresenter, _nothing: None) -> ScalarNode:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")  # left to itself: no text at all
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")  # the default is no text at all
 
 
 def read_parameters(file: Path) -> CommentedMap:
-    """The sections of `file`.
+    """Read the sections of `file`.
 
     Raises:
-        ValueError: there is no such file, it is no YAML, or it does not consist of sections.
+        ValueError: The file does not exist, is not valid YAML, or does not consist of sections.
     """
     try:
         document = yaml_with_comments().load(file)
     except FileNotFoundError:
-        beside = sorted(path.name for path in file.parent.glob("*.yaml"))
-        raise ValueError(f"{file}: there is no such file; beside it: {', '.join(beside) or 'no .yaml file'}") from None
+        others = sorted(path.name for path in file.parent.glob("*.yaml"))
+        raise ValueError(f"{file}: no such file; in the same folder: {', '.join(others) or 'no .yaml file'}") from None
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); give a file of settings") from None
     except YAMLError as error:
@@ -46,7 +46,7 @@ def read_parameters(file: Path) -> CommentedMap:
 
 
 def write_parameters(document: CommentedMap, file: Path) -> None:
-    """Replace `file`, or what it is a link to, by the document; a file that was there keeps its permissions."""
+    """Write the document to `file`, or to the target of a link; an existing file keeps its permissions."""
     file = file.resolve()
     text = io.StringIO()
     yaml_with_comments().dump(document, text)

@@ -1,4 +1,4 @@
-"""The trials of a sweep: every combination of values for some settings, and a name that says which one it is."""
+"""The trials of a sweep: every combination of values for some settings, each with a unique name."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ Settings = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Trial:
-    """Settings of one run, by key (`train.learning_rate`), as they would be typed."""
+    """Settings of one run as YAML text, by key (`train.learning_rate`)."""
 
     settings: Settings
 
@@ -20,14 +20,14 @@ class Trial:
 
 
 def trials_of(grid: Mapping[str, Sequence[str]], listed: Sequence[Settings] = ()) -> tuple[Trial, ...]:
-    """All combinations of the values in `grid`, each with each of the `listed` settings.
+    """Return all combinations of the values in `grid`, each with each of the `listed` settings.
 
     Raises:
-        ValueError: no trial comes out, one comes out twice, or a key is in the grid and in the list.
+        ValueError: There is no trial, a trial occurs twice, or a key is both in the grid and in the list.
     """
     for settings in listed:
         if twice := sorted(settings.keys() & grid.keys()):
-            raise ValueError(f"{', '.join(twice)}: in the grid and in the list of trials; name each in one of the two")
+            raise ValueError(f"{', '.join(twice)}: both in the grid and in the list of trials; keep only one of them")
     for key, values in grid.items():
         if not values:
             raise ValueError(f"{key}: no value; give at least one, as in {key}=1,2")
@@ -35,25 +35,25 @@ def trials_of(grid: Mapping[str, Sequence[str]], listed: Sequence[Settings] = ()
     trials = tuple(Trial({**settings, **chosen}) for settings in (listed or [{}]) for chosen in combinations)
     if not any(trial.settings for trial in trials):
         raise ValueError("a sweep needs settings to vary; give --grid KEY=VALUE,VALUE or --trial KEY=VALUE ...")
-    for number, trial in enumerate(trials):
-        if trial in trials[:number]:
-            raise ValueError(f"the trial '{trial}' is there twice; remove one")
+    for index, trial in enumerate(trials):
+        if trial in trials[:index]:
+            raise ValueError(f"the trial '{trial}' occurs twice; remove one")
     return trials
 
 
 def trial_name(sweep: str, parameters: object) -> str:
-    """Name of the experiment whose parameters, all of them, are these: equal ones have equal names."""
+    """Name an experiment by the sweep and a digest of all its parameters: equal parameters give equal names."""
     text = json.dumps(parameters, sort_keys=True, default=str)
     return f"{sweep}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def parse_grid(texts: Iterable[str]) -> dict[str, list[str]]:
-    """`train.learning_rate=5e-4,1e-3` and others of that form.
+    """Parse texts such as `train.learning_rate=5e-4,1e-3`.
 
-    Values are parted by commas outside of brackets, so that `predict.sizes=[1,2],[3,4]` are two.
+    Values are separated by commas outside of brackets: `predict.sizes=[1,2],[3,4]` has two.
 
     Raises:
-        ValueError: a text has another form, or names a key that another has named.
+        ValueError: A text has another form, or repeats a key.
     """
     grid: dict[str, list[str]] = {}
     for text in texts:
@@ -61,7 +61,7 @@ def parse_grid(texts: Iterable[str]) -> dict[str, list[str]]:
         if not (key and equals and values):
             raise ValueError(f"{text!r} is not of the form KEY=VALUE,VALUE, as in train.learning_rate=5e-4,1e-3")
         if key in grid:
-            raise ValueError(f"{key} is there twice; give all its values at once")
+            raise ValueError(f"{key} occurs twice; give all its values at once")
         grid[key] = _parts(values)
     return grid
 

@@ -1,1 +1,1 @@
-"""Where a flow's programs run: on this machine or on those of a Dask cluster."""
+"""Run a flow's programs, on this machine or on those of a Dask scheduler."""

@@ -1,8 +1,8 @@
-"""The machines of a Dask scheduler, as places where the programs of a flow run (pipelines/executors/spread.py).
+"""Run a flow's programs on the workers of a Dask scheduler.
 
-Each of its workers runs one program at a time, below the guard, in the folder where the worker was started: a checkout
-on a file system that all of them share. A program ends with its worker, and when the flow no longer waits for it. If
-the worker dies, Dask gives the program to another one, `distributed.scheduler.allowed-failures` times (3).
+Each worker runs one program at a time, under the guard, in the folder in which the worker was started: a checkout on a
+file system that all machines share. A program ends when its worker does, or when the flow no longer waits for it. If a
+worker dies, Dask hands the program to another one, at most `distributed.scheduler.allowed-failures` (3) times.
 """
 
 import platform
@@ -21,91 +21,91 @@ from distributed import KilledWorker, Status, get_worker
 
 from pipelines.dvc_project.project import DvcProject
 from pipelines.executors.executor import Program
-from pipelines.executors.file_sync import SECONDS, Seen, look, wait_for
-from pipelines.process.run import CommandError, OutputLine, Show
+from pipelines.executors.file_sync import SECONDS, Snapshot, take_snapshot, wait_for
+from pipelines.process.session import CommandError, OutputLine, Show
 
 CONNECT_SECONDS = 10.0
 _POLL_SECONDS = 0.2
-_PROGRESS_SECONDS = 1.0  # between two states of a progress bar that are sent
+_PROGRESS_SECONDS = 1.0  # between two progress-bar updates that are sent
 
 
 class Future(Protocol):
-    """What is used here of `distributed.Future`, which has no types."""
+    """The part of `distributed.Future`, which has no type hints, that is used here."""
 
     def done(self) -> bool:
-        """It has a result, an error, or was cancelled."""
+        """Return True once there is a result or an error, or the task was cancelled."""
 
     def cancel(self) -> None:
-        """Nobody wants it any more."""
+        """Give up on the task."""
 
     def cancelled(self) -> bool:
-        """It was given up, here or by the scheduler."""
+        """Return True if the task was given up, here or by the scheduler."""
 
-    def result(self) -> Seen:
-        """What `run_there` returned; raises what that raised, or KilledWorker."""
+    def result(self) -> Snapshot:
+        """Return the result of `run_on_worker`, or raise its error, or KilledWorker."""
 
 
 class Client(Protocol):
-    """What is used here of `distributed.Client`."""
+    """The part of `distributed.Client` that is used here."""
 
     def subscribe_topic(self, topic: str, handler: Callable[[tuple[object, tuple[str, bool]]], None]) -> None:
-        """Have the handler called with (time, event) for all events of a topic."""
+        """Call the handler with (time, event) for every event of a topic."""
 
-    def submit(self, function: Callable[..., Seen], *args: object, key: str, pure: bool) -> Future:
+    def submit(self, function: Callable[..., Snapshot], *args: object, key: str, pure: bool) -> Future:
         """Have a worker call the function."""
 
     def scheduler_info(self, n_workers: int) -> Mapping[str, Mapping[str, object]]:
-        """What the scheduler knows of its workers."""
+        """Return what the scheduler knows about its workers."""
 
 
 @dataclass(frozen=True)
-class DaskMachines:
-    """The workers of a scheduler; `folder` is the flow's own view of the checkout."""
+class DaskExecutor:
+    """Runs programs on the workers of a scheduler; `folder` is the checkout as the flow sees it."""
 
     client: Client
     folder: Path
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def run(self, program: Program, show: Show) -> None:
-        """Run a program on a machine that has nothing else to do, and wait until this one sees what it has written.
+        """Run a program on an idle worker, and wait until the files it wrote are visible on this machine.
 
         Raises:
-            CommandError: the program failed, or the workers that ran it died.
+            CommandError: The program failed, or the workers that ran it died.
         """
         key = f"{program.name.replace(' ', '-')}-{uuid4().hex}"
         lines: queue.Queue[OutputLine] = queue.Queue()
         self.client.subscribe_topic(key, lambda event: lines.put(OutputLine(*event[1])))
-        future = self.client.submit(
-            run_there, key, program.command, look(self.folder, program.reads), program.writes, key=key, pure=False
-        )
+        reads = take_snapshot(self.folder, program.reads)
+        arguments = (key, program.command, reads, program.writes)
+        future = self.client.submit(run_on_worker, *arguments, key=key, pure=False)
         while not future.done() or not lines.empty():
             if self.stopped.is_set():
                 future.cancel()
             with suppress(queue.Empty):
                 show(lines.get(timeout=_POLL_SECONDS))
         if future.cancelled():
-            raise CommandError("given up, or the Dask scheduler is gone; what has been finished is kept")
+            raise CommandError("given up, or the Dask scheduler is gone; finished work is kept")
         try:
             written = future.result()
         except KilledWorker as killed:
             raise CommandError(
-                f"{killed.allowed_failures + 1} workers died with it, at last {killed.last_worker.address}; "
-                "what has been finished is kept"
+                f"{killed.allowed_failures + 1} workers died running it, the last at {killed.last_worker.address}; "
+                "finished work is kept"
             ) from None
         if late := wait_for(self.folder, written):
-            show(OutputLine(f"{len(late)} files are not in sight after {SECONDS:g} s: {', '.join(late[:3])}", False))
+            show(OutputLine(f"{len(late)} files are not visible after {SECONDS:g} s: {', '.join(late[:3])}", False))
 
     def stop(self) -> None:
-        """Give up on all programs: a worker ends one that nobody waits for."""
+        """Give up on all programs; a worker ends its program when nobody waits for it."""
         self.stopped.set()
 
 
 @contextmanager
-def dask_machines(scheduler: str, folder: Path) -> Iterator[DaskMachines]:
-    """The machines of the scheduler at an address such as tcp://127.0.0.1:8786.
+def dask_executor(scheduler: str, folder: Path) -> Iterator[DaskExecutor]:
+    """Connect to the scheduler at an address such as tcp://127.0.0.1:8786.
 
     Raises:
-        ValueError: there is none, or it has no workers.
+        ValueError: No scheduler answers, or it has no workers.
     """
     try:
         connect = cast("Callable[..., AbstractContextManager[Client]]", distributed.Client)
@@ -115,14 +115,14 @@ def dask_machines(scheduler: str, folder: Path) -> Iterator[DaskMachines]:
     with connection as client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise ValueError(f"the Dask scheduler at {scheduler} has no workers; start some, see docs/cluster.md")
-        yield DaskMachines(client, folder)
+        yield DaskExecutor(client, folder)
 
 
-def run_there(topic: str, command: Sequence[str], reads: Seen, writes: Sequence[str]) -> Seen:
-    """Run a command in this Dask worker's folder and send its lines to the topic; what it has written.
+def run_on_worker(topic: str, command: Sequence[str], reads: Snapshot, writes: Sequence[str]) -> Snapshot:
+    """Run a command in this Dask worker's folder, send its output to the topic, and return a snapshot of `writes`.
 
     Raises:
-        CommandError: the files that it reads do not come into sight here, or the command failed.
+        CommandError: The files it reads do not become visible here, or the command failed.
     """
     worker, folder = get_worker(), Path.cwd()
     task = worker.get_current_task()
@@ -143,8 +143,8 @@ def run_there(topic: str, command: Sequence[str], reads: Seen, writes: Sequence[
     send(OutputLine(f"on {machine} in {folder}", transient=False))
     if missing := wait_for(folder, reads):
         raise CommandError(
-            f"{machine}: in {folder} {len(missing)} files are not those of the flow ({', '.join(missing[:3])}); "
+            f"{machine}: {len(missing)} files in {folder} differ from the flow's ({', '.join(missing[:3])}); "
             "start the worker in the flow's checkout, on a file system that both see"
         )
     DvcProject(folder).run(command, send, wanted=wanted)
-    return look(folder, writes)
+    return take_snapshot(folder, writes)

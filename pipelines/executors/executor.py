@@ -1,17 +1,17 @@
-"""Where the programs of a flow run: here, or anywhere else that can take a `Program`."""
+"""The interface of an executor, which runs a flow's programs somewhere, and the executor for this machine."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 from pipelines.dvc_project.project import DvcProject
-from pipelines.process.run import Show, end_all
+from pipelines.process.session import Show, end_all
 
 
 @dataclass(frozen=True)
 class Program:
-    """A command of the checkout, named by its folder's relative paths, with a name that tells it from the others.
+    """A command to run in the checkout, whose paths are relative to it, and a name that is unique within the flow.
 
-    `rank` counts the programs from 0. `reads`, `writes`: patterns of the files that pass between machines.
+    `rank` counts the programs from 0. `reads` and `writes` are patterns of the files that pass between machines.
     """
 
     name: str
@@ -21,21 +21,21 @@ class Program:
     writes: tuple[str, ...] = ()
 
 
-class Place(Protocol):
-    """Where programs run."""
+class Executor(Protocol):
+    """Runs programs."""
 
     def run(self, program: Program, show: Show) -> None:
         """Run a program to its end. Raises `CommandError` if it fails."""
         ...
 
     def stop(self) -> None:
-        """Begin to end all programs, in whatever thread they run."""
+        """Start ending all programs, whichever threads wait for them."""
         ...
 
 
 @dataclass(frozen=True)
-class Here:
-    """This machine; where there are GPUs, each program has the one of its rank."""
+class LocalExecutor:
+    """Runs programs on this machine, each on the GPU of its rank if there are GPUs."""
 
     project: DvcProject
 

@@ -1,31 +1,30 @@
-"""What a machine sees of the files on a shared file system, where another one's changes may come into sight late."""
+"""Waiting for files on a shared file system, where changes made on one machine may become visible late on another."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-SECONDS = 120.0  # twice as long as NFS may remember, by default, that a file is not there
+SECONDS = 120.0  # twice as long as NFS caches, by default, that a file does not exist
 _POLL_SECONDS = 0.5
 
-# By name relative to a folder, the size and the second of the last change, which all machines are told alike.
-Seen = Mapping[str, tuple[int, int]]
+# Size and modification time (whole seconds, on which all machines agree) of each file, by name relative to a folder.
+Snapshot = Mapping[str, tuple[int, int]]
 
 
-def look(folder: Path, patterns: Iterable[str]) -> Seen:
-    """The files at and below what the patterns name in `folder`, without hidden ones: these are being written."""
+def take_snapshot(folder: Path, patterns: Iterable[str]) -> Snapshot:
+    """Record the files that match the patterns in `folder` or lie below a match, except hidden (unfinished) ones."""
     found = {}
-    for pattern in patterns:
-        for place in folder.glob(pattern):
-            for file in _files(place):
-                name = file.relative_to(folder)
-                if not any(part.startswith(".") for part in name.parts):
-                    status = file.stat()
-                    found[str(name)] = (status.st_size, int(status.st_mtime))
+    for match in (match for pattern in patterns for match in folder.glob(pattern)):
+        for file in match.rglob("*") if match.is_dir() else [match]:
+            name = file.relative_to(folder)
+            if file.is_file() and not any(part.startswith(".") for part in name.parts):
+                status = file.stat()
+                found[str(name)] = (status.st_size, int(status.st_mtime))
     return found
 
 
-def wait_for(folder: Path, expected: Seen, seconds: float = SECONDS) -> tuple[str, ...]:
-    """Wait until the files in `folder` are as they were seen elsewhere; those that even then are not."""
+def wait_for(folder: Path, expected: Snapshot, seconds: float = SECONDS) -> tuple[str, ...]:
+    """Wait until the files in `folder` match a snapshot; return the names of those that still differ in the end."""
     deadline, missing = time.monotonic() + seconds, tuple(expected)
     while missing := tuple(name for name in missing if _differs(folder / name, expected[name])):
         if time.monotonic() > deadline:
@@ -34,16 +33,9 @@ def wait_for(folder: Path, expected: Seen, seconds: float = SECONDS) -> tuple[st
     return missing
 
 
-def _files(place: Path) -> Iterator[Path]:
-    if place.is_dir():
-        yield from (file for file in place.rglob("*") if file.is_file())
-    else:
-        yield place
-
-
 def _differs(file: Path, expected: tuple[int, int]) -> bool:
     try:
-        # Opening is what makes a network file system ask again.
+        # Opening the file makes a network file system look again.
         with file.open("rb"):
             status = file.stat()
     except OSError:

@@ -1,1 +1,1 @@
-"""Programs that the flows start, and the guard that ends them."""
+"""Start the flows' programs, and end them with everything they started."""

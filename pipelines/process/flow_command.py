@@ -1,4 +1,4 @@
-"""A flow as a program: nothing that it has started outlives it, and settings on its command line."""
+"""Run a flow as a command that leaves no process behind, and parse settings on its command line."""
 
 import argparse
 import logging
@@ -11,16 +11,17 @@ from types import FrameType
 from typing import NoReturn
 
 from pipelines.process import guard
-from pipelines.process.run import CommandError, end_all
+from pipelines.process.session import CommandError, end_all
 
-GRACE_SECONDS = 20.0  # more than a stage gets, for which the flow waits
+GRACE_SECONDS = 20.0  # longer than the grace of a stage, for which the flow waits
 _INSIDE = "PIPELINES_UNDER_GUARD"
 
 
 def run_as_program(module: str, flow: Callable[[], None]) -> int:
-    """Run a flow without Prefect server: one of its own is started and ends with it. Returns the exit status.
+    """Run a flow without a running Prefect server, and return the exit status.
 
-    The flow runs in a second process below a guard, because Prefect's temporary server would outlive a SIGKILL.
+    Prefect starts a temporary server for the flow. The flow runs in a second process under a guard, because that server
+    would outlive a SIGKILL.
     """
     if os.environ.get(_INSIDE):
         os.environ.pop(_INSIDE)
@@ -28,7 +29,7 @@ def run_as_program(module: str, flow: Callable[[], None]) -> int:
         try:
             flow()
         except (CommandError, ValueError, TimeoutError) as error:
-            print(f"error: {error}", file=sys.stderr)  # again, without the traceback of Prefect's log above
+            print(f"error: {error}", file=sys.stderr)  # repeated without the traceback in Prefect's log above
             return 1
         return 0
     return _run_again_under_guard(module, sys.argv[1:])
@@ -46,14 +47,14 @@ def _run_again_under_guard(module: str, arguments: Sequence[str]) -> int:
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """End in good order, so that Prefect's temporary server is stopped as well."""
-    logging.raiseExceptions = False  # tasks that end later than Prefect's log would each show a traceback of it
+    """Exit cleanly, so that Prefect's temporary server is stopped as well."""
+    logging.raiseExceptions = False  # tasks that outlive Prefect's log would each print a traceback
     end_all()
     sys.exit(128 + number)
 
 
 def setting(text: str) -> tuple[str, str]:
-    """`train.learning_rate=5e-4` on a command line."""
+    """Parse a command-line argument such as `train.learning_rate=5e-4`."""
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE, as in train.learning_rate=5e-4")

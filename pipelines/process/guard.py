@@ -1,13 +1,13 @@
-"""Runs a command in a session of its own, and ends all of it as soon as the program that asked for it is gone.
+"""Run a command in its own session, and end the whole session as soon as the program that requested it is gone.
 
     python -m pipelines.process.guard [--as-child] [--leader-first] GRACE_SECONDS COMMAND [ARGUMENT ...]
 
-The other end of standard input is held by that program and never written to: it closes when the program ends, even
-by SIGKILL, or wants the command to end; signals do nothing. With `--as-child`, for a program that does not know about
-guards (a Prefect worker), the command ends when the guard's parent ends or the guard gets a SIGTERM.
-Then every process of the session's group gets SIGTERM, and after the grace SIGKILL. With `--leader-first` the first
-process alone is asked, for it ends the others in good order, and what it has left then gets its SIGTERM and grace.
-The exit status is the command's, 128 and the number of the signal where one ended it.
+That program holds the other end of standard input and never writes to it: it closes when the program ends, even by
+SIGKILL, or wants the command to end. Signals do nothing. With `--as-child`, for a program that knows nothing of guards
+(a Prefect worker), the command ends when the guard's parent ends or the guard receives SIGTERM.
+Every process of the session's group then receives SIGTERM and, after the grace period, SIGKILL. With `--leader-first`
+only the first process receives SIGTERM at first, to end the others cleanly; processes left after that get their own
+SIGTERM and grace period. The exit status is the command's, or 128 plus the number of the signal that ended it.
 """
 
 import argparse
@@ -19,15 +19,15 @@ import threading
 import time
 from collections.abc import Callable
 
-_KILL_SECONDS = 2.0  # for the system to carry out a SIGKILL
-_REST_SECONDS = 2.0  # for what a leader that was asked first has left behind
+_KILL_SECONDS = 2.0  # for SIGKILL to take effect
+_REST_SECONDS = 2.0  # for processes that the leader left behind
 _POLL_SECONDS = 0.05
 
 
 def main(command: list[str], grace_seconds: float, as_child: bool, leader_first: bool) -> int:
-    """Run the command until it ends, or it is to end; the exit status."""
+    """Run the command until it ends or has to end, and return its exit status."""
     parent, abandoned = os.getppid(), threading.Event()
-    # Handled, not ignored: what is ignored would be ignored by the command as well.
+    # Handle signals instead of ignoring them, because the command would inherit an ignored signal.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: abandoned.set() if as_child else None)
     try:
@@ -55,7 +55,7 @@ def _wait_for_end_of_input(abandoned: threading.Event) -> None:
 
 def _end_group(leader: subprocess.Popen[bytes], grace_seconds: float) -> None:
     def lives() -> bool:
-        leader.poll()  # until it is waited for, a leader that has ended still counts as a member
+        leader.poll()  # an ended leader counts as a member until it is waited for
         return _signal_group(leader.pid, 0)
 
     if _signal_group(leader.pid, signal.SIGTERM):
@@ -72,7 +72,7 @@ def _wait_for(lives: Callable[[], bool], seconds: float) -> None:
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """Send a signal to a process group (0 only asks); whether there was anybody to receive it."""
+    """Send a signal to a process group (0 only probes), and return True if the group has processes."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:
@@ -83,7 +83,7 @@ def _signal_group(group: int, number: int) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m pipelines.process.guard", description=__doc__.splitlines()[0])
     parser.add_argument("--as-child", action="store_true", help="end with the parent, not with standard input")
-    parser.add_argument("--leader-first", action="store_true", help="SIGTERM to the command's first process alone")
+    parser.add_argument("--leader-first", action="store_true", help="send SIGTERM to the command's first process only")
     parser.add_argument("grace", type=float, metavar="GRACE_SECONDS")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args()

@@ -1,1 +1,1 @@
-"""What a flow shows while it runs and when it ends."""
+"""Show the progress and the results of a flow."""

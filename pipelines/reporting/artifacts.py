@@ -1,4 +1,4 @@
-"""What a stage has found, as Prefect artifacts: its metrics as tables, its other tables and images in Markdown."""
+"""Publish a stage's results as Prefect artifacts: metrics as tables, other tables and images as Markdown."""
 
 import base64
 import io
@@ -13,14 +13,14 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pipelines.dvc_project.project import DvcProject
 from pipelines.reporting.metric_tables import NAME, Row, metric_tables
 
-# An artifact is a row in Prefect's database: images are made smaller, and only the first ones are shown.
+# An artifact is a row in Prefect's database, so only the first images are published, scaled down.
 _IMAGES = 4
 _IMAGE_SIZE = (1200, 1200)
 _ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 def publish(project: DvcProject, stage: str) -> None:
-    """Show what a stage has written: its metrics as `STAGE-metrics`; tables in Markdown and images as `STAGE`."""
+    """Publish the outputs of a stage: metrics as `STAGE-metrics`, Markdown tables and images as `STAGE`."""
     outs = project.outs(stage)
     for file in outs.metrics:
         if file.suffix == ".json":
@@ -30,11 +30,11 @@ def publish(project: DvcProject, stage: str) -> None:
     images = [file for file in files if file.suffix in _ENDINGS][:_IMAGES]
     if tables or images:
         parts = [f"# {stage}", *tables, *map(embedded, images)]
-        publish_markdown(stage, "\n\n".join(parts), f"What {stage} has written")
+        publish_markdown(stage, "\n\n".join(parts), f"Outputs of {stage}")
 
 
 def publish_table(name: str, rows: Sequence[Row], description: str) -> None:
-    """Create a table artifact; all rows have the same columns."""
+    """Create a table artifact from rows with the same columns."""
     create_table_artifact([dict(row) for row in rows], key=artifact_key(name), description=description)
 
 
@@ -44,12 +44,12 @@ def publish_markdown(name: str, text: str, description: str) -> None:
 
 
 def artifact_key(name: str) -> str:
-    """A name as Prefect wants it: small letters, digits and dashes."""
+    """Convert a name to the form Prefect requires: lowercase letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def embedded(path: Path) -> str:
-    """An image in Markdown that needs no file beside it, no larger than a page."""
+    """Return an image as self-contained Markdown, scaled down to fit a page."""
     data = io.BytesIO()
     with Image.open(path) as image:
         image.thumbnail(_IMAGE_SIZE)
@@ -58,14 +58,14 @@ def embedded(path: Path) -> str:
 
 
 def _publish_metrics(name: str, file: Path) -> None:
-    """The first table is `NAME`; each other one has the name of its first row behind that."""
-    for number, table in enumerate(metric_tables(json.loads(file.read_text()))):
-        key = f"{name}-{table[0][NAME]}" if number else name
+    """Publish the first table as `name`, and each other one as `name` with the name of its first row appended."""
+    for index, table in enumerate(metric_tables(json.loads(file.read_text()))):
+        key = f"{name}-{table[0][NAME]}" if index else name
         publish_table(key, table, f"Numbers in {file.name}")
 
 
 def _files(out: Path) -> list[Path]:
-    """A file, or what is in a folder of images; PNGs in other folders are masks, tiles, anything."""
+    """Return a file, or the files of a folder `images`; PNGs in other folders may be masks or tiles."""
     if out.is_dir():
         return sorted(path for path in out.iterdir() if path.is_file()) if out.name == "images" else []
     return [out]

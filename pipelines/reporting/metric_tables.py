@@ -1,6 +1,6 @@
-"""Numbers of a file of metrics as tables, whatever their names are.
+"""Arrange the numbers of a metrics file in tables, whatever their names.
 
-Numbers that lie in one section are a row, and rows that have a column in common are a table:
+The numbers of one section form a row, and rows that share a column form a table:
 `{"pq": {"all": 0.7, "things": 0.6}, "rq": {"all": 0.9, "things": 0.8}, "miou": 0.5}` gives a table of two rows with the
 columns `all` and `things`, and one with the row `miou`.
 """
@@ -17,7 +17,7 @@ _DIGITS = 6
 
 
 def metric_tables(content: Mapping[str, object]) -> list[list[Row]]:
-    """The tables of a document, each row with all columns of its table, its name first; no empty one."""
+    """Return the non-empty tables of a document; each row has its name first, then all columns of its table."""
     tables: list[dict[str, dict[str, float]]] = []
     for name, numbers in _rows(content, ""):
         table = next((table for table in tables if _columns(table) & numbers.keys()), None)
@@ -36,7 +36,7 @@ def _columns(table: Mapping[str, Mapping[str, float]]) -> KeysView[str]:
 
 
 def _rows(section: Mapping[str, object], path: str) -> Iterator[tuple[str, dict[str, float]]]:
-    """Name and numbers of every section; at the top each number is a row of its own."""
+    """Yield the name and numbers of every section; each number at the top level is a row of its own."""
     numbers = {name: number for name, value in section.items() if (number := _number(value)) is not None}
     if path and numbers:
         yield path, numbers
@@ -48,7 +48,7 @@ def _rows(section: Mapping[str, object], path: str) -> Iterator[tuple[str, dict[
 
 
 def _number(value: object) -> float | None:
-    """A finite number as people read it: to six digits, but whole ones as they are."""
+    """Round a finite number to six digits, and keep integers as they are; return None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(f"{value:.{_DIGITS}g}")

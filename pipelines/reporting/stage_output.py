@@ -1,4 +1,4 @@
-"""Where the lines of a stage go: to Prefect's log, and the states of its progress bars where they can be seen."""
+"""Send a stage's output to Prefect's log, and its progress bars to the terminal and to Prefect."""
 
 import logging
 import re
@@ -9,20 +9,20 @@ from uuid import UUID
 from httpx import HTTPError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from pipelines.process.run import OutputLine
+from pipelines.process.session import OutputLine
 
 PROGRESS_SECONDS = 10.0
-# As tqdm draws it: `predict:  30%|###       | 45/150 [00:03<00:07, 15.1image/s]`.
+# As drawn by tqdm: `predict:  30%|###       | 45/150 [00:03<00:07, 15.1image/s]`.
 _BAR = re.compile(r"(.*?) *\b(\d{1,3})%\|[^|]*\| *(.*)")
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 class StageOutput:
-    """All lines go to Prefect's log, except the states of a progress bar.
+    """Logs all lines of a stage with Prefect, except updates of a progress bar.
 
-    These are drawn in place where standard error is a terminal and this stage runs alone; elsewhere the log gets one
-    every ten seconds. As often the run's progress artifact gets the percentage of the bar that was drawn last.
+    Updates are drawn in place if standard error is a terminal and this stage runs alone; otherwise one is logged every
+    ten seconds. At the same interval the run's progress artifact is set to the latest percentage.
     """
 
     def __init__(self, logger: Logger, alone: bool = True) -> None:
@@ -49,9 +49,9 @@ class StageOutput:
         try:
             if self._artifact is None:
                 created = create_progress_artifact(percent, description=text)
-                assert isinstance(created, UUID)  # a coroutine only where an event loop runs
+                assert isinstance(created, UUID)  # a coroutine only inside a running event loop
                 self._artifact = created
             else:
                 update_progress_artifact(self._artifact, percent, text)
-        except HTTPError as error:  # a stage does not end because the server is away for a while
-            self._logger.warning("the progress could not be shown: %s", error)
+        except HTTPError as error:  # a stage must not fail because the server is briefly unreachable
+            self._logger.warning("could not update the progress: %s", error)

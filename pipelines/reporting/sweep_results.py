@@ -1,4 +1,4 @@
-"""What the trials of a sweep have given: a row for each, as text, Markdown, CSV and a plot."""
+"""Report the trials of a sweep, one row each, as text, Markdown, CSV and a plot."""
 
 import csv
 import io
@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 
 from pipelines.dvc_project.trials import Trial
 
-# Okabe and Ito: told apart by color-blind people too, above all with the markers.
+# Okabe and Ito's palette, which color-blind people can tell apart, above all with the markers.
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number in a file of metrics: `runs/evaluate/metrics.json:pq.all`."""
+    """A number in a metrics file: `runs/evaluate/metrics.json:pq.all`."""
 
     file: str
     key: str
@@ -32,7 +32,7 @@ class Metric:
 
     @staticmethod
     def parse(text: str) -> "Metric":
-        """Raises `ValueError` if the text has another form."""
+        """Parse FILE:KEY. Raises `ValueError` if the text has another form."""
         file, colon, key = text.rpartition(":")
         if not (file and colon and key):
             raise ValueError(f"{text!r} is not of the form FILE:KEY, as in runs/evaluate/metrics.json:pq.all")
@@ -41,7 +41,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Result:
-    """One trial: the name of its experiment, what became of it, and the metric if there is one."""
+    """The outcome of one trial: its experiment, its state, and its metric if there is one."""
 
     trial: Trial
     name: str
@@ -50,7 +50,7 @@ class Result:
 
 
 def metric_values(shown: str, metric: Metric) -> dict[str, float]:
-    """The metric of every experiment that has it, by name, from what `dvc exp show --json` printed."""
+    """Return the metric of each experiment that has it, by name, from the output of `dvc exp show --json`."""
     values = {}
     for baseline in json.loads(shown):
         for experiment in baseline.get("experiments") or []:
@@ -69,12 +69,12 @@ def _look_up(data: dict[str, Any], metric: Metric) -> float | None:
 
 
 def varied_keys(results: Sequence[Result]) -> tuple[str, ...]:
-    """The keys that some trial sets, in the order of their first appearance."""
+    """Return the keys set by any trial, in order of first appearance."""
     return tuple(dict.fromkeys(key for result in results for key in result.trial.settings))
 
 
 def rows(results: Sequence[Result], metric: Metric) -> list[list[str]]:
-    """The table, its head first."""
+    """Return the table, header first."""
     keys = varied_keys(results)
     head = [*keys, metric.key, "state", "experiment"]
     return [head] + [
@@ -89,7 +89,7 @@ def rows(results: Sequence[Result], metric: Metric) -> list[list[str]]:
 
 
 def records(results: Sequence[Result], metric: Metric) -> list[dict[str, str | float | None]]:
-    """The table by the names of its columns, with the metric as a number."""
+    """Return the table as one dict per row, with the metric as a number."""
     head, *table = rows(results, metric)
     return [
         dict(zip(head, row, strict=True)) | {metric.key: result.value}
@@ -98,20 +98,20 @@ def records(results: Sequence[Result], metric: Metric) -> list[dict[str, str | f
 
 
 def text_table(table: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width."""
+    """Format a table as plain text with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
 def markdown_table(table: Sequence[Sequence[str]]) -> str:
-    """The table in Markdown."""
+    """Format a table as Markdown."""
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
     return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]]) + "\n"
 
 
 def csv_table(results: Sequence[Result], metric: Metric) -> str:
-    """The table with the metric at full precision."""
+    """Format the results as CSV, with the metric at full precision."""
     table = rows(results, metric)
     for row, result in zip(table[1:], results, strict=True):
         row[len(table[0]) - 3] = "" if result.value is None else repr(result.value)
@@ -121,10 +121,10 @@ def csv_table(results: Sequence[Result], metric: Metric) -> str:
 
 
 def draw(results: Sequence[Result], metric: Metric, file: Path) -> bool:
-    """Plot the metric to a PNG; False, and nothing is written, where no trial has one.
+    """Plot the metric to a PNG; if no trial has one, write nothing and return False.
 
-    One key lies on the x axis, the values of a second are lines. More keys, or trials that do not set the same ones,
-    are rows, the best at the top.
+    With at most two keys, the first is the x axis and each value of the second a line. With more keys, or with trials
+    that set different keys, each trial is a row, the best at the top.
     """
     found = [result for result in results if result.value is not None]
     if not found:
@@ -148,21 +148,21 @@ def draw(results: Sequence[Result], metric: Metric, file: Path) -> bool:
 
 def _draw_lines(axes: Axes, results: Sequence[Result], keys: Sequence[str]) -> None:
     key, *others = keys
-    places, positions = _axis([result.trial.settings[key] for result in results])
+    scale, positions = _axis([result.trial.settings[key] for result in results])
     groups = dict.fromkeys(tuple(result.trial.settings[other] for other in others) for result in results)
-    for number, group in enumerate(groups):
+    for index, group in enumerate(groups):
         members = [
             (positions[result.trial.settings[key]], result.value)
             for result in results
             if result.value is not None and tuple(result.trial.settings[other] for other in others) == group
         ]
-        color, marker = _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
+        color, marker = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
         label = group[0] if group else None
         axes.plot(*zip(*sorted(members), strict=True), color=color, marker=marker, label=label) if members else None
     axes.set_xlabel(key)
     axes.set_xticks(list(positions.values()), list(positions), minor=False)
     axes.margins(x=0.1)
-    if places == "log":
+    if scale == "log":
         axes.set_xscale("log")
         axes.set_xticks(list(positions.values()), list(positions))
         axes.minorticks_off()
@@ -171,7 +171,7 @@ def _draw_lines(axes: Axes, results: Sequence[Result], keys: Sequence[str]) -> N
 
 
 def _axis(values: Sequence[str]) -> tuple[str, dict[str, float]]:
-    """The scale and the place of every value: numbers where they are, on a log scale if they span a decade."""
+    """Return the scale and each value's position: numbers as they are, on a log scale if they span a decade."""
     unique = dict.fromkeys(values)
     try:
         numbers = {value: float(value) for value in unique}

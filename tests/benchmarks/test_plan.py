@@ -24,8 +24,8 @@ def _plan(tmp_path: Path, *arguments: str, steps: int = 0) -> PlanJson:
 
 def test_a_published_recipe_is_planned_without_its_data(tmp_path: Path) -> None:
     root = tmp_path / "coco"
-    recipe = str(ROOT / "experiments" / "coco_r50_12e.yaml")
-    found = _plan(tmp_path, recipe, "--gpus", "8", "--set", f"dataset.root={root}")
+    recipe = [str(ROOT / "experiments" / name) for name in ("coco.yaml", "coco/12e.yaml")]
+    found = _plan(tmp_path, *recipe, "--gpus", "8", "--set", f"dataset.root={root}")
     work = {name: row["value"] for name, row in found["work"].items()}
     assert (work["training images"], work["validation images"], work["classes"]) == (118_287, 5_000, 133)
     assert (work["steps"], work["validations"]) == (12 * 14_786, 12)
@@ -38,7 +38,7 @@ def test_a_published_recipe_is_planned_without_its_data(tmp_path: Path) -> None:
     root.mkdir()
     (root / "val2017.zip").touch()
     existing = next(archive for archive in needed if archive.place == "val2017.zip")
-    again = _plan(tmp_path, recipe, "--gpus", "8", "--set", f"dataset.root={root}")
+    again = _plan(tmp_path, *recipe, "--gpus", "8", "--set", f"dataset.root={root}")
     missing = again["disk"]["archives to download"]["value"]
     assert missing == sum(archive.bytes for archive in needed) - existing.bytes
 
@@ -66,7 +66,7 @@ def test_a_run_is_measured_on_this_machine(tmp_path: Path, monkeypatch: pytest.M
             ("--set", "dataset.name=coco", "dataset.train=train", "dataset.val=val"),
             "no split 'train'; there are: train2017",
         ),
-        (("missing.yaml",), "missing.yaml: there is no such file"),
+        (("missing.yaml",), "missing.yaml: no such file"),
     ],
 )
 def test_recipes_that_cannot_run_are_refused(

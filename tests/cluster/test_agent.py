@@ -1,4 +1,4 @@
-"""Which exit statuses end a run, and what the processes find in their environment."""
+"""Which exit statuses end a run, and which environment the processes get."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from cluster.agent import STOPPED, WRONG, status_of
 from model.training.distributed import stopping
 
-# Notes that it was started. The first of the two then leaves as it is told; started again it leaves with 0.
+# The first of two processes records its start, then exits as instructed; after a restart it exits with 0.
 PROGRAM = """
 import os, pathlib, sys
 if os.environ["RANK"] == "1":
@@ -29,7 +29,7 @@ if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
     [("killed", 2, 0), ("1", 2, 0), (str(WRONG), 1, WRONG), (str(STOPPED), 1, STOPPED)],
     ids=["killed", "lost the others", "wrong input", "asked to stop"],
 )
-def test_only_what_was_killed_or_lost_the_others_is_started_again(
+def test_only_processes_that_were_killed_or_lost_the_others_are_restarted(
     tmp_path: Path, status: str, starts: int, ends: int
 ) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -44,9 +44,9 @@ def test_only_what_was_killed_or_lost_the_others_is_started_again(
     ("statuses", "status"),
     [([], 0), ([0, 0], 0), ([0, -9], 137), ([-15, 1], 1), ([1, 75], 75), ([1, -15, 2], 2)],
 )
-def test_one_status_stands_for_all(statuses: list[int], status: int) -> None:
+def test_statuses_are_combined_into_one(statuses: list[int], status: int) -> None:
     assert status_of(statuses) == status
 
 
-def test_the_agent_knows_the_status_of_a_run_that_was_asked_to_stop() -> None:
+def test_the_agent_knows_the_exit_status_of_a_stopped_training() -> None:
     assert stopping.STOPPED == STOPPED

@@ -1,4 +1,4 @@
-"""Settings that cannot be started are refused in words."""
+"""Settings with which nothing could be started are refused with an explanation."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from cluster.settings import ClusterSettings
     [
         ({"launcher": "slrum"}, "launcher is 'slrum'; choose one of local, torchrun, slurm"),
         ({"sharding": "half"}, "choose one of none, full"),
-        ({"processes_per_node": 2}, "local, which is one process"),
+        ({"processes_per_node": 2}, "local, which is a single process"),
         ({"launcher": "torchrun", "nodes": 2}, r"set cluster\.rendezvous to host:port"),
         ({"nodes": 0}, "nodes is 0; give at least 1"),
         ({"timeout_minutes": 0.0}, "give a number above 0"),
@@ -20,6 +20,6 @@ from cluster.settings import ClusterSettings
         ({"options": ["constraint=a100"]}, "give options of sbatch"),
     ],
 )
-def test_what_cannot_be_started_is_refused(settings: dict[str, Any], message: str) -> None:
+def test_settings_that_cannot_be_started_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ClusterSettings(**settings)

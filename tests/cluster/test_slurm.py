@@ -1,4 +1,4 @@
-"""The job's script, and watching a job, against programs that answer as SLURM's do. The real one: tests/stages."""
+"""Job scripts, and watching jobs with programs that answer like SLURM's. tests/stages has tests with a real SLURM."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def script(settings: ClusterSettings = SETTINGS) -> str:
     return job_script(settings, "name", "comment", Path("/logs/name-%j.log"), ["stages.train", "--model", "a b.st"])
 
 
-def test_the_script_asks_for_what_the_settings_say() -> None:
+def test_the_script_requests_the_resources_in_the_settings() -> None:
     options = [line.removeprefix("#SBATCH ") for line in script().splitlines() if line.startswith("#SBATCH ")]
     expected = {"--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=12", "--gpus-per-node=4", "--partition=gpu"}
     expected |= {"--time=1-00:00:00", "--requeue", "--signal=B:USR1@120", "--constraint=a100"}
@@ -58,7 +58,7 @@ def test_the_script_is_complete_and_valid_shell() -> None:
 
 @pytest.fixture
 def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of programs in front of PATH; each call is noted in `calls`."""
+    """A folder of programs at the front of PATH; each call is recorded in `calls`."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -73,7 +73,7 @@ def answer(folder: Path, program: str, shell: str) -> None:
 
 
 def in_turn(folder: Path, *records: str) -> str:
-    """Shell that prints one record a call, and the last one from then on; `!` before it makes it an error."""
+    """Return shell code that prints one record per call, then repeats the last; a leading `!` makes it an error."""
     (folder / "records").write_text("\n".join(records) + "\n")
     return f"""
 n=$(cat {folder}/n 2>/dev/null || echo 1); echo $((n + 1)) > {folder}/n
@@ -102,20 +102,20 @@ def test_a_job_is_watched_to_its_end(answers: Path, tmp_path: Path, records: lis
     assert watch(Job(7, tmp_path / "log")) == end
 
 
-def test_output_is_passed_on_once(answers: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_output_is_printed_once(answers: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     log = tmp_path / "log"
     answer(answers, "scontrol", f"printf 'line\\n' >> {log}; echo JobState=COMPLETED ExitCode=0:0")
     watch(Job(7, log))
     assert capfdbinary.readouterr().out == b"line\nline\n" == log.read_bytes()
 
 
-def test_a_job_that_slurm_forgot_is_an_error(answers: Path, tmp_path: Path) -> None:
+def test_a_job_unknown_to_slurm_is_an_error(answers: Path, tmp_path: Path) -> None:
     answer(answers, "scontrol", "echo 'Invalid job id specified' >&2; exit 1")
-    with pytest.raises(SlurmError, match=r"what became of job 7 is not known .* see .*log"):
+    with pytest.raises(SlurmError, match=r"the outcome of job 7 is unknown .* see .*log"):
         watch(Job(7, tmp_path / "log"))
 
 
-def test_the_settings_of_a_job_are_those_of_its_submission(answers: Path, tmp_path: Path) -> None:
+def test_a_job_keeps_the_settings_of_its_submission(answers: Path, tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("train: {}")
     answer(answers, "squeue", "true")
@@ -129,14 +129,14 @@ def test_the_settings_of_a_job_are_those_of_its_submission(answers: Path, tmp_pa
     assert job == Job(7, (tmp_path / "jobs" / f"{written.stem}-7.log"))
 
 
-def test_without_slurm_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_slurm_the_error_suggests_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "params.yaml").touch()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SlurmError, match="no program squeue; submit from a login node, or set the launcher"):
         submit_or_find(SETTINGS, ["stages.train"], tmp_path / "params.yaml", tmp_path / "jobs")
 
 
-def test_ending_the_watcher_cancels_the_job(answers: Path, tmp_path: Path) -> None:
+def test_stopping_the_watcher_cancels_the_job(answers: Path, tmp_path: Path) -> None:
     answer(answers, "squeue", "true")
     answer(answers, "sbatch", "echo 7")
     answer(answers, "scontrol", "echo JobState=RUNNING ExitCode=0:0")

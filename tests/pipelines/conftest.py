@@ -1,4 +1,4 @@
-"""A tiny DVC project with real stages, and a way to see whether a process of one still lives."""
+"""A tiny DVC project with real stages, and a way to tell whether any of their processes is still alive."""
 
 import fcntl
 import os
@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
-from tests.pipelines.services import ROOT, Service, prefect_server
+from tests.pipelines.services import ROOT, Service, prefect_server, write_dvc_project
 from tests.pipelines.tiny_sweep import write_checkout
 
-# Holds a lock as long as it or the process that it starts lives, and would go on for ten minutes.
+# Holds a lock as long as it or its child process lives, and would run for ten minutes.
 HOLD = """
 import fcntl, subprocess, sys, time
 lock = open("lock", "w")
@@ -21,7 +21,7 @@ print("holding", flush=True)
 time.sleep(600)
 """
 
-# Counts to three and remembers where it is; a file `wait` holds it up at two, for as long as it may live.
+# Counts to three and keeps its state; if there is a file `wait`, it hangs at two.
 COUNT = """
 from pathlib import Path
 state = Path("state")
@@ -85,12 +85,8 @@ stages:
 
 
 def write_project(folder: Path) -> Path:
-    """A DVC project without git: three stages in a row, and some that end in other ways."""
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc" / "config").write_text(
-        "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
-    )
-    (folder / "dvc.yaml").write_text(DVC_YAML)
+    """Write a DVC project without git: a chain of three stages, and some that end in other ways."""
+    write_dvc_project(folder, DVC_YAML)
     (folder / "params.yaml").write_text("zero:\n  rate: 0.5  # a comment to keep\n  name: x\n")
     (folder / "hold.py").write_text(HOLD)
     (folder / "score.py").write_text(SCORE)
@@ -112,7 +108,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nobody_holds(tmp_path: Path) -> Callable[[], bool]:
-    """Whether every process that took the lock of `HOLD` is gone; asks only when there was one."""
+    """Return True if every process that held the lock of `HOLD` is gone; requires that there was one."""
 
     def check() -> bool:
         with (tmp_path / "lock").open() as lock:
@@ -127,7 +123,7 @@ def nobody_holds(tmp_path: Path) -> Callable[[], bool]:
 
 @pytest.fixture
 def alone(tmp_path: Path) -> dict[str, str]:
-    """The environment of a program that finds no Prefect server."""
+    """The environment of a program without access to a Prefect server."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
         "PYTHONPATH": str(ROOT),
@@ -147,6 +143,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="package")
 def prefect() -> Iterator[None]:
-    """A Prefect server for these tests alone, with a database of its own."""
+    """A Prefect server for these tests only, with its own database."""
     with prefect_test_harness(server_startup_timeout=120):
         yield

@@ -1,4 +1,4 @@
-"""A real Prefect server and worker on loopback, with a fresh home, and what they have left."""
+"""Helpers: DVC projects, a real Prefect server and worker on loopback, and the processes and sockets of a test."""
 
 import json
 import os
@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -20,16 +20,25 @@ PREFECT = [sys.executable, "-m", "prefect"]
 SECRET = "s3cr3t-of-this-test"
 
 
+def write_dvc_project(folder: Path, stages: str) -> Path:
+    """Write a DVC project without git, with the given dvc.yaml."""
+    (folder / ".dvc").mkdir(parents=True)
+    config = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
+    (folder / ".dvc" / "config").write_text(config)
+    (folder / "dvc.yaml").write_text(stages)
+    return folder
+
+
 @dataclass(frozen=True)
 class Service:
-    """A Prefect server, and the environment of those that use it."""
+    """A Prefect server, and the environment of its clients."""
 
     url: str
     pid: int
     environment: dict[str, str]
 
     def prefect(self, *arguments: str, folder: Path = ROOT) -> str:
-        """What a command prints, both of its streams."""
+        """Run a Prefect command, and return its standard output and error."""
         done = subprocess.run(
             [*PREFECT, *arguments],
             cwd=folder,
@@ -44,16 +53,16 @@ class Service:
         return done.stdout
 
     def ask(self, path: str, content: object = None) -> list[dict[str, object]]:
-        """Results of a filter of the server's API."""
+        """Return the results of a filter of the server's API."""
         found: list[dict[str, object]] = json.loads(self.post(path, content or {}))
         return found
 
     def post(self, path: str, content: object) -> bytes:
-        """The answer of the server's API, asked again while it is too busy, as Prefect's own clients do."""
-        data, kind = json.dumps(content).encode(), {"Content-Type": "application/json"}
+        """Return the answer of the server's API, with retries while it is too busy, as in Prefect's own clients."""
+        data, headers = json.dumps(content).encode(), {"Content-Type": "application/json"}
         while True:
             try:
-                with urlopen(Request(f"{self.url}/{path}", data, kind)) as answer:
+                with urlopen(Request(f"{self.url}/{path}", data, headers)) as answer:
                     text: bytes = answer.read()
                     return text
             except HTTPError as error:
@@ -62,18 +71,18 @@ class Service:
                 time.sleep(0.2)
 
     def messages(self, run: str | None = None) -> list[str]:
-        """The last that was logged, by one flow run or by all."""
+        """Return the latest log messages, of one flow run or of all."""
         of_run = {"logs": {"flow_run_id": {"any_": [run]}}} if run else {}
         newest = self.ask("logs/filter", {"sort": "TIMESTAMP_DESC", **of_run})
         return [str(line["message"]) for line in reversed(newest)]
 
     def state(self, run: str) -> str:
-        """The type of a flow run's state."""
+        """Return the type of a flow run's state."""
         (found,) = self.ask("flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
         return str(found["state_type"])
 
     def wait(self, run: str, *states: str) -> str:
-        """The state of a flow run as soon as it is one of these."""
+        """Wait until the state of a flow run is one of these, and return it."""
         while (state := self.state(run)) not in states:
             time.sleep(0.2)
         return state
@@ -81,7 +90,7 @@ class Service:
 
 @contextmanager
 def prefect_server(home: Path) -> Iterator[Service]:
-    """A server with a fresh home, to which prefect.yaml has been deployed."""
+    """Run a server with a fresh home, to which prefect.yaml has been deployed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -125,7 +134,7 @@ def answers(url: str) -> bool:
 def worker(
     service: Service, project: Path, pool: str = "local", **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that runs what is scheduled in `project`, with more in its environment."""
+    """Run a worker that executes scheduled runs in `project`, with extra environment variables."""
     if not (project / "pipelines").exists():
         (project / "pipelines").symlink_to(ROOT / "pipelines")  # prefect.yaml names the flows' files
     command = [*PREFECT, "worker", "start", "--type", "process", "--pool", pool]
@@ -146,7 +155,7 @@ def worker(
 
 
 def start(service: Service, deployment: str, **parameters: object) -> str:
-    """Have a deployed flow run (`reproduce/local`); the id of its run."""
+    """Start a run of a deployed flow (`reproduce/local`), and return its ID."""
     flow, name = deployment.split("/")
     wanted = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}}
     (found,) = service.ask("deployments/filter", wanted)
@@ -155,7 +164,7 @@ def start(service: Service, deployment: str, **parameters: object) -> str:
 
 
 def in_project(project: Path) -> list[int]:
-    """The processes that work in the project's folder or below it."""
+    """Return the processes whose working directory is the project's folder or below it."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -164,3 +173,13 @@ def in_project(project: Path) -> list[int]:
         except OSError:  # it has ended
             continue
     return found
+
+
+def open_addresses(processes: Iterable[int]) -> set[str]:
+    """Return the local addresses, as the kernel writes them, on which processes accept connections."""
+    sockets = set()
+    for file in (file for process in processes for file in Path(f"/proc/{process}/fd").glob("*")):
+        with suppress(OSError):  # it has ended
+            sockets.add(str(file.readlink()))
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return {row[1].split(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}

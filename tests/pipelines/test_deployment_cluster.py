@@ -1,4 +1,4 @@
-"""The deployment for a cluster on a real Prefect server and worker: the real training, by torchrun and by SLURM."""
+"""The deployment for a cluster, with a real Prefect server and worker: real training with torchrun and SLURM."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pipelines.dvc_project.parameters import read_parameters, write_parameters
-from tests.pipelines.services import ROOT, SECRET, Service, in_project, start, worker
+from tests.pipelines.services import ROOT, SECRET, Service, in_project, start, worker, write_dvc_project
 from tests.slurm_cluster import slurm_cluster, why_not
 from tests.stages.training_runs import PARAMS, write_dataset
 
@@ -21,16 +21,12 @@ CODE = ("cluster", "model", "panoptic", "pipelines", "stages")
 @pytest.fixture
 def training(tmp_path: Path) -> Path:
     """A DVC project with the real stage `train`, eight images, and an experiment that fits them."""
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc/config").write_text(
-        "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
-    )
     for name in CODE:
         (tmp_path / name).symlink_to(ROOT / name)
     stage = read_parameters(ROOT / "dvc.yaml")["stages"]["train"]
     stage["deps"] = [dep for dep in stage["deps"] if dep.startswith("runs/")]
     write_parameters(read_parameters(ROOT / "params.yaml"), tmp_path / "params.yaml")
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": json.loads(json.dumps(stage))}}))
+    write_dvc_project(tmp_path, yaml.safe_dump({"stages": {"train": json.loads(json.dumps(stage))}}))
     index = write_dataset(tmp_path) / "index"
     (tmp_path / "runs/annotate").mkdir(parents=True)
     for split in ("train", "val"):
@@ -44,7 +40,7 @@ def write_experiment(project: Path, **cluster: object) -> None:
 
 
 def assert_trained(service: Service, project: Path, run: str) -> list[str]:
-    """That the run has ended well, left nothing and shown what it has found; its log."""
+    """Check that the run succeeded and published its results, and return its log."""
     logged = service.messages(run)
     assert service.wait(run, "COMPLETED", "FAILED", "CRASHED") == "COMPLETED", logged
     assert (project / "runs/train/model.safetensors").exists()
@@ -66,10 +62,10 @@ def test_two_processes_of_torchrun(service: Service, training: Path) -> None:
 
 
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
-def test_two_nodes_of_slurm_which_is_the_default(service: Service, training: Path) -> None:
+def test_two_nodes_of_slurm_the_default_launcher(service: Service, training: Path) -> None:
     write_experiment(training, nodes=2, cpus_per_process=1, time="10")
     with slurm_cluster() as cluster, worker(service, training, "cluster", **cluster.environment):
         run = start(service, DEPLOYMENT, experiment="tiny")
         logged = assert_trained(service, training, run)
     assert "cluster.launcher: local -> slurm" in logged
-    assert any("6/6" in text for text in logged), "the job's output is passed on"
+    assert any("6/6" in text for text in logged), "the job's output is logged"

@@ -1,4 +1,4 @@
-"""The deployed sweep on a real Prefect server and worker: run, shown, cancelled half-way and continued."""
+"""The deployed sweep with a real Prefect server and worker: cancelled halfway, resumed, and published."""
 
 import csv
 import fcntl
@@ -20,7 +20,7 @@ DEPLOYMENT = "sweep/local"
 PARAMETERS = {"name": "two", "grid": {"learn.rate": ["2", "3"]}, "stages": ["score"], "jobs": 2, "metric": METRIC}
 
 
-def test_a_deployed_sweep_is_cancelled_goes_on_and_shows_its_table(service: Service, checkout: Path) -> None:
+def test_a_cancelled_sweep_resumes_and_publishes_its_table(service: Service, checkout: Path) -> None:
     (checkout / "datasets/hold").touch()
     with worker(service, checkout) as process:
         run = start(service, DEPLOYMENT, **PARAMETERS)
@@ -36,20 +36,20 @@ def test_a_deployed_sweep_is_cancelled_goes_on_and_shows_its_table(service: Serv
 
         (checkout / "datasets/hold").unlink()
         given = [word for name, value in PARAMETERS.items() for word in ("-p", f"{name}={json.dumps(value)}")]
-        said = service.prefect("deployment", "run", DEPLOYMENT, "--watch", *given)
-    assert "Completed" in said
+        output = service.prefect("deployment", "run", DEPLOYMENT, "--watch", *given)
+    assert "Completed" in output
     with (checkout / "runs/sweeps/two/results.csv").open(newline="") as file:
         assert [row[:3] for row in csv.reader(file)][1:] == [["2", "21.0", "done"], ["3", "31.0", "done"]]
     artifacts = {str(artifact["key"]): str(artifact["data"]) for artifact in service.ask("artifacts/filter")}
     assert [row["found.score"] for row in json.loads(artifacts["sweep-two"])] == [21, 31]
     assert "data:image/jpeg;base64," in artifacts["sweep-two-plot"]
     logged = service.messages()
-    assert "going on 2" in logged, "its state was in the folder of the trial"
-    assert not [text for text in [*logged, *artifacts.values(), said] if SECRET in text]
+    assert "resuming 2" in logged, "its state was in the trial's folder"
+    assert not [text for text in [*logged, *artifacts.values(), output] if SECRET in text]
 
 
 def holding(checkout: Path) -> bool:
-    """Whether both trials are in the middle of their learning."""
+    """Return True while both trials are in the middle of training."""
     begun = checkout / "datasets/begun"
     states = list((checkout / "runs/sweeps/two").glob("*/runs/state"))
     return begun.exists() and len(begun.read_text().split()) == len(states) == 2

@@ -1,4 +1,4 @@
-"""The flow on a real DVC project: order, output, failure, a timeout, a signal."""
+"""The flow on a real DVC project: order, output, failures, a timeout, signals."""
 
 import logging
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.process.run import CommandError
+from pipelines.process.session import CommandError
 from pipelines.reproduce import reproduce
 from tests.pipelines.services import in_project
 
@@ -18,7 +18,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="looks at pro
 
 
 class _Messages(logging.Handler):
-    """Keeps what is logged."""
+    """Collects log messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,8 +29,8 @@ class _Messages(logging.Handler):
 
 
 @pytest.fixture
-def said(prefect: None) -> Iterator[list[str]]:
-    """The messages that reach Prefect's log."""
+def logged(prefect: None) -> Iterator[list[str]]:
+    """The messages in Prefect's log."""
     messages = _Messages()
     logger = logging.getLogger("prefect")
     logger.addHandler(messages)
@@ -38,26 +38,26 @@ def said(prefect: None) -> Iterator[list[str]]:
     logger.removeHandler(messages)
 
 
-def test_stages_run_in_order_with_the_given_settings_and_their_output_is_logged(project: Path, said: list[str]) -> None:
-    (project / "overlay.yaml").write_text("zero: {rate: 7, name: laid over}\n")
-    reproduce(["alpha", "zero", "middle"], {"zero.rate": "0.25"}, [Path("overlay.yaml")], folder=project)
+def test_stages_run_in_order_with_the_given_settings_and_log_their_output(project: Path, logged: list[str]) -> None:
+    (project / "own.yaml").write_text("zero: {rate: 7, name: overridden}\n")
+    reproduce(["alpha", "zero", "middle"], {"zero.rate": "0.25"}, [Path("own.yaml")], folder=project)
     assert (project / "ran").read_text().split() == ["zero", "middle", "alpha"]
     assert "rate: 0.25" in (project / "third").read_text()
-    assert "name: laid over" in (project / "third").read_text()
-    assert "zero.name: x -> laid over" in said
-    output = [text for text in said if text.startswith("text of")]
-    assert output == ["text of zero", "text of middle", "text of alpha"]
+    assert "name: overridden" in (project / "third").read_text()
+    assert "zero.name: x -> overridden" in logged
+    shown = [text for text in logged if text.startswith("text of")]
+    assert shown == ["text of zero", "text of middle", "text of alpha"]
 
 
-def test_a_failing_stage_fails_the_flow_with_its_last_words(project: Path, said: list[str]) -> None:
+def test_a_failing_stage_fails_the_flow_with_its_last_output(project: Path, logged: list[str]) -> None:
     with pytest.raises(CommandError, match="the disk is on fire"):
         reproduce(["zero", "broken", "after_broken"], folder=project)
     assert (project / "ran").read_text().split() == ["zero"]
-    assert any("Finished in state Failed" in text for text in said)
+    assert any("Finished in state Failed" in text for text in logged)
 
 
 @pytest.mark.usefixtures("prefect")
-def test_only_the_download_is_tried_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_download_is_retried(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.reproduce.RETRY_SECONDS", 0)
     with (project / "dvc.yaml").open("a") as stages:
         for stage in ("download", "fragile"):  # they fail the first time
@@ -69,7 +69,7 @@ def test_only_the_download_is_tried_again(project: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("prefect")
-def test_nothing_runs_and_nothing_is_written_with_settings_that_are_refused(project: Path) -> None:
+def test_nothing_runs_and_nothing_is_written_if_settings_are_refused(project: Path) -> None:
     (project / "experiments").mkdir()
     (project / "experiments" / "seven.yaml").write_text("zero: {rate: 7}\n")
     (project / "stages").mkdir()
@@ -77,7 +77,7 @@ def test_nothing_runs_and_nothing_is_written_with_settings_that_are_refused(proj
     before = (project / "params.yaml").read_text()
     with pytest.raises(ValueError, match="7 is too much"):
         reproduce(["zero"], experiment="seven", folder=project)
-    with pytest.raises(ValueError, match=r"sevn\.yaml: there is no such file; beside it: seven\.yaml"):
+    with pytest.raises(ValueError, match=r"sevn\.yaml: no such file; in the same folder: seven\.yaml"):
         reproduce(["zero"], experiment="sevn", folder=project)
     assert (project / "params.yaml").read_text() == before
     assert not (project / "ran").exists()
@@ -87,42 +87,42 @@ def test_nothing_runs_and_nothing_is_written_with_settings_that_are_refused(proj
 def test_a_stage_that_takes_too_long_is_ended_with_all_its_processes(
     project: Path, nobody_holds: Callable[[], bool]
 ) -> None:
-    (project / "lock").touch()  # on a machine so slow that the stage has not begun
+    (project / "lock").touch()  # in case the stage has not started on a very slow machine
     with pytest.raises(TimeoutError):
         reproduce(["hold"], stage_timeout_seconds=4.0, folder=project)
     assert nobody_holds()
 
 
 def signal_while_holding(command: list[str], project: Path, environment: dict[str, str], number: int) -> str:
-    """Send a signal to a command when its stage holds; what was written until the last writer was gone."""
+    """Send a signal to a command once its stage hangs, and return all output until the last process is gone."""
     with subprocess.Popen(
         command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
-        said = []
+        output = []
         for line in process.stdout:
-            said.append(line)
+            output.append(line)
             if "holding" in line:
                 process.send_signal(number)
                 break
-        said += process.stdout
+        output += process.stdout
     expected = -number if number == signal.SIGKILL else 128 + number
-    assert process.returncode == expected, "".join(said)
-    return "".join(said)
+    assert process.returncode == expected, "".join(output)
+    return "".join(output)
 
 
 def test_the_command_needs_no_server_and_a_signal_ends_everything(
     project: Path, alone: dict[str, str], nobody_holds: Callable[[], bool]
 ) -> None:
     command = [sys.executable, "-m", "pipelines.reproduce", "--stages", "hold", "--set", "zero.rate=0.25"]
-    said = signal_while_holding(command, project, alone, signal.SIGTERM)
-    assert "Stopping temporary server" in said
+    output = signal_while_holding(command, project, alone, signal.SIGTERM)
+    assert "Stopping temporary server" in output
     assert nobody_holds()
 
 
 @pytest.mark.slow
 @needs_proc
-def test_a_killed_command_leaves_nothing_and_the_next_one_goes_on(
+def test_a_killed_command_leaves_no_process_and_the_next_one_resumes(
     project: Path, alone: dict[str, str], nobody_holds: Callable[[], bool]
 ) -> None:
     (project / "wait").touch()
@@ -137,6 +137,6 @@ def test_a_killed_command_leaves_nothing_and_the_next_one_goes_on(
     assert again.returncode == 0, again.stderr
     assert (project / "counted").read_text() == "3"
     assert "counted 3" in again.stdout + again.stderr
-    assert "counted 2" not in again.stdout + again.stderr, "it went on where it was"
-    assert (project / "ran").read_text().split() == ["zero"], "what was finished is not run again"
+    assert "counted 2" not in again.stdout + again.stderr, "it resumed from its state"
+    assert (project / "ran").read_text().split() == ["zero"], "finished stages are not run again"
     assert not in_project(project)

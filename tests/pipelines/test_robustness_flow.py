@@ -1,32 +1,31 @@
-"""The shares of a stage run beside each other, are put together by the stage, and are not run for nothing."""
+"""The shards of a stage run in parallel, the stage combines them, and nothing runs if the stage is up to date."""
 
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
-from pipelines.process.run import CommandError
+from pipelines.process.session import CommandError
 from pipelines.robustness import robustness
+from tests.pipelines.services import write_dvc_project
 
-# As stages.robustness: a share leaves its part behind, the stage takes all parts and writes the result.
+# Like stages.robustness: a shard keeps its part, and the stage combines all parts into the result.
 PROGRAM = """
 import os, pathlib, sys, time
 state = pathlib.Path("state")
 state.mkdir(exist_ok=True)
-if "--share" in sys.argv:
+if "--shard" in sys.argv:
     number, of = sys.argv[-1].split("/")
     if pathlib.Path("broken").exists() and number == "2":
-        sys.exit("share 2 has no memory")
+        sys.exit("shard 2 has no memory")
     (state / f"started-{number}").touch()
-    for _ in range(600):  # until all run: they run at once, or never end
+    for _ in range(600):  # wait until all have started, which requires that they run in parallel
         if len(list(state.glob("started-*"))) >= int(of) - pathlib.Path("broken").exists():
             break
         time.sleep(0.05)
     else:
-        sys.exit("the others have not come")
+        sys.exit("the others did not start")
     (state / f"part-{number}").write_text(os.environ["LOCAL_RANK"])
 else:
     parts = sorted(state.glob("part-*"))
@@ -47,23 +46,18 @@ stages:
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect")
 
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
-    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    write_dvc_project(tmp_path, DVC_YAML)
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "seed").write_text("1")
     return tmp_path
 
 
-def test_shares_run_at_once_and_not_again(shared: Path) -> None:
+def test_shards_run_in_parallel_and_not_again(shared: Path) -> None:
     robustness(jobs=3, folder=shared)
     assert (shared / "result").read_text() == "0 1 2"
     for part in (shared / "state").iterdir():
@@ -75,9 +69,9 @@ def test_shares_run_at_once_and_not_again(shared: Path) -> None:
     assert (shared / "result").read_text() == "0 1"
 
 
-def test_a_share_that_fails_keeps_what_the_others_have(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_shard_keeps_the_work_of_the_others(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
     (shared / "broken").touch()
-    with caplog.at_level(logging.ERROR), pytest.raises(CommandError, match="share 2 has no memory"):
+    with caplog.at_level(logging.ERROR), pytest.raises(CommandError, match="shard 2 has no memory"):
         robustness(jobs=2, folder=shared)
     assert not (shared / "result").exists()
     assert (shared / "state" / "part-1").exists()

@@ -1,4 +1,4 @@
-"""Sweeps over a tiny project in git: results, failures, another run for free, and kills half-way."""
+"""Sweeps over a tiny project in git: results, failures, repeated sweeps, and kills halfway."""
 
 import csv
 import fcntl
@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.dvc_project.project import DvcProject
 from pipelines.dvc_project.workspace import Checkout, GitError, git
-from pipelines.process.run import CommandError
+from pipelines.process.session import CommandError
 from pipelines.reporting.sweep_results import Metric, metric_values
 from pipelines.sweep import sweep
 from tests.pipelines.services import in_project
@@ -29,7 +29,7 @@ def begun(checkout: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("prefect")
-def test_two_by_two_differ_and_the_second_time_is_free(checkout: Path) -> None:
+def test_a_grid_gives_distinct_results_and_a_repeated_sweep_runs_only_new_trials(checkout: Path) -> None:
     grid = {"learn.rate": ["2", "3"], "learn.width": ["4", "5"]}
     sweep("two", grid, stages=["score"], jobs=2, metric=METRIC, folder=checkout)
     head, *found = table(checkout)
@@ -51,15 +51,15 @@ def test_two_by_two_differ_and_the_second_time_is_free(checkout: Path) -> None:
     sweep("two", grid | {"learn.rate": ["2", "6"]}, stages=["score"], metric=METRIC, folder=checkout)
     assert begun(checkout) == ["2", "2", "3", "3", "6", "6"]
     assert [row[2:4] for row in table(checkout)[1:]] == [
-        ["24.0", "there already"],
-        ["25.0", "there already"],
+        ["24.0", "already there"],
+        ["25.0", "already there"],
         ["64.0", "done"],
         ["65.0", "done"],
     ]
 
 
 @pytest.mark.usefixtures("prefect")
-def test_a_trial_that_fails_does_not_lose_the_others(checkout: Path) -> None:
+def test_a_failed_trial_does_not_stop_the_others(checkout: Path) -> None:
     with pytest.raises(CommandError, match=r"1 of 3 trials failed; .*learn\.rate=13: .*two-[0-9a-f]{10}$"):
         sweep("two", {"learn.rate": ["2", "13", "4"]}, stages=["score"], metric=METRIC, folder=checkout)
     assert [row[:3] for row in table(checkout)[1:]] == [
@@ -75,7 +75,7 @@ def test_a_trial_that_fails_does_not_lose_the_others(checkout: Path) -> None:
 @pytest.mark.usefixtures("prefect")
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks at processes in /proc, which Linux has")
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_sweep_leaves_no_process_and_goes_on(checkout: Path, alone: dict[str, str], ending: int) -> None:
+def test_a_killed_sweep_leaves_no_process_and_resumes(checkout: Path, alone: dict[str, str], ending: int) -> None:
     (checkout / "datasets/hold").touch()
     command = [sys.executable, "-m", "pipelines.sweep", "two", "--grid", "learn.rate=2,3,4"]
     command += ["--jobs", "2", "--stages", "score", "--metric", METRIC]
@@ -83,20 +83,20 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on(checkout: Path, alone: dic
         command, cwd=checkout, env=alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
-        said = []
+        output = []
         for line in process.stdout:
-            said.append(line)
-            if sum("holding" in text for text in said) == 2:
+            output.append(line)
+            if sum("holding" in text for text in output) == 2:
                 process.send_signal(ending)
                 break
-        said += process.stdout  # until the last process that could write to it is gone
-    assert process.returncode == (-ending if ending == signal.SIGKILL else 128 + ending), "".join(said)
-    assert "--- Logging error ---\n" not in said
+        output += process.stdout  # until the last process that could write to it is gone
+    assert process.returncode == (-ending if ending == signal.SIGKILL else 128 + ending), "".join(output)
+    assert "--- Logging error ---\n" not in output
     with (checkout / "datasets/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     while in_project(checkout):  # Prefect's temporary server too
         time.sleep(0.05)
-    assert begun(checkout) == ["2", "3"], "the third one did not begin when the others ended"
+    assert begun(checkout) == ["2", "3"], "the third trial did not start when the others ended"
 
     (checkout / "datasets/hold").unlink()
     sweep("two", {"learn.rate": ["2", "3", "4"]}, stages=["score"], metric=METRIC, folder=checkout)
@@ -104,8 +104,8 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on(checkout: Path, alone: dic
 
 
 @pytest.mark.usefixtures("prefect")
-def test_what_the_trials_would_not_run_is_refused(checkout: Path) -> None:
-    with pytest.raises(ValueError, match=r"no setting learn\.width_; there are: learn\.rate, learn\.width"):
+def test_trials_that_cannot_run_are_refused(checkout: Path) -> None:
+    with pytest.raises(ValueError, match=r"no setting learn\.width_; settings: learn\.rate, learn\.width"):
         sweep("two", {"learn.rate": ["2"]}, [{"learn.width_": "3"}], stages=["score"], folder=checkout)
     with pytest.raises(ValueError, match=r"'learn\.rate=2' and 'learn\.rate=0x2' are the same"):
         sweep("two", {"learn.rate": ["2", "0x2"]}, stages=["score"], folder=checkout)
@@ -113,17 +113,17 @@ def test_what_the_trials_would_not_run_is_refused(checkout: Path) -> None:
         sweep("two", {"learn.rate": ["2"]}, folder=checkout)
     (checkout / "params.yaml").write_text("learn: {rate: 5, width: 6}\n")  # settings need not be committed
     (checkout / "learn.py").write_text("# another\n")
-    with pytest.raises(GitError, match=r"changed and not committed: learn\.py; "):
+    with pytest.raises(GitError, match=r"uncommitted changes: learn\.py; "):
         sweep("two", {"learn.rate": ["2"]}, stages=["score"], folder=checkout)
     assert not (checkout / "datasets/begun").exists()
 
 
 @pytest.mark.slow
-def test_the_queue_of_dvc_runs_a_choice_of_settings(checkout: Path) -> None:
-    """By hand, as docs/sweeps.md says: its runs have what git and DVC know, and nothing else of the checkout."""
+def test_dvcs_queue_runs_a_choice_of_settings(checkout: Path) -> None:
+    """Sweep by hand as in docs/sweeps.md; its runs see only files that git or DVC track."""
     (checkout / "learn.py").write_text(LEARN.replace('Path("datasets/begun")', 'Path("runs/begun")'))
-    git(checkout, "commit", "--quiet", "--all", "-m", "Without a dataset of its own")
-    (checkout / "datasets/hold").touch()  # nobody sees it
+    git(checkout, "commit", "--quiet", "--all", "-m", "Do not write to the dataset")
+    (checkout / "datasets/hold").touch()  # not visible to the runs
     dvc(checkout, "exp", "run", "--queue", "-S", "learn.rate=choice(2,3)", "-S", "learn.width=choice(4,5)")
     dvc(checkout, "queue", "start", "--jobs", "2")
     while len(Checkout(checkout).experiments()) < 4:

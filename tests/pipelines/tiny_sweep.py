@@ -1,4 +1,4 @@
-"""A tiny project in git to run sweeps over: how it learns, what it scores, how its stages are held up."""
+"""A tiny project in git to run sweeps over, whose training can be made to fail or to hang."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 learn = yaml.safe_load(Path("params.yaml").read_text())["learn"]
 state = Path("runs/state")
-print("going on" if state.exists() else "beginning", learn["rate"], flush=True)
+print("resuming" if state.exists() else "starting", learn["rate"], flush=True)
 with Path("datasets/begun").open("a") as begun:
     begun.write(f"{learn['rate']}\\n")
 if learn["rate"] == 13:
@@ -49,7 +49,7 @@ stages:
 
 
 def write_checkout(folder: Path) -> Path:
-    """A repository with two stages, data under DVC, and a dataset that git ignores."""
+    """Create a repository with two stages, data tracked by DVC, and a dataset that git ignores."""
     (folder / "datasets").mkdir(parents=True)
     (folder / "runs").mkdir()
     (folder / "learn.py").write_text(LEARN)
@@ -70,7 +70,7 @@ def write_checkout(folder: Path) -> Path:
 
 
 def dvc(folder: Path, *arguments: str) -> str:
-    """What a command prints; its PATH has the environment's programs, which the queue starts by name."""
+    """Run a DVC command and return its output; PATH includes the environment's programs, for the queue."""
     environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     command = [sys.executable, "-m", "dvc", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -94,14 +94,14 @@ def test_workers_change_no_byte_and_nothing_old_stays(split: TinySplit, tmp_path
 
 
 @pytest.mark.parametrize("of", [1, 3, 7])
-def test_shares_together_leave_nothing_to_make(
+def test_shards_together_leave_nothing_to_make(
     split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: int
 ) -> None:
-    """Also where there are more shares than archives; the result is that of one program."""
+    """Also where there are more shards than archives; the result is that of one program."""
     corrupt.main(prepare(tmp_path / "alone", split, FEW))
     arguments = prepare(tmp_path / "shared", split, FEW)
     for number in range(of, 0, -1):
-        corrupt.main([*arguments, "--share", f"{number}/{of}"])
+        corrupt.main([*arguments, "--shard", f"{number}/{of}"])
         assert not (tmp_path / "shared" / "out").exists()
 
     def nothing(*_: object) -> None:
@@ -112,8 +112,8 @@ def test_shares_together_leave_nothing_to_make(
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
 
 
-def test_a_share_has_nothing_to_do_without_archives(split: TinySplit, tmp_path: Path) -> None:
-    corrupt.main([*prepare(tmp_path, split, "archives: false"), "--share", "1/2"])
+def test_a_shard_has_nothing_to_do_without_archives(split: TinySplit, tmp_path: Path) -> None:
+    corrupt.main([*prepare(tmp_path, split, "archives: false"), "--shard", "1/2"])
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "state").exists()
 

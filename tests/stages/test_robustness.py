@@ -156,15 +156,15 @@ def test_a_stopped_run_measures_only_what_is_missing(
 
 
 @pytest.mark.parametrize("of", [1, 3, 7])
-def test_shares_together_leave_nothing_to_measure(
+def test_shards_together_leave_nothing_to_measure(
     split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: int
 ) -> None:
-    """Also where there are more shares than variants; the result is that of one program."""
+    """Also where there are more shards than variants; the result is that of one program."""
     alone = prepare(tmp_path / "alone", split)
     robustness.main(alone)
     arguments = prepare(tmp_path, split)
     for number in range(of, 0, -1):
-        robustness.main([*arguments, "--share", f"{number}/{of}"])
+        robustness.main([*arguments, "--shard", f"{number}/{of}"])
         assert not (tmp_path / "out").exists()
 
     def nothing(*_: object, **__: object) -> Iterator[ImagePrediction]:
@@ -175,7 +175,7 @@ def test_shares_together_leave_nothing_to_measure(
     assert contents(tmp_path) == contents(tmp_path / "alone")
 
 
-def test_a_share_says_what_it_measures_and_where_it_stopped(
+def test_a_shard_says_what_it_measures_and_where_it_stopped(
     split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object, **__: object) -> Iterator[ImagePrediction]:
@@ -185,20 +185,20 @@ def test_a_share_says_what_it_measures_and_where_it_stopped(
     capsys.readouterr()
     monkeypatch.setattr(robustness, "predict_images", broken)
     with pytest.raises(RuntimeError, match="no memory"):
-        robustness.main([*arguments, "--share", "1/2"])
+        robustness.main([*arguments, "--shard", "1/2"])
     said = capsys.readouterr()
-    assert "share 1 of 2: contrast_1, gaussian_noise_1\n" in said.out
+    assert "shard 1 of 2: contrast_1, gaussian_noise_1\n" in said.out
     assert "stopped while measuring contrast_1;" in said.err
 
 
 @pytest.mark.parametrize(
-    ("share", "said"), [("0/2", "from 1"), ("3/2", "from 1"), ("2", "NUMBER/OF"), ("a/b", "as in")]
+    ("shard", "said"), [("0/2", "from 1"), ("3/2", "from 1"), ("2", "NUMBER/OF"), ("a/b", "as in")]
 )
-def test_what_is_no_share_is_refused(
-    split: TinySplit, tmp_path: Path, share: str, said: str, capsys: pytest.CaptureFixture[str]
+def test_a_malformed_shard_is_refused(
+    split: TinySplit, tmp_path: Path, shard: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        robustness.main([*prepare(tmp_path, split), "--share", share])
+        robustness.main([*prepare(tmp_path, split), "--shard", shard])
     assert said in capsys.readouterr().err
 
 

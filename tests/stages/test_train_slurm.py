@@ -80,12 +80,12 @@ def test_a_job_outlives_its_watcher_and_ends_with_the_same_bytes_after_a_requeue
     finish(watcher)
 
     other = submit(training, cluster, learning_rate=1e-4)
-    assert "does the same with other settings; wait for it or `scancel" in finish(other)
+    assert "runs this command with other settings; wait or `scancel" in finish(other)
     assert other.returncode == 2
 
     again = submit(training, cluster)
     assert again.stdout is not None
-    assert "is pending already: going on with it" in again.stdout.readline()
+    assert "is already pending: watching it" in again.stdout.readline()
     cluster.client("scontrol", "update", "PartitionName=test", "State=UP")
     until(lambda: training.states, again)
     cluster.client("scontrol", "requeue", *jobs(cluster))

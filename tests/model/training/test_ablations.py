@@ -1,4 +1,4 @@
-"""Every overlay in experiments/ablations, laid over the settings of a tiny network: it trains and predicts."""
+"""Every ablation in experiments/ablations trains and predicts on top of the settings of a tiny network."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,12 @@ from model.training.loop import Run, train
 from model.training.settings import TrainSettings
 from panoptic.datasets.coco import build_index
 from panoptic.index import PanopticIndex
-from pipelines.override import lay_over
+from pipelines.override import override_settings
 from stages.settings import load_section
 from tests.tiny_dataset import random_image, write_split
 
 ABLATIONS = sorted((Path(__file__).parents[3] / "experiments" / "ablations").iterdir())
-PUBLISHED = """
+PLAIN = """
 model: {backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, heads: 4, points: 2, encoder_layers: 1,
   location_layers: 2, thing_mask_layers: 2, stuff_mask_layers: 2, feedforward: 32, mask_feedforward: 32, queries: 9,
   selected_queries: 9, dropout: 0.0}
@@ -28,8 +28,8 @@ train: {epochs: 1, batch_size: 2, images_per_forward: 2, learning_rate: 1e-3, we
   initial_weights: random, augmentation: {resize_shorter: [32], crop_probability: 0.5, crop_min: 24, crop_max: 32}}
 predict: {shorter: 32, longer: 64}
 """
-HELPED = (
-    PUBLISHED.replace("dropout: 0.0", "dropout: 0.0, query_initialization: encoder, token_classes: true")
+WITH_AIDS = (
+    PLAIN.replace("dropout: 0.0", "dropout: 0.0, query_initialization: encoder, token_classes: true")
     .replace("crop_probability: 0.5", "crop_probability: 0.0")
     .replace("learning_rate: 1e-3", "learning_rate: 1e-3, optimizer: muon, ema_decay: 0.9, losses: {token_class: 2.0}")
 )
@@ -44,11 +44,11 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> PanopticIndex:
     return build_index(split.panoptic_json, split.masks, split.images)
 
 
-def laid_over(base: str, overlay: Path, folder: Path) -> tuple[NetworkConfig, TrainSettings, InferenceSettings]:
-    """The sections that the stages would read."""
+def sections(base: str, ablation: Path, folder: Path) -> tuple[NetworkConfig, TrainSettings, InferenceSettings]:
+    """Return the sections that the stages would read."""
     params = folder / "params.yaml"
     params.write_text(base)
-    lay_over(params, [overlay])
+    override_settings(params, [ablation])
     return (
         load_section(params, "model", NetworkConfig),
         load_section(params, "train", TrainSettings),
@@ -56,10 +56,10 @@ def laid_over(base: str, overlay: Path, folder: Path) -> tuple[NetworkConfig, Tr
     )
 
 
-@pytest.mark.parametrize("base", [PUBLISHED, HELPED], ids=["published", "helped"])
-@pytest.mark.parametrize("overlay", ABLATIONS, ids=lambda path: path.stem)
-def test_it_trains_and_predicts(overlay: Path, base: str, index: PanopticIndex, tmp_path: Path) -> None:
-    config, settings, inference = laid_over(base, overlay, tmp_path)
+@pytest.mark.parametrize("base", [PLAIN, WITH_AIDS], ids=["plain", "with_aids"])
+@pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda path: path.stem)
+def test_it_trains_and_predicts(ablation: Path, base: str, index: PanopticIndex, tmp_path: Path) -> None:
+    config, settings, inference = sections(base, ablation, tmp_path)
     torch.manual_seed(0)
     network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
     before = {name: value.clone() for name, value in network.named_parameters()}
@@ -72,7 +72,7 @@ def test_it_trains_and_predicts(overlay: Path, base: str, index: PanopticIndex, 
         processes=Processes(),
         validate=lambda trained: {"layers": float(len(list(trained.modules())))},
     )
-    trained = train(run)  # a loss or gradient that is not finite ends it with an error
+    trained = train(run)  # raises if a loss or gradient is not finite
     assert run.steps == STEPS
     changed = {name.split(".")[0] for name, value in network.named_parameters() if not torch.equal(value, before[name])}
     parts = {name for name, part in network.named_children() if list(part.parameters())}
@@ -81,6 +81,6 @@ def test_it_trains_and_predicts(overlay: Path, base: str, index: PanopticIndex, 
     predictions = list(predict_images(trained, index, replace(inference, merging=lenient)))
     assert len(predictions) == 2 * STEPS
     found = {segment.category_id for prediction in predictions for segment in prediction.segments}
-    assert found, "nothing was found where everything is allowed"
+    assert found, "nothing was found although nothing was filtered out"
     if config.stuff == "none":
         assert found <= {category.id for category in index.categories.things}

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.dvc_project.project import DvcProject, stages_in_order
-from pipelines.process.run import CommandError
+from pipelines.process.session import CommandError
 
 
-def test_stages_come_after_those_they_depend_on_and_files_are_no_stages() -> None:
+def test_stages_follow_their_dependencies_and_files_are_not_stages() -> None:
     dot = 'strict digraph {\n"data.dvc";\n"b";\n"a";\n"lone";\n"b" -> "a";\n"data.dvc" -> "b";\n}\n'
     order = stages_in_order(dot)
     assert sorted(order) == ["a", "b", "lone"]
@@ -20,11 +20,11 @@ def test_chosen_stages_run_in_the_order_of_the_pipeline(project: Path) -> None:
 
 
 def test_an_unknown_stage_is_refused_with_the_valid_ones(project: Path) -> None:
-    with pytest.raises(ValueError, match=r"no stage trian in dvc\.yaml; there are: .*middle"):
+    with pytest.raises(ValueError, match=r"no stage trian in dvc\.yaml; stages: .*middle"):
         DvcProject(project).choose(["zero", "trian"])
 
 
-def test_a_project_that_dvc_cannot_read_is_reported_in_its_words(project: Path) -> None:
+def test_a_project_that_dvc_cannot_read_is_reported_with_its_message(project: Path) -> None:
     (project / "dvc.yaml").write_text("stages:\n  a:\n    command: ls\n")
     with pytest.raises(CommandError, match=r"dvc\.yaml"):
         DvcProject(project).stages()
@@ -40,7 +40,7 @@ def test_settings_change_values_only(project: Path) -> None:
 @pytest.mark.parametrize("key", ["zero.rat", "rate", "zero.rate.deep", "zero", "one.rate"])
 def test_an_unknown_setting_is_refused_with_the_valid_ones(project: Path, key: str) -> None:
     before = (project / "params.yaml").read_text()
-    with pytest.raises(ValueError, match=rf"no setting {key}; there are: zero\.rate, zero\.name"):
+    with pytest.raises(ValueError, match=rf"no setting {key}; settings: zero\.rate, zero\.name"):
         DvcProject(project).write_parameters([], {"zero.name": "y", key: "1"}, project / "params.yaml")
     assert (project / "params.yaml").read_text() == before
 
@@ -56,22 +56,22 @@ for file in sys.argv[2:]:
 
 @pytest.fixture
 def checked(project: Path) -> DvcProject:
-    """The project, with a program that looks at its settings."""
+    """The project, with a program that checks its settings."""
     (project / "stages").mkdir()
     (project / "stages" / "check_settings.py").write_text(CHECKER)
     return DvcProject(project)
 
 
-def test_the_project_decides_on_new_keys_where_it_looks_at_its_settings(checked: DvcProject, tmp_path: Path) -> None:
+def test_a_project_that_checks_its_settings_decides_on_new_keys(checked: DvcProject, tmp_path: Path) -> None:
     out = tmp_path / "out.yaml"
     (change,) = checked.write_parameters([], {"zero.deep.new": "[1, 2]"}, out)
     assert str(change) == "zero.deep.new: (not set) -> [1, 2]"
     assert "deep:" in out.read_text()
-    with pytest.raises(ValueError, match=r"no setting one\.rate; there are"):
+    with pytest.raises(ValueError, match=r"no setting one\.rate; settings:"):
         checked.write_parameters([], {"one.rate": "1"}, out)
 
 
-def test_what_the_project_refuses_is_reported_in_its_words(checked: DvcProject, tmp_path: Path) -> None:
+def test_settings_that_the_project_refuses_are_reported_with_its_message(checked: DvcProject, tmp_path: Path) -> None:
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     checked.write_parameters([], {"zero.rate": "6"}, good)
     checked.write_parameters([], {"zero.rate": "7"}, bad)

@@ -1,4 +1,4 @@
-"""Dask's programs as they are started for the flows."""
+"""Dask's commands with the options that the flows need."""
 
 import sys
 from itertools import pairwise
@@ -9,12 +9,12 @@ from pipelines.executors.dask_cluster import dask_command
 
 
 @pytest.mark.parametrize("role", ["scheduler", "worker"])
-def test_nothing_listens_elsewhere_unless_it_is_said(role: str) -> None:
+def test_everything_listens_on_loopback_unless_told_otherwise(role: str) -> None:
     command = dask_command(role, ["--host", "10.0.0.1"])
     assert command[:4] == [sys.executable, "-m", "dask", role]
     assert command[command.index("--dashboard-address") + 1] == "127.0.0.1:0"
     hosts = [value for option, value in pairwise(command) if option == "--host"]
-    assert hosts == ["127.0.0.1", "10.0.0.1"], "the last counts"
+    assert hosts == ["127.0.0.1", "10.0.0.1"], "the last one wins"
 
 
 def test_there_are_two_roles() -> None:

@@ -1,4 +1,4 @@
-"""What a stage has found arrives at Prefect's server as it is: numbers, tables, images, progress."""
+"""The results of a stage arrive at Prefect's server: numbers, tables, images, progress."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from tests.pipelines.conftest import write_project
 
 @pytest.fixture(scope="module")
 def artifacts(prefect: None, tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
-    """Those of a run of the stage `scored`."""
+    """The artifacts of a run of the stage `scored`."""
     project = write_project(tmp_path_factory.mktemp("project"))
     state: State[None] = reproduce(["scored"], folder=project, return_state=True)
     run = state.state_details.flow_run_id
@@ -42,7 +42,7 @@ def test_metrics_are_tables_of_numbers(artifacts: list[Artifact]) -> None:
     assert {artifact.type for artifact in artifacts} == {"table", "markdown", "progress"}
 
 
-def test_tables_and_images_are_on_one_page_and_small(artifacts: list[Artifact]) -> None:
+def test_tables_and_scaled_down_images_are_on_one_page(artifacts: list[Artifact]) -> None:
     page = data_of(artifacts, "scored")
     assert "| fog | 0.125 |" in page
     found = re.search(r"!\[plot\.png\]\(data:image/jpeg;base64,([^)]*)\)", page)
@@ -50,7 +50,7 @@ def test_tables_and_images_are_on_one_page_and_small(artifacts: list[Artifact]) 
     assert Image.open(io.BytesIO(base64.b64decode(found[1]))).size == (1200, 600)
 
 
-def test_a_progress_bar_ends_where_the_stage_has_left_it(artifacts: list[Artifact]) -> None:
+def test_a_progress_bar_ends_where_the_stage_left_it(artifacts: list[Artifact]) -> None:
     (progress,) = [artifact for artifact in artifacts if artifact.type == "progress"]
     assert progress.data == 100
     assert progress.description == "score: 100/100 [00:01<00:01]"

@@ -3,7 +3,7 @@
 from pipelines.reporting.metric_tables import metric_tables
 
 
-def test_sections_are_rows_and_rows_with_a_common_column_are_a_table() -> None:
+def test_sections_are_rows_and_rows_that_share_a_column_are_a_table() -> None:
     content = {
         "pq": {"all": 0.7, "things": 0.6, "stuff": 0.8},
         "miou": 0.5,
@@ -21,11 +21,11 @@ def test_sections_are_rows_and_rows_with_a_common_column_are_a_table() -> None:
     ]
 
 
-def test_fractions_are_rounded_and_whole_numbers_are_not() -> None:
+def test_fractions_are_rounded_and_integers_are_not() -> None:
     ((row,),) = metric_tables({"model": {"parameters": 50659212, "pq": 0.123456789}})
     assert row == {"metric": "model", "parameters": 50659212, "pq": 0.123457}
 
 
-def test_what_is_no_number_is_left_out() -> None:
+def test_values_that_are_not_numbers_are_left_out() -> None:
     content = {"device": "cpu", "pq": {"all": None, "sure": True, "note": "a text"}, "loss": float("nan"), "of": []}
     assert metric_tables(content) == []

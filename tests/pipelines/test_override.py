@@ -1,4 +1,4 @@
-"""Overlays on real files: what changes, what stays to the letter, what is refused."""
+"""Override files change settings and leave everything else in params.yaml as it is, or are refused."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.override import Change, lay_over, main
+from pipelines.override import Change, experiment_files, main, override_settings
 
 ROOT = Path(__file__).parents[2]
 PARAMS = """\
@@ -37,7 +37,7 @@ def params(tmp_path: Path) -> Path:
     return file
 
 
-def overlay(folder: Path, text: str, name: str = "overlay.yaml") -> Path:
+def override(folder: Path, text: str, name: str = "override.yaml") -> Path:
     file = folder / name
     file.write_text(text)
     return file
@@ -45,7 +45,7 @@ def overlay(folder: Path, text: str, name: str = "overlay.yaml") -> Path:
 
 def test_values_change_and_everything_else_stays(params: Path) -> None:
     text = "# Table 5\nmodel: {backbone: resnet50}\ntrain:\n  rate: 1e-4 # lower\n  losses: {token_class: 0.5}\n"
-    changes = lay_over(params, [overlay(params.parent, text)])
+    changes = override_settings(params, [override(params.parent, text)])
     assert params.read_text() == (
         PARAMS.replace("tiny", "resnet50").replace("1e-3", "1e-4").replace("token_class: 2.0", "token_class: 0.5")
     )
@@ -58,7 +58,7 @@ def test_values_change_and_everything_else_stays(params: Path) -> None:
 
 def test_new_keys_come_before_the_empty_line_that_ends_a_section(params: Path) -> None:
     text = "model: {stuff: joint}\npredict: {merging: {method: pixel, beta: 0.0}}\n"
-    changes = lay_over(params, [overlay(params.parent, text)])
+    changes = override_settings(params, [override(params.parent, text)])
     expected = PARAMS.replace("  dropout: 0.0", "  stuff: joint\n  dropout: 0.0").replace(
         "  shorter: 128", "  merging:\n    method: pixel\n    beta: 0.0\n  shorter: 128"
     )
@@ -69,7 +69,7 @@ def test_new_keys_come_before_the_empty_line_that_ends_a_section(params: Path) -
 
 @pytest.mark.parametrize("new", ["[6, 9]", "\n    - 6 # first\n    - 9\n", "[]"])
 def test_a_list_is_replaced_as_a_whole(params: Path, new: str) -> None:
-    changes = lay_over(params, [overlay(params.parent, f"train:\n  steps: {new}\n  sizes: {new}\n")])
+    changes = override_settings(params, [override(params.parent, f"train:\n  steps: {new}\n  sizes: {new}\n")])
     lines = params.read_text().splitlines()
     shown = "[]" if new == "[]" else "[6, 9]"
     assert f"  steps: {shown}" in lines
@@ -78,12 +78,24 @@ def test_a_list_is_replaced_as_a_whole(params: Path, new: str) -> None:
     assert str(changes[0]) == f"train.steps: [8] -> {shown}"
 
 
-def test_later_overlays_lie_over_earlier_ones(params: Path) -> None:
-    first = overlay(params.parent, "model: {backbone: resnet50, dropout: 0.1}", "first.yaml")
-    second = overlay(params.parent, "model: {backbone: swin_tiny}", "second.yaml")
-    lay_over(params, [first, second])
+def test_later_files_win(params: Path) -> None:
+    first = override(params.parent, "model: {backbone: resnet50, dropout: 0.1}", "first.yaml")
+    second = override(params.parent, "model: {backbone: swin_tiny}", "second.yaml")
+    override_settings(params, [first, second])
     assert "backbone: swin_tiny" in params.read_text()
     assert "dropout: 0.1 # none" in params.read_text()
+
+
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        ("coco", ["experiments/coco.yaml"]),
+        (["coco", "coco/r101"], ["experiments/coco.yaml", "experiments/coco/r101.yaml"]),
+        ((), []),
+    ],
+)
+def test_an_experiment_is_a_name_or_a_stack_of_names(names: str | list[str], files: list[str]) -> None:
+    assert list(map(str, experiment_files(names))) == files
 
 
 def test_a_password_in_an_address_is_not_shown() -> None:
@@ -91,48 +103,48 @@ def test_a_password_in_an_address_is_not_shown() -> None:
     assert str(change) == "download.mirrors: [] -> [https://***@host.example/data, http://host.example/a@b]"
 
 
-def test_what_is_equal_is_no_change(params: Path) -> None:
+def test_an_equal_value_is_no_change(params: Path) -> None:
     text = "train: {rate: 0.001, steps: [8]}\nmodel: {dropout: 0}"
-    assert lay_over(params, [overlay(params.parent, text)]) == ()
+    assert override_settings(params, [override(params.parent, text)]) == ()
     assert params.read_text() == PARAMS
 
 
 def test_a_switch_is_not_a_number(params: Path) -> None:
-    (change,) = lay_over(params, [overlay(params.parent, "model: {dropout: false}")])
+    (change,) = override_settings(params, [override(params.parent, "model: {dropout: false}")])
     assert str(change) == "model.dropout: 0.0 -> False"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("modle: {backbone: tiny}", "has no section modle; there are: model, train, predict"),
-        ("model: tiny", "model holds keys and values in the settings, but one value here"),
-        ("train: {losses: 3}", "train.losses holds keys and values in the settings, but one value here"),
-        ("train: {rate: {a: 1}}", "train.rate holds one value in the settings, but keys here"),
+        ("modle: {backbone: tiny}", "has no section modle; sections: model, train, predict"),
+        ("model: tiny", "model holds keys and values in the settings, but a single value here"),
+        ("train: {losses: 3}", "train.losses holds keys and values in the settings, but a single value here"),
+        ("train: {rate: {a: 1}}", "train.rate holds a single value in the settings, but keys and values here"),
         ("# nothing", "expected sections with keys and values"),
         ("- model", "expected sections with keys and values"),
         ("model: {", "not valid YAML"),
         ("model: {a: 1, a: 2}", "not valid YAML"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_nothing_is_written(params: Path, text: str, message: str) -> None:
-    good = overlay(params.parent, "model: {backbone: resnet50}", "good.yaml")
-    with pytest.raises(ValueError, match=rf"overlay\.yaml: .*{message}"):
-        lay_over(params, [good, overlay(params.parent, text)])
+def test_settings_that_do_not_fit_are_refused_and_nothing_is_written(params: Path, text: str, message: str) -> None:
+    good = override(params.parent, "model: {backbone: resnet50}", "good.yaml")
+    with pytest.raises(ValueError, match=rf"override\.yaml: .*{message}"):
+        override_settings(params, [good, override(params.parent, text)])
     assert params.read_text() == PARAMS
-    assert sorted(file.name for file in params.parent.iterdir()) == ["good.yaml", "overlay.yaml", "params.yaml"]
+    assert sorted(file.name for file in params.parent.iterdir()) == ["good.yaml", "override.yaml", "params.yaml"]
 
 
-def test_a_missing_file_is_named_with_those_beside_it(params: Path) -> None:
+def test_a_missing_file_is_named_with_others_in_its_folder(params: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"overlya\.yaml: there is no such file; beside it: overlay\.yaml, params\.yaml"
+        ValueError, match=r"overrdie\.yaml: no such file; in the same folder: override\.yaml, params\.yaml"
     ):
-        lay_over(params, [overlay(params.parent, "model: {a: 1}").with_name("overlya.yaml")])
+        override_settings(params, [override(params.parent, "model: {a: 1}").with_name("overrdie.yaml")])
 
 
 def test_the_command_says_what_changed(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = params.with_name("other.yaml")
-    file = overlay(params.parent, "train: {steps: [8, 11]}")
+    file = override(params.parent, "train: {steps: [8, 11]}")
     assert main([str(file), "--params", str(params), "--out", str(out)]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "train.steps: [8] -> [8, 11]"
     assert params.read_text() == PARAMS
@@ -145,7 +157,7 @@ def test_as_a_program_on_the_settings_of_the_repository(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     before = (ROOT / "params.yaml").read_text()
     params.write_text(before)
-    file = overlay(tmp_path, "train: {learning_rate: 1.4e-4, step_epochs: [8]}")
+    file = override(tmp_path, "train: {learning_rate: 1.4e-4, step_epochs: [8]}")
     command = [sys.executable, "-m", "pipelines.override", str(file), "--params", str(params)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert "train.learning_rate: 0.001 -> 0.00014" in done.stdout
@@ -157,7 +169,7 @@ def test_a_link_stays_a_link_and_permissions_stay(params: Path, tmp_path: Path) 
     link = tmp_path / "link.yaml"
     link.symlink_to(params)
     params.chmod(0o640)
-    lay_over(link, [overlay(tmp_path, "model: {dropout: 0.5}")], link)
+    override_settings(link, [override(tmp_path, "model: {dropout: 0.5}")], link)
     assert link.is_symlink()
     assert "dropout: 0.5" in params.read_text()
     assert params.stat().st_mode & 0o777 == 0o640
@@ -165,4 +177,4 @@ def test_a_link_stays_a_link_and_permissions_stay(params: Path, tmp_path: Path) 
 
 def test_a_folder_is_no_file_of_settings(params: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
-        lay_over(params, [tmp_path], params)
+        override_settings(params, [tmp_path], params)

@@ -1,4 +1,4 @@
-"""Output arrives while a command runs, and nothing of the command outlives the call."""
+"""Output arrives while a command runs, and no process of the command outlives the call."""
 
 import fcntl
 import os
@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.process import guard
-from pipelines.process import run as process_run
-from pipelines.process.run import TAIL_LINES, CommandError, OutputLine, end_all, run_in_session
+from pipelines.process import guard, session
+from pipelines.process.session import TAIL_LINES, CommandError, OutputLine, end_all, run_in_session
 from tests.pipelines.conftest import HOLD
 
 
@@ -34,13 +33,13 @@ sys.exit("nobody saw the first line in 30 s")
     run(program, tmp_path, lambda line: (tmp_path / line.text).with_name("seen").touch())
 
 
-def test_a_command_may_close_its_output_and_go_on(tmp_path: Path) -> None:
+def test_a_command_may_close_its_output_and_continue(tmp_path: Path) -> None:
     program = "import os, pathlib, time\nos.close(1)\nos.close(2)\ntime.sleep(0.3)\npathlib.Path('done').touch()"
     run(program, tmp_path, lambda line: None)
     assert (tmp_path / "done").exists()
 
 
-def test_lines_are_cut_wherever_the_writes_were_cut(tmp_path: Path) -> None:
+def test_lines_do_not_depend_on_how_writes_are_split(tmp_path: Path) -> None:
     program = r"""
 import os
 for byte in "one\r\ntwö\n\n 50%\r100%\r\nlast".encode():
@@ -57,11 +56,11 @@ for byte in "one\r\ntwö\n\n 50%\r100%\r\nlast".encode():
     ]
 
 
-def test_a_failure_carries_status_and_last_lines(tmp_path: Path) -> None:
+def test_a_failure_reports_status_and_last_lines(tmp_path: Path) -> None:
     program = f"for i in range({TAIL_LINES} + 1): print('line', i)\nraise SystemExit(7)"
     with pytest.raises(CommandError, match="ended with status 7") as failure:
         run(program, tmp_path, lambda line: None)
-    assert str(failure.value).partition("it last wrote:\n")[2].splitlines() == [
+    assert str(failure.value).partition("its last output:\n")[2].splitlines() == [
         f"  line {i}" for i in range(1, TAIL_LINES + 1)
     ]
 
@@ -76,7 +75,7 @@ def test_an_exception_ends_the_command_and_its_children(tmp_path: Path, nobody_h
     assert nobody_holds()
 
 
-def test_who_ignores_the_polite_signal_is_killed(tmp_path: Path, nobody_holds: Callable[[], bool]) -> None:
+def test_a_command_that_ignores_sigterm_is_killed(tmp_path: Path, nobody_holds: Callable[[], bool]) -> None:
     deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + HOLD
 
     def give_up(line: OutputLine) -> None:
@@ -99,7 +98,7 @@ def test_the_command_does_not_outlive_a_killed_caller(tmp_path: Path, nobody_hol
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from pathlib import Path
-from pipelines.process.run import run_in_session
+from pipelines.process.session import run_in_session
 run_in_session([sys.executable, "-u", "-c", {HOLD!r}], lambda line: os.kill(os.getpid(), 9), Path(), os.environ, 0.3)
 """
     killed = subprocess.run([sys.executable, "-c", caller], cwd=tmp_path, check=False)
@@ -111,7 +110,7 @@ run_in_session([sys.executable, "-u", "-c", {HOLD!r}], lambda line: os.kill(os.g
 def test_all_commands_can_be_ended_from_another_thread(
     tmp_path: Path, nobody_holds: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process_run, "_ending", threading.Event())
+    monkeypatch.setattr(session, "_ending", threading.Event())
     failures: list[CommandError] = []
 
     def work() -> None:
@@ -125,13 +124,13 @@ def test_all_commands_can_be_ended_from_another_thread(
     thread.join()
     assert "ended with status 143" in str(failures[0])
     assert nobody_holds()
-    with pytest.raises(CommandError, match="ended with status"):  # nor does a later one run
+    with pytest.raises(CommandError, match="ended with status"):  # later commands do not run either
         run("import time; time.sleep(600)", tmp_path, lambda line: None)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_a_guard_ends_with_a_parent_that_knows_nothing_of_it(tmp_path: Path, ending: int) -> None:
-    """SIGTERM goes to the guard, as from a Prefect worker that cancels; SIGKILL to its parent."""
+def test_a_guard_ends_with_a_parent_that_does_not_know_about_guards(tmp_path: Path, ending: int) -> None:
+    """Send SIGTERM to the guard, as a Prefect worker does to cancel, or SIGKILL to its parent."""
     parent = f"""
 import subprocess, sys
 command = [sys.executable, {guard.__file__!r}, "--as-child", "--leader-first", "1", sys.executable, "-c", {HOLD!r}]
@@ -151,6 +150,6 @@ sys.exit(guard.wait())
         fcntl.flock(lock, fcntl.LOCK_EX)  # waits until the last process that holds it is gone
 
 
-def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_command_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no-such-program: cannot be started: No such file"):
         run_in_session(["no-such-program"], lambda line: None, tmp_path, os.environ)

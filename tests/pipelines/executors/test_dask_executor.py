@@ -1,6 +1,6 @@
-"""Shares on the machines of a Dask scheduler: a real one, and workers that each have a folder as their machine.
+"""Shards on the machines of a real Dask scheduler, whose workers each treat a folder as their machine.
 
-The machines share what a network file system would hold: `runs` and what earlier stages have made.
+The folders share what a network file system would hold: `runs` and the outputs of earlier stages.
 """
 
 import fcntl
@@ -19,24 +19,25 @@ from pathlib import Path
 import pytest
 
 from pipelines.executors.dask_cluster import dask_command
-from pipelines.executors.dask_executor import dask_machines
+from pipelines.executors.dask_executor import dask_executor
 from pipelines.executors.executor import Program
-from pipelines.executors.file_sync import look, wait_for
-from pipelines.process.run import CommandError
+from pipelines.executors.file_sync import take_snapshot, wait_for
+from pipelines.process.session import CommandError
 from pipelines.robustness import robustness
 from tests.pipelines.conftest import HOLD
+from tests.pipelines.services import open_addresses, write_dvc_project
 
 ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks at processes in /proc, as in Linux")
 
-# As stages.robustness: what is measured is kept, one file a variant. With the file `hold` there, the share that comes
-# to variant 2 notes where it runs, and waits to be killed; whoever comes to it next finds that it must not wait.
+# Like stages.robustness: each measured variant is kept in a file. If there is a file `hold`, the shard that reaches
+# variant 2 records where it runs and waits to be killed; the next one to reach it does not wait.
 PROGRAM = """
 import os, pathlib, sys, time
 state = pathlib.Path("runs/state/robustness-1")
 state.mkdir(parents=True, exist_ok=True)
-number, of = map(int, sys.argv[-1].split("/")) if "--share" in sys.argv else (1, 1)
+number, of = map(int, sys.argv[-1].split("/")) if "--shard" in sys.argv else (1, 1)
 for variant in range(number - 1, 8, of):
     kept = state / f"{variant}.json"
     if kept.exists():
@@ -52,7 +53,7 @@ for variant in range(number - 1, 8, of):
     partial = state / f".{variant}.{os.getpid()}.partial"
     partial.write_text(f"{variant} with " + pathlib.Path("weights").read_text())
     partial.rename(kept)
-if "--share" not in sys.argv:
+if "--shard" not in sys.argv:
     pathlib.Path("result").write_text("".join(path.read_text() for path in sorted(state.glob("*.json"))))
 """
 DVC_YAML = f"""
@@ -70,7 +71,7 @@ stages:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A scheduler, its address, and its workers by the names of their folders."""
+    """A scheduler, its address, and its workers by folder name."""
 
     scheduler: subprocess.Popen[str]
     address: str
@@ -80,9 +81,7 @@ class Cluster:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
-    (folder / ".dvc").mkdir(parents=True)
-    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
-    (folder / "dvc.yaml").write_text(DVC_YAML)
+    write_dvc_project(folder, DVC_YAML)
     (folder / "program.py").write_text(PROGRAM)
     (folder / "seed").write_text("weights\n")
     (folder / "runs").mkdir()
@@ -91,7 +90,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cluster(checkout: Path) -> Iterator[Cluster]:
-    """Two machines, and a scheduler that is told apart from other tests' by a port of its own."""
+    """Two machines, and a scheduler on its own port."""
     with started("scheduler", "--port", "0", folder=checkout.parent) as scheduler:
         address = first(r"Scheduler at: *(tcp://\S+)", scheduler)
         folders = [checkout.parent / f"machine-{number}" for number in (1, 2)]
@@ -120,16 +119,16 @@ def started(role: str, *options: str, folder: Path) -> Iterator[subprocess.Popen
 
 
 def first(pattern: str, process: subprocess.Popen[str]) -> str:
-    """What a process says first that fits."""
+    """Return the first match in a process's output."""
     assert process.stderr is not None
-    said = ""
+    output = ""
     for line in process.stderr:
-        said += line
+        output += line
         if found := re.search(pattern, line):
-            # What it says later must not fill the pipe.
+            # Later output must not fill the pipe.
             threading.Thread(target=process.stderr.read, daemon=True).start()
             return found[1]
-    raise AssertionError(f"it ended without the expected word:\n{said}")
+    raise AssertionError(f"it ended without the expected output:\n{output}")
 
 
 @pytest.mark.slow
@@ -140,12 +139,12 @@ def test_a_killed_machine_changes_nothing_in_the_result(checkout: Path, cluster:
     killed: list[int] = []
 
     def kill() -> None:
-        """As soon as one of the shares is in the middle of its work."""
+        """Kill a worker as soon as its shard is in the middle of its work."""
         where = checkout / "runs" / "where"
         while not where.exists() or not where.read_text():
             time.sleep(0.05)
         process, machine = where.read_text().split()
-        listening.update(open_addresses())
+        listening.update(open_addresses(descendants()))
         cluster.workers[machine].kill()
         killed.append(int(process))
 
@@ -153,8 +152,8 @@ def test_a_killed_machine_changes_nothing_in_the_result(checkout: Path, cluster:
     killer.start()
     robustness(jobs=2, scheduler=cluster.address, folder=checkout)
     killer.join()
-    assert listening == {"0100007F"}, "127.0.0.1"
-    assert killed[0] not in parents(), "the share on the killed machine"
+    assert listening == {"0100007F"}
+    assert killed[0] not in parents(), "the shard on the killed machine has ended"
     assert (checkout / "runs" / "held").exists()
     assert sorted((checkout / "runs" / "measured").read_text().split()) == list("01234567"), "each once"
 
@@ -163,16 +162,16 @@ def test_a_killed_machine_changes_nothing_in_the_result(checkout: Path, cluster:
     shutil.copy(checkout / "seed", alone / "weights")
     subprocess.run([sys.executable, checkout / "program.py"], cwd=alone, check=True)
     assert (checkout / "result").read_bytes() == (alone / "result").read_bytes()
-    assert not {worker.pid for worker in cluster.workers.values()} & set(parents().values()), "nothing is left"
+    assert not {worker.pid for worker in cluster.workers.values()} & set(parents().values()), "no process is left"
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
-def test_a_share_that_fails_elsewhere_says_why_and_keeps_the_rest(checkout: Path, cluster: Cluster) -> None:
+def test_a_shard_that_fails_on_a_worker_is_reported_and_the_others_are_kept(checkout: Path, cluster: Cluster) -> None:
     (checkout / "runs" / "broken").touch()
-    with pytest.raises(CommandError, match="robustness share 2 of 2 failed") as failure:
+    with pytest.raises(CommandError, match="robustness shard 2 of 2 failed") as failure:
         robustness(jobs=2, scheduler=cluster.address, folder=checkout)
-    log = checkout / "runs" / "logs" / "robustness-share-2-of-2.log"
+    log = checkout / "runs" / "logs" / "robustness-shard-2-of-2.log"
     assert str(log) in str(failure.value)
     assert "variant 5 has no memory" in str(failure.value)
     assert "variant 5 has no memory" in log.read_text()
@@ -190,18 +189,18 @@ def _no_second_start(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_no_second_start")
 @pytest.mark.parametrize(
-    ("gone", "said"),
-    [("flow", "given up"), ("scheduler", "the Dask scheduler is gone"), ("workers", "1 workers died with it")],
+    ("gone", "message"),
+    [("flow", "given up"), ("scheduler", "the Dask scheduler is gone"), ("workers", "1 workers died running it")],
 )
-def test_a_program_ends_when_nobody_waits_for_it(checkout: Path, cluster: Cluster, gone: str, said: str) -> None:
+def test_a_program_ends_when_nobody_waits_for_it(checkout: Path, cluster: Cluster, gone: str, message: str) -> None:
     (checkout / "runs" / "hold.py").write_text(HOLD.replace('"lock"', '"runs/lock"'))
     lines: list[str] = []
     failures: list[CommandError] = []
-    with dask_machines(cluster.address, checkout) as machines:
+    with dask_executor(cluster.address, checkout) as executor:
 
         def work() -> None:
             try:
-                machines.run(Program("hold", (sys.executable, "runs/hold.py"), 0), lambda line: lines.append(line.text))
+                executor.run(Program("hold", (sys.executable, "runs/hold.py"), 0), lambda line: lines.append(line.text))
             except CommandError as error:
                 failures.append(error)
 
@@ -210,20 +209,20 @@ def test_a_program_ends_when_nobody_waits_for_it(checkout: Path, cluster: Cluste
         while "holding" not in lines:
             time.sleep(0.05)
         if gone == "flow":
-            machines.stop()
+            executor.stop()
         for process in {"scheduler": [cluster.scheduler], "workers": [*cluster.workers.values()]}.get(gone, []):
             process.kill()
         thread.join()
-    assert said in str(failures[0])
+    assert message in str(failures[0])
     with (checkout / "runs" / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # waits until the last process that holds it is gone
 
 
-def test_without_a_scheduler_the_address_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_scheduler_is_reported_with_its_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("pipelines.executors.dask_executor.CONNECT_SECONDS", 0.2)
     with (
         pytest.raises(ValueError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1 "),
-        dask_machines("tcp://127.0.0.1:1", tmp_path),
+        dask_executor("tcp://127.0.0.1:1", tmp_path),
     ):
         pass
 
@@ -231,28 +230,28 @@ def test_without_a_scheduler_the_address_is_named(monkeypatch: pytest.MonkeyPatc
 def test_a_scheduler_without_workers_is_refused(tmp_path: Path) -> None:
     with started("scheduler", "--port", "0", folder=tmp_path) as scheduler:
         address = first(r"Scheduler at: *(tcp://\S+)", scheduler)
-        with pytest.raises(ValueError, match="has no workers"), dask_machines(address, tmp_path):
+        with pytest.raises(ValueError, match="has no workers"), dask_executor(address, tmp_path):
             pass
 
 
-def test_files_come_into_sight(tmp_path: Path) -> None:
+def test_waiting_for_files_to_become_visible(tmp_path: Path) -> None:
     written, seen = tmp_path / "written", tmp_path / "seen"
     for name in ("runs/state/a-1/x", "runs/state/a-1/.y.7.partial", "runs/state/b-1/z"):
         (written / name).parent.mkdir(parents=True, exist_ok=True)
         (written / name).write_text(name)
-    expected = look(written, ["runs/state/a-*"])
+    expected = take_snapshot(written, ["runs/state/a-*"])
     assert list(expected) == ["runs/state/a-1/x"]
     assert wait_for(seen, expected, seconds=0) == ("runs/state/a-1/x",)
     mover = threading.Thread(target=shutil.copytree, args=(written, seen))
     mover.start()
     assert wait_for(seen, expected, seconds=60) == ()
     mover.join()
-    (seen / "runs/state/a-1/x").write_text("what was there before")
+    (seen / "runs/state/a-1/x").write_text("an earlier version")
     assert wait_for(seen, expected, seconds=0) == ("runs/state/a-1/x",)
 
 
 def parents() -> dict[int, int]:
-    """The parent of every process of this machine."""
+    """Return the parent of every process on this machine."""
     found = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended
@@ -260,15 +259,10 @@ def parents() -> dict[int, int]:
     return found
 
 
-def open_addresses() -> set[str]:
-    """The addresses, as the kernel writes them, where this program and all that it has started accept connections."""
-    known, mine, waiting = parents(), set[int](), {os.getpid()}
+def descendants() -> set[int]:
+    """Return this process and all processes that it started."""
+    known, found, waiting = parents(), set[int](), {os.getpid()}
     while waiting:
-        mine |= waiting
+        found |= waiting
         waiting = {process for process, parent in known.items() if parent in waiting}
-    sockets = set()
-    for file in (file for process in mine for file in Path(f"/proc/{process}/fd").glob("*")):
-        with suppress(OSError):
-            sockets.add(str(file.readlink()))
-    rows = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
-    return {row[1].split(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
+    return found

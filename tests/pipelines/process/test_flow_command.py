@@ -1,4 +1,4 @@
-"""How a flow ends as a program."""
+"""How a flow ends when run as a command."""
 
 import signal
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from pipelines.process.flow_command import run_as_program
-from pipelines.process.run import CommandError
+from pipelines.process.session import CommandError
 
 
 @pytest.fixture
 def inside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As below the guard; the handler of SIGTERM is put back."""
+    """Pretend to run under the guard, and restore the handler of SIGTERM afterwards."""
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setenv("PIPELINES_UNDER_GUARD", "1")
     yield
@@ -20,7 +20,7 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("inside")
 @pytest.mark.parametrize("error", [ValueError("no stage trian"), CommandError("it failed"), TimeoutError("too long")])
-def test_the_last_words_are_the_reason(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_output_is_the_reason(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     def flow() -> None:
         raise error
 

@@ -1,8 +1,8 @@
-"""A command in a session of its own: its output line by line, and no process left behind, however it ends.
+"""Run a command in its own session, read its output line by line, and leave no process behind however it ends.
 
-DVC starts a stage through a shell, and the stage starts loader workers. A signal to the first process alone
-would leave the others running, so the command leads a process group, and the group is ended as one: by a small
-program, `pipelines.process.guard`, that lives on when this one is killed.
+DVC starts a stage through a shell, and the stage starts loader workers. A signal to the first process alone would leave
+the others running, so the command leads a process group that is ended as a whole, by a small program that survives when
+this one is killed: `pipelines.process.guard`.
 """
 
 import codecs
@@ -22,19 +22,19 @@ from pipelines.process import guard
 GRACE_SECONDS = 10.0
 TAIL_LINES = 40
 _POLL_SECONDS = 0.1
-# A carriage return that is the last thing read so far may be the first half of "\r\n".
+# A carriage return at the end of the text read so far may be the first half of "\r\n".
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\n|\r(?!\Z))")
 
 
 class CommandError(RuntimeError):
-    """A command ended with another exit status than 0. The message carries the last lines that it wrote."""
+    """A command ended with a nonzero exit status; the message ends with its last lines of output."""
 
 
 @dataclass(frozen=True)
 class OutputLine:
-    """One line that a command wrote.
+    """One line of a command's output.
 
-    `transient` lines ended in a carriage return: a progress bar, about to be drawn over by its next state.
+    A `transient` line ended in a carriage return: a progress bar, which its next update overwrites.
     """
 
     text: str
@@ -55,15 +55,14 @@ def run_in_session(
     grace_seconds: float = GRACE_SECONDS,
     wanted: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Run `command` in `folder` and hand every line of its output to `show` as soon as it is written.
+    """Run `command` in `folder` and pass each line of its output to `show` as soon as it is written.
 
-    Standard output and standard error come as one stream. However this function is left, by return or by
-    any exception (a timeout, an interrupt, an error in `show`), and even when this program is killed, no process of
-    the command's group outlives it: they get SIGTERM, and those still there after `grace_seconds` SIGKILL. So they do
-    as soon as the command is no longer `wanted`, which is asked several times a second.
+    Standard output and standard error are one stream. No process of the command's group outlives this function, whether
+    it returns or raises (a timeout, an interrupt, an error in `show`), or this program is killed: they receive SIGTERM
+    and, after `grace_seconds`, SIGKILL. The same happens once `wanted`, called several times a second, returns False.
 
     Raises:
-        CommandError: the exit status is not 0, `end_all` has been called, or the command is not wanted any more.
+        CommandError: The exit status is not 0, `end_all` was called, or the command is no longer wanted.
     """
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     process = subprocess.Popen(
@@ -76,7 +75,7 @@ def run_in_session(
         start_new_session=True,
     )
     _running.add(process)
-    if _ending.is_set():  # asked after the process is known to `end_all`, so that one of the two ends it
+    if _ending.is_set():  # checked after `end_all` can see the process, so that one of the two ends it
         _let_go(process)
     try:
         lines = _read_in_background(process)
@@ -91,11 +90,11 @@ def run_in_session(
     if process.returncode:
         last = "\n".join(f"  {text}" for text in tail)
         what = f"`{' '.join(command)}` ended with status {process.returncode}"
-        raise CommandError(f"{what}; it last wrote:\n{last}")
+        raise CommandError(f"{what}; its last output:\n{last}")
 
 
 def end_all() -> None:
-    """Begin to end every command that runs or will run, in whatever thread: for a program that is about to end."""
+    """Start ending all commands, running or yet to start, in every thread; for a program that is about to exit."""
     _ending.set()
     for process in list(_running):
         _let_go(process)
@@ -107,16 +106,16 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
 
 
 def _pass_on(lines: _Lines, show: Show, tail: deque[str]) -> bool:
-    """Show the next line if one comes soon; False at the end of the stream.
+    """Show the next line if there is one soon, and return False at the end of the stream.
 
-    The wait is short because Prefect's timeout is an exception that arises only between two steps of Python.
+    The wait is short because Prefect's timeout is an exception that is raised only between bytecode instructions.
     """
     try:
         line = lines.get(timeout=_POLL_SECONDS)
     except queue.Empty:
         return True
     if line is None:
-        lines.put(None)  # the end stays the end
+        lines.put(None)  # for the next call
         return False
     if not line.transient:
         tail.append(line.text)
@@ -131,7 +130,7 @@ def _read_in_background(process: subprocess.Popen[bytes]) -> _Lines:
 
 
 def _read(process: subprocess.Popen[bytes], lines: _Lines) -> None:
-    """Cut the output at line feeds and carriage returns; a `None` behind the last line ends the stream."""
+    """Split the output at line feeds and carriage returns; `None` after the last line ends the stream."""
     assert process.stdout is not None
     decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
     rest = ""
