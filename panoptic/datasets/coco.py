@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from panoptic.data.reader import claimed_size, decode_image
-from panoptic.format.annotations import Annotation, ImageEntry, PanopticAnnotations, check_drawn, read_annotations
+from panoptic.format.annotations import Annotation, ImageEntry, check_drawn, read_annotations, unpaired_entries
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import decode_id_map
 from panoptic.format.segments import Segment, measure_segments
@@ -58,8 +58,7 @@ def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
     """
     annotations = read_annotations(panoptic_json)
     assert annotations.categories is not None
-    issues = Issues()
-    _check_pairs(annotations, issues)
+    issues = tuple(map(str, unpaired_entries(str(panoptic_json), annotations)))
     inspect = CocoInspector(open_files(images).path, open_files(masks).path)
     verifiers = [
         partial(inspect, annotations.images[annotation.image_id], annotation)
@@ -67,7 +66,7 @@ def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
         if annotation.image_id in annotations.images
     ]
     files = (panoptic_json, inspect.masks, inspect.images)
-    return ImageSource(annotations.categories, images, masks, verifiers, files, tuple(issues.messages))
+    return ImageSource(annotations.categories, images, masks, verifiers, files, issues)
 
 
 def build_index(panoptic_json: Path, masks: Path, images: Path, progress: bool = False) -> PanopticIndex:
@@ -104,22 +103,6 @@ class CocoInspector:
         if issues.messages:
             raise DatasetError("\n    and ".join(issues.messages))
         return image
-
-
-def _check_pairs(annotations: PanopticAnnotations, issues: Issues) -> None:
-    """Images and annotations must name each other, and no two annotations the same PNG."""
-    annotated = annotations.by_image
-    for image_id, entry in annotations.images.items():
-        if image_id not in annotated:
-            issues.add(f"image id {image_id} ({entry.file_name}) has no annotation; add it or remove the image")
-    owners: dict[str, int] = {}
-    for annotation in annotations.annotations:
-        if annotation.image_id not in annotations.images:
-            issues.add(f"annotation of image id {annotation.image_id}: not in 'images'; add the image there")
-        owner = owners.setdefault(annotation.file_name, annotation.image_id)
-        if owner != annotation.image_id:
-            both = f"{owner} and {annotation.image_id}"
-            issues.add(f"{annotation.file_name}: named by the annotations of images {both}; give each its own PNG")
 
 
 def _check_image(entry: ImageEntry, files: FileSource) -> None:

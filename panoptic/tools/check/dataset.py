@@ -7,8 +7,8 @@ from itertools import combinations
 from panoptic.datasets.layout import SplitFiles
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.runtime.parallel import worker_pool
+from panoptic.tools.check.annotations import AnnotatedImage
 from panoptic.tools.check.issues import Issue, Severity, count_severities, shown_items
-from panoptic.tools.check.listing import ListedImage
 from panoptic.tools.check.split import SplitCheck, check_split
 
 # A thing class is called drawn like stuff if in so many images, all that it occurs in, it has one segment and no
@@ -51,15 +51,13 @@ def check_dataset(
 def _all_categories(splits: Sequence[SplitCheck]) -> CategoryTable | None:
     known: dict[int, Category] = {}
     for split in splits:
-        for category in split.listing.categories or ():
+        for category in split.annotations.categories or ():
             known.setdefault(category.id, category)
-    ordered = sorted(known.values(), key=lambda category: category.id)
-    things = tuple(category for category in ordered if category.is_thing)
-    return CategoryTable(things, tuple(category for category in ordered if not category.is_thing)) if known else None
+    return CategoryTable.of(known.values()) if known else None
 
 
 def _different_categories(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
-    with_table = [(split, split.listing.categories) for split in splits if split.listing.categories]
+    with_table = [(split, split.annotations.categories) for split in splits if split.annotations.categories]
     for split, table in with_table[1:]:
         reference, expected = with_table[0]
         difference = expected.describe_difference(table)
@@ -70,9 +68,9 @@ def _different_categories(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
 
 def _shared_images(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
     """Images of equal content; under equal names with different content they are no issue."""
-    first: dict[bytes, tuple[SplitCheck, ListedImage]] = {}
+    first: dict[bytes, tuple[SplitCheck, AnnotatedImage]] = {}
     for split in splits:
-        for image in split.listing.images:
+        for image in split.annotations.images:
             digest = split.digests.get(image.image_id)
             if digest is None:
                 continue
@@ -85,7 +83,7 @@ def _shared_images(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
 
 def _shared_ids(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
     for one, two in combinations(splits, 2):
-        ids = [{image.image_id for image in split.listing.images} for split in (one, two)]
+        ids = [{image.image_id for image in split.annotations.images} for split in (one, two)]
         if both := sorted(ids[0] & ids[1]):
             found = f"{len(both)} ids are in '{one.split}' as well: {shown_items(both)}"
             yield Issue("id-across-splits", two.split, str(two.files.panoptic_json), found)
@@ -96,7 +94,7 @@ def _class_issues(category: Category, splits: Sequence[SplitCheck]) -> Iterator[
     named = f"{category.id} '{category.name}'"
     counts = {split.split: split.summary.counts_of(category.id) for split in splits}
     instances = {name: found.instances for name, found in counts.items()}
-    lists = [split.files.panoptic_json for split in splits if category.id in (split.listing.categories or ())]
+    lists = [split.files.panoptic_json for split in splits if category.id in (split.annotations.categories or ())]
     place = f"{lists[0]}: categories"
     if not any(instances.values()):
         only_crowd = ", only crowd regions" if any(found.crowds for found in counts.values()) else ""

@@ -21,12 +21,12 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from panoptic.data.reader import decode_image
 from panoptic.format.id_map import decode_id_map
-from panoptic.format.segments import Extent, measure_segments
+from panoptic.format.segments import AnnotatedSegment, Extent, measure_segments
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import opened_files
 from panoptic.io.png import MAX_PIXELS, claimed_header
+from panoptic.tools.check.annotations import AnnotatedImage
 from panoptic.tools.check.issues import TINY_AREA, Issue, shown_items, what_was_found
-from panoptic.tools.check.listing import ListedImage, ListedSegment
 
 # What a file may have beyond its pixels, and what it may have for each: 16 bits in 4 channels.
 _FILE_BYTES, _BYTES_PER_PIXEL = 1 << 26, 8
@@ -85,12 +85,12 @@ class _Notes:
         self.inspected.issues.append(Issue(kind, self.split, where, found, self.inspected.image_id))
 
 
-def inspect_images(source: Source, images: Sequence[ListedImage]) -> list[Inspected]:
+def inspect_images(source: Source, images: Sequence[AnnotatedImage]) -> list[Inspected]:
     """Inspect some images of one split. Names of files that are missing should be None."""
     return [_inspect(source, image) for image in images]
 
 
-def _inspect(source: Source, image: ListedImage) -> Inspected:
+def _inspect(source: Source, image: AnnotatedImage) -> Inspected:
     size = (image.height, image.width)
     inspected = Inspected(image.image_id, *size)
     notes = _Notes(source.split, inspected)
@@ -194,7 +194,7 @@ def _compare_size(
 
 
 def _inspect_segments(
-    ids: NDArray[np.int32], segments: Sequence[ListedSegment], source: Source, where: str, notes: _Notes
+    ids: NDArray[np.int32], segments: Sequence[AnnotatedSegment], source: Source, where: str, notes: _Notes
 ) -> None:
     extents = measure_segments(ids)
     _compare({segment.id: segment for segment in segments}, extents, where, notes)
@@ -212,15 +212,15 @@ def _inspect_segments(
         notes.add("void-image", where, "every pixel is void")
 
 
-def _compare(listed: Mapping[int, ListedSegment], extents: Mapping[int, Extent], where: str, notes: _Notes) -> None:
+def _compare(listed: Mapping[int, AnnotatedSegment], extents: Mapping[int, Extent], where: str, notes: _Notes) -> None:
     """What is listed against what is drawn. Many segments with one issue are one finding."""
     areas, boxes = [], []
     for key, segment in listed.items():
         extent = extents.get(key)
         if extent and segment.area is not None and segment.area != extent.area:
-            areas.append(f"segment {key}: {segment.area:.12g} listed but {extent.area} drawn")
-        if extent and segment.box is not None and segment.box != extent.box_xywh:
-            boxes.append(f"segment {key}: {list(segment.box)} listed but {list(extent.box_xywh)} drawn")
+            areas.append(f"segment {key}: {segment.area} listed but {extent.area} drawn")
+        if extent and segment.box_xywh is not None and segment.box_xywh != extent.box_xywh:
+            boxes.append(f"segment {key}: {list(segment.box_xywh)} listed but {list(extent.box_xywh)} drawn")
     for kind, items in (
         ("drawn-unlisted", [f"id {key} ({extents[key].area} pixels)" for key in sorted(extents.keys() - listed)]),
         ("listed-undrawn", [f"id {key}" for key in sorted(listed.keys() - extents.keys())]),
@@ -232,7 +232,7 @@ def _compare(listed: Mapping[int, ListedSegment], extents: Mapping[int, Extent],
 
 
 def _drawn(
-    segments: Sequence[ListedSegment], extents: Mapping[int, Extent], shape: tuple[int, ...]
+    segments: Sequence[AnnotatedSegment], extents: Mapping[int, Extent], shape: tuple[int, ...]
 ) -> tuple[DrawnSegment, ...]:
     height, width = shape
     drawn = []

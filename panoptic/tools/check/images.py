@@ -21,10 +21,10 @@ from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
+from panoptic.tools.check.annotations import AnnotatedImage
 from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.image import UNREADABLE, WRONG_HEADER
 from panoptic.tools.check.issues import Issue, Severity, by_kind
-from panoptic.tools.check.listing import ListedImage
 from panoptic.tools.check.split import SplitCheck
 from panoptic.visualization import side_by_side
 
@@ -41,15 +41,15 @@ class ShownImage:
     """An image of the page and its issues; `jpeg` is empty where it cannot be shown."""
 
     split: str
-    image: ListedImage
+    image: AnnotatedImage
     issues: tuple[Issue, ...]
     jpeg: bytes
 
 
-def choose_images(check: DatasetCheck, count: int, seed: int) -> list[tuple[SplitCheck, ListedImage]]:
+def choose_images(check: DatasetCheck, count: int, seed: int) -> list[tuple[SplitCheck, AnnotatedImage]]:
     """Up to `count` images: invalid ones for two thirds, of each kind in turn; the others drawn among the sound."""
     splits = {split.split: split for split in check.splits}
-    images = {(name, image.image_id): image for name, split in splits.items() for image in split.listing.images}
+    images = {(name, image.image_id): image for name, split in splits.items() for image in split.annotations.images}
     groups = [
         [(issue.split, issue.image_id) for issue in issues if issue.image_id is not None]
         for kind, issues in by_kind(check.issues).items()
@@ -83,7 +83,7 @@ def show_images(check: DatasetCheck, count: int, seed: int) -> list[ShownImage]:
     ]
 
 
-def _show(split: SplitCheck, listed: ListedImage, categories: CategoryTable | None) -> bytes:
+def _show(split: SplitCheck, listed: AnnotatedImage, categories: CategoryTable | None) -> bytes:
     image_data = _read(split.files.images, listed.file_name)
     mask_data = _read(split.files.masks, listed.mask_name)
     try:
@@ -123,7 +123,7 @@ def _read(path: Path, name: str | None) -> bytes:
 
 
 def _overlay(
-    image: NDArray[np.uint8], ids: NDArray[np.int32], listed: ListedImage, categories: CategoryTable | None
+    image: NDArray[np.uint8], ids: NDArray[np.int32], listed: AnnotatedImage, categories: CategoryTable | None
 ) -> NDArray[np.uint8]:
     """Image and segments side by side, (H',W',3); both of one size, (H,W,3) and (H,W)."""
     segments: list[SegmentLabel] = [segment for segment in listed.segments or () if VOID < segment.id <= MAX_ID]

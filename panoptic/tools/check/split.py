@@ -12,9 +12,9 @@ from panoptic.datasets.layout import SplitFiles, is_litter
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import checked_name, open_files
 from panoptic.runtime.parallel import map_ahead
+from panoptic.tools.check.annotations import AnnotatedImage, SplitAnnotations, read_split_annotations
 from panoptic.tools.check.image import Source, inspect_images
 from panoptic.tools.check.issues import Issue, what_was_found
-from panoptic.tools.check.listing import ListedImage, Listing, read_listing
 from panoptic.tools.check.summary import SplitSummary
 
 # Images that a worker takes at once: sending them should cost little beside inspecting them.
@@ -29,26 +29,28 @@ class SplitCheck:
 
     split: str
     files: SplitFiles
-    listing: Listing
+    annotations: SplitAnnotations
     summary: SplitSummary
     issues: tuple[Issue, ...]
     digests: dict[int, bytes]
 
-    def place_of(self, image: ListedImage) -> str:
+    def place_of(self, image: AnnotatedImage) -> str:
         """The image of an image, for a person."""
         return f"{self.files.images}: {image.file_name}"
 
 
 def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: int, progress: bool) -> SplitCheck:
     """Inspect a split; nothing in it raises an error. `pool` has that many `workers`."""
-    listing = read_listing(split, files.panoptic_json)
+    annotations = read_split_annotations(split, files.panoptic_json)
     issues: list[Issue] = []
     image_names = _names(files.images, split, issues)
     mask_names = _names(files.masks, split, issues)
-    images = [_with_present_files(image, files, image_names, mask_names, split, issues) for image in listing.images]
-    issues += _unlisted(listing, files, image_names, mask_names)
+    images = [_with_present_files(image, files, image_names, mask_names, split, issues) for image in annotations.images]
+    issues += _unlisted(annotations, files, image_names, mask_names)
 
-    stuff = frozenset(category.id for category in listing.categories.stuff) if listing.categories else frozenset()
+    stuff = (
+        frozenset(category.id for category in annotations.categories.stuff) if annotations.categories else frozenset()
+    )
     source = Source(
         split, None if image_names is None else files.images, None if mask_names is None else files.masks, stuff
     )
@@ -62,7 +64,7 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
                 if inspected.digest:
                     digests[inspected.image_id] = inspected.digest
             bar.update(len(batch))
-    checked = SplitCheck(split, files, listing, summary, (*listing.issues, *issues), digests)
+    checked = SplitCheck(split, files, annotations, summary, (*annotations.issues, *issues), digests)
     return replace(checked, issues=(*checked.issues, *_duplicates(checked)))
 
 
@@ -76,13 +78,13 @@ def _names(path: Path, split: str, issues: list[Issue]) -> frozenset[str] | None
 
 
 def _with_present_files(
-    image: ListedImage,
+    image: AnnotatedImage,
     files: SplitFiles,
     images: frozenset[str] | None,
     masks: frozenset[str] | None,
     split: str,
     issues: list[Issue],
-) -> ListedImage:
+) -> AnnotatedImage:
     """The image without the names that lead nowhere, each of them an issue."""
 
     def present(name: str | None, path: Path, names: frozenset[str] | None, missing: str) -> str | None:
@@ -112,22 +114,22 @@ def _similar(name: str, names: frozenset[str]) -> str:
 
 
 def _unlisted(
-    listing: Listing, files: SplitFiles, images: frozenset[str] | None, masks: frozenset[str] | None
+    annotations: SplitAnnotations, files: SplitFiles, images: frozenset[str] | None, masks: frozenset[str] | None
 ) -> Iterator[Issue]:
     """Files that the JSON does not name."""
     for kind, path, names, listed in (
-        ("image-unlisted", files.images, images, {image.file_name for image in listing.images}),
-        ("png-unlisted", files.masks, masks, {image.mask_name for image in listing.images}),
+        ("image-unlisted", files.images, images, {image.file_name for image in annotations.images}),
+        ("png-unlisted", files.masks, masks, {image.mask_name for image in annotations.images}),
     ):
         for name in sorted((names or frozenset()) - listed):
             if name.lower().endswith(_IMAGE_SUFFIXES) and not is_litter(name):
-                yield Issue(kind, listing.split, f"{path}: {name}", "the JSON does not name it")
+                yield Issue(kind, annotations.split, f"{path}: {name}", "the JSON does not name it")
 
 
 def _duplicates(checked: SplitCheck) -> Iterator[Issue]:
     """Images of one split with equal content under different names."""
-    first: dict[bytes, ListedImage] = {}
-    for image in checked.listing.images:
+    first: dict[bytes, AnnotatedImage] = {}
+    for image in checked.annotations.images:
         digest = checked.digests.get(image.image_id)
         if digest is None:
             continue
@@ -137,6 +139,6 @@ def _duplicates(checked: SplitCheck) -> Iterator[Issue]:
             yield Issue("image-duplicate", checked.split, checked.place_of(image), found, image.image_id)
 
 
-def _batches(images: Sequence[ListedImage]) -> Iterator[Sequence[ListedImage]]:
+def _batches(images: Sequence[AnnotatedImage]) -> Iterator[Sequence[AnnotatedImage]]:
     for start in range(0, len(images), _BATCH):
         yield images[start : start + _BATCH]

@@ -162,7 +162,7 @@ ISSUES: dict[str, tuple[Callable[[TinySplit], object], str]] = {
     ),
     "one PNG for two": (
         _edited(lambda document: document["annotations"][1].update(file_name="000100.png")),
-        r"000100\.png: named by the annotations of images 100 and 101",
+        r"the PNG '000100\.png' belongs to image ids 100 and 101",
     ),
     "no annotation": (_edited(lambda document: document["annotations"].pop()), r"image id 103 .* has no annotation"),
     "no image entry": (_edited(lambda document: document["images"].pop()), r"image id 103: not in 'images'"),

@@ -160,7 +160,7 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
         "]",
         "segment id ",
     ),
-    "unknown-category": (_first_segment(category_id=999), "annotations[0]: segments_info[0]", "has category 999"),
+    "unknown-category": (_first_segment(category_id=999), "annotations[0]: segments_info[0]", "unknown category 999"),
     "drawn-unlisted": (_draw_unlisted, "panoptic_val: 000011.png", "id 77 (3 pixels)"),
     "listed-undrawn": (_new_segment(id=5, category_id=3), "panoptic_val: 000011.png", "id 5"),
     "stuff-divided": (_draw_stuff_twice, "panoptic_val: 000011.png", "category 11 (2 segments)"),
@@ -169,7 +169,7 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
     "category-name-twice": (
         _in_both(lambda document: document["categories"][1].update(name="ball")),
         "categories",
-        "'ball': ids 7, 3",
+        "'ball': ids 3, 7",
     ),
     "thing-without-instance": (
         _in_both(lambda document: document["categories"].append({"id": 40, "name": "fox", "isthing": 1})),
