@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from panoptic.datasets import ade20k, coco, shards
@@ -30,7 +29,7 @@ from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.json_fields import read_json
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import file_digest, file_signature, fingerprint
+from panoptic.runtime.fingerprint import resume_identity
 from stages.settings import load_section
 
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pycocotools")
@@ -114,27 +113,19 @@ def _check_splits(
 
 
 def _identity(sources: Mapping[str, ImageSource], settings: AnnotateSettings) -> str:
-    """What decides the shards: the dataset's files, the code that makes them, and what it uses."""
-    package = Path(coco.__file__).parents[1]
-    files = {path for source in sources.values() for path in source.files}
-    return fingerprint(
-        {
-            "files": {str(path): _state_of(path) for path in files},
-            "splits": {role: [str(path) for path in source.files] for role, source in sources.items()},
-            "code": {str(path.relative_to(package)): file_digest(path) for path in sorted(package.rglob("*.py"))},
-            "libraries": {name: version(name) for name in _LIBRARIES},
-            "shard": shards.SHARD,
+    """Hash of everything that decides the shards: the dataset's files, and all code and libraries that read images."""
+    paths = sorted({path for source in sources.values() for path in source.files})
+    return resume_identity(
+        settings={
             "semantic": settings.semantic,
-        }
+            "images_per_shard": shards.SHARD,
+            "splits": {role: source.files for role, source in sources.items()},
+        },
+        files=[path for path in paths if path.suffix == ".json"],
+        data=[path for path in paths if path.suffix != ".json"],
+        code=Path(coco.__file__).parents[1].rglob("*.py"),
+        libraries=_LIBRARIES,
     )
-
-
-def _state_of(path: Path) -> object:
-    """What changes with the content: of a JSON its digest; of the rest, which may be large, sizes and times."""
-    if path.suffix == ".json":
-        return file_digest(path)
-    folders = sorted(folder for folder in (path, *path.rglob("*")) if folder.is_dir()) if path.is_dir() else [path]
-    return {folder.as_posix(): file_signature(folder) for folder in folders}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -244,7 +244,7 @@ def test_a_stopped_run_is_known_by_all_code_that_reads_images(tmp_path: Path, mo
         digested.append(path)
         return ""
 
-    monkeypatch.setattr("stages.annotate.file_digest", note)
+    monkeypatch.setattr("panoptic.runtime.fingerprint.file_digest", note)
     _run(tmp_path / "a")
     names = {path.as_posix().rpartition("/panoptic/")[2] for path in digested}
     assert names >= {"io/png.py", "datasets/shards.py", "datasets/ade20k/maps.py", "index/records.py"}
