@@ -16,13 +16,12 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from panoptic.datasets import ade20k, coco, shards
+from panoptic.datasets import coco, shards
 from panoptic.datasets.coco import ImageSource
-from panoptic.datasets.layout import DatasetSettings, find_ade20k_split, find_split
+from panoptic.datasets.known import describe_dataset
+from panoptic.datasets.layout import DatasetSettings
 from panoptic.datasets.outputs import write_split
 from panoptic.datasets.shards import AnnotateSettings, cut_into_shards, make_shards
 from panoptic.io.errors import DatasetError, Issues
@@ -40,7 +39,8 @@ def annotate(
 ) -> None:
     """Verify both splits of the dataset below `root` and write the files of this stage into `output`, all or none."""
     splits = {"train": dataset.train, "val": dataset.val}
-    sources = {role: find_source(dataset.name, root, split) for role, split in splits.items()}
+    description = describe_dataset(dataset.name)
+    sources = {role: description.find_source(root, split) for role, split in splits.items()}
     _check_splits(dataset, sources, root, manifest)
     folder = state / f"annotate-{_identity(sources, settings)}"
     parts = {role: cut_into_shards(role, source, folder, settings.semantic) for role, source in sources.items()}
@@ -71,19 +71,6 @@ def annotate(
         print(f"{role}: {len(source.verifiers)} images")
     categories = sources["train"].categories
     print(f"categories: {len(categories.things)} things, {len(categories.stuff)} stuff; written to {output}")
-
-
-def find_source(name: str, root: Path, split: str) -> ImageSource:
-    """The images of a split of the dataset `name`, none of them looked at yet."""
-    if name == "ade20k":
-        parts = find_ade20k_split(root, split)
-        inspect = ade20k.Ade20kInspector(parts)
-        images = [partial(inspect, stem) for stem in ade20k.find_images(parts)]
-        archives = (parts.images.path, parts.semantic.path, parts.instances.path)
-        return ImageSource(ade20k.read_categories(archives[0]), archives[0], None, images, archives)
-    files = find_split(root, split)
-    source = coco.find_images(files.panoptic_json, files.masks, files.images)
-    return replace(source, instances=files.instances)
 
 
 def _check_splits(

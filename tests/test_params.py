@@ -11,7 +11,7 @@ from model.inference.predict import InferenceSettings
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
-from panoptic.datasets.download.archives import PUBLIC_DATASETS
+from panoptic.datasets.known import DATASETS
 from panoptic.datasets.layout import DatasetSettings
 from pipelines.dvc_project.parameters import read_parameters
 from pipelines.override import lay_over
@@ -125,7 +125,7 @@ def test_instances_are_learnt_by_the_panoptic_recipe_without_stuff(name: str, cr
 def test_a_public_dataset_is_fetched_by_every_recipe_for_it() -> None:
     for overlay in PUBLISHED:
         dataset = load_section(overlay, "dataset", DatasetSettings)
-        public = PUBLIC_DATASETS[dataset.name]
+        public = DATASETS[dataset.name]
         assert public.needed([dataset.train, dataset.val])
         assert dataset.root == f"datasets/{dataset.name}"
 

@@ -4,7 +4,7 @@ Areas and boxes are measured in the PNGs; what the JSON says about them is not u
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from panoptic.data.reader import claimed_size, decode_image
+from panoptic.datasets.layout import find_split
 from panoptic.format.annotations import Annotation, ImageEntry, check_drawn, read_annotations, unpaired_entries
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import decode_id_map
@@ -49,6 +50,13 @@ class ImageSource:
     files: tuple[Path, ...]
     issues: tuple[str, ...] = ()
     instances: Path | None = None
+
+
+def find_source(root: Path, split: str) -> ImageSource:
+    """The images of a split below `root`. Raises `DatasetError` like `find_split` and `find_images`."""
+    files = find_split(root, split)
+    source = find_images(files.panoptic_json, files.masks, files.images)
+    return replace(source, instances=files.instances)
 
 
 def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.plan import __main__ as plan
 from benchmarks.plan.report import Row, table
-from panoptic.datasets.download.archives import PUBLIC_DATASETS
+from panoptic.datasets.known import DATASETS
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "params.yaml"
@@ -30,7 +30,7 @@ def test_a_published_recipe_is_planned_without_its_data(tmp_path: Path) -> None:
     assert (work["images to learn from"], work["images to validate on"], work["classes"]) == (118_287, 5_000, 133)
     assert (work["steps"], work["validations"]) == (12 * 14_786, 12)
     assert work["corrupted images"] == 2_000 * 16 * 5
-    needed = PUBLIC_DATASETS["coco"].needed(["train2017", "val2017"])
+    needed = DATASETS["coco"].needed(["train2017", "val2017"])
     assert found["disk"]["archives to fetch"]["value"] == sum(archive.bytes for archive in needed)
     assert found["disk"].keys() >= {"unpacked", "runs/annotate", "runs/state", "in all", "free"}
     assert "time" not in found
@@ -64,7 +64,7 @@ def test_a_run_is_measured_on_this_machine(tmp_path: Path, monkeypatch: pytest.M
         (("--set", "train.epoch=3"), "train.epoch: unknown key (did you mean 'epochs'?)"),
         (
             ("--set", "dataset.name=coco", "dataset.train=train", "dataset.val=val"),
-            "no split 'train'; there are: train2017",
+            "no split 'train', 'val'; there are: train2017",
         ),
         (("missing.yaml",), "missing.yaml: there is no such file"),
     ],

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic.datasets.download import archives
-from panoptic.datasets.download.archives import PUBLIC_DATASETS, Archive
-from panoptic.datasets.layout import find_ade20k_split, find_split
+from panoptic.datasets import known
+from panoptic.datasets.ade20k.layout import find_ade20k_split
+from panoptic.datasets.description import Archive
+from panoptic.datasets.layout import find_split
 from panoptic.io.files import open_files
 from panoptic.io.json_fields import JsonObject, read_json
 from stages.download import main
@@ -254,11 +255,11 @@ def test_published_archives_have_published_numbers(
         content = (coco.server.folder / row.name).read_bytes()
         return replace(row, bytes=len(content), sha256=sha256(content).hexdigest())
 
-    rows = tuple(map(published, PUBLIC_DATASETS["coco"].archives))
-    table = replace(PUBLIC_DATASETS["coco"], archives=rows, images=COCO_COUNTS)
-    monkeypatch.setitem(archives.PUBLIC_DATASETS, "coco", table)
+    rows = tuple(map(published, known.DATASETS["coco"].archives))
+    table = replace(known.DATASETS["coco"], archives=rows, images=COCO_COUNTS)
+    monkeypatch.setitem(known.DATASETS, "coco", table)
     coco.run(published=True, test=True)
-    monkeypatch.setitem(archives.PUBLIC_DATASETS, "coco", replace(table, images={**COCO_COUNTS, "val2017": 5}))
+    monkeypatch.setitem(known.DATASETS, "coco", replace(table, images={**COCO_COUNTS, "val2017": 5}))
     with pytest.raises(SystemExit, match="2"):
         coco.run(published=True)
     message = capsys.readouterr().err
@@ -274,7 +275,7 @@ def test_published_archives_have_published_numbers(
         ("coco", {"retries": -1}, "retries and backoff_s not negative"),
         ("coco", {"mirrors": []}, "no address is known"),
         ("ade20k", {"test": True}, "no test images of 'ade20k' are known"),
-        ("ade20k", {}, "no split train2017, val2017; there are: training, validation"),
+        ("ade20k", {}, "no split 'train2017', 'val2017'; there are: training, validation"),
     ],
 )
 def test_wrong_settings_are_refused(

@@ -19,8 +19,7 @@ import requests
 import urllib3
 from requests.exceptions import InvalidSchema, InvalidURL, SSLError, TooManyRedirects
 
-from panoptic.datasets.download.archives import HEAD, other_content
-from panoptic.datasets.download.partial_file import Origin, PartialFile
+from panoptic.datasets.download.partial_file import HEAD, Origin, PartialFile, other_content
 from panoptic.io.errors import DatasetError
 
 LONGEST_WAIT_S = 600.0  # that a server may ask for

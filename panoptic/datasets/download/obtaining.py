@@ -15,9 +15,9 @@ from threading import Event, Lock
 
 from tqdm import tqdm
 
-from panoptic.datasets.download.archives import HEAD, Archive, other_content
+from panoptic.datasets.description import Archive
 from panoptic.datasets.download.fetching import Patience, Wanted, fetch
-from panoptic.datasets.download.partial_file import Origin, PartialFile, partial_paths, read_pieces
+from panoptic.datasets.download.partial_file import HEAD, Origin, PartialFile, other_content, partial_paths, read_pieces
 from panoptic.datasets.download.records import ArchiveRecords
 from panoptic.datasets.download.unpacking import repack_tar, require_disk, unpack_zip
 from panoptic.io.errors import DatasetError, Issues

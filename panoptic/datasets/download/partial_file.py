@@ -7,13 +7,18 @@ from there. The checksum is taken as the bytes come; only what an earlier run ha
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import naming_disk_errors
 from panoptic.io.json_fields import read_json
+
+# So many bytes at the beginning of a file show what type of archive it is. An empty zip file begins with its end.
+HEAD = 512
+_MAGIC = {".zip": (0, (b"PK\x03\x04", b"PK\x05\x06")), ".tar": (257, (b"ustar",))}
 
 
 @dataclass(frozen=True)
@@ -110,3 +115,17 @@ def read_pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             yield piece
+
+
+def other_content(head: bytes, name: str) -> str:
+    """Describe what a file is instead of the archive that its `name` promises; empty if it is that archive.
+
+    `head` are its first `HEAD` bytes. Servers often send a login or error page in place of a file.
+    """
+    offset, beginnings = _MAGIC[PurePosixPath(name).suffix]
+    if head[offset:].startswith(beginnings):
+        return ""
+    text = head.decode("latin-1")
+    kind = "a web page" if re.search(r"<(!doctype )?html", text, re.IGNORECASE) else "something else"
+    words = " ".join(re.sub(r"<[^>]*>|[^ -~]+", " ", text).split())
+    return f"{kind} in place of the archive: '{words[:80]}'"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 
-from panoptic.datasets.download.archives import ARCHIVES_FOLDER
+from panoptic.datasets.description import ARCHIVES_FOLDER
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
 from panoptic.io.json_fields import read_json

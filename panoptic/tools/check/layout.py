@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from panoptic.datasets.known import DATASETS
 from panoptic.datasets.layout import SplitFiles
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import folder_or_archive
@@ -62,8 +63,9 @@ def _is_panoptic(path: Path) -> bool:
 
 def describe_other(root: Path) -> str:
     """What a folder holds that is no dataset in panoptic layout, and what to do with it."""
-    if (root / "ADEChallengeData2016.zip").exists() or (root / "ADEChallengeData2016").exists():
-        return "this is ADE20K as it is published; set dataset.name to ade20k and run: dvc repro annotate"
+    for name, description in DATASETS.items():
+        if any((root / mark).exists() for mark in description.marks):
+            return f"this is {name} as it is published; set dataset.name to {name} and run: dvc repro annotate"
     if list(root.glob(f"{_PREFIX}*.json")):
         return "panoptic JSONs lie here, not in 'annotations'; give the folder above, or each part by its own option"
     return _other_format(root) or (

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic.datasets.ade20k import Ade20kInspector, find_images, read_categories
+from panoptic.datasets.ade20k.images import Ade20kInspector, find_images, read_categories
+from panoptic.datasets.ade20k.layout import Ade20kSplit, find_ade20k_split
 from panoptic.datasets.ade20k.maps import segment_id
 from panoptic.datasets.ade20k.things import CLASS_OF_THING
 from panoptic.datasets.coco import VerifiedImage
 from panoptic.datasets.download.unpacking import repack_tar
-from panoptic.datasets.layout import Ade20kSplit, find_ade20k_split
 from panoptic.format.id_map import decode_id_map
 from panoptic.io.errors import DatasetError
 from panoptic.runtime.parallel import map_ahead, worker_pool
@@ -289,5 +289,5 @@ def test_line_ends_of_windows_change_nothing(tmp_path: Path) -> None:
 )
 def test_another_form_of_the_dataset_is_recognized(tmp_path: Path, form: str, kind: str) -> None:
     (tmp_path / form).mkdir()
-    with pytest.raises(DatasetError, match=rf"missing: .*annotations_instance\.zip; {form} \({kind}\) is there, but"):
+    with pytest.raises(DatasetError, match=rf"missing: .*annotations_instance\.zip; found {form} \({kind}\), but"):
         find_ade20k_split(tmp_path, "training")

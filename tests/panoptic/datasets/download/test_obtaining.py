@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from panoptic.datasets.description import Archive
 from panoptic.datasets.download import obtaining
-from panoptic.datasets.download.archives import Archive
 from panoptic.datasets.download.obtaining import DownloadSettings, obtain
 from panoptic.datasets.download.records import ArchiveRecords, working_alone
 from panoptic.io.errors import DatasetError

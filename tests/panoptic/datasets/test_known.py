@@ -1,4 +1,4 @@
-"""The table of the public archives, and telling an archive from a web page."""
+"""The descriptions of published datasets, and telling an archive from a web page."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from panoptic.datasets.ade20k.things import CLASS_OF_THING
-from panoptic.datasets.download.archives import HEAD, PUBLIC_DATASETS, Archive, other_content
+from panoptic.datasets.description import Archive
+from panoptic.datasets.download.partial_file import HEAD, other_content
+from panoptic.datasets.known import DATASETS
 from panoptic.io.errors import DatasetError
 from tests.real_archives import OBJECT_INFO, write_ade20k_archives, write_coco_archives
 
-ARCHIVES = [archive for dataset in PUBLIC_DATASETS.values() for archive in dataset.archives]
+ARCHIVES = [archive for dataset in DATASETS.values() for archive in dataset.archives]
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.name)
@@ -25,14 +27,14 @@ def test_a_row_of_the_table_makes_sense(archive: Archive) -> None:
 
 
 def test_the_archives_are_all_there_and_different() -> None:
-    assert sum(archive.bytes for archive in PUBLIC_DATASETS["coco"].archives) == 27_914_194_941
-    assert sum(archive.bytes for archive in PUBLIC_DATASETS["ade20k"].archives) == 1_057_780_757
+    assert sum(archive.bytes for archive in DATASETS["coco"].archives) == 27_914_194_941
+    assert sum(archive.bytes for archive in DATASETS["ade20k"].archives) == 1_057_780_757
     for key in ("address", "bytes", "sha256", "place"):
         assert len({getattr(archive, key) for archive in ARCHIVES}) == 8
 
 
 def test_only_what_the_splits_need_is_fetched_and_unpacked() -> None:
-    coco = PUBLIC_DATASETS["coco"]
+    coco = DATASETS["coco"]
     names = {archive.name for archive in coco.needed(["val2017"])}
     assert names == {"panoptic_annotations_trainval2017.zip", "annotations_trainval2017.zip", "val2017.zip"}
     assert len(coco.needed(["train2017", "val2017"])) == 4
@@ -45,8 +47,8 @@ def test_only_what_the_splits_need_is_fetched_and_unpacked() -> None:
 
 
 def test_an_unknown_split_is_refused_with_the_valid_ones() -> None:
-    with pytest.raises(DatasetError, match="no split train; there are: train2017, val2017, test2017"):
-        PUBLIC_DATASETS["coco"].needed(["train", "val2017"])
+    with pytest.raises(DatasetError, match="no split 'train'; there are: train2017, val2017, test2017"):
+        DATASETS["coco"].needed(["train", "val2017"])
 
 
 def test_things_of_ade20k_are_100_of_the_150_classes() -> None:
