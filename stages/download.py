@@ -59,8 +59,8 @@ def _fetch(
         "published": settings.published,
         "archives": [
             {
-                **_file(root / archive.place),
-                "sha256": digests[archive.place],
+                **_file(root / archive.path),
+                "sha256": digests[archive.path],
                 "unpacked": [_file(root / output) for output in archive.outputs(splits)],
             }
             for archive in archives
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'dataset' and 'download' are read"
     )
     parser.add_argument("--root", type=Path, help="folder of the dataset, instead of the one in the settings")
-    parser.add_argument("--from", dest="folder", metavar="DIR", help="folder with archives that are there already")
+    parser.add_argument("--from", dest="folder", metavar="DIR", help="folder with archives that were fetched already")
     parser.add_argument("--manifest", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args(argv)
 

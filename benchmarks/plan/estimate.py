@@ -116,7 +116,7 @@ def _archives(recipe: Recipe) -> Iterator[Row]:
 
 
 def _missing_bytes(archive: Archive, root: Path) -> int:
-    target = root / archive.place
+    target = root / archive.path
     if target.exists():
         return 0
     part = partial_paths(target)[0]

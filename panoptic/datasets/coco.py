@@ -1,6 +1,6 @@
-"""From a split to its index, looking at every image on the way: here for COCO's panoptic layout.
+"""Verifying every image of a split, to index it; here for COCO's panoptic layout.
 
-Areas and boxes are measured in the PNGs; what the JSON says about them is not used.
+Areas and boxes are measured in the PNGs; those in the JSON are not used.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from panoptic.io.png import claimed_header
 
 @dataclass(frozen=True)
 class VerifiedImage:
-    """A sound image: its record, its (H,W) id map, and the PNG of that map where the dataset has none yet."""
+    """A sound image: its record, its (H,W) id map, and the PNG of that map if the dataset has none."""
 
     record: ImageRecord
     ids: NDArray[np.int32]
@@ -35,12 +35,15 @@ class VerifiedImage:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A split of any layout, before its images were looked at.
+    """A split of any layout, before its images are read.
 
-    Each of `images`, in the order of the index, gives a sound image when it is called, or raises `DatasetError`;
-    it can be pickled and called in any process. `masks` is None where the dataset has no panoptic PNGs, so that the
-    images have them. `files` are all that the images are made of. `issues` were found without looking at images.
-    `instances` is the dataset's own JSON of instances, which may overlap each other, if it has one.
+    Attributes:
+        masks: None if the dataset has no panoptic PNGs; then the verified images have them.
+        verifiers: one for each image, in the order of the index. It returns the sound image, or raises
+            `DatasetError`; it can be pickled and called in any process.
+        files: everything that the images are made of.
+        issues: those that were found without reading images.
+        instances: the dataset's own JSON of instances, which may overlap each other, if it has one.
     """
 
     categories: CategoryTable
@@ -53,16 +56,16 @@ class ImageSource:
 
 
 def find_source(root: Path, split: str) -> ImageSource:
-    """The images of a split below `root`. Raises `DatasetError` like `find_split` and `find_images`."""
+    """List the images of a split below `root`. Raises `DatasetError` like `find_split` and `find_images`."""
     files = find_split(root, split)
     source = find_images(files.panoptic_json, files.masks, files.images)
     return replace(source, instances=files.instances)
 
 
 def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
-    """A split in COCO's layout, its images in the order of the JSON; `masks` and `images` are folders or zip files.
+    """List a split in COCO's layout, in the order of the JSON; `masks` and `images` are folders or zip files.
 
-    Raises `DatasetError` for a JSON that cannot be read as one of a ground truth.
+    Raises `DatasetError` if `read_annotations` refuses the JSON.
     """
     annotations = read_annotations(panoptic_json)
     assert annotations.categories is not None
@@ -80,9 +83,9 @@ def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
 def build_index(panoptic_json: Path, masks: Path, images: Path, progress: bool = False) -> PanopticIndex:
     """Verify a split in COCO's layout and return its index, in this process and in memory.
 
-    `masks` and `images` are folders or zip files. Raises `DatasetError` with the issues of all images together:
-    a missing, damaged or unsuitable PNG, ids drawn but not listed or listed but not drawn, a missing image, sizes
-    that differ between JSON, PNG and image, an image without annotation or the reverse.
+    `masks` and `images` are folders or zip files. Raises `DatasetError` with the issues of all images together: a
+    missing image or PNG, one that is damaged or of the wrong type, ids drawn but not listed or listed but not drawn,
+    sizes that differ between JSON, PNG and image, an image without annotation or the reverse.
     """
     source = find_images(panoptic_json, masks, images)
     issues = Issues(list(source.issues))
@@ -96,13 +99,13 @@ def build_index(panoptic_json: Path, masks: Path, images: Path, progress: bool =
 
 @dataclass(frozen=True)
 class CocoInspector:
-    """Verifies one image of a split; pickled as the places of the files, which each process opens once."""
+    """Verifies one image of a split; it is pickled as two paths, whose files each process opens once."""
 
     images: Path
     masks: Path
 
     def __call__(self, entry: ImageEntry, annotation: Annotation) -> VerifiedImage:
-        """The image. Raises `DatasetError` with what is wrong with the image and with the PNG, both together."""
+        """Verify an image. Raises `DatasetError` with everything that is wrong with the image and the PNG."""
         issues = Issues()
         with issues.collected():
             _check_image(entry, opened_files(self.images))
@@ -114,14 +117,14 @@ class CocoInspector:
 
 
 def _check_image(entry: ImageEntry, files: FileSource) -> None:
-    """The image must be there, whole, and of the size that the JSON gives."""
+    """Raise `DatasetError` unless the image exists, is undamaged, and has the size that the JSON says."""
     where = f"{files.path}: {entry.file_name}"
     try:
         data = _read(files, entry.file_name)
     except DatasetError as error:
         raise DatasetError(f"{error}; or remove the image's entry (id {entry.id}) from the JSON") from None
     height, width = claimed_size(data, where)
-    # The size first: what claims to be enormous is never unpacked.
+    # The size first: a file that claims to be enormous is never decoded.
     _check_size(height, width, entry, where)
     decode_image(data, where)
 
@@ -129,7 +132,7 @@ def _check_image(entry: ImageEntry, files: FileSource) -> None:
 def _verify_mask(entry: ImageEntry, annotation: Annotation, masks: FileSource) -> VerifiedImage:
     where = f"{masks.path}: {annotation.file_name}"
     data = _read(masks, annotation.file_name)
-    if header := claimed_header(data):  # without one decoding tells what is wrong
+    if header := claimed_header(data):  # without one, decoding raises the error
         _check_size(header.height, header.width, entry, where)
     ids = decode_id_map(data, where)
     extents = measure_segments(ids)

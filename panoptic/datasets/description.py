@@ -19,7 +19,7 @@ ARCHIVES_FOLDER = "archives"
 class Archive:
     """A published file.
 
-    `place` is its path below the dataset's root. `splits` are those that it has files of; a run without any of them
+    `path` is its path below the dataset's root. `splits` are those that it has files of; a run without any of them
     does not need it. `unpacked` are the entries that are taken out of a zip file, to the same names below the root,
     where `{split}` stands for each split in use. `repacked` is the zip file that a tar archive becomes, because a tar
     archive has no index to read single files by.
@@ -28,14 +28,14 @@ class Archive:
     address: str
     bytes: int
     sha256: str
-    place: str
+    path: str
     splits: tuple[str, ...]
     unpacked: tuple[str, ...] = ()
     repacked: str | None = None
 
     @property
     def name(self) -> str:
-        return PurePosixPath(self.place).name
+        return PurePosixPath(self.path).name
 
     def outputs(self, splits: Iterable[str]) -> tuple[str, ...]:
         """The files below the root that come out of it for `splits`; none if it is read in place."""

@@ -79,7 +79,7 @@ class PanopticAnnotations:
 
 @dataclass(frozen=True, slots=True)
 class PartialAnnotation:
-    """The name of the PNG and the segments of one image; each is None if it cannot be read."""
+    """Name of the PNG and segments of one image; each is None if it cannot be read."""
 
     mask_name: str | None
     segments: tuple[AnnotatedSegment, ...] | None
@@ -126,7 +126,7 @@ def scan_annotations(
 
 
 def unpaired_entries(where: str, found: PartialAnnotations | PanopticAnnotations) -> Iterator[JsonIssue]:
-    """The issues of a ground truth whose images and annotations do not pair up, or of which two share a PNG."""
+    """Yield an issue for each image without annotation or the reverse, and for each PNG of several annotations."""
     if isinstance(found, PanopticAnnotations):
         masks: dict[int, str | None] = {entry.image_id: entry.file_name for entry in found.annotations}
     else:
@@ -173,7 +173,7 @@ def _some(ids: Set[int]) -> str:
 
 @dataclass
 class _Scan:
-    """One pass over a panoptic JSON; `table` has the categories that segments may have, None if unknown."""
+    """One pass over a panoptic JSON; `table` has the categories that segments may have, or None if unknown."""
 
     report: Callable[[JsonIssue], object]
     with_extents: bool
@@ -261,7 +261,7 @@ class _Scan:
         return AnnotatedSegment(segment_id, known_id, bool(crowd), whole, kept_box)
 
     def _objects(self, document: JsonObject, key: str, image_id: int | None = None) -> Iterator[JsonObject]:
-        """Each object of a list; everything else in it is reported, and the rest is read."""
+        """Yield each object of a list, and report every item that is not an object."""
         try:
             for item in document.items(key):
                 if isinstance(item, FieldError):
@@ -272,7 +272,7 @@ class _Scan:
             self._add_field(error, image_id)
 
     def _attempt(self, read: Callable[[A], T], argument: A, image_id: int | None = None) -> T | None:
-        """The result of `read`; None, and a report, for a wrong field."""
+        """Return the result of `read`, or report a wrong field and return None."""
         try:
             return read(argument)
         except FieldError as error:

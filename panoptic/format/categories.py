@@ -124,5 +124,5 @@ def _color(entry: JsonObject) -> tuple[int, int, int]:
 
 
 def _color_for(category_id: int) -> tuple[int, int, int]:
-    """A color for a category that has none: equal for equal ids, and well apart for neighboring ones."""
+    """A color for a category that has none: the same for the same id, and well apart for neighboring ids."""
     return (category_id * 67 + 90) % 256, (category_id * 131 + 40) % 256, (category_id * 197 + 150) % 256

@@ -37,7 +37,7 @@ def test_a_published_recipe_is_planned_without_its_data(tmp_path: Path) -> None:
 
     root.mkdir()
     (root / "val2017.zip").touch()
-    there = next(archive for archive in needed if archive.place == "val2017.zip")
+    there = next(archive for archive in needed if archive.path == "val2017.zip")
     again = _plan(tmp_path, recipe, "--gpus", "8", "--set", f"dataset.root={root}")
     fetched = again["disk"]["archives to fetch"]["value"]
     assert fetched == sum(archive.bytes for archive in needed) - there.bytes

@@ -14,7 +14,7 @@ import pytest
 from panoptic.data.reader import PanopticReader
 from panoptic.datasets import shards
 from panoptic.datasets.coco import build_index
-from panoptic.datasets.shards import AnnotateSettings, Shard, encode_semantic_map, make_semantic_map
+from panoptic.datasets.shards import AnnotateSettings, ImageShard, encode_semantic_map, make_semantic_map
 from panoptic.index import PanopticIndex
 from panoptic.instances.detection_json import to_detection_format
 from panoptic.io.files import open_files
@@ -161,13 +161,13 @@ def test_the_maps_lie_in_an_archive_without_dates(root: Path, tmp_path: Path) ->
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The parts that this process makes, as it goes on."""
     names: list[str] = []
-    make = Shard.make
+    make = ImageShard.make
 
-    def noted(shard: Shard) -> tuple[str, ...]:
+    def noted(shard: ImageShard) -> tuple[str, ...]:
         names.append(shard.path.name)
         return make(shard)
 
-    monkeypatch.setattr(Shard, "make", noted)
+    monkeypatch.setattr(ImageShard, "make", noted)
     return names
 
 
@@ -201,7 +201,7 @@ def test_killed_with_a_worker_the_next_run_goes_on_and_ends_alike(
     assert killed.returncode == -signal.SIGKILL, killed.stderr + killed.stdout
     finished = _finished(tmp_path / "a")
     output = _run(tmp_path / "a")
-    assert f"{len(finished)} of 5 parts done" in capsys.readouterr().out
+    assert f"{len(finished)} of 5 shards done" in capsys.readouterr().out
     assert len(made) == 5 - len(finished) < 5
     assert not _left_over(tmp_path / "a")
     assert _contents(output) == _contents(_run(tmp_path / "calm"))
@@ -233,7 +233,7 @@ def test_other_data_do_not_go_on_from_a_stopped_run(
     path = root / "annotations" / part
     path.write_bytes(path.read_bytes() + b"\n")
     _run(tmp_path / "a")
-    assert "going on" not in capsys.readouterr().out
+    assert "resuming from" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("root")
@@ -309,7 +309,7 @@ def test_there_must_be_as_many_images_as_were_downloaded(
 def test_a_worker_that_the_system_ends_is_spoken_of(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(shards: Mapping[str, Sequence[Shard]], workers: int) -> dict[str, list[str]]:
+    def broken(shards: Mapping[str, Sequence[ImageShard]], workers: int) -> dict[str, list[str]]:
         raise BrokenProcessPool
 
     monkeypatch.setattr("stages.annotate.make_shards", broken)

@@ -195,10 +195,10 @@ def test_a_server_in_any_mood_changes_nothing(coco: Project, seed: int) -> None:
         (Answer(status=404), "val2017.zip answers 404 Not Found"),
         (
             Answer(body=b"<html><p>Log in first</html>"),
-            "answers with a web page in place of the archive: 'Log in first'",
+            "answers with a web page instead of the archive: 'Log in first'",
         ),
         (Answer(length=9999), "val2017.zip failed 1 times in a row"),
-        (Answer(status=429, headers={"Retry-After": "86400"}), "wants to be asked again in 86400 s"),
+        (Answer(status=429, headers={"Retry-After": "86400"}), "asks to wait 86400 s"),
     ],
 )
 def test_where_it_cannot_end_well_it_ends_clearly(

@@ -39,7 +39,7 @@ _AGAIN = "fetch the archive again"
 
 
 def find_source(root: Path, split: str) -> ImageSource:
-    """The images of a split below `root`. Raises `DatasetError` like `find_ade20k_split` and `find_images`."""
+    """List the images of a split below `root`. Raises `DatasetError` like `find_ade20k_split` and `find_images`."""
     parts = find_ade20k_split(root, split)
     inspect = Ade20kInspector(parts)
     verifiers = [partial(inspect, stem) for stem in find_images(parts)]
@@ -48,10 +48,10 @@ def find_source(root: Path, split: str) -> ImageSource:
 
 
 def read_categories(challenge: Path) -> CategoryTable:
-    """The 150 classes from `objectInfo150.txt`: id = class - 1, name as it is there, thing by `CLASS_OF_THING`.
+    """Read the 150 classes of `objectInfo150.txt`: id = class - 1, the full name, things by `CLASS_OF_THING`.
 
-    `challenge` is ADEChallengeData2016.zip. Raises `DatasetError` unless there are the classes 1 to 150, each in a row
-    of its own, with a name.
+    `challenge` is ADEChallengeData2016.zip. Raises `DatasetError` unless there is one row with a name for each of the
+    classes 1 to 150.
     """
     where = f"{challenge}: {CATEGORIES_FILE}"
     header, *rows = open_files(challenge).read(CATEGORIES_FILE).decode(errors="replace").splitlines() or [""]
@@ -82,10 +82,10 @@ def read_categories(challenge: Path) -> CategoryTable:
 
 
 def find_images(split: Ade20kSplit) -> tuple[str, ...]:
-    """The stems of a split's images, sorted.
+    """List the stems of a split's images, sorted.
 
-    Raises `DatasetError` with all issues together: an image without its semantic map, instances or image, names that
-    are not those of ADE20K, two images of one number, no images.
+    Raises `DatasetError` with all issues together: a stem without image, semantic map or instances, a name that is not
+    of the form of ADE20K, two images with one number, no images.
     """
     issues = Issues()
     stems = {part: _stems(part, issues) for part in (split.images, split.semantic, split.instances)}
@@ -93,7 +93,7 @@ def find_images(split: Ade20kSplit) -> tuple[str, ...]:
     owners: dict[int, str] = {}
     for stem in everything:
         for part, present in stems.items():
-            # Where a part is missing as a whole, that is one issue and not thousands.
+            # If a part is missing as a whole, that is one issue and not thousands.
             if present and stem not in present:
                 issues.add(f"{part.path}: {_name(part, stem)} is missing; {_AGAIN}")
         owner = owners.setdefault(_number(stem), stem)
@@ -105,21 +105,21 @@ def find_images(split: Ade20kSplit) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Ade20kInspector:
-    """Makes the panoptic image of a stem; pickled as the places of the files, which each process opens once."""
+    """Makes the panoptic image of a stem; it is pickled as paths, whose files each process opens once."""
 
     split: Ade20kSplit
 
     def __call__(self, stem: str) -> VerifiedImage:
-        """The image, with a PNG of its map named `<stem>.png`.
+        """Verify an image and draw its map, whose PNG is named `<stem>.png`.
 
-        Raises `DatasetError` where the image, the semantic map or the instances are missing, damaged, of unequal sizes
-        or not what they should be.
+        Raises `DatasetError` if the image, the semantic map or the instances are missing, damaged, of different sizes
+        or otherwise wrong.
         """
         image, semantic_map, instance_map = (
             (opened_files(part.path).read(_name(part, stem)), f"{part.path}: {_name(part, stem)}")
             for part in (self.split.images, self.split.semantic, self.split.instances)
         )
-        # All sizes first: what claims to be enormous is never unpacked.
+        # All sizes first: a file that claims to be enormous is never decoded.
         size = claimed_size(*image)
         for data, where in (semantic_map, instance_map):
             _check_png(data, size, where)
@@ -153,7 +153,7 @@ def _number(stem: str) -> int:
 
 
 def _check_png(data: bytes, size: tuple[int, int], where: str) -> None:
-    """It must be a PNG that has, as it says, the (height, width) of its image."""
+    """Raise `DatasetError` unless it is a PNG whose header has the (height, width) of its image."""
     header = claimed_header(data)
     if header is None:
         raise DatasetError(f"{where}: not a PNG file; {_AGAIN}")
@@ -163,7 +163,7 @@ def _check_png(data: bytes, size: tuple[int, int], where: str) -> None:
 
 
 def _decode_classes(data: bytes, where: str) -> NDArray[np.uint8]:
-    """A semantic map: the bytes of an 8-bit gray PNG, with its header, to (H,W) classes 0 to 150."""
+    """Decode a semantic map, the bytes of an 8-bit gray PNG with a header, to (H,W) classes 0 to 150."""
     header = claimed_header(data)
     assert header
     if (header.bits, header.color_type) != (8, 0):
@@ -171,7 +171,7 @@ def _decode_classes(data: bytes, where: str) -> NDArray[np.uint8]:
         raise DatasetError(f"{where}: the PNG has {found}; expected 8 of type 0, gray, which are classes; {_AGAIN}")
     try:
         with Image.open(BytesIO(data)) as image:
-            image.verify()  # the checksums, which decoding does not look at
+            image.verify()  # the checksums, which decoding ignores
         with Image.open(BytesIO(data)) as image:
             classes = np.asarray(image, np.uint8)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, zlib.error, struct.error):

@@ -17,15 +17,15 @@ from panoptic.tools.check.image import Source, inspect_images
 from panoptic.tools.check.issues import Issue, what_was_found
 from panoptic.tools.check.summary import SplitSummary
 
-# Images that a worker takes at once: sending them should cost little beside inspecting them.
+# Images per task of a worker: sending them should cost little compared with inspecting them.
 _BATCH = 16
-# A file that is listed under another of these names would not be missed by a person.
+# A missing file is looked for with these suffixes as well, which a person easily mistakes.
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """All that is known of a split. `digests` are those of its image files, by image id."""
+    """The findings about a split. `digests` are those of its image files, by image id."""
 
     split: str
     files: SplitFiles
@@ -34,13 +34,13 @@ class SplitCheck:
     issues: tuple[Issue, ...]
     digests: dict[int, bytes]
 
-    def place_of(self, image: AnnotatedImage) -> str:
-        """The image of an image, for a person."""
+    def where_is(self, image: AnnotatedImage) -> str:
+        """The path of an image, for a message."""
         return f"{self.files.images}: {image.file_name}"
 
 
 def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: int, progress: bool) -> SplitCheck:
-    """Inspect a split; nothing in it raises an error. `pool` has that many `workers`."""
+    """Inspect a split; nothing in it raises an error. `pool` has `workers` processes."""
     annotations = read_split_annotations(split, files.panoptic_json)
     issues: list[Issue] = []
     image_names = _names(files.images, split, issues)
@@ -69,7 +69,7 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
 
 
 def _names(path: Path, split: str, issues: list[Issue]) -> frozenset[str] | None:
-    """The files of a part; None and an issue where it is missing or damaged."""
+    """List the files of a part; returns None and adds an issue if it is missing or damaged."""
     try:
         return frozenset(open_files(path).names())
     except (DatasetError, OSError) as error:
@@ -85,7 +85,7 @@ def _with_present_files(
     split: str,
     issues: list[Issue],
 ) -> AnnotatedImage:
-    """The image without the names that lead nowhere, each of them an issue."""
+    """Return the image without the names of missing files, and add an issue for each."""
 
     def present(name: str | None, path: Path, names: frozenset[str] | None, missing: str) -> str | None:
         if name is None or names is None or name in names:
@@ -106,7 +106,7 @@ def _with_present_files(
 
 
 def _similar(name: str, names: frozenset[str]) -> str:
-    """What is missing, and whether the file seems to be there under another ending."""
+    """Say that a file is missing, and whether there is one with another suffix."""
     stem = name.rpartition(".")[0]
     others = [f"{stem}{suffix}" for suffix in (*_IMAGE_SUFFIXES, *map(str.upper, _IMAGE_SUFFIXES))]
     found = next((other for other in others if other in names), None)
@@ -116,7 +116,7 @@ def _similar(name: str, names: frozenset[str]) -> str:
 def _unlisted(
     annotations: SplitAnnotations, files: SplitFiles, images: frozenset[str] | None, masks: frozenset[str] | None
 ) -> Iterator[Issue]:
-    """Files that the JSON does not name."""
+    """Report files that the JSON does not name."""
     for kind, path, names, listed in (
         ("image-unlisted", files.images, images, {image.file_name for image in annotations.images}),
         ("png-unlisted", files.masks, masks, {image.mask_name for image in annotations.images}),
@@ -127,7 +127,7 @@ def _unlisted(
 
 
 def _duplicates(checked: SplitCheck) -> Iterator[Issue]:
-    """Images of one split with equal content under different names."""
+    """Report images of one split with equal content under different names."""
     first: dict[bytes, AnnotatedImage] = {}
     for image in checked.annotations.images:
         digest = checked.digests.get(image.image_id)
@@ -136,7 +136,7 @@ def _duplicates(checked: SplitCheck) -> Iterator[Issue]:
         other = first.setdefault(digest, image)
         if other.file_name != image.file_name:
             found = f"the same as '{other.file_name}' (image id {other.image_id})"
-            yield Issue("image-duplicate", checked.split, checked.place_of(image), found, image.image_id)
+            yield Issue("image-duplicate", checked.split, checked.where_is(image), found, image.image_id)
 
 
 def _batches(images: Sequence[AnnotatedImage]) -> Iterator[Sequence[AnnotatedImage]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from panoptic.datasets.coco import VerifiedImage
-from panoptic.datasets.shards import PANOPTIC, SEMANTIC, Shard, encode_semantic_map, make_semantic_map, make_shards
+from panoptic.datasets.shards import PANOPTIC, SEMANTIC, ImageShard, encode_semantic_map, make_semantic_map, make_shards
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
 from panoptic.format.segments import Segment, measure_segments
@@ -36,9 +36,9 @@ def _issuey(name: str) -> VerifiedImage:
     raise DatasetError(f"{name}: is not sound")
 
 
-def _shard(path: Path, *, semantic: bool = True, with_png: bool = True) -> Shard:
+def _shard(path: Path, *, semantic: bool = True, with_png: bool = True) -> ImageShard:
     images = [partial(_sound, number, with_png) for number in range(3)]
-    return Shard(path, images, CategoryTable.from_json(CATEGORIES), semantic)
+    return ImageShard(path, images, CategoryTable.from_json(CATEGORIES), semantic)
 
 
 def test_a_shard_gives_back_what_was_made(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_shard_gives_back_what_was_made(tmp_path: Path) -> None:
     assert shard.finished
     images = [_sound(number) for number in range(3)]
     assert list(shard.records()) == [image.record for image in images]
-    assert shard.codes() == [
+    assert shard.rles() == [
         [encode_mask(np.equal(image.ids, segment.id))["counts"] for segment in image.record.segments]
         for image in images
     ]
@@ -69,7 +69,7 @@ def test_of_unsound_images_only_the_issues_stay(tmp_path: Path) -> None:
     sound = _shard(tmp_path / "train-00000")
     mixed: list[Callable[[], VerifiedImage]] = [partial(_issuey, name) for name in ("a.png", "b.png")]
     mixed.insert(1, sound.images[0])
-    unsound = Shard(tmp_path / "train-00001", mixed, sound.categories, semantic=True)
+    unsound = ImageShard(tmp_path / "train-00001", mixed, sound.categories, semantic=True)
     assert make_shards({"train": [sound, unsound]}, workers=0) == {
         "train": ["a.png: is not sound", "b.png: is not sound"]
     }
@@ -81,5 +81,5 @@ def test_of_unsound_images_only_the_issues_stay(tmp_path: Path) -> None:
 def test_finished_shards_are_not_made_again(tmp_path: Path) -> None:
     shard = _shard(tmp_path / "train-00000")
     shard.make()
-    refusing = Shard(shard.path, [partial(_issuey, "a.png")] * 3, shard.categories, semantic=True)
+    refusing = ImageShard(shard.path, [partial(_issuey, "a.png")] * 3, shard.categories, semantic=True)
     assert make_shards({"train": [refusing], "val": []}, workers=0) == {"train": [], "val": []}

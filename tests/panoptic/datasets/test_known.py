@@ -23,13 +23,13 @@ def test_a_row_of_the_table_makes_sense(archive: Archive) -> None:
     assert archive.bytes > 1_000_000
     assert archive.splits
     # What is read in place lies where it is looked for; what is not lies aside.
-    assert (archive.place == archive.name) == (archive.outputs(archive.splits) == ())
+    assert (archive.path == archive.name) == (archive.outputs(archive.splits) == ())
 
 
 def test_the_archives_are_all_there_and_different() -> None:
     assert sum(archive.bytes for archive in DATASETS["coco"].archives) == 27_914_194_941
     assert sum(archive.bytes for archive in DATASETS["ade20k"].archives) == 1_057_780_757
-    for key in ("address", "bytes", "sha256", "place"):
+    for key in ("address", "bytes", "sha256", "path"):
         assert len({getattr(archive, key) for archive in ARCHIVES}) == 8
 
 
@@ -76,12 +76,12 @@ def test_real_layouts_are_archives_by_their_first_bytes(tmp_path: Path) -> None:
         (
             b"<!DOCTYPE html>\n<html><h1>It\xc3\xa9 works</h1>",
             "a.zip",
-            "a web page in place of the archive: 'It works'",
+            "a web page instead of the archive: 'It works'",
         ),
-        (b"\n <HTML lang=de>no", "a.tar", "a web page in place of the archive: 'no'"),
-        (b'{"error": "x"}', "a.zip", 'something else in place of the archive: \'{"error": "x"}\''),
-        (b"PK\x03\x04", "a.tar", "something else in place of the archive: 'PK'"),
-        (b"", "a.zip", "something else in place of the archive: ''"),
+        (b"\n <HTML lang=de>no", "a.tar", "a web page instead of the archive: 'no'"),
+        (b'{"error": "x"}', "a.zip", 'something else instead of the archive: \'{"error": "x"}\''),
+        (b"PK\x03\x04", "a.tar", "something else instead of the archive: 'PK'"),
+        (b"", "a.zip", "something else instead of the archive: ''"),
     ],
 )
 def test_what_is_no_archive_is_told_with_its_first_words(head: bytes, name: str, said: str) -> None:

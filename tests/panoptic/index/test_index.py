@@ -212,7 +212,7 @@ FOREIGN: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_what_is_no_index_is_refused_with_the_hint(name: str, path: Path, tmp_path: Path) -> None:
     (tmp_path / "val.index").write_bytes(FOREIGN[name](path.read_bytes()))
-    with pytest.raises(DatasetError, match=r"val\.index: not a panoptic index of version 2.*" + HINT):
+    with pytest.raises(DatasetError, match=r"val\.index: not a panoptic index of version 3.*" + HINT):
         PanopticIndex.load(tmp_path / "val.index")
 
 
@@ -237,11 +237,12 @@ def test_any_changed_byte_is_noticed(path: Path, tmp_path: Path) -> None:
             PanopticIndex.load(tmp_path / "a")
 
 
-def test_another_version_is_refused(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_file, "VERSION", 3)
+@pytest.mark.parametrize(("version", "said"), [(2, "version 2, written by an earlier release"), (4, r"version 4\)")])
+def test_another_version_is_refused(version: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_file, "VERSION", version)
     INDEX.save(tmp_path / "a")
     monkeypatch.undo()
-    with pytest.raises(DatasetError, match=rf"version 2.*it is of version 3.*{HINT}"):
+    with pytest.raises(DatasetError, match=rf"not a panoptic index of version 3.*it is of {said}.*{HINT} again"):
         PanopticIndex.load(tmp_path / "a")
 
 

@@ -77,7 +77,7 @@ def test_every_damaged_bit_is_noticed() -> None:
         (header(2, 3, color=0) + PIXELS, "8-bit gray"),
         (header(2, 3, color=4) + PIXELS, "8-bit gray with alpha"),
         (header(2, 3, color=6) + PIXELS, "8-bit RGB with alpha"),
-        (header(2, 3, color=7) + PIXELS, "8-bit of an unknown kind"),
+        (header(2, 3, color=7) + PIXELS, "8-bit of an unknown type"),
         (header(2, 3, bits=16) + PIXELS, "16-bit RGB"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -81,7 +81,7 @@ CLAIMS = {
     "packed to the end": (_changed("2.jpg", 20, "<I", 100_000), "'2.jpg' is damaged.*ends within it"),
     "packed huge": (_changed("2.jpg", 20, "<I", 4_000_000_000), "'2.jpg' claims to hold"),
     "checksum": (_changed("2.jpg", 16, "<I", 5), "'2.jpg' is damaged.*checksum"),
-    "place of another": (_changed("2.jpg", 42, "<I", 0), "'2.jpg' is damaged.*something else is in its place"),
+    "place of another": (_changed("2.jpg", 42, "<I", 0), "'2.jpg' is damaged.*there is something else at its offset"),
     "place outside": (_changed("2.jpg", 42, "<I", 1 << 30), "'2.jpg' is damaged.*ends before it"),
 }
 

@@ -215,7 +215,7 @@ def test_a_server_may_say_it_as_a_date(client: Client) -> None:
 
 def test_a_server_that_wants_too_much_time_is_left(client: Client) -> None:
     client.answer(Answer(status=429, headers={"Retry-After": "3600"}))
-    with pytest.raises(DatasetError, match="429 Too Many Requests and wants to be asked again in 3600 s; try later"):
+    with pytest.raises(DatasetError, match="429 Too Many Requests and asks to wait 3600 s; try again later"):
         client.fetch()
     assert client.waits == []
 
@@ -256,7 +256,7 @@ def test_the_error_tells_what_every_mirror_said_and_what_to_do(client: Client) -
         client.fetch(*addresses)
     message = str(caught.value)
     assert f"{addresses[0]} answers 404 Not Found" in message
-    assert f"{addresses[1]} answers with a web page in place of the archive: 'Sign in to the network'" in message
+    assert f"{addresses[1]} answers with a web page instead of the archive: 'Sign in to the network'" in message
     assert all(word in message for word in (NAME, "https_proxy", "download.mirrors", "download.from_folder"))
     assert list(client.target.parent.iterdir()) == []
 
@@ -266,7 +266,7 @@ def test_the_error_tells_what_every_mirror_said_and_what_to_do(client: Client) -
 )
 def test_what_is_no_archive_is_refused(client: Client, body: bytes) -> None:
     client.answer(Answer(body=body))
-    with pytest.raises(DatasetError, match="in place of the archive: '"):
+    with pytest.raises(DatasetError, match="instead of the archive: '"):
         client.fetch()
     assert len(client.server.requests) == 1
 

@@ -88,7 +88,7 @@ def test_two_entries_of_one_name_are_refused(folder: Path, name: str) -> None:
     archive = _zip(folder, CONTENT)
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr(name, "another")
-    with pytest.raises(DatasetError, match=f"entry '{name}' is there twice"):
+    with pytest.raises(DatasetError, match=f"entry '{name}' occurs twice"):
         unpack_zip(archive, [WANTED], folder)
     assert _files(folder) == {}
 
@@ -103,7 +103,9 @@ def test_a_bomb_is_refused(folder: Path) -> None:
 def test_what_does_not_fit_on_the_disk_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(DatasetError, match=rf"'{WANTED}' of .*archive\.zip needs 0\.00 GB of disk, 0\.00 GB are free"):
+    with pytest.raises(
+        DatasetError, match=rf"'{WANTED}' of .*archive\.zip needs 0\.00 GB of disk space, but only 0\.00 GB are free"
+    ):
         unpack_zip(_zip(folder, CONTENT), [WANTED], folder)
 
 

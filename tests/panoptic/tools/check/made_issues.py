@@ -153,7 +153,7 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
         "panoptic_val",
         "'../../x.png'",
     ),
-    "size-differs": (_rotate, "own/val: 000011.png", "once the EXIF rotation is applied"),
+    "size-differs": (_rotate, "own/val: 000011.png", "once the EXIF orientation is applied"),
     "segment-id": (_new_segment(id=1 << 24, category_id=3), "segments_info[", "segment id 16777216"),
     "segment-twice": (
         lambda made: made.edit("val", lambda d: made.segments(d).append(made.segments(d)[0])),
@@ -206,7 +206,7 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
     "class-not-in-split": (
         _edited(lambda d: [s.update(category_id=7) for a in d["annotations"] for s in _things(a)]),
         "panoptic_val.json",
-        "3 'ball' is in 'train' only",
+        "3 'ball' is only in 'train'",
     ),
     "stuff-unused": (
         _in_both(lambda document: document["categories"].append({"id": 40, "name": "fog", "isthing": 0})),

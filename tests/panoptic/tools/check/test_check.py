@@ -57,7 +57,7 @@ def test_a_issue_is_found_with_its_file_and_hint(made: MadeDataset, kind: str) -
     spoil(made)
     check = _check(made)
     (issue, *_) = [issue for issue in check.issues if issue.kind == kind]
-    assert issue.place.endswith(place) or place in issue.place
+    assert issue.where.endswith(place) or place in issue.where
     assert found in issue.found
     assert issue.hint == KINDS[kind].hint
     assert check.has_errors == any(other.severity is Severity.ERROR for other in check.issues)
@@ -186,13 +186,13 @@ def test_workers_and_zip_files_give_the_same(made: MadeDataset) -> None:
 
 
 def _unzipped(issue: Issue) -> tuple[str, str, str]:
-    return issue.kind, issue.place.replace(".zip", ""), issue.found
+    return issue.kind, issue.where.replace(".zip", ""), issue.found
 
 
 def test_a_damaged_entry_of_a_zip_is_named(made: MadeDataset) -> None:
     _zip_damaged(made)
     (issue,) = _check(made).issues
-    assert (issue.kind, issue.place) == ("png-damaged", f"{made.root}/annotations/panoptic_val.zip: 000011.png")
+    assert (issue.kind, issue.where) == ("png-damaged", f"{made.root}/annotations/panoptic_val.zip: 000011.png")
 
 
 def test_a_zip_bomb_is_not_unpacked(made: MadeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_a_zip_bomb_is_not_unpacked(made: MadeDataset, monkeypatch: pytest.Monke
         archive.writestr("000011.png", bytes(1 << 20))
     shutil.rmtree(folder)
     (issue,) = _check(made).issues
-    assert (issue.kind, issue.place) == ("bomb", f"{folder}.zip: 000011.png")
+    assert (issue.kind, issue.where) == ("bomb", f"{folder}.zip: 000011.png")
 
 
 def test_the_same_name_with_another_content_is_no_duplicate(made: MadeDataset) -> None:

@@ -51,14 +51,14 @@ def test_the_summary_counts_what_is_drawn(made: MadeDataset) -> None:
     drawn = [made.ids(number) for number in range(11, 17)]
     infos = [made.segments(json.loads(made.json().read_text()), position) for position in range(6)]
     pixels = sum(image.size for image in drawn)
-    assert summary.void_share == sum(int((image == 0).sum()) for image in drawn) / pixels
+    assert summary.void_fraction == sum(int((image == 0).sum()) for image in drawn) / pixels
     crowd = sum(
         int((image == info["id"]).sum())
         for image, listed in zip(drawn, infos, strict=True)
         for info in listed
         if info["iscrowd"]
     )
-    assert summary.crowd_share == crowd / pixels
+    assert summary.crowd_fraction == crowd / pixels
     assert summary.segments_per_image() == (
         min(map(len, infos)),
         sorted(map(len, infos))[3],
@@ -75,9 +75,9 @@ def test_the_json_holds_every_issue_and_reads_back(made: MadeDataset) -> None:
         ISSUES[kind][0](made)
     check = _check(made)
     document = json.loads(as_json(check))
-    assert (document["format"], document["version"], document["dataset"]) == ("panoptic-check", 1, str(made.root))
-    told = [(f["kind"], f["split"], f["place"], f["found"], f["image_id"]) for f in document["issues"]]
-    assert told == [(f.kind, f.split, f.place, f.found, f.image_id) for f in check.issues]
+    assert (document["format"], document["version"], document["dataset"]) == ("panoptic-check", 2, str(made.root))
+    told = [(f["kind"], f["split"], f["where"], f["found"], f["image_id"]) for f in document["issues"]]
+    assert told == [(f.kind, f.split, f.where, f.found, f.image_id) for f in check.issues]
     for issue in document["issues"]:
         expected = KINDS[issue["kind"]]
         assert (issue["severity"], issue["hint"]) == (str(expected.severity), expected.hint)
@@ -93,7 +93,7 @@ def test_the_table_names_kind_count_file_and_hint(made: MadeDataset) -> None:
         made.mask(number).unlink()
     check = _check(made)
     text = as_text(check)
-    assert "ERROR png-missing (5): a panoptic PNG is not there" in text
+    assert "ERROR png-missing (5): a panoptic PNG does not exist" in text
     assert f"{made.mask(11).parent}: 000011.png: there is no such file" in text
     assert "and 2 more (--all lists them)" in text
     assert "000015.png" not in text
@@ -255,7 +255,7 @@ INSTANCES: dict[str, list[object]] = {"images": [], "annotations": [], "categori
         ("annotations/instances_val.json", json.dumps(INSTANCES), "COCO's format, and no panoptic JSON is here; conv"),
         ("annotations.xml", "<?xml version='1.0'?>\n<annotations>\n", "CVAT; export the task as 'COCO 1.0'"),
         ("ADEChallengeData2016.zip", "", "dataset.name to ade20k"),
-        ("panoptic_val.json", "{}", "give the folder above"),
+        ("panoptic_val.json", "{}", "give the parent folder"),
         ("readme.txt", "", "expected annotations/panoptic_<split>.json"),
     ],
 )
