@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from panoptic.data.reader import claimed_size, decode_image
 from panoptic.datasets.layout import find_split
-from panoptic.format.annotations import Annotation, ImageEntry, check_drawn, read_annotations, unpaired_entries
+from panoptic.format.annotations import Annotation, check_drawn, read_annotations, unpaired_entries
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import decode_id_map
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.format.segments import Segment, measure_segments
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from panoptic.format.annotations import ImageEntry
 from panoptic.format.categories import CategoryTable
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import read_json
 

@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from panoptic.format.annotations import ImageEntry
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
 from panoptic.format.image_list import read_categories, read_image_list
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource, naming_disk_errors, open_files, replace_atomically

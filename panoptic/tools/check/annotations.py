@@ -1,14 +1,15 @@
 """The panoptic JSON of a split that may be wrong anywhere: every issue is kept, and everything sound is read.
 
-The rules are those of `panoptic.format.annotations`; here are only the warnings that concern no other command.
+The rules are those of `panoptic.format.panoptic_json`; here are only the warnings that concern no other command.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from panoptic.format.annotations import ImageEntry, JsonIssue, PartialAnnotation, scan_annotations, unpaired_entries
+from panoptic.format.annotations import unpaired_entries
 from panoptic.format.categories import CategoryTable
+from panoptic.format.panoptic_json import ImageEntry, JsonIssue, PartialAnnotation, scan_annotations
 from panoptic.format.segments import AnnotatedSegment
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import read_json

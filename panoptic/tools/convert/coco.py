@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from panoptic.format.annotations import ImageEntry
 from panoptic.format.categories import Category
 from panoptic.format.image_list import read_image_list
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.instances.rle import RunLengths, check_size, read_mask_code
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from panoptic.format.annotations import ImageEntry
 from panoptic.format.categories import CategoryTable
 from panoptic.format.image_list import read_categories, read_image_list
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError
 from tests.tiny_dataset import CATEGORIES
 
