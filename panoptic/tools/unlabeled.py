@@ -21,12 +21,12 @@ from tqdm import tqdm
 
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
-from panoptic.format.image_list import read_categories, read_image_list
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource, naming_disk_errors, open_files, replace_atomically
 from panoptic.runtime.cli import run_command
+from panoptic.tools.image_list import read_categories, read_image_list
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from panoptic.format.categories import CategoryTable
-from panoptic.format.image_list import read_categories, read_image_list
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError
+from panoptic.tools.image_list import read_categories, read_image_list
 from tests.tiny_dataset import CATEGORIES
 
 FIRST = {"id": 7, "file_name": "b.jpg", "height": 3, "width": 4, "license": 2}
