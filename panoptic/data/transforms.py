@@ -88,7 +88,7 @@ class AugmentationSettings:
     def __post_init__(self) -> None:
         for name in ("flip_probability", "crop_probability"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"augmentation: {name} should lie in 0..1, found {getattr(self, name)}")
+                raise ValueError(f"augmentation: {name} should be in 0..1, found {getattr(self, name)}")
         if not 1 <= self.crop_min <= self.crop_max:
             found = f"{self.crop_min}, {self.crop_max}"
             raise ValueError(f"augmentation: expected 1 <= crop_min <= crop_max, found {found}")

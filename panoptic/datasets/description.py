@@ -59,19 +59,19 @@ class TypicalImage:
 
 @dataclass(frozen=True)
 class DatasetDescription:
-    """A dataset: how its images are read and where its files are, and, if it is published, its archives.
+    """A dataset: how to read its images, where its files are, and, if it is published, its archives.
 
     Attributes:
-        find_source: the images of a split below a root, none of them read yet.
-        find_parts: the files of a split below a root by what they are; each part of a published dataset has one file
-            for each image, and `images` is one of them.
+        find_source: lists the images of a split below a root, without reading them.
+        find_parts: finds the files of a split below a root, by part. Each part of a published dataset, one of which is
+            `images`, has one file per image.
         hint: what to do if a part is missing.
-        draws_masks: whether its panoptic PNGs are made here, because it has none.
-        archives: everything that is fetched; nothing for data that is in place already.
+        draws_masks: whether annotate draws its panoptic PNGs, because it has none.
+        archives: everything that is fetched; empty for data that is already there.
         images: the published number of images of each split.
         test: the split without annotations, which is fetched on request only.
         typical: figures for plans.
-        marks: names in a folder that show that it holds the dataset as it is published, in a layout of its own.
+        marks: names by which a folder is recognized that holds the dataset as published, in a layout of its own.
     """
 
     find_source: "Callable[[Path, str], ImageSource]"

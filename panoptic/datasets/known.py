@@ -1,15 +1,15 @@
 """The datasets by name, each described once: COCO 2017, ADE20K, the one of this repository, and own data.
 
-A further dataset is one more description here; what reads its images, if they are in no known layout, is a package
+To add a dataset, add its description here, and, if its layout is not that of COCO, a package that reads its images
 like `panoptic.datasets.ade20k`.
 
-Every size and SHA-256 is from a table that others check their downloads against:
+Every size and SHA-256 is from a table that other projects verify their downloads with:
 
 COCO               tensorflow/datasets, `tensorflow_datasets/url_checksums/coco.txt`
 ADE20K, images     huggingface/datasets, `datasets/scene_parse_150/dataset_infos.json`
 ADE20K, instances  both: tensorflow/datasets, `tensorflow_datasets/url_checksums/scene_parse150.txt`, has the same
 
-COCO's host answers plain http only (its certificate is that of its storage provider); the checksums make up for it.
+COCO's host supports plain http only (its certificate is that of its storage provider); the checksums make up for it.
 The numbers of images are those that cocodataset.org and the scene parsing benchmark of ADE20K state.
 """
 
@@ -31,11 +31,11 @@ _TEST = "test2017"
 
 
 def describe_dataset(name: str) -> DatasetDescription:
-    """The description of the dataset `name`; that of own data for any name which is not in `DATASETS`."""
+    """Return the description of the dataset `name`, which is that of own data if `DATASETS` has no such name."""
     return DATASETS.get(name, _OWN)
 
 
-# The functions that read images import what they need when they are called: to fetch a dataset takes none of it.
+# The functions that read images import what they need only when they are called: fetching a dataset needs none of it.
 
 
 def _coco_source(root: Path, split: str) -> "ImageSource":

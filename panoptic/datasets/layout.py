@@ -1,4 +1,4 @@
-"""Where the parts of a dataset are: the layout of COCO, each part a folder or a zip file.
+"""The layout of COCO for the parts of a dataset, each of which is a folder or a zip file.
 
 <root>/<split>/ or <root>/<split>.zip                                              images
 <root>/annotations/panoptic_<split>.json                                           segments and categories

@@ -35,7 +35,7 @@ def rgb_to_ids(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
 def ids_to_rgb(ids: NDArray[np.int32]) -> NDArray[np.uint8]:
     """Convert (H,W) ids to (H,W,3) colors. Raises `ValueError` for an id outside 0..16777215."""
     if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= MAX_ID:
-        raise ValueError(f"ids must lie in 0..{MAX_ID} to fit a color, found {ids.min()}..{ids.max()}")
+        raise ValueError(f"ids must be in 0..{MAX_ID} to fit a color, found {ids.min()}..{ids.max()}")
     rgba = np.ascontiguousarray(ids, dtype="<i4").view(np.uint8).reshape(*ids.shape, 4)
     return np.ascontiguousarray(rgba[..., :3])
 

@@ -160,7 +160,7 @@ class _Scan:
             unknown = f"segment {segment_id} has the unknown category {category_id}"
             self._add("unknown-category", info.where, unknown, "correct it or add it to 'categories'", image_id)
         crowd = "iscrowd" in info.values and self._attempt(info.flag, "iscrowd", image_id)
-        # By default no score depends on the claimed area: one that is not a whole number counts as none.
+        # By default no score depends on the claimed area, so that one that is not a whole number counts as missing.
         area, box = info.values.get("area"), info.values.get("bbox")
         whole = int(area) if is_number(area) and float(area).is_integer() else None
         if self.with_extents:

@@ -25,7 +25,7 @@ _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2),
 
 @dataclass(frozen=True)
 class PngHeader:
-    """What a PNG claims to be: size in pixels, bits per channel, and color type."""
+    """The header of a PNG: size in pixels, bits per channel, and color type."""
 
     height: int
     width: int

@@ -1,6 +1,6 @@
 """The panoptic JSON of a split that may be wrong anywhere: every issue is kept, and everything sound is read.
 
-The rules are those of `panoptic.format.panoptic_json`; here are only the warnings that concern no other command.
+`panoptic.format.panoptic_json` has the rules; only the warnings that concern no other command are here.
 """
 
 from collections import Counter
@@ -78,7 +78,7 @@ def _image(image_id: int, entry: ImageEntry | None, annotation: PartialAnnotatio
 
 
 def _warn_of_shared_names(result: SplitAnnotations) -> None:
-    """Neither two images should name one file, nor two categories have one name."""
+    """Warn of images that name one file, and of categories that share a name."""
     owners: dict[str, int] = {}
     for image in result.images:
         name = image.file_name

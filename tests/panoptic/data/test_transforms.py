@@ -1,4 +1,4 @@
-"""Paired transforms: image, id map and segments stay together, whatever is done to them."""
+"""Paired transforms keep image, id map and segments consistent."""
 
 import numpy as np
 import pytest

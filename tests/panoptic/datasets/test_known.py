@@ -16,7 +16,7 @@ ARCHIVES = [archive for dataset in DATASETS.values() for archive in dataset.arch
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.name)
-def test_a_row_of_the_table_makes_sense(archive: Archive) -> None:
+def test_an_archive_is_described_consistently(archive: Archive) -> None:
     assert archive.address.startswith("http://")
     assert archive.address.endswith(f"/{archive.name}")
     assert re.fullmatch("[0-9a-f]{64}", archive.sha256)
@@ -26,7 +26,7 @@ def test_a_row_of_the_table_makes_sense(archive: Archive) -> None:
     assert (archive.path == archive.name) == (archive.outputs(archive.splits) == ())
 
 
-def test_the_archives_are_all_there_and_different() -> None:
+def test_all_archives_are_described_and_different() -> None:
     assert sum(archive.bytes for archive in DATASETS["coco"].archives) == 27_914_194_941
     assert sum(archive.bytes for archive in DATASETS["ade20k"].archives) == 1_057_780_757
     for key in ("address", "bytes", "sha256", "path"):
@@ -63,7 +63,7 @@ def test_things_of_ade20k_are_100_of_the_150_classes() -> None:
     assert stuff <= {name.strip() for key, name in names.items() if key not in CLASS_OF_THING}
 
 
-def test_real_layouts_are_archives_by_their_first_bytes(tmp_path: Path) -> None:
+def test_real_archives_are_recognized_by_their_first_bytes(tmp_path: Path) -> None:
     write_coco_archives(tmp_path, seed=0)
     write_ade20k_archives(tmp_path, seed=0)
     found = {path.name: other_content(path.read_bytes()[:HEAD], path.name) for path in tmp_path.iterdir()}
@@ -84,5 +84,5 @@ def test_real_layouts_are_archives_by_their_first_bytes(tmp_path: Path) -> None:
         (b"", "a.zip", "something else instead of the archive: ''"),
     ],
 )
-def test_what_is_no_archive_is_told_with_its_first_words(head: bytes, name: str, said: str) -> None:
+def test_other_content_is_described_with_its_first_words(head: bytes, name: str, said: str) -> None:
     assert other_content(head, name) == said

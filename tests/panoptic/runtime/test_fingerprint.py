@@ -28,7 +28,7 @@ def _identity(work: Path, settings: object = _Settings(), used: bool = True, lib
     return resume_identity({"train": settings}, files, [work / "images"], libraries=libraries)
 
 
-def test_equal_work_has_one_identity_wherever_it_lies(work: Path, tmp_path: Path) -> None:
+def test_equal_work_has_one_identity_in_any_folder(work: Path, tmp_path: Path) -> None:
     shutil.copytree(work, tmp_path / "copy")  # with the times
     assert _identity(work) == _identity(tmp_path / "copy") == _identity(work, _Settings(sizes=[1, 2]))
 
@@ -47,6 +47,6 @@ def test_every_part_counts(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(set(identities)) == len(identities)
 
 
-def test_a_signature_is_of_all_files_below_a_folder(work: Path) -> None:
+def test_a_signature_covers_all_files_below_a_folder(work: Path) -> None:
     assert file_signature(work / "images").keys() == {"1.png", "below/2.png"}
     assert file_signature(work / "index").keys() == {"index"}

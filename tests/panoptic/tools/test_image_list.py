@@ -1,4 +1,4 @@
-"""Lists of images and of categories: what is read, and that wrong lists are refused with every issue."""
+"""Lists of images and categories are read, and wrong lists are refused with every issue."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One way to make each kind of issue that `check` finds, in the sound dataset of `made_datasets`."""
+"""An example of each kind of issue that `check` finds, in the sound dataset of `made_datasets`."""
 
 import shutil
 from collections.abc import Callable
@@ -94,7 +94,7 @@ def _rename_image(made: MadeDataset) -> None:
 
 
 def _rotate(made: MadeDataset) -> None:
-    """As a camera stores an upright image: lying, with the wish to be shown rotated; the JSON has the size shown."""
+    """Store the image rotated with an EXIF orientation, as cameras do; the JSON has the size as displayed."""
     made.image(11).write_bytes(jpeg_with_orientation(32, 24, 6))
 
 

@@ -43,7 +43,7 @@ def _zip_damaged(made: MadeDataset) -> None:
     archive.write_bytes(data)
 
 
-def test_every_kind_of_issue_is_made_here() -> None:
+def test_there_is_an_example_of_every_kind_of_issue() -> None:
     assert ISSUES.keys() == KINDS.keys()
 
 
@@ -52,7 +52,7 @@ def test_a_sound_dataset_has_no_issue(made: MadeDataset) -> None:
 
 
 @pytest.mark.parametrize("kind", ISSUES)
-def test_a_issue_is_found_with_its_file_and_hint(made: MadeDataset, kind: str) -> None:
+def test_an_issue_is_found_with_its_file_and_hint(made: MadeDataset, kind: str) -> None:
     spoil, place, found = ISSUES[kind]
     spoil(made)
     check = _check(made)
@@ -89,7 +89,7 @@ CONSEQUENCES = {
 
 
 @pytest.mark.parametrize("kind", ISSUES)
-def test_one_issue_is_not_taken_for_others(made: MadeDataset, kind: str) -> None:
+def test_one_issue_is_not_mistaken_for_others(made: MadeDataset, kind: str) -> None:
     ISSUES[kind][0](made)
     assert {issue.kind for issue in _check(made).issues} - {kind} <= CONSEQUENCES.get(kind, set())
 
@@ -208,7 +208,7 @@ def test_a_zip_bomb_is_not_unpacked(made: MadeDataset, monkeypatch: pytest.Monke
     assert (issue.kind, issue.where) == ("bomb", f"{folder}.zip: 000011.png")
 
 
-def test_the_same_name_with_another_content_is_no_duplicate(made: MadeDataset) -> None:
+def test_the_same_name_with_other_content_is_not_a_duplicate(made: MadeDataset) -> None:
     """Each split may have its own 000001.png."""
     made.image(11).rename(made.image(1))
     made.edit("val", lambda document: document["images"][0].update(file_name="000001.png"))
@@ -237,7 +237,7 @@ def test_wrong_types_everywhere_are_issues_and_no_crash(made: MadeDataset) -> No
 
 
 def _paths() -> list[list[str | int]]:
-    """Places in the JSON: the lists, and each field of the first entry of each list."""
+    """Paths in the JSON: the lists, and each field of the first entry of each list."""
     paths: list[list[str | int]] = [["images"], ["annotations"], ["categories"], ["images", 0], ["annotations", 0]]
     paths += [["categories", 0], ["annotations", 0, "segments_info", 0]]
     entries: tuple[tuple[list[str | int], set[str]], ...] = (
@@ -252,7 +252,7 @@ def _paths() -> list[list[str | int]]:
 
 
 def test_no_damage_of_a_file_ends_the_check(made: MadeDataset) -> None:
-    """Random bytes at random places of an image with EXIF and of a panoptic PNG."""
+    """Random bytes at random positions of an image with EXIF data and of a panoptic PNG."""
     rng = np.random.default_rng(5)
     image, mask = jpeg_with_orientation(24, 32, 3), made.mask(11).read_bytes()
     for _ in range(60):
