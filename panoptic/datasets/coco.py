@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from panoptic.data.reader import claimed_size, decode_image
 from panoptic.datasets.layout import find_split
@@ -81,7 +80,7 @@ def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
     return ImageSource(annotations.categories, images, masks, verifiers, files, issues)
 
 
-def build_index(panoptic_json: Path, masks: Path, images: Path, progress: bool = False) -> PanopticIndex:
+def build_index(panoptic_json: Path, masks: Path, images: Path) -> PanopticIndex:
     """Verify a split in COCO's layout and return its index, in this process and in memory.
 
     `masks` and `images` are folders or zip files. Raises `DatasetError` with the issues of all images together: a
@@ -91,9 +90,9 @@ def build_index(panoptic_json: Path, masks: Path, images: Path, progress: bool =
     source = find_images(panoptic_json, masks, images)
     issues = Issues(list(source.issues))
     records = []
-    for image in tqdm(source.verifiers, desc=f"verify {panoptic_json.stem}", unit="image", disable=not progress):
+    for verify in source.verifiers:
         with issues.collected():
-            records.append(image().record)
+            records.append(verify().record)
     issues.raise_if_any(str(panoptic_json))
     return PanopticIndex(source.categories, images, masks, tuple(records))
 

@@ -82,10 +82,10 @@ class Share:
         return cls(int(number), int(of))
 
     def choose(self, items: Sequence[T]) -> Sequence[T]:
-        """Choose the items of this share: all shares together have each item once."""
+        """Those of the items that are this share's: all shares together have each of them once."""
         return items[self.number - 1 :: self.of]
 
     @property
     def is_last(self) -> bool:
-        """True if no other share has fewer items."""
+        """Whether no other share has fewer items."""
         return self.number == self.of

@@ -1,5 +1,6 @@
 """The descriptions of published datasets, and telling an archive from a web page."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -8,11 +9,40 @@ import pytest
 from panoptic.datasets.ade20k.things import CLASS_OF_THING
 from panoptic.datasets.description import Archive
 from panoptic.datasets.download.partial_file import HEAD, other_content
-from panoptic.datasets.known import DATASETS
+from panoptic.datasets.known import DATASETS, describe_dataset
 from panoptic.io.errors import DatasetError
 from tests.real_archives import OBJECT_INFO, write_ade20k_archives, write_coco_archives
 
+ROOT = Path(__file__).parents[3]
 ARCHIVES = [archive for dataset in DATASETS.values() for archive in dataset.archives]
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_description_is_consistent(name: str) -> None:
+    description = describe_dataset(name)
+    assert description is DATASETS[name]
+    assert {split for archive in description.archives for split in archive.splits} == set(description.images)
+    assert bool(description.archives) == (description.typical is not None) == (not description.hint)
+    assert description.test is None or description.test in description.images
+
+
+def test_any_other_name_is_own_data() -> None:
+    own = describe_dataset("own")
+    assert not own.archives
+    assert "annotations/panoptic_<split>.json" in own.hint
+
+
+def test_no_code_asks_for_the_name_of_a_dataset() -> None:
+    """What differs between datasets belongs in their descriptions."""
+    asking = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for folder in ("panoptic", "stages", "benchmarks/plan")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare)
+        and any(isinstance(part, ast.Constant) and part.value in DATASETS for part in ast.walk(node))
+    ]
+    assert not asking, f"put it into panoptic/datasets/known.py: {', '.join(asking)}"
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.name)
