@@ -75,14 +75,14 @@ class JsonObject:
         return JsonObject(value, f"{self.where}: {key}")
 
     def objects(self, key: str) -> Iterator["JsonObject"]:
-        """Each object of a list of objects."""
+        """Each object of a list; an item that is not an object is an error."""
         for item in self.items(key):
             if isinstance(item, FieldError):
                 raise item
             yield item
 
     def items(self, key: str) -> Iterator["JsonObject | FieldError"]:
-        """Each object of a list, and, in place of an item that is no object, the error to raise or to report."""
+        """Each object of a list; for an item that is not an object, the error to raise or to report."""
         value = self._value(key)
         if not isinstance(value, list):
             raise self._wrong(key, "a list", value)

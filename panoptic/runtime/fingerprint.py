@@ -1,5 +1,6 @@
-"""Fingerprints of everything that decides a result: they name the folders of unfinished work, so that a run resumes
-only work that would have the same result.
+"""Fingerprints of everything that decides a result.
+
+They name the folders of unfinished work, so that a run resumes only work that would have the same result.
 """
 
 import hashlib
