@@ -79,7 +79,7 @@ def _other_format(root: Path) -> str:
         beginning = _beginning(path)
         if '"shapes"' in beginning and '"imagePath"' in f"{beginning}{_end(path)}":
             command = f"{_CONVERT} {path.parent} --classes classes.yaml --out NEW_FOLDER --val-share 0.2"
-            return f"{path.name} seems to be from LabelMe; convert the folder: {command} (see docs/own-data.md)"
+            return f"{path.name} seems to be made by LabelMe; convert the folder: {command} (see docs/own-data.md)"
         if re.search(r'"(images|annotations|categories)"\s*:', beginning):
             command = f"{_CONVERT} {path} --images FOLDER --out NEW_FOLDER --split train"
             what = f"{path.name} seems to hold instances in COCO's format, and no panoptic JSON is here"
