@@ -17,7 +17,7 @@ from panoptic.tools.check.issues import Issue, shown_items, what_was_found
 
 
 @dataclass(frozen=True, slots=True)
-class AnnotatedImage:
+class JsonImage:
     """An image as the JSON describes it, sizes in pixels; None where it says nothing, or nothing readable.
 
     `file_name` and `mask_name` are relative to the split's images and masks. An image that is not in 'images' is 0 x 0.
@@ -38,7 +38,7 @@ class SplitAnnotations:
     split: str
     path: Path
     categories: CategoryTable | None = None
-    images: tuple[AnnotatedImage, ...] = ()
+    images: tuple[JsonImage, ...] = ()
     issues: list[Issue] = field(default_factory=list)
 
     def add(self, kind: str, where: str, found: str, image_id: int | None = None) -> None:
@@ -70,11 +70,11 @@ def read_split_annotations(split: str, path: Path) -> SplitAnnotations:
     return result
 
 
-def _image(image_id: int, entry: ImageEntry | None, annotation: PartialAnnotation) -> AnnotatedImage:
+def _image(image_id: int, entry: ImageEntry | None, annotation: PartialAnnotation) -> JsonImage:
     if entry is None:
-        return AnnotatedImage(image_id, mask_name=annotation.mask_name, segments=annotation.segments)
+        return JsonImage(image_id, mask_name=annotation.mask_name, segments=annotation.segments)
     size = entry.height, entry.width
-    return AnnotatedImage(image_id, *size, entry.file_name, annotation.mask_name, annotation.segments)
+    return JsonImage(image_id, *size, entry.file_name, annotation.mask_name, annotation.segments)
 
 
 def _warn_of_shared_names(result: SplitAnnotations) -> None:

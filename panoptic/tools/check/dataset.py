@@ -7,7 +7,7 @@ from itertools import combinations
 from panoptic.datasets.layout import SplitFiles
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.runtime.parallel import worker_pool
-from panoptic.tools.check.annotations import AnnotatedImage
+from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.issues import Issue, Severity, count_severities, shown_items
 from panoptic.tools.check.split import SplitCheck, check_split
 
@@ -68,7 +68,7 @@ def _different_categories(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
 
 def _shared_images(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
     """Report images of equal content; equal names of different content are not an issue."""
-    first: dict[bytes, tuple[SplitCheck, AnnotatedImage]] = {}
+    first: dict[bytes, tuple[SplitCheck, JsonImage]] = {}
     for split in splits:
         for image in split.annotations.images:
             digest = split.digests.get(image.image_id)

@@ -25,7 +25,7 @@ from panoptic.format.segments import AnnotatedSegment, Extent, measure_segments
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import opened_files
 from panoptic.io.png import MAX_PIXELS, claimed_header
-from panoptic.tools.check.annotations import AnnotatedImage
+from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.issues import TINY_AREA, Issue, shown_items, what_was_found
 
 # Bytes that a file may have beyond its pixels, and bytes for each pixel: 16 bits in 4 channels.
@@ -85,12 +85,12 @@ class _Notes:
         self.inspected.issues.append(Issue(kind, self.split, where, found, self.inspected.image_id))
 
 
-def inspect_images(source: Source, images: Sequence[AnnotatedImage]) -> list[Inspected]:
+def inspect_images(source: Source, images: Sequence[JsonImage]) -> list[Inspected]:
     """Inspect some images of one split. The names of missing files must be None."""
     return [_inspect(source, image) for image in images]
 
 
-def _inspect(source: Source, image: AnnotatedImage) -> Inspected:
+def _inspect(source: Source, image: JsonImage) -> Inspected:
     size = (image.height, image.width)
     inspected = Inspected(image.image_id, *size)
     notes = _Notes(source.split, inspected)

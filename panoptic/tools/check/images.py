@@ -21,7 +21,7 @@ from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
-from panoptic.tools.check.annotations import AnnotatedImage
+from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.image import UNREADABLE, WRONG_HEADER
 from panoptic.tools.check.issues import Issue, Severity, by_kind
@@ -41,12 +41,12 @@ class ShownImage:
     """An image of the page and its issues; `jpeg` is empty if it cannot be shown."""
 
     split: str
-    image: AnnotatedImage
+    image: JsonImage
     issues: tuple[Issue, ...]
     jpeg: bytes
 
 
-def choose_images(check: DatasetCheck, count: int, seed: int) -> list[tuple[SplitCheck, AnnotatedImage]]:
+def choose_images(check: DatasetCheck, count: int, seed: int) -> list[tuple[SplitCheck, JsonImage]]:
     """Choose up to `count` images: two thirds with issues, of each kind in turn, the others sound ones at random."""
     splits = {split.split: split for split in check.splits}
     images = {(name, image.image_id): image for name, split in splits.items() for image in split.annotations.images}
@@ -83,7 +83,7 @@ def show_images(check: DatasetCheck, count: int, seed: int) -> list[ShownImage]:
     ]
 
 
-def _show(split: SplitCheck, listed: AnnotatedImage, categories: CategoryTable | None) -> bytes:
+def _show(split: SplitCheck, listed: JsonImage, categories: CategoryTable | None) -> bytes:
     image_data = _read(split.files.images, listed.file_name)
     mask_data = _read(split.files.masks, listed.mask_name)
     try:
@@ -123,7 +123,7 @@ def _read(path: Path, name: str | None) -> bytes:
 
 
 def _overlay(
-    image: NDArray[np.uint8], ids: NDArray[np.int32], listed: AnnotatedImage, categories: CategoryTable | None
+    image: NDArray[np.uint8], ids: NDArray[np.int32], listed: JsonImage, categories: CategoryTable | None
 ) -> NDArray[np.uint8]:
     """Draw image (H,W,3) and segments (H,W) side by side, (H',W',3)."""
     segments: list[SegmentLabel] = [segment for segment in listed.segments or () if VOID < segment.id <= MAX_ID]

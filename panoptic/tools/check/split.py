@@ -12,7 +12,7 @@ from panoptic.datasets.layout import SplitFiles, is_litter
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import checked_name, open_files
 from panoptic.runtime.parallel import map_ahead
-from panoptic.tools.check.annotations import AnnotatedImage, SplitAnnotations, read_split_annotations
+from panoptic.tools.check.annotations import JsonImage, SplitAnnotations, read_split_annotations
 from panoptic.tools.check.image import Source, inspect_images
 from panoptic.tools.check.issues import Issue, what_was_found
 from panoptic.tools.check.summary import SplitSummary
@@ -34,7 +34,7 @@ class SplitCheck:
     issues: tuple[Issue, ...]
     digests: dict[int, bytes]
 
-    def where_is(self, image: AnnotatedImage) -> str:
+    def where_is(self, image: JsonImage) -> str:
         """The path of an image, for a message."""
         return f"{self.files.images}: {image.file_name}"
 
@@ -78,13 +78,13 @@ def _names(path: Path, split: str, issues: list[Issue]) -> frozenset[str] | None
 
 
 def _with_present_files(
-    image: AnnotatedImage,
+    image: JsonImage,
     files: SplitFiles,
     images: frozenset[str] | None,
     masks: frozenset[str] | None,
     split: str,
     issues: list[Issue],
-) -> AnnotatedImage:
+) -> JsonImage:
     """Return the image without the names of missing files, and add an issue for each."""
 
     def present(name: str | None, path: Path, names: frozenset[str] | None, missing: str) -> str | None:
@@ -128,7 +128,7 @@ def _unlisted(
 
 def _duplicates(checked: SplitCheck) -> Iterator[Issue]:
     """Report images of one split with equal content under different names."""
-    first: dict[bytes, AnnotatedImage] = {}
+    first: dict[bytes, JsonImage] = {}
     for image in checked.annotations.images:
         digest = checked.digests.get(image.image_id)
         if digest is None:
@@ -139,6 +139,6 @@ def _duplicates(checked: SplitCheck) -> Iterator[Issue]:
             yield Issue("image-duplicate", checked.split, checked.where_is(image), found, image.image_id)
 
 
-def _batches(images: Sequence[AnnotatedImage]) -> Iterator[Sequence[AnnotatedImage]]:
+def _batches(images: Sequence[JsonImage]) -> Iterator[Sequence[JsonImage]]:
     for start in range(0, len(images), _BATCH):
         yield images[start : start + _BATCH]
