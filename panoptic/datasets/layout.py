@@ -12,6 +12,9 @@ from pathlib import Path
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import folder_or_archive, open_files
 
+# Suffixes of image files, in lower case, where images are found without a list of them.
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
 
 @dataclass(frozen=True)
 class DatasetSettings:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from panoptic.datasets.layout import IMAGE_SUFFIXES
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
 from panoptic.format.panoptic_json import ImageEntry
@@ -27,8 +28,6 @@ from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource, naming_disk_errors, open_files, replace_atomically
 from panoptic.runtime.cli import run_command
 from panoptic.tools.image_list import read_categories, read_image_list
-
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def index_unlabeled(
@@ -56,12 +55,12 @@ def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progres
     names = files.names()
     present = frozenset(names)
     if wanted is None:
-        chosen = dict(enumerate((name for name in names if name.lower().endswith(SUFFIXES)), start=1))
+        chosen = dict(enumerate((name for name in names if name.lower().endswith(IMAGE_SUFFIXES)), start=1))
     else:
         chosen = {image_id: entry.file_name for image_id, entry in wanted.items()}
     if not chosen:
         raise DatasetError(
-            f"{files.path}: there are no images ({', '.join(SUFFIXES)}); give another folder or zip file"
+            f"{files.path}: there are no images ({', '.join(IMAGE_SUFFIXES)}); give another folder or zip file"
         )
     issues = Issues()
     records: dict[str, ImageRecord] = {}

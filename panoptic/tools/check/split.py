@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from panoptic.datasets.layout import SplitFiles, is_litter
+from panoptic.datasets.layout import IMAGE_SUFFIXES, SplitFiles, is_litter
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import checked_name, open_files
 from panoptic.runtime.parallel import map_ahead
@@ -19,8 +19,6 @@ from panoptic.tools.check.summary import SplitSummary
 
 # Images per task of a worker: sending them should cost little compared with inspecting them.
 _BATCH = 16
-# A missing file is looked for with these suffixes as well, which a person easily mistakes.
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def _with_present_files(
 def _similar(name: str, names: frozenset[str]) -> str:
     """Say that a file is missing, and whether there is one with another suffix."""
     stem = name.rpartition(".")[0]
-    others = [f"{stem}{suffix}" for suffix in (*_IMAGE_SUFFIXES, *map(str.upper, _IMAGE_SUFFIXES))]
+    others = [f"{stem}{suffix}" for suffix in (*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))]
     found = next((other for other in others if other in names), None)
     return f"there is no such file, but '{found}' is there" if found else "there is no such file"
 
@@ -122,7 +120,7 @@ def _unlisted(
         ("png-unlisted", files.masks, masks, {image.mask_name for image in annotations.images}),
     ):
         for name in sorted((names or frozenset()) - listed):
-            if name.lower().endswith(_IMAGE_SUFFIXES) and not is_litter(name):
+            if name.lower().endswith(IMAGE_SUFFIXES) and not is_litter(name):
                 yield Issue(kind, annotations.split, f"{path}: {name}", "the JSON does not name it")
 
 
