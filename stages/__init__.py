@@ -2,7 +2,7 @@
 
 import os
 
-# How long a thread of GNU's OpenMP spins before it sleeps while it waits for the others. With the default, anything
-# else that runs on the machine makes torch on a CPU several times slower; not to spin at all costs a quarter. It is
-# read when torch is loaded, so it is said before any stage does that.
+# How long a thread of GNU's OpenMP spins before it sleeps while it waits for the others. With the default, any other
+# load on the machine makes torch on a CPU several times slower; not spinning at all costs a quarter. The variable is
+# read when torch is loaded, so it is set before any stage does that.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")

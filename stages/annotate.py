@@ -1,14 +1,15 @@
-"""Verify the dataset and write what the later stages read: an index per split, instances, the category table.
+"""Verify the dataset and write the input of the later stages: an index per split, instances, the category table.
 
     python -m stages.annotate --params params.yaml --manifest runs/download/manifest.json
         --state runs/state --output runs/annotate
 
-Writes `train.index` and `val.index` (panoptic indices), the same segments in COCO's detection format, the
-true instances for AP, `categories.json`, on request semantic maps, and, of ADE20K, the panoptic PNGs and JSON;
-`panoptic.datasets.outputs` describes them. Nothing is written unless every image of both
-splits is sound, and there are as many as the manifest of the download says. A run that was stopped, however roughly,
-goes on with what it had not finished, which lies in a folder of `--state` that is named after everything that decides
-it, because DVC deletes the outputs of a stage before it runs.
+Writes `train.index` and `val.index` (panoptic indices), the same segments in COCO's detection format, the ground-truth
+instances for AP, `categories.json`, optionally semantic maps, and, for a dataset without panoptic PNGs such as ADE20K,
+these PNGs and their JSON; `panoptic.datasets.outputs` describes the files. Nothing is written unless every image of
+both splits is sound and their number is that of the download's manifest.
+
+An interrupted or killed run resumes with its unfinished images. Finished ones are kept in a folder of `--state`, named
+after everything that decides them, because DVC deletes the outputs of a stage before it runs.
 """
 
 import argparse
@@ -16,21 +17,19 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import replace
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
-from panoptic.datasets import ade20k, coco, shards
+from panoptic.datasets import coco, shards
 from panoptic.datasets.coco import ImageSource
-from panoptic.datasets.layout import DatasetSettings, find_ade20k_split, find_split
+from panoptic.datasets.known import describe_dataset
+from panoptic.datasets.layout import DatasetSettings
 from panoptic.datasets.outputs import write_split
 from panoptic.datasets.shards import AnnotateSettings, cut_into_shards, make_shards
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.json_fields import read_json
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import file_digest, file_signature, fingerprint
+from panoptic.runtime.fingerprint import resume_identity
 from stages.settings import load_section
 
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pycocotools")
@@ -39,26 +38,27 @@ _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pycocotools")
 def annotate(
     dataset: DatasetSettings, settings: AnnotateSettings, root: Path, manifest: Path | None, state: Path, output: Path
 ) -> None:
-    """Verify both splits of the dataset below `root` and write the files of this stage into `output`, all or none."""
+    """Verify both splits of the dataset below `root` and write all files of this stage into `output`, or none."""
     splits = {"train": dataset.train, "val": dataset.val}
-    sources = {role: find_source(dataset.name, root, split) for role, split in splits.items()}
+    description = describe_dataset(dataset.name)
+    sources = {role: description.find_source(root, split) for role, split in splits.items()}
     _check_splits(dataset, sources, root, manifest)
     folder = state / f"annotate-{_identity(sources, settings)}"
     parts = {role: cut_into_shards(role, source, folder, settings.semantic) for role, source in sources.items()}
     finished = sum(shard.finished for those in parts.values() for shard in those)
     if finished:
-        print(f"going on from {folder}: {finished} of {sum(map(len, parts.values()))} parts done")
+        print(f"resuming from {folder}: {finished} of {sum(map(len, parts.values()))} shards done")
     try:
         found = make_shards(parts, settings.processes)
     except BrokenExecutor:
-        hint = "perhaps for want of memory: run again, which goes on from here, with a smaller annotate.workers"
+        hint = "perhaps out of memory: run again with a smaller annotate.workers, which resumes from here"
         raise ChildProcessError(f"a worker process has ended abruptly, {hint}") from None
     issues = Issues([message for role, source in sources.items() for message in (*source.issues, *found[role])])
     if issues.messages:
-        # What repairs them changes the files, and with these the name of the folder.
+        # Repairing them changes the files, and so the name of the folder.
         shutil.rmtree(folder, ignore_errors=True)
     issues.raise_if_any(str(root))
-    for unfinished in output.parent.glob(f".{output.name}.*.partial"):  # of killed runs, and large
+    for unfinished in output.parent.glob(f".{output.name}.*.partial"):  # of killed runs; they are large
         shutil.rmtree(unfinished)
     with replace_atomically(output) as partial_output:
         partial_output.mkdir()
@@ -74,23 +74,10 @@ def annotate(
     print(f"categories: {len(categories.things)} things, {len(categories.stuff)} stuff; written to {output}")
 
 
-def find_source(name: str, root: Path, split: str) -> ImageSource:
-    """The images of a split of the dataset `name`, none of them looked at yet."""
-    if name == "ade20k":
-        parts = find_ade20k_split(root, split)
-        inspect = ade20k.Ade20kInspector(parts)
-        images = [partial(inspect, stem) for stem in ade20k.find_images(parts)]
-        archives = (parts.images.path, parts.semantic.path, parts.instances.path)
-        return ImageSource(ade20k.read_categories(archives[0]), archives[0], None, images, archives)
-    files = find_split(root, split)
-    source = coco.find_images(files.panoptic_json, files.masks, files.images)
-    return replace(source, instances=files.instances)
-
-
 def _check_splits(
     dataset: DatasetSettings, sources: Mapping[str, ImageSource], root: Path, manifest: Path | None
 ) -> None:
-    """The splits must have the same categories, and the images that the manifest says they have."""
+    """Raise `DatasetError` unless the splits have the same categories, and as many images as the manifest says."""
     difference = sources["train"].categories.describe_difference(sources["val"].categories)
     if difference:
         message = f"split '{dataset.val}' has other categories than '{dataset.train}': {difference}"
@@ -107,34 +94,26 @@ def _check_splits(
         if entry.text("split") != split:
             raise DatasetError(f"{entry.where}: it is split '{entry.text('split')}', not '{split}'; {again}")
         found, expected = len(sources[role].verifiers), entry.integer("image_count")
-        # Images that do not count because of an issue are named with it.
+        # Images that are left out because of an issue are reported with it.
         if found != expected and not sources[role].issues:
             message = f"split '{split}' has {found} annotated images, but {manifest} says {expected}"
             raise DatasetError(f"{root}: {message}; {again}")
 
 
 def _identity(sources: Mapping[str, ImageSource], settings: AnnotateSettings) -> str:
-    """What decides the shards: the dataset's files, the code that makes them, and what it uses."""
-    package = Path(coco.__file__).parents[1]
-    files = {path for source in sources.values() for path in source.files}
-    return fingerprint(
-        {
-            "files": {str(path): _state_of(path) for path in files},
-            "splits": {role: [str(path) for path in source.files] for role, source in sources.items()},
-            "code": {str(path.relative_to(package)): file_digest(path) for path in sorted(package.rglob("*.py"))},
-            "libraries": {name: version(name) for name in _LIBRARIES},
-            "shard": shards.SHARD,
+    """Hash of everything that decides the shards: the dataset's files, and all code and libraries that read images."""
+    paths = sorted({path for source in sources.values() for path in source.files})
+    return resume_identity(
+        settings={
             "semantic": settings.semantic,
-        }
+            "images_per_shard": shards.SHARD,
+            "splits": {role: source.files for role, source in sources.items()},
+        },
+        files=[path for path in paths if path.suffix == ".json"],
+        data=[path for path in paths if path.suffix != ".json"],
+        code=Path(coco.__file__).parents[1].rglob("*.py"),
+        libraries=_LIBRARIES,
     )
-
-
-def _state_of(path: Path) -> object:
-    """What changes with the content: of a JSON its digest; of the rest, which may be large, sizes and times."""
-    if path.suffix == ".json":
-        return file_digest(path)
-    folders = sorted(folder for folder in (path, *path.rglob("*")) if folder.is_dir()) if path.is_dir() else [path]
-    return {folder.as_posix(): file_signature(folder) for folder in folders}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -144,9 +123,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--root", type=Path, help="folder of the dataset, instead of the one in the settings")
     parser.add_argument(
-        "--manifest", type=Path, help="what stages.download has found; there must be as many images now"
+        "--manifest", type=Path, help="manifest of stages.download, whose numbers of images must still be right"
     )
-    parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
+    parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of an interrupted run")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
 

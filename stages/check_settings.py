@@ -1,9 +1,9 @@
-"""Check files of settings as the stages would, before any of them runs.
+"""Validate files of settings as the stages would, before any of them runs.
 
     python -m stages.check_settings --params params.yaml [FILE ...]
 
-Every section is read as its dataclass: an unknown key, a wrong type or a value out of range ends in exit status 2 and
-a message that says what is valid.
+Every section is read into its dataclass. An unknown key, a wrong type or a value out of range ends in exit status 2
+and a message that lists what is valid.
 """
 
 import argparse
@@ -40,10 +40,10 @@ SCHEMAS: dict[str, type[object]] = {
 
 
 def check_settings(params: Path) -> dict[str, object]:
-    """Every section of a file as the stages see it.
+    """Read every section of a file as the stages do.
 
     Raises:
-        SettingsError: one is missing, or not what its stage accepts.
+        SettingsError: if a section is missing, or its stage does not accept it.
     """
     return {name: load_section(params, name, schema) for name, schema in SCHEMAS.items()}
 
@@ -51,7 +51,7 @@ def check_settings(params: Path) -> dict[str, object]:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.check_settings", description=__doc__.splitlines()[0])
-    parser.add_argument("--params", nargs="+", type=Path, default=[Path("params.yaml")], help="files to check")
+    parser.add_argument("--params", nargs="+", type=Path, default=[Path("params.yaml")], help="files to validate")
     arguments = parser.parse_args(argv)
 
     def check() -> None:

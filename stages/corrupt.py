@@ -33,7 +33,7 @@ from panoptic.robustness.corrupted_split import (
     write_archive,
 )
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import file_digest, fingerprint
+from panoptic.runtime.fingerprint import resume_identity
 from panoptic.runtime.parallel import Shard, worker_pool
 from stages.settings import load_section
 
@@ -46,8 +46,8 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
     index = PanopticIndex.load(index_path)
     split = CorruptedSplit.choose(index, settings)
     # With the code of corruptions, but not of all that reads images: their bytes are in the manifest already.
-    code = [file_digest(Path(module.__file__)) for module in (corrupted_split, corruptions) if module.__file__]
-    identity = fingerprint({"manifest": split.to_json().decode(), "code": code})
+    code = [Path(module.__file__) for module in (corrupted_split, corruptions) if module.__file__]
+    identity = resume_identity({"manifest": split.to_json().decode()}, code=code)
     folder = state / f"corrupt-{identity}"
     if shard:
         variants = shard.choose(split.variants)

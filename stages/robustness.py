@@ -20,7 +20,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -61,7 +61,7 @@ from panoptic.robustness.summary import (
     variants_to_json,
 )
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import code_digests, file_digest, fingerprint
+from panoptic.runtime.fingerprint import resume_identity
 from panoptic.runtime.parallel import Shard, map_ahead, worker_pool
 from stages.settings import load_section
 
@@ -123,13 +123,8 @@ def robustness(
         )
     index = replace(full, records=find_records(full, split.image_ids, str(manifest)))
     split.check(index, manifest)
-    identity = fingerprint(
-        {
-            "settings": [asdict(inference), asdict(scoring)],
-            "files": [file_digest(path) for path in (paths.model, metadata_path(paths.model), paths.index, manifest)],
-            "code": code_digests(),
-        }
-    )
+    inputs = paths.model, metadata_path(paths.model), paths.index, manifest
+    identity = resume_identity({"inference": inference, "scoring": scoring}, files=inputs)
     state = paths.state / f"robustness-{identity}"
     found: dict[Variant, Measures] = {}
     network = checkpoint.network.to(pick_device())

@@ -14,5 +14,5 @@ T = TypeVar("T")
 
 
 def load_section(params: Path, name: str, schema: type[T], required: bool = True) -> T:
-    """`panoptic.runtime.settings.read_section` of a file that may have no other sections."""
+    """Read a section like `panoptic.runtime.settings.read_section`, refusing sections that are not in `SECTIONS`."""
     return read_section(params, name, schema, SECTIONS, required)

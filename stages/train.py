@@ -47,7 +47,7 @@ from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import code_digests, file_digest, file_signature, fingerprint
+from panoptic.runtime.fingerprint import resume_identity
 from stages.settings import load_section
 
 
@@ -131,14 +131,10 @@ def _initial_weights(recipe: TrainRecipe, paths: TrainPaths, processes: Processe
 
 def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, initial: Path | None) -> str:
     """Hash of everything that decides the weights; the number of processes does only by rounding."""
-    return fingerprint(
-        {
-            "settings": [asdict(recipe.train), asdict(recipe.network)],
-            "indices": [file_digest(paths.train_index), file_digest(paths.val_index)],
-            "images": [file_signature(index.images), file_signature(index.masks)],
-            "initial weights": file_digest(initial) if initial else None,
-            "code": code_digests(),
-        }
+    return resume_identity(
+        settings={"train": recipe.train, "network": recipe.network},
+        files=[paths.train_index, paths.val_index, initial],
+        data=[index.images, index.masks],
     )
 
 

@@ -26,7 +26,7 @@ def write_zip(target: Path | io.BytesIO, entries: Mapping[str, bytes], compressi
 
 
 def overflowing_zip(entries: Mapping[str, bytes]) -> bytes:
-    """A zip file whose sizes come after the contents, and which says to have three entries less than it has."""
+    """Write a zip file with sizes after the contents, and an entry count that is too small by three."""
     stream = _OneWay()
     write_zip(stream, entries)
     content = bytearray(stream.getvalue())
@@ -35,7 +35,7 @@ def overflowing_zip(entries: Mapping[str, bytes]) -> bytes:
 
 
 class _OneWay(io.BytesIO):
-    """A stream like a pipe, so that `zipfile` cannot go back to write sizes before contents."""
+    """A stream like a pipe, so that `zipfile` cannot seek back to write sizes before contents."""
 
     def seekable(self) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""An HTTP server on the loopback interface that has the files of a folder, and misbehaves as it is told."""
+"""An HTTP server on the loopback interface that serves the files of a folder, and misbehaves on request."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Answer:
-    """How one request for a file is answered; without any field, as a good server does.
+    """The answer to one request for a file; by default that of a well-behaved server.
 
     `status` is sent alone, with `headers`; `body` in place of the file. `ignore_range` answers 200 with all of it,
     `range_from` 206 with another part than asked for. `length` is said to be that of the body (-1: none is said),
@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, and the status of the answer."""
+    """A request, and the status of its answer."""
 
     path: str
     range: str | None
@@ -138,11 +138,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[: answer.cut_after])
 
     def handle(self) -> None:
-        """A client that was killed is no error here."""
+        """Ignore errors: a killed client is expected."""
         try:
             super().handle()
         except ConnectionError:
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -13,7 +13,7 @@ CATEGORIES = Path(__file__).parents[1] / "model" / "weights" / "official" / "coc
 
 
 def image_list(images: Sequence[TinyImage], year: int) -> dict[str, object]:
-    """What COCO's files begin with."""
+    """The common part of COCO's files."""
     return {
         "info": {
             "description": f"COCO {year} Dataset",

@@ -12,7 +12,7 @@ from model.inference.predict import InferenceSettings
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
-from panoptic.datasets.download.archives import PUBLIC_DATASETS
+from panoptic.datasets.known import DATASETS
 from panoptic.datasets.layout import DatasetSettings
 from pipelines.dvc_project.parameters import read_parameters
 from pipelines.override import experiment_files, override_settings
@@ -149,7 +149,7 @@ def test_instances_are_learned_by_the_panoptic_recipe_without_stuff(name: str, c
 def test_every_published_recipe_downloads_its_public_dataset(entry: Published, tmp_path: Path) -> None:
     dataset = settings_of(*entry.files(), folder=tmp_path)["dataset"]
     assert isinstance(dataset, DatasetSettings)
-    public = PUBLIC_DATASETS[dataset.name]
+    public = DATASETS[dataset.name]
     assert public.needed([dataset.train, dataset.val])
     assert dataset.root == f"datasets/{dataset.name}"
 

@@ -26,7 +26,7 @@ STUFF = (11, 20)
 
 @dataclass(frozen=True)
 class TinyImage:
-    """An (H,W,3) RGB image, its (H,W) id map and what the ids are."""
+    """An (H,W,3) RGB image, its (H,W) id map and its segments."""
 
     image_id: int
     image: NDArray[np.uint8]
@@ -36,7 +36,7 @@ class TinyImage:
 
 @dataclass(frozen=True)
 class TinySplit:
-    """Where `write_split` put the parts."""
+    """The paths of the parts that `write_split` wrote."""
 
     panoptic_json: Path
     masks: Path
@@ -117,7 +117,7 @@ def id_colors(ids: NDArray[np.int32]) -> NDArray[np.uint8]:
 
 
 def assert_consistent(sample: Sample) -> None:
-    """Sizes agree, segments are exactly those drawn, with their true areas and boxes."""
+    """Assert that sizes agree, and that segments are exactly those drawn, with their areas and boxes."""
     assert sample.image.shape == (*sample.ids.shape, 3)
     assert sample.ids.shape == (sample.record.height, sample.record.width)
     assert sample.image.dtype == np.uint8

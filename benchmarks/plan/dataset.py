@@ -7,7 +7,6 @@ panoptic JSON of your own data.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -19,8 +18,9 @@ from model.training.sampling import Split
 from model.training.settings import TrainSettings
 from panoptic.data.reader import Sample
 from panoptic.data.transforms import AugmentationSettings, augment
-from panoptic.datasets.download.archives import PUBLIC_DATASETS
+from panoptic.datasets.description import TypicalImage
 from panoptic.datasets.download.obtaining import DownloadSettings
+from panoptic.datasets.known import describe_dataset
 from panoptic.datasets.layout import DatasetSettings, find_split
 from panoptic.datasets.shards import AnnotateSettings
 from panoptic.format.categories import CategoryTable
@@ -88,23 +88,6 @@ class PlannedDataset:
     num_stuff: int
 
 
-@dataclass(frozen=True)
-class _Typical:
-    """A public dataset: numbers of classes, most frequent image size, segments per image."""
-
-    num_things: int
-    num_stuff: int
-    size: Size
-    things: float
-    stuff: float
-
-
-_TYPICAL: Mapping[str, _Typical] = MappingProxyType(
-    {"coco": _Typical(80, 53, (480, 640), 7, 4), "ade20k": _Typical(100, 50, (512, 683), 10, 8)}
-)
-"""Statistics for plans without the data; the segments, which matter little, are rough."""
-
-
 def find_dataset(recipe: Recipe, annotated: Path) -> PlannedDataset:
     """Find the statistics; `annotated` is the folder that `annotate` writes.
 
@@ -120,9 +103,11 @@ def find_dataset(recipe: Recipe, annotated: Path) -> PlannedDataset:
         categories = indices[0].categories
         train, val = (_indexed(index, name) for index, name in zip(indices, ("train", "val"), strict=True) if index)
         return PlannedDataset(train, val, len(categories.things), len(categories.stuff))
-    if dataset.name in _TYPICAL and recipe.download.published:
-        typical = _TYPICAL[dataset.name]
-        train, val = (_published(dataset.name, split, typical) for split in (dataset.train, dataset.val))
+    description = describe_dataset(dataset.name)
+    typical = description.typical
+    if typical and recipe.download.published:
+        description.needed([dataset.train, dataset.val])  # refuses an unknown split
+        train, val = (_published(description.images[split], typical) for split in (dataset.train, dataset.val))
         return PlannedDataset(train, val, typical.num_things, typical.num_stuff)
     categories, train = _listed(dataset, dataset.train)
     _, val = _listed(dataset, dataset.val)
@@ -149,13 +134,9 @@ def _indexed(index: PanopticIndex, name: str) -> SplitStatistics:
     return _images(len(index.records), sizes, segments, f"index {name}")
 
 
-def _published(name: str, split: str, typical: _Typical) -> SplitStatistics:
-    counts = PUBLIC_DATASETS[name].images
-    if split not in counts:
-        raise DatasetError(f"dataset '{name}' has no split '{split}'; there are: {', '.join(counts)}")
-    height, width = typical.size
-    source = f"published; assumed to be {width} x {height}"
-    return SplitStatistics(counts[split], (typical.size,), typical.things, typical.stuff, source)
+def _published(count: int, typical: TypicalImage) -> SplitStatistics:
+    source = f"published; assumed to be {typical.width} x {typical.height}"
+    return SplitStatistics(count, ((typical.height, typical.width),), typical.things, typical.stuff, source)
 
 
 def _listed(dataset: DatasetSettings, split: str) -> tuple[CategoryTable, SplitStatistics]:

@@ -11,9 +11,10 @@ from model.complexity.counts import count_parameters, meta_network
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.optimizer import is_inner_matrix
 from model.training.sampling import steps_per_epoch
-from panoptic.datasets.download.archives import PUBLIC_DATASETS, Archive
+from panoptic.datasets.description import Archive
 from panoptic.datasets.download.obtaining import UNPACKED_RATIO
 from panoptic.datasets.download.partial_file import partial_paths
+from panoptic.datasets.known import describe_dataset
 from panoptic.io.errors import DatasetError
 
 WORK = "work"
@@ -96,8 +97,8 @@ def disk_rows(recipe: Recipe, dataset: PlannedDataset, corrupted: int) -> Iterat
 
 
 def _archives(recipe: Recipe) -> Iterator[PlanRow]:
-    public = PUBLIC_DATASETS.get(recipe.dataset.name)
-    if public is None:
+    public = describe_dataset(recipe.dataset.name)
+    if not public.archives:
         return
     splits = [recipe.dataset.train, recipe.dataset.val]
     if recipe.download.test and public.test:
@@ -117,7 +118,7 @@ def _archives(recipe: Recipe) -> Iterator[PlanRow]:
 
 
 def _missing_bytes(archive: Archive, root: Path) -> int:
-    target = root / archive.place
+    target = root / archive.path
     if target.exists():
         return 0
     part = partial_paths(target)[0]
@@ -149,7 +150,7 @@ def _annotated(recipe: Recipe, dataset: PlannedDataset) -> PlanRow:
     total, what = ANNOTATED_BYTES * images + ANNOTATED_PIXEL_BYTES * pixels, ["indices", "instances"]
     if recipe.annotate.semantic:
         total, what = total + SEMANTIC_BYTES * pixels, [*what, "semantic maps"]
-    if recipe.dataset.name == "ade20k":
+    if describe_dataset(recipe.dataset.name).draws_masks:
         total, what = total + MAP_BYTES * pixels, [*what, "panoptic PNGs"]
     return PlanRow(DISK, "runs/annotate", COPIES * total, "bytes", f"{', '.join(what)}; {CACHED}")
 

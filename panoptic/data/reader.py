@@ -1,4 +1,4 @@
-"""Reading images with their id maps, from folders or from zip files, by any number of processes."""
+"""Reading images and their id maps from folders or zip files, in any number of processes."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,14 +13,16 @@ from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError
 from panoptic.io.png import claimed_header
 
-_END_WINDOW = 1024  # bytes: some programs add a little behind the end; that of a thumbnail inside lies far before
-# How PNG and JPEG files begin and end.
+_END_WINDOW = (
+    1024  # bytes; some programs append a little after the end mark; that of an embedded thumbnail is farther away
+)
+# The first and the last bytes of PNG and JPEG files.
 _MARKS = ((b"\x89PNG", b"IEND\xaeB`\x82"), (b"\xff\xd8", b"\xff\xd9"))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image (H,W,3) uint8 RGB, its id map (H,W) int32, and the record, in which sizes and segments agree."""
+    """An image (H,W,3) uint8 RGB, its id map (H,W) int32, and a record whose size and segments agree with them."""
 
     image: NDArray[np.uint8]
     ids: NDArray[np.int32]
@@ -28,7 +30,7 @@ class Sample:
 
 
 class PanopticReader:
-    """Reads the images of an index. Cheap to pickle into loader workers."""
+    """Reads the images of an index. Cheap to pickle for data loader workers."""
 
     def __init__(self, index: PanopticIndex) -> None:
         self.index = index
@@ -36,30 +38,30 @@ class PanopticReader:
         self._masks = index.mask_files()
 
     def image(self, record: ImageRecord) -> NDArray[np.uint8]:
-        """(H,W,3) uint8 RGB. Raises `DatasetError` if it is missing, damaged or of another size."""
+        """Read an image, (H,W,3) uint8 RGB. Raises `DatasetError` if it is missing, damaged or of another size."""
         where = f"{self._images.path}: {record.file_name}"
         data = self._images.read(record.file_name)
         _check_size(claimed_size(data, where), record, where)
         return decode_image(data, where)
 
     def id_map(self, record: ImageRecord) -> NDArray[np.int32]:
-        """(H,W) int32. Raises `DatasetError` if it is missing, damaged or of another size."""
+        """Read an id map, (H,W) int32. Raises `DatasetError` if it is missing, damaged or of another size."""
         where = f"{self._masks.path}: {record.mask_name}"
         data = self._masks.read(record.mask_name)
-        if header := claimed_header(data):  # without one decoding tells what is wrong
+        if header := claimed_header(data):  # without one, decoding raises the error
             _check_size((header.height, header.width), record, where)
         return decode_id_map(data, where)
 
     def sample(self, record: ImageRecord) -> Sample:
-        """Image and id map together."""
+        """Read an image together with its id map."""
         return Sample(self.image(record), self.id_map(record), record)
 
 
 def claimed_size(data: bytes, where: str) -> tuple[int, int]:
-    """Height and width that the header of an image file gives, before memory is taken for so many pixels.
+    """Return height and width from the header of an image file, before memory is allocated for its pixels.
 
-    `where` names the file in errors. Raises `DatasetError` for what is no image, and for more pixels than Pillow takes
-    for honest.
+    `where` names the file in errors. Raises `DatasetError` if it is not an image, or if it has so many pixels that
+    Pillow takes it for a decompression bomb.
     """
     try:
         with Image.open(BytesIO(data)) as header:
@@ -68,17 +70,18 @@ def claimed_size(data: bytes, where: str) -> tuple[int, int]:
         raise DatasetError(f"{where}: the image claims more pixels than are read; replace the file") from None
     except (UnidentifiedImageError, OSError):
         raise DatasetError(
-            f"{where}: the image cannot be decoded (cut short, or of another kind); replace the file"
+            f"{where}: the image cannot be decoded (cut short, or of another type); replace the file"
         ) from None
     return height, width
 
 
 def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
-    """The bytes of an image file to (H,W,3) uint8 RGB; `where` names it in errors.
+    """Decode the bytes of an image file to (H,W,3) uint8 RGB; `where` names it in errors.
 
-    A rotation noted in the file (EXIF) is ignored, because COCO's annotations are drawn on the stored pixels.
+    The EXIF orientation is ignored, because COCO's annotations refer to the stored pixels. Raises `DatasetError` if the
+    image cannot be decoded.
     """
-    # OpenCV fills what is missing of a file that was cut short with gray and says nothing.
+    # OpenCV silently fills the missing part of a file that was cut short with gray.
     cut_short = any(data.startswith(begin) and end not in data[-_END_WINDOW:] for begin, end in _MARKS)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and not cut_short else None

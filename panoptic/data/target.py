@@ -1,4 +1,4 @@
-"""What a network should find in an image: every thing, and every stuff class, by a number."""
+"""The training target of an image: a map of every thing and every stuff class, with labels and boxes."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,13 @@ from panoptic.format.segments import Segment
 
 @dataclass(frozen=True)
 class PanopticTarget:
-    """N segments of an (H,W) image: first its things, then its stuff classes, each once, by label.
+    """N segments of an (H,W) image: first its things, then its stuff classes, each class once, in order of label.
 
-    segments (H,W) int16, 1..N where one is, else 0; labels (N,) int64 of `CategoryTable.label_of`; boxes_xyxy (N,4)
-    float32, pixels; `things` of the N are things.
+    Attributes:
+        segments: (H,W) int16, 1..N, and 0 where there is no segment.
+        labels: (N,) int64, those of `CategoryTable.label_of`.
+        boxes_xyxy: (N,4) float32, in pixels.
+        things: number of things among the N segments.
     """
 
     segments: NDArray[np.int16]
@@ -26,7 +29,7 @@ class PanopticTarget:
 
 
 def make_target(sample: Sample, categories: CategoryTable) -> PanopticTarget:
-    """The target of a sample. Crowd regions are left out: their pixels count as void."""
+    """Make the target of a sample. Crowd regions are left out: their pixels count as void."""
     things: list[tuple[int, list[Segment]]] = []
     stuff: dict[int, list[Segment]] = {}
     for segment in sample.record.segments:
@@ -52,16 +55,16 @@ def make_target(sample: Sample, categories: CategoryTable) -> PanopticTarget:
 
 
 def mask_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The smallest xyxy boxes (N, 4) in pixels around the set pixels of masks (N, H, W); 0 where none is."""
+    """Compute the tightest boxes (N,4) xyxy in pixels of masks (N,H,W); all 0 for an empty mask."""
     boxes = np.array([cv2.boundingRect(mask) for mask in masks.view(np.uint8)], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 
 
 def mass_centers(segments: NDArray[np.int16], boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centers of mass (N, 2) xy in pixels of the segments 1..N of a map (H, W), which lie in so many boxes (N, 4).
+    """Compute the centers of mass (N,2) xy in pixels of the segments 1..N of a map (H,W) inside boxes (N,4).
 
-    A segment without a pixel has its center at 0.
+    The center of a segment without a pixel is 0.
     """
     centers = np.zeros((len(boxes_xyxy), 2), np.float32)
     for number, (left, top, right, bottom) in enumerate(boxes_xyxy.astype(int).tolist(), start=1):

@@ -1,4 +1,4 @@
-"""Pure transforms that keep image, id map and segments together."""
+"""Pure transforms that keep image, id map and segments consistent."""
 
 from dataclasses import dataclass, field, replace
 
@@ -26,7 +26,7 @@ def flip_horizontal(sample: Sample) -> Sample:
 
 
 def resize(sample: Sample, height: int, width: int) -> Sample:
-    """To a size in pixels: the image bilinearly, ids from the nearest pixel. Segments that vanish are dropped."""
+    """Resize to a size in pixels: the image bilinearly, ids by nearest pixel. Segments that vanish are dropped."""
     if (height, width) == sample.ids.shape:
         return sample
     ids = cv2.resize(sample.ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -34,23 +34,23 @@ def resize(sample: Sample, height: int, width: int) -> Sample:
 
 
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """An (H,W,3) image to a size in pixels, bilinearly."""
+    """Resize an (H,W,3) image to a size in pixels, bilinearly."""
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
-    """A window of the image. Segments that vanish are dropped, the others measured anew."""
+    """Cut out a window of the image. Segments that vanish are dropped, the others measured again."""
     full_height, full_width = sample.ids.shape
     if not (0 <= top < top + height <= full_height and 0 <= left < left + width <= full_width):
         window = f"{height} x {width} at row {top}, column {left}"
-        raise ValueError(f"the crop {window} does not lie in the image of {full_height} x {full_width}")
+        raise ValueError(f"the crop {window} is not inside the image of {full_height} x {full_width}")
     rows, columns = slice(top, top + height), slice(left, left + width)
     image = np.ascontiguousarray(sample.image[rows, columns])
     return _remeasured(image, np.ascontiguousarray(sample.ids[rows, columns]), sample.record)
 
 
 def pad(sample: Sample, height: int, width: int) -> Sample:
-    """Extend below and to the right to a size in pixels: black in the image, void in the id map."""
+    """Pad at the bottom and right to a size in pixels: black in the image, void in the id map."""
     below, right = height - sample.record.height, width - sample.record.width
     if below < 0 or right < 0:
         size = f"{sample.record.height} x {sample.record.width}"
@@ -73,13 +73,13 @@ def _remeasured(image: NDArray[np.uint8], ids: NDArray[np.int32], record: ImageR
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """Sizes in pixels. A probability of 0 or an empty list switches a part off."""
+    """Settings of `augment`; sizes in pixels. A probability of 0 or an empty list switches a transform off."""
 
     flip_probability: float = 0.5
-    # Shorter sides to choose from, and what the longer side may not exceed.
+    # Shorter sides to choose from, and the maximum of the longer side.
     resize_shorter: list[int] = field(default_factory=lambda: list(range(480, 801, 32)))
     resize_longer_max: int = 1333
-    # The second way: how often, the shorter sides before the crop, and the range of the crop's sides.
+    # Cropping: how often, the shorter sides before it, and the range of the sides of the crop.
     crop_probability: float = 0.5
     crop_resize_shorter: list[int] = field(default_factory=lambda: [400, 500, 600])
     crop_min: int = 384
@@ -88,7 +88,7 @@ class AugmentationSettings:
     def __post_init__(self) -> None:
         for name in ("flip_probability", "crop_probability"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"augmentation: {name} should lie in 0..1, found {getattr(self, name)}")
+                raise ValueError(f"augmentation: {name} should be in 0..1, found {getattr(self, name)}")
         if not 1 <= self.crop_min <= self.crop_max:
             found = f"{self.crop_min}, {self.crop_max}"
             raise ValueError(f"augmentation: expected 1 <= crop_min <= crop_max, found {found}")
@@ -97,7 +97,7 @@ class AugmentationSettings:
 
 
 def augment(sample: Sample, rng: np.random.Generator, settings: AugmentationSettings) -> Sample:
-    """A random variant of a sample. Equal states of `rng` give equal variants."""
+    """Augment a sample at random. Equal states of `rng` give equal results."""
     if rng.random() < settings.flip_probability:
         sample = flip_horizontal(sample)
     if rng.random() < settings.crop_probability:
@@ -113,7 +113,7 @@ def resize_for_inference(image: NDArray[np.uint8], shorter: int, longer: int) ->
 
 
 def fitted_size(height: int, width: int, shorter: int, longer: int | None) -> tuple[int, int]:
-    """Height and width scaled so that the shorter side is `shorter`, or less where the longer would exceed `longer`."""
+    """Scale height and width so that the shorter side is `shorter`, or less if the longer would exceed `longer`."""
     scale = shorter / min(height, width)
     if longer is not None:
         scale = min(scale, longer / max(height, width))
@@ -129,7 +129,7 @@ def _resize_shorter(sample: Sample, rng: np.random.Generator, sizes: list[int], 
 
 
 def _random_crop(sample: Sample, rng: np.random.Generator, smallest: int, largest: int) -> Sample:
-    """A window with sides drawn from smallest..largest, or less where the image is smaller."""
+    """Cut out a window with random sides in smallest..largest, or less if the image is smaller."""
     full = sample.record.height, sample.record.width
     height, width = (int(rng.integers(min(side, smallest), min(side, largest) + 1)) for side in full)
     top, left = int(rng.integers(full[0] - height + 1)), int(rng.integers(full[1] - width + 1))

@@ -1,1 +1,1 @@
-"""The datasets: where their files are, how they are fetched, verified and indexed."""
+"""The datasets: their descriptions, and how their files are fetched, verified and indexed."""

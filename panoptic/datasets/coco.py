@@ -1,21 +1,22 @@
-"""From a split to its index, looking at every image on the way: here for COCO's panoptic layout.
+"""Verifying every image of a split, to index it; here for COCO's panoptic layout.
 
-Areas and boxes are measured in the PNGs; what the JSON says about them is not used.
+Areas and boxes are measured in the PNGs; those in the JSON are not used.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from panoptic.data.reader import claimed_size, decode_image
-from panoptic.format.annotations import Annotation, ImageEntry, PanopticAnnotations, check_drawn, read_annotations
+from panoptic.datasets.layout import find_split
+from panoptic.format.annotations import Annotation, check_drawn, read_annotations, unpaired_entries
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import decode_id_map
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.format.segments import Segment, measure_segments
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues
@@ -25,7 +26,7 @@ from panoptic.io.png import claimed_header
 
 @dataclass(frozen=True)
 class VerifiedImage:
-    """A sound image: its record, its (H,W) id map, and the PNG of that map where the dataset has none yet."""
+    """A sound image: its record, its (H,W) id map, and the PNG of that map if the dataset has none."""
 
     record: ImageRecord
     ids: NDArray[np.int32]
@@ -34,12 +35,15 @@ class VerifiedImage:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A split of any layout, before its images were looked at.
+    """A split of any layout, before its images are read.
 
-    Each of `images`, in the order of the index, gives a sound image when it is called, or raises `DatasetError`;
-    it can be pickled and called in any process. `masks` is None where the dataset has no panoptic PNGs, so that the
-    images have them. `files` are all that the images are made of. `issues` were found without looking at images.
-    `instances` is the dataset's own JSON of instances, which may overlap each other, if it has one.
+    Attributes:
+        masks: None if the dataset has no panoptic PNGs; then the verified images have them.
+        verifiers: one for each image, in the order of the index. It returns the sound image, or raises
+            `DatasetError`; it can be pickled and called in any process.
+        files: everything that the images are made of.
+        issues: those that were found without reading images.
+        instances: the dataset's own JSON of instances, which may overlap each other, if it has one.
     """
 
     categories: CategoryTable
@@ -51,15 +55,21 @@ class ImageSource:
     instances: Path | None = None
 
 
-def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
-    """A split in COCO's layout, its images in the order of the JSON; `masks` and `images` are folders or zip files.
+def find_source(root: Path, split: str) -> ImageSource:
+    """List the images of a split below `root`. Raises `DatasetError` like `find_split` and `find_images`."""
+    files = find_split(root, split)
+    source = find_images(files.panoptic_json, files.masks, files.images)
+    return replace(source, instances=files.instances)
 
-    Raises `DatasetError` for a JSON that cannot be read as one of a ground truth.
+
+def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
+    """List a split in COCO's layout, in the order of the JSON; `masks` and `images` are folders or zip files.
+
+    Raises `DatasetError` if `read_annotations` refuses the JSON.
     """
     annotations = read_annotations(panoptic_json)
     assert annotations.categories is not None
-    issues = Issues()
-    _check_pairs(annotations, issues)
+    issues = tuple(map(str, unpaired_entries(str(panoptic_json), annotations)))
     inspect = CocoInspector(open_files(images).path, open_files(masks).path)
     verifiers = [
         partial(inspect, annotations.images[annotation.image_id], annotation)
@@ -67,35 +77,35 @@ def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
         if annotation.image_id in annotations.images
     ]
     files = (panoptic_json, inspect.masks, inspect.images)
-    return ImageSource(annotations.categories, images, masks, verifiers, files, tuple(issues.messages))
+    return ImageSource(annotations.categories, images, masks, verifiers, files, issues)
 
 
-def build_index(panoptic_json: Path, masks: Path, images: Path, progress: bool = False) -> PanopticIndex:
+def build_index(panoptic_json: Path, masks: Path, images: Path) -> PanopticIndex:
     """Verify a split in COCO's layout and return its index, in this process and in memory.
 
-    `masks` and `images` are folders or zip files. Raises `DatasetError` with the issues of all images together:
-    a missing, damaged or unsuitable PNG, ids drawn but not listed or listed but not drawn, a missing image, sizes
-    that differ between JSON, PNG and image, an image without annotation or the reverse.
+    `masks` and `images` are folders or zip files. Raises `DatasetError` with the issues of all images together: a
+    missing image or PNG, one that is damaged or of the wrong type, ids drawn but not listed or listed but not drawn,
+    sizes that differ between JSON, PNG and image, an image without annotation or the reverse.
     """
     source = find_images(panoptic_json, masks, images)
     issues = Issues(list(source.issues))
     records = []
-    for image in tqdm(source.verifiers, desc=f"verify {panoptic_json.stem}", unit="image", disable=not progress):
+    for verify in source.verifiers:
         with issues.collected():
-            records.append(image().record)
+            records.append(verify().record)
     issues.raise_if_any(str(panoptic_json))
     return PanopticIndex(source.categories, images, masks, tuple(records))
 
 
 @dataclass(frozen=True)
 class CocoInspector:
-    """Verifies one image of a split; pickled as the places of the files, which each process opens once."""
+    """Verifies one image of a split; it is pickled as two paths, whose files each process opens once."""
 
     images: Path
     masks: Path
 
     def __call__(self, entry: ImageEntry, annotation: Annotation) -> VerifiedImage:
-        """The image. Raises `DatasetError` with what is wrong with the image and with the PNG, both together."""
+        """Verify an image. Raises `DatasetError` with everything that is wrong with the image and the PNG."""
         issues = Issues()
         with issues.collected():
             _check_image(entry, opened_files(self.images))
@@ -106,31 +116,15 @@ class CocoInspector:
         return image
 
 
-def _check_pairs(annotations: PanopticAnnotations, issues: Issues) -> None:
-    """Images and annotations must name each other, and no two annotations the same PNG."""
-    annotated = annotations.by_image
-    for image_id, entry in annotations.images.items():
-        if image_id not in annotated:
-            issues.add(f"image id {image_id} ({entry.file_name}) has no annotation; add it or remove the image")
-    owners: dict[str, int] = {}
-    for annotation in annotations.annotations:
-        if annotation.image_id not in annotations.images:
-            issues.add(f"annotation of image id {annotation.image_id}: not in 'images'; add the image there")
-        owner = owners.setdefault(annotation.file_name, annotation.image_id)
-        if owner != annotation.image_id:
-            both = f"{owner} and {annotation.image_id}"
-            issues.add(f"{annotation.file_name}: named by the annotations of images {both}; give each its own PNG")
-
-
 def _check_image(entry: ImageEntry, files: FileSource) -> None:
-    """The image must be there, whole, and of the size that the JSON gives."""
+    """Raise `DatasetError` unless the image exists, is undamaged, and has the size that the JSON says."""
     where = f"{files.path}: {entry.file_name}"
     try:
         data = _read(files, entry.file_name)
     except DatasetError as error:
         raise DatasetError(f"{error}; or remove the image's entry (id {entry.id}) from the JSON") from None
     height, width = claimed_size(data, where)
-    # The size first: what claims to be enormous is never unpacked.
+    # The size first: a file that claims to be enormous is never decoded.
     _check_size(height, width, entry, where)
     decode_image(data, where)
 
@@ -138,7 +132,7 @@ def _check_image(entry: ImageEntry, files: FileSource) -> None:
 def _verify_mask(entry: ImageEntry, annotation: Annotation, masks: FileSource) -> VerifiedImage:
     where = f"{masks.path}: {annotation.file_name}"
     data = _read(masks, annotation.file_name)
-    if header := claimed_header(data):  # without one decoding tells what is wrong
+    if header := claimed_header(data):  # without one, decoding raises the error
         _check_size(header.height, header.width, entry, where)
     ids = decode_id_map(data, where)
     extents = measure_segments(ids)

@@ -1,10 +1,10 @@
-"""What annotating leaves behind of a split, written from its finished shards; of them only the records are held.
+"""The files that annotate writes for a split, made from its finished shards; only records are held in memory.
 
 <role>.index              the panoptic index
 detection_<role>.json     the segments in COCO's detection format
-instances_<role>.json     true instances: the dataset's own, as AP is measured on COCO, or the same as these segments
+instances_<role>.json     ground-truth instances for AP: the dataset's own, as on COCO, or else the same segments
 semantic_<role>.zip       semantic maps, named like the panoptic PNGs; on request
-panoptic_<role>.zip       panoptic PNGs, where the dataset has none of its own,
+panoptic_<role>.zip       panoptic PNGs, if the dataset has none of its own,
 panoptic_<role>.json      and their segments, both in COCO's panoptic format
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from panoptic.datasets.coco import ImageSource
-from panoptic.datasets.shards import PANOPTIC, SEMANTIC, Shard
+from panoptic.datasets.shards import PANOPTIC, SEMANTIC, ImageShard
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.instances.detection_json import list_images, write_detection_format, write_json_lists
 from panoptic.io.files import naming_disk_errors
@@ -23,9 +23,9 @@ from panoptic.io.zip_entries import add_file
 
 
 def write_split(
-    folder: Path, final: Path, role: str, source: ImageSource, shards: Sequence[Shard], semantic: bool
+    folder: Path, final: Path, role: str, source: ImageSource, shards: Sequence[ImageShard], semantic: bool
 ) -> None:
-    """Write the files of a split into `folder`, which is to become `final`; equal shards give equal bytes."""
+    """Write the files of a split into `folder`, which will be moved to `final`; equal shards give equal bytes."""
     records = [record for shard in shards for record in shard.records()]
     masks, digest = source.masks, None
     if semantic:
@@ -35,9 +35,9 @@ def write_split(
         digest = _write_zip(folder / masks.name, PANOPTIC, shards)
         _write_panoptic_format(folder / f"panoptic_{role}.json", records, source)
     path = folder / f"detection_{role}.json"
-    codes = (masks_of_one for shard in shards for masks_of_one in shard.codes())
+    rles = (masks_of_one for shard in shards for masks_of_one in shard.rles())
     with naming_disk_errors(path), path.open("wb") as file:
-        write_detection_format(file, records, codes, source.categories)
+        write_detection_format(file, records, rles, source.categories)
     instances = folder / f"instances_{role}.json"
     with naming_disk_errors(instances):
         shutil.copyfile(source.instances or path, instances)
@@ -45,8 +45,8 @@ def write_split(
     index.save(folder / f"{role}.index", masks_now=None if source.masks else folder / masks.name)
 
 
-def _write_zip(path: Path, kind: str, shards: Sequence[Shard]) -> str:
-    """Write the PNGs of one kind into a zip file; returns its SHA-256."""
+def _write_zip(path: Path, kind: str, shards: Sequence[ImageShard]) -> str:
+    """Write the PNGs of one kind to a zip file; returns its SHA-256."""
     with naming_disk_errors(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for shard in shards:
             for name, data in shard.pngs(kind):

@@ -1,9 +1,9 @@
-"""Annotating a split in shards of a few images, so that any number of processes can do it, and a kill costs little.
+"""Annotating a split in shards of a few images, so that any number of processes can share it and a kill costs little.
 
 A finished shard is two files in a folder of unfinished work: `train-00012.index`, an index of its images, and
-`train-00012.zip`, with their run-length codes, semantic maps, and panoptic PNGs where the dataset has none of its own.
-The zip comes last: with both the shard is complete. What is made from all shards of a split in their order depends
-neither on the number of processes nor on how often the work was stopped.
+`train-00012.zip`, with their RLEs, semantic maps, and panoptic PNGs if the dataset has none of its own. The zip file is
+written last, so that a shard with both is complete. The result of all shards in order depends neither on the number of
+processes nor on how often the work was interrupted.
 """
 
 import json
@@ -31,7 +31,7 @@ from panoptic.io.zip_entries import add_file
 from panoptic.runtime.parallel import map_ahead, worker_pool
 
 _MOST_IN_8_BITS = 254
-# Maps consist of runs, and this finds nothing else: four times as fast as what makes the files 30 % smaller.
+# Run-length matching is enough for maps: four times as fast as settings that make the files 30 % smaller.
 _QUICK = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
@@ -40,14 +40,14 @@ _QUICK = (
 
 
 def void_label(categories: CategoryTable) -> int:
-    """What stands for no class in the maps of these categories."""
+    """The label that means no class in semantic maps of these categories."""
     return 255 if len(categories) <= _MOST_IN_8_BITS else 65535
 
 
 def make_semantic_map(
     ids: NDArray[np.int32], segments: Sequence[SegmentLabel], categories: CategoryTable
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """(H,W) labels of an (H,W) id map, uint8 or uint16; ids that no segment has are void."""
+    """Make the (H,W) labels of an (H,W) id map, uint8 or uint16; ids that no segment has, and crowds, are void."""
     void = void_label(categories)
     labels = {segment.id: categories.label_of(segment.category_id) for segment in segments if not segment.is_crowd}
     flat = ids.reshape(-1)
@@ -58,7 +58,7 @@ def make_semantic_map(
 
 
 def encode_semantic_map(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """The bytes of the PNG of an (H,W) map; equal maps give equal bytes."""
+    """Encode an (H,W) map as a PNG; equal maps give equal bytes."""
     done, data = cv2.imencode(".png", labels, _QUICK)
     assert done
     return data.tobytes()
@@ -66,34 +66,33 @@ def encode_semantic_map(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes
 
 SHARD = 128  # images: some seconds of work
 SEMANTIC, PANOPTIC = "semantic", "panoptic"
-_CODES = "codes.json"
+_RLES = "rles.json"
 
 
 @dataclass(frozen=True)
 class AnnotateSettings:
     """The `annotate` section of params.yaml.
 
-    `workers`: processes beside this one, which change nothing in the result; 0 for none, -1 for one a core.
-    `semantic`: whether to write semantic maps.
+    `workers` is the number of worker processes, which does not change the result; 0 for none, -1 for one per core.
+    `semantic` says whether to write semantic maps.
     """
 
     workers: int = 0
     semantic: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse fewer workers than one a core."""
         if self.workers < -1:
-            raise ValueError(f"annotate: workers {self.workers}; give the number of processes, or -1 for one a core")
+            raise ValueError(f"annotate: workers {self.workers}; give the number of processes, or -1 for one per core")
 
     @property
     def processes(self) -> int:
-        """The number of workers on this machine."""
+        """The number of worker processes on this machine."""
         return len(os.sched_getaffinity(0)) if self.workers < 0 else self.workers
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Images of a split that follow each other, and where its files are, `path` without their suffixes."""
+class ImageShard:
+    """Consecutive images of a split; `path` is that of the files of the shard, without suffix."""
 
     path: Path
     images: Sequence[Callable[[], VerifiedImage]]
@@ -105,36 +104,36 @@ class Shard:
         return self._archive.exists() and self._index.exists()
 
     def make(self) -> tuple[str, ...]:
-        """Look at every image and write the files; or return the issues of all, and write nothing."""
+        """Verify every image and write the files; if there are issues, return them and write nothing."""
         issues = Issues()
         records: list[ImageRecord] = []
-        codes: list[list[str]] = []
+        rles: list[list[str]] = []
         content = BytesIO()
         with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
             for inspect in self.images:
                 with issues.collected():
                     image = inspect()
                     records.append(image.record)
-                    codes.append(segment_codes(image.ids, [segment.id for segment in image.record.segments]))
+                    rles.append(segment_codes(image.ids, [segment.id for segment in image.record.segments]))
                     self._add_pngs(archive, image)
-            add_file(archive, _CODES, json.dumps(codes).encode())
+            add_file(archive, _RLES, json.dumps(rles).encode())
         if not issues.messages:
-            folder = self.path.parent  # in place of the sources, which the index of the split will name
+            folder = self.path.parent  # a stand-in for the sources, which the index of the split names
             PanopticIndex(self.categories, folder, folder, records).save(self._index)
             write_atomically(self._archive, content.getvalue())
         return tuple(issues.messages)
 
     def records(self) -> Sequence[ImageRecord]:
-        """The records of a finished shard."""
+        """Read the records of a finished shard."""
         return PanopticIndex.load(self._index).records
 
-    def codes(self) -> list[list[str]]:
-        """COCO's run-length codes of the segments of each image of a finished shard."""
-        codes: list[list[str]] = json.loads(open_files(self._archive).read(_CODES))
-        return codes
+    def rles(self) -> list[list[str]]:
+        """Read COCO's RLEs of the segments of each image of a finished shard."""
+        rles: list[list[str]] = json.loads(open_files(self._archive).read(_RLES))
+        return rles
 
     def pngs(self, kind: str) -> Iterator[tuple[str, bytes]]:
-        """Names and bytes of the PNGs of one kind of a finished shard, in the order of the images."""
+        """Yield names and bytes of the PNGs of one kind of a finished shard, in the order of the images."""
         files = open_files(self._archive)
         for record in self.records():
             yield record.mask_name, files.read(f"{kind}/{record.mask_name}")
@@ -156,18 +155,18 @@ class Shard:
         return self.path.with_name(f"{self.path.name}.index")
 
 
-def cut_into_shards(role: str, source: ImageSource, folder: Path, semantic: bool) -> tuple[Shard, ...]:
-    """The shards of a split, in order, kept in `folder`."""
+def cut_into_shards(role: str, source: ImageSource, folder: Path, semantic: bool) -> tuple[ImageShard, ...]:
+    """Divide a split into shards, in order, whose files are in `folder`."""
     return tuple(
-        Shard(
+        ImageShard(
             folder / f"{role}-{start // SHARD:05}", source.verifiers[start : start + SHARD], source.categories, semantic
         )
         for start in range(0, len(source.verifiers), SHARD)
     )
 
 
-def make_shards(shards: Mapping[str, Sequence[Shard]], workers: int) -> dict[str, list[str]]:
-    """Make the shards of all splits that are not finished; returns the issues of each split, in order of images."""
+def make_shards(shards: Mapping[str, Sequence[ImageShard]], workers: int) -> dict[str, list[str]]:
+    """Make the unfinished shards of all splits; returns the issues of each split, in the order of its images."""
     missing = [(role, shard) for role, those in shards.items() for shard in those if not shard.finished]
     total = sum(len(shard.images) for those in shards.values() for shard in those)
     done = total - sum(len(shard.images) for _, shard in missing)
@@ -176,7 +175,7 @@ def make_shards(shards: Mapping[str, Sequence[Shard]], workers: int) -> dict[str
         worker_pool(workers) as pool,
         tqdm(total=total, initial=done, desc="annotate", unit="image") as bar,
     ):
-        found = map_ahead(pool, Shard.make, (shard for _, shard in missing), ahead=2 * workers)
+        found = map_ahead(pool, ImageShard.make, (shard for _, shard in missing), ahead=2 * workers)
         for (role, shard), messages in zip(missing, found, strict=True):
             issues[role] += messages
             bar.update(len(shard.images))

@@ -1,12 +1,11 @@
-"""Category tables, taken from the data: things first, then stuff, each by rising id."""
+"""Category tables, taken from the data: things first, then stuff, each in ascending order of id."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 from panoptic.io.errors import DatasetError
-from panoptic.io.json_fields import JsonObject
+from panoptic.io.json_fields import FieldError, JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +17,14 @@ class Category:
     is_thing: bool
     color: tuple[int, int, int]
     supercategory: str = ""
+
+    @classmethod
+    def from_json(cls, entry: JsonObject) -> "Category":
+        """Read an entry of COCO's `categories` list. Raises `FieldError` for a missing or wrong field."""
+        category_id = entry.integer("id")
+        color = _color(entry) if "color" in entry.values else _color_for(category_id)
+        supercategory = entry.text("supercategory") if "supercategory" in entry.values else ""
+        return cls(category_id, entry.text("name"), entry.flag("isthing"), color, supercategory)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class CategoryTable:
         return self.category_of(self.label_of(category_id))
 
     def describe_difference(self, other: "CategoryTable") -> str:
-        """What differs from here to `other` in ids, names or kind, in words; empty if nothing does."""
+        """Describe how `other` differs in ids, names or thing and stuff; empty if it does not."""
         here, there = ({category.id: category for category in table} for table in (self, other))
         parts = [f"id {key} '{here[key].name}' is missing" for key in here if key not in there]
         parts += [f"id {key} '{there[key].name}' is new" for key in there if key not in here]
@@ -81,41 +88,41 @@ class CategoryTable:
         ]
 
     @classmethod
+    def of(cls, categories: Iterable[Category]) -> "CategoryTable":
+        """The table of some categories, in any order, each with an id of its own."""
+        ordered = sorted(categories, key=lambda category: category.id)
+        things = tuple(category for category in ordered if category.is_thing)
+        return cls(things, tuple(category for category in ordered if not category.is_thing))
+
+    @classmethod
     def from_json(cls, entries: object, where: str = "category table") -> "CategoryTable":
-        """From COCO's `categories` list, in any order; `where` names it in errors.
+        """Read COCO's `categories` list, in any order; `where` names it in errors.
 
         Raises `DatasetError` for an empty or contradictory list.
         """
         listed = JsonObject({"categories": entries}, where).objects("categories")
-        categories = sorted((_category(entry) for entry in listed), key=lambda category: category.id)
+        categories: dict[int, Category] = {}
+        for category in map(Category.from_json, listed):
+            if (other := categories.setdefault(category.id, category)) is not category:
+                names = f"'{other.name}' and '{category.name}'"
+                raise DatasetError(f"{where}: category id {category.id} is listed twice, {names}; remove one")
         if not categories:
             raise DatasetError(f"{where}: the category list is empty; list at least one category")
-        for previous, category in pairwise(categories):
-            if previous.id == category.id:
-                names = f"'{previous.name}' and '{category.name}'"
-                raise DatasetError(f"{where}: category id {category.id} is listed twice, {names}; remove one")
-        things = tuple(category for category in categories if category.is_thing)
-        return cls(things, tuple(category for category in categories if not category.is_thing))
+        return cls.of(categories.values())
 
     @cached_property
     def _labels(self) -> dict[int, int]:
         return {category.id: label for label, category in enumerate(self)}
 
 
-def _category(entry: JsonObject) -> Category:
-    category_id = entry.integer("id")
-    red, green, blue = _color(entry) if "color" in entry.values else _color_for(category_id)
-    supercategory = entry.text("supercategory") if "supercategory" in entry.values else ""
-    return Category(category_id, entry.text("name"), entry.flag("isthing"), (red, green, blue), supercategory)
-
-
 def _color(entry: JsonObject) -> tuple[int, int, int]:
     color = entry.integers("color")
     if len(color) != 3 or not all(0 <= channel <= 255 for channel in color):
-        raise DatasetError(f"{entry.where}: 'color' should be three numbers 0..255, found {color}")
+        found = f"'color' should be three numbers 0..255, found {color}"
+        raise FieldError(entry.where, found, "correct it, or leave it out")
     return color[0], color[1], color[2]
 
 
 def _color_for(category_id: int) -> tuple[int, int, int]:
-    """A color for a category that has none: equal for equal ids, and well apart for neighboring ones."""
+    """A color for a category that has none: the same for the same id, and well apart for neighboring ids."""
     return (category_id * 67 + 90) % 256, (category_id * 131 + 40) % 256, (category_id * 197 + 150) % 256

@@ -1,4 +1,4 @@
-"""Writing results in COCO's panoptic format: a folder of PNGs and a JSON that lists what they hold."""
+"""Writing results in COCO's panoptic format: a folder of PNGs and a JSON that lists their segments."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ from panoptic.io.files import checked_name, naming_disk_errors, replace_atomical
 
 @dataclass(frozen=True, slots=True)
 class ResultSegment(SegmentLabel):
-    """A predicted segment with the network's confidence in it."""
+    """A predicted segment with its confidence score."""
 
     is_crowd: bool = False
     score: float | None = None
 
 
 class ResultsWriter:
-    """Collects the results of a split; made by `write_results`."""
+    """Collects the results of a split; created by `write_results`."""
 
     def __init__(self, folder: Path, categories: CategoryTable) -> None:
         self._folder = folder
@@ -35,9 +35,9 @@ class ResultsWriter:
         self._file_names: set[str] = set()
 
     def add(self, image_id: int, file_name: str, ids: NDArray[np.int32], segments: Sequence[ResultSegment]) -> None:
-        """Write one image: its (H,W) id map as the PNG `file_name`, and what the ids mean.
+        """Write one image: its (H,W) id map as the PNG `file_name`, and its segments.
 
-        Raises `DatasetError` for an image given twice, an unknown category, or ids that are not those listed.
+        Raises `DatasetError` for an image that is given twice, an unknown category, or ids that differ from `segments`.
         """
         where = f"result for image id {image_id} ({file_name})"
         if image_id in self._annotations or file_name in self._file_names:
@@ -58,17 +58,17 @@ class ResultsWriter:
         }
 
     def to_json(self) -> bytes:
-        """The results JSON of everything added so far, in that order."""
+        """The results JSON of all images added so far, in that order."""
         document = {"categories": self._categories.to_json(), "annotations": list(self._annotations.values())}
         return (json.dumps(document) + "\n").encode()
 
 
 @contextmanager
 def write_results(json_path: Path, folder: Path, categories: CategoryTable) -> Iterator[ResultsWriter]:
-    """Write the results of a split, replacing earlier ones only when all images are done.
+    """Write the results of a split; they replace earlier ones only when all images are done.
 
-    An interrupted run leaves the earlier results as they were, or, in the moment of the exchange, no JSON at all:
-    never a JSON beside the PNGs of another run.
+    An interrupted run leaves the earlier results untouched, or, at the moment of replacement, no JSON at all, but never
+    a JSON next to the PNGs of another run.
     """
     with replace_atomically(folder) as partial:
         partial.mkdir()

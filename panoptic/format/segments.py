@@ -10,7 +10,7 @@ from panoptic.format.id_map import VOID
 
 @dataclass(frozen=True, slots=True)
 class SegmentLabel:
-    """What a segment is, and the id that its pixels carry in the id map."""
+    """The category of a segment, and the id that its pixels carry in the id map."""
 
     id: int
     category_id: int
@@ -19,9 +19,13 @@ class SegmentLabel:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedSegment(SegmentLabel):
-    """A segment as a JSON lists it; `area` in pixels is what the JSON claims, None where it says nothing."""
+    """A segment as a JSON lists it, with the extent that the JSON claims; None where it claims none.
+
+    `area` in pixels, `box_xywh` as of a `Segment`, which is read only where issues are collected.
+    """
 
     area: int | None = None
+    box_xywh: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,9 @@ class Extent:
 
 
 def measure_segments(ids: NDArray[np.int32]) -> dict[int, Extent]:
-    """Extent of every id in an (H,W) id map except void.
+    """Measure the extent of every id in an (H,W) id map except void.
 
-    Works on horizontal runs of equal ids, of which an image has far fewer than pixels.
+    Works on horizontal runs of equal ids, which are far fewer than pixels.
     """
     height, width = ids.shape
     if ids.size == 0:

@@ -1,8 +1,8 @@
 """The panoptic index of a split: its images and their segments, already verified.
 
-It is written as one file of columns. An index that was read makes a record when one is asked for, so that it opens at
-once and worker processes share it; pickled, it is little more than its path. Paths are kept as they were given: with
-relative ones, the index moves along with the working directory.
+It is stored as one file of columns. A loaded index creates each record on access, so that it opens at once and worker
+processes share its memory; pickled, it is little more than its path. Paths are kept as given: with relative paths, the
+index moves along with the working directory.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Literal
 from panoptic.format.categories import CategoryTable
 from panoptic.index.file import map_columns, refusing_unsound, write_columns
 from panoptic.index.records import ImageRecord, MappedRecords, Rows, record_columns
-from panoptic.index.table import Names, NotedPlaces
+from panoptic.index.table import Names, RecordedEntries
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource, open_files
 
@@ -24,8 +24,8 @@ __all__ = ["ImageRecord", "PanopticIndex"]
 class PanopticIndex:
     """A verified split: `images` and `masks` are folders or zip files.
 
-    `masks_sha256`: digest of masks that are no part of the dataset, but were made along with the index, whose bytes
-    then stand for them too.
+    `masks_sha256` is the digest of masks that are not part of the dataset but were made along with the index; it makes
+    the bytes of the index depend on them.
     """
 
     categories: CategoryTable
@@ -37,9 +37,9 @@ class PanopticIndex:
     def save(self, path: Path, masks_now: Path | None = None) -> None:
         """Write the index; equal indices give equal bytes.
 
-        Where `images` or `masks` is a zip archive that exists, the places of its files are noted, so that readers
-        need not look for them. `masks_now` is where the masks lie at present if they are to come to `masks` later.
-        Raises `DatasetError` for a file that an archive does not have, and for a number that is too large.
+        If `images` or `masks` is an existing zip archive, the entries of its files are recorded, so that readers need
+        not search for them. `masks_now` is the current path of masks that will be moved to `masks` later.
+        Raises `DatasetError` for a file that is missing in an archive, and for a number that is too large.
         """
         description: dict[str, object] = {
             "images": self.images.as_posix(),
@@ -51,8 +51,8 @@ class PanopticIndex:
             columns = record_columns(self.records)
             for name, archive in (("file_name", self.images), ("mask_name", masks_now or self.masks)):
                 texts = [getattr(record, name) for record in self.records]
-                places, prefix = NotedPlaces.columns(name, texts, archive)
-                columns |= Names.columns(name, texts) | places
+                entries, prefix = RecordedEntries.columns(name, texts, archive)
+                columns |= Names.columns(name, texts) | entries
                 description |= prefix
         except (OverflowError, UnicodeEncodeError) as error:
             raise DatasetError(f"{path}: an id, size or name does not fit into an index ({error}); change it") from None
@@ -74,19 +74,19 @@ class PanopticIndex:
 
     def image_files(self) -> FileSource:
         """The images. Raises `DatasetError` if there is nothing at `images`."""
-        return open_files(self.images, self._places("file_name", "images", self.images))
+        return open_files(self.images, self._entries("file_name", "images", self.images))
 
     def mask_files(self) -> FileSource:
         """The panoptic PNGs. Raises `DatasetError` if there is nothing at `masks`."""
-        return open_files(self.masks, self._places("mask_name", "masks", self.masks))
+        return open_files(self.masks, self._entries("mask_name", "masks", self.masks))
 
-    def _places(
+    def _entries(
         self, name: Literal["file_name", "mask_name"], source: Literal["images", "masks"], path: Path
-    ) -> NotedPlaces | None:
-        """Where the files lie in the archive at `path`, if that was noted."""
+    ) -> RecordedEntries | None:
+        """The recorded entries of the archive at `path`, if there are any."""
         file = self.records.file if isinstance(self.records, MappedRecords) else None
         noted = file is not None and f"{name}_order" in file.columns and Path(file.description.text(source)) == path
         if not noted or file is None:
             return None
         with refusing_unsound(file.path):
-            return NotedPlaces(file, name)
+            return RecordedEntries(file, name)

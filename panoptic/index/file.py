@@ -1,9 +1,9 @@
-"""The file of a panoptic index: named columns that processes read in place, and a description, checked before use.
+"""The file of a panoptic index: named columns that are mapped into memory, and a description, checked before use.
 
-The container is that of safetensors: eight bytes that give the length of a JSON header, the header, the columns one
-after the other. It is mapped into memory: nothing is copied, and all processes that read it share its pages. The
-header's only metadata is one text of JSON, because safetensors writes several in random order; its checksum covers
-itself and every column. A mapped file must not be changed in place; `write_atomically` puts a new one there instead.
+The container is that of safetensors: the length of a JSON header in eight bytes, the header, and the columns one after
+another. Because it is mapped, nothing is copied, and all processes that read it share its pages. The header has a
+single metadata entry, a JSON text, because safetensors writes several entries in random order; its checksum covers the
+description and every column. A mapped file must never be changed in place; `write_atomically` replaces it.
 """
 
 import json
@@ -26,18 +26,18 @@ from panoptic.io.files import write_atomically
 from panoptic.io.json_fields import JsonObject
 
 FORMAT = "panoptic-index"
-VERSION = 2
-_MAX_HEADER = 1 << 24  # bytes; that of a thousand categories has 150 000
-_KINDS = {"I64": np.int64, "I32": np.int32, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_}
+VERSION = 3
+_MAX_HEADER = 1 << 24  # bytes; a thousand categories take 150 000
+_TYPES = {"I64": np.int64, "I32": np.int32, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_}
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class ColumnFile:
-    """A sound file. `columns` look into the mapped file; `checksum` is that of all that it holds.
+    """A verified file. `columns` are views of the mapped file; `checksum` covers its whole content.
 
-    Pickled as its path: who unpickles it maps the same file, and it must still have the same content.
+    It is pickled as its path: unpickling maps the same file, which must still have the same content.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class ColumnFile:
     checksum: int
 
     def column(self, name: str, kind: type[Scalar], *shape: int) -> NDArray[Scalar]:
-        """The column of that name. Raises `ValueError` if it is missing, or of another kind or shape."""
+        """The column `name`. Raises `ValueError` if it is missing, or of another type or shape."""
         found = self.columns.get(name)
         if found is None or found.dtype != kind or found.shape != shape:
             described = "missing" if found is None else f"{found.dtype} {found.shape}"
@@ -54,7 +54,7 @@ class ColumnFile:
         return found.view(kind)
 
     def starts(self, name: str, rows: int) -> NDArray[np.int64]:
-        """Where the items of each row start, and the last end, (rows + 1,). Raises `ValueError` if none can."""
+        """The start of the items of each row, and the last end, (rows + 1,). Raises `ValueError` if out of order."""
         starts = self.column(name, np.int64, rows + 1)
         if starts[0] != 0 or np.any(np.diff(starts) < 0):
             raise ValueError(f"column '{name}' is out of order")
@@ -65,7 +65,7 @@ class ColumnFile:
 
 
 def write_columns(path: Path, description: Mapping[str, object], columns: Mapping[str, NDArray[np.generic]]) -> None:
-    """Write the file; equal content gives equal bytes. `description` is JSON."""
+    """Write the file; equal content gives equal bytes. `description` must be JSON-like."""
     own = {"format": FORMAT, "version": VERSION, "checksum": _checksum(description, columns)}
     metadata = {FORMAT: json.dumps(own | dict(description))}
     write_atomically(path, save({name: np.ascontiguousarray(column) for name, column in columns.items()}, metadata))
@@ -74,8 +74,8 @@ def write_columns(path: Path, description: Mapping[str, object], columns: Mappin
 def map_columns(path: Path) -> ColumnFile:
     """Open a file that `write_columns` has written.
 
-    Raises `DatasetError`, which says how to make it anew, for one that is missing, cut short, damaged, of another
-    version or something else altogether.
+    Raises `DatasetError`, which says how to write it again, if it is missing, cut short, damaged, of another version,
+    or not an index at all.
     """
     try:
         with path.open("rb") as file:
@@ -86,13 +86,13 @@ def map_columns(path: Path) -> ColumnFile:
     with refusing_unsound(path):
         found = _checked(path, mapped)
     if isinstance(mapped, mmap.mmap):
-        # What was read for the checksum counts as memory of this process until it is given back; it stays cached.
+        # Pages that were read for the checksum count as memory of this process until released; they stay cached.
         mapped.madvise(mmap.MADV_DONTNEED)
     return found
 
 
 def _mapped_again(path: Path, checksum: int) -> ColumnFile:
-    """In another process. Raises `DatasetError` if another index has taken its place."""
+    """Map a file that was unpickled. Raises `DatasetError` if its content has changed since."""
     file = map_columns(path)
     if file.checksum != checksum:
         raise DatasetError(f"{path}: the index was replaced while a program was using it; start that program again")
@@ -101,25 +101,27 @@ def _mapped_again(path: Path, checksum: int) -> ColumnFile:
 
 @contextmanager
 def refusing_unsound(path: Path) -> Iterator[None]:
-    """Turn whatever is wrong with an index into one `DatasetError` that names the file and the hint."""
+    """Turn any error about the content of an index into a `DatasetError` that names the file and says what to do."""
     try:
         yield
     except (ValueError, RecursionError) as error:
         found = str(error).removesuffix("; add it").removesuffix("; correct it")
         raise DatasetError(
-            f"{path}: not a panoptic index of version {VERSION}, or damaged ({found}); run `dvc repro annotate`"
+            f"{path}: not a panoptic index of version {VERSION}, or damaged ({found}); run `dvc repro annotate` again"
         ) from None
 
 
 def _checked(path: Path, mapped: bytes | mmap.mmap) -> ColumnFile:
     length = int.from_bytes(mapped[:8], "little")
     if not 2 <= length <= min(len(mapped) - 8, _MAX_HEADER):
-        raise ValueError("another kind of file, or a part of one")
+        raise ValueError("another type of file, or a part of one")
     header = JsonObject(_parsed(mapped[8 : 8 + length]), "header")
     whole = _parsed(header.child("__metadata__").text(FORMAT))
     own = JsonObject({key: whole.pop(key, None) for key in ("format", "version", "checksum")}, "header")
     if (own.values["format"], own.values["version"]) != (FORMAT, VERSION):
-        raise ValueError(f"it is of version {own.values['version']}")
+        version = own.values["version"]
+        is_earlier = own.values["format"] == FORMAT and isinstance(version, int) and version < VERSION
+        raise ValueError(f"it is of version {version}{', written by an earlier release' if is_earlier else ''}")
     data = memoryview(mapped)[8 + length :]
     columns = {name: _column(header.child(name), data) for name in header.values if name != "__metadata__"}
     if sum(column.nbytes for column in columns.values()) != len(data):
@@ -145,12 +147,12 @@ def _parsed(text: str | bytes) -> dict[str, object]:
 
 
 def _column(entry: JsonObject, data: memoryview) -> NDArray[np.generic]:
-    """A column that lies in `data` with all of its bytes."""
+    """A view of the column in `data`. Raises `ValueError` unless all of its bytes are there."""
     kind, shape, offsets = entry.text("dtype"), entry.integers("shape"), entry.integers("data_offsets")
-    if kind not in _KINDS or len(shape) not in (1, 2) or min(shape) < 0 or len(offsets) != 2:
+    if kind not in _TYPES or len(shape) not in (1, 2) or min(shape) < 0 or len(offsets) != 2:
         raise ValueError(f"{entry.where}: {kind} {shape} {offsets}")
     begin, end = offsets
-    expected = prod(shape) * np.dtype(_KINDS[kind]).itemsize
+    expected = prod(shape) * np.dtype(_TYPES[kind]).itemsize
     if not 0 <= begin <= end <= len(data) or end - begin != expected:
         raise ValueError(f"{entry.where}: {begin} to {end} of {len(data)} bytes for {kind} {shape}")
-    return np.frombuffer(data[begin:end], _KINDS[kind]).reshape(shape)
+    return np.frombuffer(data[begin:end], _TYPES[kind]).reshape(shape)

@@ -1,4 +1,4 @@
-"""The records of an index: one for each image, in memory, or made from the columns of a file when asked for."""
+"""The records of an index, one for each image: in memory, or created from the columns of a file on access."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from panoptic.format.segments import Segment
 from panoptic.index.file import ColumnFile, refusing_unsound
 from panoptic.index.table import Names
 
-_CHUNK = 256  # records that are made at a time where all are asked for
+_CHUNK = 256  # records that are created at a time by iteration
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image: its names below the image and mask sources, its size in pixels, its segments."""
+    """One image: its names relative to the image and mask sources, its size in pixels, its segments."""
 
     image_id: int
     file_name: str
@@ -28,10 +28,10 @@ class ImageRecord:
 
 
 class MappedRecords(Sequence[ImageRecord]):
-    """The records of an index file, or some of them, each made when it is asked for."""
+    """All or some records of an index file, each created on access."""
 
     def __init__(self, rows: "Rows", chosen: Sequence[int] | None = None) -> None:
-        """Of all rows, or of those that are `chosen`."""
+        """The records of the rows `chosen`, or of all rows."""
         self._rows = rows
         self._chosen = range(rows.count) if chosen is None else chosen
 
@@ -77,7 +77,7 @@ class MappedRecords(Sequence[ImageRecord]):
         return self._rows.size[self._numbers()]
 
     def take(self, positions: Sequence[int]) -> "MappedRecords":
-        """The records at some positions, not made either."""
+        """The records at some positions, not created yet."""
         return MappedRecords(self._rows, [self._chosen[position] for position in positions])
 
     def _numbers(self) -> NDArray[np.int64]:
@@ -88,21 +88,21 @@ class MappedRecords(Sequence[ImageRecord]):
 
 
 def take(records: Sequence[ImageRecord], positions: Sequence[int]) -> Sequence[ImageRecord]:
-    """The records at some positions; mapped records are made later, when one is asked for."""
+    """Return the records at some positions; mapped records are still created on access."""
     if isinstance(records, MappedRecords):
         return records.take(positions)
     return [records[position] for position in positions]
 
 
 def all_image_ids(records: Sequence[ImageRecord]) -> NDArray[np.int64]:
-    """The image id of every record, (N,); mapped records need not be made for it."""
+    """Return the image id of every record, (N,), without creating mapped records."""
     if isinstance(records, MappedRecords):
         return records.image_ids()
     return np.fromiter((record.image_id for record in records), np.int64, len(records))
 
 
 def image_sizes(records: Sequence[ImageRecord]) -> NDArray[np.int32]:
-    """Height and width of every record, (N,2); mapped records need not be made for it."""
+    """Return height and width of every record, (N,2), without creating mapped records."""
     if isinstance(records, MappedRecords):
         return records.sizes()
     numbers = chain.from_iterable((record.height, record.width) for record in records)
@@ -110,10 +110,10 @@ def image_sizes(records: Sequence[ImageRecord]) -> NDArray[np.int32]:
 
 
 class Rows:
-    """The columns of an index file, which fit together."""
+    """The columns of an index file, checked to fit together."""
 
     def __init__(self, file: ColumnFile) -> None:
-        """Raises `ValueError` where they do not."""
+        """Raises `ValueError` if the columns do not fit together."""
         self.file = file
         self.count = count = len(file.columns.get("image_id", ()))
         self.image_id = file.column("image_id", np.int64, count)
@@ -128,7 +128,7 @@ class Rows:
         self._box = file.column("segment_box", np.int32, segments, 4)
 
     def made(self, start: int, stop: int) -> list[ImageRecord]:
-        """The records of some rows that follow each other. Raises `DatasetError` for a name that is no text."""
+        """Create the records of rows `start` to `stop`. Raises `DatasetError` for a name that is not UTF-8."""
         starts = self._starts[start : stop + 1].tolist()
         first, last = starts[0], starts[-1]
         columns = zip(
@@ -162,7 +162,7 @@ class Rows:
 
 
 def record_columns(records: Sequence[ImageRecord]) -> dict[str, NDArray[np.generic]]:
-    """All columns but the names. Raises `OverflowError` for a number that does not fit into its column."""
+    """Build all columns except the names. Raises `OverflowError` for a number that does not fit its column."""
     counts = [len(record.segments) for record in records]
     segments = [segment for record in records for segment in record.segments]
     boxes = chain.from_iterable(segment.box_xywh for segment in segments)

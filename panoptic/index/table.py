@@ -1,6 +1,6 @@
-"""The columns of an index as they lie in its file: names, where images lie in zip archives, and how to find them.
+"""The columns of an index file for names and for entries of zip archives, and the lookup of an entry by name.
 
-A file's name leads to its row by its checksum; these lie in the file in rising order, so that no process builds a
+A file name is looked up by its checksum. Checksums are stored in ascending order, so that no process needs to build a
 table of names.
 """
 
@@ -16,11 +16,11 @@ from panoptic.index.file import ColumnFile
 from panoptic.io.files import ZipArchive, folder_or_archive, open_files
 from panoptic.io.zip_entries import ZipEntry
 
-_PLACE = ("offset", "packed", "size", "crc", "method")
+_FIELDS = ("offset", "packed", "size", "crc", "method")
 
 
 class Names:
-    """A column of texts: their bytes in UTF-8, and where each starts."""
+    """A column of texts: their bytes in UTF-8, and the start of each."""
 
     def __init__(self, file: ColumnFile, name: str, rows: int) -> None:
         """Raises `ValueError` where the columns do not fit together."""
@@ -35,7 +35,7 @@ class Names:
         return {name: np.frombuffer(b"".join(encoded), np.uint8), f"{name}_starts": starts}
 
     def texts(self, start: int, stop: int) -> list[str]:
-        """The texts of some rows that follow each other. Raises `ValueError` for what is not UTF-8."""
+        """The texts of rows `start` to `stop`. Raises `ValueError` if one is not UTF-8."""
         starts = self._starts[start : stop + 1].tolist()
         data = self._bytes[starts[0] : starts[-1]].tobytes()
         return [data[one - starts[0] : after - starts[0]].decode() for one, after in pairwise(starts)]
@@ -46,15 +46,15 @@ class Names:
         return self._bytes[start:stop].tobytes()
 
 
-class NotedPlaces:
-    """Where the files of one column of names lie in the archive that had them when the index was written."""
+class RecordedEntries:
+    """The archive entries of the files in one column of names, as they were when the index was written."""
 
     def __init__(self, file: ColumnFile, name: str) -> None:
         """Raises `ValueError` where the columns do not fit together."""
         self._file, self._name = file, name
         rows = len(file.columns.get(f"{name}_order", ()))
         self._names = Names(file, name, rows)
-        self._places = file.column(f"{name}_places", np.int64, rows, len(_PLACE))
+        self._entries = file.column(f"{name}_entries", np.int64, rows, len(_FIELDS))
         self._order = file.column(f"{name}_order", np.int32, rows)
         self._checksums = file.column(f"{name}_checksums", np.uint32, rows)
         self._prefix = file.description.text(f"{name}_prefix")
@@ -62,34 +62,34 @@ class NotedPlaces:
             raise ValueError(f"column '{name}_order' is out of order")
 
     def find(self, name: str) -> ZipEntry | None:
-        """The entry of that name; None where there is none."""
+        """The entry of the file `name`, or None if there is none."""
         encoded = name.encode(errors="surrogatepass")  # which no name in the file has
         checksum = np.uint32(deflate.crc32(encoded))
         first = int(self._checksums.searchsorted(checksum))
         for row in self._order[first : int(self._checksums.searchsorted(checksum, "right"))].tolist():
             if self._names.encoded(row) == encoded:
-                return ZipEntry(self._prefix + name, *self._places[row].tolist())
+                return ZipEntry(self._prefix + name, *self._entries[row].tolist())
         return None
 
     def __reduce__(self) -> tuple[object, ...]:
-        return NotedPlaces, (self._file, self._name)
+        return RecordedEntries, (self._file, self._name)
 
     @staticmethod
     def columns(name: str, texts: Sequence[str], path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
-        """The columns, and what belongs into the description; both empty unless `path` is an archive by now.
+        """Build the columns, and their part of the description; both are empty unless `path` is an existing archive.
 
-        Raises `DatasetError` for a name that the archive does not have.
+        Raises `DatasetError` for a name that is missing in the archive.
         """
         files = open_files(path) if folder_or_archive(path).is_file() else None
         if not isinstance(files, ZipArchive):
             return {}, {}
         entries = [files.entry(text) for text in texts]
         prefix = entries[0].name.removesuffix(texts[0]) if entries else ""
-        places = np.array([[getattr(entry, part) for part in _PLACE] for entry in entries], np.int64)
+        rows = np.array([[getattr(entry, field) for field in _FIELDS] for entry in entries], np.int64)
         checksums = np.array([deflate.crc32(text.encode()) for text in texts], np.uint32)
         order = checksums.argsort(kind="stable").astype(np.int32)
         columns: dict[str, NDArray[np.generic]] = {
-            f"{name}_places": places.reshape(-1, len(_PLACE)),
+            f"{name}_entries": rows.reshape(-1, len(_FIELDS)),
             f"{name}_order": order,
             f"{name}_checksums": checksums[order],
         }

@@ -1,4 +1,4 @@
-"""The one error for wrong data, and a collector that reports many issues of a dataset at once."""
+"""The error for wrong data, and a collector that reports many issues of a dataset at once."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ SHOWN_ISSUES = 20
 
 
 class DatasetError(ValueError):
-    """Files given by the user are not what they should be. The message names the file and the hint."""
+    """Data of the user is wrong. The message names the file, what was found there, and what to do about it."""
 
 
 @dataclass
 class Issues:
-    """Collects issues, so that a person repairs a dataset in one go instead of one error at a time."""
+    """Collects issues, so that a dataset can be repaired in one go instead of one error at a time."""
 
     messages: list[str] = field(default_factory=list)
 
@@ -22,14 +22,14 @@ class Issues:
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Turn a `DatasetError` of the block into an issue; what follows in the block is skipped."""
+        """Turn a `DatasetError` raised in the block into an issue; the rest of the block is skipped."""
         try:
             yield
         except DatasetError as error:
             self.add(str(error))
 
     def raise_if_any(self, subject: str) -> None:
-        """Raise `DatasetError` with the first issues and their number; do nothing where there are none."""
+        """Raise `DatasetError` with the first issues and their number; do nothing if there are none."""
         if not self.messages:
             return
         count = len(self.messages)
@@ -40,6 +40,6 @@ class Issues:
         raise DatasetError("\n".join(lines))
 
 
-def shown_ids(ids: Sequence[int], count: int = 20) -> str:
-    """The first ids of a list, for a message."""
+def shown_ids(ids: Sequence[object], count: int = 20) -> str:
+    """Format the first ids or names of a list for a message."""
     return ", ".join(map(str, ids[:count])) + (", ..." if len(ids) > count else "")

@@ -1,4 +1,4 @@
-"""Files in and out: folders and zip archives read alike, and writing that never leaves half a file."""
+"""Reading folders and zip archives alike, and writing that never leaves half a file behind."""
 
 import os
 import platform
@@ -17,40 +17,41 @@ from panoptic.io.zip_entries import LARGEST_BYTES, ZipEntry, read_entry
 
 
 class FileSource(Protocol):
-    """Files below one place, read by their relative name. May be pickled and used after a fork."""
+    """Files of a folder or archive, read by their relative names. Can be pickled, and used after a fork."""
 
     @property
     def path(self) -> Path: ...
 
     def names(self) -> tuple[str, ...]:
-        """Every file's name, sorted, with `/` between folders."""
+        """The name of every file, sorted, with `/` between folders."""
         ...
 
     def open(self, name: str) -> IO[bytes]:
-        """Open one file to read. Raises `DatasetError` if it is missing or outside the source."""
+        """Open a file for reading. Raises `DatasetError` if it is missing or outside the source."""
         ...
 
     def read(self, name: str) -> bytes:
-        """The content of one file. Raises `DatasetError` like `open`, and for one that is damaged or absurdly large."""
+        """Read a whole file. Raises `DatasetError` like `open`, and for a damaged or absurdly large file."""
         ...
 
 
-class Places(Protocol):
-    """Where files lie in a zip archive, as somebody has noted it. May be pickled and used after a fork."""
+class EntryLookup(Protocol):
+    """Recorded entries of a zip archive by name. Can be pickled, and used after a fork."""
 
     def find(self, name: str) -> ZipEntry | None:
-        """The entry of a file; None where nothing is noted."""
+        """The entry of a file, or None if it is not recorded."""
         ...
 
 
-def open_files(path: Path, places: Places | None = None) -> FileSource:
-    """The files of a folder, or of a zip archive that is read in place.
+def open_files(path: Path, entries: EntryLookup | None = None) -> FileSource:
+    """Open the files of a folder, or of a zip archive that is read in place.
 
-    With `places`, the directory of an archive is not read, which takes a second and 70 MB where it has 120 000
-    entries; what is not noted there is still found, and reading tells if the archive has changed since.
+    With `entries` the directory of an archive is not read, which saves a second and 70 MB at 120 000 entries. Files
+    that are not recorded there are still found, and reading notices if the archive has changed since.
 
-    A zip whose entries lie below a folder of its own name (`val2017/1.jpg` in `val2017.zip`) is read from there, so
-    that archive and unpacked folder give the same names. The archive `<path>.zip` stands in for a missing folder.
+    If all entries of an archive are below a folder of its own name (`val2017/1.jpg` in `val2017.zip`), names are
+    relative to that folder, so that an archive and its unpacked folder have the same names. The archive `<path>.zip`
+    stands in for a missing folder. Raises `DatasetError` if there is neither, or the archive is damaged.
     """
     path = folder_or_archive(path)
     if path.is_dir():
@@ -59,11 +60,11 @@ def open_files(path: Path, places: Places | None = None) -> FileSource:
         raise DatasetError(f"{path}: there is no such folder or zip file; check the path")
     if not zipfile.is_zipfile(path):
         raise DatasetError(f"{path}: neither a folder nor a zip file; give one of the two")
-    return ZipArchive(path, places)
+    return ZipArchive(path, entries)
 
 
 def opened_files(path: Path) -> FileSource:
-    """The same, kept open: where single files are asked for, each process reads an archive's directory once."""
+    """Like `open_files`, but kept open: a process that reads single files reads an archive's directory once."""
     try:
         state = path.stat()
     except FileNotFoundError:
@@ -77,13 +78,13 @@ def _opened_in_state(path: Path, *state: int) -> FileSource:
 
 
 def folder_or_archive(path: Path) -> Path:
-    """`path` itself, or, where nothing is there but the archive `<path>.zip` is, that archive."""
+    """Return `path`, or the archive `<path>.zip` if that exists and `path` does not."""
     archive = path.with_name(f"{path.name}.zip")
     return archive if archive.is_file() and not path.exists() else path
 
 
 class Folder:
-    """Files of a folder. Links are followed: DVC may link files into its cache."""
+    """The files of a folder. Links are followed, because DVC may link files to its cache."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -108,15 +109,15 @@ class Folder:
 
 
 class ZipArchive:
-    """Files of a zip archive. Whole files are read at their places, by any number of processes and threads at once."""
+    """The files of a zip archive. Any number of processes and threads can `read` whole files at once."""
 
-    def __init__(self, path: Path, places: Places | None = None) -> None:
-        """Raises `DatasetError` for a damaged directory, which is read at once unless there are `places`."""
+    def __init__(self, path: Path, entries: EntryLookup | None = None) -> None:
+        """Raises `DatasetError` if the directory is damaged, which is read at once unless `entries` are given."""
         self.path = path
-        self._places = places
+        self._entries = entries
         self._directory: _Directory | None = None
         self._file: IO[bytes] | None = None
-        if places is None:
+        if entries is None:
             self._opened()
 
     def names(self) -> tuple[str, ...]:
@@ -136,11 +137,11 @@ class ZipArchive:
             raise DatasetError(f"{self.path}: '{name}' is damaged ({error}); fetch it again") from None
 
     def read(self, name: str) -> bytes:
-        entry = self._places.find(checked_name(name, self.path)) if self._places else None
+        entry = self._entries.find(checked_name(name, self.path)) if self._entries else None
         return read_entry(self._descriptor(), entry or self.entry(name), self.path)
 
     def entry(self, name: str) -> ZipEntry:
-        """Where the directory says that a file lies. Raises `DatasetError` if it is missing, or cannot be read."""
+        """The entry of a file in the directory. Raises `DatasetError` if it is missing or unreadable."""
         directory = self._opened()
         try:
             info = directory.archive.getinfo(directory.prefix + checked_name(name, self.path))
@@ -149,7 +150,7 @@ class ZipArchive:
         return ZipEntry.of(info, self.path)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "_places": self._places, "_directory": None, "_file": None}
+        return {"path": self.path, "_entries": self._entries, "_directory": None, "_file": None}
 
     def _opened(self) -> "_Directory":
         if self._directory is None:
@@ -170,7 +171,7 @@ class ZipArchive:
 
 @dataclass(frozen=True)
 class _Directory:
-    """The directory of an archive, which the process `owner` has read; `prefix` stands before all names."""
+    """The directory of an archive as the process `owner` has read it; `prefix` precedes all names."""
 
     archive: zipfile.ZipFile
     prefix: str
@@ -183,21 +184,21 @@ class _Directory:
         return cls(archive, own_folder if inside else "", os.getpid())
 
 
-def checked_name(name: str, place: Path) -> str:
-    """Return `name` if it stays below `place`; raise `DatasetError` otherwise."""
+def checked_name(name: str, folder: Path) -> str:
+    """Return `name` if it stays below `folder`; raise `DatasetError` otherwise."""
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
-        raise DatasetError(f"{place}: the file name {name!r} leaves the folder; use a plain relative name")
+        raise DatasetError(f"{folder}: the file name {name!r} leaves the folder; use a plain relative name")
     return name
 
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Give a path to write a file or folder at, and move it to `path` when the block ends without an error.
+    """Yield a path to write a file or folder to, and move it to `path` when the block ends without an error.
 
-    Parents are created. After a failure the old file or folder is untouched and nothing new is left over.
+    Parents are created. After an error the old file or folder is untouched and nothing new is left behind.
     """
-    # On a shared disk, programs of two machines may have one process id.
+    # On a shared disk, programs on two machines may have the same process id.
     partial = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.partial")
     with naming_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,9 +214,9 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`; after a failure or a kill the file still holds what it held before.
+    """Write `data` to `path`; after an error or a kill the file still has its old content.
 
-    Raises `OSError` naming `path` when the disk refuses, for example because it is full.
+    Raises `OSError` that names `path` if the disk refuses, for example because it is full.
     """
     with replace_atomically(path) as partial, naming_disk_errors(path), partial.open("wb") as file:
         file.write(data)
@@ -225,11 +226,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextmanager
 def naming_disk_errors(path: Path) -> Iterator[None]:
-    """Make an `OSError` say what could not be written; a full disk alone does not name the file."""
+    """Make an `OSError` name the file that could not be written; that of a full disk does not."""
     try:
         yield
     except OSError as error:
-        message = f"could not write {path}: {error.strerror or error}; free disk space or choose another place"
+        message = f"could not write {path}: {error.strerror or error}; free disk space or choose another folder"
         raise OSError(error.errno, message) from error
 
 

@@ -1,4 +1,4 @@
-"""Typed reading of JSON documents: every wrong field is reported with the file and the place inside it."""
+"""Typed reading of JSON documents: an error about a field names the file and the position inside it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,23 @@ from typing import TypeGuard
 from panoptic.io.errors import DatasetError
 
 
+class FieldError(DatasetError):
+    """A missing or wrong field, in three parts: where it is, what was found there, and what to do about it."""
+
+    def __init__(self, where: str, found: str, hint: str) -> None:
+        super().__init__(where, found, hint)
+        self.where, self.found, self.hint = where, found, hint
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.found}; {self.hint}"
+
+
 @dataclass(frozen=True, slots=True)
 class JsonObject:
-    """A JSON object and where it stands, for example `val.json: images[3]`."""
+    """A JSON object and its position in the document, for example `val.json: images[3]`.
+
+    Every method raises `FieldError` if the field is missing or of another type than the method's name says.
+    """
 
     values: Mapping[str, object]
     where: str
@@ -36,7 +50,7 @@ class JsonObject:
         return value
 
     def flag(self, key: str) -> bool:
-        """A truth value; COCO writes it as 0 or 1."""
+        """A Boolean, which COCO writes as 0 or 1."""
         value = self._value(key)
         if not isinstance(value, bool | int) or value not in (0, 1):
             raise self._wrong(key, "0 or 1", value)
@@ -61,27 +75,34 @@ class JsonObject:
         return JsonObject(value, f"{self.where}: {key}")
 
     def objects(self, key: str) -> Iterator["JsonObject"]:
-        """Each object of a list of objects."""
+        """Each object of a list; an item that is not an object is an error."""
+        for item in self.items(key):
+            if isinstance(item, FieldError):
+                raise item
+            yield item
+
+    def items(self, key: str) -> Iterator["JsonObject | FieldError"]:
+        """Each object of a list; for an item that is not an object, the error to raise or to report."""
         value = self._value(key)
         if not isinstance(value, list):
             raise self._wrong(key, "a list", value)
         for position, item in enumerate(value):
-            if not isinstance(item, dict):
-                raise self._wrong(f"{key}[{position}]", "an object", item)
-            yield JsonObject(item, f"{self.where}: {key}[{position}]")
+            if isinstance(item, dict):
+                yield JsonObject(item, f"{self.where}: {key}[{position}]")
+            else:
+                yield self._wrong(f"{key}[{position}]", "an object", item)
 
     def _value(self, key: str) -> object:
         if key not in self.values:
-            raise DatasetError(f"{self.where}: the field '{key}' is missing; add it")
+            raise FieldError(self.where, f"the field '{key}' is missing", "add it")
         return self.values[key]
 
-    def _wrong(self, key: str, expected: str, value: object) -> DatasetError:
-        found = repr(value)[:60]
-        return DatasetError(f"{self.where}: '{key}' should be {expected}, found {found}; correct it")
+    def _wrong(self, key: str, expected: str, value: object) -> FieldError:
+        return FieldError(self.where, f"'{key}' should be {expected}, found {value!r:.60}", "correct it")
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value of a JSON document is a finite number."""
+    """Tell whether a value of a JSON document is a finite number."""
     if isinstance(value, int):
         return not isinstance(value, bool) and value.bit_length() < 64  # longer ones may have no float
     return isinstance(value, float) and isfinite(value)

@@ -1,8 +1,8 @@
-"""The container of an 8-bit RGB PNG: every check of a file, down to the rows as they are stored.
+"""The container of an 8-bit RGB PNG, checked completely, down to the rows as they are stored.
 
-PNG specification, third edition (W3C): chunks with checksums, of which those named IDAT hold one zlib stream of the
-rows, each of them the number of a filter and three bytes a pixel. Common readers turn other kinds of image into RGB,
-and show what is left of a damaged one; for an id map either would be wrong ids without a word.
+A PNG consists of chunks with checksums. Those named IDAT hold one zlib stream of rows, each with the number of a filter
+and three bytes a pixel (PNG specification, third edition, W3C). Common readers convert other types of image to RGB and
+return what is left of a damaged one; in an id map, both would silently give wrong ids.
 """
 
 import struct
@@ -13,19 +13,19 @@ import deflate
 
 from panoptic.io.errors import DatasetError
 
-# A small file may claim an image that fills the memory.
+# A small file may claim to be an image that fills the memory.
 MAX_PIXELS = 1 << 28
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _COLOR_TYPES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGB with alpha"}
 _FILTERS = 5
-# Adam7: (first row, first column, rows apart, columns apart) of the images that an interlaced one is split into.
+# Adam7: (first row, first column, row step, column step) of the images that an interlaced image is split into.
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
 
 @dataclass(frozen=True)
 class PngHeader:
-    """What a PNG claims to be: its size in pixels, bits of a channel, and the number of its kind of color."""
+    """The header of a PNG: size in pixels, bits per channel, and color type."""
 
     height: int
     width: int
@@ -35,7 +35,7 @@ class PngHeader:
 
 @dataclass(frozen=True)
 class StoredRows:
-    """The filtered rows of an image of `height` x `width` pixels; those of each pass in turn if it is interlaced."""
+    """The filtered rows of an image of `height` x `width` pixels; of an interlaced one, those of each pass in turn."""
 
     height: int
     width: int
@@ -44,9 +44,9 @@ class StoredRows:
 
 
 def read_png(data: bytes, where: str) -> StoredRows:
-    """Take an 8-bit RGB PNG apart; `where` names it in errors.
+    """Extract the stored rows of an 8-bit RGB PNG; `where` names it in errors.
 
-    Raises `DatasetError` for another kind of file or image, and for any damage.
+    Raises `DatasetError` for another type of file or image, and for any damage.
     """
     if not data.startswith(_SIGNATURE):
         raise DatasetError(f"{where}: not a PNG file; panoptic maps are 8-bit RGB PNGs")
@@ -67,7 +67,7 @@ def read_png(data: bytes, where: str) -> StoredRows:
 
 
 def claimed_header(data: bytes) -> PngHeader | None:
-    """The header of a PNG, to look at before memory is taken for its pixels; None for what is none."""
+    """Read the header of a PNG, to check it before memory is allocated for its pixels; None if it is not a PNG."""
     if not data.startswith(_SIGNATURE) or data[12:16] != b"IHDR" or len(data) < 26:
         return None
     width, height, bits, color_type = struct.unpack_from(">IIBB", data, 16)
@@ -75,7 +75,7 @@ def claimed_header(data: bytes) -> PngHeader | None:
 
 
 def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and content of every chunk up to the end mark; the length and checksum of each are right."""
+    """Yield type and content of every chunk up to the end mark, each with the right length and checksum."""
     view = memoryview(data)
     end = len(_SIGNATURE)
     kind = b""
@@ -92,12 +92,12 @@ def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _read_header(header: memoryview, where: str) -> tuple[int, int, bool]:
-    """Height, width, and whether the image is interlaced."""
+    """Return height, width, and whether the image is interlaced."""
     if len(header) != 13:
         raise _damaged(where, f"a header of {len(header)} bytes instead of 13")
     width, height, bits, color_type, compression, filtering, interlacing = struct.unpack(">IIBBBBB", header)
     if (bits, color_type) != (8, 2):
-        found = f"{bits}-bit {_COLOR_TYPES.get(color_type, 'of an unknown kind')}"
+        found = f"{bits}-bit {_COLOR_TYPES.get(color_type, 'of an unknown type')}"
         raise DatasetError(f"{where}: the PNG is {found}; save it as 8-bit RGB with id = R + 256 G + 65536 B")
     if not 0 < width * height <= MAX_PIXELS:
         raise DatasetError(f"{where}: the PNG claims {height} x {width} pixels; 1 to {MAX_PIXELS} are read")
@@ -107,16 +107,16 @@ def _read_header(header: memoryview, where: str) -> tuple[int, int, bool]:
 
 
 def _passes(height: int, width: int) -> tuple[tuple[int, int], ...]:
-    """Rows and columns of each pass of an interlaced image that has any."""
+    """Rows and columns of each pass of an interlaced image that is not empty."""
     sizes = ((len(range(y, height, down)), len(range(x, width, right))) for y, x, down, right in _PASSES)
     return tuple((rows, columns) for rows, columns in sizes if rows and columns)
 
 
 def _inflate(stream: bytes, passes: tuple[tuple[int, int], ...], where: str) -> bytearray:
-    """The rows of all passes; they are as many and as long as they should be, and their filters are known."""
+    """Decompress the rows of all passes, and check their number, lengths and filters."""
     expected = sum(rows * (1 + 3 * columns) for rows, columns in passes)
     try:
-        # So many bytes and no more: a stream that is too long does not fill the memory.
+        # Limited to the expected size, so that a stream that is too long cannot fill the memory.
         data = deflate.zlib_decompress(stream, expected)
     except deflate.DeflateError:
         data = bytearray()

@@ -1,8 +1,8 @@
-"""Reading files out of a zip archive at places that are known, without its directory.
+"""Reading files of a zip archive at known offsets, without its directory.
 
-PKWARE's APPNOTE.TXT, 4.3.7: before each file stands a local header with its name; sizes there may be missing or wrong
-(zip64, data descriptors), so that those of the directory count. Reading names its position in the file each time:
-processes and threads may share one open file.
+Each file is preceded by a local header with its name (PKWARE's APPNOTE.TXT, 4.3.7). Sizes in it may be missing or
+wrong (zip64, data descriptors), so those of the directory count. Reads use `pread`, which has no file position, so that
+processes and threads can share one open file.
 """
 
 import os
@@ -15,7 +15,7 @@ import deflate
 
 from panoptic.io.errors import DatasetError
 
-# Of an entry: what is larger, or grows more than so many times to more than a little, is not an image.
+# An entry that is larger, or that grows by more than the ratio to more than a little, is not an image.
 LARGEST_BYTES, LARGEST_RATIO, LITTLE_BYTES = 1 << 30, 200, 1 << 24
 _LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")  # signature, flags, method, lengths of name and extra field
 _ENCRYPTED = 0x2041  # by a password, strongly, or with masked headers
@@ -23,9 +23,9 @@ _ENCRYPTED = 0x2041  # by a password, strongly, or with masked headers
 
 @dataclass(frozen=True, slots=True)
 class ZipEntry:
-    """A file in an archive: its name there, the offset of its local header, its bytes packed and unpacked, its CRC-32.
+    """A file in an archive: name, offset of its local header, packed and unpacked size in bytes, CRC-32.
 
-    `method`: 0 stored, 8 deflated; others are not read.
+    `method` is 0 for stored and 8 for deflated; others are not read.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ZipEntry:
 
     @classmethod
     def of(cls, info: zipfile.ZipInfo, archive: Path) -> "ZipEntry":
-        """As the directory of `archive` has it. Raises `DatasetError` for one that is encrypted."""
+        """The entry that the directory of `archive` describes. Raises `DatasetError` if it is encrypted."""
         if info.flag_bits & _ENCRYPTED:
             raise DatasetError(f"{archive}: '{info.filename}' is encrypted; pack it again without a password")
         return cls(
@@ -45,7 +45,7 @@ class ZipEntry:
         ).checked(archive)
 
     def checked(self, archive: Path) -> "ZipEntry":
-        """The same. Raises `DatasetError` for a method that is not read, and for an absurd size."""
+        """Return the entry. Raises `DatasetError` for an unknown method or an absurd size."""
         if self.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             known = "pack it again, stored or deflated"
             raise DatasetError(f"{archive}: '{self.name}' is packed by method {self.method}; {known}")
@@ -57,13 +57,13 @@ class ZipEntry:
 
 
 def read_entry(file: int, entry: ZipEntry, archive: Path) -> bytes:
-    """The content of an entry; `file` is the descriptor of the open `archive`.
+    """Read the content of an entry; `file` is the descriptor of the open `archive`.
 
-    Raises `DatasetError` that names the entry for one that is not there, is damaged, or that `ZipEntry` refuses.
+    Raises `DatasetError` that names the entry if it is missing or damaged, or if `ZipEntry` refuses it.
     """
     entry.checked(archive)
     length = os.fstat(file).st_size
-    # Names are in UTF-8 where a flag says so, otherwise in the character set of the first IBM PC, which takes less.
+    # Names are in UTF-8 if a flag says so, otherwise in the character set of the first IBM PC, which needs fewer bytes.
     names = entry.name.encode(), entry.name.encode("cp437", "replace")
     if not 0 <= entry.offset <= length - _LOCAL_HEADER.size:
         raise _wrong(entry, archive, "the archive ends before it")
@@ -71,7 +71,7 @@ def read_entry(file: int, entry: ZipEntry, archive: Path) -> bytes:
     signature, flags, method, name, extra = _LOCAL_HEADER.unpack_from(head)
     found = head[_LOCAL_HEADER.size :][:name]
     if signature != b"PK\x03\x04" or len(found) != name or found not in names:
-        raise _wrong(entry, archive, "something else is in its place")
+        raise _wrong(entry, archive, "there is something else at its offset")
     if method != entry.method or flags & _ENCRYPTED:
         raise _wrong(entry, archive, "it is packed in another way")
     start = entry.offset + _LOCAL_HEADER.size + name + extra
@@ -80,7 +80,7 @@ def read_entry(file: int, entry: ZipEntry, archive: Path) -> bytes:
     content = os.pread(file, entry.packed, start)
     if entry.method == zipfile.ZIP_DEFLATED:
         try:
-            # So many bytes and no more: what unpacks to more does not fill the memory.
+            # Limited to the expected size, so that an entry that unpacks to more cannot fill the memory.
             content = bytes(deflate.deflate_decompress(content, entry.size))
         except deflate.DeflateError as error:
             raise _wrong(entry, archive, str(error)) from None
@@ -96,8 +96,8 @@ def _wrong(entry: ZipEntry, archive: Path, found: str) -> DatasetError:
     )
 
 
-def add_file(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    """Add a file to an archive opened for writing with `ZIP_STORED`."""
+def add_file(archive: zipfile.ZipFile, name: str, data: bytes, method: int = zipfile.ZIP_STORED) -> None:
+    """Add a file to an archive; equal data give equal bytes."""
     entry = zipfile.ZipInfo(name)  # dated 1980
     entry.create_system, entry.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
-    archive.writestr(entry, data)
+    archive.writestr(entry, data, method)

@@ -1,1 +1,1 @@
-"""What every command needs: settings, its frame, worker processes, fingerprints."""
+"""What every command needs: settings, error handling, worker processes, fingerprints."""

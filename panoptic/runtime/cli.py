@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Run the body of a command. Wrong input and a refusing disk end the program with one message and status 2.
+    """Run the body of a command. On wrong input or a disk error, end the program with one message and status 2.
 
-    With `TRACEBACK=1` in the environment the error is raised as it is, to see where it comes from.
+    With `TRACEBACK=1` in the environment the error is raised as it is, to show where it comes from.
     """
     try:
         command()

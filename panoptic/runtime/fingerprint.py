@@ -1,26 +1,63 @@
-"""Fingerprints of what decides a result: names for folders of unfinished work, so that only the same work goes on."""
+"""Fingerprints of everything that decides a result.
+
+They name the folders of unfinished work, so that a run resumes only work that would have the same result.
+"""
 
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+def resume_identity(
+    settings: Mapping[str, object],
+    files: Sequence[Path | None] = (),
+    data: Sequence[Path] = (),
+    code: Iterable[Path] | None = None,
+    libraries: Sequence[str] = (),
+) -> str:
+    """Short hash of everything that decides a result.
+
+    Args:
+        settings: dataclasses and JSON-like values, by name.
+        files: inputs that are read whole, each by its content; None for one that is not used.
+        data: folders and archives that are too large for that: by the names, sizes and times of their files.
+        code: source files, by default all of this project that the running program has imported.
+        libraries: distributions whose versions matter.
+    """
+    return fingerprint(
+        {
+            "settings": settings,
+            "files": [None if path is None else file_digest(path) for path in files],
+            "data": [file_signature(path) for path in data],
+            "code": code_digests(code),
+            "libraries": {name: version(name) for name in libraries},
+        }
+    )
+
+
 def fingerprint(parts: Mapping[str, object]) -> str:
-    """Short hash of JSON-like `parts`; equal parts give equal hashes, in any order of their names."""
-    text = json.dumps(parts, sort_keys=True, default=str)
+    """Short hash of JSON-like `parts` and dataclasses; equal parts give equal hashes, in any order of their names."""
+    text = json.dumps(parts, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def code_digests() -> dict[str, str]:
-    """SHA-256 of every source file of this project that the running program has imported."""
-    names = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
-    files = sorted(Path(name) for name in names if name.endswith(".py"))
-    own = [file for file in files if file.is_relative_to(PROJECT) and "site-packages" not in file.parts]
-    return {str(file.relative_to(PROJECT)): file_digest(file) for file in own}
+def _plain(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def code_digests(files: Iterable[Path] | None = None) -> dict[str, str]:
+    """SHA-256 of source files of this project, by default of all that the running program has imported."""
+    if files is None:
+        names = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+        imported = (Path(name) for name in names if name.endswith(".py"))
+        files = (file for file in imported if file.is_relative_to(PROJECT) and "site-packages" not in file.parts)
+    return {str(file.relative_to(PROJECT)): file_digest(file) for file in sorted(files)}
 
 
 def file_digest(path: Path) -> str:
@@ -29,13 +66,14 @@ def file_digest(path: Path) -> str:
 
 
 def file_signature(path: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of last change of a file, or of every file in a folder: a cheap sign that data changed."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return {file.name: (file.stat().st_size, file.stat().st_mtime_ns) for file in files}
+    """Size and time of last change of a file, or of every file below a folder: a cheap sign that data changed."""
+    folder, files = (path, path.rglob("*")) if path.is_dir() else (path.parent, [path])
+    states = ((file, file.stat()) for file in sorted(files) if file.is_file())
+    return {file.relative_to(folder).as_posix(): (state.st_size, state.st_mtime_ns) for file, state in states}
 
 
 def bytes_digest(contents: Iterable[bytes]) -> str:
-    """SHA-256 of several contents, each with its length, one after the other."""
+    """SHA-256 of several contents in this order, each preceded by its length."""
     digest = hashlib.sha256()
     for content in contents:
         digest.update(len(content).to_bytes(8, "big") + content)

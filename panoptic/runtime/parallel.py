@@ -1,4 +1,4 @@
-"""Worker processes that never outlive the program that started them, and work that runs ahead of its reader."""
+"""Worker processes that never outlive the program that started them, and work that runs ahead of its consumer."""
 
 import os
 import threading
@@ -16,14 +16,14 @@ R = TypeVar("R")
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor | None]:
-    """That many processes of one thread each; None for 0, which stands for this process.
+    """Start `workers` single-threaded processes; yields None for 0, which stands for this process.
 
-    At the end of the block what has not begun is dropped.
+    Work that has not begun when the block ends is dropped.
     """
     if workers <= 0:
         yield None
         return
-    # A fresh interpreter instead of a fork: OpenCV's threads do not survive one.
+    # Fresh interpreters instead of forks, which OpenCV's threads do not survive.
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
     try:
         yield pool
@@ -32,7 +32,7 @@ def worker_pool(workers: int) -> Iterator[Executor | None]:
 
 
 def map_ahead(pool: Executor | None, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
-    """Apply `function` to each item, in order; the pool works on at most `ahead` items more than were asked for."""
+    """Yield `function` of each item, in order; the pool works at most `ahead` items ahead of the consumer."""
     if pool is None:
         yield from map(function, items)
         return
@@ -46,13 +46,13 @@ def map_ahead(pool: Executor | None, function: Callable[[T], R], items: Iterable
 
 
 def _begin() -> None:
-    # The processes share the cores already. Said by the environment, because not all of them need OpenCV's memory.
+    # The processes share the cores already. Set in the environment, because not all of them need to load OpenCV.
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A killed parent closes no queue, and its workers would wait for work for ever."""
+    """End this process when its parent is gone: a killed parent closes no queue, and workers would wait forever."""
     parent = parent_process()
     assert parent is not None
     parent.join()

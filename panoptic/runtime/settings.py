@@ -1,4 +1,4 @@
-"""Reading one typed section of a YAML file of settings."""
+"""Reading a section of a YAML file of settings as a typed dataclass."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +22,9 @@ def read_section(
 ) -> T:
     """Read the section `name` of a YAML file of settings as an instance of the dataclass `schema`.
 
-    What the file leaves out keeps its default: a key, or, unless it is `required`, the whole section. Numbers may be
-    written as `1e-4`. Raises `SettingsError` for an unknown key, a wrong type, or a section that is not among
-    `sections`, where these are given; the message lists what is valid.
+    A missing key has its default, and so has a missing section unless it is `required`. Numbers can be written as
+    `1e-4`. Raises `SettingsError` for an unknown key, a wrong type, or a section of the file that is not one of
+    `sections`, if these are given; the message lists what is valid.
     """
     document = _read_yaml(path)
     for present in map(str, document):
@@ -65,7 +65,7 @@ def _read_yaml(path: Path) -> DictConfig:
 
 
 def _template(schema: type[object]) -> DictConfig:
-    """The defaults of a dataclass. Frozen dataclasses give read-only nodes, into which nothing could be merged."""
+    """The defaults of a dataclass, made writable: nothing can be merged into the nodes of a frozen dataclass."""
     template = OmegaConf.structured(schema)
     nodes = [template]
     while nodes:
@@ -77,7 +77,7 @@ def _template(schema: type[object]) -> DictConfig:
 
 
 def _check_keys(section: Mapping[object, object], schema: type[object], where: str) -> None:
-    """Raise `SettingsError` for a missing key, or one that the dataclass, or one inside it, does not have."""
+    """Raise `SettingsError` for a missing key, or one that is unknown to the dataclass or to one nested in it."""
     assert is_dataclass(schema)
     types = get_type_hints(schema)
     for key, value in section.items():

@@ -1,11 +1,11 @@
-"""The index of images that nobody has annotated, so that stages.predict can run on them: test sets, own images.
+"""Index images without annotations, such as a test set or your own, so that stages.predict can run on them.
 
     python -m panoptic.tools.unlabeled --images-json image_info_test-dev2017.json --images test2017.zip
         --categories runs/annotate/categories.json --out runs/test-dev/test.index
 
-Beside the index, `<name>_void.zip` is written with its masks: of each image one in which every pixel is void, which
-is how the format says that nothing is annotated. So whatever reads an index reads this one too, the images that
-stages.predict draws have an empty ground truth, and a score counts nothing.
+Next to the index, `<name>_void.zip` is written with a mask for each image in which every pixel is void: in COCO's
+format, nothing is annotated. Every program that reads an index can therefore read this one; the images that
+stages.predict draws have an empty ground truth, and nothing counts in a score.
 """
 
 import argparse
@@ -19,28 +19,27 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from panoptic.format.annotations import ImageEntry
+from panoptic.datasets.layout import IMAGE_SUFFIXES
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
-from panoptic.format.image_list import read_categories, read_image_list
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource, naming_disk_errors, open_files, replace_atomically
 from panoptic.runtime.cli import run_command
-
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+from panoptic.tools.image_list import read_categories, read_image_list
 
 
 def index_unlabeled(
     images: Path, images_json: Path | None, categories: CategoryTable, out: Path, progress: bool = False
 ) -> PanopticIndex:
-    """Write the index of the images in `images` (a folder or zip file) to `out`, and their void masks beside it.
+    """Write the index of the images in `images` (a folder or zip file) to `out`, and their void masks next to it.
 
-    `images_json` lists the images that are wanted, with their ids; without it all are taken, with ids counted from
-    1 in the order of their names. Only the headers of the images are read.
+    `images_json` lists the images to index, with their ids; without it all are indexed, with ids counted from 1 in the
+    order of their names. Only the headers of the images are read.
 
-    Raises `DatasetError` with the issues of all images together: one that is missing, that cannot be read, of
-    another size than listed, or whose result would have the name of another's.
+    Raises `DatasetError` with the issues of all images together: an image that is missing, unreadable or of another
+    size than listed, or whose result would have the same name as another's.
     """
     files = open_files(images)
     wanted = None if images_json is None else {entry.id: entry for entry in read_image_list(images_json)}
@@ -56,12 +55,12 @@ def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progres
     names = files.names()
     present = frozenset(names)
     if wanted is None:
-        chosen = dict(enumerate((name for name in names if name.lower().endswith(SUFFIXES)), start=1))
+        chosen = dict(enumerate((name for name in names if name.lower().endswith(IMAGE_SUFFIXES)), start=1))
     else:
         chosen = {image_id: entry.file_name for image_id, entry in wanted.items()}
     if not chosen:
         raise DatasetError(
-            f"{files.path}: there are no images ({', '.join(SUFFIXES)}); give another folder or zip file"
+            f"{files.path}: there are no images ({', '.join(IMAGE_SUFFIXES)}); give another folder or zip file"
         )
     issues = Issues()
     records: dict[str, ImageRecord] = {}
@@ -85,7 +84,7 @@ def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progres
 
 
 def _size(files: FileSource, name: str) -> tuple[int, int]:
-    """(height, width) of an image as it is stored, from its header."""
+    """Read (height, width) of an image, as it is stored, from its header."""
     try:
         with files.open(name) as file, Image.open(file) as header:
             width, height = header.size
@@ -112,7 +111,7 @@ def _write_void_masks(path: Path, records: Sequence[ImageRecord], progress: bool
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m panoptic.tools.unlabeled", description=__doc__.splitlines()[0])
-    parser.add_argument("--images-json", type=Path, help="JSON that lists the images (default: all there are)")
+    parser.add_argument("--images-json", type=Path, help="JSON that lists the images (default: index all)")
     parser.add_argument("--images", type=Path, required=True, help="the images: a folder or a zip file")
     parser.add_argument("--categories", type=Path, required=True, help="JSON with the 'categories' of the model")
     parser.add_argument("--out", type=Path, required=True, help="index to write")

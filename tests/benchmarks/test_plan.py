@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.plan import __main__ as plan
 from benchmarks.plan.report import PlanRow, plan_table
-from panoptic.datasets.download.archives import PUBLIC_DATASETS
+from panoptic.datasets.known import DATASETS
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "params.yaml"
@@ -30,14 +30,14 @@ def test_a_published_recipe_is_planned_without_its_data(tmp_path: Path) -> None:
     assert (work["training images"], work["validation images"], work["classes"]) == (118_287, 5_000, 133)
     assert (work["steps"], work["validations"]) == (12 * 14_786, 12)
     assert work["corrupted images"] == 2_000 * 16 * 5
-    needed = PUBLIC_DATASETS["coco"].needed(["train2017", "val2017"])
+    needed = DATASETS["coco"].needed(["train2017", "val2017"])
     assert found["disk"]["archives to download"]["value"] == sum(archive.bytes for archive in needed)
     assert found["disk"].keys() >= {"unpacked", "runs/annotate", "runs/state", "total", "free"}
     assert "time" not in found
 
     root.mkdir()
     (root / "val2017.zip").touch()
-    existing = next(archive for archive in needed if archive.place == "val2017.zip")
+    existing = next(archive for archive in needed if archive.path == "val2017.zip")
     again = _plan(tmp_path, *recipe, "--gpus", "8", "--set", f"dataset.root={root}")
     missing = again["disk"]["archives to download"]["value"]
     assert missing == sum(archive.bytes for archive in needed) - existing.bytes
@@ -64,7 +64,7 @@ def test_a_run_is_measured_on_this_machine(tmp_path: Path, monkeypatch: pytest.M
         (("--set", "train.epoch=3"), "train.epoch: unknown key (did you mean 'epochs'?)"),
         (
             ("--set", "dataset.name=coco", "dataset.train=train", "dataset.val=val"),
-            "no split 'train'; there are: train2017",
+            "no split 'train', 'val'; there are: train2017",
         ),
         (("missing.yaml",), "missing.yaml: no such file"),
     ],

@@ -1,4 +1,4 @@
-"""The annotate stage: what it writes, that nothing changes a byte of it, and what it refuses."""
+"""The annotate stage: its files, which are the same whatever happens on the way, and the data that it refuses."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ import pytest
 from panoptic.data.reader import PanopticReader
 from panoptic.datasets import shards
 from panoptic.datasets.coco import build_index
-from panoptic.datasets.shards import AnnotateSettings, Shard, encode_semantic_map, make_semantic_map
+from panoptic.datasets.shards import AnnotateSettings, ImageShard, encode_semantic_map, make_semantic_map
 from panoptic.index import PanopticIndex
 from panoptic.instances.detection_json import to_detection_format
 from panoptic.io.files import open_files
@@ -93,13 +93,13 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 def _left_over(folder: Path) -> list[Path]:
-    """What a run has left in its folders besides the output."""
+    """The files that a run left in its folders besides the output."""
     return [
         path for path in (folder / "work").rglob("*") if path.name not in ("out", "state") and "out" not in path.parts
     ]
 
 
-def test_it_writes_what_later_stages_read(root: Path, tmp_path: Path) -> None:
+def test_it_writes_the_input_of_later_stages(root: Path, tmp_path: Path) -> None:
     output = _run(tmp_path / "a")
     assert {path.name for path in output.iterdir()} == WRITTEN
     assert not _left_over(tmp_path / "a")
@@ -119,7 +119,7 @@ def test_it_writes_what_later_stages_read(root: Path, tmp_path: Path) -> None:
     assert names == ["ball", "star", "sky", "water"]
 
 
-def test_ground_truth_instances_are_the_datasets_own_where_it_has_them(root: Path, tmp_path: Path) -> None:
+def test_ground_truth_instances_are_the_datasets_own_if_it_has_any(root: Path, tmp_path: Path) -> None:
     own = root / "annotations" / "instances_val.json"
     own.write_text('{"images": [], "annotations": [], "categories": []}')
     output = _run(tmp_path / "a")
@@ -135,7 +135,7 @@ def test_annotations_of_all_images_are_numbered_in_their_order(root: Path, tmp_p
     assert [(entry["image_id"], entry["category_id"]) for entry in document["annotations"]] == segments
 
 
-def test_neither_workers_nor_the_size_of_the_parts_change_a_byte(
+def test_neither_workers_nor_the_size_of_shards_change_a_byte(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = _contents(_run(tmp_path / "alone"))
@@ -150,7 +150,7 @@ def test_semantic_maps_are_made_on_request_alone(root: Path, tmp_path: Path) -> 
     assert without == {name: content for name, content in with_maps.items() if "semantic" not in name}
 
 
-def test_the_maps_lie_in_an_archive_without_dates(root: Path, tmp_path: Path) -> None:
+def test_maps_are_in_an_archive_without_dates(root: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(_run(tmp_path / "a") / "semantic_val.zip") as archive:
         entries = archive.infolist()
     assert [entry.filename for entry in entries] == [f"{number:06}.png" for number in range(100, 104)]
@@ -161,13 +161,13 @@ def test_the_maps_lie_in_an_archive_without_dates(root: Path, tmp_path: Path) ->
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The parts that this process makes, as it goes on."""
     names: list[str] = []
-    make = Shard.make
+    make = ImageShard.make
 
-    def noted(shard: Shard) -> tuple[str, ...]:
+    def noted(shard: ImageShard) -> tuple[str, ...]:
         names.append(shard.path.name)
         return make(shard)
 
-    monkeypatch.setattr(Shard, "make", noted)
+    monkeypatch.setattr(ImageShard, "make", noted)
     return names
 
 
@@ -176,7 +176,7 @@ def _finished(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("times", [1, 8, 14, 40, 55, 58, 60, 62, 69, 73])
-def test_killed_at_any_change_of_a_file_the_next_run_goes_on_and_ends_alike(
+def test_killed_at_any_change_of_a_file_the_next_run_resumes_and_gives_the_same(
     root: Path, tmp_path: Path, times: int, made: list[str]
 ) -> None:
     calm = _contents(_run(tmp_path / "calm"))
@@ -192,7 +192,7 @@ def test_killed_at_any_change_of_a_file_the_next_run_goes_on_and_ends_alike(
     assert not _left_over(tmp_path / "a")
 
 
-def test_killed_with_a_worker_the_next_run_goes_on_and_ends_alike(
+def test_killed_with_a_worker_the_next_run_resumes_and_gives_the_same(
     root: Path, tmp_path: Path, made: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [sys.executable, "-c", KILLED_WITH_WORKER, *_arguments(tmp_path / "a", workers=1)]
@@ -201,15 +201,13 @@ def test_killed_with_a_worker_the_next_run_goes_on_and_ends_alike(
     assert killed.returncode == -signal.SIGKILL, killed.stderr + killed.stdout
     finished = _finished(tmp_path / "a")
     output = _run(tmp_path / "a")
-    assert f"{len(finished)} of 5 parts done" in capsys.readouterr().out
+    assert f"{len(finished)} of 5 shards done" in capsys.readouterr().out
     assert len(made) == 5 - len(finished) < 5
     assert not _left_over(tmp_path / "a")
     assert _contents(output) == _contents(_run(tmp_path / "calm"))
 
 
-def test_killed_while_it_removed_what_it_no_longer_needs_it_ends_alike(
-    root: Path, tmp_path: Path, made: list[str]
-) -> None:
+def test_killed_while_cleaning_up_the_next_run_gives_the_same(root: Path, tmp_path: Path, made: list[str]) -> None:
     work = tmp_path / "a" / "work"
     command = [sys.executable, "-c", KILLED, "57", str(work), *_arguments(tmp_path / "a")]
     subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
@@ -223,7 +221,7 @@ def test_killed_while_it_removed_what_it_no_longer_needs_it_ends_alike(
 
 
 @pytest.mark.parametrize("part", ["panoptic_val.json", "panoptic_val/000101.png"])
-def test_other_data_do_not_go_on_from_a_stopped_run(
+def test_other_data_do_not_resume_an_interrupted_run(
     root: Path, tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = _arguments(tmp_path / "a")
@@ -233,25 +231,27 @@ def test_other_data_do_not_go_on_from_a_stopped_run(
     path = root / "annotations" / part
     path.write_bytes(path.read_bytes() + b"\n")
     _run(tmp_path / "a")
-    assert "going on" not in capsys.readouterr().out
+    assert "resuming from" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("root")
-def test_a_stopped_run_is_known_by_all_code_that_reads_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_identity_of_a_run_covers_all_code_that_reads_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digested = list[Path]()
 
     def note(path: Path) -> str:
         digested.append(path)
         return ""
 
-    monkeypatch.setattr("stages.annotate.file_digest", note)
+    monkeypatch.setattr("panoptic.runtime.fingerprint.file_digest", note)
     _run(tmp_path / "a")
     names = {path.as_posix().rpartition("/panoptic/")[2] for path in digested}
     assert names >= {"io/png.py", "datasets/shards.py", "datasets/ade20k/maps.py", "index/records.py"}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_issues_of_all_images_are_named_in_their_order(
+def test_issues_of_all_images_are_named_in_order(
     root: Path, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a" / "work" / "out").mkdir(parents=True)
@@ -306,10 +306,10 @@ def test_there_must_be_as_many_images_as_were_downloaded(
     assert not (tmp_path / "a" / "work").exists()
 
 
-def test_a_worker_that_the_system_ends_is_spoken_of(
+def test_a_killed_worker_is_reported(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(shards: Mapping[str, Sequence[Shard]], workers: int) -> dict[str, list[str]]:
+    def broken(shards: Mapping[str, Sequence[ImageShard]], workers: int) -> dict[str, list[str]]:
         raise BrokenProcessPool
 
     monkeypatch.setattr("stages.annotate.make_shards", broken)
@@ -318,7 +318,7 @@ def test_a_worker_that_the_system_ends_is_spoken_of(
     assert "a worker process has ended abruptly" in capsys.readouterr().err
 
 
-def test_workers_may_be_one_a_core() -> None:
+def test_workers_may_be_one_per_core() -> None:
     assert AnnotateSettings(workers=-1).processes >= 1
     assert AnnotateSettings(workers=3).processes == 3
     with pytest.raises(ValueError, match="workers -2; give the number of processes, or -1"):

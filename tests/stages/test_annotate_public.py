@@ -1,4 +1,4 @@
-"""From the archives of COCO and ADE20K, in their real layouts, to what the later stages read."""
+"""From the archives of COCO and ADE20K, in their real layouts, to the input of the later stages."""
 
 import json
 from hashlib import sha256
@@ -57,7 +57,7 @@ def test_coco_from_its_archives(tmp_path: Path) -> None:
 
 
 def test_ade20k_from_its_archives(tmp_path: Path) -> None:
-    """What is made of it can be read by anything that reads COCO's panoptic format."""
+    """The output can be read by any reader of COCO's panoptic format."""
     splits = write_ade20k_archives(tmp_path / "archives", seed=0)
     output = _download_and_annotate(tmp_path, "ade20k", "training", "validation")
     written = _files(*OF_A_SPLIT, "panoptic_{}.json", "panoptic_{}.zip")
@@ -85,7 +85,7 @@ def test_ade20k_from_its_archives(tmp_path: Path) -> None:
         assert (listed["area"], listed["bbox"]) == (segment.area, list(segment.box_xywh))
 
 
-def test_ade20k_twice_over_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_ade20k_annotated_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     write_ade20k_archives(tmp_path / "archives", seed=1)
     first = _contents(_download_and_annotate(tmp_path, "ade20k", "training", "validation"))
     assert _contents(_download_and_annotate(tmp_path, "ade20k", "training", "validation")) == first

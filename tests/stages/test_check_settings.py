@@ -1,4 +1,4 @@
-"""Settings are refused before a stage runs, in the words of the stage."""
+"""Wrong settings are refused before a stage runs, with the message of that stage."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The download stage inspects data that is in place already. What it does for public datasets is tested beside this."""
+"""The download stage on data that is already there. Published datasets are tested in test_download_public.py."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def test_archives_count_their_content(own: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "hint"), [("mini", "dvc pull data.dvc"), ("own", "expected layout")])
-def test_what_is_missing_is_listed_with_the_hint(
+def test_missing_parts_are_listed_with_the_hint(
     own: Path, name: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(own / "val")

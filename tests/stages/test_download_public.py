@@ -1,4 +1,4 @@
-"""The download stage for COCO and ADE20K: whatever the server or a kill does, they end complete, or with one error."""
+"""The download stage for COCO and ADE20K: despite server errors and kills, they end complete, or with one error."""
 
 import json
 import signal
@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic.datasets.download import archives
-from panoptic.datasets.download.archives import PUBLIC_DATASETS, Archive
-from panoptic.datasets.layout import find_ade20k_split, find_split
+from panoptic.datasets import known
+from panoptic.datasets.ade20k.layout import find_ade20k_split
+from panoptic.datasets.description import Archive
+from panoptic.datasets.layout import find_split
 from panoptic.io.files import open_files
 from panoptic.io.json_fields import JsonObject, read_json
 from stages.download import main
@@ -61,7 +62,7 @@ class Project:
         return self.folder / "manifest.json"
 
     def arguments(self, **settings: object) -> list[str]:
-        """Of the command, with a few more settings."""
+        """The arguments of the command, with additional settings."""
         params = self.folder / "params.yaml"
         download = {"mirrors": [self.server.address], "published": False, "backoff_s": 0} | settings
         params.write_text(
@@ -75,7 +76,7 @@ class Project:
         return read_json(self.manifest)
 
     def tree(self) -> dict[str, bytes]:
-        """Every file of the dataset, but the records, which hold times."""
+        """Every file of the dataset except the records, which contain times."""
         files = {path.relative_to(self.root).as_posix(): path for path in self.root.rglob("*") if path.is_file()}
         return {name: path.read_bytes() for name, path in files.items() if name != "archives/archives.json"}
 
@@ -99,7 +100,7 @@ def _folder(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
 
 
-def test_coco_ends_in_its_layout(coco: Project) -> None:
+def test_coco_is_brought_to_its_layout(coco: Project) -> None:
     content = coco.run(test=True)
     lists = {f"annotations/{kind}_{split}" for kind in ("instances", "panoptic") for split in ("train2017", "val2017")}
     annotations = {f"{name}.json" for name in lists} | {f"{name}.zip" for name in lists if "panoptic" in name}
@@ -119,7 +120,7 @@ def test_coco_ends_in_its_layout(coco: Project) -> None:
             assert (coco.root / name).read_bytes() == archive.read(name)
 
 
-def test_the_manifest_of_a_public_dataset_says_what_it_is_made_of(coco: Project) -> None:
+def test_the_manifest_of_a_published_dataset_lists_its_archives(coco: Project) -> None:
     content = coco.run()
     archive = coco.root / "archives" / "annotations_trainval2017.zip"
     assert content.values["published"] is False
@@ -140,7 +141,7 @@ def test_the_manifest_of_a_public_dataset_says_what_it_is_made_of(coco: Project)
     assert coco.manifest.read_bytes() == before
 
 
-def test_a_small_try_needs_the_small_archives_only(coco: Project) -> None:
+def test_a_trial_on_val_needs_only_the_small_archives(coco: Project) -> None:
     small = replace(coco, splits="train: val2017, val: val2017")
     small.run()
     assert not any("train2017" in name for name in small.tree())
@@ -149,7 +150,7 @@ def test_a_small_try_needs_the_small_archives_only(coco: Project) -> None:
     assert "train2017.zip" in coco.tree()
 
 
-def test_ade20k_ends_in_archives_that_are_read_in_place(ade20k: Project) -> None:
+def test_ade20k_stays_in_archives_that_are_read_in_place(ade20k: Project) -> None:
     content = ade20k.run()
     assert ade20k.tree().keys() == {
         "ADEChallengeData2016.zip",
@@ -167,7 +168,7 @@ def test_ade20k_ends_in_archives_that_are_read_in_place(ade20k: Project) -> None
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_server_in_any_mood_changes_nothing(coco: Project, seed: int) -> None:
+def test_misbehavior_of_the_server_changes_nothing(coco: Project, seed: int) -> None:
     rng = np.random.default_rng(seed)
     moods = [
         Answer(status=503, headers={"Retry-After": "0"}),
@@ -194,13 +195,13 @@ def test_a_server_in_any_mood_changes_nothing(coco: Project, seed: int) -> None:
         (Answer(status=404), "val2017.zip answers 404 Not Found"),
         (
             Answer(body=b"<html><p>Log in first</html>"),
-            "answers with a web page in place of the archive: 'Log in first'",
+            "answers with a web page instead of the archive: 'Log in first'",
         ),
         (Answer(length=9999), "val2017.zip failed 1 times in a row"),
-        (Answer(status=429, headers={"Retry-After": "86400"}), "wants to be asked again in 86400 s"),
+        (Answer(status=429, headers={"Retry-After": "86400"}), "asks to wait 86400 s"),
     ],
 )
-def test_where_it_cannot_end_well_it_ends_clearly(
+def test_a_failure_ends_in_a_clear_message(
     coco: Project, answer: Answer, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     coco.server.answers["val2017.zip"].append(answer)
@@ -212,7 +213,7 @@ def test_where_it_cannot_end_well_it_ends_clearly(
 
 
 @pytest.mark.parametrize("times", [3, 17, 31, 45, 59, 73, 87])
-def test_killed_at_any_change_of_a_file_the_next_run_ends_alike(coco: Project, times: int) -> None:
+def test_killed_at_any_change_of_a_file_the_next_run_gives_the_same(coco: Project, times: int) -> None:
     for name in ("val2017.zip", "train2017.zip"):
         coco.server.answers[name].append(Answer(cut_after=1500))
     command = [sys.executable, "-c", KILLED, str(times), str(coco.root), *coco.arguments(connections=1)]
@@ -225,7 +226,7 @@ def test_killed_at_any_change_of_a_file_the_next_run_ends_alike(coco: Project, t
     assert coco.tree() == calm.tree()
 
 
-def test_killed_while_bytes_arrive_the_next_run_goes_on_from_there(ade20k: Project) -> None:
+def test_killed_while_bytes_arrive_the_next_run_resumes(ade20k: Project) -> None:
     name = "ADEChallengeData2016.zip"
     ade20k.server.answers[name].append(Answer(hold_after=9000))
     command = [sys.executable, "-m", "stages.download", *ade20k.arguments()]
@@ -241,7 +242,7 @@ def test_killed_while_bytes_arrive_the_next_run_goes_on_from_there(ade20k: Proje
     assert (ade20k.root / name).read_bytes() == (ade20k.server.folder / name).read_bytes()
 
 
-def test_archives_that_are_there_are_taken_from_the_command_line(coco: Project) -> None:
+def test_a_folder_of_archives_may_be_given_on_the_command_line(coco: Project) -> None:
     main([*coco.arguments(mirrors=[]), "--from", str(coco.server.folder)])
     assert not coco.server.requests
     assert (coco.root / "val2017.zip").samefile(coco.server.folder / "val2017.zip")
@@ -254,11 +255,11 @@ def test_published_archives_have_published_numbers(
         content = (coco.server.folder / row.name).read_bytes()
         return replace(row, bytes=len(content), sha256=sha256(content).hexdigest())
 
-    rows = tuple(map(published, PUBLIC_DATASETS["coco"].archives))
-    table = replace(PUBLIC_DATASETS["coco"], archives=rows, images=COCO_COUNTS)
-    monkeypatch.setitem(archives.PUBLIC_DATASETS, "coco", table)
+    rows = tuple(map(published, known.DATASETS["coco"].archives))
+    table = replace(known.DATASETS["coco"], archives=rows, images=COCO_COUNTS)
+    monkeypatch.setitem(known.DATASETS, "coco", table)
     coco.run(published=True, test=True)
-    monkeypatch.setitem(archives.PUBLIC_DATASETS, "coco", replace(table, images={**COCO_COUNTS, "val2017": 5}))
+    monkeypatch.setitem(known.DATASETS, "coco", replace(table, images={**COCO_COUNTS, "val2017": 5}))
     with pytest.raises(SystemExit, match="2"):
         coco.run(published=True)
     message = capsys.readouterr().err
@@ -274,7 +275,7 @@ def test_published_archives_have_published_numbers(
         ("coco", {"retries": -1}, "retries and backoff_s not negative"),
         ("coco", {"mirrors": []}, "no address is known"),
         ("ade20k", {"test": True}, "no test images of 'ade20k' are known"),
-        ("ade20k", {}, "no split train2017, val2017; there are: training, validation"),
+        ("ade20k", {}, "no split 'train2017', 'val2017'; there are: training, validation"),
     ],
 )
 def test_wrong_settings_are_refused(

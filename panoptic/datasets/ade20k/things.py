@@ -1,4 +1,4 @@
-"""Which classes of ADE20K are things: facts that its archives do not hold, and too few to be worth fetching.
+"""The thing classes of ADE20K, which its archives do not tell, and which are too few to be worth a download.
 
 The 100 things of its instance annotations are numbered in the order of their classes among the 150 of its semantic
 maps. Source: facebookresearch/Mask2Former, `datasets/ade20k_instance_catid_mapping.txt`; the names of the things in

@@ -1,1 +1,1 @@
-"""The public archives of COCO and ADE20K: known, fetched, verified and unpacked."""
+"""Fetching, verifying and unpacking the archives of a published dataset."""

@@ -1,7 +1,7 @@
-"""Fetching one file over HTTP, as often as it takes: cut connections are continued, busy servers asked again.
+"""Fetching a file over HTTP: dropped connections are resumed, busy servers asked again.
 
-A part is continued with a `Range` request. `If-Range` makes a server whose file has changed send all of it; a part
-that came from another address is continued only where the checksum is known, which then decides. Proxies and
+A partial file is continued with a `Range` request. `If-Range` makes a server whose file has changed send all of it; a
+partial file from another address is continued only if the checksum is known, which then decides. Proxies and
 certificates are those of the environment (`https_proxy`, `no_proxy`, `REQUESTS_CA_BUNDLE`).
 """
 
@@ -19,11 +19,10 @@ import requests
 import urllib3
 from requests.exceptions import InvalidSchema, InvalidURL, SSLError, TooManyRedirects
 
-from panoptic.datasets.download.archives import HEAD, other_content
-from panoptic.datasets.download.partial_file import Origin, PartialFile
+from panoptic.datasets.download.partial_file import HEAD, Origin, PartialFile, other_content
 from panoptic.io.errors import DatasetError
 
-LONGEST_WAIT_S = 600.0  # that a server may ask for
+LONGEST_WAIT_S = 600.0  # that a server may request
 LONGEST_BACKOFF_S = 60.0
 _ASK_AGAIN = (408, 416, 425, 429)
 _PIECE = 1 << 20
@@ -31,7 +30,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file to fetch, the addresses to try in this order, and what it must be (None: not known)."""
+    """A file to fetch, the addresses to try in order, and its size and checksum (None if unknown)."""
 
     target: Path
     addresses: tuple[str, ...]
@@ -41,9 +40,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Patience:
-    """How often one address is asked again in a row without anything new, and how long each silence may be.
+    """Retries of one address in a row without any new byte, and the longest silence of a connection.
 
-    The first wait is `backoff_s`, less up to a half of it by chance; each further one is twice as long.
+    The first wait is `backoff_s`, minus a random fraction of up to a half; each further one is twice as long.
     """
 
     retries: int
@@ -57,7 +56,7 @@ class _RefusedError(Exception):
 
 
 class _AskAgainError(Exception):
-    """The same address may do better; `wait_s` is how long the server wants to be left alone."""
+    """The same address may succeed later; `wait_s` is how long the server asked to wait."""
 
     def __init__(self, message: str, wait_s: float | None = None) -> None:
         super().__init__(message)
@@ -69,8 +68,8 @@ def fetch(
 ) -> tuple[str, str]:
     """Fetch a file; returns its SHA-256 and the address that it came from.
 
-    `advance` gets the number of bytes that arrive, `tell` a line for each time that something has to be asked again.
-    Raises `DatasetError` with what every address had to say, if none has the file.
+    `advance` is called with the number of bytes that arrive, `tell` with a line for each retry. Raises `DatasetError`
+    with the failure of every address if none has the file.
     """
     part = PartialFile(wanted.target, advance)
     if wanted.bytes is not None and part.origin and part.origin.bytes != wanted.bytes:
@@ -90,13 +89,13 @@ def fetch(
 
 
 class _Transfer:
-    """One file from one address."""
+    """The transfer of a file from one address."""
 
     def __init__(self, wanted: Wanted, address: str, part: PartialFile, session: requests.Session) -> None:
         self._wanted, self._address, self._part, self._session = wanted, address, part, session
 
     def run(self, patience: Patience, tell: Callable[[str], None]) -> str:
-        """Ask until the file is complete and right; returns its SHA-256."""
+        """Send requests until the file is complete and correct; returns its SHA-256."""
         failures, most = 0, self._part.size
         while True:
             try:
@@ -120,7 +119,7 @@ class _Transfer:
             patience.wait(wait_s)
 
     def _receive(self, timeout_s: float) -> None:
-        """Ask once for what is missing, and write what comes."""
+        """Request the missing bytes once, and write those that arrive."""
         headers = {"Accept-Encoding": "identity"} | self._conditions()
         with self._session.get(self._address, headers=headers, stream=True, timeout=timeout_s) as response:
             if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -135,7 +134,7 @@ class _Transfer:
                 raise _failure(response)
 
     def _conditions(self) -> dict[str, str]:
-        """The headers that continue the part; none where it cannot be told whether it is of the same file."""
+        """The headers that continue the partial file; none if it may be of another file."""
         origin = self._part.origin
         if origin is None or self._part.size == 0:
             return {}
@@ -145,7 +144,7 @@ class _Transfer:
         return only_missing if self._wanted.sha256 else {}
 
     def _start_with(self, response: requests.Response) -> None:
-        """Take an answer that is the whole file. What came before stays until this one shows to be an archive."""
+        """Receive the whole file. The partial file is kept until the answer turns out to be an archive."""
         pieces = _pieces(response)
         head = b""
         while len(head) < HEAD and (piece := next(pieces, b"")):
@@ -162,13 +161,13 @@ class _Transfer:
         self._append(chain([head], pieces))
 
     def _continue_with(self, response: requests.Response) -> None:
-        """Take an answer that is the rest of the file."""
+        """Receive the rest of the file."""
         sent = response.headers.get("Content-Range", "")
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", sent)
         origin = self._part.origin
         if not (origin and found and int(found[1]) == self._part.size and found[2] in ("*", str(origin.bytes))):
             self._part.discard()
-            raise _AskAgainError(f"answers with another part than was asked for: {sent or 'it does not say which'}")
+            raise _AskAgainError(f"answers with another range than requested: {sent or 'it does not say which'}")
         self._append(_pieces(response))
 
     def _append(self, pieces: Iterable[bytes]) -> None:
@@ -191,7 +190,7 @@ class _Transfer:
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
-    """The content as it arrives. Waiting for pieces of a fixed size would lose the last one when it is cut short."""
+    """Yield the content as it arrives. Pieces of fixed size would lose the last one when the connection drops."""
     while piece := cast(bytes, response.raw.read1(_PIECE, decode_content=False)):
         yield piece
 
@@ -205,24 +204,24 @@ def _at_most(count: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _validator(response: requests.Response) -> str:
-    """What `If-Range` may compare: a strong ETag, else the time of the last change."""
+    """The value for `If-Range`: a strong ETag, or else the time of the last change."""
     etag = response.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
 
 
 def _failure(response: requests.Response) -> Exception:
-    """What an answer without content means."""
+    """The error for an answer without content."""
     status = f"answers {response.status_code} {response.reason}"
     if response.status_code < 500 and response.status_code not in _ASK_AGAIN:
         return _RefusedError(status)
     wait_s = _retry_after(response.headers.get("Retry-After", ""))
     if wait_s is not None and wait_s > LONGEST_WAIT_S:
-        return _RefusedError(f"{status} and wants to be asked again in {wait_s:.0f} s; try later")
+        return _RefusedError(f"{status} and asks to wait {wait_s:.0f} s; try again later")
     return _AskAgainError(status, wait_s)
 
 
 def _retry_after(value: str) -> float | None:
-    """The seconds that the header `Retry-After` asks to wait; it holds a number of seconds or a date."""
+    """The seconds to wait by the header `Retry-After`, which is a number of seconds or a date."""
     if value.strip().isdecimal():
         return float(value)
     try:
@@ -232,7 +231,7 @@ def _retry_after(value: str) -> float | None:
 
 
 def _cause(error: BaseException) -> str:
-    """What is at the bottom of an error that libraries have wrapped several times."""
+    """The root cause of an error that libraries have wrapped several times."""
     while below := error.__cause__ or error.__context__:
         error = below
     return str(error) or type(error).__name__

@@ -1,7 +1,7 @@
-"""Bringing the archives of a dataset to its folder: found there, linked from another folder, or fetched.
+"""Bringing the archives of a dataset to its folder: found there, linked from another folder, or downloaded.
 
-Each is verified once, when it comes: against its published size and checksum, or, where none is known, against the
-checksum of the first one that came. After that it is neither fetched nor read again while it stays as it was.
+Each is verified once, on arrival: against its published size and checksum, or, if none is known, against the checksum
+of the first one that arrived. After that it is neither fetched nor read again as long as it does not change.
 """
 
 import hashlib
@@ -15,25 +15,27 @@ from threading import Event, Lock
 
 from tqdm import tqdm
 
-from panoptic.datasets.download.archives import HEAD, Archive, other_content
+from panoptic.datasets.description import Archive
 from panoptic.datasets.download.fetching import Patience, Wanted, fetch
-from panoptic.datasets.download.partial_file import Origin, PartialFile, partial_paths, read_pieces
+from panoptic.datasets.download.partial_file import HEAD, Origin, PartialFile, other_content, partial_paths, read_pieces
 from panoptic.datasets.download.records import ArchiveRecords
 from panoptic.datasets.download.unpacking import repack_tar, require_disk, unpack_zip
 from panoptic.io.errors import DatasetError, Issues
 
-# An estimate, to say early that a disk is too small; before an entry is unpacked its true size is looked at.
+# An estimate, to report early that a disk is too small; the true size of an entry is checked before it is unpacked.
 UNPACKED_RATIO = 2
 
 
 @dataclass(frozen=True)
 class DownloadSettings:
-    """Where the archives of a public dataset come from, and how patiently.
+    """The `download` section of params.yaml: where archives come from, and how patiently they are fetched.
 
-    `mirrors` are base addresses, to which the name of an archive is added; they are tried in order before the
-    official address. `from_folder` has archives that are there already: they are linked, not changed. `test` adds the
-    split without annotations. With `published` false the archives are others in the same layout, a subset say: no
-    published size, checksum or number of images is expected of them, and the official addresses are not asked.
+    Attributes:
+        mirrors: base addresses, to which the name of an archive is appended; tried in order before the official one.
+        from_folder: a folder of archives that were fetched already; they are linked, not changed.
+        test: also fetch the split without annotations.
+        published: if false, the archives are others in the same layout, such as a subset: no published size, checksum
+            or number of images is expected, and the official addresses are not used.
     """
 
     mirrors: list[str] = field(default_factory=list)
@@ -41,9 +43,9 @@ class DownloadSettings:
     test: bool = False
     published: bool = True
     connections: int = 4
-    retries: int = 8  # of one address in a row, without a new byte
+    retries: int = 8  # of one address in a row, without any new byte
     timeout_s: float = 60.0  # of silence
-    backoff_s: float = 1.0  # before an address is asked again; twice as long each time
+    backoff_s: float = 1.0  # before the first retry; doubles each time
 
     def __post_init__(self) -> None:
         for mirror in self.mirrors:
@@ -55,37 +57,37 @@ class DownloadSettings:
 
 @dataclass(frozen=True)
 class _Order:
-    """An archive, what it must be and where to fetch it, and where it is already."""
+    """An archive, what it must be and where to fetch it, and its path if it is already there."""
 
     archive: Archive
     wanted: Wanted
     here: Path | None
 
     def is_done(self, records: ArchiveRecords) -> bool:
-        return self.wanted.sha256 is not None and records.current(self.archive.place) == self.wanted.sha256
+        return self.wanted.sha256 is not None and records.current(self.archive.path) == self.wanted.sha256
 
 
 def obtain(
     archives: Sequence[Archive], splits: Sequence[str], settings: DownloadSettings, records: ArchiveRecords
 ) -> Mapping[str, str]:
-    """Bring all `archives` to their places and unpack what `splits` need; returns their SHA-256 by place.
+    """Bring all `archives` to their paths and unpack what `splits` need; returns their SHA-256 by path.
 
-    What is complete is left alone. Raises `DatasetError`, with the issues of all archives together, for one that
-    cannot be had or is another than expected, and before anything is fetched if the disk is too small.
+    Complete files are left alone. Raises `DatasetError`, with the issues of all archives together, for one that cannot
+    be fetched or is not the expected one, and, before anything is fetched, if the disk is too small.
     """
     orders = [_order(archive, settings, records) for archive in archives]
     _require_disk(orders, splits, records)
     _carry_out([order for order in orders if not order.is_done(records)], settings, records)
-    return {archive.place: _unpack(archive, splits, records) for archive in archives}
+    return {archive.path: _unpack(archive, splits, records) for archive in archives}
 
 
 def _order(archive: Archive, settings: DownloadSettings, records: ArchiveRecords) -> _Order:
     addresses = [f"{mirror.rstrip('/')}/{archive.name}" for mirror in settings.mirrors]
-    target = records.root / archive.place
+    target = records.root / archive.path
     if settings.published:
         wanted = Wanted(target, (*addresses, archive.address), archive.bytes, archive.sha256)
     else:
-        wanted = Wanted(target, tuple(addresses), None, records.last(archive.place))
+        wanted = Wanted(target, tuple(addresses), None, records.last(archive.path))
     folder = Path(settings.from_folder) if settings.from_folder else None
     if folder and not folder.is_dir():
         raise DatasetError(f"download.from_folder: there is no folder {folder}; correct the path")
@@ -94,7 +96,7 @@ def _order(archive: Archive, settings: DownloadSettings, records: ArchiveRecords
 
 
 def _require_disk(orders: Sequence[_Order], splits: Sequence[str], records: ArchiveRecords) -> None:
-    """Raise `DatasetError` unless there is room for what is still to be fetched and to be unpacked."""
+    """Raise `DatasetError` unless there is room for everything that is still to be fetched and unpacked."""
     needed = 0
     for order in orders:
         size = order.wanted.bytes or 0
@@ -103,11 +105,11 @@ def _require_disk(orders: Sequence[_Order], splits: Sequence[str], records: Arch
             needed += max(0, size - (part.stat().st_size if part.exists() else 0))
         if not all((records.root / output).exists() for output in order.archive.outputs(splits)):
             needed += UNPACKED_RATIO * size
-    require_disk(records.root, needed, "what is to be fetched and unpacked")
+    require_disk(records.root, needed, "fetching and unpacking the archives")
 
 
 class _Display:
-    """One progress bar for the bytes of all archives; stopping it ends the threads that advance it."""
+    """A progress bar for the bytes of all archives; setting `stopped` ends the threads that advance it."""
 
     def __init__(self, todo: Sequence[_Order]) -> None:
         self.stopped = Event()
@@ -130,7 +132,7 @@ class _Display:
 
 
 def _carry_out(todo: Sequence[_Order], settings: DownloadSettings, records: ArchiveRecords) -> None:
-    """Bring several archives at a time; one that cannot be had does not keep the others from coming."""
+    """Bring several archives at a time; one that fails does not stop the others."""
     if not todo:
         return
     display = _Display(todo)
@@ -142,15 +144,17 @@ def _carry_out(todo: Sequence[_Order], settings: DownloadSettings, records: Arch
             with issues.collected():
                 work.result()
     finally:
-        display.stopped.set()  # nobody is left to be stopped, but after Ctrl-C or an error of the disk
+        display.stopped.set()  # matters after Ctrl-C or a disk error only: otherwise no thread is left
         pool.shutdown(cancel_futures=True)
         display.close()
-    known = "their published sizes and checksums" if settings.published else f"the first that came, see {records.path}"
+    known = (
+        "their published sizes and checksums" if settings.published else f"the first that arrived, see {records.path}"
+    )
     issues.raise_if_any(f"{records.root}: archives, compared with {known}")
 
 
 def _bring(order: _Order, patience: Patience, records: ArchiveRecords, display: _Display) -> None:
-    """Bring one archive to its place, and record it."""
+    """Bring one archive to its path, and record it."""
     target = order.wanted.target
     target.parent.mkdir(parents=True, exist_ok=True)
     if order.here:
@@ -161,12 +165,12 @@ def _bring(order: _Order, patience: Patience, records: ArchiveRecords, display: 
             left_over.unlink(missing_ok=True)
     else:
         digest, origin = fetch(order.wanted, patience, display.advance, display.tell)
-    records.add(order.archive.place, digest)
+    records.add(order.archive.path, digest)
     display.tell(f"{target.name}: {target.stat().st_size} bytes from {origin}, SHA-256 {digest}")
 
 
 def _checked(path: Path, wanted: Wanted, advance: Callable[[int], None]) -> str:
-    """The SHA-256 of a file that somebody has put there. Raises `DatasetError` if it is not the archive."""
+    """Return the SHA-256 of a file that the user provided. Raises `DatasetError` if it is not the archive."""
     hint = "remove or replace it"
     if wanted.bytes not in (None, path.stat().st_size):
         raise DatasetError(f"{path}: has {path.stat().st_size} bytes, expected {wanted.bytes}; {hint}")
@@ -183,8 +187,8 @@ def _checked(path: Path, wanted: Wanted, advance: Callable[[int], None]) -> str:
 
 
 def _link(source: Path, target: Path, advance: Callable[[int], None]) -> None:
-    """Make `source` appear at `target`: as the same file, else by a link to it, else by a copy."""
-    target.unlink(missing_ok=True)  # nothing is there but perhaps a link that leads nowhere
+    """Make `source` available at `target`: by a hard link, else a symbolic link, else a copy."""
+    target.unlink(missing_ok=True)  # at most a broken link
     for link in (os.link, os.symlink):
         with suppress(OSError):
             link(source.resolve(), target)
@@ -196,16 +200,16 @@ def _link(source: Path, target: Path, advance: Callable[[int], None]) -> None:
 
 
 def _unpack(archive: Archive, splits: Sequence[str], records: ArchiveRecords) -> str:
-    """Unpack what is not there yet of an archive that is in its place; returns its SHA-256."""
-    digest = records.last(archive.place)
+    """Unpack what is still missing of an archive; returns its SHA-256."""
+    digest = records.last(archive.path)
     assert digest
     due = [output for output in archive.outputs(splits) if records.current(output) != digest]
     if due:
         print(f"{archive.name}: unpacking {', '.join(due)}")
         if archive.repacked:
-            repack_tar(records.root / archive.place, records.root / archive.repacked)
+            repack_tar(records.root / archive.path, records.root / archive.repacked)
         else:
-            unpack_zip(records.root / archive.place, due, records.root)
+            unpack_zip(records.root / archive.path, due, records.root)
     for output in due:
         records.add(output, digest)
     return digest

@@ -1,24 +1,29 @@
-"""A file on its way: what has arrived of it, where that came from, and its checksum as far as it goes.
+"""A partially downloaded file: the bytes that have arrived, their origin, and their checksum.
 
-Bytes are only ever appended, so that whatever a kill leaves is the beginning of the file, and the next run goes on
-from there. The checksum is taken as the bytes come; only what an earlier run has left is read once more.
+Bytes are only appended, so that a kill always leaves the beginning of the file, which the next run continues. The
+checksum is updated as bytes arrive; only bytes of an earlier run are read again.
 """
 
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import naming_disk_errors
 from panoptic.io.json_fields import read_json
 
+# The number of bytes at the beginning of a file that show its type. An empty zip file begins with its end record.
+HEAD = 512
+_MAGIC = {".zip": (0, (b"PK\x03\x04", b"PK\x05\x06")), ".tar": (257, (b"ustar",))}
+
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a part comes from: its address, its length there, and what tells a later version ('': nothing does)."""
+    """The source of a partial file: address, full length, and the validator of its version ('' if there is none)."""
 
     address: str
     bytes: int
@@ -26,9 +31,9 @@ class Origin:
 
 
 class PartialFile:
-    """What has arrived of `target`, in `<target>.part`; its origin is noted in `<target>.part.json`.
+    """The bytes of `target` that have arrived, in `<target>.part`; their origin is in `<target>.part.json`.
 
-    `advance` is told how many bytes more are there, or as a negative number how many less.
+    `advance` is called with the number of bytes added, which is negative if they are discarded.
     """
 
     def __init__(self, target: Path, advance: Callable[[int], None]) -> None:
@@ -43,7 +48,7 @@ class PartialFile:
                 self._count(piece)
         else:
             self.discard()
-        self.in_one_go = self.size == 0  # whether all of it is from one answer of the server
+        self.in_one_go = self.size == 0  # whether all bytes are from one answer of the server
 
     @property
     def is_complete(self) -> bool:
@@ -51,18 +56,18 @@ class PartialFile:
 
     @property
     def sha256(self) -> str:
-        """Of the bytes that have arrived."""
+        """The SHA-256 of the bytes that have arrived."""
         return self._digest.hexdigest()
 
     def begin(self, origin: Origin) -> None:
-        """Start from nothing. The note comes first: a part is of no use without one."""
+        """Start from nothing. The origin is written first: a partial file is of no use without it."""
         self.discard()
         with naming_disk_errors(self._note):
             self._note.write_text(json.dumps(asdict(origin)))
         self.origin = origin
 
     def append(self, pieces: Iterable[bytes]) -> None:
-        """Write pieces as they come; what came before an error of theirs stays."""
+        """Append pieces as they arrive; those before an error are kept."""
         self.in_one_go = self.size == 0
         with self.path.open("ab") as file:
             for piece in pieces:
@@ -71,7 +76,7 @@ class PartialFile:
                 self._count(piece)
 
     def discard(self) -> None:
-        """Give up what has arrived."""
+        """Delete the bytes that have arrived."""
         for path in (self.path, self._note):
             path.unlink(missing_ok=True)
         self._advance(-self.size)
@@ -79,11 +84,11 @@ class PartialFile:
         self.size, self.origin = 0, None
 
     def finish(self) -> None:
-        """Put the complete file in its place."""
+        """Move the complete file to `target`."""
         assert self.is_complete
         with naming_disk_errors(self.target):
             with self.path.open("rb") as file:
-                os.fsync(file.fileno())  # else a power cut could leave a file that has its name but not its bytes
+                os.fsync(file.fileno())  # or a power cut could leave a file with its name but without its bytes
             self.path.replace(self.target)
             self._note.unlink()
 
@@ -96,17 +101,31 @@ class PartialFile:
         try:
             note = read_json(self._note)
             return Origin(note.text("address"), note.integer("bytes"), note.text("validator"))
-        except DatasetError:  # none, or half of one: then nothing has arrived either
+        except DatasetError:  # missing or cut short: then nothing has arrived either
             return None
 
 
 def partial_paths(target: Path) -> tuple[Path, Path]:
-    """The part of a file that is on its way, and the note beside it."""
+    """The paths of the partial file of `target`, and of its origin."""
     return target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.json")
 
 
 def read_pieces(path: Path) -> Iterator[bytes]:
-    """The content of a file, in pieces of a megabyte."""
+    """Yield the content of a file in pieces of a megabyte."""
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             yield piece
+
+
+def other_content(head: bytes, name: str) -> str:
+    """Describe what a file is instead of the archive that its `name` promises; empty if it is that archive.
+
+    `head` are its first `HEAD` bytes. Servers often send a login or error page in place of a file.
+    """
+    offset, beginnings = _MAGIC[PurePosixPath(name).suffix]
+    if head[offset:].startswith(beginnings):
+        return ""
+    text = head.decode("latin-1")
+    kind = "a web page" if re.search(r"<(!doctype )?html", text, re.IGNORECASE) else "something else"
+    words = " ".join(re.sub(r"<[^>]*>|[^ -~]+", " ", text).split())
+    return f"{kind} instead of the archive: '{words[:80]}'"

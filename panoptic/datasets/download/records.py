@@ -1,7 +1,7 @@
-"""What was verified before: the checksums of archives and of what came out of them, and how to tell that both stay.
+"""Records of verified files: checksums of archives and of what was unpacked from them, and whether both are unchanged.
 
-A file counts as the one that was verified while its size, time of last change and inode are those that were recorded;
-reading 20 GB again to be sure would take minutes each time.
+A file counts as verified as long as its size, modification time and inode are those that were recorded; reading 20 GB
+again to be sure would take minutes every time.
 """
 
 import fcntl
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 
-from panoptic.datasets.download.archives import ARCHIVES_FOLDER
+from panoptic.datasets.description import ARCHIVES_FOLDER
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
 from panoptic.io.json_fields import read_json
@@ -20,7 +20,7 @@ from panoptic.io.json_fields import read_json
 
 @dataclass(frozen=True)
 class Record:
-    """A file as it was when it was verified. `sha256` is that of the archive that it is, or that it came out of."""
+    """A file at the time of its verification. `sha256` is that of the archive that it is, or was unpacked from."""
 
     sha256: str
     bytes: int
@@ -34,7 +34,7 @@ class Record:
 
 
 class ArchiveRecords:
-    """The records of a dataset, in `<root>/archives/archives.json`, by path below the root. Threads may share it."""
+    """The records of a dataset by path below its root, stored in `<root>/archives/archives.json`. Thread-safe."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -43,35 +43,35 @@ class ArchiveRecords:
         self._records: dict[str, Record] = {}
         if self.path.exists():
             document = read_json(self.path)
-            for place in document.values:
-                record = document.child(place)
+            for name in document.values:
+                record = document.child(name)
                 stamp = (record.integer(key) for key in ("bytes", "mtime_ns", "inode"))
-                self._records[place] = Record(record.text("sha256"), *stamp)
+                self._records[name] = Record(record.text("sha256"), *stamp)
 
-    def last(self, place: str) -> str | None:
-        """The checksum that was recorded for `place`, whatever lies there now."""
-        record = self._records.get(place)
+    def last(self, name: str) -> str | None:
+        """The checksum that was recorded for the path `name`, whatever is there now."""
+        record = self._records.get(name)
         return record.sha256 if record else None
 
-    def current(self, place: str) -> str | None:
-        """The same, but None unless the file there is still the one that was verified."""
-        record, path = self._records.get(place), self.root / place
+    def current(self, name: str) -> str | None:
+        """The recorded checksum, or None unless the file there is still the one that was verified."""
+        record, path = self._records.get(name), self.root / name
         unchanged = record and path.is_file() and Record.of(path, record.sha256) == record
         return record.sha256 if record and unchanged else None
 
-    def add(self, place: str, sha256: str) -> None:
-        """Record that the file at `place` was verified."""
+    def add(self, name: str, sha256: str) -> None:
+        """Record that the file at the path `name` was verified."""
         with self._lock:
-            self._records[place] = Record.of(self.root / place, sha256)
+            self._records[name] = Record.of(self.root / name, sha256)
             document = {key: asdict(record) for key, record in sorted(self._records.items())}
             write_atomically(self.path, (json.dumps(document, indent=1) + "\n").encode())
 
 
 @contextmanager
 def working_alone(root: Path) -> Iterator[ArchiveRecords]:
-    """Keep other programs from working on the archives below `root`; gives the records.
+    """Keep other programs from working on the archives below `root`; yields the records.
 
-    Raises `DatasetError` if one already does. The lock ends with the program that holds it, however it ends.
+    Raises `DatasetError` if another program already does. The lock ends with the program that holds it, even by a kill.
     """
     folder = root / ARCHIVES_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,9 +79,9 @@ def working_alone(root: Path) -> Iterator[ArchiveRecords]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DatasetError(f"{root}: another download is at work here; wait for it, or end it") from None
-        except OSError as error:  # some file systems of clusters have no locks
+            raise DatasetError(f"{root}: another download is running here; wait for it, or stop it") from None
+        except OSError as error:  # some cluster file systems have no locks
             print(f"{folder}: cannot be locked ({error}); do not start a second download here")
-        for left_over in folder.glob(".*.partial"):  # by a program that was killed while it wrote the records
+        for left_over in folder.glob(".*.partial"):  # of a program that was killed while it wrote the records
             left_over.unlink()
         yield ArchiveRecords(root)

@@ -1,8 +1,9 @@
-"""Taking files out of archives that nobody has to trust: nothing is written outside the folder, and nothing is huge.
+"""Unpacking untrusted archives: nothing is written outside the folder, and nothing fills the disk.
 
 An archive with an entry that would leave the folder, a link, a device, or two entries of one name is refused before
-anything is written. What is unpacked may not be larger than its packed size makes likely, nor than the free disk, and
-must have the right checksum. Each file is written beside its place and renamed: a kill leaves no half file there.
+anything is written. An unpacked file may not be larger than its packed size makes plausible, nor than the free disk
+space, and must have the right checksum. Each file is written under another name and renamed, so that a kill leaves no
+incomplete file.
 """
 
 import os
@@ -21,7 +22,7 @@ from panoptic.datasets.layout import is_litter
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import checked_name, naming_disk_errors
 
-# JSON shrinks to a tenth or so; bombs come close to the limit of the format, 1032. Small files may be what they like.
+# JSON shrinks to about a tenth; bombs approach the limit of the format, 1032. Small files may have any ratio.
 LARGEST_RATIO, SMALL_BYTES = 200, 1 << 20
 _PIECE = 1 << 20
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
@@ -30,7 +31,7 @@ _NO_DATE = (1980, 1, 1, 0, 0, 0)
 def unpack_zip(archive: Path, entries: Iterable[str], folder: Path) -> None:
     """Unpack `entries` of a zip file to the same names below `folder`.
 
-    Raises `DatasetError` that names the entry for one that is missing, refused or damaged.
+    Raises `DatasetError` that names the entry if it is missing, refused or damaged.
     """
     with _naming_damage(archive), zipfile.ZipFile(archive) as source:
         infos = source.infolist()
@@ -47,16 +48,16 @@ def unpack_zip(archive: Path, entries: Iterable[str], folder: Path) -> None:
 
 
 def repack_tar(archive: Path, target: Path) -> None:
-    """Write the files of a tar archive as a zip file, whose bytes follow from theirs alone.
+    """Write the files of a tar archive to a zip file, whose bytes depend on them alone.
 
-    They are stored as they are, so that each is read in place as fast as a loose file. Raises `DatasetError` that
-    names the entry for one that is refused or damaged.
+    They are stored uncompressed, so that each is read in place as fast as a loose file. Raises `DatasetError` that
+    names the entry if it is refused or damaged.
     """
     with _naming_damage(archive), tarfile.open(archive, "r:") as source:
         members = [member for member in source if not member.isdir()]
         _refuse_names(archive, [member.name for member in members])
         for member in members:
-            if not member.isreg() or member.issparse():  # sparse: a few bytes that stand for any number of zeros
+            if not member.isreg() or member.issparse():  # sparse: a few bytes can stand for any number of zeros
                 raise _refusal(archive, member.name, "is a link, a device or a sparse file")
         require_disk(target.parent, archive.stat().st_size, f"repacking {archive}")
         with _written_beside(target) as file, zipfile.ZipFile(file, "w") as packed:
@@ -80,19 +81,19 @@ def _unpack_entry(archive: Path, source: zipfile.ZipFile, info: zipfile.ZipInfo,
 
 
 def _refuse_names(archive: Path, names: Sequence[str]) -> None:
-    """Raise `DatasetError` for a name that would leave the folder, and for one that is there twice."""
+    """Raise `DatasetError` for a name that would leave the folder, or occurs twice."""
     seen = set()
     for name in names:
         if PureWindowsPath(name).drive:
             raise _refusal(archive, name, "names a drive")
-        place = PurePosixPath(checked_name(name, archive))
-        if place in seen:
-            raise _refusal(archive, name, "is there twice")
-        seen.add(place)
+        path = PurePosixPath(checked_name(name, archive))
+        if path in seen:
+            raise _refusal(archive, name, "occurs twice")
+        seen.add(path)
 
 
 def _refusal(archive: Path, name: str, what: str) -> DatasetError:
-    return DatasetError(f"{archive}: entry {name!r} {what}; this archive is not to be trusted, get it elsewhere")
+    return DatasetError(f"{archive}: entry {name!r} {what}; do not trust this archive, get it elsewhere")
 
 
 def require_disk(folder: Path, needed: int, purpose: str) -> None:
@@ -102,14 +103,14 @@ def require_disk(folder: Path, needed: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DatasetError(
-            f"{folder}: {purpose} needs {needed / 1e9:.2f} GB of disk, {free / 1e9:.2f} GB are free;"
-            " make room, or set dataset.root to a place that has it"
+            f"{folder}: {purpose} needs {needed / 1e9:.2f} GB of disk space, but only {free / 1e9:.2f} GB are free;"
+            " make room, or set dataset.root to a folder on a larger disk"
         )
 
 
 @contextmanager
 def _naming_damage(archive: Path, name: str = "") -> Iterator[None]:
-    """Turn what the standard library says of a damaged archive into a `DatasetError`."""
+    """Turn errors of the standard library about a damaged archive into a `DatasetError`."""
     try:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
@@ -121,7 +122,7 @@ def _naming_damage(archive: Path, name: str = "") -> Iterator[None]:
 
 @contextmanager
 def _written_beside(target: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which takes its place at `target` when the block ends without an error."""
+    """Yield a file to write, which is moved to `target` when the block ends without an error."""
     part, _ = partial_paths(target)
     with naming_disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)

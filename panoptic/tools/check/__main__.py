@@ -1,10 +1,10 @@
-"""Inspect a dataset in COCO panoptic layout: every issue with its file and hint, and a summary of what is there.
+"""Inspect a dataset in COCO panoptic layout: report every issue with its file and a hint, and a summary.
 
     python -m panoptic.tools.check PATH [--json FILE] [--page FILE.html] [--workers N] [--all]
     python -m panoptic.tools.check --panoptic-json JSON --masks PNGS --images IMAGES
 
-Without an error the dataset is fit for use, and the status is 0; with one it is 1, and 2 where there is nothing to
-inspect. Warnings and notes are to be looked at. Every file is read and none is changed.
+If there are no errors, the dataset is fit for use and the exit status is 0. The status is 1 if there are errors, and
+2 if there is nothing to inspect. Warnings and notes deserve a look. Every file is read, and none is changed.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _PARTS = ("panoptic_json", "masks", "images")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command; ends the program with status 1 where the dataset has errors, 2 for wrong use."""
+    """Run the command; exits with status 1 if the dataset has errors, and 2 for wrong use."""
     arguments = _parser().parse_args(argv)
 
     def command() -> None:
@@ -51,7 +51,7 @@ def _check(arguments: argparse.Namespace) -> DatasetCheck:
 
 
 def _splits(arguments: argparse.Namespace) -> tuple[str, dict[str, SplitFiles], list[Issue]]:
-    """The name of what is inspected, its splits, and what was found on the way."""
+    """Return the name of the dataset, its splits, and the issues found on the way."""
     parts = {part: getattr(arguments, part) for part in _PARTS}
     if arguments.path is None:
         if None in parts.values():
@@ -73,27 +73,34 @@ def _write(target: str, text: str) -> None:
     if target == "-":
         print(text, end="")
     else:
-        # A JSON may hold halves of characters that no file can.
+        # A JSON may hold half a surrogate pair, which no file can.
         write_atomically(Path(target), text.encode(errors="backslashreplace"))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m panoptic.tools.check", description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path, nargs="?", help="folder of a dataset in COCO panoptic layout")
-    parser.add_argument("--split", action="append", default=[], help="inspect this split only; may be repeated")
-    parser.add_argument("--panoptic-json", type=Path, help="of a single split that lies elsewhere: its JSON")
+    parser.add_argument("--split", action="append", default=[], help="inspect only this split; can be repeated")
+    parser.add_argument("--panoptic-json", type=Path, help="the panoptic JSON of a single split in another layout")
     parser.add_argument("--masks", type=Path, help="its panoptic PNGs: a folder or a zip file")
     parser.add_argument("--images", type=Path, help="its images: a folder or a zip file")
+    parser.add_argument("--json", metavar="FILE", help="write everything as JSON; - prints it instead of the tables")
     parser.add_argument(
-        "--json", metavar="FILE", help="write everything as JSON; - for the output instead of the table"
+        "--page", metavar="FILE", help="write a page with summary, issues and images (a single HTML file)"
     )
-    parser.add_argument("--page", metavar="FILE", help="write a page with summary, issues and images (HTML, one file)")
     parser.add_argument(
-        "--page-images", type=int, default=24, help="images on the page: invalid ones first (default: 24)"
+        "--page-images",
+        type=int,
+        default=24,
+        help="number of images on the page, those with issues first (default: 24)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="which of the sound images are on the page (default: 0)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; 0: none beside this one")
-    parser.add_argument("--all", action="store_true", help="list every issue, not the first of each kind")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the choice of sound images on the page (default: 0)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="worker processes (default: one per core; 0: none)"
+    )
+    parser.add_argument("--all", action="store_true", help="list every issue instead of the first of each kind")
     return parser
 
 

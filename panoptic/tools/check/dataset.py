@@ -1,4 +1,4 @@
-"""Inspecting a dataset: each split, then what only shows when splits are seen together."""
+"""Inspecting a dataset: each split, then everything that only shows when splits are compared."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from itertools import combinations
 from panoptic.datasets.layout import SplitFiles
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.runtime.parallel import worker_pool
+from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.issues import Issue, Severity, count_severities, shown_items
-from panoptic.tools.check.listing import ListedImage
 from panoptic.tools.check.split import SplitCheck, check_split
 
-# A thing class is called drawn like stuff if in so many images, all that it occurs in, it has one segment and no
-# crowd, and in this share of them that segment reaches across the image. Cars and people do not come like that.
-_LIKE_STUFF_IMAGES, _LIKE_STUFF_SHARE = 10, 0.5
+# A thing class is reported as drawn like stuff if it occurs in at least this many images, always as a single segment
+# without crowd, which in at least this fraction of them spans the image. Cars and people do not look like that.
+_LIKE_STUFF_IMAGES, _LIKE_STUFF_FRACTION = 10, 0.5
 
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """All that is known of a dataset; `categories` are those of all splits, None where no split has any."""
+    """The findings about a dataset; `categories` are those of all splits, None if no split has any."""
 
     name: str
     splits: tuple[SplitCheck, ...]
@@ -33,7 +33,7 @@ class DatasetCheck:
 def check_dataset(
     name: str, splits: Mapping[str, SplitFiles], issues: Sequence[Issue] = (), workers: int = 0, progress: bool = False
 ) -> DatasetCheck:
-    """Inspect the splits of a dataset by `workers` processes (0: in this one). `issues` are those found already."""
+    """Inspect the splits of a dataset in `workers` processes (0: in this one). `issues` were found already."""
     with worker_pool(workers) as pool:
         checked = tuple(check_split(split, files, pool, workers, progress) for split, files in splits.items())
     categories = _all_categories(checked)
@@ -51,15 +51,13 @@ def check_dataset(
 def _all_categories(splits: Sequence[SplitCheck]) -> CategoryTable | None:
     known: dict[int, Category] = {}
     for split in splits:
-        for category in split.listing.categories or ():
+        for category in split.annotations.categories or ():
             known.setdefault(category.id, category)
-    ordered = sorted(known.values(), key=lambda category: category.id)
-    things = tuple(category for category in ordered if category.is_thing)
-    return CategoryTable(things, tuple(category for category in ordered if not category.is_thing)) if known else None
+    return CategoryTable.of(known.values()) if known else None
 
 
 def _different_categories(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
-    with_table = [(split, split.listing.categories) for split in splits if split.listing.categories]
+    with_table = [(split, split.annotations.categories) for split in splits if split.annotations.categories]
     for split, table in with_table[1:]:
         reference, expected = with_table[0]
         difference = expected.describe_difference(table)
@@ -69,48 +67,48 @@ def _different_categories(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
 
 
 def _shared_images(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
-    """Images of equal content; under equal names with different content they are no issue."""
-    first: dict[bytes, tuple[SplitCheck, ListedImage]] = {}
+    """Report images of equal content; equal names of different content are not an issue."""
+    first: dict[bytes, tuple[SplitCheck, JsonImage]] = {}
     for split in splits:
-        for image in split.listing.images:
+        for image in split.annotations.images:
             digest = split.digests.get(image.image_id)
             if digest is None:
                 continue
             other, twin = first.setdefault(digest, (split, image))
             if other is not split:
                 found = f"the same as '{twin.file_name}' of '{other.split}' (image id {twin.image_id})"
-                place = split.place_of(image)
-                yield Issue("image-across-splits", split.split, place, found, image.image_id)
+                where = split.where_is(image)
+                yield Issue("image-across-splits", split.split, where, found, image.image_id)
 
 
 def _shared_ids(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
     for one, two in combinations(splits, 2):
-        ids = [{image.image_id for image in split.listing.images} for split in (one, two)]
+        ids = [{image.image_id for image in split.annotations.images} for split in (one, two)]
         if both := sorted(ids[0] & ids[1]):
             found = f"{len(both)} ids are in '{one.split}' as well: {shown_items(both)}"
             yield Issue("id-across-splits", two.split, str(two.files.panoptic_json), found)
 
 
 def _class_issues(category: Category, splits: Sequence[SplitCheck]) -> Iterator[Issue]:
-    """Classes that no image shows, or not those of each split, or that seem to be of the other kind."""
+    """Report a class that does not occur at all or in some split, or that seems to be stuff instead of a thing."""
     named = f"{category.id} '{category.name}'"
     counts = {split.split: split.summary.counts_of(category.id) for split in splits}
     instances = {name: found.instances for name, found in counts.items()}
-    lists = [split.files.panoptic_json for split in splits if category.id in (split.listing.categories or ())]
-    place = f"{lists[0]}: categories"
+    lists = [split.files.panoptic_json for split in splits if category.id in (split.annotations.categories or ())]
+    where = f"{lists[0]}: categories"
     if not any(instances.values()):
         only_crowd = ", only crowd regions" if any(found.crowds for found in counts.values()) else ""
         kind = "thing-without-instance" if category.is_thing else "stuff-unused"
-        yield Issue(kind, "", place, f"{named}{only_crowd}")
+        yield Issue(kind, "", where, f"{named}{only_crowd}")
         return
     there = shown_items([f"'{name}'" for name, count in instances.items() if count])
     for split in splits:
         if not instances[split.split]:
-            found = f"{named} is in {there} only"
+            found = f"{named} is only in {there}"
             yield Issue("class-not-in-split", split.split, str(split.files.panoptic_json), found)
     images = sum(found.images for found in counts.values())
     alone, wide = sum(found.alone for found in counts.values()), sum(found.wide for found in counts.values())
-    like_stuff = images == alone >= _LIKE_STUFF_IMAGES and wide >= _LIKE_STUFF_SHARE * images
+    like_stuff = images == alone >= _LIKE_STUFF_IMAGES and wide >= _LIKE_STUFF_FRACTION * images
     if category.is_thing and like_stuff:
-        found_words = f"{named}: one segment in each of {images} images, in {wide} from side to side"
-        yield Issue("thing-like-stuff", "", place, found_words)
+        found_words = f"{named}: one segment in each of {images} images, spanning the image in {wide}"
+        yield Issue("thing-like-stuff", "", where, found_words)

@@ -1,7 +1,7 @@
-"""Inspecting one image: its image, its panoptic PNG, and what the JSON says of both. Runs in worker processes.
+"""Inspecting one image: the image file, the panoptic PNG, and what the JSON says about both. Runs in worker processes.
 
-Nothing raises an error here; each issue is kept, and what does not depend on it is inspected all the same. Files are
-not read beyond what their image can need, and what claims to be enormous is never unpacked.
+Nothing here raises an error; each issue is kept, and everything that does not depend on it is still inspected. Files
+are not read beyond the size that their image can need, and images that claim to be enormous are never decoded.
 """
 
 import hashlib
@@ -21,26 +21,26 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from panoptic.data.reader import decode_image
 from panoptic.format.id_map import decode_id_map
-from panoptic.format.segments import Extent, measure_segments
+from panoptic.format.segments import AnnotatedSegment, Extent, measure_segments
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import opened_files
 from panoptic.io.png import MAX_PIXELS, claimed_header
+from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.issues import TINY_AREA, Issue, shown_items, what_was_found
-from panoptic.tools.check.listing import ListedImage, ListedSegment
 
-# What a file may have beyond its pixels, and what it may have for each: 16 bits in 4 channels.
+# Bytes that a file may have beyond its pixels, and bytes for each pixel: 16 bits in 4 channels.
 _FILE_BYTES, _BYTES_PER_PIXEL = 1 << 26, 8
-# So many pixels are unpacked even if the JSON expects fewer, so that a wrong size hides no other issue.
+# Images up to this size are decoded even if the JSON expects another, so that a wrong size hides no other issue.
 _HARMLESS_PIXELS = 1 << 24
 _ROTATIONS = range(2, 9)
-# What Pillow raises for a file that begins like an image.
+# Raised by Pillow for a file that begins like an image.
 WRONG_HEADER = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
 UNREADABLE = (DatasetError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
 class Source:
-    """What every image of a split needs. A source is None where it cannot be read; `stuff` holds category ids."""
+    """The sources of a split, None if they cannot be read; `stuff` are the ids of its stuff categories."""
 
     split: str
     images: Path | None
@@ -50,7 +50,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class DrawnSegment:
-    """A listed segment as it is drawn; `area` in pixels. `spans`: it reaches across the image, from side to side."""
+    """A listed segment as it is drawn; `area` in pixels. `spans` says whether it reaches from side to side."""
 
     category_id: int
     is_crowd: bool
@@ -60,9 +60,9 @@ class DrawnSegment:
 
 @dataclass
 class Inspected:
-    """What is known of an image afterwards. Sizes in pixels, 0 x 0 where nothing says; `digest` is of the image file.
+    """The findings about an image. Sizes in pixels, 0 x 0 if unknown; `digest` is that of the image file.
 
-    `void` counts pixels without a segment, and is None where the PNG cannot be read, and nothing is drawn then.
+    `void` counts pixels without a segment; it is None if the PNG cannot be read, and then `segments` is empty.
     """
 
     image_id: int
@@ -76,7 +76,7 @@ class Inspected:
 
 @dataclass(frozen=True)
 class _Notes:
-    """Where the issues of one image go."""
+    """Collects the issues of one image."""
 
     split: str
     inspected: Inspected
@@ -85,12 +85,12 @@ class _Notes:
         self.inspected.issues.append(Issue(kind, self.split, where, found, self.inspected.image_id))
 
 
-def inspect_images(source: Source, images: Sequence[ListedImage]) -> list[Inspected]:
-    """Inspect some images of one split. Names of files that are missing should be None."""
+def inspect_images(source: Source, images: Sequence[JsonImage]) -> list[Inspected]:
+    """Inspect some images of one split. The names of missing files must be None."""
     return [_inspect(source, image) for image in images]
 
 
-def _inspect(source: Source, image: ListedImage) -> Inspected:
+def _inspect(source: Source, image: JsonImage) -> Inspected:
     size = (image.height, image.width)
     inspected = Inspected(image.image_id, *size)
     notes = _Notes(source.split, inspected)
@@ -113,7 +113,7 @@ def _inspect_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) 
     notes.inspected.digest = hashlib.blake2b(data, digest_size=16).digest()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged EXIF, and of sizes that are looked at below
+            warnings.simplefilter("ignore")  # about damaged EXIF data, and about sizes that are checked below
             with Image.open(BytesIO(data)) as header:
                 width, height = header.size
                 rotation = _rotation(header)
@@ -134,9 +134,9 @@ def _inspect_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) 
 
 
 def _rotation(header: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8; 1 is upright, and stands for anything that cannot be read."""
+    """The EXIF orientation, 1 to 8; 1 is upright, and also returned if it cannot be read."""
     if header.format == "PNG" and "exif" not in header.info:
-        return 1  # Pillow would unpack the whole image to look behind it
+        return 1  # Pillow would decode the whole image to look for it
     try:
         rotation = header.getexif().get(ExifTags.Base.Orientation, 1)
     except WRONG_HEADER:
@@ -145,7 +145,7 @@ def _rotation(header: Image.Image) -> int:
 
 
 def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> NDArray[np.int32] | None:
-    """The ids that are drawn, (H,W), or None where they cannot be read."""
+    """Return the drawn ids, (H,W), or None if they cannot be read."""
     where = f"{path}: {name}"
     data = _read(path, name, "png-damaged", notes)
     if data is None:
@@ -168,7 +168,7 @@ def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -
 
 
 def _read(path: Path, name: str, damaged: str, notes: _Notes) -> bytes | None:
-    """The content of a file that is not larger than its image can need."""
+    """Read a file; None if it cannot be read, or is larger than its image can need."""
     limit = _FILE_BYTES + _BYTES_PER_PIXEL * min(notes.inspected.height * notes.inspected.width, MAX_PIXELS)
     try:
         with opened_files(path).open(name) as file:
@@ -188,13 +188,13 @@ def _compare_size(
     if found == listed or listed == (0, 0):
         return
     rotated = rotation >= 5 and found == listed[::-1]
-    why = "; they agree once the EXIF rotation is applied, which annotation tools do" if rotated else ""
+    why = "; they agree once the EXIF orientation is applied, as annotation tools do" if rotated else ""
     sizes = f"{found[0]} x {found[1]} (height x width), but the JSON says {listed[0]} x {listed[1]}"
     notes.add("size-differs", where, sizes + why)
 
 
 def _inspect_segments(
-    ids: NDArray[np.int32], segments: Sequence[ListedSegment], source: Source, where: str, notes: _Notes
+    ids: NDArray[np.int32], segments: Sequence[AnnotatedSegment], source: Source, where: str, notes: _Notes
 ) -> None:
     extents = measure_segments(ids)
     _compare({segment.id: segment for segment in segments}, extents, where, notes)
@@ -212,15 +212,15 @@ def _inspect_segments(
         notes.add("void-image", where, "every pixel is void")
 
 
-def _compare(listed: Mapping[int, ListedSegment], extents: Mapping[int, Extent], where: str, notes: _Notes) -> None:
-    """What is listed against what is drawn. Many segments with one issue are one finding."""
+def _compare(listed: Mapping[int, AnnotatedSegment], extents: Mapping[int, Extent], where: str, notes: _Notes) -> None:
+    """Compare listed with drawn segments. Several segments with the same issue are one finding."""
     areas, boxes = [], []
     for key, segment in listed.items():
         extent = extents.get(key)
         if extent and segment.area is not None and segment.area != extent.area:
-            areas.append(f"segment {key}: {segment.area:.12g} listed but {extent.area} drawn")
-        if extent and segment.box is not None and segment.box != extent.box_xywh:
-            boxes.append(f"segment {key}: {list(segment.box)} listed but {list(extent.box_xywh)} drawn")
+            areas.append(f"segment {key}: {segment.area} listed but {extent.area} drawn")
+        if extent and segment.box_xywh is not None and segment.box_xywh != extent.box_xywh:
+            boxes.append(f"segment {key}: {list(segment.box_xywh)} listed but {list(extent.box_xywh)} drawn")
     for kind, items in (
         ("drawn-unlisted", [f"id {key} ({extents[key].area} pixels)" for key in sorted(extents.keys() - listed)]),
         ("listed-undrawn", [f"id {key}" for key in sorted(listed.keys() - extents.keys())]),
@@ -232,7 +232,7 @@ def _compare(listed: Mapping[int, ListedSegment], extents: Mapping[int, Extent],
 
 
 def _drawn(
-    segments: Sequence[ListedSegment], extents: Mapping[int, Extent], shape: tuple[int, ...]
+    segments: Sequence[AnnotatedSegment], extents: Mapping[int, Extent], shape: tuple[int, ...]
 ) -> tuple[DrawnSegment, ...]:
     height, width = shape
     drawn = []

@@ -1,6 +1,6 @@
-"""Images for the page of `check`: which ones, and each beside its segments in colors and with names.
+"""Choosing and drawing the images on the page of `check`, each next to its segments with colors and names.
 
-What is wrong stays visible: pixels that are drawn but not listed, and segments of unknown categories, have names too.
+Issues stay visible: pixels that are drawn but not listed, and segments of unknown categories, are labeled too.
 """
 
 import random
@@ -21,14 +21,14 @@ from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
+from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.image import UNREADABLE, WRONG_HEADER
 from panoptic.tools.check.issues import Issue, Severity, by_kind
-from panoptic.tools.check.listing import ListedImage
 from panoptic.tools.check.split import SplitCheck
 from panoptic.visualization import side_by_side
 
-# Larger files were inspected; a page needs no image of them.
+# Larger files are inspected, but not shown.
 _SHOWN_BYTES, _SHOWN_PIXELS = 1 << 27, 1 << 26
 _SIDE = 420
 _QUALITY = 82
@@ -38,18 +38,18 @@ _ALARMING = (255, 0, 200)
 
 @dataclass(frozen=True)
 class ShownImage:
-    """An image of the page and its issues; `jpeg` is empty where it cannot be shown."""
+    """An image of the page and its issues; `jpeg` is empty if it cannot be shown."""
 
     split: str
-    image: ListedImage
+    image: JsonImage
     issues: tuple[Issue, ...]
     jpeg: bytes
 
 
-def choose_images(check: DatasetCheck, count: int, seed: int) -> list[tuple[SplitCheck, ListedImage]]:
-    """Up to `count` images: invalid ones for two thirds, of each kind in turn; the others drawn among the sound."""
+def choose_images(check: DatasetCheck, count: int, seed: int) -> list[tuple[SplitCheck, JsonImage]]:
+    """Choose up to `count` images: two thirds with issues, of each kind in turn, the others sound ones at random."""
     splits = {split.split: split for split in check.splits}
-    images = {(name, image.image_id): image for name, split in splits.items() for image in split.listing.images}
+    images = {(name, image.image_id): image for name, split in splits.items() for image in split.annotations.images}
     groups = [
         [(issue.split, issue.image_id) for issue in issues if issue.image_id is not None]
         for kind, issues in by_kind(check.issues).items()
@@ -65,7 +65,7 @@ def choose_images(check: DatasetCheck, count: int, seed: int) -> list[tuple[Spli
 
 
 def show_images(check: DatasetCheck, count: int, seed: int) -> list[ShownImage]:
-    """The chosen images as JPEGs."""
+    """Draw the chosen images as JPEGs."""
     chosen = choose_images(check, count, seed)
     wanted = {(split.split, image.image_id) for split, image in chosen}
     issues: dict[tuple[str, int], list[Issue]] = {}
@@ -83,7 +83,7 @@ def show_images(check: DatasetCheck, count: int, seed: int) -> list[ShownImage]:
     ]
 
 
-def _show(split: SplitCheck, listed: ListedImage, categories: CategoryTable | None) -> bytes:
+def _show(split: SplitCheck, listed: JsonImage, categories: CategoryTable | None) -> bytes:
     image_data = _read(split.files.images, listed.file_name)
     mask_data = _read(split.files.masks, listed.mask_name)
     try:
@@ -102,14 +102,14 @@ def _show(split: SplitCheck, listed: ListedImage, categories: CategoryTable | No
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     if ids is None or ids.shape != image.shape[:2]:
-        # Half as wide as the others, so that all have one scale.
+        # Without segments, an empty panel keeps the scale of all images equal.
         return _jpeg(np.hstack([small, np.full_like(small, 255)]))
     small_ids = np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
     return _jpeg(_overlay(small, small_ids, listed, categories))
 
 
 def _read(path: Path, name: str | None) -> bytes:
-    """The content of a file that can be shown; else nothing."""
+    """Read a file; empty if it cannot be shown."""
     if name is None:
         return b""
     try:
@@ -123,14 +123,14 @@ def _read(path: Path, name: str | None) -> bytes:
 
 
 def _overlay(
-    image: NDArray[np.uint8], ids: NDArray[np.int32], listed: ListedImage, categories: CategoryTable | None
+    image: NDArray[np.uint8], ids: NDArray[np.int32], listed: JsonImage, categories: CategoryTable | None
 ) -> NDArray[np.uint8]:
-    """Image and segments side by side, (H',W',3); both of one size, (H,W,3) and (H,W)."""
+    """Draw image (H,W,3) and segments (H,W) side by side, (H',W',3)."""
     segments: list[SegmentLabel] = [segment for segment in listed.segments or () if VOID < segment.id <= MAX_ID]
     unlisted = ~np.isin(ids, [VOID, *(segment.id for segment in segments)])
     table = _with_unknown(segments, categories)
     if unlisted.any():
-        # One label for all of them: a PNG that was smoothed has as many ids as pixels.
+        # One label for all of them: a PNG that was resampled smoothly has as many ids as pixels.
         free = next(key for key in range(1, MAX_ID) if all(key != segment.id for segment in segments))
         category = Category(_free_category(table), "not listed", True, _ALARMING)
         table = replace(table, things=(*table.things, category))
@@ -139,12 +139,12 @@ def _overlay(
     drawn = set(np.unique(ids).tolist())
     segments = [segment for segment in segments if segment.id in drawn]
     panels = side_by_side(image, ids, segments, ids, segments, table)
-    # Of image, ground truth and prediction, which are equally wide, the third would repeat the second.
+    # The panels are image, ground truth and prediction, equally wide; the third would repeat the second.
     return panels[:, : panels.shape[1] * 2 // 3]
 
 
 def _with_unknown(segments: Sequence[SegmentLabel], categories: CategoryTable | None) -> CategoryTable:
-    """The categories with names that can be drawn, and one for each that is unknown."""
+    """The categories with names that can be drawn, and one for each unknown category."""
     known = categories or CategoryTable((), ())
     unknown = sorted({segment.category_id for segment in segments if segment.category_id not in known})
     things = [replace(category, name=_short(category.name)) for category in known.things]

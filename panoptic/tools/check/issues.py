@@ -1,4 +1,4 @@
-"""What `check` can find in a dataset: every kind of issue with its severity and hint, and one issue found."""
+"""Every kind of issue that `check` can find in a dataset, with its severity and a hint, and a single issue."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from enum import StrEnum
 from panoptic.format.id_map import MAX_ID
 from panoptic.io.errors import DatasetError
 
-# A segment smaller than this many pixels is more often a slip of the pen than a thing.
+# A segment with fewer pixels is more often a slip than an object.
 TINY_AREA = 16
 
 
 class Severity(StrEnum):
-    """`error`: the dataset is refused, or its scores would be wrong; `warning`: look at it; `note`: good to know."""
+    """`error`: the dataset is refused, or its scores would be wrong; `warning`: worth a look; `note`: good to know."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -21,7 +21,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of issue; `name` is stable, for programs that read the JSON."""
+    """A kind of issue; `name` is stable for programs that read the JSON."""
 
     name: str
     severity: Severity
@@ -31,11 +31,11 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One issue: its kind, the split ("" for the dataset), the file and the place in it, and what was found there."""
+    """One issue: its kind, its split ("" for the dataset), file and position, and what was found there."""
 
     kind: str
     split: str
-    place: str
+    where: str
     found: str
     image_id: int | None = None
 
@@ -58,9 +58,9 @@ _ERRORS = (
     ("image-id-twice", "an image id is listed or annotated twice", "give each image its own id, and one annotation"),
     ("image-unannotated", "a listed image has no annotation", "add its annotation, or remove it from 'images'"),
     ("image-undeclared", "an annotated image is not in 'images'", "add it there, or remove the annotation"),
-    ("image-missing", "a listed image is not there", "add the file, or remove its entry from the JSON"),
+    ("image-missing", "a listed image does not exist", "add the file, or remove its entry from the JSON"),
     ("image-damaged", "an image cannot be decoded", "replace the file"),
-    ("png-missing", "a panoptic PNG is not there", "add the file, or remove the annotation"),
+    ("png-missing", "a panoptic PNG does not exist", "add the file, or remove the annotation"),
     ("png-shared", "several annotations name one PNG", "give each image its own PNG"),
     ("png-damaged", "a panoptic PNG is damaged", "write or fetch the file again"),
     ("png-not-rgb", "a panoptic PNG is not 8-bit RGB", "save it as 8-bit RGB with id = R + 256 G + 65536 B"),
@@ -72,32 +72,32 @@ _ERRORS = (
     ("unknown-category", "a segment has a category that is not listed", "correct it, or add it to 'categories'"),
     ("drawn-unlisted", "ids are drawn but not listed", "add them to 'segments_info', or paint them void (0)"),
     ("listed-undrawn", "segments are listed but not drawn", "draw them, or remove them from 'segments_info'"),
-    (
-        "stuff-divided",
-        "a stuff class has several segments in an image",
-        "merge them into one id",
-    ),
+    ("stuff-divided", "a stuff class has several segments in an image", "merge them into one id"),
 )
 _WARNINGS = (
-    ("area-differs", "'area' disagrees with the pixels", "write the number of drawn pixels; annotate measures anew"),
+    ("area-differs", "'area' disagrees with the pixels", "write the number of drawn pixels; annotate measures again"),
     ("box-differs", "'bbox' disagrees with the pixels", "write the tightest [left, top, width, height]"),
-    ("category-name-twice", "categories share a name", "give each its own: reports go by name"),
+    ("category-name-twice", "categories share a name", "give each its own: reports list classes by name"),
     ("thing-without-instance", "a thing class has no instance in any split", "draw one, or remove the class"),
     ("void-image", "an image has no segment at all", "annotate it, or remove it"),
-    ("exif-rotation", "an image asks to be rotated (EXIF)", "rotate the pixels, or remove the tag: it is ignored here"),
+    (
+        "exif-rotation",
+        "an image asks to be rotated (EXIF)",
+        "rotate the pixels, or remove the tag, which is ignored here",
+    ),
     ("image-shared", "several image ids name one file", "list each file once"),
-    ("image-duplicate", "one image lies in a split twice", "keep one of them"),
-    ("image-across-splits", "one image lies in several splits", "keep it in one, or scores flatter"),
+    ("image-duplicate", "a split has the same image twice", "keep one of them"),
+    ("image-across-splits", "several splits have the same image", "keep it in one, or scores will be too high"),
     ("image-unlisted", "an image is not in the JSON", "annotate it, or remove the file"),
     ("png-unlisted", "a panoptic PNG is not in the JSON", "list it, or remove the file"),
 )
 _NOTES = (
-    ("class-not-in-split", "a class occurs in another split only", "it is either not learned or not scored"),
-    ("stuff-unused", "a stuff class occurs in no split", "nothing, if that is meant"),
-    ("thing-like-stuff", "a thing class is drawn like stuff", "set 'isthing' to 0 if its instances are not told apart"),
-    ("tiny-segment", f"segments have fewer than {TINY_AREA} pixels", "look whether they are meant"),
-    ("id-across-splits", "splits share image ids", "nothing: ids are told apart by split"),
-    ("json-ignored", "a JSON is no panoptic split and was left out", "nothing, if that is meant"),
+    ("class-not-in-split", "a class occurs only in another split", "it is either not learned or not evaluated"),
+    ("stuff-unused", "a stuff class occurs in no split", "nothing, if that is intended"),
+    ("thing-like-stuff", "a thing class is drawn like stuff", "set 'isthing' to 0 if its instances are not separated"),
+    ("tiny-segment", f"segments have fewer than {TINY_AREA} pixels", "check whether they are intended"),
+    ("id-across-splits", "splits share image ids", "nothing: ids are separate for each split"),
+    ("json-ignored", "a JSON is not a panoptic split and was left out", "nothing, if that is intended"),
 )
 KINDS = {
     name: Kind(name, severity, title, hint)
@@ -107,7 +107,7 @@ KINDS = {
 
 
 def count_severities(issues: Iterable[Issue]) -> dict[Severity, int]:
-    """How many issues there are of each severity, the worst first."""
+    """Count the issues of each severity, the worst first."""
     counts = dict.fromkeys(Severity, 0)
     for issue in issues:
         counts[issue.severity] += 1
@@ -115,7 +115,7 @@ def count_severities(issues: Iterable[Issue]) -> dict[Severity, int]:
 
 
 def by_kind(issues: Iterable[Issue]) -> dict[Kind, list[Issue]]:
-    """The issues of each kind that occurs; the worst kinds first, in the order in which they are listed here."""
+    """Group the issues by kind; the worst kinds first, in the order in which they are listed here."""
     groups: dict[str, list[Issue]] = {}
     for issue in issues:
         groups.setdefault(issue.kind, []).append(issue)
@@ -123,11 +123,11 @@ def by_kind(issues: Iterable[Issue]) -> dict[Kind, list[Issue]]:
 
 
 def what_was_found(error: DatasetError, where: str) -> str:
-    """The finding alone of a message `where: finding; hint`: an issue names place and hint itself."""
+    """Extract the finding of a message `where: finding; hint`: an issue has the other two itself."""
     return str(error).removeprefix(f"{where}: ").split("; ")[0]
 
 
 def shown_items(items: Sequence[object], count: int = 5) -> str:
-    """The first items of a list and how many more there are, for a message."""
+    """Format the first items of a list and the number of others for a message."""
     more = f" and {len(items) - count} more" if len(items) > count else ""
     return ", ".join(map(str, items[:count])) + more

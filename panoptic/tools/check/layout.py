@@ -1,13 +1,13 @@
-"""Finding the splits of a dataset that may be incomplete, and telling what it is where there are none.
+"""Finding the splits of a dataset that may be incomplete, and recognizing other formats if there are none.
 
-A split is looked for under every name that a panoptic JSON or a folder of panoptic PNGs has; see
-`panoptic.datasets.layout`.
+A split is expected for every name of a panoptic JSON or a folder of panoptic PNGs; see `panoptic.datasets.layout`.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from panoptic.datasets.known import DATASETS
 from panoptic.datasets.layout import SplitFiles
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import folder_or_archive
@@ -15,15 +15,15 @@ from panoptic.io.json_fields import read_json
 from panoptic.tools.check.issues import Issue
 
 _PREFIX = "panoptic_"
-# So much of a file tells what it is; LabelMe's hold a whole image.
+# This much of a file shows its format; those of LabelMe hold a whole image.
 _BEGINNING = 1 << 16
 _CONVERT = "python -m panoptic.tools.convert"
 
 
 def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Issue]]:
-    """The parts of every split below `root`, whether they are there or not, and what was left out.
+    """Find the parts of every split below `root`, whether they exist or not, and issues about JSONs that were left out.
 
-    Raises `DatasetError` where there is no split, saying what is there instead and what to do with it.
+    Raises `DatasetError` if there is no split, which says what is there instead and what to do with it.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: there is no such folder; give that of a dataset")
@@ -36,7 +36,7 @@ def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Issue]]:
         if masks.exists() or images.exists() or _is_panoptic(files.panoptic_json):
             splits[name] = files
         else:
-            found = "its annotations have no 'segments_info', and no PNGs or images go with it"
+            found = "its annotations have no 'segments_info', and there are no PNGs or images for it"
             issues.append(Issue("json-ignored", "", str(files.panoptic_json), found))
     if not splits:
         raise DatasetError(f"{root}: {describe_other(root)}")
@@ -50,7 +50,7 @@ def _split_names(annotations: Path) -> Iterator[str]:
 
 
 def _is_panoptic(path: Path) -> bool:
-    """Whether a JSON is meant to be panoptic; COCO's detection format may have a name that begins like one's."""
+    """Tell whether a JSON is meant to be panoptic; one in COCO's detection format may have a similar name."""
     try:
         annotations = read_json(path).values.get("annotations")
     except (DatasetError, RecursionError):
@@ -61,19 +61,20 @@ def _is_panoptic(path: Path) -> bool:
 
 
 def describe_other(root: Path) -> str:
-    """What a folder holds that is no dataset in panoptic layout, and what to do with it."""
-    if (root / "ADEChallengeData2016.zip").exists() or (root / "ADEChallengeData2016").exists():
-        return "this is ADE20K as it is published; set dataset.name to ade20k and run: dvc repro annotate"
+    """Describe a folder that is not a dataset in panoptic layout, and what to do with it."""
+    for name, description in DATASETS.items():
+        if any((root / mark).exists() for mark in description.marks):
+            return f"this is {name} as it is published; set dataset.name to {name} and run: dvc repro annotate"
     if list(root.glob(f"{_PREFIX}*.json")):
-        return "panoptic JSONs lie here, not in 'annotations'; give the folder above, or each part by its own option"
+        return "panoptic JSONs are here, not in 'annotations'; give the parent folder, or each part by its own option"
     return _other_format(root) or (
-        "no split in COCO panoptic layout is here; expected annotations/panoptic_<split>.json, annotations/"
+        "there is no split in COCO panoptic layout; expected annotations/panoptic_<split>.json, annotations/"
         "panoptic_<split> and <split> (folders or .zip); or give --panoptic-json, --masks and --images"
     )
 
 
 def _other_format(root: Path) -> str:
-    """What format the annotations have, and the command that converts them; nothing where there are none."""
+    """Name the format of the annotations and the command that converts them; empty if there are none."""
     for path in _first_files(root, "*.json"):
         beginning = _beginning(path)
         if '"shapes"' in beginning and '"imagePath"' in f"{beginning}{_end(path)}":
@@ -86,14 +87,14 @@ def _other_format(root: Path) -> str:
     for path in _first_files(root, "*.xml"):
         if re.search(r"<annotations[\s>]", _beginning(path)):
             return (
-                f"{path.name} seems to be exported by CVAT; export the task as 'COCO 1.0', and convert the JSON:"
+                f"{path.name} seems to be exported from CVAT; export the task as 'COCO 1.0', and convert the JSON:"
                 f" {_CONVERT} instances_default.json --images FOLDER --out NEW_FOLDER (see docs/own-data.md)"
             )
     return ""
 
 
 def _first_files(root: Path, pattern: str, count: int = 20) -> list[Path]:
-    """Some files at most two folders down."""
+    """The first files, at most two folders deep."""
     files = (path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(f"{depth}{pattern}")))
     return [path for _, path in zip(range(count), files, strict=False) if path.is_file()]
 

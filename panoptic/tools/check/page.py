@@ -1,6 +1,6 @@
-"""The page of `check`: summary, classes, issues and images in one HTML file that needs no network.
+"""The page of `check`: summary, classes, issues and images in a single HTML file that needs no network.
 
-Every text from the dataset is escaped, and the page forbids itself scripts and anything from elsewhere.
+Every text of the dataset is escaped, and a content security policy forbids scripts and external resources.
 """
 
 from base64 import b64encode
@@ -12,7 +12,7 @@ from panoptic.tools.check.images import ShownImage, show_images
 from panoptic.tools.check.issues import Issue, Kind, Severity, by_kind
 from panoptic.tools.check.report import class_rows, notes_on_tables, split_rows, verdict
 
-# A page of all issues of a large dataset would not open; the JSON has them.
+# A page with all issues of a large dataset would not open; the JSON lists them all.
 _ISSUES_OF_A_KIND = 100
 
 _STYLE = """
@@ -47,7 +47,7 @@ figcaption { padding: .6rem .8rem; overflow-wrap: anywhere; font-size: .87rem; }
 
 
 def make_page(check: DatasetCheck, images: int = 24, seed: int = 0) -> str:
-    """The page as HTML with that many images: invalid ones first, then some that `seed` draws."""
+    """Make the page with at most `images` images: those with issues first, then some chosen by `seed`."""
     body = [*_header(check), *_splits(check), *_classes(check), *_issues(check)]
     body += _images(show_images(check, images, seed))
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -75,11 +75,11 @@ def _splits(check: DatasetCheck) -> Iterator[str]:
     yield f'<p class="soft">{escape(notes_on_tables(check))}</p>'
     for split in check.splits:
         if split.summary.void_images:
-            yield f"<p>{escape(split.split)}: {split.summary.void_images} images are void wholly</p>"
+            yield f"<p>{escape(split.split)}: {split.summary.void_images} images are entirely void</p>"
 
 
 def _classes(check: DatasetCheck) -> Iterator[str]:
-    """One table for things and one for stuff, whose bars have scales of their own."""
+    """One table for things and one for stuff, each with its own scale of bars."""
     if check.categories is None:
         yield "<h2>Classes</h2><p>No categories could be read.</p>"
         return
@@ -112,7 +112,7 @@ def _kind(kind: Kind, issues: Sequence[Issue]) -> Iterator[str]:
     yield f' {escape(kind.title)} <code>{kind.name}</code> <span class="tag">{len(issues)}</span></summary>'
     yield f'<p class="soft">To do: {escape(kind.hint)}.</p><ul>'
     for issue in issues[:_ISSUES_OF_A_KIND]:
-        yield f"<li><code>{escape(issue.place)}</code>: {escape(issue.found)}</li>"
+        yield f"<li><code>{escape(issue.where)}</code>: {escape(issue.found)}</li>"
     yield "</ul>"
     if len(issues) > _ISSUES_OF_A_KIND:
         yield f"<p>and {len(issues) - _ISSUES_OF_A_KIND} more, which --json lists</p>"
@@ -122,7 +122,7 @@ def _kind(kind: Kind, issues: Sequence[Issue]) -> Iterator[str]:
 def _images(shown: Sequence[ShownImage]) -> Iterator[str]:
     if not shown:
         return
-    yield '<h2>Images</h2><p class="soft">Faulty ones first, then some drawn at random.</p><div class="images">'
+    yield '<h2>Images</h2><p class="soft">Images with issues first, then some chosen at random.</p><div class="images">'
     for item in shown:
         name = escape(item.image.file_name or f"image id {item.image.image_id}")
         if item.jpeg:
@@ -139,7 +139,7 @@ def _images(shown: Sequence[ShownImage]) -> Iterator[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[str], text: int = 0) -> Iterator[str]:
-    """A table; column `text` holds words, the others numbers. `rows` are cells in HTML."""
+    """A table of `rows`, which are cells in HTML; column `text` holds text, the others numbers."""
     yield f'<div class="wide"><table><thead><tr>{"".join(_cells(head, text, "th"))}</tr></thead><tbody>'
     yield from (f"<tr>{row}</tr>" for row in rows)
     yield "</tbody></table></div>"

@@ -1,4 +1,4 @@
-"""What `check` prints: the summary and the issues as text for a terminal, and all of it as JSON."""
+"""The output of `check`: summary and issues as text for a terminal, and everything as JSON."""
 
 import json
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.issues import by_kind, count_severities
 from panoptic.tools.check.summary import LARGE_AREA, RARE_IMAGES, SMALL_AREA, SplitSummary, rare_classes
 
-FORMAT, VERSION = "panoptic-check", 1
+FORMAT, VERSION = "panoptic-check", 2
 _EXAMPLES = 3
 _BAR = 24
 
 
 def as_text(check: DatasetCheck, every_issue: bool = False) -> str:
-    """Summary, classes and issues, the worst last, where a terminal ends."""
+    """Format summary, classes and issues as text; the worst issues are last, just above the prompt."""
     lines = [f"{check.name}: splits {', '.join(split.split for split in check.splits)}", ""]
     lines += [*_splits(check), "", *_classes(check), "", *_issues(check, every_issue), verdict(check)]
     return printable("\n".join(lines))
@@ -27,13 +27,13 @@ def verdict(check: DatasetCheck) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from files without what would steer the terminal."""
+    """Escape characters of texts from files that would control the terminal."""
     shown = (letter if letter.isprintable() or letter == "\n" else f"\\x{ord(letter):02x}" for letter in text)
     return "".join(shown)
 
 
 def split_rows(check: DatasetCheck) -> list[list[str]]:
-    """The table of the splits; the first row is its head."""
+    """The table of the splits; the first row is its header."""
     head = [
         "split",
         "images",
@@ -52,13 +52,13 @@ def split_rows(check: DatasetCheck) -> list[list[str]]:
         segments = " / ".join(map(str, summary.segments_per_image())) or "-"
         areas = summary.areas
         counts = [str(areas.small), str(areas.medium), str(areas.large)]
-        shares = [f"{summary.void_share:.1%}", f"{summary.crowd_share:.1%}"]
-        rows.append([summary.split, str(summary.images), *sizes, segments, *counts, *shares])
+        fractions = [f"{summary.void_fraction:.1%}", f"{summary.crowd_fraction:.1%}"]
+        rows.append([summary.split, str(summary.images), *sizes, segments, *counts, *fractions])
     return rows
 
 
 def class_rows(check: DatasetCheck) -> list[tuple[Category, bool, list[str], int]]:
-    """For each class: itself, whether it is rare, its instances (images) in each split, and all its instances."""
+    """For each class: the category, whether it is rare, its instances (images) by split, and all its instances."""
     rare = rare_classes(split.summary for split in check.splits)
     rows = []
     for category in check.categories or ():
@@ -69,7 +69,9 @@ def class_rows(check: DatasetCheck) -> list[tuple[Category, bool, list[str], int
 
 
 def notes_on_tables(check: DatasetCheck) -> str:
-    limits = f"small: below {SMALL_AREA} pixels, large: from {LARGE_AREA} (COCO); segments/image: least / median / most"
+    limits = (
+        f"small: below {SMALL_AREA} pixels, large: from {LARGE_AREA} (COCO); segments/image: minimum / median / maximum"
+    )
     return f"{limits}; rare: in {RARE_IMAGES} images or fewer; void: pixels of no listed segment"
 
 
@@ -77,12 +79,12 @@ def _splits(check: DatasetCheck) -> Iterator[str]:
     yield from _table(split_rows(check))
     for split in check.splits:
         if split.summary.void_images:
-            yield f"{split.split}: {split.summary.void_images} images are void wholly"
+            yield f"{split.split}: {split.summary.void_images} images are entirely void"
     yield f"({notes_on_tables(check)})"
 
 
 def _classes(check: DatasetCheck) -> Iterator[str]:
-    """A bar for each class, on one scale for things and one for stuff: they are counted differently."""
+    """A bar for each class, with one scale for things and one for stuff, which are counted differently."""
     if check.categories is None:
         yield "no categories could be read"
         return
@@ -93,8 +95,8 @@ def _classes(check: DatasetCheck) -> Iterator[str]:
     for category, rare, cells, count in rows:
         if not any(split.summary.counts_of(category.id).images for split in check.splits):
             continue
-        peers = [other for peer, _, _, other in rows if peer.is_thing == category.is_thing]
-        bar = "#" * -(-_BAR * count // max(1, *peers))
+        counts = [other for row, _, _, other in rows if row.is_thing == category.is_thing]
+        bar = "#" * -(-_BAR * count // max(1, *counts))
         kind = "thing" if category.is_thing else "stuff"
         table.append([str(category.id), category.name, kind, *cells, bar, "rare" if rare else ""])
     yield from _table(table)
@@ -103,11 +105,11 @@ def _classes(check: DatasetCheck) -> Iterator[str]:
 
 
 def _issues(check: DatasetCheck, every_issue: bool) -> Iterator[str]:
-    """Grouped by kind, notes first: the errors stand where a terminal ends."""
+    """The issues by kind, notes first, so that the errors are just above the prompt."""
     for kind, issues in reversed(by_kind(check.issues).items()):
         yield f"{kind.severity.upper()} {kind.name} ({len(issues)}): {kind.title}"
         for issue in issues if every_issue else issues[:_EXAMPLES]:
-            yield f"    {issue.place}: {issue.found}"
+            yield f"    {issue.where}: {issue.found}"
         if len(issues) > _EXAMPLES and not every_issue:
             yield f"    ... and {len(issues) - _EXAMPLES} more (--all lists them)"
         yield f"  to do: {kind.hint}"
@@ -115,7 +117,7 @@ def _issues(check: DatasetCheck, every_issue: bool) -> Iterator[str]:
 
 
 def _table(rows: list[list[str]]) -> Iterator[str]:
-    """Columns of equal width; what looks like a number stands right."""
+    """Align the cells of each column; numbers are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (
@@ -126,7 +128,7 @@ def _table(rows: list[list[str]]) -> Iterator[str]:
 
 
 def as_json(check: DatasetCheck) -> str:
-    """Everything as JSON, for programs; kinds, severities and fields are stable."""
+    """Format everything as JSON, for programs; kinds, severities and fields are stable."""
     counts = count_severities(check.issues)
     document = {
         "format": FORMAT,
@@ -149,7 +151,7 @@ def as_json(check: DatasetCheck) -> str:
                 "kind": issue.kind,
                 "severity": issue.severity,
                 "split": issue.split,
-                "place": issue.place,
+                "where": issue.where,
                 "found": issue.found,
                 "hint": issue.hint,
                 "image_id": issue.image_id,
@@ -167,8 +169,8 @@ def _split_json(summary: SplitSummary) -> dict[str, object]:
         "sizes_height_width": dict(zip(("smallest", "median", "largest"), summary.sizes(), strict=False)),
         "segments_per_image": dict(zip(("least", "median", "most"), summary.segments_per_image(), strict=False)),
         "areas": vars(summary.areas),
-        "void_share": summary.void_share,
-        "crowd_share": summary.crowd_share,
+        "void_fraction": summary.void_fraction,
+        "crowd_fraction": summary.crowd_fraction,
         "void_images": summary.void_images,
     }
 

@@ -8,47 +8,47 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from panoptic.datasets.layout import SplitFiles, is_litter
+from panoptic.datasets.layout import IMAGE_SUFFIXES, SplitFiles, is_litter
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import checked_name, open_files
 from panoptic.runtime.parallel import map_ahead
+from panoptic.tools.check.annotations import JsonImage, SplitAnnotations, read_split_annotations
 from panoptic.tools.check.image import Source, inspect_images
 from panoptic.tools.check.issues import Issue, what_was_found
-from panoptic.tools.check.listing import ListedImage, Listing, read_listing
 from panoptic.tools.check.summary import SplitSummary
 
-# Images that a worker takes at once: sending them should cost little beside inspecting them.
+# Images per task of a worker: sending them should cost little compared with inspecting them.
 _BATCH = 16
-# A file that is listed under another of these names would not be missed by a person.
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """All that is known of a split. `digests` are those of its image files, by image id."""
+    """The findings about a split. `digests` are those of its image files, by image id."""
 
     split: str
     files: SplitFiles
-    listing: Listing
+    annotations: SplitAnnotations
     summary: SplitSummary
     issues: tuple[Issue, ...]
     digests: dict[int, bytes]
 
-    def place_of(self, image: ListedImage) -> str:
-        """The image of an image, for a person."""
+    def where_is(self, image: JsonImage) -> str:
+        """The path of an image, for a message."""
         return f"{self.files.images}: {image.file_name}"
 
 
 def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: int, progress: bool) -> SplitCheck:
-    """Inspect a split; nothing in it raises an error. `pool` has that many `workers`."""
-    listing = read_listing(split, files.panoptic_json)
+    """Inspect a split; nothing in it raises an error. `pool` has `workers` processes."""
+    annotations = read_split_annotations(split, files.panoptic_json)
     issues: list[Issue] = []
     image_names = _names(files.images, split, issues)
     mask_names = _names(files.masks, split, issues)
-    images = [_with_present_files(image, files, image_names, mask_names, split, issues) for image in listing.images]
-    issues += _unlisted(listing, files, image_names, mask_names)
+    images = [_with_present_files(image, files, image_names, mask_names, split, issues) for image in annotations.images]
+    issues += _unlisted(annotations, files, image_names, mask_names)
 
-    stuff = frozenset(category.id for category in listing.categories.stuff) if listing.categories else frozenset()
+    stuff = (
+        frozenset(category.id for category in annotations.categories.stuff) if annotations.categories else frozenset()
+    )
     source = Source(
         split, None if image_names is None else files.images, None if mask_names is None else files.masks, stuff
     )
@@ -62,12 +62,12 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
                 if inspected.digest:
                     digests[inspected.image_id] = inspected.digest
             bar.update(len(batch))
-    checked = SplitCheck(split, files, listing, summary, (*listing.issues, *issues), digests)
+    checked = SplitCheck(split, files, annotations, summary, (*annotations.issues, *issues), digests)
     return replace(checked, issues=(*checked.issues, *_duplicates(checked)))
 
 
 def _names(path: Path, split: str, issues: list[Issue]) -> frozenset[str] | None:
-    """The files of a part; None and an issue where it is missing or damaged."""
+    """List the files of a part; returns None and adds an issue if it is missing or damaged."""
     try:
         return frozenset(open_files(path).names())
     except (DatasetError, OSError) as error:
@@ -76,14 +76,14 @@ def _names(path: Path, split: str, issues: list[Issue]) -> frozenset[str] | None
 
 
 def _with_present_files(
-    image: ListedImage,
+    image: JsonImage,
     files: SplitFiles,
     images: frozenset[str] | None,
     masks: frozenset[str] | None,
     split: str,
     issues: list[Issue],
-) -> ListedImage:
-    """The image without the names that lead nowhere, each of them an issue."""
+) -> JsonImage:
+    """Return the image without the names of missing files, and add an issue for each."""
 
     def present(name: str | None, path: Path, names: frozenset[str] | None, missing: str) -> str | None:
         if name is None or names is None or name in names:
@@ -104,39 +104,39 @@ def _with_present_files(
 
 
 def _similar(name: str, names: frozenset[str]) -> str:
-    """What is missing, and whether the file seems to be there under another ending."""
+    """Say that a file is missing, and whether there is one with another suffix."""
     stem = name.rpartition(".")[0]
-    others = [f"{stem}{suffix}" for suffix in (*_IMAGE_SUFFIXES, *map(str.upper, _IMAGE_SUFFIXES))]
+    others = [f"{stem}{suffix}" for suffix in (*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))]
     found = next((other for other in others if other in names), None)
     return f"there is no such file, but '{found}' is there" if found else "there is no such file"
 
 
 def _unlisted(
-    listing: Listing, files: SplitFiles, images: frozenset[str] | None, masks: frozenset[str] | None
+    annotations: SplitAnnotations, files: SplitFiles, images: frozenset[str] | None, masks: frozenset[str] | None
 ) -> Iterator[Issue]:
-    """Files that the JSON does not name."""
+    """Report files that the JSON does not name."""
     for kind, path, names, listed in (
-        ("image-unlisted", files.images, images, {image.file_name for image in listing.images}),
-        ("png-unlisted", files.masks, masks, {image.mask_name for image in listing.images}),
+        ("image-unlisted", files.images, images, {image.file_name for image in annotations.images}),
+        ("png-unlisted", files.masks, masks, {image.mask_name for image in annotations.images}),
     ):
         for name in sorted((names or frozenset()) - listed):
-            if name.lower().endswith(_IMAGE_SUFFIXES) and not is_litter(name):
-                yield Issue(kind, listing.split, f"{path}: {name}", "the JSON does not name it")
+            if name.lower().endswith(IMAGE_SUFFIXES) and not is_litter(name):
+                yield Issue(kind, annotations.split, f"{path}: {name}", "the JSON does not name it")
 
 
 def _duplicates(checked: SplitCheck) -> Iterator[Issue]:
-    """Images of one split with equal content under different names."""
-    first: dict[bytes, ListedImage] = {}
-    for image in checked.listing.images:
+    """Report images of one split with equal content under different names."""
+    first: dict[bytes, JsonImage] = {}
+    for image in checked.annotations.images:
         digest = checked.digests.get(image.image_id)
         if digest is None:
             continue
         other = first.setdefault(digest, image)
         if other.file_name != image.file_name:
             found = f"the same as '{other.file_name}' (image id {other.image_id})"
-            yield Issue("image-duplicate", checked.split, checked.place_of(image), found, image.image_id)
+            yield Issue("image-duplicate", checked.split, checked.where_is(image), found, image.image_id)
 
 
-def _batches(images: Sequence[ListedImage]) -> Iterator[Sequence[ListedImage]]:
+def _batches(images: Sequence[JsonImage]) -> Iterator[Sequence[JsonImage]]:
     for start in range(0, len(images), _BATCH):
         yield images[start : start + _BATCH]

@@ -1,6 +1,6 @@
-"""What a dataset holds: sizes, segments, instances of each class, shares of void and crowd. Counted image by image.
+"""The summary of a dataset: sizes, segments, instances of each class, fractions of void and crowd.
 
-An image's segments, sizes and digest are not kept; a hundred thousand images take a few megabytes.
+It is counted image by image, and no segments are kept, so that a hundred thousand images take a few megabytes.
 """
 
 from array import array
@@ -12,13 +12,13 @@ from panoptic.tools.check.image import DrawnSegment, Inspected
 
 # COCO's limits, in pixels: small up to 32 x 32, large from 96 x 96.
 SMALL_AREA, LARGE_AREA = 32**2, 96**2
-# LVIS (Gupta et al., CVPR 2019) calls a class rare that occurs in ten images or fewer.
+# LVIS (Gupta et al., CVPR 2019) calls a class rare if it occurs in at most ten images.
 RARE_IMAGES = 10
 
 
 @dataclass
 class AreaCounts:
-    """Segments by area, crowd regions left out."""
+    """Counts of segments by area, without crowd regions."""
 
     small: int = 0
     medium: int = 0
@@ -35,9 +35,9 @@ class AreaCounts:
 
 @dataclass
 class ClassCounts:
-    """One class in one split: segments without and with crowd, the images that it occurs in, and its areas.
+    """Counts of one class in one split: instances, crowd regions, images that it occurs in, and areas.
 
-    `alone` counts images with one segment of it and no crowd, `wide` those of them where that one reaches across.
+    `alone` counts images with a single instance of it and no crowd, `wide` those of them in which it spans the image.
     """
 
     instances: int = 0
@@ -48,7 +48,7 @@ class ClassCounts:
     areas: AreaCounts = field(default_factory=AreaCounts)
 
     def add(self, segments: Sequence[DrawnSegment]) -> None:
-        """The segments of this class in one image."""
+        """Add the segments of this class in one image."""
         instances = [segment for segment in segments if not segment.is_crowd]
         self.instances += len(instances)
         self.crowds += len(segments) - len(instances)
@@ -62,7 +62,7 @@ class ClassCounts:
 
 @dataclass
 class SplitSummary:
-    """Counts over the images of a split. Pixels are those of the images whose PNG could be read."""
+    """Counts over the images of a split. Pixels are those of images whose PNG could be read."""
 
     split: str
     images: int = 0
@@ -98,26 +98,26 @@ class SplitSummary:
             self.classes.setdefault(category_id, ClassCounts()).add(segments)
 
     def counts_of(self, category_id: int) -> ClassCounts:
-        """All zero for a class that does not occur."""
+        """The counts of a class, all zero if it does not occur."""
         return self.classes.get(category_id, ClassCounts())
 
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Smallest, median and largest (height, width) by number of pixels; nothing where no size is known."""
+        """Smallest, median and largest (height, width) by number of pixels; empty if no size is known."""
         sizes = sorted(zip(self.heights, self.widths, strict=True), key=lambda size: (size[0] * size[1], size))
         return (sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else ()
 
     def segments_per_image(self) -> tuple[int, ...]:
-        """Fewest, median and most; nothing where no PNG could be read."""
+        """Minimum, median and maximum; empty if no PNG could be read."""
         counts = sorted(self.segments)
         return (counts[0], counts[len(counts) // 2], counts[-1]) if counts else ()
 
     @property
-    def void_share(self) -> float:
+    def void_fraction(self) -> float:
         """Fraction of the pixels that belong to no listed segment."""
         return self.void_pixels / self.pixels if self.pixels else 0.0
 
     @property
-    def crowd_share(self) -> float:
+    def crowd_fraction(self) -> float:
         return self.crowd_pixels / self.pixels if self.pixels else 0.0
 
 

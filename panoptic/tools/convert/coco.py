@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from panoptic.format.annotations import ImageEntry
 from panoptic.format.categories import Category
-from panoptic.format.image_list import read_image_list
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.instances.rle import RunLengths, check_size, read_mask_code
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource
@@ -20,6 +19,7 @@ from panoptic.tools.convert.classes import ClassTable, things_only
 from panoptic.tools.convert.drawing import AnnotatedImage, Region
 from panoptic.tools.convert.images import Images
 from panoptic.tools.convert.shapes import polygons_mask
+from panoptic.tools.image_list import read_image_list
 
 
 @dataclass(frozen=True)

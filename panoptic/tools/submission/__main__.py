@@ -19,12 +19,13 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from panoptic.format.annotations import Annotation, ImageEntry, read_annotations
+from panoptic.format.annotations import Annotation, read_annotations
 from panoptic.format.categories import CategoryTable
-from panoptic.format.image_list import read_categories, read_image_list
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import FileSource, open_files, replace_atomically
 from panoptic.runtime.cli import run_command
+from panoptic.tools.image_list import read_categories, read_image_list
 from panoptic.tools.submission.validate import SPLITS, InvalidSubmission, SubmissionName, check_submission
 
 

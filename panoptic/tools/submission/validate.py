@@ -17,9 +17,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from panoptic.format.annotations import Annotation, ImageEntry, check_drawn
+from panoptic.format.annotations import Annotation, check_drawn
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.json_fields import JsonObject

@@ -30,7 +30,7 @@ def test_equal_seeds_give_equal_variants() -> None:
         assert_equal(one, other)
 
 
-def test_all_parts_switched_off_change_nothing() -> None:
+def test_with_every_transform_off_nothing_changes() -> None:
     sample = make_sample(0)
     for seed in range(9):
         assert_equal(augment(sample, np.random.default_rng(seed), OFF), sample)

@@ -29,7 +29,7 @@ def split(tmp_path: Path, written: list[TinyImage]) -> TinySplit:
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_samples_are_what_was_written(split: TinySplit, written: list[TinyImage], zipped: bool) -> None:
+def test_samples_equal_the_written_files(split: TinySplit, written: list[TinyImage], zipped: bool) -> None:
     masks, images = split.masks, split.images
     if zipped:
         masks, images = (Path(shutil.make_archive(str(path), "zip", path)) for path in (masks, images))
@@ -77,7 +77,7 @@ def _claiming(height: int, width: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (1 << 31, 1 << 31), (0, 8)])
-def test_a_image_that_claims_to_be_enormous_is_refused_by_its_header(split: TinySplit, size: tuple[int, int]) -> None:
+def test_an_image_that_claims_to_be_enormous_is_refused_by_its_header(split: TinySplit, size: tuple[int, int]) -> None:
     reader = PanopticReader(build_index(split.panoptic_json, split.masks, split.images))
     record = reader.index.records[1]
     for folder in (split.images, split.masks):
@@ -90,7 +90,7 @@ def test_a_image_that_claims_to_be_enormous_is_refused_by_its_header(split: Tiny
     tracemalloc.stop()
 
 
-def test_a_real_bomb_is_never_unpacked(split: TinySplit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_bomb_is_never_decoded(split: TinySplit, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = PanopticReader(build_index(split.panoptic_json, split.masks, split.images))
     record = reader.index.records[0]
     bomb = encode_id_map(np.zeros((4000, 4000), np.int32))

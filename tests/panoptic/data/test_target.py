@@ -14,7 +14,7 @@ TABLE = CategoryTable.from_json(CATEGORIES)
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_segments_boxes_and_labels_say_what_the_id_map_says(seed: int) -> None:
+def test_segments_boxes_and_labels_agree_with_the_id_map(seed: int) -> None:
     sample = crop(make_sample(seed), 1, 2, 20, 25)
     target = make_target(sample, TABLE)
     segments = [segment for segment in sample.record.segments if not segment.is_crowd]
@@ -31,7 +31,7 @@ def test_segments_boxes_and_labels_say_what_the_id_map_says(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_void_and_crowd_are_no_segment_and_all_else_is(seed: int) -> None:
+def test_everything_but_void_and_crowd_is_a_segment(seed: int) -> None:
     sample = make_sample(seed)
     left_out = [0, *(segment.id for segment in sample.record.segments if segment.is_crowd)]
     assert np.array_equal(make_target(sample, TABLE).segments == 0, np.isin(sample.ids, left_out))
@@ -51,7 +51,7 @@ def _sample(ids: NDArray[np.int32], segments: tuple[Segment, ...]) -> Sample:
     return Sample(np.zeros((height, width, 3), np.uint8), ids, record)
 
 
-def test_a_image_of_void_has_an_empty_target() -> None:
+def test_a_void_image_has_an_empty_target() -> None:
     target = make_target(_sample(np.zeros((24, 32), np.int32), ()), TABLE)
     assert not target.segments.any()
     assert target.boxes_xyxy.shape == (0, 4)

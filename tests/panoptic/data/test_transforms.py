@@ -1,4 +1,4 @@
-"""Paired transforms: image, id map and segments stay together, whatever is done to them."""
+"""Paired transforms keep image, id map and segments consistent."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_crop_keeps_image_and_ids_aligned(seed: int) -> None:
 
 @pytest.mark.parametrize("window", [(-1, 0, 4, 4), (0, 0, 25, 4), (0, 30, 4, 4), (0, 0, 0, 4)])
 def test_a_crop_outside_the_image_is_refused(window: tuple[int, int, int, int]) -> None:
-    with pytest.raises(ValueError, match="does not lie in the image"):
+    with pytest.raises(ValueError, match="is not inside the image"):
         crop(make_sample(0), *window)
 
 

@@ -1,4 +1,4 @@
-"""A part of a split: what it keeps of its images, and that it keeps nothing where one is unsound."""
+"""A shard of a split: what it stores of its images, and that it stores nothing if one is unsound."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from panoptic.datasets.coco import VerifiedImage
-from panoptic.datasets.shards import PANOPTIC, SEMANTIC, Shard, encode_semantic_map, make_semantic_map, make_shards
+from panoptic.datasets.shards import PANOPTIC, SEMANTIC, ImageShard, encode_semantic_map, make_semantic_map, make_shards
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
 from panoptic.format.segments import Segment, measure_segments
@@ -32,23 +32,23 @@ def _sound(number: int, with_png: bool = True) -> VerifiedImage:
     return VerifiedImage(record, image.ids, encode_id_map(image.ids) if with_png else None)
 
 
-def _issuey(name: str) -> VerifiedImage:
+def _unsound(name: str) -> VerifiedImage:
     raise DatasetError(f"{name}: is not sound")
 
 
-def _shard(path: Path, *, semantic: bool = True, with_png: bool = True) -> Shard:
+def _shard(path: Path, *, semantic: bool = True, with_png: bool = True) -> ImageShard:
     images = [partial(_sound, number, with_png) for number in range(3)]
-    return Shard(path, images, CategoryTable.from_json(CATEGORIES), semantic)
+    return ImageShard(path, images, CategoryTable.from_json(CATEGORIES), semantic)
 
 
-def test_a_shard_gives_back_what_was_made(tmp_path: Path) -> None:
+def test_a_shard_returns_what_was_written(tmp_path: Path) -> None:
     shard = _shard(tmp_path / "train-00000")
     assert not shard.finished
     assert shard.make() == ()
     assert shard.finished
     images = [_sound(number) for number in range(3)]
     assert list(shard.records()) == [image.record for image in images]
-    assert shard.codes() == [
+    assert shard.rles() == [
         [encode_mask(np.equal(image.ids, segment.id))["counts"] for segment in image.record.segments]
         for image in images
     ]
@@ -58,18 +58,18 @@ def test_a_shard_gives_back_what_was_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("semantic", "with_png", "kind"), [(False, True, SEMANTIC), (True, False, PANOPTIC)])
-def test_what_was_not_asked_for_is_not_kept(tmp_path: Path, semantic: bool, with_png: bool, kind: str) -> None:
+def test_maps_that_were_not_requested_are_not_kept(tmp_path: Path, semantic: bool, with_png: bool, kind: str) -> None:
     shard = _shard(tmp_path / "val-00000", semantic=semantic, with_png=with_png)
     shard.make()
     with pytest.raises(DatasetError, match=f"no file '{kind}/"):
         list(shard.pngs(kind))
 
 
-def test_of_unsound_images_only_the_issues_stay(tmp_path: Path) -> None:
+def test_of_unsound_images_only_the_issues_are_kept(tmp_path: Path) -> None:
     sound = _shard(tmp_path / "train-00000")
-    mixed: list[Callable[[], VerifiedImage]] = [partial(_issuey, name) for name in ("a.png", "b.png")]
+    mixed: list[Callable[[], VerifiedImage]] = [partial(_unsound, name) for name in ("a.png", "b.png")]
     mixed.insert(1, sound.images[0])
-    unsound = Shard(tmp_path / "train-00001", mixed, sound.categories, semantic=True)
+    unsound = ImageShard(tmp_path / "train-00001", mixed, sound.categories, semantic=True)
     assert make_shards({"train": [sound, unsound]}, workers=0) == {
         "train": ["a.png: is not sound", "b.png: is not sound"]
     }
@@ -81,5 +81,5 @@ def test_of_unsound_images_only_the_issues_stay(tmp_path: Path) -> None:
 def test_finished_shards_are_not_made_again(tmp_path: Path) -> None:
     shard = _shard(tmp_path / "train-00000")
     shard.make()
-    refusing = Shard(shard.path, [partial(_issuey, "a.png")] * 3, shard.categories, semantic=True)
+    refusing = ImageShard(shard.path, [partial(_unsound, "a.png")] * 3, shard.categories, semantic=True)
     assert make_shards({"train": [refusing], "val": []}, workers=0) == {"train": [], "val": []}

@@ -1,4 +1,4 @@
-"""Semantic maps: every pixel looked up on its own, both depths, and what the PNG gives back."""
+"""Semantic maps, compared with looking up every pixel: both bit depths, and decoding their PNGs."""
 
 from dataclasses import replace
 from io import BytesIO
@@ -30,7 +30,7 @@ def test_every_pixel_has_the_label_of_its_segment() -> None:
     assert crowds
 
 
-def test_things_come_first_and_the_ids_of_categories_do_not_matter() -> None:
+def test_things_come_first_whatever_the_category_ids() -> None:
     (image,) = random_images(seed=2, count=1)
     first = image.segments[0]
     ids = np.full((2, 3), first.id, np.int32)
@@ -56,6 +56,6 @@ def test_more_classes_than_a_byte_holds_take_two(count: int, kind: type, void: i
     assert encode_semantic_map(found) == encode_semantic_map(found.copy())
 
 
-def test_a_image_without_segments_is_void() -> None:
+def test_an_image_without_segments_is_void() -> None:
     found = make_semantic_map(np.full((3, 2), 9, np.int32), [], CategoryTable.from_json(CATEGORIES))
     assert found.tolist() == [[255, 255]] * 3

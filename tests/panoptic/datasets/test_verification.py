@@ -1,4 +1,4 @@
-"""Building the index of a split: what a sound one gives, and that every issue is found and named."""
+"""Building the index of a split: sound splits are indexed as drawn, and every issue is found and named."""
 
 import json
 import shutil
@@ -162,7 +162,7 @@ ISSUES: dict[str, tuple[Callable[[TinySplit], object], str]] = {
     ),
     "one PNG for two": (
         _edited(lambda document: document["annotations"][1].update(file_name="000100.png")),
-        r"000100\.png: named by the annotations of images 100 and 101",
+        r"the PNG '000100\.png' belongs to image ids 100 and 101",
     ),
     "no annotation": (_edited(lambda document: document["annotations"].pop()), r"image id 103 .* has no annotation"),
     "no image entry": (_edited(lambda document: document["images"].pop()), r"image id 103: not in 'images'"),
@@ -180,7 +180,7 @@ ISSUES: dict[str, tuple[Callable[[TinySplit], object], str]] = {
 
 
 @pytest.mark.parametrize("issue", ISSUES)
-def test_a_issue_is_found_and_named(split: TinySplit, issue: str) -> None:
+def test_an_issue_is_found_and_named(split: TinySplit, issue: str) -> None:
     spoil, message = ISSUES[issue]
     spoil(split)
     with pytest.raises(DatasetError, match=message):
@@ -196,14 +196,14 @@ def test_all_issues_are_reported_together(split: TinySplit) -> None:
     assert all(name in str(caught.value) for name in ("000100.png", "000101.png", "000102.png"))
 
 
-def test_both_issues_of_a_image_are_reported(split: TinySplit) -> None:
+def test_both_issues_of_an_image_are_reported(split: TinySplit) -> None:
     _truncate(_first(split.masks))
     _truncate(_first(split.images))
     with pytest.raises(DatasetError, match=r"val: 000100\.png: .*\n.*panoptic_val: 000100\.png: the PNG is cut short"):
         _build(split)
 
 
-def test_what_claims_to_be_enormous_is_refused_before_it_fills_the_memory(split: TinySplit) -> None:
+def test_an_enormous_claim_is_refused_before_memory_is_allocated(split: TinySplit) -> None:
     """A hundred megabytes of pixels, in 100 kB of a PNG that is sound but for its size."""
     name = _first(split.masks)
     side = 6_000
@@ -223,7 +223,7 @@ def test_what_claims_to_be_enormous_is_refused_before_it_fills_the_memory(split:
         tracemalloc.stop()
 
 
-def test_an_archive_that_was_replaced_is_read_anew(split: TinySplit) -> None:
+def test_a_replaced_archive_is_read_again(split: TinySplit) -> None:
     masks = Path(shutil.make_archive(str(split.masks), "zip", split.masks))
     shutil.rmtree(split.masks)
     before = build_index(split.panoptic_json, masks, split.images).records
@@ -236,7 +236,7 @@ def test_an_archive_that_was_replaced_is_read_anew(split: TinySplit) -> None:
     assert build_index(split.panoptic_json, masks, split.images).records == before
 
 
-def test_a_long_list_of_issues_is_cut_with_its_number(tmp_path: Path) -> None:
+def test_a_long_list_of_issues_is_cut_and_counted(tmp_path: Path) -> None:
     split = write_split(tmp_path, "val", random_images(seed=4, count=25))
     shutil.rmtree(split.images)
     split.images.mkdir()
@@ -244,6 +244,6 @@ def test_a_long_list_of_issues_is_cut_with_its_number(tmp_path: Path) -> None:
         _build(split)
 
 
-def test_another_file_is_not_taken_for_an_index(split: TinySplit) -> None:
+def test_another_file_is_not_accepted_as_an_index(split: TinySplit) -> None:
     with pytest.raises(DatasetError, match="not a panoptic index"):
         PanopticIndex.load(split.panoptic_json)

@@ -13,7 +13,7 @@ def _table(*changes: dict[str, object]) -> CategoryTable:
     return CategoryTable.from_json([entry for entry in entries.values() if len(entry) > 1])
 
 
-def test_things_come_first_each_kind_by_id() -> None:
+def test_things_come_first_both_in_order_of_id() -> None:
     table = _table()
     assert [category.id for category in table.things] == [3, 7]
     assert [category.id for category in table.stuff] == [11, 20]
@@ -45,7 +45,7 @@ def test_a_category_without_color_gets_one_of_its_own() -> None:
     assert all(0 <= channel <= 255 for category in table for channel in category.color)
 
 
-def test_differences_are_told_in_words() -> None:
+def test_differences_are_described() -> None:
     table = _table()
     assert table.describe_difference(_table({"id": 3, "name": "ball", "isthing": 1, "color": [9, 9, 9]})) == ""
     assert table.describe_difference(_table({"id": 3})) == "id 3 'ball' is missing"
@@ -67,6 +67,6 @@ def test_differences_are_told_in_words() -> None:
         ([{"id": 1, "name": "a", "isthing": 1, "color": [0, 0, 256]}], "0..255"),
     ],
 )
-def test_bad_lists_are_refused_with_their_place(entries: object, message: str) -> None:
+def test_wrong_lists_are_refused_with_their_position(entries: object, message: str) -> None:
     with pytest.raises(DatasetError, match=rf"val\.json.*{message}"):
         CategoryTable.from_json(entries, "val.json")

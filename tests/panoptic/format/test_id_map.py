@@ -18,7 +18,7 @@ SHAPES = [(1, 1), (1, 9), (13, 1), (2, 8), (17, 23), (5, 64)]
 
 @pytest.fixture(autouse=True, params=["compiled", "opencv"])
 def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test with either way of decoding."""
+    """Run every test with both decoders."""
     if request.param == "compiled" and not COMPILED:
         pytest.skip("the compiled core is not built")
     monkeypatch.setattr(id_map, "COMPILED", request.param == "compiled")
@@ -49,7 +49,7 @@ def test_png_round_trip(shape: tuple[int, int], compact: bool) -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, MAX_ID + 1])
-def test_ids_that_fit_no_color_are_refused(wrong: int) -> None:
+def test_ids_that_do_not_fit_a_color_are_refused(wrong: int) -> None:
     with pytest.raises(ValueError, match="16777215"):
         ids_to_rgb(np.array([[0, wrong]], np.int32))
 
@@ -76,7 +76,7 @@ def test_interlaced_images(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_opencv_and_pillow_write_in_all_their_ways(shape: tuple[int, int]) -> None:
+def test_pngs_of_opencv_and_pillow_with_all_their_options(shape: tuple[int, int]) -> None:
     for rgb in images(shape):
         files = []
         for level, strategy, filters in product((0, 1, 9), range(5), (8, 16, 32, 64, 128, 248)):  # as libpng names them
@@ -125,6 +125,6 @@ def _png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.uint16]]) ->
         (cv2.imencode(".jpg", np.zeros((2, 3, 3), np.uint8))[1].tobytes(), "not a PNG"),
     ],
 )
-def test_other_kinds_of_image_are_refused_by_name(data: bytes, found: str) -> None:
+def test_other_types_of_image_are_refused_by_name(data: bytes, found: str) -> None:
     with pytest.raises(DatasetError, match=rf"1\.png.*{found}"):
         decode_id_map(data, "1.png")

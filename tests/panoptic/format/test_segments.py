@@ -22,6 +22,6 @@ def test_extents_equal_those_counted_pixel_by_pixel(seed: int) -> None:
     assert measure_segments(ids) == expected
 
 
-def test_nothing_is_found_in_void() -> None:
+def test_void_has_no_segment() -> None:
     assert measure_segments(np.zeros((3, 4), np.int32)) == {}
     assert measure_segments(np.zeros((0, 4), np.int32)) == {}

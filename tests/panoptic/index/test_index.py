@@ -1,4 +1,4 @@
-"""The index of a split: what is read is what was written, from a file that is mapped and never trusted."""
+"""The index of a split: it reads back as it was written, from a file that is mapped and never trusted."""
 
 import json
 import pickle
@@ -71,7 +71,7 @@ def loaded(path: Path) -> PanopticIndex:
     return PanopticIndex.load(path)
 
 
-def test_what_is_read_is_what_was_written(loaded: PanopticIndex) -> None:
+def test_a_loaded_index_equals_the_saved_one(loaded: PanopticIndex) -> None:
     assert loaded == INDEX
     assert tuple(loaded.records) == RECORDS
     assert [loaded.records[number] for number in range(len(RECORDS))] == list(RECORDS)
@@ -129,7 +129,7 @@ def test_ids_and_sizes_are_those_of_the_records(loaded: PanopticIndex) -> None:
         assert list(take(records, positions))[1:] == list(take(records, positions)[1:])
 
 
-def test_records_are_found_by_id_without_making_the_others(
+def test_records_are_found_by_id_without_creating_the_others(
     loaded: PanopticIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
@@ -169,7 +169,7 @@ def test_it_is_pickled_as_its_path(loaded: PanopticIndex) -> None:
     assert pickle.loads(pickle.dumps(loaded)) == INDEX
 
 
-def test_another_index_in_its_place_is_noticed_but_the_open_one_stays(tmp_path: Path) -> None:
+def test_a_replaced_file_is_noticed_but_the_open_index_stays_valid(tmp_path: Path) -> None:
     INDEX.save(tmp_path / "a")
     loaded = PanopticIndex.load(tmp_path / "a")
     pickled = pickle.dumps(loaded)
@@ -210,9 +210,9 @@ FOREIGN: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_what_is_no_index_is_refused_with_the_hint(name: str, path: Path, tmp_path: Path) -> None:
+def test_other_files_are_refused_with_the_hint(name: str, path: Path, tmp_path: Path) -> None:
     (tmp_path / "val.index").write_bytes(FOREIGN[name](path.read_bytes()))
-    with pytest.raises(DatasetError, match=r"val\.index: not a panoptic index of version 2.*" + HINT):
+    with pytest.raises(DatasetError, match=r"val\.index: not a panoptic index of version 3.*" + HINT):
         PanopticIndex.load(tmp_path / "val.index")
 
 
@@ -237,11 +237,12 @@ def test_any_changed_byte_is_noticed(path: Path, tmp_path: Path) -> None:
             PanopticIndex.load(tmp_path / "a")
 
 
-def test_another_version_is_refused(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_file, "VERSION", 3)
+@pytest.mark.parametrize(("version", "said"), [(2, "version 2, written by an earlier release"), (4, r"version 4\)")])
+def test_another_version_is_refused(version: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_file, "VERSION", version)
     INDEX.save(tmp_path / "a")
     monkeypatch.undo()
-    with pytest.raises(DatasetError, match=rf"version 2.*it is of version 3.*{HINT}"):
+    with pytest.raises(DatasetError, match=rf"not a panoptic index of version 3.*it is of {said}.*{HINT} again"):
         PanopticIndex.load(tmp_path / "a")
 
 
@@ -321,14 +322,14 @@ def test_images_are_read_without_the_directory(kind: str, tmp_path: Path, monkey
     assert loaded.image_files().names() == tuple(sorted(record.file_name for record in RECORDS[:50]))
 
 
-def test_what_the_index_does_not_note_is_found_by_the_directory(tmp_path: Path) -> None:
+def test_files_that_are_not_recorded_are_found_in_the_directory(tmp_path: Path) -> None:
     archive = _zipped(tmp_path, "stored")
     replace(INDEX, images=archive, records=RECORDS[:20]).save(tmp_path / "a")
     source = PanopticIndex.load(tmp_path / "a").image_files()
     assert source.read(RECORDS[30].file_name) == RECORDS[30].mask_name.encode() * 9
 
 
-def test_places_are_those_of_the_archive_they_were_noted_of(tmp_path: Path) -> None:
+def test_entries_are_used_only_for_the_archive_that_they_were_recorded_from(tmp_path: Path) -> None:
     archive = _zipped(tmp_path, "stored")
     replace(INDEX, images=archive, records=RECORDS[:20]).save(tmp_path / "a")
     loaded = PanopticIndex.load(tmp_path / "a")
@@ -365,13 +366,13 @@ def test_an_archive_that_was_replaced_is_noticed(tmp_path: Path) -> None:
     assert opened.read(RECORDS[3].file_name) == RECORDS[3].mask_name.encode() * 9
 
 
-def test_an_archive_without_a_image_of_the_index_is_refused(tmp_path: Path) -> None:
+def test_an_archive_without_an_image_of_the_index_is_refused(tmp_path: Path) -> None:
     archive = _zipped(tmp_path, "stored")
     with pytest.raises(DatasetError, match=rf"val\.zip: no file '{RECORDS[50].file_name}' inside"):
         replace(INDEX, images=archive, records=RECORDS[40:56]).save(tmp_path / "a")
 
 
-def test_names_with_one_checksum_are_told_apart(tmp_path: Path) -> None:
+def test_names_with_the_same_checksum_are_distinguished(tmp_path: Path) -> None:
     # Of "plumless" and "buckeroo" it is known that their CRC-32 is the same.
     names = ("plumless", "buckeroo")
     write_zip(tmp_path / "val.zip", {name: name.encode() for name in names})
@@ -382,7 +383,7 @@ def test_names_with_one_checksum_are_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", [-1, 20, 1 << 30])
-def test_an_order_that_leads_outside_is_refused(row: int, tmp_path: Path) -> None:
+def test_an_order_with_a_row_out_of_range_is_refused(row: int, tmp_path: Path) -> None:
     archive = _zipped(tmp_path, "stored")
     replace(INDEX, images=archive, records=RECORDS[:20]).save(tmp_path / "a")
     file = map_columns(tmp_path / "a")
@@ -395,7 +396,7 @@ def test_an_order_that_leads_outside_is_refused(row: int, tmp_path: Path) -> Non
         PanopticIndex.load(tmp_path / "b").image_files()
 
 
-def test_names_that_are_no_text_are_refused(path: Path, tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"a: an id, size or name does not fit.*surrogates"):
         replace(INDEX, records=(replace(RECORDS[0], file_name="\ud800"),)).save(tmp_path / "a")
     file = map_columns(path)

@@ -1,4 +1,4 @@
-"""PNG files put together byte by byte from the specification, right ones and wrong ones."""
+"""PNG files built byte by byte from the specification, valid and invalid ones."""
 
 import struct
 import zlib
@@ -11,22 +11,22 @@ ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (
 
 
 def chunk(kind: bytes, body: bytes = b"") -> bytes:
-    """One chunk with its length and checksum."""
+    """Build a chunk with its length and checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def header(height: int, width: int, bits: int = 8, color: int = 2, methods: tuple[int, int, int] = (0, 0, 0)) -> bytes:
-    """The header's chunk; `methods` are those of compression, filtering and interlacing."""
+    """Build the header chunk; `methods` are those of compression, filtering and interlacing."""
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, *methods))
 
 
 def png(head: bytes, stream: bytes) -> bytes:
-    """A file of a header's chunk and a zlib stream."""
+    """Build a file of a header chunk and a zlib stream."""
     return SIGNATURE + head + chunk(b"IDAT", stream) + chunk(b"IEND")
 
 
 def stored_rows(rgb: NDArray[np.uint8], filters: tuple[int, ...]) -> bytes:
-    """The rows of an (H,W,3) image, filtered by `filters` in turn, as section 9 of the specification defines them."""
+    """Filter the rows of an (H,W,3) image by `filters` in turn, as defined in section 9 of the specification."""
     stored = bytearray()
     above = np.zeros(rgb.shape[1] * 3, np.uint8)
     for number, row in enumerate(rgb.reshape(len(rgb), -1)):
@@ -40,7 +40,7 @@ def stored_rows(rgb: NDArray[np.uint8], filters: tuple[int, ...]) -> bytes:
 
 
 def interlaced_png(rgb: NDArray[np.uint8]) -> bytes:
-    """An (H,W,3) image, interlaced; its rows are filtered by all kinds in turn."""
+    """Encode an (H,W,3) image interlaced, with its rows filtered by all filters in turn."""
     passes = (rgb[y::down, x::right] for y, x, down, right in ADAM7)
     rows = b"".join(stored_rows(part, (0, 1, 2, 3, 4)) for part in passes if part.size)
     height, width, _ = rgb.shape

@@ -40,7 +40,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_zip_gives_the_same_as_its_folder(folder: Path, archive: Path) -> None:
+def test_a_zip_file_reads_like_its_folder(folder: Path, archive: Path) -> None:
     unpacked, packed = open_files(folder), open_files(archive)
     assert unpacked.names() == packed.names() == tuple(sorted(CONTENT))
     for name, data in CONTENT.items():
@@ -77,14 +77,14 @@ def test_a_zip_opened_before_a_fork_is_read_by_several_processes_at_once(tmp_pat
     assert [reader.exitcode for reader in readers] == [0, 0, 0]
 
 
-def test_a_pickled_zip_is_read_alike(archive: Path) -> None:
+def test_a_pickled_zip_file_reads_alike(archive: Path) -> None:
     source = open_files(archive)
     source.read("0.bin")
     _read_all(pickle.loads(pickle.dumps(source)), CONTENT)
 
 
 @pytest.mark.parametrize("name", ["../val/0.bin", "/etc/passwd", "deep/../../x", "", "a\\..\\b"])
-def test_names_that_leave_are_refused(folder: Path, archive: Path, name: str) -> None:
+def test_names_that_leave_the_folder_are_refused(folder: Path, archive: Path, name: str) -> None:
     for source in (open_files(folder), open_files(archive)):
         with pytest.raises(DatasetError, match="leaves the folder"):
             source.read(name)
@@ -100,7 +100,7 @@ def test_a_missing_file_is_named(folder: Path, archive: Path) -> None:
         open_files(folder / "0.bin")
 
 
-def test_a_file_without_end_is_refused_before_it_is_read(folder: Path) -> None:
+def test_an_endless_file_is_refused_before_it_is_read(folder: Path) -> None:
     with (folder / "huge.png").open("wb") as file:
         file.truncate(1 << 40)  # which takes no disk
     (folder / "endless.png").symlink_to("/dev/zero")
@@ -137,10 +137,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert path.read_bytes() == b"new"
 
 
-def test_two_machines_that_write_one_file_do_not_share_the_half_of_it(
+def test_two_machines_that_write_one_file_do_not_share_a_partial_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Process ids are those of one machine."""
+    """Process ids are unique on one machine only."""
     path = tmp_path / "owner.json"
     with replace_atomically(path) as ours:
         monkeypatch.setattr(platform, "node", lambda: "another")

@@ -30,11 +30,11 @@ def test_the_rows_come_out_as_they_were_stored() -> None:
     ],
     ids=["pixels in small chunks", "chunks before", "chunks after", "a rest behind the stream", "behind the end"],
 )
-def test_what_changes_no_pixel_is_passed_over(chunks: bytes) -> None:
+def test_chunks_that_change_no_pixel_are_ignored(chunks: bytes) -> None:
     assert read_png(SIGNATURE + HEAD + chunks + END, "1.png").data == ROWS
 
 
-def test_every_cut_is_an_error_that_names_the_file() -> None:
+def test_every_truncation_is_an_error_that_names_the_file() -> None:
     for length in range(len(GOOD)):
         with pytest.raises(DatasetError, match=r"^masks/1\.png: (not a PNG file|the PNG is cut short)"):
             read_png(GOOD[:length], "masks/1.png")
@@ -77,12 +77,12 @@ def test_every_damaged_bit_is_noticed() -> None:
         (header(2, 3, color=0) + PIXELS, "8-bit gray"),
         (header(2, 3, color=4) + PIXELS, "8-bit gray with alpha"),
         (header(2, 3, color=6) + PIXELS, "8-bit RGB with alpha"),
-        (header(2, 3, color=7) + PIXELS, "8-bit of an unknown kind"),
+        (header(2, 3, color=7) + PIXELS, "8-bit of an unknown type"),
         (header(2, 3, bits=16) + PIXELS, "16-bit RGB"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_sound_file_that_is_no_id_map_is_refused(chunks: bytes, found: str) -> None:
+def test_a_sound_file_that_is_not_an_id_map_is_refused(chunks: bytes, found: str) -> None:
     with pytest.raises(DatasetError, match=rf"^1\.png: .*{found}"):
         read_png(SIGNATURE + chunks + END, "1.png")
 

@@ -1,4 +1,4 @@
-"""Files in zip archives are read at their places: whatever the archive says, it is the right content or an error."""
+"""Zip entries are read at their offsets: whatever the archive says, content is right or an error is raised."""
 
 import io
 import struct
@@ -64,7 +64,7 @@ def test_names_of_old_programs_are_read(tmp_path: Path) -> None:
 
 
 def _changed(name: str, offset: int, format_: str, value: int) -> bytes:
-    """A zip file with another number in the directory's entry of a file."""
+    """Make a zip file with a changed number in the directory entry of a file."""
     data = bytearray(_packed())
     struct.pack_into(format_, data, data.rfind(name.encode()) - 46 + offset, value)
     return bytes(data)
@@ -81,13 +81,13 @@ CLAIMS = {
     "packed to the end": (_changed("2.jpg", 20, "<I", 100_000), "'2.jpg' is damaged.*ends within it"),
     "packed huge": (_changed("2.jpg", 20, "<I", 4_000_000_000), "'2.jpg' claims to hold"),
     "checksum": (_changed("2.jpg", 16, "<I", 5), "'2.jpg' is damaged.*checksum"),
-    "place of another": (_changed("2.jpg", 42, "<I", 0), "'2.jpg' is damaged.*something else is in its place"),
+    "place of another": (_changed("2.jpg", 42, "<I", 0), "'2.jpg' is damaged.*there is something else at its offset"),
     "place outside": (_changed("2.jpg", 42, "<I", 1 << 30), "'2.jpg' is damaged.*ends before it"),
 }
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_an_entry_that_lies_is_refused_before_memory_is_taken(claim: str, tmp_path: Path) -> None:
+def test_an_entry_with_a_wrong_size_is_refused_before_memory_is_allocated(claim: str, tmp_path: Path) -> None:
     data, message = CLAIMS[claim]
     (tmp_path / "val.zip").write_bytes(data)
     source = open_files(tmp_path / "val.zip")
@@ -99,7 +99,7 @@ def test_an_entry_that_lies_is_refused_before_memory_is_taken(claim: str, tmp_pa
     tracemalloc.stop()
 
 
-def test_a_bomb_is_refused_and_what_grows_to_a_little_is_not(tmp_path: Path) -> None:
+def test_a_bomb_is_refused_but_not_a_small_file_that_grows(tmp_path: Path) -> None:
     zeros = {"bomb.png": bytes(2 * LITTLE_BYTES), "void.png": bytes(1 << 20)}
     write_zip(tmp_path / "val.zip", zeros)
     source = open_files(tmp_path / "val.zip")
@@ -118,7 +118,7 @@ def test_other_methods_are_refused_by_name(method: int, tmp_path: Path) -> None:
             use("2.jpg")
 
 
-def test_places_that_were_noted_are_checked_as_well(tmp_path: Path) -> None:
+def test_recorded_entries_are_checked_as_well(tmp_path: Path) -> None:
     path = tmp_path / "val.zip"
     path.write_bytes(_packed())
     source = open_files(path)
@@ -145,7 +145,7 @@ def test_places_that_were_noted_are_checked_as_well(tmp_path: Path) -> None:
                 read_entry(file.fileno(), other, path)
 
 
-def test_whatever_byte_is_changed_content_is_right_or_refused(tmp_path: Path) -> None:
+def test_with_any_changed_byte_content_is_right_or_refused(tmp_path: Path) -> None:
     path, rng = tmp_path / "val.zip", np.random.default_rng(0)
     refused = 0
     for data in (_packed(), overflowing_zip(CONTENT)):
@@ -161,7 +161,7 @@ def test_whatever_byte_is_changed_content_is_right_or_refused(tmp_path: Path) ->
     assert refused > 1000
 
 
-def test_an_archive_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     path = tmp_path / "val.zip"
     path.write_bytes(_packed())
     source = open_files(path)

@@ -1,4 +1,4 @@
-"""How a command ends: in one line for wrong input, loudly for issues of the program."""
+"""A command ends with one line for wrong input, and with a traceback for errors of the program."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_wrong_input_ends_with_one_line_and_status_2(error: Exception, capsys: p
     assert capsys.readouterr().err == f"error: {error}\n"
 
 
-def test_programming_errors_and_wished_tracebacks_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programming_errors_and_requested_tracebacks_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyError):
         run_command(lambda: _fails(KeyError()))
     monkeypatch.setenv("TRACEBACK", "1")

@@ -1,4 +1,4 @@
-"""Work that runs ahead: in order, no farther than allowed, and dropped when nobody wants it any more."""
+"""Work that runs ahead: in order, not farther than allowed, and dropped when it is no longer needed."""
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -14,7 +14,7 @@ def numbers(begun: list[int]) -> Iterator[int]:
         yield number
 
 
-def test_results_come_in_order_and_few_are_ahead() -> None:
+def test_results_are_in_order_and_few_are_ahead() -> None:
     begun: list[int] = []
     with ThreadPoolExecutor(3) as pool:
         results = map_ahead(pool, str, numbers(begun), ahead=4)
@@ -34,7 +34,7 @@ def test_without_a_pool_nothing_is_ahead() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_arrives_at_its_place(workers: int) -> None:
+def test_an_error_is_raised_at_its_position(workers: int) -> None:
     with worker_pool(workers) as pool:
         results = map_ahead(pool, int, ["1", "x", "3"], ahead=2)
         assert next(results) == 1
@@ -42,7 +42,7 @@ def test_an_error_arrives_at_its_place(workers: int) -> None:
             next(results)
 
 
-def test_an_error_in_the_block_is_not_held_up_by_the_pool() -> None:
+def test_an_error_in_the_block_does_not_wait_for_the_pool() -> None:
     def failing(pool: Executor | None) -> None:
         assert pool is not None
         waiting = [pool.submit(pow, 2, 10) for _ in range(5)]

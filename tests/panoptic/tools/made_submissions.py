@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic.format.annotations import ImageEntry
 from panoptic.format.id_map import encode_id_map
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.tools.submission.validate import SubmissionName
 
 BALL, SKY = 3, 11

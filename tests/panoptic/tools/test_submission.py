@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from panoptic.format.annotations import ImageEntry
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.format.results import ResultSegment, write_results
 from panoptic.io.errors import DatasetError
 from panoptic.tools.submission.__main__ import main, make_submission

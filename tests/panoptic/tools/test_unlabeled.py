@@ -46,7 +46,7 @@ def _list(tmp_path: Path, *entries: tuple[int, str, int, int]) -> Path:
     return path
 
 
-def test_without_a_list_all_images_are_taken_in_order_of_names(images: Path, tmp_path: Path) -> None:
+def test_without_a_list_all_images_are_indexed_by_name(images: Path, tmp_path: Path) -> None:
     index = index_unlabeled(images, None, TABLE, tmp_path / "out" / "index.json")
     found = [(record.image_id, record.file_name, record.mask_name) for record in index.records]
     assert found == [(1, "a.png", "a.png"), (2, "b.jpg", "b.png"), (3, "deep/c.jpg", "deep/c.png")]
@@ -62,7 +62,7 @@ def test_a_list_chooses_images_and_ids(images: Path, tmp_path: Path, packed: boo
     assert [(record.image_id, record.file_name) for record in index.records] == [(70, "b.jpg"), (5, "a.png")]
 
 
-def test_whatever_reads_an_index_reads_this_one(images: Path, tmp_path: Path) -> None:
+def test_the_reader_gives_void_id_maps(images: Path, tmp_path: Path) -> None:
     reader = PanopticReader(index_unlabeled(images, None, TABLE, tmp_path / "index.json"))
     for record in reader.index.records:
         sample = reader.sample(record)

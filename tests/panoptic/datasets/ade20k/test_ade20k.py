@@ -1,4 +1,4 @@
-"""ADE20K from archives in their real layout: each oddity, each issue by its name, and nothing that depends on order."""
+"""ADE20K from archives in their real layout: special cases, issues named, and no dependence on order."""
 
 import pickle
 import re
@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic.datasets.ade20k import Ade20kInspector, find_images, read_categories
+from panoptic.datasets.ade20k.images import Ade20kInspector, find_images, read_categories
+from panoptic.datasets.ade20k.layout import Ade20kSplit, find_ade20k_split
 from panoptic.datasets.ade20k.maps import segment_id
 from panoptic.datasets.ade20k.things import CLASS_OF_THING
 from panoptic.datasets.coco import VerifiedImage
 from panoptic.datasets.download.unpacking import repack_tar
-from panoptic.datasets.layout import Ade20kSplit, find_ade20k_split
 from panoptic.format.id_map import decode_id_map
 from panoptic.io.errors import DatasetError
 from panoptic.runtime.parallel import map_ahead, worker_pool
@@ -71,7 +71,7 @@ def _categories(image: VerifiedImage) -> list[int]:
     return [segment.category_id for segment in image.record.segments]
 
 
-def test_the_categories_are_those_of_the_archive(dataset: Dataset) -> None:
+def test_categories_are_those_of_the_archive(dataset: Dataset) -> None:
     table = read_categories(dataset.training.images.path)
     assert (len(table.things), len(table.stuff)) == (100, 50)
     assert sorted(category.id for category in table) == list(range(150))
@@ -83,7 +83,7 @@ def test_the_categories_are_those_of_the_archive(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("split", ["training", "validation"])
-def test_every_image_is_as_it_was_drawn(dataset: Dataset, split: str) -> None:
+def test_every_image_has_the_map_that_was_drawn(dataset: Dataset, split: str) -> None:
     made = _made(find_ade20k_split(dataset.root, split))
     assert len(made) == len(dataset.images[split])
     for image, drawn in zip(made, dataset.images[split], strict=True):
@@ -100,7 +100,7 @@ def test_every_image_is_as_it_was_drawn(dataset: Dataset, split: str) -> None:
             assert image.ids[place] == expected
 
 
-def test_the_oddities_come_out_as_the_rule_says(dataset: Dataset) -> None:
+def test_special_cases_follow_the_rule(dataset: Dataset) -> None:
     gray, odd, without, _ = _made(dataset.training)
     assert _categories(gray) == [SKY, FLOOR, PERSON, PERSON, CAR]
     assert _categories(odd) == [SKY, FLOOR, PERSON, PERSON, FLAG, CAR, BED]  # numbers 1, 2, 4, 5, 7
@@ -113,7 +113,7 @@ def test_the_oddities_come_out_as_the_rule_says(dataset: Dataset) -> None:
     assert flag.area == 30
 
 
-def test_two_processes_give_what_one_gives(dataset: Dataset) -> None:
+def test_two_processes_give_the_same_as_one(dataset: Dataset) -> None:
     inspect = pickle.loads(pickle.dumps(Ade20kInspector(dataset.training)))
     stems = find_images(dataset.training)
     with worker_pool(1) as pool:
@@ -135,7 +135,7 @@ def test_unpacked_archives_give_the_same(dataset: Dataset) -> None:
     assert [(image.record, image.png) for image in _made(Ade20kSplit(*parts))] == expected
 
 
-def test_an_archive_that_was_replaced_is_read_again(dataset: Dataset) -> None:
+def test_a_replaced_archive_is_read_again(dataset: Dataset) -> None:
     inspect = Ade20kInspector(dataset.training)
     assert SKY in _categories(inspect(STEM))
     dataset.edit(_replace(SEMANTIC, _gray(FLOOR + 1)))
@@ -160,14 +160,14 @@ def test_all_missing_files_are_named_together(dataset: Dataset) -> None:
         assert f"{name} is missing" in str(error.value)
 
 
-def test_a_split_that_is_not_there_is_one_issue_an_archive(dataset: Dataset) -> None:
+def test_a_missing_split_is_one_issue_per_archive(dataset: Dataset) -> None:
     with pytest.raises(DatasetError, match="3 issues") as error:
         find_images(find_ade20k_split(dataset.root, "train"))
     assert "no images/train/*.jpg, but files in" in str(error.value)
     assert "images/training/" in str(error.value)
 
 
-def test_a_part_that_is_missing_as_a_whole_is_one_issue(dataset: Dataset) -> None:
+def test_an_entirely_missing_part_is_one_issue(dataset: Dataset) -> None:
     write_zip(dataset.root / "annotations_instance.zip", {"annotations_instance/validation/ADE_val_00000001.png": b""})
     with pytest.raises(DatasetError, match=r"1 issue found\n.*no training/\*\.png, but files in validation/"):
         find_images(dataset.training)
@@ -181,7 +181,7 @@ def test_hostile_and_foreign_names_are_refused(dataset: Dataset, stem: str) -> N
         find_images(dataset.training)
 
 
-def test_two_images_of_one_number_are_named(dataset: Dataset) -> None:
+def test_two_images_with_one_number_are_named(dataset: Dataset) -> None:
     dataset.edit(lambda entries: entries.__setitem__(IMAGE.replace("train_", "val_"), entries[IMAGE]))
     with pytest.raises(DatasetError, match="ADE_train_00000002 and ADE_val_00000002 have the same number"):
         find_images(dataset.training)
@@ -247,7 +247,7 @@ ISSUES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("issue", ISSUES)
-def test_a_issue_is_named_with_its_archive_and_file(dataset: Dataset, issue: str) -> None:
+def test_an_issue_is_named_with_its_archive_and_file(dataset: Dataset, issue: str) -> None:
     name, content, message = ISSUES[issue]
     dataset.edit(_replace(name, content))
     where = re.escape(f".zip: {name.removeprefix(f'{TOP}/')}: ")
@@ -289,5 +289,5 @@ def test_line_ends_of_windows_change_nothing(tmp_path: Path) -> None:
 )
 def test_another_form_of_the_dataset_is_recognized(tmp_path: Path, form: str, kind: str) -> None:
     (tmp_path / form).mkdir()
-    with pytest.raises(DatasetError, match=rf"missing: .*annotations_instance\.zip; {form} \({kind}\) is there, but"):
+    with pytest.raises(DatasetError, match=rf"missing: .*annotations_instance\.zip; found {form} \({kind}\), but"):
         find_ade20k_split(tmp_path, "training")

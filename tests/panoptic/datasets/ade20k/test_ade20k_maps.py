@@ -71,14 +71,14 @@ def test_ids_are_unique_and_fit_a_color() -> None:
 
 
 @pytest.mark.parametrize("class_number", CLASS_OF_THING)
-def test_a_person_sees_the_first_instances_of_a_class_apart(class_number: int) -> None:
+def test_the_first_instances_of_a_class_have_distinct_colors(class_number: int) -> None:
     ids = np.array([[VOID, *(segment_id(class_number, number) for number in range(1, 13))]], np.int32)
     colors = ids_to_rgb(ids)[0].astype(int)
     apart = np.abs(colors[:, None] - colors).sum(axis=-1)
     assert apart[~np.eye(len(colors), dtype=bool)].min() >= 40
 
 
-def test_covered_stuff_is_no_segment_and_the_rest_is_measured_without_what_is_covered() -> None:
+def test_covered_stuff_is_not_a_segment_and_the_rest_is_measured_without_it() -> None:
     semantic = np.array([[3, 3, 3, 4]], np.uint8)
     instances = np.array([[0, 0, 4 + 256, 4 + 256]], np.int32)
     (sky, person) = list_segments(draw_segments(semantic, instances, "image"), "image")
@@ -86,7 +86,7 @@ def test_covered_stuff_is_no_segment_and_the_rest_is_measured_without_what_is_co
     assert (person.category_id, person.area, person.box_xywh) == (12, 2, (2, 0, 2, 1))
 
 
-def test_what_lies_in_blue_is_not_looked_at() -> None:
+def test_the_blue_channel_is_ignored() -> None:
     semantic, instances = _random_maps(1)
     blue = np.full(instances.shape, 7 << 16, np.int32)
     np.testing.assert_array_equal(
@@ -95,18 +95,18 @@ def test_what_lies_in_blue_is_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize(("thing", "number"), [(0, 4), (101, 1), (255, 255)])
-def test_what_is_no_instance_is_named(thing: int, number: int) -> None:
+def test_an_invalid_instance_is_named(thing: int, number: int) -> None:
     instances = np.array([[0, thing + 256 * number, 1 + 256]], np.int32)
     with pytest.raises(DatasetError, match=rf"a\.png: red and green.* {thing} and {number}; expected 1 to 100 and"):
         draw_segments(np.zeros((1, 3), np.uint8), instances, "a.png")
 
 
-def test_a_thing_without_a_number_is_no_instance() -> None:
+def test_a_thing_without_a_number_is_not_an_instance() -> None:
     ids = draw_segments(np.array([[13, 3]], np.uint8), np.array([[4, 4]], np.int32), "a.png")
     assert ids.tolist() == [[0, segment_id(3)]]
 
 
-def test_two_things_of_one_number_are_named() -> None:
+def test_two_things_with_one_number_are_named() -> None:
     ids = draw_segments(np.zeros((1, 2), np.uint8), np.array([[9 + 256 * 5, 4 + 256 * 5]], np.int32), "a.png")
     with pytest.raises(DatasetError, match=r"a\.png: things 4 and 9 share the number 5"):
         list_segments(ids, "a.png")

@@ -1,4 +1,4 @@
-"""One file over HTTP: whatever the server does, the end is the right bytes or one clear error."""
+"""One file over HTTP: whatever the server does, the result is the right file or one clear error."""
 
 import hashlib
 import socket
@@ -22,7 +22,7 @@ PAGE = b"<!DOCTYPE html><html><title>Sign in</title><p>to the  network</p></html
 
 @dataclass
 class Client:
-    """Fetches one file, and remembers what was told."""
+    """Fetches one file, and records the messages."""
 
     server: ArchiveServer
     target: Path
@@ -48,7 +48,7 @@ class Client:
         self.server.answers[NAME].extend(answers)
 
     def assert_complete(self) -> None:
-        """The file is there, whole, alone, and was counted once."""
+        """Assert that the file is complete, alone, and was counted once."""
         assert self.target.read_bytes() == self.content
         assert [path.name for path in self.target.parent.iterdir()] == [NAME]
         assert self.progress == len(self.content)
@@ -80,7 +80,7 @@ def test_a_good_server_is_asked_once(client: Client) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_cut_at_any_byte_it_goes_on_from_there(client: Client, seed: int) -> None:
+def test_a_connection_dropped_at_any_byte_is_resumed_there(client: Client, seed: int) -> None:
     rng = np.random.default_rng(seed)
     cuts = [int(cut) for cut in rng.choice([0, 1, 511, 512, 513, 1000, 1999], size=6)]
     client.answer(*(Answer(cut_after=cut) for cut in cuts))
@@ -95,7 +95,7 @@ def test_cut_at_any_byte_it_goes_on_from_there(client: Client, seed: int) -> Non
     assert client.server.ranges(NAME) == ranges
 
 
-def test_the_next_run_goes_on_from_what_is_there(client: Client) -> None:
+def test_the_next_run_resumes_a_partial_file(client: Client) -> None:
     client.answer(Answer(cut_after=2500))
     with pytest.raises(DatasetError, match=r"failed 1 times in a row: IncompleteRead\(2500 bytes read"):
         client.fetch(retries=0)
@@ -108,7 +108,7 @@ def test_the_next_run_goes_on_from_what_is_there(client: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ETag", "weak", "date", None])
-def test_what_tells_versions_apart_is_sent_along(client: Client, kind: str | None) -> None:
+def test_the_validator_of_a_version_is_sent(client: Client, kind: str | None) -> None:
     client.server.validators = {kind} if kind else set()
     client.answer(Answer(cut_after=2000))
     client.fetch()
@@ -118,7 +118,7 @@ def test_what_tells_versions_apart_is_sent_along(client: Client, kind: str | Non
     assert client.server.ranges(NAME)[-1] == ("bytes=2000-" if told else None)
 
 
-def test_a_file_that_has_changed_in_between_is_fetched_anew(client: Client) -> None:
+def test_a_file_that_changed_meanwhile_is_fetched_from_the_start(client: Client) -> None:
     client.answer(Answer(cut_after=2000))
     with pytest.raises(DatasetError):
         client.fetch(retries=0)
@@ -129,7 +129,7 @@ def test_a_file_that_has_changed_in_between_is_fetched_anew(client: Client) -> N
     assert [request.status for request in client.server.requests] == [200, 200]
 
 
-def test_with_a_known_checksum_another_mirror_goes_on(client: Client) -> None:
+def test_with_a_known_checksum_another_mirror_resumes(client: Client) -> None:
     mirrors = [f"{client.server.address}/{mirror}/{NAME}" for mirror in ("one", "two")]
     client.answer(Answer(cut_after=2000), Answer(status=404))
     assert client.fetch(*mirrors, sha256=client.sha256) == (client.sha256, mirrors[1])
@@ -137,7 +137,7 @@ def test_with_a_known_checksum_another_mirror_goes_on(client: Client) -> None:
     assert client.server.ranges(NAME) == [None, "bytes=2000-", "bytes=2000-"]
 
 
-def test_without_one_another_mirror_starts_anew(client: Client) -> None:
+def test_without_a_checksum_another_mirror_starts_over(client: Client) -> None:
     mirrors = [f"{client.server.address}/{mirror}/{NAME}" for mirror in ("one", "two")]
     client.answer(Answer(cut_after=2000), Answer(status=404))
     client.fetch(*mirrors)
@@ -150,14 +150,14 @@ def test_without_one_another_mirror_starts_anew(client: Client) -> None:
     [Answer(ignore_range=True), Answer(range_from=1000), Answer(status=416), Answer(status=206)],
     ids=["200", "another part", "416", "206 without a range"],
 )
-def test_a_server_that_cannot_continue_is_asked_for_all_of_it(client: Client, answer: Answer) -> None:
+def test_a_server_that_cannot_resume_sends_the_whole_file(client: Client, answer: Answer) -> None:
     client.answer(Answer(cut_after=2000), answer)
     assert client.fetch()[0] == client.sha256
     client.assert_complete()
 
 
 @pytest.mark.parametrize("damage", ["longer", "no note", "half a note"])
-def test_a_part_that_cannot_be_right_is_started_anew(client: Client, damage: str) -> None:
+def test_an_invalid_partial_file_is_started_over(client: Client, damage: str) -> None:
     client.answer(Answer(cut_after=2000))
     with pytest.raises(DatasetError):
         client.fetch(retries=0)
@@ -173,7 +173,7 @@ def test_a_part_that_cannot_be_right_is_started_anew(client: Client, damage: str
     again.assert_complete()
 
 
-def test_parts_that_do_not_fit_are_started_anew(client: Client) -> None:
+def test_pieces_that_do_not_fit_together_are_started_over(client: Client) -> None:
     client.answer(Answer(cut_after=2000))
     with pytest.raises(DatasetError):
         client.fetch(retries=0)
@@ -185,7 +185,7 @@ def test_parts_that_do_not_fit_are_started_anew(client: Client) -> None:
     assert "do not make up the file" in again.lines[0]
 
 
-def test_waits_grow_and_are_not_all_the_same(client: Client) -> None:
+def test_waits_grow_and_are_randomized(client: Client) -> None:
     client.answer(*[Answer(status=503)] * 4)
     client.fetch(retries=4)
     client.assert_complete()
@@ -198,13 +198,13 @@ def test_waits_grow_and_are_not_all_the_same(client: Client) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_server_may_say_when_to_come_back(client: Client, status: int) -> None:
+def test_retry_after_is_obeyed(client: Client, status: int) -> None:
     client.answer(Answer(status=status, headers={"Retry-After": "7"}))
     client.fetch()
     assert client.waits == [7]
 
 
-def test_a_server_may_say_it_as_a_date(client: Client) -> None:
+def test_retry_after_may_be_a_date(client: Client) -> None:
     past, soon = formatdate(0, usegmt=True), formatdate(time.time() + 100, usegmt=True)
     client.answer(*(Answer(status=429, headers={"Retry-After": date}) for date in (past, soon, "tomorrow")))
     client.fetch()
@@ -213,9 +213,9 @@ def test_a_server_may_say_it_as_a_date(client: Client) -> None:
     assert 2 <= client.waits[2] <= 4
 
 
-def test_a_server_that_wants_too_much_time_is_left(client: Client) -> None:
+def test_a_server_that_asks_to_wait_too_long_is_given_up(client: Client) -> None:
     client.answer(Answer(status=429, headers={"Retry-After": "3600"}))
-    with pytest.raises(DatasetError, match="429 Too Many Requests and wants to be asked again in 3600 s; try later"):
+    with pytest.raises(DatasetError, match="429 Too Many Requests and asks to wait 3600 s; try again later"):
         client.fetch()
     assert client.waits == []
 
@@ -233,7 +233,7 @@ def test_failures_are_counted_from_the_last_progress(client: Client) -> None:
     client.assert_complete()
 
 
-def test_starting_anew_again_and_again_is_no_progress(client: Client) -> None:
+def test_starting_over_again_and_again_is_not_progress(client: Client) -> None:
     client.answer(*[Answer(cut_after=2000, ignore_range=True)] * 9)
     with pytest.raises(DatasetError, match="failed 3 times in a row"):
         client.fetch(retries=2)
@@ -241,7 +241,7 @@ def test_starting_anew_again_and_again_is_no_progress(client: Client) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 304, 204])
-def test_other_answers_end_at_once_and_the_next_mirror_is_tried(client: Client, status: int) -> None:
+def test_a_final_failure_leads_to_the_next_mirror_at_once(client: Client, status: int) -> None:
     client.answer(Answer(status=status))
     mirror = f"{client.server.address}/mirror/{NAME}"
     assert client.fetch(f"{client.server.address}/{NAME}", mirror)[1] == mirror
@@ -249,14 +249,14 @@ def test_other_answers_end_at_once_and_the_next_mirror_is_tried(client: Client, 
     assert client.waits == []
 
 
-def test_the_error_tells_what_every_mirror_said_and_what_to_do(client: Client) -> None:
+def test_the_error_lists_the_failure_of_every_mirror_and_a_hint(client: Client) -> None:
     client.answer(Answer(status=404), Answer(body=PAGE))
     addresses = [f"{client.server.address}/{mirror}/{NAME}" for mirror in ("one", "two")]
     with pytest.raises(DatasetError) as caught:
         client.fetch(*addresses)
     message = str(caught.value)
     assert f"{addresses[0]} answers 404 Not Found" in message
-    assert f"{addresses[1]} answers with a web page in place of the archive: 'Sign in to the network'" in message
+    assert f"{addresses[1]} answers with a web page instead of the archive: 'Sign in to the network'" in message
     assert all(word in message for word in (NAME, "https_proxy", "download.mirrors", "download.from_folder"))
     assert list(client.target.parent.iterdir()) == []
 
@@ -264,14 +264,14 @@ def test_the_error_tells_what_every_mirror_said_and_what_to_do(client: Client) -
 @pytest.mark.parametrize(
     "body", [PAGE, b"not found\n", b"", b"\x1f\x8b" + bytes(600)], ids=["page", "text", "", "gzip"]
 )
-def test_what_is_no_archive_is_refused(client: Client, body: bytes) -> None:
+def test_other_content_is_refused(client: Client, body: bytes) -> None:
     client.answer(Answer(body=body))
-    with pytest.raises(DatasetError, match="in place of the archive: '"):
+    with pytest.raises(DatasetError, match="instead of the archive: '"):
         client.fetch()
     assert len(client.server.requests) == 1
 
 
-def test_a_page_in_place_of_the_rest_costs_nothing_of_what_is_there(client: Client) -> None:
+def test_a_web_page_instead_of_the_rest_keeps_the_partial_file(client: Client) -> None:
     client.answer(Answer(cut_after=3000), Answer(body=PAGE))
     with pytest.raises(DatasetError, match="a web page"):
         client.fetch(sha256=client.sha256)
@@ -288,40 +288,40 @@ def test_another_length_than_published_is_refused_before_it_is_fetched(client: C
     assert client.progress == 0
 
 
-def test_less_than_announced_is_asked_for_until_given_up(client: Client) -> None:
+def test_a_short_answer_is_retried_until_given_up(client: Client) -> None:
     client.answer(*[Answer(length=len(client.content) + 9)] * 3)
     with pytest.raises(DatasetError, match="failed 3 times in a row: "):
         client.fetch(retries=2)
 
 
-def test_of_more_than_announced_only_that_is_taken(client: Client) -> None:
+def test_bytes_beyond_the_announced_length_are_ignored(client: Client) -> None:
     client.answer(Answer(length=2000))
     with pytest.raises(DatasetError, match="has a file with SHA-256"):
         client.fetch(sha256=client.sha256)
 
 
 @pytest.mark.parametrize("answer", [Answer(chunked=True), Answer(length=-1)], ids=["chunked", "until the end"])
-def test_a_server_need_not_say_a_length_that_is_published(client: Client, answer: Answer) -> None:
+def test_a_published_length_need_not_be_announced(client: Client, answer: Answer) -> None:
     client.answer(answer)
     client.fetch(size=len(client.content))
     client.assert_complete()
 
 
 @pytest.mark.parametrize("answer", [Answer(chunked=True), Answer(length=-1)], ids=["chunked", "until the end"])
-def test_without_any_length_nobody_knows_what_is_missing(client: Client, answer: Answer) -> None:
+def test_without_any_length_an_answer_is_refused(client: Client, answer: Answer) -> None:
     client.answer(answer)
     with pytest.raises(DatasetError, match="does not say how long the file is"):
         client.fetch()
 
 
-def test_an_answer_without_length_that_is_cut_is_continued(client: Client) -> None:
+def test_a_dropped_answer_without_length_is_resumed(client: Client) -> None:
     client.answer(Answer(length=-1, cut_after=2000))
     client.fetch(size=len(client.content))
     client.assert_complete()
     assert "ended after 2000 of" in client.lines[0]
 
 
-def test_a_wrong_checksum_is_not_asked_for_twice(client: Client) -> None:
+def test_a_file_with_a_wrong_checksum_is_not_fetched_twice(client: Client) -> None:
     with pytest.raises(DatasetError, match=f"has a file with SHA-256 {client.sha256}, expected {'0' * 64}"):
         client.fetch(sha256="0" * 64)
     assert len(client.server.requests) == 1
@@ -329,13 +329,13 @@ def test_a_wrong_checksum_is_not_asked_for_twice(client: Client) -> None:
     assert client.progress == 0
 
 
-def test_a_packed_answer_is_refused(client: Client) -> None:
+def test_a_compressed_answer_is_refused(client: Client) -> None:
     client.answer(Answer(headers={"Content-Encoding": "gzip"}))
     with pytest.raises(DatasetError, match="encoding that was not asked for"):
         client.fetch()
 
 
-def test_redirections_are_followed_but_not_out_of_http(client: Client) -> None:
+def test_redirects_are_followed_but_not_to_other_protocols(client: Client) -> None:
     client.answer(Answer(status=302, headers={"Location": f"/elsewhere/{NAME}"}))
     client.fetch()
     client.assert_complete()
@@ -344,7 +344,7 @@ def test_redirections_are_followed_but_not_out_of_http(client: Client) -> None:
         client.fetch()
 
 
-def test_nobody_there_is_said_in_few_words(client: Client) -> None:
+def test_an_unreachable_server_is_reported_briefly(client: Client) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}/{NAME}"
@@ -352,7 +352,7 @@ def test_nobody_there_is_said_in_few_words(client: Client) -> None:
             client.fetch(address, retries=1)
 
 
-def test_silence_ends(client: Client) -> None:
+def test_a_silent_connection_times_out(client: Client) -> None:
     client.answer(Answer(hold_after=2000))
     client.fetch(timeout=0.05)
     client.assert_complete()
@@ -360,7 +360,7 @@ def test_silence_ends(client: Client) -> None:
     assert client.server.ranges(NAME) == [None, "bytes=2000-"]
 
 
-def test_the_proxy_of_the_environment_is_asked(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_of_the_environment_is_used(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", client.server.address)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)

@@ -1,4 +1,4 @@
-"""Archives come to their places once, from the first place that has them, and from nowhere if they are wrong."""
+"""Archives are brought to their paths once, from the first source that has them, and refused if they are wrong."""
 
 import hashlib
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from panoptic.datasets.description import Archive
 from panoptic.datasets.download import obtaining
-from panoptic.datasets.download.archives import Archive
 from panoptic.datasets.download.obtaining import DownloadSettings, obtain
 from panoptic.datasets.download.records import ArchiveRecords, working_alone
 from panoptic.io.errors import DatasetError
@@ -41,10 +41,10 @@ def root(tmp_path: Path) -> Path:
 def _table(server: ArchiveServer) -> tuple[Archive, ...]:
     """The archives of the server, as they are published."""
 
-    def row(name: str, place: str, unpacked: tuple[str, ...] = (), repacked: str | None = None) -> Archive:
+    def row(name: str, path: str, unpacked: tuple[str, ...] = (), repacked: str | None = None) -> Archive:
         content = (server.folder / name).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        return Archive(f"{server.address}/{name}", len(content), digest, place, ("val", "train"), unpacked, repacked)
+        return Archive(f"{server.address}/{name}", len(content), digest, path, ("val", "train"), unpacked, repacked)
 
     return (
         row(IMAGES, IMAGES),
@@ -68,10 +68,10 @@ COMPLETE = {IMAGES, f"archives/{LISTS}", f"archives/{MASKS}", "lists/val.json", 
 }
 
 
-def test_archives_come_once(server: ArchiveServer, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archives_are_fetched_once(server: ArchiveServer, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = _table(server)
     digests = _obtain(table, root)
-    assert digests == {archive.place: archive.sha256 for archive in table}
+    assert digests == {archive.path: archive.sha256 for archive in table}
     assert _files(root) == COMPLETE
     assert len(server.requests) == 3
     times = {path: path.stat().st_mtime_ns for path in root.rglob("*.zip")}
@@ -81,9 +81,7 @@ def test_archives_come_once(server: ArchiveServer, root: Path, monkeypatch: pyte
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*.zip")} == times
 
 
-def test_a_file_that_was_touched_is_verified_and_one_that_was_removed_comes_back(
-    server: ArchiveServer, root: Path
-) -> None:
+def test_a_touched_file_is_verified_and_a_removed_one_fetched_again(server: ArchiveServer, root: Path) -> None:
     table = _table(server)
     _obtain(table, root)
     os.utime(root / IMAGES, (1, 1))
@@ -98,7 +96,7 @@ def test_a_file_that_was_touched_is_verified_and_one_that_was_removed_comes_back
     assert len(server.requests) == 4
 
 
-def test_a_wrong_file_in_the_place_is_left_alone_and_named(server: ArchiveServer, root: Path) -> None:
+def test_a_wrong_file_at_the_path_is_left_alone_and_named(server: ArchiveServer, root: Path) -> None:
     table = _table(server)
     root.mkdir()
     (root / IMAGES).write_bytes(b"PK\x03\x04 mine")
@@ -112,7 +110,7 @@ def test_a_wrong_file_in_the_place_is_left_alone_and_named(server: ArchiveServer
     assert (root / IMAGES).read_bytes() == content
 
 
-def test_one_that_cannot_be_had_does_not_keep_the_others(server: ArchiveServer, root: Path) -> None:
+def test_one_failed_archive_does_not_stop_the_others(server: ArchiveServer, root: Path) -> None:
     server.answers[IMAGES].append(Answer(status=404))
     server.answers[LISTS].append(Answer(body=b"<html>sorry</html>"))
     with pytest.raises(DatasetError) as caught:
@@ -120,7 +118,7 @@ def test_one_that_cannot_be_had_does_not_keep_the_others(server: ArchiveServer, 
     message = str(caught.value)
     assert "2 issues found" in message
     assert f"{IMAGES} could not be fetched: {server.address}/{IMAGES} answers 404" in message
-    assert "a web page in place of the archive: 'sorry'" in message
+    assert "a web page instead of the archive: 'sorry'" in message
     assert _files(root) == {f"archives/{MASKS}", "archives/archives.json", "archives/lock"}
     _obtain(_table(server), root)
     assert _files(root) == COMPLETE
@@ -141,7 +139,7 @@ def test_of_unpublished_archives_the_first_is_remembered(server: ArchiveServer, 
     with pytest.raises(DatasetError) as caught:
         _obtain(table, root, settings)
     assert f"expected {first[IMAGES]}" in str(caught.value)
-    assert "the first that came, see" in str(caught.value)
+    assert "the first that arrived, see" in str(caught.value)
     (root / "archives" / "archives.json").unlink()
     assert _obtain(table, root, settings) != first
     with pytest.raises(DatasetError, match=r"has .* bytes, expected"):
@@ -173,7 +171,7 @@ def test_archives_in_a_folder_are_linked(server: ArchiveServer, root: Path, tmp_
 
 
 @pytest.mark.parametrize("links", [["symlink"], []])
-def test_without_hard_links_it_is_a_link_and_without_links_a_copy(
+def test_without_hard_links_it_is_a_symbolic_link_and_without_links_a_copy(
     server: ArchiveServer, root: Path, links: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -192,19 +190,21 @@ def test_a_wrong_archive_in_the_folder_is_refused_by_name(server: ArchiveServer,
     given = tmp_path / "given"
     given.mkdir()
     (given / IMAGES).write_bytes(b"<html>" + bytes(_table(server)[0].bytes - 6))
-    with pytest.raises(DatasetError, match=f"{given / IMAGES}: is a web page in place of the archive"):
+    with pytest.raises(DatasetError, match=f"{given / IMAGES}: is a web page instead of the archive"):
         _obtain(_table(server), root, replace(QUICK, from_folder=str(given)))
     assert not (root / IMAGES).exists()
     with pytest.raises(DatasetError, match=f"there is no folder {given}x"):
         _obtain(_table(server), root, replace(QUICK, from_folder=f"{given}x"))
 
 
-def test_the_disk_is_looked_at_first(server: ArchiveServer, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_space_is_checked_first(server: ArchiveServer, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = _table(server)
     needed = sum(archive.bytes for archive in table) + 2 * (table[1].bytes + table[2].bytes)
     usage = type("Usage", (), {"free": needed - 1})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(DatasetError, match=r"to be fetched and unpacked needs .* of disk.* dataset\.root"):
+    with pytest.raises(
+        DatasetError, match=r"fetching and unpacking the archives needs .* of disk space.* dataset\.root"
+    ):
         _obtain(table, root)
     assert not server.requests
     monkeypatch.setattr(usage, "free", needed)
@@ -213,7 +213,7 @@ def test_the_disk_is_looked_at_first(server: ArchiveServer, root: Path, monkeypa
     _obtain(table, root)
 
 
-def test_what_is_left_of_a_part_needs_no_room(
+def test_the_bytes_of_a_partial_file_need_no_space(
     server: ArchiveServer, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = _table(server)[:1]
@@ -226,13 +226,13 @@ def test_what_is_left_of_a_part_needs_no_room(
 
 
 def test_two_programs_do_not_work_on_one_dataset(server: ArchiveServer, root: Path) -> None:
-    with working_alone(root), pytest.raises(DatasetError, match=f"{root}: another download is at work here"):
+    with working_alone(root), pytest.raises(DatasetError, match=f"{root}: another download is running here"):
         _obtain(_table(server), root)
     _obtain(_table(server), root)
 
 
-def test_a_full_disk_ends_all_of_it(server: ArchiveServer, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: ArchiveRecords, place: str, sha256: str) -> None:
+def test_a_full_disk_stops_all_downloads(server: ArchiveServer, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: ArchiveRecords, path: str, sha256: str) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ArchiveRecords, "add", full)

@@ -1,4 +1,4 @@
-"""What comes out of archives, and what is refused: each by its name, and before anything is written."""
+"""Unpacking archives: requested files are unpacked, and hostile entries refused by name before anything is written."""
 
 import io
 import os
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    """Everything outside and inside the folder, but the archive."""
+    """All files outside and inside the folder, except the archive."""
     top = folder.parents[1]
     found = (path for path in top.rglob("*") if path.is_file() and path.parent != top)
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
@@ -36,7 +36,7 @@ def _zip(folder: Path, entries: dict[str, bytes]) -> Path:
     return path
 
 
-def test_only_what_is_wanted_comes_out(folder: Path) -> None:
+def test_only_requested_entries_are_unpacked(folder: Path) -> None:
     unpack_zip(_zip(folder, CONTENT), [WANTED], folder)
     assert _files(folder) == {WANTED: CONTENT[WANTED]}
 
@@ -48,7 +48,7 @@ def test_a_miscounted_zip_with_sizes_after_the_contents_is_read(folder: Path) ->
     assert _files(folder) == {WANTED: CONTENT[WANTED]}
 
 
-def test_what_a_kill_has_left_is_written_over(folder: Path) -> None:
+def test_leftovers_of_a_kill_are_overwritten(folder: Path) -> None:
     (folder / "annotations").mkdir(parents=True)
     (folder / f"{WANTED}.part").write_bytes(b"x" * 9999)
     (folder / WANTED).write_bytes(b"old")
@@ -88,7 +88,7 @@ def test_two_entries_of_one_name_are_refused(folder: Path, name: str) -> None:
     archive = _zip(folder, CONTENT)
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr(name, "another")
-    with pytest.raises(DatasetError, match=f"entry '{name}' is there twice"):
+    with pytest.raises(DatasetError, match=f"entry '{name}' occurs twice"):
         unpack_zip(archive, [WANTED], folder)
     assert _files(folder) == {}
 
@@ -100,15 +100,17 @@ def test_a_bomb_is_refused(folder: Path) -> None:
     assert _files(folder) == {}
 
 
-def test_what_does_not_fit_on_the_disk_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_too_large_for_the_disk_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(DatasetError, match=rf"'{WANTED}' of .*archive\.zip needs 0\.00 GB of disk, 0\.00 GB are free"):
+    with pytest.raises(
+        DatasetError, match=rf"'{WANTED}' of .*archive\.zip needs 0\.00 GB of disk space, but only 0\.00 GB are free"
+    ):
         unpack_zip(_zip(folder, CONTENT), [WANTED], folder)
 
 
 @pytest.mark.parametrize("position", [70, 900])
-def test_a_wrong_byte_is_noticed_and_nothing_stays(folder: Path, position: int) -> None:
+def test_a_wrong_byte_is_noticed_and_nothing_is_left(folder: Path, position: int) -> None:
     archive = _zip(folder, {WANTED: np.random.default_rng(0).bytes(3000)})
     content = bytearray(archive.read_bytes())
     content[position] ^= 1

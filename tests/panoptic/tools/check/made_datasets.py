@@ -66,7 +66,7 @@ class MadeDataset:
 
 
 def jpeg_with_orientation(height: int, width: int, orientation: int) -> bytes:
-    """A JPEG of that stored size, whose EXIF asks to show it rotated."""
+    """A JPEG of a stored size with an EXIF orientation."""
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
     exif = Image.Exif()
     exif[0x0112] = orientation

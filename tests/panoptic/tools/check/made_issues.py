@@ -1,4 +1,4 @@
-"""One way to make each kind of issue that `check` finds, in the sound dataset of `made_datasets`."""
+"""An example of each kind of issue that `check` finds, in the sound dataset of `made_datasets`."""
 
 import shutil
 from collections.abc import Callable
@@ -94,7 +94,7 @@ def _rename_image(made: MadeDataset) -> None:
 
 
 def _rotate(made: MadeDataset) -> None:
-    """As a camera stores an upright image: lying, with the wish to be shown rotated; the JSON has the size shown."""
+    """Store the image rotated with an EXIF orientation, as cameras do; the JSON has the size as displayed."""
     made.image(11).write_bytes(jpeg_with_orientation(32, 24, 6))
 
 
@@ -153,14 +153,14 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
         "panoptic_val",
         "'../../x.png'",
     ),
-    "size-differs": (_rotate, "own/val: 000011.png", "once the EXIF rotation is applied"),
+    "size-differs": (_rotate, "own/val: 000011.png", "once the EXIF orientation is applied"),
     "segment-id": (_new_segment(id=1 << 24, category_id=3), "segments_info[", "segment id 16777216"),
     "segment-twice": (
         lambda made: made.edit("val", lambda d: made.segments(d).append(made.segments(d)[0])),
         "]",
         "segment id ",
     ),
-    "unknown-category": (_first_segment(category_id=999), "annotations[0]: segments_info[0]", "has category 999"),
+    "unknown-category": (_first_segment(category_id=999), "annotations[0]: segments_info[0]", "unknown category 999"),
     "drawn-unlisted": (_draw_unlisted, "panoptic_val: 000011.png", "id 77 (3 pixels)"),
     "listed-undrawn": (_new_segment(id=5, category_id=3), "panoptic_val: 000011.png", "id 5"),
     "stuff-divided": (_draw_stuff_twice, "panoptic_val: 000011.png", "category 11 (2 segments)"),
@@ -169,7 +169,7 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
     "category-name-twice": (
         _in_both(lambda document: document["categories"][1].update(name="ball")),
         "categories",
-        "'ball': ids 7, 3",
+        "'ball': ids 3, 7",
     ),
     "thing-without-instance": (
         _in_both(lambda document: document["categories"].append({"id": 40, "name": "fox", "isthing": 1})),
@@ -206,7 +206,7 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
     "class-not-in-split": (
         _edited(lambda d: [s.update(category_id=7) for a in d["annotations"] for s in _things(a)]),
         "panoptic_val.json",
-        "3 'ball' is in 'train' only",
+        "3 'ball' is only in 'train'",
     ),
     "stuff-unused": (
         _in_both(lambda document: document["categories"].append({"id": 40, "name": "fog", "isthing": 0})),

@@ -1,4 +1,4 @@
-"""What `check` tells: the numbers of the summary, the JSON, the page, and the command with its status."""
+"""The output of `check`: the numbers of the summary, the JSON, the page, and the exit status of the command."""
 
 import json
 from base64 import b64decode
@@ -36,7 +36,7 @@ def _check(made: MadeDataset) -> DatasetCheck:
 
 
 def test_the_summary_counts_what_is_drawn(made: MadeDataset) -> None:
-    """Against counts made pixel by pixel; areas lie around COCO's limits of 1024 and 9216 pixels."""
+    """Compared with counting pixels; areas are around COCO's limits of 1024 and 9216 pixels."""
     ids = np.zeros((100, 200), np.int32)
     ids[:32, :32], ids[40:71, :33], ids[:96, 100:196] = 1, 2, 3
     ids[99], ids[98] = 4, 5
@@ -51,14 +51,14 @@ def test_the_summary_counts_what_is_drawn(made: MadeDataset) -> None:
     drawn = [made.ids(number) for number in range(11, 17)]
     infos = [made.segments(json.loads(made.json().read_text()), position) for position in range(6)]
     pixels = sum(image.size for image in drawn)
-    assert summary.void_share == sum(int((image == 0).sum()) for image in drawn) / pixels
+    assert summary.void_fraction == sum(int((image == 0).sum()) for image in drawn) / pixels
     crowd = sum(
         int((image == info["id"]).sum())
         for image, listed in zip(drawn, infos, strict=True)
         for info in listed
         if info["iscrowd"]
     )
-    assert summary.crowd_share == crowd / pixels
+    assert summary.crowd_fraction == crowd / pixels
     assert summary.segments_per_image() == (
         min(map(len, infos)),
         sorted(map(len, infos))[3],
@@ -70,14 +70,14 @@ def test_the_summary_counts_what_is_drawn(made: MadeDataset) -> None:
     assert summary.areas.small == instances.total() - 2
 
 
-def test_the_json_holds_every_issue_and_reads_back(made: MadeDataset) -> None:
+def test_the_json_lists_every_issue(made: MadeDataset) -> None:
     for kind in ("drawn-unlisted", "image-duplicate", "unknown-category", "thing-without-instance"):
         ISSUES[kind][0](made)
     check = _check(made)
     document = json.loads(as_json(check))
-    assert (document["format"], document["version"], document["dataset"]) == ("panoptic-check", 1, str(made.root))
-    told = [(f["kind"], f["split"], f["place"], f["found"], f["image_id"]) for f in document["issues"]]
-    assert told == [(f.kind, f.split, f.place, f.found, f.image_id) for f in check.issues]
+    assert (document["format"], document["version"], document["dataset"]) == ("panoptic-check", 2, str(made.root))
+    told = [(f["kind"], f["split"], f["where"], f["found"], f["image_id"]) for f in document["issues"]]
+    assert told == [(f.kind, f.split, f.where, f.found, f.image_id) for f in check.issues]
     for issue in document["issues"]:
         expected = KINDS[issue["kind"]]
         assert (issue["severity"], issue["hint"]) == (str(expected.severity), expected.hint)
@@ -93,7 +93,7 @@ def test_the_table_names_kind_count_file_and_hint(made: MadeDataset) -> None:
         made.mask(number).unlink()
     check = _check(made)
     text = as_text(check)
-    assert "ERROR png-missing (5): a panoptic PNG is not there" in text
+    assert "ERROR png-missing (5): a panoptic PNG does not exist" in text
     assert f"{made.mask(11).parent}: 000011.png: there is no such file" in text
     assert "and 2 more (--all lists them)" in text
     assert "000015.png" not in text
@@ -142,7 +142,7 @@ def test_hostile_names_stay_text(made: MadeDataset) -> None:
     assert "\\x1b[2J" in as_text(check)
 
 
-def test_the_page_needs_nothing_from_elsewhere(made: MadeDataset) -> None:
+def test_the_page_needs_no_external_resource(made: MadeDataset) -> None:
     page = make_page(_check(made), images=5)
     assert "http" not in page.replace("http-equiv", "")
     images = _Page(page).images
@@ -153,7 +153,7 @@ def test_the_page_needs_nothing_from_elsewhere(made: MadeDataset) -> None:
         assert cv2.imdecode(np.frombuffer(b64decode(data), np.uint8), cv2.IMREAD_COLOR) is not None
 
 
-def test_issuey_images_come_first_and_a_seed_draws_the_others(made: MadeDataset) -> None:
+def test_images_with_issues_come_first_and_a_seed_chooses_the_others(made: MadeDataset) -> None:
     made.mask(13).unlink()
     made.mask(4, "train").write_bytes(b"?")
     check = _check(made)
@@ -166,8 +166,8 @@ def test_issuey_images_come_first_and_a_seed_draws_the_others(made: MadeDataset)
     assert len(choose_images(check, 100, seed=0)) == 12
 
 
-def test_no_image_is_too_wrong_for_the_page(made: MadeDataset) -> None:
-    """Each kind of issue by itself: the image is shown as far as it goes."""
+def test_no_image_is_too_damaged_for_the_page(made: MadeDataset) -> None:
+    """With each kind of issue, the image is shown as far as possible."""
     for kind in ("bomb", "image-damaged", "png-damaged", "size-differs", "unknown-category", "image-missing"):
         dataset = MadeDataset(made.root.parent / kind)
         ISSUES[kind][0](dataset)
@@ -177,8 +177,8 @@ def test_no_image_is_too_wrong_for_the_page(made: MadeDataset) -> None:
         assert cv2.imdecode(np.frombuffer(first.jpeg, np.uint8), cv2.IMREAD_COLOR) is not None
 
 
-def test_what_is_drawn_but_not_listed_is_seen(made: MadeDataset) -> None:
-    """A smoothed PNG has an id for every pixel: they are shown as one, in a color that nothing else has."""
+def test_unlisted_pixels_are_visible(made: MadeDataset) -> None:
+    """A smoothly resampled PNG has an id for every pixel: they are shown as one, in a color of its own."""
     ids = np.arange(1, 24 * 32 + 1, dtype=np.int32).reshape(24, 32) * 7
     made.mask(11).write_bytes(encode_id_map(ids))
     (first, *_) = show_images(_check(made), 1, seed=0)
@@ -197,7 +197,7 @@ def _status(*argv: str) -> int:
     return 0
 
 
-def test_the_status_tells_sound_from_issuey_from_wrong_use(made: MadeDataset, tmp_path: Path) -> None:
+def test_the_status_distinguishes_sound_data_issues_and_wrong_use(made: MadeDataset, tmp_path: Path) -> None:
     assert _status(str(made.root), "--workers", "0") == 0
     ISSUES["area-differs"][0](made)
     assert _status(str(made.root), "--workers", "0") == 0
@@ -221,7 +221,7 @@ def test_the_command_writes_json_and_page(made: MadeDataset, capsys: pytest.Capt
     assert page.read_text() == make_page(_check(made), images=2)
 
 
-def test_names_that_no_file_can_hold_are_told_all_the_same(made: MadeDataset) -> None:
+def test_names_that_no_file_can_have_are_reported(made: MadeDataset) -> None:
     made.edit("val", lambda document: document["images"][0].update(file_name="\ud800.png"))
     page, file = made.root / "page.html", made.root / "check.json"
     assert (
@@ -231,7 +231,7 @@ def test_names_that_no_file_can_hold_are_told_all_the_same(made: MadeDataset) ->
     assert "\\ud800.png" in file.read_text()
 
 
-def test_a_single_split_may_lie_anywhere(made: MadeDataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_split_may_be_anywhere(made: MadeDataset, capsys: pytest.CaptureFixture[str]) -> None:
     moved = made.json().rename(made.root.parent / "ground_truth.json")
     parts = ("--masks", str(made.mask(11).parent), "--images", str(made.root / "val"), "--workers", "0")
     assert _status("--panoptic-json", str(moved), *parts) == 0
@@ -255,7 +255,7 @@ INSTANCES: dict[str, list[object]] = {"images": [], "annotations": [], "categori
         ("annotations/instances_val.json", json.dumps(INSTANCES), "COCO's format, and no panoptic JSON is here; conv"),
         ("annotations.xml", "<?xml version='1.0'?>\n<annotations>\n", "CVAT; export the task as 'COCO 1.0'"),
         ("ADEChallengeData2016.zip", "", "dataset.name to ade20k"),
-        ("panoptic_val.json", "{}", "give the folder above"),
+        ("panoptic_val.json", "{}", "give the parent folder"),
         ("readme.txt", "", "expected annotations/panoptic_<split>.json"),
     ],
 )

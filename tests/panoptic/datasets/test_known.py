@@ -1,38 +1,70 @@
-"""The table of the public archives, and telling an archive from a web page."""
+"""The descriptions of published datasets, and telling an archive from a web page."""
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
 from panoptic.datasets.ade20k.things import CLASS_OF_THING
-from panoptic.datasets.download.archives import HEAD, PUBLIC_DATASETS, Archive, other_content
+from panoptic.datasets.description import Archive
+from panoptic.datasets.download.partial_file import HEAD, other_content
+from panoptic.datasets.known import DATASETS, describe_dataset
 from panoptic.io.errors import DatasetError
 from tests.real_archives import OBJECT_INFO, write_ade20k_archives, write_coco_archives
 
-ARCHIVES = [archive for dataset in PUBLIC_DATASETS.values() for archive in dataset.archives]
+ROOT = Path(__file__).parents[3]
+ARCHIVES = [archive for dataset in DATASETS.values() for archive in dataset.archives]
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_description_is_consistent(name: str) -> None:
+    description = describe_dataset(name)
+    assert description is DATASETS[name]
+    assert {split for archive in description.archives for split in archive.splits} == set(description.images)
+    assert bool(description.archives) == (description.typical is not None) == (not description.hint)
+    assert description.test is None or description.test in description.images
+
+
+def test_any_other_name_is_own_data() -> None:
+    own = describe_dataset("own")
+    assert not own.archives
+    assert "annotations/panoptic_<split>.json" in own.hint
+
+
+def test_no_code_asks_for_the_name_of_a_dataset() -> None:
+    """What differs between datasets belongs in their descriptions."""
+    asking = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for folder in ("panoptic", "stages", "benchmarks/plan")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare)
+        and any(isinstance(part, ast.Constant) and part.value in DATASETS for part in ast.walk(node))
+    ]
+    assert not asking, f"put it into panoptic/datasets/known.py: {', '.join(asking)}"
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.name)
-def test_a_row_of_the_table_makes_sense(archive: Archive) -> None:
+def test_an_archive_is_described_consistently(archive: Archive) -> None:
     assert archive.address.startswith("http://")
     assert archive.address.endswith(f"/{archive.name}")
     assert re.fullmatch("[0-9a-f]{64}", archive.sha256)
     assert archive.bytes > 1_000_000
     assert archive.splits
     # What is read in place lies where it is looked for; what is not lies aside.
-    assert (archive.place == archive.name) == (archive.outputs(archive.splits) == ())
+    assert (archive.path == archive.name) == (archive.outputs(archive.splits) == ())
 
 
-def test_the_archives_are_all_there_and_different() -> None:
-    assert sum(archive.bytes for archive in PUBLIC_DATASETS["coco"].archives) == 27_914_194_941
-    assert sum(archive.bytes for archive in PUBLIC_DATASETS["ade20k"].archives) == 1_057_780_757
-    for key in ("address", "bytes", "sha256", "place"):
+def test_all_archives_are_described_and_different() -> None:
+    assert sum(archive.bytes for archive in DATASETS["coco"].archives) == 27_914_194_941
+    assert sum(archive.bytes for archive in DATASETS["ade20k"].archives) == 1_057_780_757
+    for key in ("address", "bytes", "sha256", "path"):
         assert len({getattr(archive, key) for archive in ARCHIVES}) == 8
 
 
 def test_only_what_the_splits_need_is_fetched_and_unpacked() -> None:
-    coco = PUBLIC_DATASETS["coco"]
+    coco = DATASETS["coco"]
     names = {archive.name for archive in coco.needed(["val2017"])}
     assert names == {"panoptic_annotations_trainval2017.zip", "annotations_trainval2017.zip", "val2017.zip"}
     assert len(coco.needed(["train2017", "val2017"])) == 4
@@ -45,8 +77,8 @@ def test_only_what_the_splits_need_is_fetched_and_unpacked() -> None:
 
 
 def test_an_unknown_split_is_refused_with_the_valid_ones() -> None:
-    with pytest.raises(DatasetError, match="no split train; there are: train2017, val2017, test2017"):
-        PUBLIC_DATASETS["coco"].needed(["train", "val2017"])
+    with pytest.raises(DatasetError, match="no split 'train'; there are: train2017, val2017, test2017"):
+        DATASETS["coco"].needed(["train", "val2017"])
 
 
 def test_things_of_ade20k_are_100_of_the_150_classes() -> None:
@@ -61,7 +93,7 @@ def test_things_of_ade20k_are_100_of_the_150_classes() -> None:
     assert stuff <= {name.strip() for key, name in names.items() if key not in CLASS_OF_THING}
 
 
-def test_real_layouts_are_archives_by_their_first_bytes(tmp_path: Path) -> None:
+def test_real_archives_are_recognized_by_their_first_bytes(tmp_path: Path) -> None:
     write_coco_archives(tmp_path, seed=0)
     write_ade20k_archives(tmp_path, seed=0)
     found = {path.name: other_content(path.read_bytes()[:HEAD], path.name) for path in tmp_path.iterdir()}
@@ -74,13 +106,13 @@ def test_real_layouts_are_archives_by_their_first_bytes(tmp_path: Path) -> None:
         (
             b"<!DOCTYPE html>\n<html><h1>It\xc3\xa9 works</h1>",
             "a.zip",
-            "a web page in place of the archive: 'It works'",
+            "a web page instead of the archive: 'It works'",
         ),
-        (b"\n <HTML lang=de>no", "a.tar", "a web page in place of the archive: 'no'"),
-        (b'{"error": "x"}', "a.zip", 'something else in place of the archive: \'{"error": "x"}\''),
-        (b"PK\x03\x04", "a.tar", "something else in place of the archive: 'PK'"),
-        (b"", "a.zip", "something else in place of the archive: ''"),
+        (b"\n <HTML lang=de>no", "a.tar", "a web page instead of the archive: 'no'"),
+        (b'{"error": "x"}', "a.zip", 'something else instead of the archive: \'{"error": "x"}\''),
+        (b"PK\x03\x04", "a.tar", "something else instead of the archive: 'PK'"),
+        (b"", "a.zip", "something else instead of the archive: ''"),
     ],
 )
-def test_what_is_no_archive_is_told_with_its_first_words(head: bytes, name: str, said: str) -> None:
+def test_other_content_is_described_with_its_first_words(head: bytes, name: str, said: str) -> None:
     assert other_content(head, name) == said

@@ -1,14 +1,14 @@
-"""Lists of images and of categories: what is read, and that wrong lists are refused with every issue."""
+"""Lists of images and categories are read, and wrong lists are refused with every issue."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from panoptic.format.annotations import ImageEntry
 from panoptic.format.categories import CategoryTable
-from panoptic.format.image_list import read_categories, read_image_list
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError
+from panoptic.tools.image_list import read_categories, read_image_list
 from tests.tiny_dataset import CATEGORIES
 
 FIRST = {"id": 7, "file_name": "b.jpg", "height": 3, "width": 4, "license": 2}

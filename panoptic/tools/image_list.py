@@ -1,19 +1,19 @@
-"""What a JSON lists beside annotations: images, as COCO's `image_info_test-dev2017.json` does, and categories."""
+"""Lists without annotations: images, as in COCO's `image_info_test-dev2017.json`, and categories."""
 
 import json
 from pathlib import Path
 
-from panoptic.format.annotations import ImageEntry
 from panoptic.format.categories import CategoryTable
+from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues
-from panoptic.io.json_fields import JsonObject, read_json
+from panoptic.io.json_fields import read_json
 
 
 def read_image_list(path: Path) -> tuple[ImageEntry, ...]:
-    """The `images` of a JSON in COCO's format, in its order; what else it holds is not looked at.
+    """Read the `images` of a JSON in COCO's format, in its order, and nothing else of it.
 
-    Raises `DatasetError` with every issue found: no image at all, an id or a file name listed twice, a missing field,
-    a size below 1 pixel.
+    Raises `DatasetError` with every issue found: no image at all, an id or a file name listed twice, a missing or
+    wrong field.
     """
     document = read_json(path)
     entries: dict[int, ImageEntry] = {}
@@ -21,7 +21,7 @@ def read_image_list(path: Path) -> tuple[ImageEntry, ...]:
     issues = Issues()
     for listed in document.objects("images"):
         with issues.collected():
-            entry = _image(listed)
+            entry = ImageEntry.from_json(listed)
             if entry.id in entries:
                 raise DatasetError(f"{listed.where}: image id {entry.id} is listed twice; remove one")
             entries[entry.id] = entry
@@ -35,7 +35,7 @@ def read_image_list(path: Path) -> tuple[ImageEntry, ...]:
 
 
 def read_categories(path: Path) -> CategoryTable:
-    """The categories of a JSON in COCO's format, or of one that is the list alone, as panopticapi's is."""
+    """Read the categories of a JSON in COCO's format, or of one that is the bare list, like panopticapi's."""
     try:
         document: object = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -47,12 +47,3 @@ def read_categories(path: Path) -> CategoryTable:
             raise DatasetError(f"{path}: the field 'categories' is missing; add the category list")
         document = document["categories"]
     return CategoryTable.from_json(document, str(path))
-
-
-def _image(listed: JsonObject) -> ImageEntry:
-    entry = ImageEntry(
-        listed.integer("id"), listed.text("file_name"), listed.integer("height"), listed.integer("width")
-    )
-    if min(entry.height, entry.width) < 1:
-        raise DatasetError(f"{listed.where}: the size is {entry.height} x {entry.width} (height x width); correct it")
-    return entry

@@ -1,4 +1,4 @@
-"""Boxes and centers of masks, against counting pixels."""
+"""Boxes and centers of masks, compared with counting pixels."""
 
 import numpy as np
 import pytest
