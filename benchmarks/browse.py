@@ -30,7 +30,10 @@ from pipelines.browse.run_files import Run
 from pipelines.browse.views import save_views
 
 HEIGHT, WIDTH, THINGS, STUFF, CLASSES = 480, 640, 7, 5, 20
-OUTCOMES = {"ground_truth": ("matched", "missed", "wrong_class"), "prediction": ("matched", "spurious", "wrong_class")}
+OUTCOMES = {
+    "ground_truth": ("matched", "missed", "classification"),
+    "prediction": ("matched", "background", "classification"),
+}
 
 T = TypeVar("T")
 
@@ -75,7 +78,7 @@ def write_run(folder: Path, images: int, seed: int = 0) -> None:
                 tp=8,
                 fp=4,
                 fn=4,
-                lost={"missed": 0.1, "spurious": 0.1},
+                pq_loss={"missed": 0.1, "background": 0.1},
                 stuff_ground_truth=f"{key}/ground_truth_stuff.png",
                 stuff_prediction=f"{key}/prediction_stuff.png",
                 overlay=f"{key}/overlay.jpg",

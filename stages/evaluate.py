@@ -20,8 +20,8 @@ from panoptic.evaluation.average_precision import MAX_DETS, InstanceScores, aver
 from panoptic.evaluation.bootstrap import Intervals, bootstrap_intervals
 from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticGroundTruth, score_results
 from panoptic.evaluation.error_breakdown import error_breakdown_table
+from panoptic.evaluation.image import ScoringSettings
 from panoptic.evaluation.report import format_table, metrics_to_json, per_class_to_json, per_image_to_json
-from panoptic.evaluation.scores import ScoringSettings
 from panoptic.instances.results import masks_by_image, read_instance_results
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import write_atomically
@@ -102,11 +102,10 @@ def evaluate(
     instances = InstanceScores({}, ())
     if inputs.gt_instances is not None:
         instances = average_precision(inputs.gt_instances, results, scores.categories, settings.max_dets)
-    boundaries = scores.boundary_quality is not None
     intervals: Intervals = {}
     if settings.bootstrap:
         intervals = bootstrap_intervals(
-            list(per_image.values()), scores.categories, settings.bootstrap, settings.seed, boundaries=boundaries
+            list(per_image.values()), scores.metrics, scores.categories, settings.bootstrap, settings.seed
         )
     for warning in _warnings(inputs, found, instances, panopticapi):
         print(f"warning: {warning}", file=sys.stderr)
@@ -114,7 +113,7 @@ def evaluate(
     if outputs.per_class is not None:
         _write_json(outputs.per_class, per_class_to_json(scores, instances.by_kind))
     if outputs.per_image is not None:
-        _write_json(outputs.per_image, per_image_to_json(per_image, boundaries))
+        _write_json(outputs.per_image, per_image_to_json(scores, per_image))
     if found.error_breakdown is not None:
         table = error_breakdown_table(found.error_breakdown, scores.categories, inputs.predicted_instances is not None)
         if outputs.error_breakdown is not None:
@@ -143,7 +142,7 @@ def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, pano
             yield f"{path}: there are results for {where}; ignored"
     if found.empty:
         where = f"{len(found.empty)} images (image ids {shown_ids(found.empty)})"
-        yield f"{prediction}: there is no result for {where}; all their segments count as missed"
+        yield f"{prediction}: there is no result for {where}; all their segments count as false negatives"
     if found.wrong_areas:
         examples = "; ".join(
             f"image id {wrong.image_id}: segment {wrong.segment_id} lists {wrong.listed}, has {wrong.counted} pixels"

@@ -35,7 +35,8 @@ from model.inference.predict import InferenceSettings, ReadImages, predict_image
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import CheckpointError, load_checkpoint, metadata_path
 from panoptic.data.reader import PanopticReader
-from panoptic.evaluation.scores import ScoreCounter, ScoringSettings, score_image
+from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
+from panoptic.evaluation.scores import ScoreCounter, count_image
 from panoptic.format.results import write_results
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
@@ -101,8 +102,9 @@ class Measuring:
         with write_results(kept / "panoptic.json", kept / "panoptic", self.index.categories) as writer:
             for prediction in predict_images(self.network, self.index, self.settings, read=read):
                 record = prediction.record
-                ids = ground_truth.id_map(record)
-                counter.add(score_image(ids, record.segments, prediction.ids, prediction.segments, self.scoring))
+                gt = SegmentedImage(ground_truth.id_map(record), record.segments)
+                predicted = SegmentedImage(prediction.ids, prediction.segments)
+                counter.add(count_image(evaluate_image(gt, predicted, self.scoring)))
                 if record.image_id in shown:
                     writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
                 self.advance(1)

@@ -26,7 +26,7 @@ from benchmarks.harness.timer import Timer
 from model.complexity.memory import MEBIBYTE, status_bytes
 from panoptic.evaluation import overlaps
 from panoptic.evaluation.dataset import PanopticGroundTruth, score_results
-from panoptic.evaluation.scores import ScoringSettings
+from panoptic.evaluation.image import ScoringSettings
 from panoptic.format import id_map
 from panoptic.format.id_map import MAX_ID, decode_id_map, rgb_to_ids
 
@@ -131,7 +131,7 @@ def _scoring(workload: Workload, settings: ScoringSettings) -> Task:
 
     def once() -> float | None:
         ground_truth = PanopticGroundTruth.from_files(workload.ground_truth)
-        return score_results(ground_truth, workload.prediction, settings).scores.quality.all.pq
+        return score_results(ground_truth, workload.prediction, settings).scores.average("pq")
 
     return Task(once, workload.count)
 
@@ -148,7 +148,7 @@ def _scoring_in_processes(workload: Workload, processes: int) -> Task:
 
     def once() -> float | None:
         ground_truth = PanopticGroundTruth.from_files(files)
-        return score_results(ground_truth, prediction, ScoringSettings(), workers=processes).scores.quality.all.pq
+        return score_results(ground_truth, prediction, ScoringSettings(), workers=processes).scores.average("pq")
 
     return Task(once, times * workload.count)
 

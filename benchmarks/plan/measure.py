@@ -30,7 +30,8 @@ from model.training.loop import Run, optimize
 from model.training.state import RunState
 from panoptic.data.reader import Sample, decode_image
 from panoptic.data.transforms import augment, resize_for_inference
-from panoptic.evaluation.scores import ScoringSettings, score_image
+from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
+from panoptic.evaluation.scores import count_image
 from panoptic.format.id_map import decode_id_map, encode_id_map
 from panoptic.index import PanopticIndex
 from panoptic.instances.detection_json import encode_mask
@@ -164,8 +165,8 @@ def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
         collate([augment(sample, rng, recipe.train.augmentation)], categories, recipe.model.stuff)
 
     def score() -> None:
-        segments, others = sample.record.segments, other.record.segments
-        score_image(decode_id_map(files.ids, ""), segments, other.ids, others, ScoringSettings())
+        gt = SegmentedImage(decode_id_map(files.ids, ""), sample.record.segments)
+        count_image(evaluate_image(gt, SegmentedImage(other.ids, other.record.segments), ScoringSettings()))
 
     return Costs(
         device=compute_name(device),

@@ -1,21 +1,26 @@
-"""What is written of each image and segment to browse: one line of JSON an image.
+"""The records of the error browser: one line of JSON for each image, written by stages.browse.
 
-Names of files without a folder before them are entries of `files.zip` beside it; `image` is a path like those of the
-index, from the working directory, or None where the image too is in the archive.
+Names of files without a folder before them are entries of `files.zip` beside the lines; `image` is a path like those of
+the index, relative to the working directory, or None where the image is in the archive, too.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-FORMAT = "browse/1"
+FORMAT = "browse/2"
 CLEAN = "none"
-"""The corruption of an image that is not corrupted, of severity 0."""
+"""The corruption of an image that is not corrupted; its severity is 0."""
+SIDES = ("ground_truth", "prediction")
+FALSE_NEGATIVES = ("merging", "classification", "localization", "missed")
+"""The outcomes of ground truth segments that are false negatives."""
+FALSE_POSITIVES = ("classification", "localization", "background")
+"""The outcomes of predicted segments that are false positives."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """A true or predicted segment. `box_xywh` and `area` in pixels; `mask`, of things alone, is a crop to the box.
+    """A ground truth or predicted segment. `box_xywh` and `area` in pixels; things have a `mask`, cropped to the box.
 
     `outcome` and `other_id` are those of `panoptic.error_browser.outcomes`; `score` is None where none is given.
     """
@@ -36,10 +41,10 @@ class SegmentEntry:
 
 @dataclass(frozen=True, slots=True)
 class BrowserEntry:
-    """An image as it is, or under a corruption.
+    """An image, clean or under a corruption.
 
-    Qualities are fractions of 1, averaged over the classes that occur in this image, None where none does; `lost` by
-    kind of error adds up to 1 - `pq`. `pq_lost_to_corruption`: the clean image's PQ less this one's.
+    Qualities are fractions of 1, averaged over the classes that occur in this image, None where none does; `pq_loss` by
+    error type adds up to 1 - `pq`. `pq_lost_to_corruption`: the clean image's PQ minus this one's.
     """
 
     image_id: int
@@ -55,7 +60,7 @@ class BrowserEntry:
     tp: int
     fp: int
     fn: int
-    lost: Mapping[str, float]
+    pq_loss: Mapping[str, float]
     stuff_ground_truth: str
     stuff_prediction: str
     overlay: str
@@ -63,14 +68,24 @@ class BrowserEntry:
     prediction: tuple[SegmentEntry, ...]
 
     @property
-    def key(self) -> str:
-        """Names the image among all, as a folder in the archive does."""
-        return image_key(self.image_id, self.corruption, self.severity)
+    def segments(self) -> dict[str, tuple[SegmentEntry, ...]]:
+        """The segments by side."""
+        return {"ground_truth": self.ground_truth, "prediction": self.prediction}
 
     def to_line(self) -> str:
         """One line of JSON without its end."""
         return json.dumps(asdict(self))
 
+    @classmethod
+    def from_line(cls, line: str) -> "BrowserEntry":
+        """The entry that `to_line` wrote."""
+        fields = json.loads(line)
+        for side in SIDES:
+            segments = (entry | {"box_xywh": tuple(entry["box_xywh"])} for entry in fields[side])
+            fields[side] = tuple(SegmentEntry(**entry) for entry in segments)
+        return cls(**fields)
+
 
 def image_key(image_id: int, corruption: str, severity: int) -> str:
+    """The folder of an image's files in the archive."""
     return f"{image_id:012d}/{corruption}_{severity}"

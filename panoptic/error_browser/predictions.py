@@ -1,20 +1,20 @@
-"""The predictions of a folder as stages.predict writes it: panoptic files, and instances where there are some."""
+"""Predictions in a folder as stages.predict writes it: panoptic files, and instances if there are any."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from panoptic.evaluation.image import Candidates
 from panoptic.format.annotations import Annotation, read_annotations
 from panoptic.format.categories import CategoryTable
 from panoptic.instances.results import masks_by_image, read_instance_results
-from panoptic.instances.rle import RunLengths
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import is_number, read_json
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """By image id. `scores` by segment id, of those that have one; `candidates`: instances as they were before merging.
+    """Predictions by image id. `scores`: by segment id, where there is one; `candidates`: the instances before merging.
 
     `masks`: the folder or zip file of the PNGs.
     """
@@ -23,11 +23,11 @@ class Predictions:
     masks: Path
     by_image: Mapping[int, Annotation]
     scores: Mapping[int, Mapping[int, float]]
-    candidates: Mapping[int, Sequence[tuple[int, RunLengths]]]
+    candidates: Mapping[int, Candidates]
 
     @classmethod
     def read(cls, folder: Path, categories: CategoryTable) -> "Predictions":
-        """Read `panoptic.json`, and `instances.json` if it is there. Raises `DatasetError` with what is wrong."""
+        """Read `panoptic.json`, and `instances.json` if it is there. Raises `DatasetError` for issues."""
         path, instances = folder / "panoptic.json", folder / "instances.json"
         annotations = read_annotations(path, known=categories)
         difference = categories.describe_difference(annotations.categories or categories)
@@ -37,7 +37,7 @@ class Predictions:
         return cls(path, folder / "panoptic", annotations.by_image, _scores(path), masks_by_image(results))
 
     def only(self, image_id: int) -> "Predictions":
-        """Those of one image, which cost little to send to a worker."""
+        """The predictions of one image, which cost little to send to a worker."""
         return replace(
             self,
             by_image={image_id: self.by_image[image_id]},
@@ -47,7 +47,7 @@ class Predictions:
 
 
 def _scores(path: Path) -> dict[int, dict[int, float]]:
-    """`score` is no part of COCO's format: other systems may leave it out."""
+    """Read the scores, which are not part of COCO's format: other systems may leave them out."""
     scores: dict[int, dict[int, float]] = {}
     for annotation in read_json(path).objects("annotations"):
         found = {info.integer("id"): info.values.get("score") for info in annotation.objects("segments_info")}

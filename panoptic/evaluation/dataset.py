@@ -1,6 +1,7 @@
-"""Scoring one set of panoptic files against another. Knows nothing of who made the results."""
+"""Scoring one set of panoptic files against another, whatever system wrote them."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -8,19 +9,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from panoptic.evaluation.error_breakdown import ImageBreakdown
-from panoptic.evaluation.image import ImagePair, PairOutcome, WrongArea, score_pair
-from panoptic.evaluation.scores import ImageScore, ScoreCounter, Scores, ScoringSettings
+from panoptic.evaluation.error_breakdown import ErrorBreakdown, breakdown_image
+from panoptic.evaluation.error_pairs import find_error_pairs
+from panoptic.evaluation.image import Candidates, ImageEvaluation, ImagePair, ScoringSettings, evaluate_pair
+from panoptic.evaluation.scores import ImageCounts, ScoreCounter, Scores, count_image
 from panoptic.format.annotations import Annotation, read_annotations
 from panoptic.format.categories import CategoryTable
+from panoptic.format.segments import AnnotatedSegment
 from panoptic.index import PanopticIndex
-from panoptic.instances.rle import RunLengths
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import FileSource, open_files
 from panoptic.runtime.parallel import worker_pool
-
-# By image id, the category ids and masks of the raw instances, as they were before merging.
-Candidates = Mapping[int, Sequence[tuple[int, RunLengths]]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class PanopticFiles:
 
 @dataclass(frozen=True)
 class PanopticGroundTruth:
-    """What is true of each image, by image id; `path`, where it was read, names it in messages."""
+    """The ground truth by image id; `path`, where it was read, names it in messages."""
 
     path: Path
     masks: FileSource
@@ -42,32 +41,50 @@ class PanopticGroundTruth:
 
     @classmethod
     def from_files(cls, files: PanopticFiles) -> "PanopticGroundTruth":
-        """Raises `DatasetError` with the issues of the JSON."""
+        """Read a panoptic JSON. Raises `DatasetError` with its issues."""
         ground_truth = read_annotations(files.panoptic_json)
         assert ground_truth.categories is not None, "without a table given, reading has raised"
         return cls(files.panoptic_json, open_files(files.masks), ground_truth.categories, ground_truth.by_image)
 
     @classmethod
     def from_index(cls, path: Path) -> "PanopticGroundTruth":
-        """The index of a split, whose areas are those of the pixels. Raises `DatasetError` where it is none."""
+        """Read the index of a split, whose areas are counted in pixels. Raises `DatasetError` if it is not one."""
         index = PanopticIndex.load(path)
         annotations = (Annotation(record.image_id, record.mask_name, record.segments) for record in index.records)
-        return cls(
-            path, index.mask_files(), index.categories, {annotation.image_id: annotation for annotation in annotations}
-        )
+        by_image = {annotation.image_id: annotation for annotation in annotations}
+        return cls(path, index.mask_files(), index.categories, by_image)
+
+
+@dataclass(frozen=True, slots=True)
+class WrongArea:
+    """A ground truth segment whose area in the JSON is not the number of its pixels."""
+
+    image_id: int
+    segment_id: int
+    listed: int
+    counted: int
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """The part of an evaluation that is kept of one image; small enough to send between processes."""
+
+    counts: ImageCounts
+    error_breakdown: ErrorBreakdown
+    wrong_areas: tuple[WrongArea, ...]
 
 
 @dataclass(frozen=True)
 class FileScores:
-    """The scores of results, and of each image by image id, in the order of the ground truth.
+    """The scores of results, and the counts of each image by image id, in the order of the ground truth.
 
     `error_breakdown`: of the PQ loss, if asked for. `ignored`: image ids with a result but no ground truth. `empty`:
-    those without a result, where that is allowed.
+    image ids without a result, where that is allowed.
     """
 
     scores: Scores
-    per_image: dict[int, ImageScore]
-    error_breakdown: ImageBreakdown | None
+    per_image: dict[int, ImageCounts]
+    error_breakdown: ErrorBreakdown | None
     ignored: tuple[int, ...]
     empty: tuple[int, ...]
     wrong_areas: tuple[WrongArea, ...]
@@ -79,37 +96,40 @@ def score_results(
     settings: ScoringSettings,
     workers: int = 0,
     progress: bool = False,
-    candidates: Candidates | None = None,
+    candidates: Mapping[int, Candidates] | None = None,
 ) -> FileScores:
     """Score `prediction`; with `workers` above 0 by that many processes, with the same result.
 
-    With `candidates`, which may be empty, there is an account of what was lost. Raises `DatasetError` with the issues
-    found: those of `read_annotations` and `score_pair`, category lists that differ, images without result (unless
-    the settings allow it).
+    With `candidates` by image id, which may be empty, the PQ loss is broken down by error. Raises `DatasetError` with
+    all issues: those of `read_annotations` and `evaluate_pair`, category lists that differ, images without a result
+    (unless the settings allow it).
     """
     annotations, ignored = _pair_up(ground_truth, prediction.panoptic_json, settings)
-    pairs = [
-        ImagePair(gt, predicted, None if candidates is None else candidates.get(gt.image_id, ()))
-        for gt, predicted in annotations
-    ]
-    score = partial(_score, ground_truth=ground_truth.masks, prediction=open_files(prediction.masks), settings=settings)
+    pairs = [ImagePair(gt, predicted, (candidates or {}).get(gt.image_id, ())) for gt, predicted in annotations]
+    score = partial(
+        _score,
+        ground_truth=ground_truth.masks,
+        prediction=open_files(prediction.masks),
+        settings=settings,
+        with_breakdown=candidates is not None,
+    )
     counter = ScoreCounter(ground_truth.categories, settings)
-    per_image: dict[int, ImageScore] = {}
-    error_breakdown = ImageBreakdown()
+    per_image: dict[int, ImageCounts] = {}
+    error_breakdown = ErrorBreakdown()
     wrong_areas: list[WrongArea] = []
     issues = Issues()
     with worker_pool(workers) as pool:
         # Few tasks for each worker, because each opens zip files anew.
-        outcomes = pool.map(score, pairs, chunksize=ceil(len(pairs) / (4 * workers))) if pool else map(score, pairs)
-        shown = tqdm(outcomes, desc="score", total=len(pairs), unit="image", disable=not progress)
-        for pair, outcome in zip(pairs, shown, strict=True):
-            if isinstance(outcome, DatasetError):
-                issues.add(str(outcome))
+        results = pool.map(score, pairs, chunksize=ceil(len(pairs) / (4 * workers))) if pool else map(score, pairs)
+        shown = tqdm(results, desc="score", total=len(pairs), unit="image", disable=not progress)
+        for pair, result in zip(pairs, shown, strict=True):
+            if isinstance(result, DatasetError):
+                issues.add(str(result))
                 continue
-            counter.add(outcome.score)
-            per_image[pair.ground_truth.image_id] = outcome.score
-            error_breakdown += outcome.error_breakdown or ImageBreakdown()
-            wrong_areas += outcome.wrong_areas
+            counter.add(result.counts)
+            per_image[pair.ground_truth.image_id] = result.counts
+            error_breakdown += result.error_breakdown
+            wrong_areas += result.wrong_areas
     issues.raise_if_any(f"{prediction.masks} against {ground_truth.masks.path}")
     return FileScores(
         scores=counter.result(),
@@ -124,7 +144,7 @@ def score_results(
 def _pair_up(
     ground_truth: PanopticGroundTruth, prediction_json: Path, settings: ScoringSettings
 ) -> tuple[list[tuple[Annotation, Annotation | None]], tuple[int, ...]]:
-    """The pairs in the order of the ground truth, and the image ids that have no ground truth."""
+    """Pair the entries, in the order of the ground truth; second, the image ids without ground truth."""
     prediction = read_annotations(prediction_json, known=ground_truth.categories)
     difference = ground_truth.categories.describe_difference(prediction.categories or ground_truth.categories)
     if difference:
@@ -139,10 +159,28 @@ def _pair_up(
 
 
 def _score(
-    pair: ImagePair, ground_truth: FileSource, prediction: FileSource, settings: ScoringSettings
-) -> PairOutcome | DatasetError:
-    """Score one image. An issue is returned, so that the other images are inspected too."""
+    pair: ImagePair, ground_truth: FileSource, prediction: FileSource, settings: ScoringSettings, with_breakdown: bool
+) -> ImageResult | DatasetError:
+    """Score one image. An issue is returned, not raised, so that the other images are checked too."""
     try:
-        return score_pair(pair, ground_truth, prediction, settings)
+        evaluation = evaluate_pair(pair, ground_truth, prediction, settings)
     except DatasetError as error:
         return error
+    try:
+        counts = count_image(evaluation)
+        breakdown = ErrorBreakdown()
+        if with_breakdown:
+            breakdown = breakdown_image(evaluation.matching, find_error_pairs(evaluation))
+    except DatasetError as error:
+        return DatasetError(f"{ground_truth.path}: {pair.ground_truth.file_name}: {error}")
+    return ImageResult(counts, breakdown, tuple(_wrong_areas(evaluation, pair.ground_truth)))
+
+
+def _wrong_areas(evaluation: ImageEvaluation, ground_truth: Annotation) -> Iterator[WrongArea]:
+    counted = Counter[int]()
+    for gt_id, pixels in zip(evaluation.overlaps.gt_ids.tolist(), evaluation.overlaps.pixels.tolist(), strict=True):
+        counted[gt_id] += pixels
+    for segment in ground_truth.segments:
+        listed = segment.area if isinstance(segment, AnnotatedSegment) else None
+        if listed is not None and listed != counted[segment.id]:
+            yield WrongArea(ground_truth.image_id, segment.id, listed, counted[segment.id])

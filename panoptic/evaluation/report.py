@@ -1,97 +1,90 @@
-"""Scores as JSON and as a table for people. JSON has fractions of 1 at full precision, null where nothing occurs."""
+"""Scores as JSON and as a printed table. JSON has fractions of 1 at full precision, null where nothing occurs."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from functools import reduce
+from operator import add
 
 from panoptic.evaluation.average_precision import AveragePrecision
 from panoptic.evaluation.bootstrap import Intervals
-from panoptic.evaluation.panoptic_quality import ClassQuality, GroupQuality, PanopticQuality
-from panoptic.evaluation.scores import ImageScore, Scores
+from panoptic.evaluation.scores import CountMetric, ImageCounts, Scores
 
 Precisions = Mapping[str, AveragePrecision]
 
 
 def metrics_to_json(scores: Scores, precisions: Precisions, intervals: Intervals) -> dict[str, object]:
-    """`pq`, `sq`, `rq` and `boundary_*` by group, `miou`, and where there are some `ap` and `intervals`."""
+    """`pq`, `sq`, `rq` and `boundary_*` by group, `miou`, and `ap` and `intervals` where there are any."""
     metrics: dict[str, object] = {
-        f"{prefix}{name}": {group: getattr(quality, name) for group, quality in _groups(kind).items()}
-        for prefix, kind in _kinds(scores).items()
-        for name in ("pq", "sq", "rq")
+        name: groups if metric.by_group else groups["all"]
+        for metric in scores.metrics
+        for name, groups in scores.averages(metric).items()
     }
-    metrics["miou"] = scores.miou
     if precisions:
-        metrics["ap"] = {kind: precision.numbers for kind, precision in precisions.items()}
+        metrics["ap"] = {iou_type: precision.numbers for iou_type, precision in precisions.items()}
     if intervals:
         metrics["intervals"] = {
-            name: {group: limits and {"low": limits.low, "high": limits.high} for group, limits in groups.items()}
+            name: {group: limits and asdict(limits) for group, limits in groups.items()}
             for name, groups in intervals.items()
         }
     return metrics
 
 
 def per_class_to_json(scores: Scores, precisions: Precisions) -> dict[str, object]:
-    """Counts and qualities of every category by its id; under `boundary` the same for boundaries."""
+    """Counts and values of every category by its id; those for boundaries under `boundary`."""
+    values = {metric.name: scores.per_class(metric) for metric in scores.metrics}
     document: dict[str, object] = {}
     for category in scores.categories:
-        entry = {"name": category.name} | _class_to_json(scores.quality.per_class[category.id])
-        entry["iou"] = scores.semantic[category.id].iou
-        if scores.boundary_quality is not None:
-            entry["boundary"] = _class_to_json(scores.boundary_quality.per_class[category.id])
+        entry: dict[str, object] = {"name": category.name}
+        for metric in sorted(scores.metrics, key=lambda metric: metric.section):  # sections come last
+            counts = asdict(scores.sums[metric.name][category.id]) if metric.lists_counts else {}
+            _insert(entry, metric, counts | values[metric.name][category.id])
         if precisions and category.is_thing:
-            entry["ap"] = {kind: precision.per_class[category.id] for kind, precision in precisions.items()}
+            entry["ap"] = {iou_type: precision.per_class[category.id] for iou_type, precision in precisions.items()}
         document[str(category.id)] = entry
     return document
 
 
-def per_image_to_json(per_image: Mapping[int, ImageScore], boundaries: bool) -> dict[str, object]:
-    """Counts of every image by its id, in total and, under `classes`, by category id; `boundary` likewise."""
-    return {
-        str(image_id): _image_to_json(score.masks)
-        | ({"boundary": _image_to_json(score.boundaries)} if boundaries else {})
-        for image_id, score in per_image.items()
-    }
+def per_image_to_json(scores: Scores, per_image: Mapping[int, ImageCounts]) -> dict[str, object]:
+    """Counts of every image by its id: in total, and by category id under `classes`; `boundary` likewise."""
+    document: dict[str, object] = {}
+    for image_id, image in per_image.items():
+        entry: dict[str, object] = {}
+        for metric in scores.metrics:
+            if metric.lists_counts:
+                counts = image[metric.name]
+                classes = {str(category_id): asdict(count) for category_id, count in sorted(counts.items())}
+                total = reduce(add, counts.values(), metric.zero)
+                _insert(entry, metric, {**asdict(total), "classes": classes})
+        document[str(image_id)] = entry
+    return document
 
 
 def format_table(scores: Scores, precisions: Precisions, intervals: Intervals, images: int) -> str:
     """The averages in percent."""
-    kinds = _kinds(scores)
-    titles = [f"{'boundary ' if prefix else ''}{name}" for prefix in kinds for name in ("PQ", "SQ", "RQ")]
-    lines = [f"{'':8}" + "".join(f"{title:>13}" for title in titles) + f"{'classes':>9}"]
-    for group in ("all", "things", "stuff"):
-        qualities = [_groups(kind)[group] for kind in kinds.values()]
-        values = [value for quality in qualities for value in (quality.pq, quality.sq, quality.rq)]
-        lines.append(
-            f"{group:8}" + "".join(f"{_percent(value):>13}" for value in values) + f"{qualities[0].classes:>9}"
-        )
-    singles = {"mIoU": scores.miou}
-    for kind, precision in precisions.items():
-        singles |= {f"{kind} {name}": precision.numbers[name] for name in ("AP", "AP50", "AP75")}
-    lines.append("   ".join(f"{name} {_percent(value)}" for name, value in singles.items()))
+    columns: dict[str, Mapping[str, float | None]] = {}
+    singles: dict[str, float | None] = {}
+    for metric in scores.metrics:
+        for title, groups in zip(metric.titles, scores.averages(metric).values(), strict=True):
+            if metric.by_group:
+                columns[title] = groups
+            else:
+                singles[title] = groups["all"]
+    for iou_type, precision in precisions.items():
+        singles |= {f"{iou_type} {name}": precision.numbers[name] for name in ("AP", "AP50", "AP75")}
+    lines = [f"{'':8}" + "".join(f"{title:>13}" for title in columns) + f"{'classes':>9}"]
+    for group, classes in scores.classes.items():
+        values = "".join(f"{_percent(groups[group]):>13}" for groups in columns.values())
+        lines.append(f"{group:8}{values}{classes:>9}")
+    lines.append("   ".join(f"{title} {_percent(value)}" for title, value in singles.items()))
     limits = intervals.get("pq", {}).get("all")
     if limits:
-        lines.append(f"PQ {_percent(limits.low)} to {_percent(limits.high)} for other images (95 %)")
+        lines.append(f"95 % confidence interval of PQ: {_percent(limits.low)} to {_percent(limits.high)}")
     return "\n".join([*lines, f"{images} images; percent, averaged over the classes that occur"])
 
 
-def _kinds(scores: Scores) -> dict[str, PanopticQuality]:
-    """By the prefix of their names."""
-    return {"": scores.quality} | ({"boundary_": scores.boundary_quality} if scores.boundary_quality else {})
-
-
-def _groups(quality: PanopticQuality) -> dict[str, GroupQuality]:
-    return {"all": quality.all, "things": quality.things, "stuff": quality.stuff}
-
-
-def _image_to_json(counts: Mapping[int, ClassQuality]) -> dict[str, object]:
-    classes = {str(category_id): _counts_to_json(count) for category_id, count in sorted(counts.items())}
-    return _counts_to_json(sum(counts.values(), ClassQuality())) | {"classes": classes}
-
-
-def _counts_to_json(count: ClassQuality) -> dict[str, object]:
-    return {"tp": count.tp, "fp": count.fp, "fn": count.fn, "iou_sum": count.iou_sum}
-
-
-def _class_to_json(count: ClassQuality) -> dict[str, object]:
-    return _counts_to_json(count) | {"pq": count.pq, "sq": count.sq, "rq": count.rq}
+def _insert(entry: dict[str, object], metric: CountMetric, part: Mapping[str, object]) -> None:
+    """Add what belongs to a metric, below its section if it has one."""
+    entry.update({metric.section: part} if metric.section else part)
 
 
 def _percent(value: float | None) -> str:

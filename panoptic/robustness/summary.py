@@ -6,15 +6,14 @@ the quality on clean images it says which share is kept.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from panoptic.evaluation.panoptic_quality import PanopticQuality
-from panoptic.evaluation.scores import Scores
+from panoptic.evaluation.scores import Scores, mean_of_known
 from panoptic.robustness.corruptions import GROUPS, Variant
 
 CLASS_GROUPS = ("all", "things", "stuff")
@@ -64,19 +63,18 @@ class Robustness:
     def pq(self, corruption: str, severity: int | None = None, classes: str = "all") -> float | None:
         """PQ under a corruption, at one severity or as the mean over all of them; a fraction of 1."""
         severities = self.severities if severity is None else (severity,)
-        return mean(self.variants[Variant(corruption, level)]["pq"][classes] for level in severities)
+        return mean_of_known([self.variants[Variant(corruption, level)]["pq"][classes] for level in severities])
 
     def mean_pq(self, severity: int | None = None, classes: str = "all") -> float | None:
         """mPC, or the mean over all corruptions at one severity."""
-        return mean(self.pq(corruption, severity, classes) for corruption in self.corruptions)
+        return mean_of_known([self.pq(corruption, severity, classes) for corruption in self.corruptions])
 
 
 def measures(scores: Scores) -> Measures:
-    """The qualities that are kept of the scores of one variant."""
-    found = dict(_measures(scores.quality, ""))
-    if scores.boundary_quality is not None:
-        found |= _measures(scores.boundary_quality, "boundary_")
-    return found
+    """The averages by group of one variant."""
+    return {
+        name: groups for metric in scores.metrics if metric.by_group for name, groups in scores.averages(metric).items()
+    }
 
 
 def metrics_to_json(robustness: Robustness) -> dict[str, object]:
@@ -86,7 +84,7 @@ def metrics_to_json(robustness: Robustness) -> dict[str, object]:
     return {
         "clean": dict(clean),
         "mean": averages,
-        "relative": {group: _share(averages[group], clean[group]) for group in CLASS_GROUPS},
+        "relative": {group: _fraction(averages[group], clean[group]) for group in CLASS_GROUPS},
         "corruptions": {
             name: {group: robustness.pq(name, classes=group) for group in CLASS_GROUPS}
             for name in robustness.corruptions
@@ -129,29 +127,14 @@ def table(robustness: Robustness, images: int) -> str:
         "All classes at each severity:",
         _markdown([_titles("severity", robustness), *levels]),
     ]
-    kept = _share(robustness.mean_pq(), robustness.clean["pq"]["all"])
+    kept = _fraction(robustness.mean_pq(), robustness.clean["pq"]["all"])
     if kept is not None:
         paragraphs.append(f"Under corruption {100 * kept:.1f} % of the clean PQ are kept on average.")
     return "\n\n".join(paragraphs) + "\n"
 
 
-def mean(values: Iterable[float | None]) -> float | None:
-    """Of the values that are known; None if none is."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _measures(quality: PanopticQuality, prefix: str) -> dict[str, dict[str, float | None]]:
-    groups = {"all": quality.all, "things": quality.things, "stuff": quality.stuff}
-    return {
-        f"{prefix}pq": {name: group.pq for name, group in groups.items()},
-        f"{prefix}sq": {name: group.sq for name, group in groups.items()},
-        f"{prefix}rq": {name: group.rq for name, group in groups.items()},
-    }
-
-
-def _share(part: float | None, whole: float | None) -> float | None:
-    """None where there is nothing to have a share of."""
+def _fraction(part: float | None, whole: float | None) -> float | None:
+    """`part / whole`; None where the whole is 0 or unknown."""
     return None if part is None or not whole else part / whole
 
 

@@ -1,9 +1,9 @@
-"""FiftyOne's own matching of things beside ours: the same images, two independent programs.
+"""FiftyOne's own matching of things compared with ours: the same images, two independent programs.
 
-`evaluate_detections` sorts the predictions of an image by confidence and gives each the best free true thing of its
-class with an IoU of at least 0.5. Panoptic segments do not overlap, so at most one pair of each has more than that, and
-the counts agree but for what PQ's rules say otherwise: true void is left out of the union, predictions mostly on void
-or crowd are forgiven, and an IoU of exactly 0.5 is no match.
+`evaluate_detections` sorts the predictions of an image by confidence and gives each the best unmatched ground truth
+thing of its class with an IoU of at least 0.5. Panoptic segments do not overlap, so each is in at most one pair above
+that, and the counts agree except where PQ has other rules: void of the ground truth is left out of the union,
+predictions mostly on void or crowd are ignored, and an IoU of exactly 0.5 is not a match.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ _KEY = "coco_masks"
 
 
 def agreement_table(fiftyone: ModuleType, dataset: Dataset) -> str:
-    """Counts of things on the clean images by both, and every segment on which they differ, counted by outcome."""
+    """The counts of things on the clean images by both, and the segments on which they differ, counted by outcome."""
     clean = dataset.match(fiftyone.ViewField("severity") == 0)
     results = clean.evaluate_detections(
         "prediction", gt_field="ground_truth", method="coco", eval_key=_KEY, use_masks=True, iou=0.5, classwise=True
@@ -25,7 +25,7 @@ def agreement_table(fiftyone: ModuleType, dataset: Dataset) -> str:
     for sample in clean.select_fields(["ground_truth", "prediction"]):
         for side, wrong in (("ground_truth", "fn"), ("prediction", "fp")):
             for label in sample[side].detections:
-                mine = {"matched": "tp", "crowd": "none", "forgiven": "none"}.get(label["outcome"], wrong)
+                mine = {"matched": "tp", "crowd": "none", "ignored": "none"}.get(label["outcome"], wrong)
                 found = "none" if label["iscrowd"] else label[_KEY]
                 if side == "ground_truth" or mine != "tp":
                     ours[mine] += 1

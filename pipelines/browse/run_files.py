@@ -1,4 +1,4 @@
-"""Reading what the `browse` stage has written of one run, and putting its small files where the App can read them."""
+"""Reading what the `browse` stage wrote for one run, and unpacking its small files where the App can read them."""
 
 import hashlib
 import json
@@ -8,17 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from panoptic.error_browser.entries import FORMAT, BrowserEntry
+
 
 class BrowseError(RuntimeError):
-    """Says what was found, what was expected, and what to do."""
-
-
-FORMAT = "browse/1"
+    """An error whose message says what was found, what was expected, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A class; `label` is 1..N in the order of the table, as the masks of stuff have it, and `color` is RGB."""
+    """A class; `label` is 1..N in the order of the table, as in the masks of stuff, and `color` is RGB."""
 
     label: int
     id: int
@@ -27,50 +26,9 @@ class Category:
     color: tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A segment as stages.browse describes it; `box` is left, top, width, height as shares of the image."""
-
-    id: int
-    category_id: int
-    outcome: str
-    iou: float
-    boundary_iou: float
-    other_id: int | None
-    other_category_id: int | None
-    is_crowd: bool
-    score: float | None
-    area: int
-    box: tuple[float, float, float, float]
-    mask: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image as it is (severity 0) or under a corruption; all paths are absolute."""
-
-    image_id: int
-    file_name: str
-    corruption: str
-    severity: int
-    path: Path
-    overlay: Path
-    height: int
-    width: int
-    numbers: Mapping[str, float | None]
-    lost: Mapping[str, float]
-    stuff: Mapping[str, Path]
-    segments: Mapping[str, tuple[Segment, ...]]
-
-    @property
-    def key(self) -> str:
-        """Names the image among all; sorted, the clean one comes before its variants."""
-        return f"{self.image_id}/{f'{self.corruption}/{self.severity}' if self.severity else 0}"
-
-
 @dataclass(frozen=True)
 class Run:
-    """The folder that stages.browse wrote for one model; `files` is where its archive was unpacked."""
+    """The folder that stages.browse wrote for one model; `files` is where its archive is unpacked."""
 
     folder: Path
     files: Path
@@ -79,13 +37,16 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path, state: Path) -> "Run":
-        """Read the description and unpack the archive below `state`, unless it lies there already."""
+        """Read the description, and unpack the archive below `state` unless that has been done."""
         try:
             description = json.loads((folder / "run.json").read_text())
         except FileNotFoundError:
             raise BrowseError(f"{folder}: there is no run.json; write it with `dvc repro browse`") from None
-        if description.get("format") != FORMAT:
-            raise BrowseError(f"{folder / 'run.json'}: not of format {FORMAT!r}; run `dvc repro browse` again")
+        if (found := description.get("format")) != FORMAT:
+            raise BrowseError(
+                f"{folder / 'run.json'}: format {found!r}, expected {FORMAT!r}: written by another version; "
+                "run `dvc repro browse` again"
+            )
         categories = {
             entry["id"]: Category(label, entry["id"], entry["name"], bool(entry["isthing"]), tuple(entry["color"]))
             for label, entry in enumerate(description["categories"], start=1)
@@ -99,51 +60,20 @@ class Run:
         _unpack(folder / "files.zip", files, digest.hexdigest())
         return cls(folder, files, digest.hexdigest(), categories)
 
-    def images(self) -> Iterator[Image]:
-        """In the order written: the clean ones first."""
+    def entries(self) -> Iterator[BrowserEntry]:
+        """The images in the order written: the clean ones first."""
         with (self.folder / "images.jsonl").open() as lines:
-            for line in lines:
-                yield self._image(json.loads(line))
+            yield from map(BrowserEntry.from_line, lines)
 
-    def _image(self, entry: dict[str, object]) -> Image:
-        height, width = _number(entry["height"]), _number(entry["width"])
-        path = entry["image"]
-        own = self.files / Path(str(entry["overlay"])).with_name("image.jpg")
-        sides = ("ground_truth", "prediction")
-        lost = entry["lost"]
-        assert isinstance(lost, dict)
-        names = ("pq", "boundary_pq", "pq_lost_to_corruption", "tp", "fp", "fn")
-        return Image(
-            image_id=int(_number(entry["image_id"])),
-            file_name=str(entry["file_name"]),
-            corruption=str(entry["corruption"]),
-            severity=int(_number(entry["severity"])),
-            path=own if path is None else Path(str(path)).resolve(),
-            overlay=self.files / str(entry["overlay"]),
-            height=int(height),
-            width=int(width),
-            numbers={name: None if entry[name] is None else _number(entry[name]) for name in names},
-            lost={str(kind): _number(share) for kind, share in lost.items()},
-            stuff={side: self.files / str(entry[f"stuff_{side}"]) for side in sides},
-            segments={side: tuple(self._segments(entry[side], height, width)) for side in sides},
-        )
-
-    def _segments(self, entries: object, height: float, width: float) -> Iterator[Segment]:
-        assert isinstance(entries, list)
-        for entry in entries:
-            left, top, across, down = entry.pop("box_xywh")
-            mask = entry.pop("mask")
-            box = (left / width, top / height, across / width, down / height)
-            yield Segment(**entry, box=box, mask=None if mask is None else self.files / mask)
-
-
-def _number(value: object) -> float:
-    assert isinstance(value, int | float)
-    return value
+    def image_path(self, entry: BrowserEntry) -> Path:
+        """The absolute path of an image, which may have been unpacked."""
+        if entry.image is None:
+            return self.files / Path(entry.overlay).with_name("image.jpg")
+        return Path(entry.image).resolve()
 
 
 def _unpack(archive: Path, folder: Path, digest: str) -> None:
-    """Complete or not at all; the digest noted beside tells whether it is this archive."""
+    """Unpack all or nothing; the digest beside the folder identifies the archive that it holds."""
     noted = folder.with_name(f"{folder.name}.digest")
     if folder.is_dir() and noted.is_file() and noted.read_text() == digest:
         return
@@ -153,6 +83,6 @@ def _unpack(archive: Path, folder: Path, digest: str) -> None:
         shutil.rmtree(old, ignore_errors=True)
     partial.mkdir(parents=True)
     with zipfile.ZipFile(archive) as files:
-        files.extractall(partial)  # zipfile keeps names inside of the folder
+        files.extractall(partial)  # zipfile keeps names inside the folder
     partial.rename(folder)
     noted.write_text(digest)

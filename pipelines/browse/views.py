@@ -1,4 +1,4 @@
-"""The saved views of a dataset, each with a name that makes its address, and how the App shows labels at first."""
+"""The saved views of a dataset, whose names make their addresses, and the initial look of labels in the App."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,46 +6,47 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from pipelines.browse.loading import MISSES, MISTAKES, SMALL_AREA, Dataset, NamedRun, color_of
+from panoptic.error_browser.entries import FALSE_NEGATIVES, FALSE_POSITIVES
+from pipelines.browse.loading import SMALL_AREA, Dataset, NamedRun, color_of
 
-_CONFUSIONS = 5  # so many pairs of classes get a view
+_CONFUSIONS = 5  # pairs of classes that get a view
 _OUTCOME_COLORS = {
     "matched": "#2e9e4f",
     "merging": "#8b5cf6",
-    "wrong_class": "#e8890c",
+    "classification": "#e8890c",
     "localization": "#e5c100",
     "missed": "#d62728",
-    "spurious": "#d62728",
+    "background": "#d62728",
     "crowd": "#808080",
-    "forgiven": "#808080",
+    "ignored": "#808080",
 }
 
 
 @dataclass(frozen=True)
 class SavedView:
-    """A saved view: its slug stands in its address, `?view=worst-pq`."""
+    """A saved view; its slug is part of its address, as in `?view=worst-pq`."""
 
     slug: str
     description: str
 
 
 def save_views(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -> list[SavedView]:
-    """Save all views that the dataset has something for, in the place of earlier ones of the same names."""
+    """Save all views that the dataset has images for, replacing earlier ones of the same names."""
     field = fiftyone.ViewField
     clean = dataset.match(field("severity") == 0)
     views: dict[str, tuple[Any, str]] = {
         "worst-pq": (clean.exists("pq").sort_by("pq"), "all images, the lowest PQ first"),
         "confident-mistakes": (
-            clean.filter_labels("prediction", field("outcome").is_in(MISTAKES))
+            clean.filter_labels("prediction", field("outcome").is_in(FALSE_POSITIVES))
             .exists("most_confident_mistake")
             .sort_by("most_confident_mistake", reverse=True),
             "predicted things that are wrong, the most confident first",
         ),
         "small-things-missed": (
-            clean.filter_labels("ground_truth", field("outcome").is_in(MISSES) & (field("area") < SMALL_AREA)).sort_by(
-                "small_things_missed", reverse=True
-            ),
-            f"true things below {SMALL_AREA} pixels that were not found, images with most of them first",
+            clean.filter_labels(
+                "ground_truth", field("outcome").is_in(FALSE_NEGATIVES) & (field("area") < SMALL_AREA)
+            ).sort_by("small_things_missed", reverse=True),
+            f"ground truth things below {SMALL_AREA} pixels that were missed, images with most of them first",
         ),
     }
     pairs = Counter(pair for pairs in clean.values("confusions") for pair in pairs or ())
@@ -53,7 +54,7 @@ def save_views(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun])
         gt, _, predicted = pair.partition(" -> ")
         views[f"confused {gt} for {predicted}"] = (
             clean.match(field("confusions").contains(pair)),
-            f"a true {gt} was taken for {predicted}, {count} times",
+            f"{gt} mistaken for {predicted}, {count} times",
         )
     corrupted = dataset.match(field("severity") > 0)
     if corrupted.count():
@@ -65,13 +66,13 @@ def save_views(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun])
         order = dataset.match(field("image_id").is_in(image_ids)).sort_by("key")
         views["all-variants"] = (
             order.group_by("image_id", order_by="key"),
-            "one tile an image; opened, it goes through all corruptions and severities",
+            "one tile per image; opened, it steps through all corruptions and severities",
         )
     for other in runs[1:]:
         gain = field(f"pq{other.suffix}") - field("pq")
         views[f"worse-in-{other.name}"] = (
             clean.exists("pq").exists(f"pq{other.suffix}").sort_by(gain),
-            f"images on which {other.name} falls most behind {runs[0].name} first",
+            f"images on which {other.name} is worse than {runs[0].name}, the largest difference first",
         )
     for name in set(dataset.info.get("views", [])) - views.keys():
         if dataset.has_saved_view(name):
@@ -87,7 +88,7 @@ def save_views(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun])
 
 
 def arrange_app(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -> None:
-    """Overlays as media to choose, things shown at first, and a color for each outcome."""
+    """Offer overlays as media, show things at first, and give each outcome a color."""
     config = dataset.app_config
     config.media_fields = ["filepath", *(f"overlay{run.suffix}" for run in runs)]
     shown = [f"{side}{run.suffix}" for run in runs for side in ("ground_truth", "prediction")]
@@ -114,7 +115,7 @@ def arrange_app(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]
 
 
 def _sidebar(fiftyone: ModuleType, dataset: Dataset) -> list[Any]:
-    """What explains an image first, then its labels; what only names it is folded away."""
+    """Arrange the sidebar: tags and labels, then scores; fields that only name an image are folded away."""
     groups = fiftyone.DatasetAppConfig.default_sidebar_groups(dataset)
     fields = [path for path in dataset.get_field_schema() if path not in ("id", "filepath", "metadata", "tags")]
     labels = {path for group in groups if group.name == "labels" for path in group.paths}

@@ -15,7 +15,7 @@ from benchmarks.evaluation.workload import Workload
 from benchmarks.harness.results import read_report
 from panoptic.evaluation import overlaps
 from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticGroundTruth, score_results
-from panoptic.evaluation.scores import ScoringSettings
+from panoptic.evaluation.image import ScoringSettings
 from panoptic.format import id_map
 from panoptic.format.annotations import read_annotations
 from panoptic.format.id_map import decode_id_map
@@ -35,10 +35,10 @@ def _score(ground_truth: PanopticFiles, prediction: PanopticFiles) -> FileScores
 def test_drawn_pairs_are_valid_and_imperfect(workload: Workload) -> None:
     found = _score(workload.ground_truth, workload.prediction)
     assert not found.wrong_areas
-    assert 0.4 < (found.scores.quality.all.pq or 0) < 0.95
+    assert 0.4 < (found.scores.average("pq") or 0) < 0.95
     for annotation in read_annotations(workload.ground_truth.panoptic_json).annotations:
         assert 12 <= len(annotation.segments) <= 16
-    same = _score(workload.ground_truth, workload.ground_truth).scores.quality.all.pq
+    same = _score(workload.ground_truth, workload.ground_truth).scores.average("pq")
     assert same == 1
 
 
@@ -59,7 +59,7 @@ def test_a_dataset_of_your_own_is_copied_unchanged(tmp_path: Path) -> None:
     assert taken == [path.read_bytes() for path in sorted(split.masks.iterdir())[:3]]
     ground_truth = read_annotations(workload.ground_truth.panoptic_json)
     assert [one.segments for one in ground_truth.annotations]
-    assert _score(workload.ground_truth, workload.prediction).scores.quality.all.pq is not None
+    assert _score(workload.ground_truth, workload.prediction).scores.average("pq") is not None
 
 
 @pytest.mark.parametrize("library", ["pillow", "opencv", "ours"])
@@ -75,7 +75,7 @@ def test_all_that_score_find_the_same_pq(workload: Workload, name: str, monkeypa
         monkeypatch.setattr(module, "COMPILED", module.COMPILED)  # restored after a measurement that switches it off
     monkeypatch.setattr(worker, "SCALING_IMAGES", 4)
     measured = measure(prepare(name, workload), repeats=1)
-    expected = _score(workload.ground_truth, workload.prediction).scores.quality.all.pq
+    expected = _score(workload.ground_truth, workload.prediction).scores.average("pq")
     assert measured.pq == pytest.approx(expected, abs=1e-12)
     assert measured.cpu_seconds > 0
     assert measured.wall_seconds > 0

@@ -58,7 +58,7 @@ def test_counts_are_those_that_evaluate_finds(root: Path) -> None:
         outcomes = Counter(segment["outcome"] for segment in segments_of(image, "prediction"))
         assert (outcomes["matched"], sum(outcomes.values())) == (
             expected["tp"],
-            expected["tp"] + expected["fp"] + outcomes["forgiven"],
+            expected["tp"] + expected["fp"] + outcomes["ignored"],
         )
         qualities = [
             count["iou_sum"] / (count["tp"] + count["fp"] / 2 + count["fn"] / 2)
@@ -139,7 +139,7 @@ def test_workers_change_no_byte(root: Path) -> None:
         assert (root / "browse" / name).read_bytes() == (root / "parallel" / name).read_bytes()
 
 
-def test_images_inside_of_an_archive_come_along(root: Path) -> None:
+def test_images_inside_an_archive_are_copied(root: Path) -> None:
     with zipfile.ZipFile(root / "data" / "images.zip", "w") as archive:
         for path in sorted((root / "data" / "val").iterdir()):
             archive.write(path, path.name)
@@ -153,7 +153,7 @@ def test_images_inside_of_an_archive_come_along(root: Path) -> None:
         assert "000000000100/none_0/image.jpg" in made.namelist()
 
 
-def test_a_image_without_prediction_is_an_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_image_without_prediction_is_an_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = root / "predict" / "panoptic.json"
     document = json.loads(path.read_text())
     document["annotations"].pop()

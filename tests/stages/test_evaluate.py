@@ -106,7 +106,9 @@ def test_a_missing_result_is_an_error_or_counts_as_empty(
         main(arguments)
     assert "no result for 1 of 3 images (image ids 101)" in capsys.readouterr().err
     main([*arguments, "--missing-as-empty"])
-    assert "no result for 1 images (image ids 101); all their segments count as missed" in capsys.readouterr().err
+    assert (
+        "no result for 1 images (image ids 101); all their segments count as false negatives" in capsys.readouterr().err
+    )
     ground_truth = json.loads((tmp_path / "ground_truth" / "annotations" / "panoptic_val.json").read_text())
     regular = [
         s for a in ground_truth["annotations"] if a["image_id"] == 101 for s in a["segments_info"] if not s["iscrowd"]
@@ -170,7 +172,7 @@ def test_options_override_the_settings_file(tmp_path: Path, arguments: list[str]
     [
         (["--max-dets", "10", "1", "100"], "max_dets is [10, 1, 100]; give three rising numbers"),
         (["--bootstrap", "-1"], "bootstrap is -1; give 0 or more"),
-        (["--boundary-ratio", "2"], "the boundary ratio is 2.0; give a share of the diagonal from 0 to 1"),
+        (["--boundary-ratio", "2"], "the boundary ratio is 2.0; give a fraction of the diagonal from 0 to 1"),
         (["--instances-ground-truth", "x.json"], "AP needs --instances-predictions too"),
         (["--instances-predictions", "x.json"], "AP needs --instances-ground-truth too"),
     ],

@@ -1,4 +1,4 @@
-"""Evaluation with files of instances: AP, and an account that knows what the merging lost."""
+"""Evaluation with files of instances: AP, and an error breakdown that knows what was lost in merging."""
 
 import csv
 import json
@@ -56,14 +56,14 @@ def test_instances_give_ap(
     assert "ap" not in per_class["11"]
 
 
-def test_the_breakdown_lays_to_merging_what_the_instances_show(
+def test_the_breakdown_attributes_to_merging_what_the_instances_show(
     tmp_path: Path, arguments: list[str], instances: list[str]
 ) -> None:
     found = []
     outputs = [
         *("--error-breakdown", str(tmp_path / "error_breakdown.json")),
-        *("--error-breakdown-table", str(tmp_path / "lost.csv")),
-        *("--oracle-table", str(tmp_path / "repaired.csv")),
+        *("--error-breakdown-table", str(tmp_path / "pq_loss.csv")),
+        *("--oracle-table", str(tmp_path / "oracle.csv")),
     ]
     for given in ([], instances[2:]):
         main([*arguments, *outputs, *given])
@@ -71,13 +71,13 @@ def test_the_breakdown_lays_to_merging_what_the_instances_show(
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
         for group, pq in metrics["pq"].items():
             assert error_breakdown[group]["pq"] == pytest.approx(pq, abs=1e-12)
-            lost = [value for value in error_breakdown[group]["lost"].values() if value is not None]
+            lost = [value for value in error_breakdown[group]["pq_loss"].values() if value is not None]
             assert pq + sum(lost) == pytest.approx(1.0, abs=1e-12)
-        for table in ("lost", "repaired"):
+        for table in ("pq_loss", "oracle"):
             rows = csv.DictReader((tmp_path / f"{table}.csv").read_text().splitlines())
             column = {next(iter(row.values())): float(row["things"]) if row["things"] else None for row in rows}
             assert error_breakdown["things"][table].items() <= column.items()
         found.append(error_breakdown["things"])
     alone, with_instances = found
-    assert alone["lost"]["merging"] is None
-    assert with_instances["repaired"]["perfect_merging"] == pytest.approx(1.0)
+    assert alone["pq_loss"]["merging"] is None
+    assert with_instances["oracle"]["perfect_merging"] == pytest.approx(1.0)

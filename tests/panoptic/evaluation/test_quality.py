@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from panoptic.evaluation.image import ScoringSettings, SegmentedImage, boundary_distance, evaluate_image
 from panoptic.evaluation.overlaps import count_overlaps
-from panoptic.evaluation.panoptic_quality import (
+from panoptic.evaluation.panoptic_quality import Matching, MatchingRules, match_boundaries, match_overlaps
+from panoptic.evaluation.scores import (
     ClassQuality,
-    Matching,
-    MatchingRules,
-    QualityCounter,
+    ImageCounts,
+    ScoreCounter,
+    Scores,
+    SemanticCount,
     count_by_class,
-    match_boundaries,
-    match_overlaps,
+    count_image,
 )
-from panoptic.evaluation.scores import ScoringSettings, SemanticCount, boundary_distance, score_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import AnnotatedSegment, SegmentLabel
 from panoptic.io.errors import DatasetError
@@ -49,14 +50,19 @@ def _counts(ground_truth: str, prediction: str) -> dict[int, ClassQuality]:
         ("another class is no match", "aaa", "sss", {BALL: (0, 0, 1, 0.0), STAR: (0, 1, 0, 0.0)}),
         ("pixels left void by the prediction are missed", "aaaa", "....", {BALL: (0, 0, 1, 0.0)}),
         ("and count in the union", "aaaa", "aaa.", {BALL: (1, 0, 0, 3 / 4)}),
-        ("true void leaves the union", "aaaaa....yyy", "aaaaaaaaayyy", {BALL: (1, 0, 0, 1.0), SKY: (1, 0, 0, 1.0)}),
+        (
+            "true void leaves the union",
+            "aaaaa....yyy",
+            "aaaaaaaaayyy",
+            {BALL: (1, 0, 0, 1.0), SKY: (1, 0, 0, 1.0)},
+        ),
         ("mostly on void is no false positive", "...yy", "aaaaa", {SKY: (0, 0, 1, 0.0)}),
         ("half on void is one", "..yy", "aaaa", {BALL: (0, 1, 0, 0.0), SKY: (0, 0, 1, 0.0)}),
         ("mostly on crowd of its class is none", "AAAyy", "aaaaa", {SKY: (0, 0, 1, 0.0)}),
         ("half on such a crowd is one", "AAyy", "aaaa", {BALL: (0, 1, 0, 0.0), SKY: (0, 0, 1, 0.0)}),
-        ("crowd of another class forgives nothing", "SSSS", "aaaa", {BALL: (0, 1, 0, 0.0)}),
-        ("void and crowd together forgive", ".AAyy", "aaaaa", {SKY: (0, 0, 1, 0.0)}),
-        ("all crowd regions of a class forgive", "AABByyy", "ccccccc", {SKY: (0, 0, 1, 0.0)}),
+        ("crowd of another class does not make it ignored", "SSSS", "aaaa", {BALL: (0, 1, 0, 0.0)}),
+        ("void and crowd together make it ignored", ".AAyy", "aaaaa", {SKY: (0, 0, 1, 0.0)}),
+        ("all crowd regions of a class count", "AABByyy", "ccccccc", {SKY: (0, 0, 1, 0.0)}),
         ("crowd is not missed", "AAAA", "....", {}),
         ("crowd is not found", "AAAA", "aaaa", {}),
         ("crowd pixels stay in the union", "aaaAA", "aaaaa", {BALL: (1, 0, 0, 3 / 5)}),
@@ -69,31 +75,40 @@ def test_rule(rule: str, ground_truth: str, prediction: str, expected: dict[int,
     assert _counts(ground_truth, prediction) == {key: ClassQuality(*values) for key, values in expected.items()}, rule
 
 
-def _counter(*images: tuple[str, str]) -> QualityCounter:
-    counter = QualityCounter(CategoryTable.from_json(CATEGORIES))
+def _image_counts(ground_truth: str, prediction: str) -> ImageCounts:
+    sides = SegmentedImage(*_read(ground_truth)), SegmentedImage(*_read(prediction))
+    return count_image(evaluate_image(*sides, ScoringSettings(boundary_ratio=0)))
+
+
+def _scores(*images: tuple[str, str]) -> Scores:
+    counter = ScoreCounter(CategoryTable.from_json(CATEGORIES), ScoringSettings(boundary_ratio=0))
     for ground_truth, prediction in images:
-        counter.add(_counts(ground_truth, prediction))
-    return counter
+        counter.add(_image_counts(ground_truth, prediction))
+    return counter.result()
+
+
+def _qualities(scores: Scores, group: str) -> list[float | None]:
+    return [scores.average(name, group) for name in ("pq", "sq", "rq")]
 
 
 def test_averages_are_over_the_classes_that_occur() -> None:
-    # ball: one match of IoU 3/4, one spurious; star: one missed; sky: perfect; water does not occur.
-    result = _counter(("aaaayy", "aaa.yy"), ("ssyyyy", "aayyyy")).result()
+    # ball: one match of IoU 3/4, one false positive; star: one missed; sky: perfect; water does not occur.
+    result = _scores(("aaaayy", "aaa.yy"), ("ssyyyy", "aayyyy"))
     ball = (3 / 4) / 1.5
-    assert result.things.pq == pytest.approx((ball + 0) / 2, abs=1e-15)
-    assert result.things.sq == pytest.approx((3 / 4 + 0) / 2, abs=1e-15)
-    assert result.things.rq == pytest.approx((1 / 1.5 + 0) / 2, abs=1e-15)
-    assert (result.stuff.pq, result.stuff.sq, result.stuff.rq) == (1.0, 1.0, 1.0)
-    assert result.all.pq == pytest.approx((ball + 0 + 1) / 3, abs=1e-15)
-    assert (result.all.classes, result.things.classes, result.stuff.classes) == (3, 2, 1)
-    assert result.per_class[STAR] == ClassQuality(fn=1)
-    assert (result.per_class[WATER].pq, result.per_class[WATER].sq, result.per_class[WATER].rq) == (None, None, None)
+    expected = [(ball + 0) / 2, (3 / 4 + 0) / 2, (1 / 1.5 + 0) / 2]
+    assert _qualities(result, "things") == pytest.approx(expected, abs=1e-15)
+    assert _qualities(result, "stuff") == [1.0, 1.0, 1.0]
+    assert result.average("pq") == pytest.approx((ball + 0 + 1) / 3, abs=1e-15)
+    assert result.classes == {"all": 3, "things": 2, "stuff": 1}
+    assert result.sums["pq"][STAR] == ClassQuality(fn=1)
+    assert result.per_class(result.metrics[0])[WATER] == {"pq": None, "sq": None, "rq": None}
 
 
 def test_an_empty_group_has_no_value() -> None:
-    result = _counter(("aa", "aa")).result()
-    assert (result.stuff.pq, result.stuff.sq, result.stuff.rq, result.stuff.classes) == (None, None, None, 0)
-    assert _counter().result().all.pq is None
+    result = _scores(("aa", "aa"))
+    assert _qualities(result, "stuff") == [None, None, None]
+    assert result.classes["stuff"] == 0
+    assert _scores().average("pq") is None
 
 
 def test_matching_names_every_segment() -> None:
@@ -103,8 +118,8 @@ def test_matching_names_every_segment() -> None:
         (ord("s"), ord("t"), 1.0),
     ]
     matching = _match("aaaassss", "aayyyyyy")
-    assert [segment.id for segment in matching.missed] == [ord("a"), ord("s")]
-    assert [segment.id for segment in matching.spurious] == [ord("a"), ord("y")]
+    assert [segment.id for segment in matching.false_negatives] == [ord("a"), ord("s")]
+    assert [segment.id for segment in matching.false_positives] == [ord("a"), ord("y")]
 
 
 def _public(ground_truth: str, listed: str, areas: dict[str, int], prediction: str) -> dict[int, ClassQuality]:
@@ -127,7 +142,7 @@ def _public(ground_truth: str, listed: str, areas: dict[str, int], prediction: s
         ("the JSON's area is in the union", "aaaa", "a", {"a": 5}, "bbbb", {BALL: (1, 0, 0, 4 / 5)}),
         ("even if the union is then too small", "aaaa", "a", {"a": 3}, "bbbb", {BALL: (1, 0, 0, 4 / 3)}),
         ("an area that leaves no union is no match", "aaaa", "a", {"a": 0}, "bbbb", {BALL: (0, 1, 1, 0.0)}),
-        ("the last crowd region of a class forgives", "AABBByyy", "ABy", {}, "ccccc...", {SKY: (0, 0, 1, 0.0)}),
+        ("the last crowd region of a class counts", "AABBByyy", "ABy", {}, "ccccc...", {SKY: (0, 0, 1, 0.0)}),
         ("the others do not", "AABBByyy", "BAy", {}, "ccccc...", {BALL: (0, 1, 0, 0.0), SKY: (0, 0, 1, 0.0)}),
         ("listed but not drawn is missed", "aaaa", "ab", {"b": 9}, "cccc", {BALL: (1, 0, 1, 1.0)}),
         ("drawn but not listed is nothing", "aaaayy", "a", {}, "ccccww", {BALL: (1, 0, 0, 1.0), WATER: (0, 1, 0, 0.0)}),
@@ -163,9 +178,9 @@ def test_panopticapi_needs_every_area() -> None:
     ],
 )
 def test_semantic_rule(rule: str, ground_truth: str, prediction: str, expected: dict[int, tuple[int, int]]) -> None:
-    score = score_image(*_read(ground_truth), *_read(prediction), ScoringSettings(boundary_ratio=0))
-    assert score.semantic == {key: SemanticCount(*values) for key, values in expected.items()}, rule
-    assert score.boundaries == {}
+    counts = _image_counts(ground_truth, prediction)
+    assert counts["miou"] == {key: SemanticCount(*values) for key, values in expected.items()}, rule
+    assert "boundary_pq" not in counts
 
 
 @pytest.mark.parametrize(
@@ -207,7 +222,7 @@ def test_boundary_quality_by_hand() -> None:
 
 
 def test_boundary_void_is_void_everywhere() -> None:
-    """A prediction that goes on over true void loses nothing, although its band there is no true band."""
+    """A prediction that extends over true void loses nothing, although there is no true band there."""
     ground_truth = np.array([[ord("a")] * 4 + [0] * 4] * 6, np.int32)
     prediction = np.full_like(ground_truth, ord("b"))
     _, (gt,) = _read("a")
@@ -217,7 +232,7 @@ def test_boundary_void_is_void_everywhere() -> None:
     assert match.iou == 12 / 16
 
 
-def test_boundary_mismatch_is_forgiven_by_whole_masks() -> None:
+def test_whole_masks_decide_what_is_ignored_in_a_boundary_mismatch() -> None:
     """Mask IoU 1, boundary IoU below one half: no match; most of the prediction lies on void all the same."""
     ground_truth = np.zeros((9, 20), np.int32)
     ground_truth[:, :9] = ord("a")
@@ -230,4 +245,4 @@ def test_boundary_mismatch_is_forgiven_by_whole_masks() -> None:
     assert mask.iou == 65 / 81
     matching = match_boundaries(overlaps, [gt], [predicted])
     # All of its 65 pixels that count are band, of the true segment only the outer 32: 32 / 65.
-    assert (matching.matches, matching.missed, matching.spurious) == ((), (gt,), ())
+    assert (matching.matches, matching.false_negatives, matching.false_positives) == ((), (gt,), ())

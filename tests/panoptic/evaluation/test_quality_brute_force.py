@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 from panoptic.evaluation.overlaps import count_overlaps
 from panoptic.evaluation.panoptic_quality import (
-    ClassQuality,
     MatchingRules,
-    count_by_class,
     match_boundaries,
     match_overlaps,
 )
+from panoptic.evaluation.scores import ClassQuality, count_by_class
 from panoptic.format.segments import AnnotatedSegment, SegmentLabel
 from tests.tiny_dataset import TinyImage, random_image
 

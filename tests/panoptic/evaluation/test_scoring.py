@@ -2,21 +2,36 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from panoptic.datasets.coco import build_index
-from panoptic.evaluation.dataset import Candidates, FileScores, PanopticFiles, PanopticGroundTruth, score_results
-from panoptic.evaluation.image import WrongArea
-from panoptic.evaluation.panoptic_quality import ClassQuality
-from panoptic.evaluation.scores import ScoreCounter, ScoringSettings, score_image
+from panoptic.evaluation import scores
+from panoptic.evaluation.bootstrap import bootstrap_intervals
+from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticGroundTruth, WrongArea, score_results
+from panoptic.evaluation.image import Candidates, ScoringSettings, SegmentedImage, evaluate_image
+from panoptic.evaluation.report import format_table, metrics_to_json, per_class_to_json, per_image_to_json
+from panoptic.evaluation.scores import (
+    METRICS,
+    ClassQuality,
+    CountMetric,
+    ImageCounts,
+    ScoreCounter,
+    count_by_class,
+    count_image,
+    ratio,
+)
+from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError
-from tests.tiny_dataset import TinyImage, random_images, write_split
+from panoptic.robustness.summary import measures
+from tests.tiny_dataset import CATEGORIES, TinyImage, random_images, write_split
 
 
 def _moved(image: TinyImage) -> TinyImage:
@@ -48,11 +63,18 @@ def _score(
     results: PanopticFiles,
     settings: ScoringSettings,
     workers: int = 0,
-    candidates: Candidates | None = None,
+    candidates: Mapping[int, Candidates] | None = None,
 ) -> FileScores:
     return score_results(
         PanopticGroundTruth.from_files(ground_truth), results, settings, workers, candidates=candidates
     )
+
+
+def _count(
+    image: TinyImage, ids: NDArray[np.int32], segments: Sequence[SegmentLabel], settings: ScoringSettings
+) -> ImageCounts:
+    sides = SegmentedImage(image.ids, image.segments), SegmentedImage(ids, segments)
+    return count_image(evaluate_image(*sides, settings))
 
 
 def _edit(files: PanopticFiles, change: Callable[[dict[str, list[dict[str, object]]]], object]) -> None:
@@ -65,27 +87,22 @@ def test_files_give_what_the_arrays_give(ground_truth: PanopticFiles, results: P
     found = _score(ground_truth, results, SETTINGS)
     counter = ScoreCounter(found.scores.categories, SETTINGS)
     for gt, result in zip(GT_IMAGES, RESULTS, strict=True):
-        score = score_image(gt.ids, gt.segments, result.ids, result.segments, SETTINGS)
-        counter.add(score)
-        assert found.per_image[gt.image_id] == score
+        counts = _count(gt, result.ids, result.segments, SETTINGS)
+        counter.add(counts)
+        assert found.per_image[gt.image_id] == counts
     assert found.scores == counter.result()
-    assert found.scores.quality.all.pq is not None
-    assert 0 < found.scores.quality.all.pq < 1
+    assert 0 < (found.scores.average("pq") or 0) < 1
 
 
 def test_ground_truth_against_itself_is_exactly_one(ground_truth: PanopticFiles) -> None:
     scores = _score(ground_truth, ground_truth, SETTINGS).scores
-    assert scores.boundary_quality is not None
-    for quality in (scores.quality, scores.boundary_quality):
-        for group in (quality.all, quality.things, quality.stuff):
-            assert (group.pq, group.sq, group.rq) == (1.0, 1.0, 1.0)
-        assert sum(quality.per_class.values(), ClassQuality()).fn == 0
-    assert scores.miou == 1.0
+    averages = [groups for metric in METRICS for groups in scores.averages(metric).values()]
+    assert averages == [{"all": 1.0, "things": 1.0, "stuff": 1.0}] * 7
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.5, float("nan")])
-def test_a_ratio_that_is_no_share_is_refused(ratio: float) -> None:
-    with pytest.raises(ValueError, match="give a share of the diagonal"):
+def test_a_ratio_that_is_not_a_fraction_is_refused(ratio: float) -> None:
+    with pytest.raises(ValueError, match="give a fraction of the diagonal"):
         ScoringSettings(boundary_ratio=ratio)
 
 
@@ -134,10 +151,10 @@ def test_a_missing_result_may_count_as_all_void(ground_truth: PanopticFiles, res
     found = _score(ground_truth, results, settings)
     assert found.empty == (100, 101, 102)
     for gt in GT_IMAGES[:3]:
-        assert found.per_image[gt.image_id] == score_image(gt.ids, gt.segments, np.zeros_like(gt.ids), (), settings)
+        assert found.per_image[gt.image_id] == _count(gt, np.zeros_like(gt.ids), (), settings)
     _edit(results, lambda document: document.update(annotations=[]))
     scores = _score(ground_truth, results, settings).scores
-    assert (scores.quality.all.pq, scores.miou) == (0.0, 0.0)
+    assert (scores.average("pq"), scores.average("miou")) == (0.0, 0.0)
 
 
 def _list_areas(files: PanopticFiles, added: dict[int, int]) -> None:
@@ -172,9 +189,9 @@ def test_panopticapi_counts_what_is_listed_and_not_drawn_as_missed(
 ) -> None:
     _list_areas(ground_truth, {})
     public = ScoringSettings(panopticapi=True)
-    before = _score(ground_truth, results, public).scores.quality.per_class[7]
+    before = _score(ground_truth, results, public).scores.sums["pq"][7]
     _edit(ground_truth, lambda d: _segments(d).append({"id": 5, "category_id": 7, "iscrowd": 0, "area": 9}))
-    after = _score(ground_truth, results, public).scores.quality.per_class[7]
+    after = _score(ground_truth, results, public).scores.sums["pq"][7]
     assert after == before + ClassQuality(fn=1)
     with pytest.raises(DatasetError, match="id 5 is listed in 'segments_info' but not drawn"):
         _score(ground_truth, results, SETTINGS)
@@ -183,11 +200,11 @@ def test_panopticapi_counts_what_is_listed_and_not_drawn_as_missed(
         _score(ground_truth, results, public)
 
 
-def test_an_breakdown_is_given_on_request(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
+def test_the_error_breakdown_is_given_on_request(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
     assert _score(ground_truth, results, SETTINGS).error_breakdown is None
     found = _score(ground_truth, results, SETTINGS, candidates={})
     assert found.error_breakdown is not None
-    for category_id, quality in found.scores.quality.per_class.items():
+    for category_id, quality in found.scores.sums["pq"].items():
         assert found.error_breakdown.classes[category_id].present == quality
     assert _score(ground_truth, results, SETTINGS, candidates={}, workers=2).error_breakdown == found.error_breakdown
 
@@ -265,3 +282,37 @@ def test_issues_of_both_sides_and_all_workers_come_together(
     for workers in (0, 2):
         with pytest.raises(DatasetError, match=r"2 issues(.|\n)*000101\.png(.|\n)*000105\.png"):
             _score(ground_truth, results, SETTINGS, workers=workers)
+
+
+def test_a_metric_that_is_declared_appears_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segment recall, from the counts of PQ: one entry of METRICS, and nothing else changes."""
+    recall = CountMetric(
+        "recall",
+        ClassQuality(),
+        lambda evaluation: count_by_class(evaluation.matching),
+        lambda counts: {"recall": ratio(counts["tp"], counts["tp"] + counts["fn"])},
+        titles=("recall",),
+        section="recall",
+    )
+    monkeypatch.setattr(scores, "METRICS", (*METRICS, recall))
+    images = {
+        gt.image_id: _count(gt, result.ids, result.segments, SETTINGS)
+        for gt, result in zip(GT_IMAGES, RESULTS, strict=True)
+    }
+    counter = ScoreCounter(CategoryTable.from_json(CATEGORIES), SETTINGS)
+    for image in images.values():
+        counter.add(image)
+    result = counter.result()
+    intervals = bootstrap_intervals(list(images.values()), result.metrics, result.categories, draws=5)
+    assert intervals["recall"]["things"] is not None
+    assert result.average("recall") == measures(result)["recall"]["all"]
+    assert metrics_to_json(result, {}, {})["recall"] == measures(result)["recall"]
+    ball = result.sums["pq"][3]
+    assert isinstance(ball, ClassQuality)
+    document = per_class_to_json(result, {})["3"]
+    assert isinstance(document, dict)
+    assert document["recall"] == asdict(ball) | {"recall": ball.tp / (ball.tp + ball.fn)}
+    listed = per_image_to_json(result, images)["100"]
+    assert isinstance(listed, dict)
+    assert listed["recall"] == {name: listed[name] for name in ("tp", "fp", "fn", "iou_sum", "classes")}
+    assert "recall  classes" in format_table(result, {}, intervals, len(images))
