@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic.evaluation.overlaps import Overlaps, count_overlaps
-from panoptic.evaluation.panoptic_quality import Matching, MatchingRules, match_boundaries, match_overlaps
+from panoptic.evaluation.panoptic_quality import (
+    Areas,
+    Matching,
+    MatchingRules,
+    mask_areas,
+    match_boundaries,
+    match_overlaps,
+)
 from panoptic.format.annotations import Annotation, check_drawn
 from panoptic.format.id_map import decode_id_map
 from panoptic.format.segments import SegmentLabel
@@ -69,14 +76,20 @@ class ImageEvaluation:
     @cached_property
     def matching(self) -> Matching:
         """The matching by mask IoU, for PQ."""
-        return match_overlaps(self.overlaps, self.ground_truth.segments, self.prediction.segments, self.settings.rules)
+        return match_overlaps(*self._matched, self._masks)
 
     @cached_property
     def boundary_matching(self) -> Matching:
         """The matching by min(mask IoU, boundary IoU), for boundary PQ; needs a boundary ratio above 0."""
-        return match_boundaries(
-            self.overlaps, self.ground_truth.segments, self.prediction.segments, self.settings.rules
-        )
+        return match_boundaries(*self._matched, self._masks)
+
+    @property
+    def _matched(self) -> tuple[Overlaps, Sequence[SegmentLabel], Sequence[SegmentLabel], MatchingRules]:
+        return self.overlaps, self.ground_truth.segments, self.prediction.segments, self.settings.rules
+
+    @cached_property
+    def _masks(self) -> Areas:
+        return mask_areas(self.overlaps, self.ground_truth.segments, self.settings.rules)
 
 
 def evaluate_image(

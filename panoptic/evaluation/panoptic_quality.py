@@ -55,9 +55,13 @@ def match_overlaps(
     ground_truth: Sequence[SegmentLabel],
     prediction: Sequence[SegmentLabel],
     rules: MatchingRules = MatchingRules(),
+    masks: "Areas | None" = None,
 ) -> Matching:
-    """Match the segments of one image by mask IoU; by default the ids drawn must be exactly those listed."""
-    masks = _mask_areas(overlaps, ground_truth, rules)
+    """Match the segments of one image by mask IoU; by default the ids drawn must be exactly those listed.
+
+    `masks`: the areas of whole masks, where `mask_areas` has counted them before.
+    """
+    masks = masks or mask_areas(overlaps, ground_truth, rules)
     return _match(masks, masks, ground_truth, prediction, rules)
 
 
@@ -66,19 +70,20 @@ def match_boundaries(
     ground_truth: Sequence[SegmentLabel],
     prediction: Sequence[SegmentLabel],
     rules: MatchingRules = MatchingRules(),
+    masks: "Areas | None" = None,
 ) -> Matching:
     """Match by min(mask IoU, boundary IoU), for boundary PQ (Cheng et al., CVPR 2021); needs overlaps with bands.
 
     Boundary IoU is the IoU of the bands of both segments; pixels of the predicted band on void of the ground truth are
     left out of the union. As in the authors' code, whole masks decide which predictions are ignored.
     """
-    bands = _Areas(overlaps, overlaps.in_gt_band, overlaps.in_prediction_band, overlaps.in_both_bands)
-    return _match(_mask_areas(overlaps, ground_truth, rules), bands, ground_truth, prediction, rules)
+    bands = Areas(overlaps, overlaps.in_gt_band, overlaps.in_prediction_band, overlaps.in_both_bands)
+    return _match(masks or mask_areas(overlaps, ground_truth, rules), bands, ground_truth, prediction, rules)
 
 
 def _match(
-    masks: "_Areas",
-    bands: "_Areas",
+    masks: "Areas",
+    bands: "Areas",
     ground_truth: Sequence[SegmentLabel],
     prediction: Sequence[SegmentLabel],
     rules: MatchingRules,
@@ -113,7 +118,7 @@ def _match(
     return Matching(tuple(matches), tuple(false_negatives), tuple(false_positives))
 
 
-class _Areas:
+class Areas:
     """Areas by segment id and areas shared by pairs, of whole masks or of bands."""
 
     def __init__(
@@ -146,8 +151,9 @@ class _Areas:
         return shared / union if union > 0 else 0.0
 
 
-def _mask_areas(overlaps: Overlaps, ground_truth: Sequence[SegmentLabel], rules: MatchingRules) -> _Areas:
-    areas = _Areas(overlaps, overlaps.pixels, overlaps.pixels, overlaps.pixels)
+def mask_areas(overlaps: Overlaps, ground_truth: Sequence[SegmentLabel], rules: MatchingRules) -> Areas:
+    """Count the areas of whole masks. Raises `DatasetError` for a segment without the area that panopticapi needs."""
+    areas = Areas(overlaps, overlaps.pixels, overlaps.pixels, overlaps.pixels)
     if rules.panopticapi:
         for segment in ground_truth:
             area = segment.area if isinstance(segment, AnnotatedSegment) else None

@@ -7,6 +7,8 @@ tables by class and image, in the confidence intervals and in the printed table 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from operator import add, attrgetter
 from typing import Self
 
 import numpy as np
@@ -24,12 +26,19 @@ class Counts:
     """Numbers of one class, in an image or a dataset, that add up field by field. The fields are a subclass's."""
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+        values = _getter(self.__match_args__)
+        return type(self)(*map(add, values(self), values(other)))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The names of the fields."""
-        return tuple(cls.__dataclass_fields__)
+        return cls.__match_args__
+
+
+@cache
+def _getter(names: tuple[str, ...]) -> Callable[[Counts], tuple[float, ...]]:
+    """Get all fields at once, which is the quickest way to add dataclasses with any fields."""
+    return attrgetter(*names)
 
 
 ImageCounts = Mapping[str, Mapping[int, Counts]]
