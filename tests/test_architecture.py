@@ -42,8 +42,9 @@ ROOMS = (
     "tools",
 )
 # The only ones that import by name. Backends of deformable attention are loaded on request, and all are deps of the
-# stages, as a folder; a benchmark needs the environment that `stages` sets up.
-BY_NAME = {"benchmarks/__init__.py", "model/ops/backends.py"}
+# stages, as a folder; a benchmark needs the environment that `stages` sets up; a user's own corruptions are outside the
+# project, and the manifest of the corrupted images has the digests of their files.
+BY_NAME = {"benchmarks/__init__.py", "model/ops/backends.py", "panoptic/robustness/corruptions.py"}
 # In stages/, but no stage: what concerns several of them.
 SHARED = {"__init__", "check_settings", "settings"}
 # What a module says that reads its task from another program instead of a command line.

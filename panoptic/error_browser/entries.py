@@ -88,4 +88,4 @@ class BrowserEntry:
 
 def image_key(image_id: int, corruption: str, severity: int) -> str:
     """The folder of an image's files in the archive."""
-    return f"{image_id:012d}/{corruption}_{severity}"
+    return f"{image_id:012d}/{corruption.replace(':', '.')}_{severity}"

@@ -1,7 +1,7 @@
-"""Corrupted versions of a split (COCO-C): which images and variants, described by a manifest, and their archives.
+"""Corrupted versions of a split (COCO-C): a manifest of images and variants, and their archives.
 
-An archive is a zip file of one variant. Its images are PNGs, which lose nothing, so that they are the same to the
-network as those that are corrupted on the fly.
+An archive is a zip file of one variant. Its images are PNGs, which are lossless, so the network sees the same pixels as
+when images are corrupted on the fly.
 """
 
 import json
@@ -21,19 +21,27 @@ from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.json_fields import read_json
 from panoptic.io.zip_entries import add_file
-from panoptic.robustness.corruptions import CORRUPTIONS, SEVERITIES, Variant, corrupt_image, library_versions
+from panoptic.robustness.corruptions import (
+    CORRUPTIONS,
+    SEVERITIES,
+    Variant,
+    corrupt_image,
+    library_versions,
+    own_sources,
+)
 from panoptic.runtime.fingerprint import bytes_digest
 
-FORMAT = "coco-c/1"
+FORMAT = "coco-c/2"
 
 
 @dataclass(frozen=True)
 class CorruptSettings:
     """The `corrupt` section of params.yaml.
 
-    `image_ids`: a text file of image ids, one a line; empty for all of the index. `images`: the first so many of
-    these, 0 for all. `archives`: whether to write them; without, each image is made when it is predicted. `workers`:
-    processes beside this one, which change nothing in the result.
+    `corruptions`: names from `panoptic.robustness.corruptions`, or functions of one's own as `module:function`.
+    `image_ids`: a text file with one image id per line; empty for all of the index. `images`: how many of these, from
+    the first on; 0 for all. `archives`: write archives; otherwise each image is made when it is predicted. `workers`:
+    processes beside this one, which do not change the result.
     """
 
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))
@@ -44,7 +52,7 @@ class CorruptSettings:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse variants that do not exist or come twice, and negative counts."""
+        """Refuse variants that do not exist or are listed twice, and negative counts."""
         variants = self.variants
         if not variants or len(set(variants)) < len(variants) or min(self.images, self.workers) < 0:
             raise ValueError(
@@ -61,13 +69,14 @@ class CorruptSettings:
 
 @dataclass(frozen=True)
 class CorruptedSplit:
-    """What the manifest says: the images by their ids, the variants, and all that decides the corrupted pixels."""
+    """The manifest: the images by their ids, the variants, and everything that determines the corrupted pixels."""
 
     image_ids: tuple[int, ...]
     variants: tuple[Variant, ...]
     archives: bool
     images: str  # SHA-256 of the images' files
     libraries: dict[str, str]
+    own_sources: dict[str, str]  # SHA-256 of the file of every corruption of one's own
 
     @classmethod
     def choose(cls, index: PanopticIndex, settings: CorruptSettings) -> "CorruptedSplit":
@@ -82,14 +91,17 @@ class CorruptedSplit:
             archives=settings.archives,
             images=_digest(index, records),
             libraries=library_versions(),
+            own_sources=own_sources(settings.corruptions),
         )
 
     @classmethod
     def load(cls, path: Path) -> "CorruptedSplit":
         """Read a manifest. Raises `DatasetError` for another format."""
         document = read_json(path)
-        if document.values.get("format") != FORMAT:
-            raise DatasetError(f"{path}: not of format {FORMAT!r}; make it with stages.corrupt")
+        if (found := document.values.get("format")) != FORMAT:
+            raise DatasetError(
+                f"{path}: format {found!r}, expected {FORMAT!r}: written by another version; run stages.corrupt again"
+            )
         variants = ((entry.text("corruption"), entry.integer("severity")) for entry in document.objects("variants"))
         return cls(
             image_ids=tuple(document.integers("image_ids")),
@@ -97,16 +109,18 @@ class CorruptedSplit:
             archives=document.flag("archives"),
             images=document.text("images_sha256"),
             libraries={name: str(version) for name, version in document.child("libraries").values.items()},
+            own_sources={name: str(digest) for name, digest in document.child("own_sources").values.items()},
         )
 
     def check(self, index: PanopticIndex, where: Path) -> None:
-        """Raise `DatasetError`, naming the manifest `where`, if the images or libraries are others by now."""
+        """Raise `DatasetError`, naming the manifest `where`, if images, libraries or own corruptions have changed."""
         changed = [
             name
             for name, same in {
                 "the images": self.images == _digest(index, index.records),
-                # Archives hold what the libraries of then have made.
+                # Archives hold images that were made by the libraries of their time.
                 "the libraries that corrupt": self.archives or self.libraries == library_versions(),
+                "the corruptions of your own": self.archives or self.own_sources == own_sources(self.own_sources),
             }.items()
             if not same
         ]
@@ -114,12 +128,13 @@ class CorruptedSplit:
             raise DatasetError(f"{where}: {' and '.join(changed)} have changed since; run stages.corrupt again")
 
     def to_json(self) -> bytes:
-        """The manifest; equal ones give equal bytes."""
+        """The manifest as a file; equal ones give equal bytes."""
         document = {
             "format": FORMAT,
             "archives": self.archives,
             "images_sha256": self.images,
             "libraries": self.libraries,
+            "own_sources": self.own_sources,
             "variants": [{"corruption": name.corruption, "severity": name.severity} for name in self.variants],
             "image_ids": self.image_ids,
         }
@@ -127,7 +142,7 @@ class CorruptedSplit:
 
 
 def find_records(index: PanopticIndex, image_ids: Sequence[int], where: str) -> Sequence[ImageRecord]:
-    """The records with these ids, in their order; `where` the ids were found names them in errors."""
+    """The records with these ids, in their order; `where` names the source of the ids in errors."""
     known = {image_id: position for position, image_id in enumerate(all_image_ids(index.records).tolist())}
     unknown = [image_id for image_id in image_ids if image_id not in known]
     if unknown:
@@ -144,7 +159,7 @@ def _digest(index: PanopticIndex, records: Sequence[ImageRecord]) -> str:
 
 
 def images_of(index: PanopticIndex) -> PanopticReader:
-    """A reader of the index's images alone, which costs little to send to a worker."""
+    """A reader of images without the records, which costs little to send to a worker."""
     return PanopticReader(replace(index, records=index.records[:0]))
 
 
@@ -176,7 +191,7 @@ def archive_name(variant: Variant) -> str:
 
 
 def index_of_archive(index: PanopticIndex, archive: Path) -> PanopticIndex:
-    """The index with the corrupted images of an archive in place of its own."""
+    """The index with the corrupted images of an archive instead of its own."""
     records = tuple(replace(record, file_name=_name_in_archive(record)) for record in index.records)
     return replace(index, images=archive, records=records)
 
@@ -186,7 +201,7 @@ def _name_in_archive(record: ImageRecord) -> str:
 
 
 def _read_ids(path: Path) -> list[int]:
-    """Image ids, one a line; `#` begins a comment."""
+    """Read image ids, one per line; `#` starts a comment."""
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
@@ -197,11 +212,11 @@ def _read_ids(path: Path) -> list[int]:
         if not text:
             continue
         if not text.isascii() or not text.isdigit():
-            raise DatasetError(f"{path}, line {number}: {text!r} is no image id; give one number a line")
+            raise DatasetError(f"{path}, line {number}: {text!r} is no image id; give one number per line")
         image_id = int(text)
         if image_id in seen:
-            raise DatasetError(f"{path}, line {number}: image id {image_id} stands in line {seen[image_id]} already")
+            raise DatasetError(f"{path}, line {number}: image id {image_id} is in line {seen[image_id]} already")
         seen[image_id] = number
     if not seen:
-        raise DatasetError(f"{path}: no image id in it; give one number a line")
+        raise DatasetError(f"{path}: no image id in it; give one number per line")
     return list(seen)

@@ -1,67 +1,59 @@
-"""How quality holds up under corruption: the numbers of the paper's table 11, as JSON, CSV and a table for people.
+"""Quality under corruption: the numbers of the paper's table 11 as JSON, CSV, a table and a plot.
 
-The mean performance under corruption (mPC) is the mean over corruptions of their means over severities; relative to
-the quality on clean images it says which share is kept.
+The mean performance under corruption (mPC) is the mean over corruptions of their means over severities; divided by the
+quality on clean images it is the fraction that is retained.
 """
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from panoptic.evaluation.scores import Scores, mean_of_known
-from panoptic.robustness.corruptions import GROUPS, Variant
+from panoptic.robustness.corruptions import CORRUPTIONS, Variant, find_corruption
 
 CLASS_GROUPS = ("all", "things", "stuff")
 
 Measures = Mapping[str, Mapping[str, float | None]]
 """Qualities by name (`pq`, `boundary_rq`) and group of classes; fractions of 1, None where no class occurs."""
 
-_SHORT = {
-    "motion_blur": "Motion",
-    "defocus_blur": "Defoc",
-    "glass_blur": "Glass",
-    "gaussian_blur": "Gauss",
-    "gaussian_noise": "Gauss",
-    "impulse_noise": "Impul",
-    "shot_noise": "Shot",
-    "speckle_noise": "Speck",
-    "brightness": "Bright",
-    "contrast": "Contr",
-    "saturate": "Satur",
-    "jpeg_compression": "JPEG",
-    "snow": "Snow",
-    "spatter": "Spatt",
-    "fog": "Fog",
-    "frost": "Frost",
-}
-"""The columns' titles in the paper's table."""
-
 
 @dataclass(frozen=True)
 class Robustness:
-    """What was measured on the clean images and on every variant of them."""
+    """The measures of the clean images and of every variant of them."""
 
     clean: Measures
     variants: Mapping[Variant, Measures]
 
     @property
     def corruptions(self) -> tuple[str, ...]:
-        """Those measured, in the order of table 11."""
-        measured = {variant.corruption for variant in self.variants}
-        return tuple(name for names in GROUPS.values() for name in names if name in measured)
+        """The names of those measured, in the order of table 11; one's own come last."""
+        measured = dict.fromkeys(variant.corruption for variant in self.variants)
+        own = [name for name in measured if name not in CORRUPTIONS]
+        return tuple([name for name in CORRUPTIONS if name in measured] + own)
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The names of all corruptions, also of those not measured, in the groups of those measured."""
+        own = [name for name in self.corruptions if name not in CORRUPTIONS]
+        members: dict[str, list[str]] = defaultdict(list)
+        for name in (*CORRUPTIONS, *own):
+            members[find_corruption(name).group].append(name)
+        return {group: names for group, names in members.items() if set(names) & set(self.corruptions)}
 
     @property
     def severities(self) -> tuple[int, ...]:
-        """Those measured, rising."""
+        """Those measured, in increasing order."""
         return tuple(sorted({variant.severity for variant in self.variants}))
 
     def pq(self, corruption: str, severity: int | None = None, classes: str = "all") -> float | None:
-        """PQ under a corruption, at one severity or as the mean over all of them; a fraction of 1."""
+        """PQ under a corruption, at one severity or averaged over all of them; a fraction of 1."""
         severities = self.severities if severity is None else (severity,)
         return mean_of_known([self.variants[Variant(corruption, level)]["pq"][classes] for level in severities])
 
@@ -93,7 +85,7 @@ def metrics_to_json(robustness: Robustness) -> dict[str, object]:
 
 
 def variants_to_json(robustness: Robustness) -> dict[str, object]:
-    """All that was measured: `clean`, and by corruption and severity."""
+    """All measures: `clean`, and by corruption and severity."""
     return {
         "clean": robustness.clean,
         "corruptions": {
@@ -104,7 +96,7 @@ def variants_to_json(robustness: Robustness) -> dict[str, object]:
 
 
 def severity_csv(robustness: Robustness) -> str:
-    """PQ in percent over the severity, a column for each corruption and their mean; severity 0 is clean."""
+    """PQ in percent by severity, with a column for each corruption and for their mean; severity 0 is clean."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = robustness.corruptions
@@ -129,7 +121,7 @@ def table(robustness: Robustness, images: int) -> str:
     ]
     kept = _fraction(robustness.mean_pq(), robustness.clean["pq"]["all"])
     if kept is not None:
-        paragraphs.append(f"Under corruption {100 * kept:.1f} % of the clean PQ are kept on average.")
+        paragraphs.append(f"On average, {100 * kept:.1f} % of the clean PQ is retained under corruption.")
     return "\n\n".join(paragraphs) + "\n"
 
 
@@ -139,8 +131,8 @@ def _fraction(part: float | None, whole: float | None) -> float | None:
 
 
 def _titles(first: str, robustness: Robustness) -> list[str]:
-    kinds = {name: kind for kind, names in GROUPS.items() for name in names}
-    return [first, "clean", "mean", *(f"{kinds[name]}: {_SHORT[name]}" for name in robustness.corruptions)]
+    corruptions = map(find_corruption, robustness.corruptions)
+    return [first, "clean", "mean", *(f"{corruption.group}: {corruption.title}" for corruption in corruptions)]
 
 
 def _row(title: str, robustness: Robustness, severity: int | None, classes: str) -> list[str]:
@@ -150,7 +142,7 @@ def _row(title: str, robustness: Robustness, severity: int | None, classes: str)
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row are its titles; numbers to the right."""
+    """A table whose first row is its header; numbers are aligned to the right."""
     rule = ["---", *["---:"] * (len(rows[0]) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
 
@@ -159,32 +151,33 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.4f}"
 
 
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by the color-blind too
-_MARKERS = ("o", "s", "^", "D")
+# Distinguishable with color blindness, too (Okabe and Ito); a larger group starts over with other pairs of the two.
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def draw_severities(robustness: Robustness) -> bytes:
     """A PNG file; severity 0 is clean. The gray line, the same in all panels, is the mean over all corruptions."""
-    kinds = {kind: names for kind, names in GROUPS.items() if set(names) & set(robustness.corruptions)}
-    # Not by pyplot, which keeps figures alive and asks for a screen.
-    figure = Figure(figsize=(3.4 * len(kinds), 4.2), layout="constrained")
+    groups = robustness.groups
+    # Not by pyplot, which keeps figures alive and looks for a screen.
+    figure = Figure(figsize=(3.4 * len(groups), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
-    panels: list[Axes] = list(figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0])
-    for panel, (kind, names) in zip(panels, kinds.items(), strict=True):
+    panels: list[Axes] = list(figure.subplots(1, len(groups), sharey=True, squeeze=False)[0])
+    for panel, (group, names) in zip(panels, groups.items(), strict=True):
         _line(
             panel, robustness, [robustness.mean_pq(level) for level in robustness.severities], "mean of all", "0.6", ""
         )
-        for name, color, marker in zip(names, _COLORS, _MARKERS, strict=True):
+        for name, color, marker in zip(names, cycle(_COLORS), cycle(_MARKERS), strict=False):
             if name in robustness.corruptions:
                 values = [robustness.pq(name, level) for level in robustness.severities]
                 _line(panel, robustness, values, name.replace("_", " "), color, marker)
-        panel.set_title(kind)
+        panel.set_title(group)
         panel.set_xlabel("severity")
         panel.set_xticks([0, *robustness.severities], ["clean", *map(str, robustness.severities)])
         panel.set_ylim(bottom=0)
         panel.grid(axis="y", color="0.9")
         panel.spines[["top", "right"]].set_visible(False)
-        # Below the panel: inside, some line would always run through it.
+        # Below the panel: inside, some line would always cross it.
         panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize="small")
     panels[0].set_ylabel("PQ (percent)")
     file = io.BytesIO()
@@ -193,7 +186,7 @@ def draw_severities(robustness: Robustness) -> bytes:
 
 
 def _line(panel: Axes, robustness: Robustness, values: list[float | None], label: str, color: str, marker: str) -> None:
-    """A line from the clean quality over those at each severity; unknown ones leave a gap."""
+    """Draw a line from the clean quality through those at each severity; unknown ones leave a gap."""
     clean = robustness.clean["pq"]["all"]
     heights = [float("nan") if value is None else 100 * value for value in (clean, *values)]
     panel.plot([0, *robustness.severities], heights, color=color, marker=marker, markersize=5, label=label)

@@ -14,6 +14,7 @@ import pytest
 from panoptic.data.reader import PanopticReader
 from panoptic.datasets.coco import build_index
 from panoptic.index import PanopticIndex
+from panoptic.io.errors import DatasetError
 from panoptic.robustness.corrupted_split import CorruptedSplit, CorruptSettings, index_of_archive
 from panoptic.robustness.corruptions import CORRUPTIONS, Variant, corrupt_image
 from stages import corrupt
@@ -63,13 +64,13 @@ def test_archives_hold_the_corrupted_images(split: TinySplit, tmp_path: Path) ->
     assert not list((tmp_path / "state").iterdir())
 
 
-def test_the_manifest_says_what_was_made(split: TinySplit, tmp_path: Path) -> None:
+def test_the_manifest_describes_the_archives(split: TinySplit, tmp_path: Path) -> None:
     corrupt.main(prepare(tmp_path, split, f"{FEW}, images: 2"))
     found = CorruptedSplit.load(tmp_path / "out" / "manifest.json")
     assert found.image_ids == (10, 11)
     assert found.variants == tuple(Variant(name, severity) for name in ("fog", "impulse_noise") for severity in (1, 4))
     assert found.archives
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["format"] == "coco-c/1"
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["format"] == "coco-c/2"
     assert "numpy" in found.libraries
 
 
@@ -131,7 +132,7 @@ def test_images_may_be_listed_in_a_file(split: TinySplit, tmp_path: Path) -> Non
     ("text", "message"),
     [
         ("11\n99\n98\n", r"ids.txt: 2 of 3 image ids are not in the index (99, 98)"),
-        ("11\n12\n11\n", "ids.txt, line 3: image id 11 stands in line 1 already"),
+        ("11\n12\n11\n", "ids.txt, line 3: image id 11 is in line 1 already"),
         ("11\n1.5\n", "ids.txt, line 2: '1.5' is no image id"),
         ("# none\n", "ids.txt: no image id in it"),
         (None, "ids.txt: there is no such file; correct corrupt.image_ids"),
@@ -152,7 +153,7 @@ def test_a_list_with_mistakes_is_refused(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("corruptions: [fogg]", "there is no corruption 'fogg' of severity 1"),
+        ("corruptions: [fogg]", "there is no corruption 'fogg'; give one of motion_blur"),
         ("severities: [6]", "of severity 6"),
         ("severities: []", "give at least one corruption and one severity"),
         ("severities: [1, 1]", "each once"),
@@ -230,3 +231,29 @@ def test_other_images_do_not_go_on_from_a_stopped_run(split: TinySplit, tmp_path
     finally:
         path.write_bytes(content)
     assert CorruptedSplit.choose(index, settings) == before
+
+
+@pytest.mark.parametrize("archives", ["true", "false"])
+def test_a_corruption_of_ones_own_is_known_by_its_source(
+    archives: str, split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"own_{archives}"
+    source = tmp_path / f"{module}.py"
+    source.write_text("def darker(image, severity, rng):\n    return image // severity\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = f"corruptions: ['{module}:darker'], severities: [2], archives: {archives}, workers: 2"
+    corrupt.main(prepare(tmp_path, split, settings))
+    index = PanopticIndex.load(tmp_path / "index.json")
+    found = CorruptedSplit.load(tmp_path / "out" / "manifest.json")
+    assert list(found.own_sources) == [f"{module}:darker"]
+    found.check(index, Path("manifest.json"))
+    if archives == "true":
+        archive = index_of_archive(index, tmp_path / "out" / f"{module}.darker_2.zip")
+        clean, darker = PanopticReader(index).image(index.records[0]), PanopticReader(archive).image(archive.records[0])
+        assert np.array_equal(darker, clean // 2)
+    source.write_text(source.read_text() + "# changed\n")
+    if archives == "true":
+        found.check(index, Path("manifest.json"))  # the archives have the images
+    else:
+        with pytest.raises(DatasetError, match=r"the corruptions of your own have changed since; run stages.corrupt"):
+            found.check(index, Path("manifest.json"))

@@ -246,10 +246,14 @@ def test_corrupted_images_of_another_split_are_refused(
     with pytest.raises(SystemExit):
         robustness.main(arguments)
     assert "manifest.json: 1 of 2 image ids are not in the index (77)" in capsys.readouterr().err
-    manifest.write_text(json.dumps(content | {"format": "other"}))
-    with pytest.raises(SystemExit):
-        robustness.main(arguments)
-    assert "make it with stages.corrupt" in capsys.readouterr().err
+    for found in ("other", "coco-c/1"):
+        manifest.write_text(json.dumps(content | {"format": found}))
+        with pytest.raises(SystemExit):
+            robustness.main(arguments)
+        expected = (
+            f"manifest.json: format '{found}', expected 'coco-c/2': written by another version; run stages.corrupt"
+        )
+        assert expected in capsys.readouterr().err
 
 
 def test_images_are_asked_for_once_in_the_order_of_use(split: TinySplit) -> None:

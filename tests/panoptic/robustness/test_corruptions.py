@@ -1,4 +1,4 @@
-"""Corruptions: those of the module, the same whatever else is drawn or done, and no overflow."""
+"""Corruptions: equal to those of the module, whatever else is drawn or done, without overflow; and one's own."""
 
 import hashlib
 import subprocess
@@ -19,6 +19,7 @@ from panoptic.robustness.corruptions import (
     corrupt_image,
     image_seed,
     library_versions,
+    own_sources,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -176,12 +177,16 @@ def test_spatter_without_a_drop_leaves_the_image_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("name", "severity", "message"),
     [
-        ("zoom_blur", 1, "no corruption 'zoom_blur' of severity 1; give one of motion_blur, "),
-        ("fog", 0, "'fog' of severity 0; .* a severity from 1 to 5"),
+        (
+            "zoom_blur",
+            1,
+            "no corruption 'zoom_blur'; give one of motion_blur, .* or a function of your own",
+        ),
+        ("fog", 0, "'fog' of severity 0; give a severity from 1 to 5"),
         ("fog", 6, "'fog' of severity 6"),
     ],
 )
-def test_what_does_not_exist_is_refused(name: str, severity: int, message: str) -> None:
+def test_unknown_names_and_severities_are_refused(name: str, severity: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         corrupt_image(random_image(), name, severity, 1)
 
@@ -198,3 +203,71 @@ def test_other_images_are_refused() -> None:
 
 def test_versions_name_the_module() -> None:
     assert "imagecorruptions-imaug" in library_versions()
+
+
+OWN = """
+import numpy as np
+
+def rain(image, severity, rng):
+    image[rng.random(image.shape[:2]) < severity / 10] = 255
+    return image
+
+def grows(image, severity, rng):
+    return np.pad(image, ((1, 0), (0, 0), (0, 0)))
+
+def floats(image, severity, rng):
+    return image / 255
+
+def nothing(image, severity, rng):
+    return None
+
+WORD = "rain"
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module with corruptions of one's own, which no other test has imported."""
+    name = f"own_{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:8]}"
+    (tmp_path / f"{name}.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+def test_a_function_of_ones_own_corrupts_the_same_way_every_time(own_module: str) -> None:
+    image, name = random_image(), f"{own_module}:rain"
+    before = image.copy()
+    first, second, other = (corrupt_image(image, name, 3, image_id) for image_id in (7, 7, 8))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+    assert np.array_equal(image, before), "it gets a copy"
+    expected = np.random.default_rng(image_seed(Variant(name, 3), 7)).random(SIZE) < 0.3
+    assert np.all(first[expected] == 255)
+    assert str(Variant(name, 3)) == f"{own_module}.rain_3", "a name for files"
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("grows", r"returned an array \(41, 56, 3\) uint8 for image id 7 at severity 2; return .* \(40, 56, 3\) uint8"),
+        ("floats", r"returned an array \(40, 56, 3\) float64"),
+        ("nothing", "returned NoneType"),
+        ("missing", r"cannot be imported \(.*no attribute 'missing'\); give module:function, importable from"),
+        ("WORD", r"is a str; give a function \(image, severity, rng\)"),
+    ],
+)
+def test_what_is_wrong_with_a_function_of_ones_own_is_said(own_module: str, function: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"corruption '{own_module}:{function}' {message}"):
+        corrupt_image(random_image(), f"{own_module}:{function}", 2, 7)
+
+
+def test_a_module_that_is_missing_is_named() -> None:
+    with pytest.raises(ValueError, match=r"'not_there:rain' cannot be imported .*No module named 'not_there'"):
+        own_sources(["fog", "not_there:rain"])
+
+
+def test_the_source_of_a_function_of_ones_own_is_digested(own_module: str, tmp_path: Path) -> None:
+    name = f"{own_module}:rain"
+    assert own_sources(["fog", name]) == {name: hashlib.sha256(OWN.encode()).hexdigest()}
+    (tmp_path / f"{own_module}.py").write_text(OWN + "# changed")
+    assert own_sources([name]) != {name: hashlib.sha256(OWN.encode()).hexdigest()}

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic.robustness.corruptions import Variant
+from panoptic.robustness import corruptions, summary
+from panoptic.robustness.corruptions import Corruption, Variant
 from panoptic.robustness.summary import (
     Measures,
     Robustness,
@@ -49,7 +50,7 @@ def test_means_are_over_severities_first_and_relative_to_clean(measured: Robustn
 def test_without_clean_quality_nothing_is_relative(clean: float | None, measured: Robustness) -> None:
     metrics = metrics_to_json(Robustness(qualities(clean), measured.variants))
     assert metrics["relative"] == {"all": None, "things": pytest.approx(0.3), "stuff": None}
-    assert "kept" not in table(Robustness(qualities(clean), measured.variants), 2)
+    assert "retained" not in table(Robustness(qualities(clean), measured.variants), 2)
 
 
 def test_everything_measured_is_listed(measured: Robustness) -> None:
@@ -81,7 +82,7 @@ def test_the_table_has_the_papers_columns_and_every_severity(measured: Robustnes
     assert "| all | 70.0 | 35.0 | 30.0 | 40.0 |" in lines
     assert "| stuff | - | - | - | - |" in lines
     assert "| 1 | 70.0 | 50.0 | 40.0 | 60.0 |" in lines
-    assert lines[-1] == "Under corruption 50.0 % of the clean PQ are kept on average."
+    assert lines[-1] == "On average, 50.0 % of the clean PQ is retained under corruption."
 
 
 def test_the_image_can_be_decoded_and_shows_what_changed(measured: Robustness) -> None:
@@ -94,3 +95,17 @@ def test_the_image_can_be_decoded_and_shows_what_changed(measured: Robustness) -
     assert first.shape[0] > 400
     assert np.array_equal(first, drawn(measured))
     assert not np.array_equal(first, drawn(Robustness(qualities(0.1), measured.variants)))
+
+
+def test_a_fifth_corruption_in_a_group_and_one_of_ones_own_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    added = tuple(Corruption(f"rain_{number}", "weather", f"Rain{number}") for number in range(9))
+    monkeypatch.setattr(corruptions, "TABLE", (*corruptions.TABLE, *added))
+    names = (*corruptions.CORRUPTIONS, *(corruption.name for corruption in added))
+    monkeypatch.setattr(corruptions, "CORRUPTIONS", names)
+    monkeypatch.setattr(summary, "CORRUPTIONS", names)
+    own = "my_corruptions:hail"
+    measured = Robustness(qualities(0.7), {Variant(name, 1): qualities(0.5) for name in (own, *names)})
+    assert measured.corruptions == (*names, own)
+    assert list(measured.groups) == ["blur", "noise", "digital", "weather", "own"]
+    assert draw_severities(measured)
+    assert "| weather: Rain8 | own: hail |" in table(measured, 1)
