@@ -1,4 +1,4 @@
-"""Images for people: a photograph, its ground truth and a prediction side by side, in colors and with names."""
+"""Figures for people: an image, its ground truth and a prediction side by side, with colors and names."""
 
 import colorsys
 from collections import Counter
@@ -20,7 +20,7 @@ from panoptic.format.segments import SegmentLabel
 Rgb = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
-# Images with a shorter longest side are enlarged, or their labels would cover them.
+# Images whose longer side is shorter than this are enlarged, so that labels do not cover them.
 _READABLE_SIDE = 360
 _GAP = 10
 _TITLE_HEIGHT = 30
@@ -38,9 +38,9 @@ def side_by_side(
     prediction_segments: Sequence[SegmentLabel],
     categories: CategoryTable,
 ) -> NDArray[np.uint8]:
-    """Image, ground truth and prediction with titles, (H',W',3) uint8 RGB; inputs (H,W,3) and (H,W), RGB.
+    """Draw image (H,W,3), ground truth and prediction (H,W) side by side with titles, as (H',W',3) uint8 RGB.
 
-    A prediction that matches a true segment (IoU above 0.5) has the same color. Small images are enlarged.
+    A prediction that matches a ground truth segment (IoU above 0.5) has its color. Small images are enlarged.
     """
     seen: Counter[int] = Counter()
     gt_colors = _segment_colors(gt_segments, categories, seen)
@@ -64,12 +64,12 @@ def side_by_side(
 def painted(
     image: NDArray[np.uint8], ids: NDArray[np.int32], segments: Sequence[SegmentLabel], categories: CategoryTable
 ) -> NDArray[np.uint8]:
-    """An image (H,W,3) RGB tinted by the segments of its (H,W) id map, at its size and without names."""
+    """Tint an image (H,W,3) RGB by the segments of its (H,W) id map, at its size and without names."""
     return _painted(image, ids, _segment_colors(segments, categories, Counter()))
 
 
 def _segment_colors(segments: Sequence[SegmentLabel], categories: CategoryTable, seen: Counter[int]) -> dict[int, Rgb]:
-    """A color for each segment: stuff has its category's, things vary around it; `seen` counts per category."""
+    """Choose a color for each segment: that of its category, varied for things; `seen` counts by category."""
     colors = {}
     for segment in segments:
         category = categories.by_id(segment.category_id)
@@ -78,21 +78,21 @@ def _segment_colors(segments: Sequence[SegmentLabel], categories: CategoryTable,
     return colors
 
 
-def _varied(category: Category, number: int) -> Rgb:
-    """The category's color for its first segment; the others differ from it in hue and brightness."""
-    if number == 0:
+def _varied(category: Category, index: int) -> Rgb:
+    """The category's color for its first segment, varied in hue and brightness for the others."""
+    if index == 0:
         return category.color
     red, green, blue = category.color
     hue, saturation, value = colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)
-    # Multiples of the golden ratio never repeat, and neighbors in the list lie far apart.
-    hue += 0.16 * ((number * 0.618034 + 0.5) % 1.0 - 0.5)
-    value = max(value, 0.6) * (1 - 0.45 * ((number * 0.381966) % 1.0))
+    # Multiples of the golden ratio never repeat, and successive ones are far apart.
+    hue += 0.16 * ((index * 0.618034 + 0.5) % 1.0 - 0.5)
+    value = max(value, 0.6) * (1 - 0.45 * ((index * 0.381966) % 1.0))
     rgb = colorsys.hsv_to_rgb(hue % 1.0, max(saturation, 0.4), value)
     return round(255 * rgb[0]), round(255 * rgb[1]), round(255 * rgb[2])
 
 
 def _painted(image: NDArray[np.uint8], ids: NDArray[np.int32], colors: Mapping[int, Rgb]) -> NDArray[np.uint8]:
-    """The image tinted by segment, with a thin line along every boundary."""
+    """Tint an image by segment, with a thin line along every boundary."""
     found, members = np.unique(ids, return_inverse=True)
     table = np.array([_VOID_COLOR if key == VOID else colors[key] for key in found.tolist()], np.uint8)
     tint = table[members.reshape(ids.shape)]
@@ -110,7 +110,7 @@ def _labeled(
     segments: Sequence[SegmentLabel],
     categories: CategoryTable,
 ) -> NDArray[np.uint8]:
-    """Write the name into each segment, largest first; a label that would cover another one is left out."""
+    """Write the name into each segment, largest first; labels that would cover another one are left out."""
     canvas = Image.fromarray(painted)
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(_LABEL_SIZE)
@@ -118,7 +118,7 @@ def _labeled(
     masks = [(segment, ids == segment.id) for segment in segments]
     for segment, mask in sorted(masks, key=lambda pair: -int(pair[1].sum())):
         text = _label(segment, categories)
-        box = _place(draw.textbbox((0, 0), text, font, stroke_width=2), mask)
+        box = _label_box(draw.textbbox((0, 0), text, font, stroke_width=2), mask)
         if not any(_overlap(box, other) for other in taken):
             taken.append(box)
             draw.text(
@@ -142,8 +142,8 @@ def _label(segment: SegmentLabel, categories: CategoryTable) -> str:
     return name
 
 
-def _place(text_box: Box, mask: NDArray[np.bool_]) -> Box:
-    """The box of a text at the spot of the mask that is farthest from its border, moved into the image."""
+def _label_box(text_box: Box, mask: NDArray[np.bool_]) -> Box:
+    """The box of a text, centered on the point of the mask farthest from its border and moved into the image."""
     height, width = mask.shape
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     y, x = np.unravel_index(int(np.argmax(depth)), mask.shape)
@@ -159,7 +159,7 @@ def _overlap(first: Box, second: Box) -> bool:
 
 
 def _mounted(panels: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Panels of one size in a row on white, each with its title above."""
+    """Mount panels of one size in a row on white, each below its title."""
     height, width = next(iter(panels.values())).shape[:2]
     canvas_size = len(panels) * (width + _GAP) + _GAP, height + _TITLE_HEIGHT + _GAP
     canvas = Image.new("RGB", canvas_size, "white")

@@ -1,12 +1,12 @@
-"""Say of every segment what became of it, and of every image what it lost: files to browse in FiftyOne.
+"""Name the outcome of every segment and the PQ loss of every image: files to browse in FiftyOne.
 
     python -m stages.browse --params params.yaml --index runs/annotate/val.index --predictions runs/predict
         --corrupted runs/corrupt --corrupted-predictions runs/robustness/predictions --out runs/browse
 
-Reads files only, as `stages.evaluate` does, so any system's predictions can be browsed. Without corrupted predictions
-there are the clean images alone. Writes `run.json` (categories and numbers), `images.jsonl` (a line an image, see
-`panoptic.error_browser.entries`) and `files.zip` (masks of things and stuff, overlays, and images that are no files
-of their own). `python -m pipelines.browse` shows them.
+Reads only files, as `stages.evaluate` does, so any system's predictions can be browsed. Without corrupted predictions,
+only clean images are written. Writes `run.json` (format and categories), `images.jsonl` (one line per image, see
+`panoptic.error_browser.entries`) and `files.zip` (masks of things and stuff, overlays, and images that are not files of
+their own). `python -m pipelines.browse` shows them.
 """
 
 import argparse
@@ -32,15 +32,15 @@ from panoptic.runtime.cli import run_command
 from panoptic.runtime.parallel import map_ahead, worker_pool
 from stages.settings import load_section
 
-_AHEAD = 8  # images for each worker that wait, with their files, to be written
+_AHEAD = 8  # inspected images per worker that may wait to be written
 
 
 @dataclass(frozen=True)
 class BrowseSettings:
     """The `browse` section of params.yaml.
 
-    `images`: the first so many of the split, 0 for all. `boundary_ratio`: width of the boundary band as a share of
-    the diagonal, 0 for no boundary IoU. `workers`: processes beside this one, which change nothing in the result.
+    `images`: how many of the split, from the first on; 0 for all. `boundary_ratio`: width of the boundary band as a
+    fraction of the diagonal, 0 for no boundary IoU. `workers`: processes beside this one; they change no result.
     """
 
     images: int = 0
@@ -57,7 +57,7 @@ class BrowseSettings:
 
 @dataclass(frozen=True)
 class BrowsePaths:
-    """Inputs and output of the stage; the corrupted images and their predictions come together, or not at all."""
+    """Inputs and output of the stage; corrupted images and their predictions are given together, or not at all."""
 
     index: Path
     predictions: Path
@@ -71,7 +71,7 @@ class BrowsePaths:
 
 
 def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
-    """Inspect all images and write the folder, all of it or nothing."""
+    """Inspect all images and write the folder, all or nothing."""
     index = PanopticIndex.load(paths.index)
     index = replace(index, records=index.records[: settings.images or None])
     items = [*_clean(index, paths.predictions), *_corrupted(index, paths)]
@@ -99,7 +99,7 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
         issues.raise_if_any(f"{paths.predictions} against {paths.index}")
         description = {"format": FORMAT, "images": len(items), "categories": index.categories.to_json()}
         (folder / "run.json").write_text(json.dumps(description, indent=1) + "\n")
-    print(f"{len(items)} images inspected; look at them with: make browse")
+    print(f"{len(items)} images inspected; browse them with: make browse")
 
 
 def _clean(index: PanopticIndex, folder: Path) -> Iterator[ImageToInspect]:
@@ -110,14 +110,14 @@ def _clean(index: PanopticIndex, folder: Path) -> Iterator[ImageToInspect]:
             f"{predictions.panoptic_json}: no result for {len(missing)} of {len(index.records)} images (image ids "
             f"{shown_ids(missing)}); add their results"
         )
-    # An image inside of an archive is no file that the App could show.
+    # The App cannot show an image inside an archive.
     keep = not index.images.is_dir()
     for record in index.records:
         yield ImageToInspect(record, predictions.only(record.image_id), keep=keep)
 
 
 def _corrupted(index: PanopticIndex, paths: BrowsePaths) -> Iterator[ImageToInspect]:
-    """Every variant of the images of which there are predictions."""
+    """Every variant of the images that have predictions."""
     if paths.corrupted is None or paths.corrupted_predictions is None:
         return
     split = CorruptedSplit.load(paths.corrupted / "manifest.json")
@@ -131,7 +131,7 @@ def _corrupted(index: PanopticIndex, paths: BrowsePaths) -> Iterator[ImageToInsp
 
 
 def _inspect(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float) -> Inspected | DatasetError:
-    """An issue is returned, so that the other images are inspected too."""
+    """Inspect one image. An issue is returned, not raised, so that the other images are inspected too."""
     try:
         return inspect(item, reader, boundary_ratio)
     except DatasetError as error:
@@ -139,7 +139,7 @@ def _inspect(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float
 
 
 def _compared(entry: BrowserEntry, clean_pq: dict[int, float | None]) -> BrowserEntry:
-    """With what it lost to its corruption; the clean image, which comes first, is remembered."""
+    """Add the PQ lost to the corruption; clean images, which come first, are remembered."""
     if entry.severity == 0:
         clean_pq[entry.image_id] = entry.pq
         return entry

@@ -1,14 +1,14 @@
-"""Corrupt the images of an index: COCO-C, by the 16 corruptions of the paper's table 11.
+"""Corrupt the images of an index: COCO-C, with the 16 corruptions of the paper's table 11 or with others.
 
     python -m stages.corrupt --params params.yaml --index runs/annotate/val.index
         --state runs/state --out runs/corrupt
 
-Writes `manifest.json` and, where `corrupt.archives` is set, one zip file for each corruption and severity. Without
-archives the robustness stage makes each image when it needs it. A run that was stopped, however roughly, goes on
-with what it had not finished; finished archives lie in a folder of `--state` that is named after everything that
-decides them, because DVC deletes the outputs of a stage before it runs. With `--shard 2/4` it makes the second quarter
-of the archives for such a folder and writes no result: several programs, also on several machines, share the work so,
-and a last one without a shard writes it (`python -m pipelines.robustness`).
+Writes `manifest.json` and, if `corrupt.archives` is set, one zip file per corruption and severity. Without archives,
+the robustness stage makes each image when it needs it. A run that was stopped or killed resumes with the archives that
+are missing: finished ones are kept in a folder of `--state` named after everything that determines them, because DVC
+deletes the outputs of a stage before it runs. With `--shard 2/4` it makes the second quarter of the archives in that
+folder and writes no result; so several programs, also on several machines, can divide the work, and a last one without
+`--shard` writes the result (`python -m pipelines.robustness`).
 """
 
 import argparse
@@ -39,13 +39,13 @@ from stages.settings import load_section
 
 
 def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path, shard: Shard | None = None) -> None:
-    """Write manifest and archives, all of them or nothing; of a shard, neither."""
+    """Write manifest and archives, all or nothing; with a shard, make its archives only."""
     if shard and not settings.archives:
         print(f"{shard}: nothing to do without archives")
         return
     index = PanopticIndex.load(index_path)
     split = CorruptedSplit.choose(index, settings)
-    # With the code of corruptions, but not of all that reads images: their bytes are in the manifest already.
+    # With the code that corrupts, but not the code that reads images: a digest of their files is in the manifest.
     code = [Path(module.__file__) for module in (corrupted_split, corruptions) if module.__file__]
     identity = resume_identity({"manifest": split.to_json().decode()}, code=code)
     folder = state / f"corrupt-{identity}"
@@ -63,18 +63,18 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
             _link(folder / archive_name(variant), partial / archive_name(variant))
         with naming_disk_errors(out / "manifest.json"):
             (partial / "manifest.json").write_bytes(split.to_json())
-    # With the result written the state has done its duty.
+    # With the result written, the state is no longer needed.
     shutil.rmtree(folder, ignore_errors=True)
     what = "archives written" if split.archives else "variants to be made on the fly"
     print(f"{len(split.variants)} {what}, {len(split.image_ids)} images each; {out / 'manifest.json'}")
 
 
 def _make_archives(split: CorruptedSplit, index: PanopticIndex, folder: Path, workers: int) -> None:
-    """Make those archives of `split` in `folder` that are not there yet."""
+    """Make the archives of `split` that `folder` does not have yet."""
     missing = [variant for variant in split.variants if not (folder / archive_name(variant)).exists()]
     if len(missing) < len(split.variants):
-        print(f"going on from {folder}: {len(split.variants) - len(missing)} of {len(split.variants)} archives done")
-    # A worker needs no segments.
+        print(f"resuming from {folder}: {len(split.variants) - len(missing)} of {len(split.variants)} archives done")
+    # Workers do not need segments.
     records = tuple(replace(record, segments=()) for record in find_records(index, split.image_ids, str(index.images)))
     reader = images_of(index)
     total = len(split.variants) * len(records)
@@ -95,7 +95,7 @@ def _make_archives(split: CorruptedSplit, index: PanopticIndex, folder: Path, wo
 
 
 def _link(source: Path, target: Path) -> None:
-    """Put an archive to a second place, without a second copy where the disk can do so."""
+    """Put an archive into a second folder, without copying it if the disk can link files."""
     try:
         os.link(source, target)
     except OSError:
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--index", type=Path, required=True, help="index of the images to corrupt")
     parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    help_shard = "make this part of the archives only, and write no result; as in 2/4"
+    help_shard = "make only this part of the archives, such as 2/4, and write no result"
     parser.add_argument("--shard", metavar="NUMBER/OF", help=help_shard)
     arguments = parser.parse_args(argv)
 

@@ -4,9 +4,9 @@
         --predictions-json PRED.json --predictions-folder PRED/ --metrics OUT.json
         [--instances-ground-truth GT_INSTANCES.json --instances-predictions PRED_INSTANCES.json]
 
-Reads files only, so it scores the results of any system. A folder may also be a zip file. In the pipeline
-`--ground-truth-index runs/annotate/val.index` stands for the ground truth. Written numbers are
-fractions of 1 at full precision (null for a group without classes); the printed table is in percent.
+Reads only files, so it scores the results of any system. A folder may also be a zip file. In the pipeline the ground
+truth is given as `--ground-truth-index runs/annotate/val.index`. Written numbers are fractions of 1 at full precision
+(null for a group without classes); the printed table is in percent.
 """
 
 import argparse
@@ -33,9 +33,9 @@ from stages.settings import load_section
 class EvaluationSettings:
     """The `evaluate` section of params.yaml.
 
-    `boundary_ratio`: width of the boundary band as a share of the diagonal, 0 for no boundary PQ. `max_dets`: three
-    numbers of instances of an image and class that count for AP. `bootstrap`: draws for the intervals, 0 for none.
-    `workers`: processes beside this one.
+    `boundary_ratio`: width of the boundary band as a fraction of the diagonal, 0 for no boundary PQ. `max_dets`: how
+    many instances of an image and class count for AR, the last also for AP. `bootstrap`: draws for the intervals, 0 for
+    none. `workers`: processes beside this one.
     """
 
     boundary_ratio: float = 0.02
@@ -45,7 +45,7 @@ class EvaluationSettings:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what would end the program after all images are scored."""
+        """Refuse settings that would end the program after all images have been scored."""
         check_max_dets(self.max_dets)
         for name in ("bootstrap", "seed", "workers"):
             if getattr(self, name) < 0:
@@ -54,7 +54,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is scored. Instances are optional: both files give AP, the predicted ones show what the merging lost."""
+    """The files to score. Instances are optional: both files give AP, the predicted ones show what merging lost."""
 
     ground_truth: PanopticGroundTruth
     prediction: PanopticFiles
@@ -64,7 +64,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files to write; None for what is not wanted."""
+    """The files to write; None for those not wanted."""
 
     metrics: Path
     per_class: Path | None = None
@@ -85,7 +85,7 @@ def evaluate(
     panopticapi: bool = False,
     missing_as_empty: bool = False,
 ) -> None:
-    """Score the results and write what is asked for, all of it or nothing."""
+    """Score the results and write the requested files, all or nothing."""
     _check(inputs, outputs.with_breakdown)
     results = []
     if inputs.predicted_instances is not None:
@@ -109,9 +109,9 @@ def evaluate(
         )
     for warning in _warnings(inputs, found, instances, panopticapi):
         print(f"warning: {warning}", file=sys.stderr)
-    _write_json(outputs.metrics, metrics_to_json(scores, instances.by_kind, intervals))
+    _write_json(outputs.metrics, metrics_to_json(scores, instances.by_iou_type, intervals))
     if outputs.per_class is not None:
-        _write_json(outputs.per_class, per_class_to_json(scores, instances.by_kind))
+        _write_json(outputs.per_class, per_class_to_json(scores, instances.by_iou_type))
     if outputs.per_image is not None:
         _write_json(outputs.per_image, per_image_to_json(scores, per_image))
     if found.error_breakdown is not None:
@@ -122,11 +122,11 @@ def evaluate(
             write_atomically(outputs.error_breakdown_table, table.pq_loss_csv())
         if outputs.oracle_table is not None:
             write_atomically(outputs.oracle_table, table.oracle_csv())
-    print(format_table(scores, instances.by_kind, intervals, len(per_image)))
+    print(format_table(scores, instances.by_iou_type, intervals, len(per_image)))
 
 
 def _check(inputs: Inputs, with_breakdown: bool) -> None:
-    """Refuse a file of instances that nothing would be made of."""
+    """Refuse a file of instances that would not be used."""
     if inputs.gt_instances is not None and inputs.predicted_instances is None:
         raise DatasetError("AP needs --instances-predictions too; give both files of instances")
     if inputs.predicted_instances is not None and inputs.gt_instances is None and not with_breakdown:
@@ -134,12 +134,12 @@ def _check(inputs: Inputs, with_breakdown: bool) -> None:
 
 
 def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, panopticapi: bool) -> Iterator[str]:
-    """What a reader of the numbers should know; each names the file."""
+    """Warnings for a reader of the numbers; each names the file."""
     ground_truth, prediction = inputs.ground_truth.path, inputs.prediction.panoptic_json
     for path, ids in ((prediction, found.ignored), (inputs.predicted_instances, instances.ignored)):
         if ids:
             where = f"{len(ids)} images that are not in the ground truth (image ids {shown_ids(ids)})"
-            yield f"{path}: there are results for {where}; ignored"
+            yield f"{path}: there are results for {where}; they are ignored"
     if found.empty:
         where = f"{len(found.empty)} images (image ids {shown_ids(found.empty)})"
         yield f"{prediction}: there is no result for {where}; all their segments count as false negatives"
@@ -148,9 +148,9 @@ def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, pano
             f"image id {wrong.image_id}: segment {wrong.segment_id} lists {wrong.listed}, has {wrong.counted} pixels"
             for wrong in found.wrong_areas[:3]
         )
-        taken = "the JSON is taken" if panopticapi else "the pixels are taken"
-        what = f"{len(found.wrong_areas)} segments have another 'area' than in the PNG"
-        yield f"{ground_truth}: {what} ({examples}); {taken}"
+        used = "the JSON is used" if panopticapi else "the pixels are used"
+        what = f"the 'area' of {len(found.wrong_areas)} segments differs from the PNG"
+        yield f"{ground_truth}: {what} ({examples}); {used}"
 
 
 def _write_json(path: Path, content: Mapping[str, object]) -> None:
@@ -172,17 +172,17 @@ def _parser() -> argparse.ArgumentParser:
     for flag, purpose in {
         "--per-class": "JSON file to write counts and qualities per class to",
         "--per-image": "JSON file to write counts per image to",
-        "--error-breakdown": "JSON file to write to what each kind of error costs, and PQ with it repaired",
-        "--error-breakdown-table": "CSV file to write to what each kind of error costs",
-        "--oracle-table": "CSV file to write PQ with each kind of error repaired to",
+        "--error-breakdown": "JSON file to write the error breakdown to: PQ loss by error type, and PQ with oracles",
+        "--error-breakdown-table": "CSV file to write the PQ loss by error type to",
+        "--oracle-table": "CSV file to write PQ with each oracle to",
         "--instances-ground-truth": "JSON in COCO's detection format, for AP",
-        "--instances-predictions": "JSON in COCO's results format, for AP, and for what the account lays to merging",
+        "--instances-predictions": "JSON in COCO's results format, for AP, and for the PQ loss in merging",
         "--params": "settings; section 'evaluate' is read, and the options below override it",
     }.items():
         parser.add_argument(flag, type=Path, help=purpose)
     defaults = EvaluationSettings()
     ratio, max_dets = defaults.boundary_ratio, " ".join(map(str, defaults.max_dets))
-    help_ratio = f"band of boundary PQ, as a share of the diagonal; 0: none (default: {ratio})"
+    help_ratio = f"band of boundary PQ, as a fraction of the diagonal; 0: none (default: {ratio})"
     parser.add_argument("--boundary-ratio", type=float, help=help_ratio)
     help_max_dets = f"instances of an image and class that count for AR, the last also for AP (default: {max_dets})"
     parser.add_argument("--max-dets", type=int, nargs=3, metavar="N", help=help_max_dets)
@@ -195,16 +195,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--panopticapi-area",
         action="store_true",
-        help="count as panopticapi does: a true segment's area is the JSON's, and one crowd region of a class forgives",
+        help="count as panopticapi does: ground truth areas from the JSON, and one crowd region per class",
     )
     parser.add_argument(
-        "--missing-as-empty", action="store_true", help="an image without result has all its segments missed"
+        "--missing-as-empty",
+        action="store_true",
+        help="count all segments of an image without a result as false negatives",
     )
     return parser
 
 
 def _settings(arguments: argparse.Namespace) -> EvaluationSettings:
-    """The settings file, if one is given, overridden by the options that are given."""
+    """The settings file, if given, overridden by the options given."""
     settings = (
         load_section(arguments.params, "evaluate", EvaluationSettings) if arguments.params else EvaluationSettings()
     )

@@ -3,15 +3,15 @@
     python -m stages.robustness --params params.yaml --index runs/annotate/val.index
         --model runs/train/model.safetensors --corrupted runs/corrupt --state runs/state --out runs/robustness
 
-The images come from the archives of the corrupt stage or, where its manifest says that there are none, are made
-while the network works, without being written. Scores are those of stages.evaluate with its default settings.
+The images come from the archives of the corrupt stage or, if its manifest says that there are none, are made while the
+network runs, without being written. Scores are those of stages.evaluate with its default settings.
 
-Writes `metrics.json` (PQ clean, mean, relative, by corruption), `variants.json` (everything measured), `table.md`,
+Writes `metrics.json` (PQ clean, mean, relative, by corruption), `variants.json` (all measures), `table.md`,
 `severity.csv`, `severity.png` and, to browse, `predictions/`: those of the first `predict.images` images under each
-variant, as stages.predict writes them. A run that was stopped goes on with the variants that are not scored yet; those
-that are lie in a folder of `--state` that is named after everything that decides them. With `--shard 2/4` it measures
-the second quarter of the variants for such a folder and writes no result: several programs, also on several machines,
-share the work so, and a last one without a shard writes it (`python -m pipelines.robustness`).
+variant, as stages.predict writes them. A run that was stopped resumes with the variants that are not scored yet; scored
+ones are kept in a folder of `--state` named after everything that determines them. With `--shard 2/4` it measures the
+second quarter of the variants in that folder and writes no result; so several programs, also on several machines, can
+divide the work, and a last one without `--shard` writes the result (`python -m pipelines.robustness`).
 """
 
 import argparse
@@ -66,7 +66,7 @@ from panoptic.runtime.fingerprint import resume_identity
 from panoptic.runtime.parallel import Shard, map_ahead, worker_pool
 from stages.settings import load_section
 
-# Images that a worker corrupts at a time, and such tasks that wait for each worker: what bounds the memory.
+# Images that a worker corrupts at a time, and tasks that may wait for each worker: they bound the memory.
 _TASK, _TASKS_AHEAD = 4, 2
 
 
@@ -83,7 +83,7 @@ class RobustnessPaths:
 
 @dataclass(frozen=True)
 class Measuring:
-    """What every variant is measured with; `index` holds the chosen images only."""
+    """Everything that measuring a variant takes; `index` has the chosen images only."""
 
     network: PanopticSegFormer
     index: PanopticIndex
@@ -92,9 +92,9 @@ class Measuring:
     advance: Callable[[int], object]
 
     def measure(self, kept: Path, read: ReadImages | None = None) -> Measures:
-        """Predict the index's images, or those that `read` gives in their place, and score them.
+        """Predict the images of the index, or those that `read` returns instead, and score them.
 
-        The predictions of the first ones are written to the folder `kept`, to look at.
+        The predictions of the first ones are written to the folder `kept`, to be browsed.
         """
         ground_truth = PanopticReader(self.index)
         counter = ScoreCounter(self.index.categories, self.scoring)
@@ -114,7 +114,7 @@ class Measuring:
 def robustness(
     inference: InferenceSettings, corruption: CorruptSettings, paths: RobustnessPaths, shard: Shard | None = None
 ) -> None:
-    """Measure what is not measured yet, and write the results, all of them or nothing; of a shard, no results."""
+    """Measure the variants not measured yet and write the results, all or nothing; with a shard, only measure."""
     full, manifest = PanopticIndex.load(paths.index), paths.corrupted / "manifest.json"
     split, checkpoint, scoring = CorruptedSplit.load(manifest), load_checkpoint(paths.model), ScoringSettings()
     difference = checkpoint.categories.describe_difference(full.categories)
@@ -153,17 +153,17 @@ def robustness(
         return
     result = Robustness(clean, found)
     _write(result, len(index.records), state, paths.out)
-    # With the result written the state has done its duty.
+    # With the result written, the state is no longer needed.
     shutil.rmtree(state, ignore_errors=True)
     print(table(result, len(index.records)), end="")
 
 
 def _corrupting(index: PanopticIndex, variant: Variant, pool: Executor | None, workers: int) -> ReadImages:
-    """Reads images of `index` and corrupts them, ahead of the network where there is a pool."""
+    """Read and corrupt the images of `index`, ahead of the network if there is a pool."""
     corrupt = partial(corrupted_images, images_of(index), variant)
 
     def read(records: Sequence[ImageRecord]) -> Iterator[NDArray[np.uint8]]:
-        plain = [replace(record, segments=()) for record in records]  # which a worker does not need
+        plain = [replace(record, segments=()) for record in records]  # workers do not need segments
         tasks = [plain[start : start + _TASK] for start in range(0, len(plain), _TASK)]
         return chain.from_iterable(map_ahead(pool, corrupt, tasks, _TASKS_AHEAD * workers))
 
@@ -171,9 +171,9 @@ def _corrupting(index: PanopticIndex, variant: Variant, pool: Executor | None, w
 
 
 def _remembered(path: Path, measuring: Measuring, measure: Callable[[Path], Measures]) -> Measures:
-    """What a stopped run has measured, or a new measurement that the next run will find.
+    """The measures that a stopped run has saved, or new ones, saved for the next run.
 
-    The predictions that are kept lie beside it, complete before it is there. An error is said to have come here.
+    The predictions to be browsed are beside the file, and complete before it exists. An error names the variant.
     """
     if path.exists():
         measuring.advance(len(measuring.index.records))
@@ -181,9 +181,7 @@ def _remembered(path: Path, measuring: Measuring, measure: Callable[[Path], Meas
     try:
         found = measure(path.with_suffix(""))
     except Exception:
-        print(
-            f"stopped while measuring {path.stem}; what is measured already is kept in {path.parent}", file=sys.stderr
-        )
+        print(f"stopped while measuring {path.stem}; finished variants are kept in {path.parent}", file=sys.stderr)
         raise
     write_atomically(path, json.dumps({"measures": found}).encode())
     return found
@@ -212,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--corrupted", type=Path, required=True, help="folder that stages.corrupt wrote")
     parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    help_shard = "measure this part of the variants only, and write no result; as in 2/4"
+    help_shard = "measure only this part of the variants, such as 2/4, and write no result"
     parser.add_argument("--shard", metavar="NUMBER/OF", help=help_shard)
     arguments = parser.parse_args(argv)
     paths = RobustnessPaths(arguments.index, arguments.model, arguments.corrupted, arguments.state, arguments.out)

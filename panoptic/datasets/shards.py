@@ -23,7 +23,7 @@ from panoptic.datasets.coco import ImageSource, VerifiedImage
 from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import SegmentLabel
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.instances.detection_json import segment_codes
+from panoptic.instances.detection_json import segment_rles
 from panoptic.instances.rle import run_starts
 from panoptic.io.errors import Issues
 from panoptic.io.files import open_files, write_atomically
@@ -114,7 +114,7 @@ class ImageShard:
                 with issues.collected():
                     image = inspect()
                     records.append(image.record)
-                    rles.append(segment_codes(image.ids, [segment.id for segment in image.record.segments]))
+                    rles.append(segment_rles(image.ids, [segment.id for segment in image.record.segments]))
                     self._add_pngs(archive, image)
             add_file(archive, _RLES, json.dumps(rles).encode())
         if not issues.messages:

@@ -72,7 +72,7 @@ def segment_outcomes(evaluation: ImageEvaluation, errors: ErrorPairs) -> ImageOu
 
 
 def image_pq_loss(breakdown: ErrorBreakdown) -> dict[str, float]:
-    """What each error type takes from the PQ of one image, averaged over its classes; they add up to 1 - PQ."""
+    """The PQ loss of one image by error type, averaged over its classes; the types add up to 1 - PQ."""
     classes = [entry for entry in breakdown.classes.values() if entry.present.size]
     pq_loss = dict.fromkeys(ERROR_TYPES, 0.0)
     for entry in classes:
@@ -83,7 +83,7 @@ def image_pq_loss(breakdown: ErrorBreakdown) -> dict[str, float]:
 
 
 def _closest(pairs: Pairs, side: int) -> dict[int, tuple[int, int]]:
-    """By the id on one side, the pair with most shared pixels; among equals the one with the smallest other id."""
+    """The pair with most shared pixels for each id on one side; among equals the one with the smallest other id."""
     closest: dict[int, tuple[int, int]] = {}
     for pair in sorted(pairs, key=lambda pair: (-pairs[pair].pixels, pair)):
         closest.setdefault(pair[side], pair)

@@ -1,10 +1,10 @@
-// The fast form of panoptic.evaluation.overlaps.count_overlaps_by_numpy: one walk down two id maps, each row in few passes that
-// compilers turn into vector instructions. C++ and not numba: with numpy alone that takes 88 MB of memory a process,
-// more than a whole scoring process may.
+// The fast form of panoptic.evaluation.overlaps.count_overlaps_by_numpy: one walk down two id maps, with few passes over
+// each row, which compilers vectorize. C++ rather than numba, which with numpy alone takes 88 MB of memory per process,
+// more than a whole scoring process may take.
 //
-// A pixel is outside the band of its map if its whole window, (2 distance + 1) pixels each way, lies in the image
-// and has one id. By rows: a pixel is level if the part of its row in the window has one id; then the window has one
-// id where a column has been level, with one id, for as many rows as the window is high.
+// A pixel is outside the band of its map if its whole window, (2 distance + 1) pixels each way, is inside the image and
+// has one id. By rows: a pixel is level if the part of its row in the window has one id; the window has one id where a
+// column has been level, with one id, for as many rows as the window is high.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -25,7 +25,7 @@ namespace {
 using Index = std::ptrdiff_t;
 using IdMap = py::array_t<std::int32_t, py::array::c_style>;
 
-// An id in the low 24 bits, and above them whether the pixel lies in the band.
+// An id in the low 24 bits, and above them a flag for pixels in the band.
 using Label = std::uint32_t;
 constexpr int kIdBits = 24;
 constexpr Label kIdMask = (Label{1} << kIdBits) - 1;
@@ -37,7 +37,7 @@ struct Counts {
     std::int64_t in_both_bands = 0;
 };
 
-// Counts by pair of ids. A few pairs make up most of an image, so the last ones asked for are found without a search.
+// Counts by pair of ids. A few pairs make up most of an image, so recently used ones are found without a search.
 class Pairs {
   public:
     using Key = std::uint64_t;
@@ -62,16 +62,16 @@ class Pairs {
         Key key = 0;
         Counts* counts = nullptr;
     };
-    std::unordered_map<Key, Counts> counts_;  // its elements stay where they are as it grows
+    std::unordered_map<Key, Counts> counts_;  // its elements keep their addresses as it grows
     std::array<Recent, 256> recent_;
 };
 
-// Gives the rows of an id map as labels, from the first to the last.
+// Returns the rows of an id map as labels, from first to last.
 class BandedRows {
   public:
     BandedRows(const IdMap& ids, Index distance)
         : ids_(reinterpret_cast<const Label*>(ids.data())), height_(ids.shape(0)), width_(ids.shape(1)),
-          // Where no window fits into the image, none is looked at.
+          // If no window fits into the image, none is examined.
           reach_(std::min(distance, std::min(height_, width_) / 2 + 1)), changes_(width_ + 2 * reach_),
           level_rows_(width_), labels_(width_) {}
 
@@ -90,18 +90,18 @@ class BandedRows {
     }
 
   private:
-    // Brings the number of rows, up to this one, for which each column has been level with one id up to date.
+    // Updates the number of rows, up to this one, for which each column has been level with one id.
     void count_row(Index y) {
         const Label* ids = ids_ + y * width_;
         const Label* above = y > 0 ? ids - width_ : ids;
-        const Index width = width_, length = width_ + 2 * reach_;  // bytes may alias members: no vectors with those
-        // Whether the id changes before a column, beginning `reach` - 1 columns before the image; its edges count.
+        const Index width = width_, length = width_ + 2 * reach_;  // locals, because bytes may alias members, which prevents vectorizing
+        // Marks where the id changes before a column, from `reach` - 1 columns before the image on; its edges count.
         std::fill(changes_.begin(), changes_.end(), 0);
         std::uint8_t* changes = changes_.data();
         std::uint8_t* inside = changes + reach_ - 1;
         for (Index x = 1; x < width; ++x) inside[x] = ids[x] != ids[x - 1];
         inside[0] = inside[width] = 1;
-        // Whether it changes within the window of a column: windows double until they are 2 `reach` changes wide.
+        // Marks where it changes within the window of a column: windows double until they are 2 `reach` changes wide.
         for (Index covered = 1, step; covered < 2 * reach_; covered += step) {
             step = std::min(covered, 2 * reach_ - covered);
             for (Index x = 0; x < length - step; ++x) changes[x] |= changes[x + step];
@@ -119,12 +119,12 @@ class BandedRows {
     std::vector<Label> level_rows_, labels_;
 };
 
-// Cuts rows into runs of pixels that have one label in either map.
+// Splits rows into runs of pixels with one label in each map.
 class Runs {
   public:
     explicit Runs(Index width) : width_(width), changes_(width + kBlock), starts_(width + kBlock + 1) {}
 
-    // Afterwards run k of `count` goes from start(k) to start(k + 1).
+    // Afterwards, run k of `count` extends from start(k) to start(k + 1).
     Index find(const Label* truth, const Label* prediction) {
         std::uint8_t* changes = changes_.data();
         const Index width = width_;
@@ -136,7 +136,7 @@ class Runs {
             std::uint64_t block;
             std::memcpy(&block, changes + x, kBlock);
             if (block == 0) continue;
-            // No branch on what cannot be foreseen: a start that is none is overwritten by the next.
+            // Without an unpredictable branch: what is not a start is overwritten by the next one.
             for (Index k = x; k < x + kBlock; ++k) {
                 starts_[count] = k;
                 count += changes[k];
@@ -151,7 +151,7 @@ class Runs {
   private:
     static constexpr Index kBlock = sizeof(std::uint64_t);
     Index width_;
-    std::vector<std::uint8_t> changes_;  // with a rest of zeros, up to a whole block
+    std::vector<std::uint8_t> changes_;  // padded with zeros to whole blocks
     std::vector<Index> starts_;
 };
 
@@ -177,7 +177,7 @@ std::vector<Pairs::Entry> count(const IdMap& truth_ids, const IdMap& prediction_
     return pairs.sorted();
 }
 
-// (6, P), a row for each field of `Overlaps`. The caller has checked what is given.
+// (6, P), a row for each field of `Overlaps`. The caller has checked the arguments.
 py::array_t<std::int64_t> count_overlaps(const IdMap& truth_ids, const IdMap& prediction_ids, Index distance) {
     std::vector<Pairs::Entry> entries;
     {

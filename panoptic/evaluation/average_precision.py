@@ -1,10 +1,11 @@
-"""Mask and box AP by COCO's rules, computed by pycocotools, with its traps taken care of.
+"""Mask and box AP by COCO's rules, computed by pycocotools while avoiding its traps.
 
-It takes an annotation with id 0 for "no match", so ids are given anew from 1. Its summary prints, and knows no other
-maximum of detections than 100, so the numbers are read from its tables. It fails on an empty list of results, compares
-masks of different sizes without a word, and prints what it does, which is dropped. Ground truth may hold stuff, as ours
-does: only things are scored. The area of a result, which sorts it into small, medium and large, is that of its box
-where it lists one, else of its mask, for both kinds of AP alike, as pycocotools reads a results file.
+pycocotools takes an annotation with id 0 for "no match", so ids are renumbered from 1. Its summary is only printed and
+supports no maximum of detections but 100, so the numbers are read from its tables. It fails on an empty list of
+results, silently compares masks of different sizes, and prints its progress, which is discarded. Ground truth may
+contain stuff, as ours does: only things are scored. The area of a result, which makes it small, medium or large, is
+that of its box if it lists one, otherwise of its mask, for mask and box AP alike, as when pycocotools reads a results
+file.
 """
 
 import io
@@ -33,7 +34,7 @@ _AREAS = ("all", "small", "medium", "large")
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """The 12 numbers of COCO by name, and AP by category id; fractions of 1, None where nothing could be found."""
+    """COCO's 12 numbers by name, and AP by category id; fractions of 1, None without ground truth."""
 
     numbers: dict[str, float | None]
     per_class: dict[int, float | None]
@@ -41,16 +42,16 @@ class AveragePrecision:
 
 @dataclass(frozen=True)
 class InstanceScores:
-    """AP of masks, `segm`, and of boxes, `bbox`. `ignored`: image ids that have results but no ground truth."""
+    """AP of masks, `segm`, and of boxes, `bbox`. `ignored`: image ids with results but without ground truth."""
 
-    by_kind: dict[str, AveragePrecision]
+    by_iou_type: dict[str, AveragePrecision]
     ignored: tuple[int, ...]
 
 
 def check_max_dets(max_dets: Sequence[int]) -> None:
-    """Raise `ValueError` unless `max_dets` are three rising numbers."""
+    """Raise `ValueError` unless `max_dets` are three increasing numbers."""
     if len(max_dets) != 3 or sorted({0, *max_dets}) != [0, *max_dets]:
-        raise ValueError(f"max_dets is {list(max_dets)}; give three rising numbers of detections, such as 1 10 100")
+        raise ValueError(f"max_dets is {list(max_dets)}; give three increasing numbers of detections, such as 1 10 100")
 
 
 def average_precision(
@@ -60,11 +61,11 @@ def average_precision(
     max_dets: Sequence[int] = MAX_DETS,
     area_bounds: tuple[int, int] = (32**2, 96**2),
 ) -> InstanceScores:
-    """AP of masks (`segm`) and boxes (`bbox`) over the things of `categories`.
+    """Compute AP of masks (`segm`) and boxes (`bbox`) over the things of `categories`.
 
-    `ground_truth` is a JSON in COCO's detection format. `max_dets`: three numbers of results of an image and class
-    that count; AR is given for each (AR1, AR10, AR100), the rest for the last. `area_bounds`, in pixels: areas up to
-    the first are small, above the second large. Raises `DatasetError` for an issue in the file.
+    `ground_truth` is a JSON in COCO's detection format. `max_dets`: how many results of an image and class count; AR is
+    given for each of the three (AR1, AR10, AR100), the rest for the last. `area_bounds`, in pixels: areas up to the
+    first are small, above the second large. Raises `DatasetError` for an issue in the file.
     """
     check_max_dets(max_dets)
     things = [category.id for category in categories.things]
@@ -78,10 +79,10 @@ def average_precision(
         {"images": indexed.dataset["images"], "annotations": list(_annotations(counted)), "categories": []}
     )
 
-    def evaluate(kind: Literal["segm", "bbox"]) -> AveragePrecision:
+    def evaluate(iou_type: Literal["segm", "bbox"]) -> AveragePrecision:
         small, large = area_bounds
         with redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(indexed, found, kind)
+            evaluation = COCOeval(indexed, found, iou_type)
             evaluation.params.catIds = things
             evaluation.params.maxDets = list(max_dets)
             evaluation.params.areaRng = [[0, 1e10], [0, small], [small, large], [large, 1e10]]
@@ -118,7 +119,7 @@ def _indexed(dataset: Mapping[str, object]) -> COCO:
 def _numbers(
     precision: NDArray[np.float64], recall: NDArray[np.float64], things: Sequence[int], max_dets: Sequence[int]
 ) -> AveragePrecision:
-    """From (thresholds, recalls, classes, areas, max_dets) and (thresholds, classes, areas, max_dets)."""
+    """Average precision (thresholds, recalls, classes, areas, max_dets) and recall, without the axis of recalls."""
     by_area = list(enumerate(_AREAS))[1:]
     numbers = {
         "AP": _mean(precision[:, :, :, 0, -1]),
@@ -132,6 +133,6 @@ def _numbers(
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
-    """-1 stands for a class without ground truth."""
+    """The mean of the known values; -1 stands for a class without ground truth."""
     known = values[values > -1]
     return float(known.mean()) if known.size else None

@@ -79,7 +79,7 @@ def _table(images: Sequence[ImageCounts], columns: Sequence[tuple[CountMetric, s
 
 
 def _weights(rng: np.random.Generator, draws: int, images: int) -> Array:
-    """How often each draw has each image, (draws, images)."""
+    """Count how often each draw has each image, (draws, images)."""
     return np.stack([np.bincount(rng.integers(images, size=images), minlength=images) for _ in range(draws)]).astype(
         np.float64
     )

@@ -34,7 +34,7 @@ from panoptic.format.categories import CategoryTable
 
 @dataclass(frozen=True, slots=True)
 class PqLoss(Counts):
-    """What each error type takes from the sum of IoUs of a class; divided by D, they add up to 1 - PQ."""
+    """The loss by error type in the sum of IoUs of a class; divided by D, the types add up to 1 - PQ."""
 
     merging: float = 0.0
     classification: float = 0.0

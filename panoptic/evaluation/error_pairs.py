@@ -17,7 +17,7 @@ from panoptic.evaluation.overlaps import Overlaps
 from panoptic.evaluation.panoptic_quality import Matching
 from panoptic.format.id_map import VOID
 from panoptic.format.segments import SegmentLabel
-from panoptic.instances.rle import RunLengths, check_size
+from panoptic.instances.rle import Rle, check_size
 
 _LEAST_IOU = 0.1
 
@@ -124,13 +124,13 @@ def _per_id(ids: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int
 def candidate_ious(
     gt_ids: NDArray[np.int32], ground_truth: Sequence[SegmentLabel], candidates: Candidates
 ) -> dict[int, float]:
-    """By the id of a ground truth segment, the best mask IoU of a candidate of its class, if one touches it.
+    """Find the best mask IoU of a candidate for each ground truth segment that one of its class touches, by its id.
 
     `gt_ids` is (H,W). As in PQ, pixels on void of the ground truth do not count against a candidate; crowd regions
     have none. Raises `DatasetError` for a candidate of another size.
     """
     height, width = gt_ids.shape
-    by_class: dict[int, list[RunLengths]] = defaultdict(list)
+    by_class: dict[int, list[Rle]] = defaultdict(list)
     for category_id, mask in candidates:
         check_size(mask, height, width, f"an instance of category {category_id}")
         by_class[category_id].append(mask)
@@ -151,11 +151,11 @@ def candidate_ious(
     return best
 
 
-def _areas(masks: Sequence[RunLengths]) -> NDArray[np.float64]:
+def _areas(masks: Sequence[Rle]) -> NDArray[np.float64]:
     """(N,) pixels. One by one, because pycocotools with numpy 2 fails on lists of more than 255 masks."""
     return np.array([coco_mask.area(mask) for mask in masks], np.float64)
 
 
-def _encode(ids: NDArray[np.int32], wanted: Sequence[int]) -> dict[int, RunLengths]:
+def _encode(ids: NDArray[np.int32], wanted: Sequence[int]) -> dict[int, Rle]:
     columns = np.ascontiguousarray(ids.T)  # RLE runs down the columns
     return {segment_id: coco_mask.encode((columns == segment_id).view(np.uint8).T) for segment_id in wanted}

@@ -23,11 +23,11 @@ from panoptic.evaluation.panoptic_quality import (
 from panoptic.format.annotations import Annotation, check_drawn
 from panoptic.format.id_map import decode_id_map
 from panoptic.format.segments import SegmentLabel
-from panoptic.instances.rle import RunLengths
+from panoptic.instances.rle import Rle
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource
 
-Candidates = Sequence[tuple[int, RunLengths]]
+Candidates = Sequence[tuple[int, Rle]]
 """Category ids and masks of the raw instances of one image, before merging."""
 
 

@@ -1,10 +1,9 @@
-"""How the segments of two id maps cover each other: the one table that all scores of an image are computed from.
+"""The overlaps of the segments of two id maps: the one table that all scores of an image are computed from.
 
 For boundary scores (Cheng et al., CVPR 2021) the table also counts pixels near a boundary. The band of an id map at
-distance d are the pixels within Chebyshev distance d of a pixel of another id, or of the outside of the image.
+distance d consists of the pixels within Chebyshev distance d of a pixel with another id, or of the image's outside.
 
-Counted by the compiled core where it was built (`panoptic.evaluation.overlaps.COMPILED`),
-else by numpy, which is the specification.
+The compiled core counts where it has been built (`COMPILED`), otherwise numpy, which is the specification.
 """
 
 from dataclasses import dataclass
@@ -26,8 +25,8 @@ else:
 class Overlaps:
     """The P pairs of ids that share pixels, in ascending order (ground truth, prediction); every field is (P,) int64.
 
-    `in_*_band` count those of the pair's pixels that lie in the band of the true map, of the predicted map, of both;
-    all zero where no band was asked for.
+    `in_*_band` count the pair's pixels in the band of the ground truth, of the prediction, and of both; all are zero
+    without a band.
     """
 
     gt_ids: NDArray[np.int64]
@@ -39,7 +38,7 @@ class Overlaps:
 
 
 def count_overlaps(gt_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int = 0) -> Overlaps:
-    """Count the pixels that each pair of ids shares in two (H,W) id maps, with bands of `distance` pixels if above 0.
+    """Count the pixels that each pair of ids shares in two (H,W) id maps; bands are `distance` pixels wide, if above 0.
 
     Raises `ValueError` for maps of different sizes, ids outside 0..16777215 or a negative distance.
     """
@@ -50,7 +49,7 @@ def count_overlaps(gt_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32],
 def count_overlaps_compiled(
     gt_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int = 0
 ) -> Overlaps:
-    """`count_overlaps` by panoptic/evaluation/_overlaps.cpp, twenty times as fast as by numpy."""
+    """`count_overlaps` by panoptic/evaluation/_overlaps.cpp, twenty times as fast as with numpy."""
     _check(gt_ids, prediction_ids, distance)
     return Overlaps(
         *_overlaps.count_overlaps(
@@ -62,10 +61,10 @@ def count_overlaps_compiled(
 def count_overlaps_by_numpy(
     gt_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int = 0
 ) -> Overlaps:
-    """`count_overlaps` by numpy and scipy."""
+    """`count_overlaps` with numpy and scipy."""
     _check(gt_ids, prediction_ids, distance)
     pairs = (gt_ids.astype(np.int64) << 24 | prediction_ids).reshape(-1)
-    # Neighbors mostly are of one pair: sorting runs takes a fraction of the time that sorting pixels does.
+    # Neighboring pixels mostly belong to one pair: sorting runs takes a fraction of the time that sorting pixels takes.
     starts = np.flatnonzero(np.diff(pairs, prepend=-1))
     unique, members = np.unique(pairs[starts], return_inverse=True)
 
@@ -81,12 +80,12 @@ def count_overlaps_by_numpy(
 
 
 def band(ids: NDArray[np.int32], distance: int) -> NDArray[np.bool_]:
-    """(H,W), whether a pixel lies in the band of its id map; nowhere at distance 0."""
+    """The pixels (H,W) in the band of an id map; none at distance 0."""
     if distance == 0 or ids.size == 0:
         return np.zeros(ids.shape, np.bool_)
-    from scipy import ndimage  # only here: a process that scores with the compiled core saves 28 MB
+    from scipy import ndimage  # only here: with the compiled core a process saves 28 MB
 
-    # A rim of no id stands for the outside: no window of one id alone reaches over it.
+    # The rim has an id of its own for the outside, so that no window that reaches into it has one id alone.
     framed = np.pad(ids, distance, constant_values=-1)
     window = 2 * distance + 1
     differs = ndimage.maximum_filter(framed, window) != ndimage.minimum_filter(framed, window)
@@ -101,6 +100,6 @@ def _check(gt_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distanc
             "give two of one size (height, width) and a distance of at least 0"
         )
     for ids in (gt_ids, prediction_ids):
-        # Set bits that no id has, the sign among them, show in the union of all bits, found quicker than the extremes.
+        # Bits that no id has, including the sign, show in the union of all bits, which is found quicker than extremes.
         if int(np.bitwise_or.reduce(ids, axis=None)) & ~MAX_ID:
             raise ValueError(f"ids must lie in 0..{MAX_ID}, found {ids.min()}..{ids.max()}")

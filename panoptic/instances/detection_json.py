@@ -1,4 +1,4 @@
-"""From a panoptic split to COCO's detection format: each segment as a run-length encoded mask with its box.
+"""Converting a panoptic split to COCO's detection format: each segment as an RLE mask with its box.
 
 Segments keep their order; annotation ids count from 0 over the whole split, as in COCO's own conversion.
 """
@@ -17,31 +17,31 @@ from tqdm import tqdm
 from panoptic.data.reader import PanopticReader
 from panoptic.format.categories import CategoryTable
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.instances.rle import RunLengths, run_starts
+from panoptic.instances.rle import Rle, run_starts
 
 
 def to_detection_format(index: PanopticIndex, progress: bool = False) -> bytes:
-    """The JSON, with `images`, `annotations` and `categories`; equal indices give equal bytes."""
+    """Convert a split to JSON with `images`, `annotations` and `categories`; equal indices give equal bytes."""
     reader = PanopticReader(index)
     shown = tqdm(index.records, desc="instances", unit="image", disable=not progress)
-    codes = (segment_codes(reader.id_map(record), [segment.id for segment in record.segments]) for record in shown)
+    rles = (segment_rles(reader.id_map(record), [segment.id for segment in record.segments]) for record in shown)
     file = BytesIO()
-    write_detection_format(file, index.records, codes, index.categories)
+    write_detection_format(file, index.records, rles, index.categories)
     return file.getvalue()
 
 
 def write_detection_format(
-    file: IO[bytes], records: Sequence[ImageRecord], codes: Iterable[Sequence[str]], categories: CategoryTable
+    file: IO[bytes], records: Sequence[ImageRecord], rles: Iterable[Sequence[str]], categories: CategoryTable
 ) -> None:
-    """Write the JSON without ever holding it; `codes` are the masks of each record's segments, in their order."""
-    annotations = _annotations(records, codes)
+    """Write the JSON without holding it in memory; `rles` are the masks of each record's segments, in their order."""
+    annotations = _annotations(records, rles)
     write_json_lists(
         file, {"images": list_images(records), "annotations": annotations, "categories": categories.to_json()}
     )
 
 
 def list_images(records: Iterable[ImageRecord]) -> Iterator[dict[str, object]]:
-    """The elements of `images` in all of COCO's formats."""
+    """Yield the elements of `images` in any of COCO's formats."""
     for record in records:
         yield {
             "id": record.image_id,
@@ -52,7 +52,7 @@ def list_images(records: Iterable[ImageRecord]) -> Iterator[dict[str, object]]:
 
 
 def write_json_lists(file: IO[bytes], lists: Mapping[str, Iterable[object]]) -> None:
-    """Write a JSON object of lists, element by element; the bytes are those of `json.dumps` and a line's end."""
+    """Write a JSON object of lists, element by element; the bytes are those of `json.dumps` and a newline."""
     for position, (name, elements) in enumerate(lists.items()):
         file.write(f"{', ' if position else '{'}{json.dumps(name)}: [".encode())
         for number, element in enumerate(elements):
@@ -61,9 +61,9 @@ def write_json_lists(file: IO[bytes], lists: Mapping[str, Iterable[object]]) -> 
     file.write(b"}\n")
 
 
-def _annotations(records: Iterable[ImageRecord], codes: Iterable[Sequence[str]]) -> Iterator[dict[str, object]]:
+def _annotations(records: Iterable[ImageRecord], rles: Iterable[Sequence[str]]) -> Iterator[dict[str, object]]:
     numbers = count()
-    for record, masks in zip(records, codes, strict=True):
+    for record, masks in zip(records, rles, strict=True):
         for segment, mask in zip(record.segments, masks, strict=True):
             yield {
                 "id": next(numbers),
@@ -76,12 +76,12 @@ def _annotations(records: Iterable[ImageRecord], codes: Iterable[Sequence[str]])
             }
 
 
-def segment_codes(ids: NDArray[np.int32], segment_ids: Sequence[int]) -> list[str]:
-    """COCO's compressed run-length codes of segments of an (H,W) id map: what `encode_mask` gives for each.
+def segment_rles(ids: NDArray[np.int32], segment_ids: Sequence[int]) -> list[str]:
+    """COCO's compressed RLE of segments of an (H,W) id map, equal to that of `encode_mask` for each.
 
-    All masks together cost one pass over the image, down its columns, instead of one each.
+    All masks together take one pass over the image, down its columns, instead of one each.
     """
-    if not segment_ids:  # for which pycocotools has no answer
+    if not segment_ids:  # on which pycocotools fails
         return []
     height, width = ids.shape
     column_wise = np.ascontiguousarray(ids.T).reshape(-1)
@@ -95,13 +95,13 @@ def segment_codes(ids: NDArray[np.int32], segment_ids: Sequence[int]) -> list[st
         {"size": [height, width], "counts": _run_lengths(starts[begin:end], ends[begin:end], ids.size)}
         for begin, end in zip(first, last, strict=True)
     ]
-    # The library's types do not know that it takes plain counts, too.
-    codes = coco_mask.frPyObjects(cast("list[RunLengths]", masks), height, width)
-    return [_text(code["counts"]) for code in codes]
+    # According to its types, the library does not accept uncompressed counts, but it does.
+    rles = coco_mask.frPyObjects(cast("list[Rle]", masks), height, width)
+    return [_text(rle["counts"]) for rle in rles]
 
 
 def _run_lengths(starts: NDArray[np.int64], ends: NDArray[np.int64], size: int) -> list[int]:
-    """Lengths of the runs of a mask: outside, inside, outside, ... ; the first may be empty, the last is not."""
+    """Lengths of the runs of a mask, alternately outside and inside; the first may be 0, the last is not."""
     edges = np.zeros(2 * len(starts) + 2, np.int64)
     edges[1:-1:2], edges[2::2], edges[-1] = starts, ends, size
     lengths: list[int] = (edges[1:] - edges[:-1]).tolist()
@@ -109,9 +109,9 @@ def _run_lengths(starts: NDArray[np.int64], ends: NDArray[np.int64], size: int) 
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> dict[str, object]:
-    """An (H,W) mask as COCO's compressed run-length code, in a form that JSON can hold."""
-    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": list(mask.shape), "counts": _text(code["counts"])}
+    """Encode an (H,W) mask as COCO's compressed RLE, in a form that JSON can hold."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": list(mask.shape), "counts": _text(rle["counts"])}
 
 
 def _text(counts: str | bytes) -> str:

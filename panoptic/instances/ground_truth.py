@@ -1,4 +1,4 @@
-"""True instances in COCO's detection format, checked as they are read."""
+"""Ground truth instances in COCO's detection format, checked while they are read."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from pycocotools import mask as coco_mask
 
 from panoptic.format.categories import CategoryTable
-from panoptic.instances.rle import RunLengths, check_size, read_mask_code
+from panoptic.instances.rle import Rle, check_size, read_rle
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject, is_number, read_json
 
@@ -14,9 +14,9 @@ Size = tuple[int, int]
 
 
 def read_instance_ground_truth(path: Path, categories: CategoryTable) -> dict[str, object]:
-    """The things of a file as the dataset of a `pycocotools` COCO, with ids from 1; stuff is left out.
+    """Read the things of a file as the dataset of a `pycocotools` COCO, with ids from 1; stuff is left out.
 
-    Raises `DatasetError` with every issue found: a field that is missing or malformed, a category that is unknown to
+    Raises `DatasetError` with every issue found: a missing or malformed field, a category that is unknown to
     `categories` or has another name there, an image that is not listed, a mask that is damaged or of another size.
     """
     document = read_json(path)
@@ -46,7 +46,7 @@ def read_instance_ground_truth(path: Path, categories: CategoryTable) -> dict[st
 
 
 def _check_name(entry: JsonObject, categories: CategoryTable) -> None:
-    """Files of one dataset may number their classes differently."""
+    """Raise `DatasetError` for a name that differs: files of one dataset may number their classes differently."""
     category_id, name = entry.integer("id"), entry.text("name")
     if category_id in categories and categories.by_id(category_id).name != name:
         expected = categories.by_id(category_id).name
@@ -68,11 +68,11 @@ def _annotation(entry: JsonObject, sizes: Mapping[int, Size]) -> dict[str, objec
     }
 
 
-def _mask(entry: JsonObject, size: Size) -> RunLengths:
-    """The mask of an annotation; polygons, lists of x and y in turn, are filled."""
+def _mask(entry: JsonObject, size: Size) -> Rle:
+    """The mask of an annotation; polygons (lists of alternating x and y) are filled."""
     shape = entry.values.get("segmentation")
     if not isinstance(shape, list):
-        mask = read_mask_code(entry.child("segmentation"))
+        mask = read_rle(entry.child("segmentation"))
         check_size(mask, *size, entry.where)
         return mask
     if not shape or not all(isinstance(part, list) and len(part) >= 6 and all(map(is_number, part)) for part in shape):

@@ -1,4 +1,4 @@
-"""Predicted instances in COCO's results format: a list of masks with classes and scores, checked as it is read."""
+"""Predicted instances in COCO's results format: a list of masks with classes and scores, checked while it is read."""
 
 import json
 from collections import defaultdict
@@ -10,7 +10,7 @@ from typing import cast
 from pycocotools import mask as coco_mask
 
 from panoptic.format.categories import CategoryTable
-from panoptic.instances.rle import RunLengths, read_mask_code
+from panoptic.instances.rle import Rle, read_rle
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject
 
@@ -19,37 +19,37 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class InstanceResult:
-    """One instance of a thing. `mask` is COCO's compressed run-length code of an (H,W) mask.
+    """One instance of a thing. `mask` is the compressed RLE of an (H,W) mask.
 
-    `listed_box`: left, top, width, height in pixels where a box was predicted beside the mask. `where`: the file and
-    the place in it, for errors.
+    `listed_box`: left, top, width, height in pixels if a box was predicted with the mask. `where`: the file and the
+    position in it, for errors.
     """
 
     image_id: int
     category_id: int
     score: float
-    mask: RunLengths
+    mask: Rle
     listed_box: Box | None
     where: str
 
     @property
     def box_xywh(self) -> Box:
-        """The box that was predicted with the mask, else the mask's own."""
+        """The box predicted with the mask, otherwise the bounding box of the mask."""
         return self.listed_box or cast(Box, tuple(coco_mask.toBbox(self.mask).tolist()))
 
     @property
     def area(self) -> float:
-        """In pixels: of the box that was predicted with the mask, else of the mask, as pycocotools has it."""
+        """Pixels of the box predicted with the mask, otherwise of the mask, as in pycocotools."""
         if self.listed_box is not None:
             return self.listed_box[2] * self.listed_box[3]
         return int(coco_mask.area(self.mask))
 
 
 def read_instance_results(path: Path, categories: CategoryTable) -> list[InstanceResult]:
-    """Read a results file; what it lists of stuff is left out.
+    """Read a results file, leaving out stuff.
 
-    Raises `DatasetError` with every issue found: a field that is missing or malformed, an unknown category, a score
-    that is not finite, a mask whose runs do not fill its size.
+    Raises `DatasetError` with every issue found: a missing or malformed field, an unknown category, a score that is not
+    finite, a mask whose runs do not fill its size.
     """
     try:
         entries = json.loads(path.read_bytes())
@@ -74,9 +74,9 @@ def read_instance_results(path: Path, categories: CategoryTable) -> list[Instanc
     return results
 
 
-def masks_by_image(results: Iterable[InstanceResult]) -> dict[int, list[tuple[int, RunLengths]]]:
-    """The category ids and masks of each image, by its id."""
-    grouped: dict[int, list[tuple[int, RunLengths]]] = defaultdict(list)
+def masks_by_image(results: Iterable[InstanceResult]) -> dict[int, list[tuple[int, Rle]]]:
+    """Group category ids and masks by image id."""
+    grouped: dict[int, list[tuple[int, Rle]]] = defaultdict(list)
     for result in results:
         grouped[result.image_id].append((result.category_id, result.mask))
     return dict(grouped)
@@ -91,7 +91,7 @@ def _result(entry: JsonObject) -> InstanceResult:
         entry.integer("image_id"),
         entry.integer("category_id"),
         entry.number("score"),
-        read_mask_code(entry.child("segmentation")),
+        read_rle(entry.child("segmentation")),
         box,
         entry.where,
     )

@@ -1,4 +1,4 @@
-"""COCO's run-length codes of masks, checked: pycocotools never ends on a code whose runs do not fill the image."""
+"""COCO's run-length encoding (RLE) of masks, checked: pycocotools hangs on an RLE whose runs do not fill the image."""
 
 from typing import TypedDict
 
@@ -10,53 +10,53 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import JsonObject
 
 
-class RunLengths(TypedDict):
-    """A mask as pycocotools has it: `size` is height and width, `counts` the compressed lengths of the runs."""
+class Rle(TypedDict):
+    """A mask as pycocotools represents it: `size` is height and width, `counts` the compressed lengths of the runs."""
 
     size: list[int]
     counts: str | bytes
 
 
-def read_mask_code(code: JsonObject) -> RunLengths:
-    """A mask from its `size` and `counts`, a text (compressed) or a list. Raises `DatasetError` for damage."""
-    size = code.integers("size")
+def read_rle(rle: JsonObject) -> Rle:
+    """Read a mask from its `size` and `counts`, a string (compressed) or a list. Raises `DatasetError` for damage."""
+    size = rle.integers("size")
     if len(size) != 2 or min(size) < 1:
-        raise DatasetError(f"{code.where}: 'size' should be height and width, found {size}; correct it")
-    compressed = not isinstance(code.values.get("counts"), list)
-    lengths = _run_lengths(code.text("counts")) if compressed else code.integers("counts")
+        raise DatasetError(f"{rle.where}: 'size' should be height and width, found {size}; correct it")
+    compressed = not isinstance(rle.values.get("counts"), list)
+    lengths = _run_lengths(rle.text("counts")) if compressed else rle.integers("counts")
     if not lengths or min(lengths) < 0 or sum(lengths) != size[0] * size[1]:
         message = f"'counts' is damaged, its runs do not fill {size[0]} x {size[1]} pixels; write the mask again"
-        raise DatasetError(f"{code.where}: {message}")
+        raise DatasetError(f"{rle.where}: {message}")
     if compressed:
-        return {"size": size, "counts": code.text("counts")}
+        return {"size": size, "counts": rle.text("counts")}
     pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).view(np.uint8)
     return coco_mask.encode(pixels.reshape(size[::-1]).T)
 
 
-def check_size(mask: RunLengths, height: int, width: int, where: str) -> None:
-    """Raise `DatasetError` for a mask of another size: pycocotools compares such without a word."""
+def check_size(mask: Rle, height: int, width: int, where: str) -> None:
+    """Raise `DatasetError` for a mask of another size, which pycocotools would silently compare."""
     if mask["size"] != [height, width]:
         found = f"{mask['size'][0]} x {mask['size'][1]} (height x width), but the image is {height} x {width}"
         raise DatasetError(f"{where}: the mask is {found}; write it at that size")
 
 
 def _run_lengths(counts: str) -> list[int]:
-    """The lengths of the runs of COCO's compressed code; empty for what is no such code.
+    """Decode the lengths of the runs from COCO's compressed RLE; empty for a malformed one.
 
-    A number is a string of 6-bit characters from `0` on, lowest bits first: 5 bits of it and one that says whether
-    more follow; its sign is the highest bit of the last. From the fourth on, it is the difference to the one two
-    before (`rleToString` in cocoapi's maskApi.c).
+    A number is a string of 6-bit characters from `0` on, lowest bits first: 5 bits of the number and one that tells
+    whether more follow; the highest bit of the last is the sign. From the fourth number on, each is the difference from
+    the one two before (`rleToString` in cocoapi's maskApi.c).
     """
     characters = np.frombuffer(counts.encode(), np.uint8).astype(np.int64) - ord("0")
     if not characters.size or characters.min() < 0 or characters.max() > 63 or characters[-1] & 32:
         return []
     ends = np.flatnonzero(characters & 32 == 0)
     sizes = np.diff(ends, prepend=-1)
-    if sizes.max() > 7:  # 35 bits: more than a run of any image
+    if sizes.max() > 7:  # 35 bits: more than a run in any image
         return []
     starts = ends + 1 - sizes
-    places = np.arange(characters.size) - np.repeat(starts, sizes)
-    numbers = np.add.reduceat((characters & 31) << 5 * places, starts)
+    digits = np.arange(characters.size) - np.repeat(starts, sizes)
+    numbers = np.add.reduceat((characters & 31) << 5 * digits, starts)
     numbers -= np.where(characters[ends] & 16, 1 << 5 * sizes, 0)
     for first in (1, 2):
         numbers[first::2] = np.cumsum(numbers[first::2])
@@ -65,7 +65,7 @@ def _run_lengths(counts: str) -> list[int]:
 
 
 def run_starts(ids: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Where each run of a one-dimensional array begins; the first at 0, none in an empty array."""
+    """The positions where the runs of a one-dimensional array start: from 0 on, none in an empty array."""
     changes = np.ones(ids.shape, dtype=bool)
     np.not_equal(ids[1:], ids[:-1], out=changes[1:])
     return np.flatnonzero(changes)

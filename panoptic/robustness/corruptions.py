@@ -57,7 +57,7 @@ TABLE = (
     Corruption("fog", "weather", "Fog"),
     Corruption("frost", "weather", "Frost"),
 )
-"""In the order, and with the titles, of the paper's table."""
+"""All corruptions, in the order and with the titles of the paper's table."""
 
 CORRUPTIONS = tuple(corruption.name for corruption in TABLE)
 SEVERITIES = (1, 2, 3, 4, 5)

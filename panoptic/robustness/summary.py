@@ -33,7 +33,7 @@ class Robustness:
 
     @property
     def corruptions(self) -> tuple[str, ...]:
-        """The names of those measured, in the order of table 11; one's own come last."""
+        """The corruptions measured, in the order of table 11; one's own come last."""
         measured = dict.fromkeys(variant.corruption for variant in self.variants)
         own = [name for name in measured if name not in CORRUPTIONS]
         return tuple([name for name in CORRUPTIONS if name in measured] + own)
@@ -49,7 +49,7 @@ class Robustness:
 
     @property
     def severities(self) -> tuple[int, ...]:
-        """Those measured, in increasing order."""
+        """The severities measured, in increasing order."""
         return tuple(sorted({variant.severity for variant in self.variants}))
 
     def pq(self, corruption: str, severity: int | None = None, classes: str = "all") -> float | None:

@@ -1,11 +1,11 @@
-"""Look into the errors of one run, or of several side by side, in the FiftyOne App.
+"""Browse the errors of one run, or of several side by side, in the FiftyOne App.
 
     python -m pipelines.browse
     python -m pipelines.browse runs/browse wider=../wider/runs/browse
     python -m pipelines.browse --agreement
 
-Loads what `dvc repro browse` has written, saves the views, opens the App on 127.0.0.1 and prints the addresses. Loaded
-again, it is the same dataset with the same ids. Ctrl-C or SIGTERM ends the App and the database.
+Loads the files of `dvc repro browse`, saves the views, serves the App on 127.0.0.1 and prints the addresses. Loading
+again keeps the dataset and its ids. Ctrl-C or SIGTERM stops the App and the database.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _browse(arguments)
     except KeyboardInterrupt:
-        print("\nended")
+        print("\nstopped")
     except BrowseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """End in good order, so that the servers are ended as well."""
+    """Exit normally, so that the servers are stopped, too."""
     sys.exit(128 + number)
 
 
@@ -64,12 +64,12 @@ def _browse(arguments: argparse.Namespace) -> None:
             print(agreement_table(fiftyone, dataset))
         elif not arguments.load_only:
             with app_running(fiftyone, arguments.port, arguments.state / "app.log") as address:
-                _tell(f"{address}/datasets/{dataset.slug}", views, runs)
+                _print_addresses(f"{address}/datasets/{dataset.slug}", views, runs)
                 while True:
                     signal.pause()
 
 
-def _tell(address: str, views: Sequence[SavedView], runs: Sequence[NamedRun]) -> None:
+def _print_addresses(address: str, views: Sequence[SavedView], runs: Sequence[NamedRun]) -> None:
     print(f"\nThe App: {address}\n")
     width = max(len(view.slug) for view in views)
     for view in views:
@@ -77,30 +77,30 @@ def _tell(address: str, views: Sequence[SavedView], runs: Sequence[NamedRun]) ->
     if len(runs) > 1:
         others = ", ".join(f"'{run.name}' (its fields end in {run.suffix})" for run in runs[1:])
         print(f"\nBeside '{runs[0].name}': {others}")
-    print("\nCtrl-C ends it.", flush=True)
+    print("\nCtrl-C stops it.", flush=True)
 
 
 def _named(texts: Sequence[str]) -> dict[str, Path]:
-    """`NAME=FOLDER`, or a folder alone, whose run is named after the place."""
+    """Parse `NAME=FOLDER`, or a folder alone, whose run is named after its position."""
     named: dict[str, Path] = {}
     for number, text in enumerate(texts):
         name, equals, folder = text.rpartition("=")
         name = name if equals else ("run" if number == 0 else f"run{number + 1}")
         if not _NAME.fullmatch(name) or name in named:
-            raise BrowseError(f"{text!r}: a run needs a name of its own, of a-z, 0-9 and _; write NAME=FOLDER")
+            raise BrowseError(f"{text!r}: a run needs a unique name of a-z, 0-9 and _; write NAME=FOLDER")
         named[name] = Path(folder)
     return named
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines.browse", description=__doc__.splitlines()[0])
-    help_runs = "folders that stages.browse wrote, the first is what others are compared with (default: runs/browse)"
+    help_runs = "folders that stages.browse wrote; the others are compared with the first (default: runs/browse)"
     parser.add_argument("runs", nargs="*", default=["runs/browse"], metavar="[NAME=]FOLDER", help=help_runs)
     parser.add_argument("--dataset", default="panoptic", help="name of the dataset in FiftyOne (default: panoptic)")
     parser.add_argument("--state", type=Path, default=STATE, help=f"folder for database and files (default: {STATE})")
-    parser.add_argument("--port", type=int, default=5151, help="of the App (default: 5151)")
-    parser.add_argument("--load-only", action="store_true", help="load and save the views, open nothing")
-    help_agreement = "print FiftyOne's own matching of things beside ours, open nothing"
+    parser.add_argument("--port", type=int, default=5151, help="port of the App (default: 5151)")
+    parser.add_argument("--load-only", action="store_true", help="load and save the views without opening the App")
+    help_agreement = "compare FiftyOne's own matching of things with ours, without opening the App"
     parser.add_argument("--agreement", action="store_true", help=help_agreement)
     return parser
 
@@ -110,7 +110,7 @@ if __name__ == "__main__":
         status = main()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
-    # FiftyOne's threads and exit handlers would still talk to the database, which has ended.
+    # FiftyOne's threads and exit handlers would still talk to the database, which has stopped.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

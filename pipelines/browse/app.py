@@ -1,7 +1,7 @@
-"""The App's server, for as long as it is wanted, on 127.0.0.1.
+"""The App's server on 127.0.0.1, running as long as it is needed.
 
-It is FiftyOne's own program, started as it is by `fiftyone.launch_app`, but without the session that would keep one
-browser in step with this program: addresses with a view need none.
+It is FiftyOne's own program, started as by `fiftyone.launch_app` but without the session that synchronizes a browser
+with this program, which addresses with a view do not need.
 """
 
 import importlib
@@ -21,7 +21,7 @@ ADDRESS = "127.0.0.1"
 
 
 def import_fiftyone(database_uri: str) -> ModuleType:
-    """FiftyOne on that database. Raises `BrowseError` where it is not installed."""
+    """Import FiftyOne with that database. Raises `BrowseError` if it is not installed."""
     os.environ |= {
         "FIFTYONE_DATABASE_URI": database_uri,
         "FIFTYONE_DATABASE_VALIDATION": "false",
@@ -43,9 +43,9 @@ _START_SECONDS, _POLL_SECONDS = 60.0, 0.2
 
 @contextmanager
 def app_running(fiftyone: ModuleType, port: int, log: Path) -> Iterator[str]:
-    """Serve the App and give its address; no process of it outlives the block."""
+    """Serve the App and yield its address; none of its processes outlives the block."""
     if answers(port):
-        raise BrowseError(f"something listens on {ADDRESS}:{port} already; end it, or choose another --port")
+        raise BrowseError(f"{ADDRESS}:{port} is in use; stop the program that listens there, or choose another --port")
     program = Path(str(fiftyone.__file__)).parent / "server" / "main.py"
     command = [sys.executable, program.name, "--port", str(port), "--address", ADDRESS]
     environment = os.environ | {"FIFTYONE_DISABLE_SERVICES": "1"}
@@ -53,6 +53,6 @@ def app_running(fiftyone: ModuleType, port: int, log: Path) -> Iterator[str]:
         deadline = time.monotonic() + _START_SECONDS
         while not answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise BrowseError(f"the App's server did not start on port {port}; {log} says why")
+                raise BrowseError(f"the App's server did not start on port {port}; see {log}")
             time.sleep(_POLL_SECONDS)
         yield f"http://{ADDRESS}:{port}"

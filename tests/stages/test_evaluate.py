@@ -135,11 +135,11 @@ def test_areas_that_disagree_are_reported_and_count_on_request(
     counted = pq()
     count = sum(len(annotation["segments_info"]) for annotation in document["annotations"])
     errors = capsys.readouterr().err
-    assert f"{count} segments have another 'area' than in the PNG (image id 100: segment " in errors
+    assert f"the 'area' of {count} segments differs from the PNG (image id 100: segment " in errors
     assert errors.count("lists 5000, has ") == 3, "examples, not all"
-    assert "; the pixels are taken" in errors
+    assert "; the pixels are used" in errors
     main([*arguments, "--panopticapi-area"])
-    assert "; the JSON is taken" in capsys.readouterr().err
+    assert "; the JSON is used" in capsys.readouterr().err
     assert pq() < counted
     del document["annotations"][2]["segments_info"][0]["area"]
     ground_truth.write_text(json.dumps(document))
@@ -170,7 +170,7 @@ def test_options_override_the_settings_file(tmp_path: Path, arguments: list[str]
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--max-dets", "10", "1", "100"], "max_dets is [10, 1, 100]; give three rising numbers"),
+        (["--max-dets", "10", "1", "100"], "max_dets is [10, 1, 100]; give three increasing numbers"),
         (["--bootstrap", "-1"], "bootstrap is -1; give 0 or more"),
         (["--boundary-ratio", "2"], "the boundary ratio is 2.0; give a fraction of the diagonal from 0 to 1"),
         (["--instances-ground-truth", "x.json"], "AP needs --instances-predictions too"),

@@ -274,5 +274,5 @@ def test_images_are_asked_for_once_in_the_order_of_use(split: TinySplit) -> None
 
 
 def moved(index: PanopticIndex) -> PanopticIndex:
-    """With images where the masks are, of which none may be read."""
+    """The same index with images in place of the masks, none of which may be read."""
     return replace(index, images=index.masks)

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from panoptic.format.categories import Category
 from panoptic.format.panoptic_json import ImageEntry
-from panoptic.instances.rle import RunLengths, check_size, read_mask_code
+from panoptic.instances.rle import Rle, check_size, read_rle
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource
 from panoptic.io.json_fields import JsonObject, is_number, read_json
@@ -107,10 +107,10 @@ def open_coco(
     return CocoSource(path, images, table, semantic, no_crowds, entries, grouped, names)
 
 
-def _mask(annotation: JsonObject, entry: ImageEntry) -> RunLengths:
+def _mask(annotation: JsonObject, entry: ImageEntry) -> Rle:
     shape = annotation.values.get("segmentation")
     if isinstance(shape, dict):
-        mask = read_mask_code(annotation.child("segmentation"))
+        mask = read_rle(annotation.child("segmentation"))
         check_size(mask, entry.height, entry.width, annotation.where)
         return mask
     if not shape and "bbox" in annotation.values:

@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID
 from panoptic.format.segments import Segment, measure_segments
-from panoptic.instances.rle import RunLengths
+from panoptic.instances.rle import Rle
 
 SMALLER, LATER = "smaller", "later"
 ORDERS = (SMALLER, LATER)
@@ -29,7 +29,7 @@ class Region:
     """A region as it was annotated; `category` None is void, `where` names it in messages."""
 
     category: Category | None
-    mask: RunLengths
+    mask: Rle
     is_crowd: bool
     where: str
 

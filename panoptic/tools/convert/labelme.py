@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from panoptic.instances.rle import RunLengths
+from panoptic.instances.rle import Rle
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import Folder
 from panoptic.io.json_fields import JsonObject, is_number, read_json
@@ -60,7 +60,7 @@ class LabelMeSource:
         if noted != size:
             sizes = f"{noted[0]} x {noted[1]} (height x width), but the image is {size[0]} x {size[1]}"
             raise DatasetError(f"{document.where}: was drawn on {sizes}; take the image that it was drawn on")
-        parts: dict[tuple[str, str, bool], list[tuple[RunLengths, str]]] = {}
+        parts: dict[tuple[str, str, bool], list[tuple[Rle, str]]] = {}
         for place, shape in enumerate(document.objects("shapes")):
             with issues.collected():
                 label, group = shape.text("label"), shape.values.get("group_id")
@@ -72,7 +72,7 @@ class LabelMeSource:
         regions = tuple(self._region(label, is_crowd, group) for (label, _, is_crowd), group in parts.items())
         return AnnotatedImage(self.image_ids[item], name, *size, regions, None, document.where)
 
-    def _region(self, label: str, is_crowd: bool, parts: Sequence[tuple[RunLengths, str]]) -> Region:
+    def _region(self, label: str, is_crowd: bool, parts: Sequence[tuple[Rle, str]]) -> Region:
         where = parts[0][1]
         category = self.classes.find(label, where)
         is_thing = category is not None and category.is_thing
@@ -118,7 +118,7 @@ def _is_crowd(shape: JsonObject) -> bool:
     return isinstance(flags, dict) and any(flags.get(name) for name in _CROWD_FLAGS)
 
 
-def _mask(shape: JsonObject, height: int, width: int, where: str) -> RunLengths:
+def _mask(shape: JsonObject, height: int, width: int, where: str) -> Rle:
     kind = shape.text("shape_type") if shape.values.get("shape_type") else "polygon"  # old files do not say it
     points = _points(shape, where)
     if kind in _CORNERS and len(points) != _CORNERS[kind]:

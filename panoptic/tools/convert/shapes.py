@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from panoptic.instances.rle import RunLengths
+from panoptic.instances.rle import Rle
 from panoptic.io.errors import DatasetError
 
 Point = tuple[float, float]
 
 
-def polygons_mask(polygons: Sequence[Sequence[Point]], height: int, width: int, where: str) -> RunLengths:
+def polygons_mask(polygons: Sequence[Sequence[Point]], height: int, width: int, where: str) -> Rle:
     """The mask of polygons, of which each has 3 points (x, y) or more, together.
 
     What lies outside the image is cut off. Raises `DatasetError` for a polygon with fewer points, or one that
@@ -31,14 +31,14 @@ def polygons_mask(polygons: Sequence[Sequence[Point]], height: int, width: int, 
     return coco_mask.merge(coco_mask.frPyObjects(cast("list[list[int]]", flat), height, width))
 
 
-def circle_mask(center: Point, rim: Point, height: int, width: int) -> RunLengths:
+def circle_mask(center: Point, rim: Point, height: int, width: int) -> Rle:
     """The pixels whose middle is no further from the center than a point of the rim is."""
     rows, columns = np.ogrid[:height, :width]
     squares = (columns + 0.5 - center[0]) ** 2 + (rows + 0.5 - center[1]) ** 2
     return encode(squares <= (rim[0] - center[0]) ** 2 + (rim[1] - center[1]) ** 2)
 
 
-def placed_mask(mask: NDArray[np.bool_], left: int, top: int, height: int, width: int) -> RunLengths:
+def placed_mask(mask: NDArray[np.bool_], left: int, top: int, height: int, width: int) -> Rle:
     """A small (h,w) mask in an image of (height, width); what lies outside the image is cut off."""
     whole = np.zeros((height, width), np.bool_)
     inside = mask[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
@@ -47,11 +47,11 @@ def placed_mask(mask: NDArray[np.bool_], left: int, top: int, height: int, width
     return encode(whole)
 
 
-def union(masks: Sequence[RunLengths]) -> RunLengths:
+def union(masks: Sequence[Rle]) -> Rle:
     """The pixels of any of the masks."""
     return masks[0] if len(masks) == 1 else coco_mask.merge(list(masks))
 
 
-def encode(mask: NDArray[np.bool_]) -> RunLengths:
+def encode(mask: NDArray[np.bool_]) -> Rle:
     """An (H,W) mask as run lengths."""
     return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))

@@ -30,7 +30,7 @@ def files(tmp_path: Path) -> InstanceFiles:
 
 
 def _plain(ground_truth: Path, results: Path, kind: Kind, max_dets: Sequence[int] = (1, 10, 100)) -> COCOeval:
-    """As pycocotools documents it, on its own reading of the files, with ids from 1 and things only."""
+    """The documented use of pycocotools, which reads the files itself, with ids from 1 and things only."""
     document = json.loads(ground_truth.read_text())
     for annotation in document["annotations"]:
         annotation["id"] += 1
@@ -76,7 +76,7 @@ def test_the_twelve_numbers_are_those_of_a_plain_run(
     ground_truth, results = files.ground_truth, files.results
     edit(ground_truth, _write_other_shapes)
     edit(results, change)
-    found = average_precision(ground_truth, read_instance_results(results, TABLE), TABLE).by_kind
+    found = average_precision(ground_truth, read_instance_results(results, TABLE), TABLE).by_iou_type
     assert capsys.readouterr().out == ""
     assert tuple(found) == KINDS
     for kind in KINDS:
@@ -100,7 +100,7 @@ def test_ground_truth_as_its_own_result_is_one_although_its_ids_start_at_0(files
         if not entry["iscrowd"]  # among them stuff, which has no part in it
     ]
     results.write_text(json.dumps(perfect))
-    for precision in average_precision(ground_truth, read_instance_results(results, TABLE), TABLE).by_kind.values():
+    for precision in average_precision(ground_truth, read_instance_results(results, TABLE), TABLE).by_iou_type.values():
         # AR of one detection an image cannot find all of several.
         assert 0 < (precision.numbers.pop("AR1") or 0) < 1
         assert list(precision.numbers.values()) == pytest.approx([1.0] * 11, abs=1e-12)
@@ -108,14 +108,14 @@ def test_ground_truth_as_its_own_result_is_one_although_its_ids_start_at_0(files
 
 def test_other_maxima_and_areas_count(files: InstanceFiles) -> None:
     results = read_instance_results(files.results, TABLE)
-    numbers = average_precision(files.ground_truth, results, TABLE, (1, 2, 4)).by_kind["segm"].numbers
+    numbers = average_precision(files.ground_truth, results, TABLE, (1, 2, 4)).by_iou_type["segm"].numbers
     assert list(numbers) == [*NAMES[:6], "AR1", "AR2", "AR4", *NAMES[9:]]
     # The tool's own summary knows no other AP than that of 100.
     plain = _plain(files.ground_truth, files.results, "segm", (1, 2, 4)).eval
     for name, values in {"AP": plain["precision"][:, :, :, 0, 2], "AR2": plain["recall"][:, :, 0, 1]}.items():
         assert numbers[name] == pytest.approx(values[values > -1].mean(), abs=1e-12)
-    assert numbers != average_precision(files.ground_truth, results, TABLE).by_kind["segm"].numbers
-    found = average_precision(files.ground_truth, results, TABLE, area_bounds=(10, 10**6)).by_kind["segm"].numbers
+    assert numbers != average_precision(files.ground_truth, results, TABLE).by_iou_type["segm"].numbers
+    found = average_precision(files.ground_truth, results, TABLE, area_bounds=(10, 10**6)).by_iou_type["segm"].numbers
     assert found["APs"] is None
     assert found["APm"] == pytest.approx(found["AP"])
     assert found["APl"] is None
@@ -123,15 +123,15 @@ def test_other_maxima_and_areas_count(files: InstanceFiles) -> None:
 
 @pytest.mark.parametrize("max_dets", [(1, 10), (10, 1, 100), (0, 10, 100), (1, 10, 10)])
 def test_other_than_three_rising_maxima_are_refused(files: InstanceFiles, max_dets: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="give three rising numbers"):
+    with pytest.raises(ValueError, match="give three increasing numbers"):
         average_precision(files.ground_truth, [], TABLE, max_dets)
 
 
 def test_no_results_find_nothing_and_no_ground_truth_has_no_value(files: InstanceFiles) -> None:
-    assert set(average_precision(files.ground_truth, [], TABLE).by_kind["segm"].numbers.values()) == {0.0}
+    assert set(average_precision(files.ground_truth, [], TABLE).by_iou_type["segm"].numbers.values()) == {0.0}
     edit(files.ground_truth, list.clear)
     results = read_instance_results(files.results, TABLE)
-    assert set(average_precision(files.ground_truth, results, TABLE).by_kind["bbox"].numbers.values()) == {None}
+    assert set(average_precision(files.ground_truth, results, TABLE).by_iou_type["bbox"].numbers.values()) == {None}
 
 
 def test_results_for_other_images_change_nothing_but_are_named(files: InstanceFiles) -> None:
@@ -140,4 +140,4 @@ def test_results_for_other_images_change_nothing_but_are_named(files: InstanceFi
     edit(path, lambda entries: entries.insert(0, entries[0] | {"image_id": 77}))
     found = average_precision(ground_truth, read_instance_results(path, TABLE), TABLE)
     assert found.ignored == (77,)
-    assert found.by_kind == expected.by_kind
+    assert found.by_iou_type == expected.by_iou_type

@@ -26,7 +26,7 @@ from panoptic.evaluation.scores import ScoreCounter, Scores, count_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import SegmentLabel
 from panoptic.instances.detection_json import encode_mask
-from panoptic.instances.rle import RunLengths
+from panoptic.instances.rle import Rle
 from panoptic.io.errors import DatasetError
 from tests.tiny_dataset import CATEGORIES, STUFF, THINGS, TinyImage, random_image
 
@@ -293,7 +293,7 @@ def test_csv_has_a_row_for_each_error_type_and_a_column_for_each_group_and_class
     assert float(repaired[0]["ball"]) == 0.75
 
 
-def _instance(category_id: int, mask: NDArray[np.bool_]) -> tuple[int, RunLengths]:
+def _instance(category_id: int, mask: NDArray[np.bool_]) -> tuple[int, Rle]:
     height, width = mask.shape
     return category_id, {"size": [height, width], "counts": str(encode_mask(mask)["counts"])}
 

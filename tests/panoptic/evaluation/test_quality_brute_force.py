@@ -82,7 +82,7 @@ def _brute_force(
 def _counts(
     ground_truth: TinyImage, prediction: TinyImage, distance: int = 0, panopticapi: bool = False
 ) -> dict[int, ClassQuality]:
-    """By the project: boundary PQ where there is a distance, else PQ."""
+    """Count with the project: boundary PQ if there is a distance, otherwise PQ."""
     match = match_boundaries if distance else match_overlaps
     overlaps = count_overlaps(ground_truth.ids, prediction.ids, distance)
     return count_by_class(match(overlaps, ground_truth.segments, prediction.segments, MatchingRules(panopticapi)))
@@ -173,7 +173,7 @@ def test_new_ids_for_the_same_segments_change_nothing(distance: int) -> None:
 
 
 def _renamed(image: TinyImage, rng: np.random.Generator) -> TinyImage:
-    """The same with other ids, listed the other way round."""
+    """The same image with other ids, listed in reverse order."""
     names = dict(zip([s.id for s in image.segments], (rng.permutation(1 << 16) + 1).tolist(), strict=False))
     ids = np.zeros_like(image.ids)
     for old, new in names.items():

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from panoptic.data.reader import PanopticReader
 from panoptic.datasets.coco import build_index
 from panoptic.format.segments import SegmentLabel
-from panoptic.instances.detection_json import encode_mask, segment_codes, to_detection_format, write_json_lists
+from panoptic.instances.detection_json import encode_mask, segment_rles, to_detection_format, write_json_lists
 from tests.tiny_dataset import TinyImage, random_images, write_split
 
 COCO_SAMPLE = Path(__file__).parents[4] / "shared" / "coco-sample"
@@ -73,8 +73,8 @@ def test_all_codes_at_once_are_those_of_each_mask() -> None:
     images += [np.repeat(rng.integers(0, 4, (11, 1)), 9, axis=1).astype(np.int32), np.array([[7]], np.int32), IDS]
     for ids in images:
         names = [*rng.permutation(np.unique(ids)).tolist(), 12345]  # the last is not drawn
-        assert segment_codes(ids, names) == [encode_mask(ids == name)["counts"] for name in names]
-    assert segment_codes(IDS, []) == []
+        assert segment_rles(ids, names) == [encode_mask(ids == name)["counts"] for name in names]
+    assert segment_rles(IDS, []) == []
 
 
 def test_a_document_is_written_in_pieces_as_in_one() -> None:

@@ -23,7 +23,7 @@ from panoptic.robustness.corruptions import (
 )
 
 ROOT = Path(__file__).parents[3]
-# Their outcome is no matter of chance.
+# These do not depend on random numbers.
 PLAIN = {"defocus_blur", "gaussian_blur", "brightness", "contrast", "saturate", "jpeg_compression"}
 SIZE = (40, 56)
 
@@ -38,14 +38,14 @@ def random_image(height: int = SIZE[0], width: int = SIZE[1], seed: int = 0) -> 
 
 
 def digests(order: tuple[str, ...] = CORRUPTIONS) -> dict[str, str]:
-    """Of every corruption at severity 3, made in the given order."""
+    """Digests of every corruption at severity 3, made in the given order."""
     image = random_image()
     made = {name: hashlib.sha256(corrupt_image(image, name, 3, 42).tobytes()).hexdigest() for name in order}
     return {name: made[name] for name in CORRUPTIONS}
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_each_is_the_one_of_the_module(name: str) -> None:
+def test_each_corruption_equals_that_of_the_module(name: str) -> None:
     image, seed = random_image(), image_seed(Variant(name, 4), 7)
     found = corrupt_image(image, name, 4, 7)
     np.random.seed(seed)
@@ -62,7 +62,7 @@ def test_columns_are_those_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_nothing_that_was_drawn_before_matters_and_nothing_is_left_behind(name: str) -> None:
+def test_earlier_random_numbers_do_not_matter_and_later_ones_are_not_affected(name: str) -> None:
     image = random_image()
     before = image.copy()
     first = corrupt_image(image, name, 2, 5)
@@ -77,7 +77,7 @@ def test_nothing_that_was_drawn_before_matters_and_nothing_is_left_behind(name: 
     assert np.array_equal(image, before)
 
 
-def test_the_random_state_is_given_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_random_state_is_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         np.random.random(9)
         raise RuntimeError("broken")
@@ -107,7 +107,7 @@ def test_chance_depends_on_image_and_severity(name: str) -> None:
     assert same == (name in PLAIN)
 
 
-def test_seeds_are_fixed_for_ever() -> None:
+def test_seeds_never_change() -> None:
     assert image_seed(Variant("fog", 1), 139) == int(hashlib.sha256(b"139/fog/1").hexdigest()[:8], 16)
     seeds = {image_seed(Variant(name, severity), 139) for name in CORRUPTIONS for severity in SEVERITIES}
     assert len(seeds) == 80
@@ -153,7 +153,7 @@ def test_values_never_wrap_around(name: str, level: int) -> None:
 
 
 def test_noise_on_white_stays_bright_and_on_black_dark() -> None:
-    """At 0.08, and 48 x 64 x 3 draws, no value is seven deviations away; one that wrapped round would be."""
+    """At 0.08, and 48 x 64 x 3 draws, no value is seven deviations away; one that wrapped around would be."""
     white, black = np.full((48, 64, 3), 255, np.uint8), np.zeros((48, 64, 3), np.uint8)
     assert corrupt_image(white, "gaussian_noise", 1, 1).min() > 255 * (1 - 7 * 0.08)
     assert corrupt_image(black, "gaussian_noise", 1, 1).max() < 255 * 7 * 0.08
@@ -191,7 +191,7 @@ def test_unknown_names_and_severities_are_refused(name: str, severity: int, mess
         corrupt_image(random_image(), name, severity, 1)
 
 
-def test_other_images_are_refused() -> None:
+def test_images_of_other_types_are_refused() -> None:
     gray = random_image()[..., 0]
     for image in (gray, random_image()[:0], np.concatenate([random_image(), gray[..., None]], -1)):
         with pytest.raises(ValueError, match=r"give one of \(height, width, 3\) uint8"):
@@ -234,7 +234,7 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-def test_a_function_of_ones_own_corrupts_the_same_way_every_time(own_module: str) -> None:
+def test_a_corruption_of_ones_own_is_reproducible(own_module: str) -> None:
     image, name = random_image(), f"{own_module}:rain"
     before = image.copy()
     first, second, other = (corrupt_image(image, name, 3, image_id) for image_id in (7, 7, 8))
@@ -256,7 +256,7 @@ def test_a_function_of_ones_own_corrupts_the_same_way_every_time(own_module: str
         ("WORD", r"is a str; give a function \(image, severity, rng\)"),
     ],
 )
-def test_what_is_wrong_with_a_function_of_ones_own_is_said(own_module: str, function: str, message: str) -> None:
+def test_a_wrong_corruption_of_ones_own_is_explained(own_module: str, function: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"corruption '{own_module}:{function}' {message}"):
         corrupt_image(random_image(), f"{own_module}:{function}", 2, 7)
 
@@ -266,7 +266,7 @@ def test_a_module_that_is_missing_is_named() -> None:
         own_sources(["fog", "not_there:rain"])
 
 
-def test_the_source_of_a_function_of_ones_own_is_digested(own_module: str, tmp_path: Path) -> None:
+def test_the_source_of_a_corruption_of_ones_own_is_digested(own_module: str, tmp_path: Path) -> None:
     name = f"{own_module}:rain"
     assert own_sources(["fog", name]) == {name: hashlib.sha256(OWN.encode()).hexdigest()}
     (tmp_path / f"{own_module}.py").write_text(OWN + "# changed")

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from panoptic.instances.rle import RunLengths
+from panoptic.instances.rle import Rle
 from panoptic.io.errors import DatasetError
 from panoptic.tools.convert.shapes import Point, circle_mask, placed_mask, polygons_mask, union
 
@@ -11,7 +11,7 @@ HEIGHT, WIDTH = 40, 50
 FINE = 8  # samples along each side of a pixel
 
 
-def _decoded(mask: RunLengths) -> NDArray[np.bool_]:
+def _decoded(mask: Rle) -> NDArray[np.bool_]:
     return coco_mask.decode(mask).astype(bool)
 
 
