@@ -6,7 +6,8 @@ again without the others. Other versions of the libraries, or another processor,
 there.
 
 A corruption is one entry of `TABLE`. One that should stay outside this project is given in the settings as
-`module:function`, a function like `Function` in a module that Python can import from the working directory.
+`module:function`, a function like `Function` in a module that Python can import from the working directory. The
+manifest has the digest of its file, so a changed file is noticed; for DVC to notice, list it in the deps of `corrupt`.
 """
 
 import hashlib

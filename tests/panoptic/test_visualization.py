@@ -13,7 +13,7 @@ BALLS = [SegmentLabel(1, 3, False), SegmentLabel(2, 3, False)]
 
 
 def _panels(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """The three panels: between white gaps of 10 pixels, below titles of 30."""
+    """Cut out the three panels, which are between white gaps of 10 pixels and below titles of 30."""
     width = (image.shape[1] - 4 * 10) // 3
     lefts = [10 + number * (width + 10) for number in range(3)]
     assert all((image[30:, left - 10 : left] == 255).all() for left in lefts)
@@ -21,7 +21,7 @@ def _panels(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 
 @pytest.mark.parametrize(("size", "enlarged"), [((24, 32), (288, 384)), ((400, 300), (400, 300))])
-def test_three_panels_of_readable_size(size: tuple[int, int], enlarged: tuple[int, int]) -> None:
+def test_three_panels_are_of_readable_size(size: tuple[int, int], enlarged: tuple[int, int]) -> None:
     image = random_image(np.random.default_rng(0), 1, *size)
     results = [ResultSegment(segment.id, segment.category_id, score=0.5) for segment in image.segments]
     drawn = side_by_side(image.image, image.ids, image.segments, image.ids, results, TABLE)
@@ -40,6 +40,6 @@ def test_things_of_one_class_differ_and_matches_share_a_color() -> None:
     assert np.array_equal(prediction[2, 380], right)
 
 
-def test_void_and_empty_images_can_be_shown() -> None:
+def test_void_and_empty_images_can_be_drawn() -> None:
     void = np.zeros((30, 30), np.int32)
     assert len(_panels(side_by_side(np.zeros((30, 30, 3), np.uint8), void, [], void, [], TABLE))) == 3

@@ -1,4 +1,4 @@
-"""Files to browse: predictions that are the truth shifted a little, clean and corrupted."""
+"""Files to browse: predictions that are the ground truth shifted a little, clean and corrupted."""
 
 from pathlib import Path
 
@@ -18,9 +18,9 @@ TABLE = CategoryTable.from_json(CATEGORIES)
 def write_predictions(
     split: TinySplit, folder: Path, images: slice = slice(None), shift: int = 1, swap: bool = False
 ) -> None:
-    """The truth, shifted a little, of some images; every second segment has a score.
+    """Write the ground truth of some images, shifted a little, as predictions; every second segment has a score.
 
-    `swap` takes each thing for one of the other class.
+    `swap` gives each thing the other class.
     """
     index = build_index(split.panoptic_json, split.masks, split.images)
     reader = PanopticReader(index)

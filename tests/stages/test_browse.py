@@ -32,8 +32,8 @@ def root(tmp_path: Path) -> Path:
 def run(root: Path, *more: str, out: str = "browse", settings: str = "{}") -> list[dict[str, object]]:
     params = root / f"{out}.yaml"
     params.write_text(f"browse: {settings}\n")
-    places = ["--index", str(root / "val.index"), "--predictions", str(root / "predict"), "--out", str(root / out)]
-    browse.main(["--params", str(params), *places, *more])
+    paths = ["--index", str(root / "val.index"), "--predictions", str(root / "predict"), "--out", str(root / out)]
+    browse.main(["--params", str(params), *paths, *more])
     return [json.loads(line) for line in (root / out / "images.jsonl").read_text().splitlines()]
 
 
@@ -67,7 +67,7 @@ def test_counts_are_those_that_evaluate_finds(root: Path) -> None:
         assert image["boundary_pq"] == pytest.approx(np.mean(qualities))
 
 
-def test_masks_are_cut_to_their_boxes_and_stuff_is_one_map(root: Path) -> None:
+def test_masks_are_cropped_to_their_boxes_and_stuff_is_one_map(root: Path) -> None:
     images, reader = run(root), PanopticReader(PanopticIndex.load(root / "val.index"))
     records = {record.image_id: record for record in reader.index.records}
     things = {category.id for category in TABLE.things}
@@ -96,7 +96,7 @@ def test_masks_are_cut_to_their_boxes_and_stuff_is_one_map(root: Path) -> None:
             assert read(image["overlay"]).shape == (*ids.shape, 3)
 
 
-def test_scores_are_kept_where_there_are_some(root: Path) -> None:
+def test_existing_scores_are_kept(root: Path) -> None:
     for image in run(root):
         scores = [segment["score"] for segment in segments_of(image, "prediction")]
         assert scores == [0.5 if number % 2 else None for number in range(len(scores))]

@@ -1,4 +1,4 @@
-"""The corrupt stage: archives with the right images, bytes that nothing changes, and work that a kill leaves."""
+"""The corrupt stage: archives with the right images, reproducible bytes, and resuming after a kill."""
 
 import json
 import subprocess
@@ -193,8 +193,8 @@ def test_a_missing_image_leaves_the_old_result_as_it_was(
     assert list(contents(tmp_path)) == ["old"]
 
 
-def test_a_killed_run_goes_on_with_what_is_not_finished(split: TinySplit, tmp_path: Path) -> None:
-    # Before its first image of glass blur a worker compiles for seconds: time to be killed in.
+def test_a_killed_run_resumes_with_the_missing_archives(split: TinySplit, tmp_path: Path) -> None:
+    # Before its first image of glass blur a worker compiles for seconds, which leaves time to kill it.
     settings = "corruptions: [contrast, glass_blur], workers: 1"
     arguments = prepare(tmp_path, split, settings)
     command = [sys.executable, "-m", "stages.corrupt", *arguments]
@@ -216,7 +216,7 @@ def test_a_killed_run_goes_on_with_what_is_not_finished(split: TinySplit, tmp_pa
     assert len(contents(tmp_path)) == 11
 
 
-def test_other_images_do_not_go_on_from_a_stopped_run(split: TinySplit, tmp_path: Path) -> None:
+def test_other_images_do_not_resume_a_stopped_run(split: TinySplit, tmp_path: Path) -> None:
     """The folder of a stopped run is named after the bytes of the images."""
     index = PanopticIndex.load(Path(prepare(tmp_path, split, FEW)[3]))
     settings = CorruptSettings()

@@ -84,7 +84,7 @@ def test_an_extra_result_is_a_warning_not_an_error(
     assert list(json.loads((tmp_path / "out" / "per_image.json").read_text())) == ["100", "102"]
 
 
-def test_a_issue_ends_the_command_with_status_2_and_nothing_written(tmp_path: Path, arguments: list[str]) -> None:
+def test_an_issue_ends_the_command_with_status_2_and_nothing_written(tmp_path: Path, arguments: list[str]) -> None:
     path = tmp_path / "results" / "annotations" / "panoptic_val" / "000101.png"
     path.write_bytes(path.read_bytes()[:-20])
     command = [sys.executable, "-m", "stages.evaluate", *arguments]

@@ -1,4 +1,4 @@
-"""The robustness stage: the same from archives and on the fly, equal to predict and evaluate, and kept by a stop."""
+"""The robustness stage: equal from archives and on the fly, equal to predict and evaluate, and resumed after a stop."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ from stages.settings import load_section
 from tests.model.training.synthetic import NETWORK
 from tests.tiny_dataset import TinySplit, random_image, write_split
 
-# Without thresholds an untrained network draws something too.
+# Without thresholds even an untrained network predicts something.
 PARAMS = """
 predict: {shorter: 48, longer: 64, batch_size: 2, images: 4,
   merging: {score_threshold: 0, mask_threshold: 0, overlap_things: 1, overlap_stuff: 1}}
@@ -42,7 +42,7 @@ def network_for(categories: CategoryTable) -> PanopticSegFormer:
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
-    """The ground truth is what the network sees under little contrast, so that there the quality is 1."""
+    """A split whose ground truth is the prediction under little contrast, so that the quality is 1 there."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     images = {number: random_image(rng, number, *size) for number, size in enumerate(SIZES)}
@@ -202,7 +202,7 @@ def test_a_malformed_shard_is_refused(
     assert said in capsys.readouterr().err
 
 
-def test_what_was_measured_with_other_settings_is_not_taken(
+def test_measures_made_with_other_settings_are_not_used(
     split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 0
@@ -256,7 +256,7 @@ def test_corrupted_images_of_another_split_are_refused(
         assert expected in capsys.readouterr().err
 
 
-def test_images_are_asked_for_once_in_the_order_of_use(split: TinySplit) -> None:
+def test_images_are_requested_once_in_the_order_of_use(split: TinySplit) -> None:
     index = build_index(split.panoptic_json, split.masks, split.images)
     reader, asked = PanopticReader(index), list[int]()
 

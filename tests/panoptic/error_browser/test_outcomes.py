@@ -121,10 +121,8 @@ def test_every_segment_has_one_outcome_and_they_add_up_to_pq_and_to_the_breakdow
         assert sum(gt[error] for error in FALSE_NEGATIVES) == counts.fn
         assert sum(predicted[error] for error in FALSE_POSITIVES) == counts.fp
         pq_loss = error_breakdown.classes[category_id].pq_loss
-        halves = {
-            kind: gt[kind] + predicted[kind] - (0 if kind in FALSE_NEGATIVES else gt[kind]) for kind in ERROR_TYPES[:5]
-        }
-        assert {kind: 2 * getattr(pq_loss, kind) for kind in ERROR_TYPES[:5]} == halves
+        halves = {error: gt[error] + predicted[error] for error in ERROR_TYPES[:5]}
+        assert {error: 2 * getattr(pq_loss, error) for error in ERROR_TYPES[:5]} == halves
         matched = [one.iou for one in found.ground_truth if one.outcome == "matched" and one.category_id == category_id]
         assert sum(matched) == pytest.approx(counts.iou_sum, abs=1e-12)
 

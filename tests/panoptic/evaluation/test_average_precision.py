@@ -1,4 +1,4 @@
-"""AP against a plain run of pycocotools on its own files, and the traps that such a run falls into."""
+"""AP compared with pycocotools reading the files itself, and the traps that it falls into."""
 
 import io
 import json
@@ -70,7 +70,7 @@ def _repeat_one_in_front(results: Entries) -> None:
 
 
 @pytest.mark.parametrize("change", [len, _drop_boxes, _repeat_one_in_front])
-def test_the_twelve_numbers_are_those_of_a_plain_run(
+def test_the_twelve_numbers_equal_those_of_pycocotools_alone(
     files: InstanceFiles, capsys: pytest.CaptureFixture[str], change: Callable[[Entries], object]
 ) -> None:
     ground_truth, results = files.ground_truth, files.results
@@ -97,11 +97,11 @@ def test_ground_truth_as_its_own_result_is_one_although_its_ids_start_at_0(files
     perfect = [
         {key: entry[key] for key in ("image_id", "category_id", "segmentation")} | {"score": 0.5}
         for entry in annotations
-        if not entry["iscrowd"]  # among them stuff, which has no part in it
+        if not entry["iscrowd"]  # including stuff, which is not scored
     ]
     results.write_text(json.dumps(perfect))
     for precision in average_precision(ground_truth, read_instance_results(results, TABLE), TABLE).by_iou_type.values():
-        # AR of one detection an image cannot find all of several.
+        # With one detection per image, AR cannot find all of several.
         assert 0 < (precision.numbers.pop("AR1") or 0) < 1
         assert list(precision.numbers.values()) == pytest.approx([1.0] * 11, abs=1e-12)
 
@@ -110,7 +110,7 @@ def test_other_maxima_and_areas_count(files: InstanceFiles) -> None:
     results = read_instance_results(files.results, TABLE)
     numbers = average_precision(files.ground_truth, results, TABLE, (1, 2, 4)).by_iou_type["segm"].numbers
     assert list(numbers) == [*NAMES[:6], "AR1", "AR2", "AR4", *NAMES[9:]]
-    # The tool's own summary knows no other AP than that of 100.
+    # The summary of pycocotools has AP for 100 detections only.
     plain = _plain(files.ground_truth, files.results, "segm", (1, 2, 4)).eval
     for name, values in {"AP": plain["precision"][:, :, :, 0, 2], "AR2": plain["recall"][:, :, 0, 1]}.items():
         assert numbers[name] == pytest.approx(values[values > -1].mean(), abs=1e-12)
@@ -122,7 +122,7 @@ def test_other_maxima_and_areas_count(files: InstanceFiles) -> None:
 
 
 @pytest.mark.parametrize("max_dets", [(1, 10), (10, 1, 100), (0, 10, 100), (1, 10, 10)])
-def test_other_than_three_rising_maxima_are_refused(files: InstanceFiles, max_dets: tuple[int, ...]) -> None:
+def test_anything_but_three_increasing_maxima_is_refused(files: InstanceFiles, max_dets: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="give three increasing numbers"):
         average_precision(files.ground_truth, [], TABLE, max_dets)
 

@@ -32,7 +32,7 @@ def _images(seed: int, count: int) -> list[ImageCounts]:
     return images
 
 
-def test_intervals_are_those_of_a_plain_loop() -> None:
+def test_intervals_equal_those_of_a_plain_loop() -> None:
     images = _images(0, 12)
     found = bootstrap_intervals(images, METRICS, TABLE, draws=120, seed=3)
     rng = np.random.default_rng(3)
@@ -51,7 +51,7 @@ def test_intervals_are_those_of_a_plain_loop() -> None:
         assert limits.low < limits.high
 
 
-def test_equal_seeds_give_equal_intervals_and_others_other() -> None:
+def test_intervals_depend_on_the_seed_alone() -> None:
     images = _images(1, 8)
     first, same, other = (bootstrap_intervals(images, METRICS, TABLE, 60, seed) for seed in (1, 1, 2))
     assert first == same

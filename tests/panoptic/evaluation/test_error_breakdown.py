@@ -73,7 +73,7 @@ Halves = dict[int, dict[str, int]]
         ("nothing true there", "yyyy", "yyya", {BALL: {"background": 1}, SKY: {}}),
         ("another class", "aaaa", "ssss", {BALL: {"classification": 1}, STAR: {"classification": 1}}),
         ("another class over void", "aaaa..", "ssssss", {BALL: {"classification": 1}, STAR: {"classification": 1}}),
-        ("another class, forgiven", "aa....", "ssssss", {BALL: {"classification": 1}}),
+        ("another class, ignored", "aa....", "ssssss", {BALL: {"classification": 1}}),
         (
             "another class of IoU one half",
             "aayy",
@@ -107,8 +107,8 @@ Halves = dict[int, dict[str, int]]
 def test_error_type(rule: str, ground_truth: str, prediction: str, expected: Halves) -> None:
     error_breakdown = _error_breakdown(ground_truth, prediction)
     found = {
-        key: {kind: 2 * getattr(lost.pq_loss, kind) for kind in ERROR_TYPES[:5] if getattr(lost.pq_loss, kind)}
-        for key, lost in error_breakdown.classes.items()
+        key: {error: 2 * getattr(entry.pq_loss, error) for error in ERROR_TYPES[:5] if getattr(entry.pq_loss, error)}
+        for key, entry in error_breakdown.classes.items()
     }
     assert found == expected, rule
 
@@ -125,7 +125,7 @@ def test_a_miss_is_lost_in_merging_before_all_else() -> None:
     assert ball.oracle.perfect_masks == ball.present
 
 
-def test_one_class_and_a_large_iou_without_a_match_is_no_classification() -> None:
+def test_a_large_iou_within_one_class_without_a_match_is_localization() -> None:
     # So it is where a match is judged by the area that a JSON claims.
     (gt_ids, gt), (prediction_ids, predicted) = _read("aaaa"), _read("aaa.")
     unmatched = Matching((), tuple(gt), tuple(predicted))
@@ -187,7 +187,7 @@ def test_perfect_masks_match_what_is_displaced() -> None:
     assert table.groups["all"].oracle["perfect_masks"] == 1
 
 
-def test_without_raw_instances_nothing_is_said_of_merging() -> None:
+def test_without_raw_instances_merging_has_no_value() -> None:
     table = error_breakdown_table(_error_breakdown("aaa", "..."), TABLE, with_instances=False)
     for row in (table.classes[BALL], table.groups["all"]):
         assert row.pq_loss["merging"] is None
@@ -196,7 +196,7 @@ def test_without_raw_instances_nothing_is_said_of_merging() -> None:
 
 
 def _disturbed(ground_truth: TinyImage, rng: np.random.Generator) -> TinyImage:
-    """The truth moved a little, with noise, wrong classes and some void."""
+    """The ground truth moved a little, with noise, wrong classes and some void."""
     ids = np.roll(ground_truth.ids, rng.integers(-2, 3, 2), (0, 1))
     noise = rng.permutation(ids.reshape(-1)).reshape(ids.shape)
     ids = np.where(rng.random(ids.shape) < rng.choice([0.0, 0.1, 0.4]), noise, ids).astype(np.int32)
@@ -232,7 +232,7 @@ def test_error_types_add_up_to_the_pq_loss(seed: int) -> None:
     for pq, row in [(expected[key], table.classes[key]) for key in expected] + [
         (groups[name], table.groups[name]) for name in groups
     ]:
-        losses = [row.pq_loss[kind] for kind in ERROR_TYPES]
+        losses = [row.pq_loss[error] for error in ERROR_TYPES]
         if pq is None:
             assert row.pq is None
             assert losses == [None] * len(ERROR_TYPES)
@@ -288,9 +288,9 @@ def test_csv_has_a_row_for_each_error_type_and_a_column_for_each_group_and_class
     assert list(lost[0]) == ["error", "all", "things", "stuff", "ball", "star", "sky", "water"]
     assert sum(float(row["things"]) for row in lost) == pytest.approx(0.25)
     assert {row["star"] for row in lost} == {""}, "no value where nothing occurs"
-    repaired = list(csv.DictReader(table.oracle_csv().decode().splitlines()))
-    assert [row["oracle"] for row in repaired] == ["nothing", *ORACLES]
-    assert float(repaired[0]["ball"]) == 0.75
+    oracle = list(csv.DictReader(table.oracle_csv().decode().splitlines()))
+    assert [row["oracle"] for row in oracle] == ["nothing", *ORACLES]
+    assert float(oracle[0]["ball"]) == 0.75
 
 
 def _instance(category_id: int, mask: NDArray[np.bool_]) -> tuple[int, Rle]:
@@ -329,10 +329,10 @@ def test_without_candidates_there_are_no_ious() -> None:
 
 def test_rle_is_read_whatever_its_run_lengths() -> None:
     rng = np.random.default_rng(5)
-    for share in (0.0, 0.02, 0.5, 0.98, 1.0):
-        mask = rng.random((90, 110)) < share
+    for fraction in (0.0, 0.02, 0.5, 0.98, 1.0):
+        mask = rng.random((90, 110)) < fraction
         ids = np.where(mask, 9, 0).astype(np.int32)
-        expected = {9: 1.0} if share else {}
+        expected = {9: 1.0} if fraction else {}
         assert candidate_ious(ids, [SegmentLabel(9, BALL, False)], [_instance(BALL, mask)]) == expected
 
 

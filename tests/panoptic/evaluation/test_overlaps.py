@@ -58,8 +58,8 @@ def brute_force(ground_truth: IdMap, prediction: IdMap, distance: int) -> list[t
     for y, x in product(range(height), range(width)):
         bands = [distance > 0 and in_band(ids, y, x) for ids in (ground_truth, prediction)]
         pair = counts.setdefault((int(ground_truth[y, x]), int(prediction[y, x])), [0, 0, 0, 0])
-        for place, adds in enumerate((True, *bands, all(bands))):
-            pair[place] += adds
+        for column, adds in enumerate((True, *bands, all(bands))):
+            pair[column] += adds
     return [(*pair, *counted) for pair, counted in sorted(counts.items())]
 
 
@@ -68,7 +68,7 @@ def table(counted: Overlaps) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
-def test_the_compiled_core_is_there_where_it_can_be_built() -> None:
+def test_the_compiled_core_exists_where_it_can_be_built() -> None:
     assert COMPILED, "run `make install`"
 
 
@@ -82,7 +82,7 @@ def test_the_compiled_core_is_used_where_it_is_built(monkeypatch: pytest.MonkeyP
         assert calls == [1]
 
 
-def test_a_image_by_hand(count: Count) -> None:
+def test_an_image_by_hand(count: Count) -> None:
     ground_truth = np.array([[1, 1, 1, 2, 2, 2]] * 3, np.int32)
     prediction = np.full((3, 6), 5, np.int32)
     counted = count(ground_truth, prediction, 1)
@@ -92,7 +92,7 @@ def test_a_image_by_hand(count: Count) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_counts_are_those_of_the_definition(count: Count, shape: tuple[int, int]) -> None:
+def test_counts_follow_the_definition(count: Count, shape: tuple[int, int]) -> None:
     for distance in DISTANCES[:5]:
         for ground_truth, prediction in zip(maps(shape), reversed(maps(shape, 1)), strict=True):
             assert table(count(ground_truth, prediction, distance)) == brute_force(ground_truth, prediction, distance)
@@ -100,7 +100,7 @@ def test_counts_are_those_of_the_definition(count: Count, shape: tuple[int, int]
 
 @pytest.mark.skipif(not COMPILED, reason="the compiled core is not built")
 @pytest.mark.parametrize("shape", [*SHAPES, (61, 64), (70, 131)])
-def test_both_forms_agree(shape: tuple[int, int]) -> None:
+def test_compiled_core_and_numpy_agree(shape: tuple[int, int]) -> None:
     for distance in DISTANCES:
         for ground_truth, prediction in product(maps(shape), maps(shape, 1)):
             expected = count_overlaps_by_numpy(ground_truth, prediction, distance)
@@ -114,7 +114,7 @@ def test_columns_turned_into_rows_and_mirrored_count_the_same(count: Count) -> N
         assert table(count(turned(ground_truth), turned(prediction), 2)) == expected
 
 
-def test_maps_swapped_swap_the_columns(count: Count) -> None:
+def test_swapping_the_maps_swaps_the_columns(count: Count) -> None:
     ground_truth, prediction = maps((16, 24))[0], maps((16, 24), 1)[1]
     swapped = sorted((b, a, n, q, p, both) for a, b, n, p, q, both in table(count(ground_truth, prediction, 2)))
     assert table(count(prediction, ground_truth, 2)) == swapped
@@ -143,7 +143,7 @@ def test_threads_count_side_by_side(count: Count) -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, MAX_ID + 1])
-def test_ids_that_fit_no_color_are_refused(count: Count, wrong: int) -> None:
+def test_ids_too_large_for_a_color_are_refused(count: Count, wrong: int) -> None:
     right, beyond = np.array([[1, 2]], np.int32), np.array([[1, wrong]], np.int32)
     for pair in ((right, beyond), (beyond, right)):
         with pytest.raises(ValueError, match=rf"16777215, found .*{wrong}"):

@@ -123,7 +123,7 @@ def test_matching_names_every_segment() -> None:
 
 
 def _public(ground_truth: str, listed: str, areas: dict[str, int], prediction: str) -> dict[int, ClassQuality]:
-    """Counts by panopticapi's rules: of the true letters those `listed` are, in that order; one area is one pixel."""
+    """Counts by panopticapi's rules, with the letters `listed` in that order, and some `areas` unlike the pixels."""
     (gt_ids, _), (prediction_ids, predicted) = _read(ground_truth), _read(prediction)
     gt = [
         AnnotatedSegment(

@@ -104,7 +104,7 @@ def _without_crowd(image: TinyImage) -> TinyImage:
 
 
 def _disturbed(ground_truth: TinyImage, rng: np.random.Generator) -> TinyImage:
-    """A prediction like the truth: moved a little, with holes, swapped ids, and some wrong classes."""
+    """A prediction like the ground truth, moved a little, with holes, swapped ids and some wrong classes."""
     ids = np.roll(ground_truth.ids, rng.choice([0, 0, 0, 1, -2], 2), (0, 1))
     other = rng.permutation(ids.reshape(-1)).reshape(ids.shape)
     ids = np.where(rng.random(ids.shape) < rng.choice([0.0, 0.03, 0.3]), other, ids).astype(np.int32)
@@ -128,7 +128,7 @@ def _badly_listed(image: TinyImage, rng: np.random.Generator) -> TinyImage:
 
 @pytest.mark.parametrize("panopticapi", [False, True])
 @pytest.mark.parametrize("distance", [0, 1, 3])
-def test_disturbed_images_are_counted_alike(distance: int, panopticapi: bool) -> None:
+def test_disturbed_images_are_counted_as_by_brute_force(distance: int, panopticapi: bool) -> None:
     rng = np.random.default_rng(0)
     total = np.zeros(3, np.int64)
     for number in range(120):
@@ -142,7 +142,7 @@ def test_disturbed_images_are_counted_alike(distance: int, panopticapi: bool) ->
     assert total.min() > 50
 
 
-def test_unrelated_images_are_counted_alike() -> None:
+def test_unrelated_images_are_counted_as_by_brute_force() -> None:
     rng = np.random.default_rng(1)
     for number in range(40):
         _check(random_image(rng, number, 12, 16), _without_crowd(random_image(rng, number, 12, 16)))

@@ -83,7 +83,7 @@ def _edit(files: PanopticFiles, change: Callable[[dict[str, list[dict[str, objec
     files.panoptic_json.write_text(json.dumps(document))
 
 
-def test_files_give_what_the_arrays_give(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
+def test_files_score_as_their_arrays_do(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
     found = _score(ground_truth, results, SETTINGS)
     counter = ScoreCounter(found.scores.categories, SETTINGS)
     for gt, result in zip(GT_IMAGES, RESULTS, strict=True):
@@ -170,7 +170,7 @@ def _list_areas(files: PanopticFiles, added: dict[int, int]) -> None:
     _edit(files, change)
 
 
-def test_areas_that_are_not_those_of_the_pixels_are_named(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
+def test_areas_that_differ_from_the_pixels_are_named(ground_truth: PanopticFiles, results: PanopticFiles) -> None:
     _list_areas(ground_truth, {})
     expected = _score(ground_truth, results, SETTINGS)
     assert expected.wrong_areas == ()
@@ -267,14 +267,14 @@ ISSUES: dict[str, tuple[Callable[[PanopticFiles], object], str]] = {
 
 
 @pytest.mark.parametrize("issue", ISSUES)
-def test_a_issue_is_named(ground_truth: PanopticFiles, results: PanopticFiles, issue: str) -> None:
+def test_an_issue_is_named(ground_truth: PanopticFiles, results: PanopticFiles, issue: str) -> None:
     spoil, message = ISSUES[issue]
     spoil(results)
     with pytest.raises(DatasetError, match=message):
         _score(ground_truth, results, SETTINGS)
 
 
-def test_issues_of_both_sides_and_all_workers_come_together(
+def test_issues_of_both_sides_and_all_workers_are_collected(
     ground_truth: PanopticFiles, results: PanopticFiles
 ) -> None:
     (results.masks / "000101.png").unlink()

@@ -1,4 +1,4 @@
-"""Panoptic PNGs to COCO's detection format, against codes recorded once and checked by eye."""
+"""Panoptic PNGs to COCO's detection format, against RLE recorded once and checked by eye."""
 
 import json
 from io import BytesIO
@@ -33,7 +33,7 @@ def test_a_small_image_gives_the_recorded_document(tmp_path: Path) -> None:
     data = to_detection_format(build_index(split.panoptic_json, split.masks, split.images))
     document = json.loads(data)
     # Run lengths down the columns are 5 2 2 2 9 for the ball, 2 2 3 1 3 1 3 1 2 2 for the water and
-    # 0 2 2 1 3 1 3 1 3 2 2 for the stars; from the fourth on, the code holds the difference to the last but one.
+    # 0 2 2 1 3 1 3 1 3 2 2 for the stars; from the fourth on, the RLE has the difference from the last but one.
     expected = [
         {"id": 0, "category_id": 3, "iscrowd": 0, "area": 4, "bbox": [1, 1, 2, 2]},
         {"id": 1, "category_id": 20, "iscrowd": 0, "area": 7, "bbox": [0, 2, 5, 2]},
@@ -62,12 +62,12 @@ def test_the_public_tool_reads_back_every_mask(tmp_path: Path) -> None:
             assert np.array_equal(coco.annToMask(annotation), ids == segment.id)
 
 
-def test_an_empty_and_a_full_mask_have_a_code() -> None:
+def test_empty_and_full_masks_have_an_rle() -> None:
     assert encode_mask(np.zeros((2, 3), bool)) == {"size": [2, 3], "counts": "6"}
     assert encode_mask(np.ones((2, 3), bool)) == {"size": [2, 3], "counts": "06"}
 
 
-def test_all_codes_at_once_are_those_of_each_mask() -> None:
+def test_encoding_all_masks_at_once_equals_encoding_each() -> None:
     rng = np.random.default_rng(7)
     images = [image.ids for image in random_images(seed=8, count=5)]
     images += [np.repeat(rng.integers(0, 4, (11, 1)), 9, axis=1).astype(np.int32), np.array([[7]], np.int32), IDS]
@@ -77,7 +77,7 @@ def test_all_codes_at_once_are_those_of_each_mask() -> None:
     assert segment_rles(IDS, []) == []
 
 
-def test_a_document_is_written_in_pieces_as_in_one() -> None:
+def test_a_document_written_in_pieces_equals_one_written_at_once() -> None:
     lists: dict[str, list[object]] = {"images": [{"ä": 1.5}, [2, None]], "annotations": [], "categories": ["x"]}
     file = BytesIO()
     write_json_lists(file, lists)
@@ -85,7 +85,7 @@ def test_a_document_is_written_in_pieces_as_in_one() -> None:
 
 
 @pytest.mark.skipif(not COCO_SAMPLE.exists(), reason="the sample of COCO does not lie beside the repository")
-def test_images_of_coco_give_what_its_own_conversion_gives() -> None:
+def test_coco_images_are_converted_as_by_its_own_tool() -> None:
     annotations = COCO_SAMPLE / "annotations"
     index = build_index(
         annotations / "panoptic_val2017.json", annotations / "panoptic_val2017", COCO_SAMPLE / "val2017"

@@ -1,4 +1,4 @@
-"""Files of instances: what is taken from them, and every issue named."""
+"""Files of instances: what is read from them, and that every issue is named."""
 
 import json
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_masks_by_image_hold_the_things(files: InstanceFiles) -> None:
     }
 
 
-def test_files_that_are_no_list_of_results_are_named(tmp_path: Path) -> None:
+def test_files_without_a_list_of_results_are_named(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     with pytest.raises(DatasetError, match="no such file"):
         read_instance_results(path, TABLE)

@@ -55,7 +55,7 @@ def test_each_corruption_equals_that_of_the_module(name: str) -> None:
     assert not np.array_equal(found, image)
 
 
-def test_columns_are_those_of_the_paper() -> None:
+def test_corruptions_are_in_the_order_of_the_paper() -> None:
     initials = "mdgg giss bcsj ssff"
     assert "".join(name[0] for name in CORRUPTIONS) == initials.replace(" ", "")
     assert set(CORRUPTIONS) < set(import_module("imagecorruptions").get_corruption_names("all"))

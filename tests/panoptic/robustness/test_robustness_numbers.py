@@ -62,13 +62,13 @@ def test_everything_measured_is_listed(measured: Robustness) -> None:
     }
 
 
-def test_the_curve_begins_clean(measured: Robustness) -> None:
+def test_the_curve_starts_at_the_clean_quality(measured: Robustness) -> None:
     rows = list(csv.reader(severity_csv(measured).splitlines()))
     assert rows[0] == ["severity", "mean", "motion_blur", "fog"]
     assert [[float(value) for value in row] for row in rows[1:]] == [[0, 70, 70, 70], [1, 50, 40, 60], [5, 20, 20, 20]]
 
 
-def test_what_is_unknown_is_empty(measured: Robustness) -> None:
+def test_unknown_values_are_empty(measured: Robustness) -> None:
     unknown = Robustness(qualities(None), {Variant("fog", 1): qualities(None)})
     assert severity_csv(unknown) == "severity,mean,fog\n0,,\n1,,\n"
     assert "| 1 | - | - | - |" in table(unknown, 1)

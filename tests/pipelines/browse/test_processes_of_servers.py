@@ -1,4 +1,4 @@
-"""A server ends with the program that wanted it, whatever becomes of that program."""
+"""A server stops with the program that started it, however that program ends."""
 
 import fcntl
 import os
