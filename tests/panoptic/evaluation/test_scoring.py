@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from panoptic.evaluation import scores
 from panoptic.evaluation.bootstrap import bootstrap_intervals
 from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticGroundTruth, WrongArea, score_results
 from panoptic.evaluation.image import Candidates, ScoringSettings, SegmentedImage, evaluate_image
+from panoptic.evaluation.panoptic_quality import match_overlaps
 from panoptic.evaluation.report import format_table, metrics_to_json, per_class_to_json, per_image_to_json
 from panoptic.evaluation.scores import (
     METRICS,
@@ -316,3 +318,12 @@ def test_a_metric_that_is_declared_appears_everywhere(monkeypatch: pytest.Monkey
     assert isinstance(listed, dict)
     assert listed["recall"] == {name: listed[name] for name in ("tp", "fp", "fn", "iou_sum", "classes")}
     assert "recall  classes" in format_table(result, {}, intervals, len(images))
+
+
+def test_an_image_is_matched_once_whatever_is_read_of_it(
+    ground_truth: PanopticFiles, results: PanopticFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = Mock(wraps=match_overlaps)
+    monkeypatch.setattr("panoptic.evaluation.image.match_overlaps", spy)
+    assert _score(ground_truth, results, SETTINGS, candidates={}).error_breakdown is not None
+    assert spy.call_count == len(GT_IMAGES)
