@@ -12,9 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from panoptic.robustness import corruptions
 from panoptic.robustness.corruptions import (
-    CORRUPTIONS,
     SEVERITIES,
+    TABLE,
+    Corruption,
     Variant,
     corrupt_image,
     image_seed,
@@ -23,6 +25,7 @@ from panoptic.robustness.corruptions import (
 )
 
 ROOT = Path(__file__).parents[3]
+OF_THE_MODULE = tuple(corruption.name for corruption in TABLE if corruption.function is None)
 # These do not depend on random numbers.
 PLAIN = {"defocus_blur", "gaussian_blur", "brightness", "contrast", "saturate", "jpeg_compression"}
 SIZE = (40, 56)
@@ -37,14 +40,14 @@ def random_image(height: int = SIZE[0], width: int = SIZE[1], seed: int = 0) -> 
     return image
 
 
-def digests(order: tuple[str, ...] = CORRUPTIONS) -> dict[str, str]:
+def digests(order: tuple[str, ...] = OF_THE_MODULE) -> dict[str, str]:
     """Digests of every corruption at severity 3, made in the given order."""
     image = random_image()
     made = {name: hashlib.sha256(corrupt_image(image, name, 3, 42).tobytes()).hexdigest() for name in order}
-    return {name: made[name] for name in CORRUPTIONS}
+    return {name: made[name] for name in OF_THE_MODULE}
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", OF_THE_MODULE)
 def test_each_corruption_equals_that_of_the_module(name: str) -> None:
     image, seed = random_image(), image_seed(Variant(name, 4), 7)
     found = corrupt_image(image, name, 4, 7)
@@ -57,11 +60,11 @@ def test_each_corruption_equals_that_of_the_module(name: str) -> None:
 
 def test_corruptions_are_in_the_order_of_the_paper() -> None:
     initials = "mdgg giss bcsj ssff"
-    assert "".join(name[0] for name in CORRUPTIONS) == initials.replace(" ", "")
-    assert set(CORRUPTIONS) < set(import_module("imagecorruptions").get_corruption_names("all"))
+    assert "".join(name[0] for name in OF_THE_MODULE) == initials.replace(" ", "")
+    assert set(OF_THE_MODULE) < set(import_module("imagecorruptions").get_corruption_names("all"))
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", OF_THE_MODULE)
 def test_earlier_random_numbers_do_not_matter_and_later_ones_are_not_affected(name: str) -> None:
     image = random_image()
     before = image.copy()
@@ -92,15 +95,15 @@ def test_the_random_state_is_restored_after_an_error(monkeypatch: pytest.MonkeyP
 def test_another_process_in_another_order_makes_the_same_pixels() -> None:
     code = (
         "import numpy; numpy.random.seed(8)\n"
-        "from tests.panoptic.robustness.test_corruptions import digests, CORRUPTIONS\n"
-        "print(*digests(CORRUPTIONS[::-1]).values())"
+        "from tests.panoptic.robustness.test_corruptions import digests, OF_THE_MODULE\n"
+        "print(*digests(OF_THE_MODULE[::-1]).values())"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout.split() == list(digests().values())
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", OF_THE_MODULE)
 def test_chance_depends_on_image_and_severity(name: str) -> None:
     image = random_image()
     same = np.array_equal(corrupt_image(image, name, 3, 1), corrupt_image(image, name, 3, 2))
@@ -109,11 +112,11 @@ def test_chance_depends_on_image_and_severity(name: str) -> None:
 
 def test_seeds_never_change() -> None:
     assert image_seed(Variant("fog", 1), 139) == int(hashlib.sha256(b"139/fog/1").hexdigest()[:8], 16)
-    seeds = {image_seed(Variant(name, severity), 139) for name in CORRUPTIONS for severity in SEVERITIES}
+    seeds = {image_seed(Variant(name, severity), 139) for name in OF_THE_MODULE for severity in SEVERITIES}
     assert len(seeds) == 80
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", OF_THE_MODULE)
 def test_odd_and_small_sizes_are_kept(name: str) -> None:
     for height, width in ((1, 1), (5, 7), (31, 45), (47, 33)):
         for severity in (1, 5):
@@ -121,7 +124,7 @@ def test_odd_and_small_sizes_are_kept(name: str) -> None:
             assert (corrupted.shape, corrupted.dtype) == ((height, width, 3), np.dtype(np.uint8))
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", OF_THE_MODULE)
 def test_a_small_image_is_a_part_of_its_reflection(name: str) -> None:
     small = random_image(20, 40)
     large = np.concatenate([small, small[-2:-14:-1]])
@@ -138,7 +141,7 @@ def test_images_larger_than_the_modules_textures(name: str) -> None:
         assert all(corner.std() > 2 for corner in corners)
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", OF_THE_MODULE)
 @pytest.mark.parametrize("level", [0, 255])
 def test_values_never_wrap_around(name: str, level: int) -> None:
     image = np.full((*SIZE, 3), level, np.uint8)
@@ -271,3 +274,13 @@ def test_the_source_of_a_corruption_of_ones_own_is_digested(own_module: str, tmp
     assert own_sources(["fog", name]) == {name: hashlib.sha256(OWN.encode()).hexdigest()}
     (tmp_path / f"{own_module}.py").write_text(OWN + "# changed")
     assert own_sources([name]) != {name: hashlib.sha256(OWN.encode()).hexdigest()}
+
+
+def test_an_entry_with_a_function_is_all_that_a_corruption_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rain(image: NDArray[np.uint8], severity: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        return np.where(rng.random(image.shape) < severity / 10, np.uint8(255), image)
+
+    monkeypatch.setattr(corruptions, "TABLE", (*TABLE, Corruption("rain", "weather", "Rain", rain)))
+    image = random_image()
+    assert not np.array_equal(corrupt_image(image, "rain", 5, 1), image)
+    assert np.array_equal(corrupt_image(image, "rain", 5, 1), corrupt_image(image, "rain", 5, 1))
