@@ -17,7 +17,8 @@ from torch import Tensor
 
 from model.export.inference_network import BOXES, INPUT, QUERY_OUTPUTS, InferenceNetwork, as_network_output
 from model.export.sizes import ExportError, Sizes
-from model.inference.merging import ImageSizes, MergingSettings, predict_panoptic
+from model.inference.merging import MergingSettings
+from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.pixels import normalize
 from panoptic.data.reader import PanopticReader
 from panoptic.data.transforms import resize_for_inference, resize_image

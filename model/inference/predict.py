@@ -18,13 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.device import keep_freed_memory
-from model.inference.merging import (
-    ImageSizes,
-    Instances,
-    MergingSettings,
-    PanopticPrediction,
-    predict_panoptic,
-)
+from model.inference.merging import MergingSettings
+from model.inference.post_processing import ImageSizes, Instances, PanopticPrediction, predict_panoptic
 from model.network.config import NetworkConfig
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer

@@ -1,16 +1,31 @@
 """Outputs of a network whose masks and scores are given, for the tests of merging."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from model.inference.bit_masks import Size
-from model.inference.merging import ImageSizes, MergingSettings, PanopticPrediction, predict_panoptic
+from model.inference import merging_reference
+from model.inference.bit_masks import BitMasks, Size
+from model.inference.merging import Candidates, Merged, MergingSettings, merge_masks
+from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
 from model.network.outputs import LocationOutput, MaskOutput, Memory, PanopticOutput, QuerySelection
 
 THINGS, STUFF, QUERIES = 3, 2, 4
 SETTINGS = MergingSettings()
+MergeMasks = Callable[[Tensor, Tensor, Tensor, MergingSettings], Merged]
+"""Merges masks (N, H, W) bool by scores and labels (N,), method `mask`."""
+
+
+def merge_packed(masks: Tensor, scores: Tensor, labels: Tensor, settings: MergingSettings = SETTINGS) -> Merged:
+    """Merge with the product's implementation on packed bits."""
+    return merge_masks(Candidates(masks.float(), BitMasks.of(masks), labels, scores, scores, THINGS), settings)
+
+
+def merge_plain(masks: Tensor, scores: Tensor, labels: Tensor, settings: MergingSettings = SETTINGS) -> Merged:
+    """Merge with the reference implementation."""
+    return merging_reference.merge_masks(masks, scores, labels, THINGS, settings)
 
 
 def box_mask(top: int, left: int, bottom: int, right: int) -> Tensor:

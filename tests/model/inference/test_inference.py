@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.inference.merging import ImageSizes, MergingSettings, predict_panoptic
+from model.inference.merging import MergingSettings
+from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.inference.predict import InferenceSettings, inference_forward, require_compiler
 from model.network.outputs import PanopticOutput
 from tests.model.network.tiny_network import random_tensor, tiny_network
