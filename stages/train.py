@@ -38,7 +38,7 @@ from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import STOPPED, StoppedError, shielded, stop_requests
-from model.training.loop import Run, train
+from model.training.loop import TrainingRun, train
 from model.training.settings import TrainSettings
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from model.weights.initial import find_initial_weights, load_initial_weights
@@ -96,7 +96,7 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
         torch.manual_seed(settings.seed)
         network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
         start = load_initial_weights(network, index.categories, initial) if initial else "random"
-        training = Run(
+        training = TrainingRun(
             network=network,
             index=index,
             settings=settings,
@@ -107,11 +107,11 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
             stop_requested=stop_requested,
             sharding=recipe.cluster.sharding,
         )
-        if processes.leads:
+        if processes.is_main:
             resumed = training.state_file.exists()
-            print(f"going on from {training.state_file}" if resumed else f"initial weights: {start}")
+            print(f"resuming from {training.state_file}" if resumed else f"initial weights: {start}")
         result = train(training)
-        if processes.leads:
+        if processes.is_main:
             provenance = _provenance(identity, training, processes) | {"initial_weights": start}
             save_checkpoint(paths.model, Checkpoint(result, config, index.categories, provenance))
             _write_metrics(paths, training, time.monotonic() - started)
@@ -123,9 +123,9 @@ def _initial_weights(recipe: TrainRecipe, paths: TrainPaths, processes: Processe
     """The file to start from. One process looks first, because it may have to fetch it to where all read it."""
     initial: Path | None = None
     for turn in (True, False):
-        if processes.leads is turn:
+        if processes.is_main is turn:
             initial = find_initial_weights(recipe.train.initial_weights, recipe.network.backbone, paths.pretrained)
-        processes.wait_for_leader()
+        processes.wait_for_main()
     return initial
 
 
@@ -160,7 +160,7 @@ def measure_quality(
     return {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
 
 
-def _provenance(identity: str, training: Run, processes: Processes) -> dict[str, str]:
+def _provenance(identity: str, training: TrainingRun, processes: Processes) -> dict[str, str]:
     return {
         "fingerprint": identity,
         "settings": json.dumps(asdict(training.settings)),
@@ -172,7 +172,7 @@ def _provenance(identity: str, training: Run, processes: Processes) -> dict[str,
     }
 
 
-def _write_metrics(paths: TrainPaths, training: Run, seconds: float) -> None:
+def _write_metrics(paths: TrainPaths, training: TrainingRun, seconds: float) -> None:
     network = training.network
     metrics = {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),

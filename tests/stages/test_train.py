@@ -72,7 +72,7 @@ def test_kill_minus_nine_and_resume(dataset: Path, whole: Path, tmp_path: Path) 
     assert not (killed / "model.safetensors").exists()
 
     resumed = subprocess.run(command(dataset, killed), check=True, capture_output=True, text=True)
-    assert "going on from" in resumed.stdout
+    assert "resuming from" in resumed.stdout
     assert outputs(killed) == outputs(whole)
     rows = (whole / "curves/loss.csv").read_text().splitlines()
     assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(1, STEPS + 1))
@@ -93,7 +93,7 @@ def test_a_signal_to_all_processes_at_a_validation_saves_the_state(dataset: Path
     assert "stopped after step" in output
 
     resumed = subprocess.run(command(dataset, tmp_path), check=True, capture_output=True, text=True)
-    assert "going on from" in resumed.stdout
+    assert "resuming from" in resumed.stdout
     assert outputs(tmp_path) == outputs(whole)
 
 
@@ -118,7 +118,7 @@ def test_other_settings_never_resume_a_stopped_run(
         with pytest.raises(KeyboardInterrupt):
             train.main(arguments)
     assert len(list((tmp_path / "state").iterdir())) == 2
-    assert capsys.readouterr().out.count("going on from") == 1
+    assert capsys.readouterr().out.count("resuming from") == 1
 
 
 def stop(*_: object) -> NoReturn:

@@ -124,7 +124,7 @@ def test_a_sharded_state_is_gone_on_with_by_one_process(dataset: Path, alone: Tr
     assert launcher.returncode == STOPPED, output
     assert "stopped after step" in output
     assert not (tmp_path / "model.safetensors").exists()
-    assert "going on from" in training.run(save_every=1)
+    assert "resuming from" in training.run(save_every=1)
     assert_alike(training, alone)
 
 
@@ -137,7 +137,7 @@ def test_a_killed_process_is_started_again_with_all_others(
         os.kill(trainers(tmp_path)[1], signal.SIGKILL)
         output = output_of(launcher)
     assert launcher.returncode == 0, output
-    assert output.count("going on from") == 1
+    assert output.count("resuming from") == 1
     assert training.results() == undisturbed.results()
 
 
@@ -160,7 +160,7 @@ def test_an_error_that_would_come_again_ends_all_at_once(dataset: Path, tmp_path
         output = output_of(launcher)
     assert launcher.returncode == WRONG, output
     assert output.count("initial weights:") == 1, output
-    assert "going on from" not in output
+    assert "resuming from" not in output
     assert f"{tmp_path / 'nowhere'}" in output
 
 
@@ -174,7 +174,7 @@ def test_a_process_that_hangs_is_not_waited_for_longer_than_said(
         os.kill(trainers(tmp_path)[1], signal.SIGSTOP)
         output = output_of(launcher)
     assert launcher.returncode == 0, output
-    assert "going on from" in output
+    assert "resuming from" in output
     assert training.results() == undisturbed.results()
 
 
@@ -187,7 +187,7 @@ def test_told_to_end_it_saves_and_goes_on_later(dataset: Path, undisturbed: Trai
     assert launcher.returncode == STOPPED, output
     assert "stopped after step" in output
     with started(training, TWO_PROCESSES) as launcher:
-        assert "going on from" in output_of(launcher)
+        assert "resuming from" in output_of(launcher)
     assert training.results() == undisturbed.results()
 
 

@@ -91,7 +91,7 @@ def test_a_job_outlives_its_watcher_and_ends_with_the_same_bytes_after_a_requeue
     cluster.client("scontrol", "requeue", *jobs(cluster))
     output = finish(again)
     assert again.returncode == 0, output
-    assert "going on from" in output
+    assert "resuming from" in output
     assert training.results() == undisturbed.results()
 
 
@@ -109,7 +109,7 @@ def test_a_job_survives_a_killed_process_and_saves_when_its_time_is_nearly_up(
     assert watcher.returncode == 0, output
     assert "stopped after step" in output, output
     assert "time is up, back into the queue" in output
-    assert output.count("going on from") == 2, output
+    assert output.count("resuming from") == 2, output
     assert training.results() == undisturbed.results()
 
 

@@ -20,7 +20,7 @@ from model.training.criterion import LossWeights
 from model.training.distributed.ownership import Ownership, StateTakenError
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import StoppedError
-from model.training.loop import NonFiniteLossError, Run, train
+from model.training.loop import NonFiniteLossError, TrainingRun, train
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.data.transforms import AugmentationSettings
@@ -68,10 +68,12 @@ HELPED = Recipe(
 RECIPES = {"published": PUBLISHED, "helped": HELPED}
 
 
-def make_run(index: PanopticIndex, folder: Path, recipe: Recipe = PUBLISHED, processes: Processes = ALONE) -> Run:
+def make_run(
+    index: PanopticIndex, folder: Path, recipe: Recipe = PUBLISHED, processes: Processes = ALONE
+) -> TrainingRun:
     torch.manual_seed(0)
     network = PanopticSegFormer(recipe.network, len(index.categories.things), len(index.categories.stuff))
-    return Run(
+    return TrainingRun(
         network=network,
         index=index,
         settings=recipe.settings,
@@ -109,7 +111,7 @@ def test_a_stopped_run_ends_with_the_same_weights(
     expected = train(make_run(index, tmp_path / "whole", recipe))
     optimize = loop.optimize
 
-    def stopping(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
+    def stopping(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
         if state.step == stop_after:
             raise KeyboardInterrupt
         return optimize(run, state, batches)
@@ -139,7 +141,7 @@ def test_a_state_that_another_trainer_has_taken_is_not_written(index: PanopticIn
     run = make_run(index, tmp_path)
 
     def taken_over(network: PanopticSegFormer) -> dict[str, float]:
-        Ownership(run.state_file.parent).take()
+        Ownership(run.state_file.parent).claim()
         return {"all": 0.0}
 
     with pytest.raises(StateTakenError, match="has taken over this run"):
@@ -148,7 +150,7 @@ def test_a_state_that_another_trainer_has_taken_is_not_written(index: PanopticIn
 
 
 def test_muon_on_parts_of_matrices_is_refused(index: PanopticIndex, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'muon', which needs every matrix whole, but cluster\.sharding is 'full'"):
+    with pytest.raises(ValueError, match=r"'muon', which needs full matrices, but cluster\.sharding is 'full'"):
         replace(make_run(index, tmp_path, HELPED, Processes(0, 2)), sharding="full")
 
 
@@ -216,7 +218,7 @@ def train_as_one_of_several(folder: Path, recipe: Recipe) -> None:
     """What each process of the test above runs."""
     with joined_processes() as processes:
         network = train(make_run(PanopticIndex.load(folder / "index.json"), folder, recipe, processes))
-        if processes.leads:
+        if processes.is_main:
             torch.save(network.state_dict(), folder / "weights.pt")
 
 

@@ -68,7 +68,7 @@ def train_as_one_of_two(folder: Path) -> None:
     with joined_processes(WAIT) as processes:
         run = make_run(PanopticIndex.load(folder / "index"), folder, RECIPE, processes)
         network = train(replace(run, sharding="full"))
-        if processes.leads:
+        if processes.is_main:
             torch.save(network.state_dict(), folder / "weights.pt")
 
 

@@ -35,9 +35,9 @@ def test_what_was_started_under_a_shield_outlives_the_signals() -> None:
 
 def test_the_last_trainer_to_start_goes_on_and_the_other_stops(tmp_path: Path) -> None:
     first, second = Ownership(tmp_path), Ownership(tmp_path)
-    first.take()
+    first.claim()
     first.check()
-    second.take()
+    second.claim()
     second.check()
     with pytest.raises(StateTakenError, match=r"process \d+ on .* has taken over this run"):
         first.check()
@@ -46,14 +46,14 @@ def test_the_last_trainer_to_start_goes_on_and_the_other_stops(tmp_path: Path) -
 def test_processes_that_torchrun_started_again_do_not_take_a_state_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Ownership(tmp_path, "old").take()
+    Ownership(tmp_path, "old").claim()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    Ownership(tmp_path, "old").take()
+    Ownership(tmp_path, "old").claim()
     monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
-    Ownership(tmp_path, "new").take()
+    Ownership(tmp_path, "new").claim()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
     with pytest.raises(StateTakenError):
-        Ownership(tmp_path, "old").take()
+        Ownership(tmp_path, "old").claim()
 
 
 def test_a_finished_run_is_not_written_over(tmp_path: Path) -> None:
