@@ -17,7 +17,7 @@ NOT_ORTHOGONAL = (
 
 
 def build_optimizers(network: nn.Module, settings: TrainSettings) -> tuple[Optimizer, ...]:
-    """Build AdamW over the trainable parameters, grouped by rate, and with `muon`, before it, Muon over the matrices."""
+    """Build AdamW over the trainable parameters, grouped by rate; with `muon`, Muon over inner matrices comes first."""
     orthogonal: dict[float, list[nn.Parameter]] = {}
     rest: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():

@@ -1,4 +1,4 @@
-"""Weight files: a round trip, and every way in which they can be wrong."""
+"""Weight files: a round trip, files of earlier versions, and every way in which they can be wrong."""
 
 import json
 from pathlib import Path
@@ -39,6 +39,18 @@ def test_equal_networks_give_equal_files(weights: Path, tmp_path: Path) -> None:
     assert metadata_path(again).read_bytes() == metadata_path(weights).read_bytes()
 
 
+def test_weights_of_an_earlier_version_are_read(weights: Path) -> None:
+    path = metadata_path(weights)
+    metadata = json.loads(path.read_text())
+    metadata["format"] = "panoptic-segformer/1"
+    metadata["model"]["query_initialisation"] = metadata["model"].pop("query_initialization")
+    path.write_text(json.dumps(metadata))
+    loaded = load_checkpoint(weights)
+    assert loaded.config == TINY
+    for name, value in NETWORK.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], value), name
+
+
 def test_truncated_weights_are_refused(weights: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read as safetensors"):
@@ -54,7 +66,7 @@ def test_missing_metadata_is_named(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "is not of format"),
+        ({"format": "other"}, "has format 'other'; this version reads panoptic-segformer/2, panoptic-segformer/1"),
         ({"model": {"size": 3}}, "does not describe a network"),
         ({"model": {"channels": 64}}, "does not fit the network"),
         ({"categories": []}, "category list is empty"),
