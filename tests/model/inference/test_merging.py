@@ -89,7 +89,7 @@ def test_scores_and_order_of_instances(seed: int) -> None:
     assert [s.score for s in prediction.segments] == sorted((s.score for s in prediction.segments), reverse=True)
 
 
-def test_queries_that_only_fill_up_are_left_out() -> None:
+def test_queries_that_only_fill_up_the_selection_are_ignored() -> None:
     parts = random_parts(0)
     prediction = predict_one(replace(parts, valid=parts.valid & False).output())
     assert len(prediction.instances.masks) == 0
@@ -98,7 +98,7 @@ def test_queries_that_only_fill_up_are_left_out() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_padding_is_cropped_before_resizing(method: str) -> None:
-    """An image in a larger batch gives what its own part of the masks gives."""
+    """An image in a padded batch gets the result of its own part of the masks."""
     parts, settings = random_parts(3), replace(SETTINGS, method=method)
     padded = replace(
         parts,
@@ -115,7 +115,7 @@ def test_padding_is_cropped_before_resizing(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_image_of_a_batch_for_itself(method: str) -> None:
+def test_images_of_a_batch_do_not_influence_each_other(method: str) -> None:
     parts, settings = random_parts(4, batch=2), replace(SETTINGS, method=method)
     sizes = [ImageSizes((12, 16), (12, 16), (24, 20)), ImageSizes((12, 16), (12, 16), (12, 16))]
     together = predict_panoptic(parts.output(), sizes, settings)
@@ -151,7 +151,7 @@ def test_methods_disagree_where_a_probable_class_meets_a_strong_mask(
 
 
 def test_version_1_scores_by_the_class_alone() -> None:
-    """Alpha 1, beta 0: a faint mask of a sure class comes before a clear mask of an unsure one."""
+    """With alpha 1 and beta 0, a faint mask of a probable class precedes a clear mask of a less probable one."""
     masks = torch.stack((0.6 * box_mask(0, 0, 4, 10), 0.9 * box_mask(0, 0, 3, 10), 0.9 * box_mask(6, 0, 8, 10)))
     output = joint_output(masks, torch.tensor([0.7, 0.6, 0.29]), torch.tensor([0, 1, 2]))
     first = replace(SETTINGS, alpha=1.0, beta=0.0, score_threshold=0.3)
@@ -162,7 +162,7 @@ def test_version_1_scores_by_the_class_alone() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_queries_of_one_stuff_class_make_one_segment(method: str) -> None:
-    """Their overlap with each other is no conflict; things stay apart."""
+    """Their overlap with each other does not count as lost; things stay apart."""
     masks = torch.stack((0.9 * box_mask(0, 0, 7, 10), 0.8 * box_mask(3, 0, 10, 10))).float()
     scores = torch.tensor([0.9, 0.8])
     settings = replace(SETTINGS, method=method)
@@ -182,8 +182,8 @@ def test_instances_of_joint_queries_are_the_things() -> None:
     assert len(instances.boxes_xyxy) == len(instances.masks) == len(instances.scores) == 3
 
 
-def test_a_mask_is_where_its_slot_says() -> None:
-    """Where all queries have masks, the selection points at them."""
+def test_slots_point_at_the_masks_of_the_selection() -> None:
+    """They matter where all queries have masks, selected or not."""
     masks = torch.stack((box_mask(0, 0, 5, 5), box_mask(5, 5, 10, 10))).float()
     output = joint_output(masks, torch.tensor([0.9, 0.5]), torch.tensor([0, 1]))
     crossed = replace(output, selection=replace(output.selection, slots=torch.tensor([[1, 0]])))
@@ -194,7 +194,7 @@ def test_a_mask_is_where_its_slot_says() -> None:
 @pytest.mark.parametrize(
     "places", [torch.rand(1, 1, QUERIES, 2), torch.zeros(0, 1, QUERIES, 4)], ids=["centers", "none"]
 )
-def test_without_predicted_boxes_they_are_the_masks(places: Tensor) -> None:
+def test_without_predicted_boxes_those_of_the_masks_are_used(places: Tensor) -> None:
     masks = torch.stack((box_mask(1, 2, 5, 9), box_mask(0, 0, 0, 0))).float()
     output = joint_output(masks, torch.tensor([0.9, 0.5]), torch.tensor([0, 1]))
     instances = predict_one(replace(output, location=replace(output.location, places=places))).instances
@@ -203,7 +203,7 @@ def test_without_predicted_boxes_they_are_the_masks(places: Tensor) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_candidate_gives_an_empty_map(method: str) -> None:
+def test_without_candidates_the_map_is_empty(method: str) -> None:
     nothing = joint_output(torch.zeros(0, 10, 10), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
     prediction = predict_one(nothing, replace(SETTINGS, method=method))
     assert not prediction.ids.any()
@@ -223,6 +223,6 @@ def test_no_candidate_gives_an_empty_map(method: str) -> None:
         ({"beta": float("inf")}, "merging.beta is inf"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_settings_out_of_range_are_rejected(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         MergingSettings(**settings)

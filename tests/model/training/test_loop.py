@@ -1,4 +1,4 @@
-"""Whole training runs on a tiny dataset: repeatable, resumable, shareable, and stopped when they diverge."""
+"""Training runs on a tiny dataset are repeatable, resumable, divisible over processes, and stop if they diverge."""
 
 import os
 import socket
@@ -47,14 +47,14 @@ ALONE = Processes()
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> PanopticIndex:
     rng = np.random.default_rng(0)
-    images = [random_image(rng, number, 32, 32 + 16 * (number % 2)) for number in range(8)]
+    images = [random_image(rng, index, 32, 32 + 16 * (index % 2)) for index in range(8)]
     split = write_split(tmp_path_factory.mktemp("tiny"), "train", images)
     return build_index(split.panoptic_json, split.masks, split.images)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained, and how."""
+    """Settings of a run and of its network."""
 
     settings: TrainSettings = SETTINGS
     network: NetworkConfig = NETWORK
@@ -125,7 +125,7 @@ def test_a_stopped_run_ends_with_the_same_weights(
 
 
 @pytest.mark.parametrize("stop_after", [1, 4])  # in the middle of a row of the loss curve, and at its end
-def test_a_run_that_is_asked_to_stop_saves_and_goes_on_as_if_nothing_had_been(
+def test_a_run_that_is_asked_to_stop_saves_and_resumes_with_the_same_result(
     index: PanopticIndex, tmp_path: Path, stop_after: int
 ) -> None:
     expected = train(make_run(index, tmp_path / "whole"))
@@ -137,7 +137,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_as_if_nothing_had_been(
     assert curves(tmp_path / "stopped") == curves(tmp_path / "whole")
 
 
-def test_a_state_that_another_trainer_has_taken_is_not_written(index: PanopticIndex, tmp_path: Path) -> None:
+def test_a_state_that_another_trainer_has_taken_over_is_not_written(index: PanopticIndex, tmp_path: Path) -> None:
     run = make_run(index, tmp_path)
 
     def taken_over(network: PanopticSegFormer) -> dict[str, float]:
@@ -149,7 +149,7 @@ def test_a_state_that_another_trainer_has_taken_is_not_written(index: PanopticIn
     assert torch.load(run.state_file, weights_only=True)["step"] == 2, "saved before, not after"
 
 
-def test_muon_on_parts_of_matrices_is_refused(index: PanopticIndex, tmp_path: Path) -> None:
+def test_muon_on_shards_of_matrices_is_rejected(index: PanopticIndex, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'muon', which needs full matrices, but cluster\.sharding is 'full'"):
         replace(make_run(index, tmp_path, HELPED, Processes(0, 2)), sharding="full")
 
@@ -160,7 +160,7 @@ def test_a_diverging_run_stops_and_names_step_images_and_term(index: PanopticInd
         train(run)
 
 
-def test_a_loss_on_what_the_network_does_not_compute_is_refused(index: PanopticIndex, tmp_path: Path) -> None:
+def test_a_loss_on_outputs_that_the_network_lacks_is_rejected(index: PanopticIndex, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"token_class is 1\.0, but model\.token_classes is false"):
         make_run(index, tmp_path, Recipe(HELPED.settings))
 
@@ -185,7 +185,7 @@ def spoiled_gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_two_processes_train_like_one(index: PanopticIndex, tmp_path: Path, recipe: str) -> None:
-    """Real processes that talk through gloo; the same forward passes, so equal but for the order of sums."""
+    """Two real processes connected by gloo run the same micro-batches, so only the order of sums differs."""
     alone = train(make_run(index, tmp_path / "alone", RECIPES[recipe]))
     index.save(tmp_path / "index.json")
     environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "WORLD_SIZE": "2"}
@@ -215,7 +215,7 @@ def free_port() -> int:
 
 
 def train_as_one_of_several(folder: Path, recipe: Recipe) -> None:
-    """What each process of the test above runs."""
+    """Run one process of the test above."""
     with joined_processes() as processes:
         network = train(make_run(PanopticIndex.load(folder / "index.json"), folder, recipe, processes))
         if processes.is_main:

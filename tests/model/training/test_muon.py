@@ -59,7 +59,7 @@ def test_steps_equal_those_of_torch(
         assert (ours - theirs).norm() < tolerance * (theirs - started).norm()
 
 
-def test_it_descends_where_rates_of_one_size_do_not_fit_all_directions() -> None:
+def test_it_descends_on_an_ill_conditioned_loss() -> None:
     torch.manual_seed(0)
     stretch = torch.logspace(0, -3, 8)
     weight, target = nn.Parameter(torch.zeros(8, 8)), torch.randn(8, 8)
@@ -75,7 +75,7 @@ def test_it_descends_where_rates_of_one_size_do_not_fit_all_directions() -> None
     assert losses[-1] < 1e-2 * losses[0]
 
 
-def test_matrices_are_shared_out_once() -> None:
+def test_every_parameter_has_exactly_one_optimizer() -> None:
     model = network()
     muon, adamw = build_optimizers(model, TrainSettings(optimizer="muon", learning_rate=1e-3))
     inner = {id(p) for group in muon.param_groups for p in group["params"]}

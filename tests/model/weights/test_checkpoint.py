@@ -51,7 +51,7 @@ def test_weights_of_an_earlier_version_are_read(weights: Path) -> None:
         assert torch.equal(loaded.network.state_dict()[name], value), name
 
 
-def test_truncated_weights_are_refused(weights: Path) -> None:
+def test_truncated_weights_are_rejected(weights: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read as safetensors"):
         load_checkpoint(weights)
@@ -72,7 +72,7 @@ def test_missing_metadata_is_named(weights: Path) -> None:
         ({"categories": []}, "category list is empty"),
     ],
 )
-def test_metadata_of_something_else_is_refused(weights: Path, change: dict[str, object], message: str) -> None:
+def test_metadata_of_something_else_is_rejected(weights: Path, change: dict[str, object], message: str) -> None:
     path = metadata_path(weights)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match=message):
