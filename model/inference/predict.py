@@ -121,12 +121,12 @@ def predict_images(
     reader = PanopticReader(index)
     batches = list(_same_size(index.records, settings))
     order = list(chain.from_iterable(batches))
-    given = None if read is None else read(take(index.records, order))
+    supplied = None if read is None else read(take(index.records, order))
     categories = tuple(category.id for category in index.categories)
     with tqdm(total=len(index.records), desc="predict", unit="image", disable=not progress) as bar:
         for batch in batches:
             records = take(index.records, batch)
-            images = map(reader.image, records) if given is None else islice(given, len(records))
+            images = map(reader.image, records) if supplied is None else islice(supplied, len(records))
             resized = [resize_for_inference(image, settings.shorter, settings.longer) for image in images]
             tensor = normalize(torch.from_numpy(np.stack(resized)).to(device))
             size = resized[0].shape[0], resized[0].shape[1]

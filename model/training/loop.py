@@ -91,17 +91,8 @@ def train(run: TrainingRun) -> PanopticSegFormer:
     """
     keep_freed_memory()
     device, is_main = pick_device(), run.processes.is_main
-    network = run.network.to(device)
-    full_network = copy.deepcopy(network).cpu() if run.sharded else None
-    average = WeightAverage(network, run.settings.ema_decay) if run.settings.ema_decay else None
-    if run.settings.activation_checkpointing:
-        checkpoint_layers(network)
-    if run.sharded:
-        for sharded in (network, average.network if average else None):
-            if sharded is not None:
-                shard(sharded, run.processes)
-    state = RunState(network, build_optimizers(network, run.settings), average, Curves(run.curves))
-    ownership = Ownership(run.state_file.parent)
+    full_network = copy.deepcopy(run.network).cpu() if run.sharded else None
+    state, ownership = _initial_state(run, device), Ownership(run.state_file.parent)
     if is_main:
         ownership.claim()
     saved = run.processes.broadcast(run.state_file.read_bytes() if is_main and run.state_file.exists() else None)
@@ -133,6 +124,18 @@ def train(run: TrainingRun) -> PanopticSegFormer:
         if stopping:
             raise StoppedError(f"stopped after step {state.step} of {run.steps}: {run.state_file} is saved")
     return _evaluated_network(run, state, full_network).cpu().eval()
+
+
+def _initial_state(run: TrainingRun, device: torch.device) -> RunState:
+    network = run.network.to(device)
+    average = WeightAverage(network, run.settings.ema_decay) if run.settings.ema_decay else None
+    if run.settings.activation_checkpointing:
+        checkpoint_layers(network)
+    if run.sharded:
+        for sharded in (network, average.network if average else None):
+            if sharded is not None:
+                shard(sharded, run.processes)
+    return RunState(network, build_optimizers(network, run.settings), average, Curves(run.curves))
 
 
 def steps_of_batches(run: TrainingRun, first_step: int) -> Iterator[list[PackedBatch]]:

@@ -61,7 +61,7 @@ class Accumulation:
         if self.batch_size % (self.world_size * self.images_per_forward):
             raise ValueError(
                 f"train.batch_size is {self.batch_size}, which {self.world_size} processes with "
-                f"{self.images_per_forward} images per forward pass cannot share evenly; change "
+                f"{self.images_per_forward} images per forward pass cannot divide evenly; change "
                 "train.batch_size, train.images_per_forward or the number of processes"
             )
 

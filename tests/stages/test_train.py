@@ -35,7 +35,7 @@ STEPS = 24
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    split = write_split(root, "train", [random_image(rng, number, 64, 64) for number in range(4)])
+    split = write_split(root, "train", [random_image(rng, index, 64, 64) for index in range(4)])
     build_index(split.panoptic_json, split.masks, split.images).save(root / "index.json")
     (root / "params.yaml").write_text(PARAMS)
     return root

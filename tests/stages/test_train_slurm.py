@@ -123,7 +123,7 @@ def test_ending_the_watcher_cancels_the_job(training: Training, cluster: SlurmCl
     while cluster.client("squeue", "--noheader").strip():
         time.sleep(0.05)
     assert not trainers(training.folder)
-    assert training.states, "the next command goes on from here"
+    assert training.states, "the next command resumes from here"
 
 
 def test_a_job_with_wrong_settings_fails_the_command_and_is_not_repeated(

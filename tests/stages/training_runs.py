@@ -61,7 +61,7 @@ TWO_PROCESSES = {"launcher": "torchrun", "processes_per_node": 2}
 def write_dataset(root: Path) -> Path:
     """Write eight images and their index to a folder."""
     rng = np.random.default_rng(0)
-    images = [random_image(rng, number, 32, 32 + 16 * (number % 2)) for number in range(8)]
+    images = [random_image(rng, index, 32, 32 + 16 * (index % 2)) for index in range(8)]
     split = write_split(root, "train", images)
     build_index(split.panoptic_json, split.masks, split.images).save(root / "index")
     return root

@@ -25,8 +25,8 @@ from tests.model.network.tiny_network import STUFF, THINGS, TINY, random_tensor,
 
 CONFIG = replace(TINY, levels=3, location_layers=1, stuff_mask_layers=1, selected_queries=5)
 CATEGORIES = CategoryTable(
-    tuple(Category(number, f"thing {number}", True, (number, 0, 0)) for number in range(1, THINGS + 1)),
-    tuple(Category(number, f"stuff {number}", False, (number, 0, 0)) for number in range(50, 50 + STUFF)),
+    tuple(Category(id_, f"thing {id_}", True, (id_, 0, 0)) for id_ in range(1, THINGS + 1)),
+    tuple(Category(id_, f"stuff {id_}", False, (id_, 0, 0)) for id_ in range(50, 50 + STUFF)),
 )
 PARAMS = "predict: {shorter: 96, longer: 144, merging: {score_threshold: 0.0}}"  # so that random masks make segments
 MERGING = MergingSettings(score_threshold=0.0)

@@ -108,7 +108,7 @@ def test_same_seed_same_weights_and_curves(index: PanopticIndex, tmp_path: Path)
 def test_a_stopped_run_ends_with_the_same_weights(
     index: PanopticIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int, recipe: Recipe
 ) -> None:
-    expected = train(make_run(index, tmp_path / "whole", recipe))
+    expected = train(make_run(index, tmp_path / "undisturbed", recipe))
     optimize = loop.optimize
 
     def stopping(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
@@ -121,20 +121,20 @@ def test_a_stopped_run_ends_with_the_same_weights(
         with pytest.raises(KeyboardInterrupt):
             train(make_run(index, tmp_path / "stopped", recipe))
     assert_equal_weights(train(make_run(index, tmp_path / "stopped", recipe)), expected)
-    assert curves(tmp_path / "stopped") == curves(tmp_path / "whole")
+    assert curves(tmp_path / "stopped") == curves(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("stop_after", [1, 4])  # in the middle of a row of the loss curve, and at its end
 def test_a_run_that_is_asked_to_stop_saves_and_resumes_with_the_same_result(
     index: PanopticIndex, tmp_path: Path, stop_after: int
 ) -> None:
-    expected = train(make_run(index, tmp_path / "whole"))
+    expected = train(make_run(index, tmp_path / "undisturbed"))
     asked = iter(range(1, 100))
     run = replace(make_run(index, tmp_path / "stopped"), stop_requested=lambda: next(asked) == stop_after)
     with pytest.raises(StoppedError, match=f"stopped after step {stop_after} of 6"):
         train(run)
     assert_equal_weights(train(make_run(index, tmp_path / "stopped")), expected)
-    assert curves(tmp_path / "stopped") == curves(tmp_path / "whole")
+    assert curves(tmp_path / "stopped") == curves(tmp_path / "undisturbed")
 
 
 def test_a_state_that_another_trainer_has_taken_over_is_not_written(index: PanopticIndex, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from panoptic.format.categories import CategoryTable
 from panoptic.index import ImageRecord, PanopticIndex
 from tests.tiny_dataset import CATEGORIES
 
-RECORDS = tuple(ImageRecord(number, f"{number}.jpg", f"{number}.png", 10 + number % 3, 11, ()) for number in range(23))
+RECORDS = tuple(ImageRecord(index, f"{index}.jpg", f"{index}.png", 10 + index % 3, 11, ()) for index in range(23))
 
 
 def test_an_epoch_shows_every_image_and_fills_its_last_step() -> None:
@@ -28,9 +28,9 @@ def _plan_by_hand(records: Sequence[ImageRecord], batch_size: int, seed: int, ep
     """Compute the order that runs have been trained in from the beginning, written another way."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(records)).tolist()
-    upright = [number for number in order if records[number].width < records[number].height]
-    square = [number for number in order if records[number].width == records[number].height]
-    wide = [number for number in order if records[number].width > records[number].height]
+    upright = [index for index in order if records[index].width < records[index].height]
+    square = [index for index in order if records[index].width == records[index].height]
+    wide = [index for index in order if records[index].width > records[index].height]
     order = upright + square + wide
     rows = -(-len(order) // batch_size)
     order = (order * batch_size)[: rows * batch_size]
@@ -55,7 +55,7 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
 
 def test_steps_mix_orientations_only_where_they_must() -> None:
     plan = epoch_plan(RECORDS, 4, seed=3, epoch=0)
-    orientations = [{np.sign(RECORDS[number].width - RECORDS[number].height) for number in row} for row in plan]
+    orientations = [{np.sign(RECORDS[index].width - RECORDS[index].height) for index in row} for row in plan]
     assert sum(len(found) > 1 for found in orientations) <= 3
 
 
@@ -65,7 +65,7 @@ def test_fewer_images_than_a_batch() -> None:
 
 @pytest.mark.parametrize(("world_size", "images_per_forward"), [(1, 2), (2, 2), (4, 1), (1, 8)])
 def test_processes_and_micro_batches_divide_a_step(world_size: int, images_per_forward: int) -> None:
-    whole = [batch.images for batch in batch_plan(RECORDS, Accumulation(8, 8), 0, 0, 5)]
+    everything = [batch.images for batch in batch_plan(RECORDS, Accumulation(8, 8), 0, 0, 5)]
     for step in range(5):
         parts: list[tuple[int, int]] = []
         for rank in range(world_size):
@@ -73,7 +73,7 @@ def test_processes_and_micro_batches_divide_a_step(world_size: int, images_per_f
             own = [batch for batch in batch_plan(RECORDS, accumulation, 0, 0, 5) if batch.step == step]
             assert len(own) == accumulation.micro_batches
             parts += [image for batch in own for image in batch.images]
-        assert tuple(parts) == whole[step]
+        assert tuple(parts) == everything[step]
 
 
 def test_a_resumed_run_continues_with_the_same_images() -> None:

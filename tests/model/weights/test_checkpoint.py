@@ -12,8 +12,8 @@ from tests.model.network.tiny_network import STUFF, THINGS, TINY, tiny_network
 
 NETWORK = tiny_network()
 CATEGORIES = CategoryTable(
-    tuple(Category(number, f"thing {number}", True, (number, 0, 0)) for number in range(1, THINGS + 1)),
-    tuple(Category(number, f"stuff {number}", False, (number, 0, 0)) for number in range(50, 50 + STUFF)),
+    tuple(Category(id_, f"thing {id_}", True, (id_, 0, 0)) for id_ in range(1, THINGS + 1)),
+    tuple(Category(id_, f"stuff {id_}", False, (id_, 0, 0)) for id_ in range(50, 50 + STUFF)),
 )
 
 

@@ -25,7 +25,7 @@ WAIT = timedelta(minutes=5)
 def images() -> list[TinyImage]:
     """Make images with only things, only stuff, and only void."""
     rng = np.random.default_rng(0)
-    made = [random_image(rng, number, 32, 32) for number in range(6)]
+    made = [random_image(rng, index, 32, 32) for index in range(6)]
     return [
         *(only(image, stuff=False) for image in made[:2]),
         *(only(image, stuff=True) for image in made[2:4]),

@@ -12,15 +12,15 @@ from model.training.distributed.ownership import Ownership, StateTakenError
 from model.training.distributed.stopping import shielded, stop_requests
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_signals_are_recorded_and_handlers_restored(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+def test_signals_are_recorded_and_handlers_restored(signum: signal.Signals) -> None:
+    before = signal.getsignal(signum)
     with stop_requests() as requested:
         assert not requested()
-        os.kill(os.getpid(), number)
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signum)
+        os.kill(os.getpid(), signum)
         assert requested()
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(signum) is before
 
 
 def test_processes_started_under_a_shield_survive_the_signals() -> None:
