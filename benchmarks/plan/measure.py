@@ -26,7 +26,7 @@ from model.inference.predict import inference_forward
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.pixels import normalize
 from model.training.batch import Batch, collate
-from model.training.loop import Run, optimize
+from model.training.loop import TrainingRun, optimize
 from model.training.state import RunState
 from panoptic.data.reader import Sample, decode_image
 from panoptic.data.transforms import augment, resize_for_inference
@@ -95,7 +95,7 @@ def measure_steps(
     )
 
 
-def _apply(training: Run, state: RunState) -> None:
+def _apply(training: TrainingRun, state: RunState) -> None:
     """Do the part of a step that comes once, however many forward passes it has."""
     torch.nn.utils.clip_grad_norm_(training.network.parameters(), training.settings.clip_norm)
     for optimizer in state.optimizers:
