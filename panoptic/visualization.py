@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from panoptic.evaluation.overlaps import count_overlaps
-from panoptic.evaluation.panoptic_quality import match_overlaps
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.format.id_map import VOID
 from panoptic.format.results import ResultSegment
@@ -44,9 +42,12 @@ def side_by_side(
     """
     seen: Counter[int] = Counter()
     gt_colors = _segment_colors(gt_segments, categories, seen)
-    matching = match_overlaps(count_overlaps(gt_ids, prediction_ids), gt_segments, prediction_segments)
-    matched = {match.prediction_id: gt_colors[match.gt_id] for match in matching.matches}
-    prediction_colors = _segment_colors(prediction_segments, categories, seen) | matched
+    gt_categories = {segment.id: segment.category_id for segment in gt_segments if not segment.is_crowd}
+    prediction_colors = _segment_colors(prediction_segments, categories, seen) | {
+        segment.id: gt_colors[matched]
+        for segment in prediction_segments
+        if gt_categories.get(matched := _matched(gt_ids, prediction_ids == segment.id)) == segment.category_id
+    }
 
     scale = max(1, ceil(_READABLE_SIDE / max(image.shape[:2])))
     size = image.shape[1] * scale, image.shape[0] * scale
@@ -66,6 +67,20 @@ def painted(
 ) -> NDArray[np.uint8]:
     """Tint an image (H,W,3) RGB by the segments of its (H,W) id map, at its size and without names."""
     return _painted(image, ids, _segment_colors(segments, categories, Counter()))
+
+
+def _matched(gt_ids: NDArray[np.int32], mask: NDArray[np.bool_]) -> int:
+    """The segment of the (H,W) id map that a mask matches with an IoU above 0.5, void pixels ignored, or `VOID`.
+
+    Spelled out here, so that a change to the metric does not make drawn predictions out of date.
+    """
+    covered = gt_ids[mask & (gt_ids != VOID)]
+    ids, counts = np.unique(covered, return_counts=True)
+    if not len(ids):
+        return VOID
+    best, intersection = int(ids[counts.argmax()]), int(counts.max())
+    union = covered.size + np.count_nonzero(gt_ids == best) - intersection
+    return best if 2 * intersection > union else VOID
 
 
 def _segment_colors(segments: Sequence[SegmentLabel], categories: CategoryTable, seen: Counter[int]) -> dict[int, Rgb]:

@@ -3,8 +3,8 @@
     python -m stages.predict --params params.yaml --index runs/annotate/val.index
         --model runs/train/model.safetensors --out runs/predict
 
-Writes into the output folder: `panoptic/` and `panoptic.json` (COCO's panoptic results), `instances.json` (COCO's
-detection results with masks), `timings.json`, and `images/` with image, truth and prediction side by side.
+Writes to the output folder: `panoptic/` and `panoptic.json` (COCO panoptic results), `instances.json` (COCO detection
+results with masks), `timings.json`, and `images/` with image, ground truth and prediction side by side.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from stages.settings import load_section
 
 
 def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Path) -> None:
-    """Predict every image and write the results, each file or folder complete or not at all."""
+    """Predict every image and write the results, each file or folder completely or not at all."""
     index, checkpoint = PanopticIndex.load(index_path), load_checkpoint(model)
     difference = checkpoint.categories.describe_difference(index.categories)
     if difference:
@@ -40,7 +40,7 @@ def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Pat
         )
     network = checkpoint.network.to(pick_device())
     instances: list[dict[str, object]] = []
-    shown: list[ImagePrediction] = []
+    to_draw: list[ImagePrediction] = []
     chosen = {record.image_id for record in index.records[: settings.images]}
     started = time.monotonic()
     with write_results(out / "panoptic.json", out / "panoptic", index.categories) as writer:
@@ -49,17 +49,17 @@ def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Pat
             writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
             instances += instance_results(prediction, index.categories)
             if record.image_id in chosen:
-                shown.append(prediction)
+                to_draw.append(prediction)
     seconds = time.monotonic() - started
     write_atomically(out / "instances.json", json.dumps(instances).encode())
-    _draw(shown, index, out / "images")
+    _draw(to_draw, index, out / "images")
     timings = {"images": len(index.records), "seconds": round(seconds, 2), "device": str(pick_device())}
     write_atomically(out / "timings.json", (json.dumps(timings, indent=1) + "\n").encode())
     print(f"{len(index.records)} images predicted in {seconds:.1f} s; results in {out}")
 
 
 def instance_results(prediction: ImagePrediction, categories: CategoryTable) -> list[dict[str, object]]:
-    """The image's instances in COCO's detection results format, masks as RLE; empty masks are left out."""
+    """Return the instances of an image as COCO detection results with masks as RLE, without empty masks."""
     instances = prediction.instances
     results: list[dict[str, object]] = []
     for mask, (left, top, right, bottom), label, score in zip(
@@ -100,7 +100,7 @@ def _draw(predictions: Sequence[ImagePrediction], index: PanopticIndex, folder: 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__.splitlines()[0])
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'predict' is read")
     parser.add_argument("--index", type=Path, required=True, help="index of the images to predict")

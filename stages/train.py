@@ -4,16 +4,15 @@
         --train-index runs/annotate/train.index --val-index runs/annotate/val.index
         --pretrained pretrained --state runs/state --model runs/train/model.safetensors --curves runs/train
 
-`train.initial_weights` says what it starts from; ImageNet weights are taken from the folder `--pretrained`, as
-`<backbone>.safetensors`, `.pth` or `.bin`, or from the Hugging Face hub.
-A run that was stopped, however roughly, goes on from its last saved state when the command is given again. States
-lie in a folder named after everything that decides the result, so changed settings, data or code start anew.
-While it runs, `loss.csv` and `quality.csv` grow in the curves folder; the quality is measured by the `evaluate`
-stage, as a program of its own, so that a change to a metric never makes trained weights out of date.
-With `cluster.launcher` torchrun or slurm the command starts itself as several processes, which share every step, and
-ends as they end; `torchrun --nproc-per-node N -m stages.train ...` by hand does the same. SIGTERM or SIGUSR1 makes it
-save its state after the step that it is in and leave with status 75; without one it loses the steps since the last
-saved state.
+`train.initial_weights` selects the initial weights. ImageNet weights are read from the folder `--pretrained`, as
+`<backbone>.safetensors`, `.pth` or `.bin`, or downloaded from the Hugging Face hub.
+An interrupted run, even a killed one, resumes from the last saved state when the command is repeated. States are kept
+in a folder named after everything that decides the result, so a run with other settings, data or code starts afresh.
+During training `loss.csv` and `quality.csv` grow in the curves folder. Quality is measured by the `evaluate` stage in a
+process of its own, so that a change to a metric never makes trained weights out of date.
+With `cluster.launcher` torchrun or slurm the command starts itself in several processes, which divide every step, and
+exits as they exit; `torchrun --nproc-per-node N -m stages.train ...` does the same by hand. On SIGTERM or SIGUSR1 a
+run saves its state after the current step and exits with status 75. A killed one loses the steps since its last state.
 """
 
 import argparse
@@ -33,12 +32,14 @@ from typing import NoReturn
 import torch
 
 from cluster.settings import ClusterSettings
+from model.device import pick_device
 from model.inference.predict import InferenceSettings, predict_images, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.ops import backends
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import STOPPED, StoppedError, shielded, stop_requests
-from model.training.loop import Run, train
+from model.training.loop import TrainingRun, train
 from model.training.settings import TrainSettings
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from model.weights.initial import find_initial_weights, load_initial_weights
@@ -74,29 +75,30 @@ class TrainRecipe:
 
 
 def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
-    """Train to the end, write the network and say how it was made."""
+    """Train to the end, and write the network and how it was made."""
     settings, config, inference = recipe.train, recipe.network, recipe.inference
     index, val_index = PanopticIndex.load(paths.train_index), PanopticIndex.load(paths.val_index)
     difference = index.categories.describe_difference(val_index.categories)
     if difference:
         raise DatasetError(
-            f"{paths.val_index} has other categories than {paths.train_index}: {difference}; use one list"
+            f"{paths.val_index} has other categories than {paths.train_index}: {difference}; use one list for both"
         )
-    require_mask_layer(inference, config)  # now, not at the first validation
+    require_mask_layer(inference, config)  # now rather than at the first validation
     if inference.mask_layer and not settings.deep_supervision:
         raise ValueError(
-            f"predict.mask_layer is {inference.mask_layer}, but train.deep_supervision is false, so that only the last "
-            "masks and classes are learnt; set predict.mask_layer to 0"
+            f"predict.mask_layer is {inference.mask_layer}, but train.deep_supervision is false, so that only the "
+            "final masks and classes are trained; set predict.mask_layer to 0"
         )
     step_wait = timedelta(minutes=recipe.cluster.timeout_minutes)
     with joined_processes(step_wait) as processes, stop_requests() as stop_requested:
         started = time.monotonic()
         initial = _initial_weights(recipe, paths, processes)
+        backends.load(backends.choose(pick_device().type))  # now, so that its code is part of the identity
         identity = _identity(recipe, paths, index, initial)
         torch.manual_seed(settings.seed)
         network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
         start = load_initial_weights(network, index.categories, initial) if initial else "random"
-        training = Run(
+        training = TrainingRun(
             network=network,
             index=index,
             settings=settings,
@@ -107,25 +109,25 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
             stop_requested=stop_requested,
             sharding=recipe.cluster.sharding,
         )
-        if processes.leads:
+        if processes.is_main:
             resumed = training.state_file.exists()
-            print(f"going on from {training.state_file}" if resumed else f"initial weights: {start}")
+            print(f"resuming from {training.state_file}" if resumed else f"initial weights: {start}")
         result = train(training)
-        if processes.leads:
+        if processes.is_main:
             provenance = _provenance(identity, training, processes) | {"initial_weights": start}
             save_checkpoint(paths.model, Checkpoint(result, config, index.categories, provenance))
             _write_metrics(paths, training, time.monotonic() - started)
-            # With the result written the state has done its duty; `dvc repro --force` shall train again.
+            # The state is no longer needed, and `dvc repro --force` has to train again.
             shutil.rmtree(training.state_file.parent, ignore_errors=True)
 
 
 def _initial_weights(recipe: TrainRecipe, paths: TrainPaths, processes: Processes) -> Path | None:
-    """The file to start from. One process looks first, because it may have to fetch it to where all read it."""
+    """Find the file to start from, in the main process first: it may have to download it to where all read it."""
     initial: Path | None = None
-    for turn in (True, False):
-        if processes.leads is turn:
+    for is_main in (True, False):
+        if processes.is_main is is_main:
             initial = find_initial_weights(recipe.train.initial_weights, recipe.network.backbone, paths.pretrained)
-        processes.wait_for_leader()
+        processes.wait_for_main()
     return initial
 
 
@@ -141,7 +143,7 @@ def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, init
 def measure_quality(
     network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, paths: TrainPaths
 ) -> dict[str, float]:
-    """PQ of `network` on the validation split, all, things and stuff, in percent; nan where no class occurs."""
+    """Measure the PQ of `network` in percent on the validation split: all, things, stuff; nan if no class occurs."""
     with TemporaryDirectory(prefix="validation-") as temporary:
         folder = Path(temporary)
         results, metrics = folder / "results.json", folder / "metrics.json"
@@ -155,12 +157,12 @@ def measure_quality(
         with shielded():
             evaluation = subprocess.run(command, capture_output=True, text=True)
         if evaluation.returncode:
-            raise ValueError(f"the validation of the network failed: {evaluation.stderr.strip()}")
+            raise ValueError(f"the network could not be validated: {evaluation.stderr.strip()}")
         quality = json.loads(metrics.read_text())["pq"]
     return {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
 
 
-def _provenance(identity: str, training: Run, processes: Processes) -> dict[str, str]:
+def _provenance(identity: str, training: TrainingRun, processes: Processes) -> dict[str, str]:
     return {
         "fingerprint": identity,
         "settings": json.dumps(asdict(training.settings)),
@@ -172,7 +174,7 @@ def _provenance(identity: str, training: Run, processes: Processes) -> dict[str,
     }
 
 
-def _write_metrics(paths: TrainPaths, training: Run, seconds: float) -> None:
+def _write_metrics(paths: TrainPaths, training: TrainingRun, seconds: float) -> None:
     network = training.network
     metrics = {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -184,21 +186,21 @@ def _write_metrics(paths: TrainPaths, training: Run, seconds: float) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.train", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'train', 'model', 'predict'"
     )
-    parser.add_argument("--train-index", type=Path, required=True, help="index of the images to learn from")
-    parser.add_argument("--val-index", type=Path, required=True, help="index of the images to measure on")
+    parser.add_argument("--train-index", type=Path, required=True, help="index of the images to train on")
+    parser.add_argument("--val-index", type=Path, required=True, help="index of the images to validate on")
     parser.add_argument(
-        "--pretrained", type=Path, default=Path("pretrained"), help="folder that may hold ImageNet weights"
+        "--pretrained", type=Path, default=Path("pretrained"), help="folder that may contain ImageNet weights"
     )
-    parser.add_argument("--state", type=Path, required=True, help="folder for states of unfinished runs")
-    parser.add_argument("--model", type=Path, required=True, help="safetensors file to write; a JSON lies beside it")
+    parser.add_argument("--state", type=Path, required=True, help="folder for the states of unfinished runs")
+    parser.add_argument("--model", type=Path, required=True, help="safetensors file to write, beside a JSON file")
     parser.add_argument("--curves", type=Path, required=True, help="folder for loss.csv, quality.csv, metrics.json")
-    given = list(sys.argv[1:] if argv is None else argv)
-    arguments = vars(parser.parse_args(given))
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = vars(parser.parse_args(words))
     params: Path = arguments.pop("params")
     paths = TrainPaths(**arguments)
 
@@ -210,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             load_section(params, "cluster", ClusterSettings, required=False),
         )
         if recipe.cluster.launcher != "local" and "WORLD_SIZE" not in os.environ:
-            _start_processes(recipe.cluster, params, paths.state / "jobs", given)
+            _start_processes(recipe.cluster, params, paths.state / "jobs", words)
         try:
             run(recipe, paths)
         except StoppedError as stopped:
@@ -221,9 +223,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _start_processes(cluster: ClusterSettings, params: Path, jobs: Path, arguments: list[str]) -> NoReturn:
-    """Become the command that starts this one in several processes.
+    """Replace this process with the command that starts it in several.
 
-    It is a program of its own, so that a change to how jobs are started never makes trained weights out of date.
+    That command is a program of its own, so that a change to how jobs start never makes trained weights out of date.
     """
     start = [sys.executable, "-m", "cluster", json.dumps(asdict(cluster)), str(params), str(jobs)]
     sys.stdout.flush()

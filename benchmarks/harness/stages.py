@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.process.session import OutputLine, run_in_session
 
-RESUMED = "going on from "  # what stages.train says then
+RESUMED = "resuming from "  # what stages.train says then
 
 
 class StoppedError(Exception):

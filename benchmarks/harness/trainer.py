@@ -12,17 +12,19 @@ from model.training.batch import PackedBatch, collate
 from model.training.curves import Curves
 from model.training.distributed.processes import Processes
 from model.training.ema import WeightAverage
-from model.training.loop import Run
+from model.training.loop import TrainingRun
 from model.training.optimizer import build_optimizers
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.index import PanopticIndex
 
 
-def make_trainer(network: PanopticSegFormer, index: PanopticIndex, settings: TrainSettings) -> tuple[Run, RunState]:
+def make_trainer(
+    network: PanopticSegFormer, index: PanopticIndex, settings: TrainSettings
+) -> tuple[TrainingRun, RunState]:
     """Return what `model.training.loop.optimize` takes; nothing is validated or saved."""
     average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
-    run = Run(
+    run = TrainingRun(
         network=network,
         index=index,
         settings=settings,

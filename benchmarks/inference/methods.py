@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from benchmarks.baselines import naive_inference, transformers_models
 from model.inference.bit_masks import Size
-from model.inference.merging import ImageSizes, MergingSettings, predict_panoptic
+from model.inference.merging import MergingSettings
+from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.inference.predict import InferenceSettings, inference_forward
 from model.network.config import NetworkConfig
 from model.network.outputs import MaskOutput, PanopticOutput

@@ -23,7 +23,7 @@ from benchmarks.loading.report import (
     LoadingRounds,
 )
 from model.training.batch import PackedBatch, collate
-from model.training.sampling import Draw, TrainingImages, training_loader
+from model.training.sampling import MicroBatch, TrainingImages, training_loader
 from panoptic.data.reader import Sample, decode_image
 from panoptic.data.transforms import augment
 from panoptic.format.id_map import decode_id_map, rgb_to_ids
@@ -39,27 +39,27 @@ def measure_loading(images: TrainingImages, rounds: LoadingRounds) -> tuple[Part
         Seconds per image of every part, and images per second by number of workers, for all rounds.
     """
     chosen = np.random.default_rng(0).integers(0, len(images.index.records), rounds.images).tolist()
-    draws = [Draw(step, ((0, position),)) for step, position in enumerate(chosen)]
+    micro_batches = [MicroBatch(step, ((0, position),)) for step, position in enumerate(chosen)]
 
     def by_parts() -> Mapping[str, float]:
         timer = Timer()
-        for draw in draws:
-            load_by_parts(images, draw, timer)
+        for micro_batch in micro_batches:
+            load_by_parts(images, micro_batch, timer)
         return timer.laps
 
     laps = interleave({"parts": by_parts}, rounds.rounds, "parts")["parts"]
-    loaders = {workers: partial(_rate, images, draws, workers) for workers in rounds.workers}
+    loaders = {workers: partial(_rate, images, micro_batches, workers) for workers in rounds.workers}
     rates = interleave(loaders, rounds.rounds, "loader")
-    return {name: [lap[name] / len(draws) for lap in laps] for name in laps[0]}, rates
+    return {name: [lap[name] / len(micro_batches) for lap in laps] for name in laps[0]}, rates
 
 
-def load_by_parts(images: TrainingImages, draw: Draw, timer: Timer) -> PackedBatch:
-    """Do what `images[draw]` does for a single image, and time every part."""
+def load_by_parts(images: TrainingImages, micro_batch: MicroBatch, timer: Timer) -> PackedBatch:
+    """Do what `images[micro_batch]` does for a single image, and time every part."""
     index = images.index
     image_files, mask_files = index.image_files(), index.mask_files()
-    ((place, position),) = draw.places
+    ((slot, position),) = micro_batch.images
     record = index.records[position]
-    rng = np.random.default_rng([images.seed, draw.step, place])
+    rng = np.random.default_rng([images.seed, micro_batch.step, slot])
     jpeg = timer.lap(READ_IMAGE, image_files.read, record.file_name)
     image = timer.lap(DECODE_IMAGE, decode_image, jpeg, record.file_name)
     png = timer.lap(READ_MAP, mask_files.read, record.mask_name)
@@ -80,12 +80,12 @@ def _pillow_ids(data: bytes) -> NDArray[np.int32]:
     return rgb_to_ids(_pillow_image(data))
 
 
-def _rate(images: TrainingImages, draws: Sequence[Draw], workers: int) -> float:
+def _rate(images: TrainingImages, micro_batches: Sequence[MicroBatch], workers: int) -> float:
     """Return the images per second of the training loader from the first image of every worker on."""
-    batches = iter(training_loader(images, draws, workers))
+    batches = iter(training_loader(images, micro_batches, workers))
     for _ in range(first := max(1, workers)):
         next(batches)
     timer = Timer()
     count = timer.lap("loader", lambda: sum(1 for _ in batches))
-    assert count == len(draws) - first
+    assert count == len(micro_batches) - first
     return count / timer.laps["loader"]

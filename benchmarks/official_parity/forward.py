@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.official_parity.rules import Case, fill, make_input
-from model.inference.merging import ImageSizes, MergingSettings, PanopticPrediction, predict_panoptic
+from model.inference.merging import MergingSettings
+from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
 from model.network.outputs import PanopticOutput, QuerySelection
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.queries import QuerySelector, top_queries

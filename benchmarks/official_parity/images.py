@@ -21,7 +21,7 @@ from benchmarks.official_parity.checks import (
     compare_stats,
 )
 from benchmarks.official_parity.forward import Forward, Pairs
-from model.inference.merging import pixel_boxes
+from model.inference.post_processing import pixel_boxes
 from model.network.outputs import MaskOutput
 from model.weights.official.classes import coco_categories
 

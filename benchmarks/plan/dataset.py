@@ -14,7 +14,7 @@ from benchmarks.harness.synthetic import made_sample
 from model.inference.predict import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.batch import PackedBatch, collate
-from model.training.sampling import Split
+from model.training.sampling import Accumulation
 from model.training.settings import TrainSettings
 from panoptic.data.reader import Sample
 from panoptic.data.transforms import AugmentationSettings, augment
@@ -53,7 +53,7 @@ class Recipe:
     def forwards(self) -> int:
         """Forward passes of each process per step."""
         train = self.train
-        return Split(train.batch_size, train.images_per_forward, 0, self.processes).forwards
+        return Accumulation(train.batch_size, train.images_per_forward, 0, self.processes).micro_batches
 
 
 Size = tuple[int, int]  # (height, width)

@@ -21,12 +21,12 @@ from benchmarks.harness.trainer import make_trainer
 from benchmarks.plan.dataset import MadeImages, PlannedDataset, Recipe
 from model.complexity.measure import MeasurementError, compute_name
 from model.device import pick_device
-from model.inference.merging import ImageSizes, predict_panoptic
+from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.inference.predict import inference_forward
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.pixels import normalize
 from model.training.batch import Batch, collate
-from model.training.loop import Run, optimize
+from model.training.loop import TrainingRun, optimize
 from model.training.state import RunState
 from panoptic.data.reader import Sample, decode_image
 from panoptic.data.transforms import augment, resize_for_inference
@@ -96,7 +96,7 @@ def measure_steps(
     )
 
 
-def _apply(training: Run, state: RunState) -> None:
+def _apply(training: TrainingRun, state: RunState) -> None:
     """Do the part of a step that comes once, however many forward passes it has."""
     torch.nn.utils.clip_grad_norm_(training.network.parameters(), training.settings.clip_norm)
     for optimizer in state.optimizers:

@@ -26,7 +26,7 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import COCO_STUFF, COCO_THINGS
 from model.training.batch import PackedBatch
 from model.training.distributed.checkpointing import checkpoint_layers
-from model.training.loop import Run, optimize, steps_of_batches
+from model.training.loop import TrainingRun, optimize, steps_of_batches
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.format.categories import CategoryTable
@@ -87,7 +87,7 @@ VARIANTS = ("ours", "naive", "checkpointing")
 
 def _prepare(
     network: PanopticSegFormer, index: PanopticIndex, settings: TrainSettings, variant: str
-) -> tuple[Run, RunState]:
+) -> tuple[TrainingRun, RunState]:
     if variant == "naive":
         use_naive_parts()
     else:
@@ -98,7 +98,7 @@ def _prepare(
     return run, state
 
 
-def _steps(run: Run, state: RunState, batches: Iterator[list[PackedBatch]]) -> Step:
+def _steps(run: TrainingRun, state: RunState, batches: Iterator[list[PackedBatch]]) -> Step:
     def step() -> None:
         optimize(run, state, [batch.to(pick_device()) for batch in next(batches)])
         state.step += 1

@@ -1,4 +1,4 @@
-"""Command: export a trained network, and check the files against it (see the package)."""
+"""Export a trained network and check the files against it (see the package)."""
 
 import argparse
 import logging
@@ -26,9 +26,9 @@ from panoptic.runtime.settings import read_section
 def main(arguments: Sequence[str] | None = None) -> None:
     """Export one network."""
     options = _parser().parse_args(arguments)
-    for library in ("torch.onnx", "onnxscript"):  # they warn of what is not here and not missed
+    for library in ("torch.onnx", "onnxscript"):  # they warn about optional packages that are not needed
         logging.getLogger(library).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")  # torch's own copies of its graphs
+    warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")  # torch copies its own graphs
     run_command(lambda: _export(options))
 
 
@@ -36,15 +36,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", type=Path, help="safetensors file that stages.train wrote")
-    source.add_argument("--random", choices=PUBLISHED, help="random weights of this published network, for trying")
+    source.add_argument("--random", choices=PUBLISHED, help="use random weights of this published network, for a trial")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--format", choices=(*files.FILES, "both"), default="both")
+    parser.add_argument("--format", choices=(*files.FILES, "both"), default="both", help="files to write")
     size = parser.add_mutually_exclusive_group(required=True)
-    size.add_argument("--size", help="HEIGHTxWIDTH in pixels that all images will have")
+    size.add_argument("--size", help="HEIGHTxWIDTH in pixels of all images")
     size.add_argument("--dynamic", action="store_true", help="any size and number of images")
     checked = parser.add_mutually_exclusive_group()
     checked.add_argument("--images", type=Path, nargs="+", help="images to check with")
-    checked.add_argument("--index", type=Path, help="index whose first images are checked with")
+    checked.add_argument("--index", type=Path, help="index whose first images to check with")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'predict' is read")
     return parser
 
@@ -63,17 +63,17 @@ def _export(options: argparse.Namespace) -> None:
     network = InferenceNetwork(checkpoint.network, settings.mask_layer)
     description = files.describe(checkpoint, network, sizes, settings)
     program = files.trace(network, sizes)
-    with ExitStack() as written:  # no file takes its place before all of them are checked
+    with ExitStack() as written:  # no file replaces an older one before all of them are checked
         if "torch" in formats:
             path = written.enter_context(replace_atomically(options.out / files.TORCH_FILE))
             files.save_torch(program, path)
-            _check(files.TORCH_FILE, network, checking.run_torch(path), shown, settings.merging)
+            _check(files.TORCH_FILE, network, checking.load_torch(path), shown, settings.merging)
         if "onnx" in formats:
             path = written.enter_context(replace_atomically(options.out / files.ONNX_FILE))
             files.save_onnx(program, network, description, path)
-            _check(files.ONNX_FILE, network, checking.run_onnx(path), shown, settings.merging)
+            _check(files.ONNX_FILE, network, checking.load_onnx(path), shown, settings.merging)
         write_atomically(options.out / files.DESCRIPTION, description.encode())
-    print(f"written to {options.out}; {files.DESCRIPTION} says what goes in and what comes out")
+    print(f"written to {options.out}; {files.DESCRIPTION} describes the input and the outputs")
 
 
 def _images(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings) -> list[checking.Image]:
@@ -89,26 +89,32 @@ def _images(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettin
 def _check(
     name: str,
     network: InferenceNetwork,
-    run: checking.Run,
+    program: checking.Program,
     shown: Sequence[checking.Image],
     merging: MergingSettings,
 ) -> None:
-    """Print how the file does beside eager. Raises `ExportError` if it is another network."""
-    print(f"{name} beside the network:")
+    """Print how an exported file compares with the network in eager mode.
+
+    Raises:
+        ExportError: their results differ.
+    """
+    print(f"{name} compared with the network:")
     for image in shown:
-        comparison = checking.compare(network, run, image, merging)
+        comparison = checking.compare(network, program, image, merging)
         print(f"  {comparison.line()}")
         comparison.require(name)
-    median, least, largest = checking.time_ratio(network, run, shown)
-    print(f"  {median:.2f} times as fast as eager ({least:.2f} to {largest:.2f}), {torch.get_num_threads()} threads")
+    median, least, largest = checking.time_ratio(network, program, shown)
+    print(
+        f"  {median:.2f} times as fast as the network ({least:.2f} to {largest:.2f}), {torch.get_num_threads()} threads"
+    )
 
 
 def random_checkpoint(model: PublishedModel) -> Checkpoint:
-    """A network of random weights, seeded, and names for as many classes as it has."""
+    """Make a network with seeded random weights, and names for its classes."""
     torch.manual_seed(0)
     things, stuff = (
-        tuple(Category(first + number, f"{kind} {number}", kind == "thing", (0, 0, 0)) for number in range(count))
-        for kind, first, count in (("thing", 1, model.num_things), ("stuff", 1 + model.num_things, model.num_stuff))
+        tuple(Category(first + index, f"{group} {index}", group == "thing", (0, 0, 0)) for index in range(count))
+        for group, first, count in (("thing", 1, model.num_things), ("stuff", 1 + model.num_things, model.num_stuff))
     )
     network = PanopticSegFormer(model.config, len(things), len(stuff)).eval()
     return Checkpoint(network, model.config, CategoryTable(things, stuff), {"weights": "random"})

@@ -1,4 +1,4 @@
-"""Exported files beside the network that they were made of: equal numbers, equal panoptic maps, and time."""
+"""Check exported files against the network they were made from: outputs, panoptic maps and speed."""
 
 import statistics
 import time
@@ -17,31 +17,32 @@ from torch import Tensor
 
 from model.export.inference_network import BOXES, INPUT, QUERY_OUTPUTS, InferenceNetwork, as_network_output
 from model.export.sizes import ExportError, Sizes
-from model.inference.merging import ImageSizes, MergingSettings, predict_panoptic
+from model.inference.merging import MergingSettings
+from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.pixels import normalize
 from panoptic.data.reader import PanopticReader
 from panoptic.data.transforms import resize_for_inference, resize_image
 from panoptic.index import PanopticIndex
 
 TIE = 1e-4
-"""Probabilities that differ by no more may change places, or replace each other at the end of the list."""
+"""Queries whose probabilities differ by no more may swap, or replace each other at the end of the list."""
 
 
 @dataclass(frozen=True)
 class MatchedQueries:
-    """One image's queries in two programs."""
+    """Queries of one image, matched between two programs."""
 
-    ours: Tensor  # (M,) positions of the same ones, M of N
+    ours: Tensor  # (M,) indices of the matched ones, M of N
     theirs: Tensor  # (M,)
-    missing: int  # of ours and theirs together, those that the other program has not, but should have
+    missing: int  # number of queries, ours and theirs, that the other program lacks but should have
 
     @classmethod
     def of(cls, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> "MatchedQueries":
-        """Queries are the same if their class is and their probabilities are tied; of all such, the closest masks are.
+        """Match queries of equal class and tied probability, those with the closest masks first.
 
         Args:
-            ours: outputs of one image by name: `labels` and `probabilities` (1, N), `masks` (1, N, h, w).
-            theirs: of the other program, of the same shapes.
+            ours: outputs for one image by name: `labels` and `probabilities` (1, N), `masks` (1, N, h, w).
+            theirs: those of the other program, with the same shapes.
         """
         labels, our_scores, masks = (ours[name][0] for name in ("labels", "probabilities", "masks"))
         their_labels, their_scores, their_masks = (theirs[name][0] for name in ("labels", "probabilities", "masks"))
@@ -55,52 +56,57 @@ class MatchedQueries:
 
 
 def _missing(probabilities: Tensor, matched: Tensor) -> int:
-    """How many are not matched, and more probable than what another program may have replaced them with."""
+    """Count unmatched queries that are too probable to have been replaced by a tied one at the end of the list."""
     alone = torch.ones_like(probabilities, dtype=torch.bool).index_fill(0, matched, False)
     return int((probabilities[alone] > probabilities.min() + TIE).sum())
 
 
-Run = Callable[[Tensor], tuple[Tensor, ...]]
+Program = Callable[[Tensor], tuple[Tensor, ...]]
+"""A network, exported or not: normalized images to its outputs."""
 BOUND = 1e-3
-"""Largest difference of an output, in units of its largest value, or of 1 where that is smaller."""
+"""Largest accepted difference of an output, relative to its largest value or to 1, whichever is larger."""
 EQUAL_PIXELS = 0.999
-"""At least this share of the pixels has the same segment after merging."""
+"""Least accepted fraction of pixels with the same segment after merging."""
 ROUNDS = 3
 PER_QUERY = frozenset(output.name for output in (*QUERY_OUTPUTS, BOXES))
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image (H, W, 3) uint8 RGB at the size of the network's input, and what to call it."""
+    """An image (H, W, 3) uint8 RGB at the size of the network's input, and its name in messages."""
 
     name: str
     pixels: npt.NDArray[np.uint8]
 
     def tensor(self) -> Tensor:
-        """(1, 3, H, W) normalized."""
+        """Return the normalized image (1, 3, H, W)."""
         return normalize(torch.from_numpy(self.pixels)[None])
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far one image's outputs are from eager."""
+    """Differences between the outputs of an exported file and the network's, for one image."""
 
     image: Image
     queries: MatchedQueries
-    differences: dict[str, float]  # largest, by output, in units of `BOUND`'s; of queries, those that match
-    equal_pixels: float  # share of the map
+    differences: dict[str, float]  # largest by output, in the units of `BOUND`; over matched queries only
+    equal_pixels: float  # fraction of the map
 
     def line(self) -> str:
-        """For people."""
+        """Summarize the comparison in one line."""
         height, width = self.image.pixels.shape[:2]
         parts = ", ".join(f"{name} {value:.1e}" for name, value in self.differences.items())
         return (
             f"{self.image.name} ({height} x {width}): {100 * self.equal_pixels:.2f} % equal pixels, "
-            f"{len(self.queries.ours)} queries the same, {self.queries.missing} missing; {parts}"
+            f"{len(self.queries.ours)} queries matched, {self.queries.missing} missing; {parts}"
         )
 
-    def require(self, what: str) -> None:
-        """Raise `ExportError` beyond the bounds."""
+    def require(self, file: str) -> None:
+        """Check the differences against their bounds.
+
+        Raises:
+            ExportError: one is exceeded.
+        """
         wrong = [name for name, value in self.differences.items() if not value <= BOUND]
         if self.queries.missing:
             wrong.append("queries")
@@ -108,64 +114,70 @@ class Comparison:
             wrong.append("pixels")
         if wrong:
             raise ExportError(
-                f"{what} differs from the network, bounds {BOUND} and {100 * EQUAL_PIXELS} % (too far: "
-                f"{', '.join(wrong)}): {self.line()}; it was not written, please report it"
+                f"{file} differs from the network by more than {BOUND} or {100 * EQUAL_PIXELS} % of the pixels "
+                f"({', '.join(wrong)}): {self.line()}; it was not written, please report this"
             )
 
 
-def run_torch(path: Path) -> Run:
-    """The saved `torch.export` file."""
+def load_torch(path: Path) -> Program:
+    """Load a saved `torch.export` file."""
     with path.open("rb") as file:
         module = torch.export.load(file).module()
     return lambda images: cast("tuple[Tensor, ...]", tuple(module(images)))
 
 
-def run_onnx(path: Path) -> Run:
-    """The saved ONNX file in ONNX Runtime on the CPU, with as many threads as torch has."""
-    onnxruntime = import_module("onnxruntime")  # only here, so that the other format does without it
+def load_onnx(path: Path) -> Program:
+    """Load a saved ONNX file into ONNX Runtime on the CPU, with as many threads as torch has."""
+    onnxruntime = import_module("onnxruntime")  # not needed for the other format
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: it warns of every constant that it does not fold
+    options.log_severity_level = 3  # errors only: it warns about every constant that it does not fold
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda images: tuple(torch.from_numpy(found) for found in session.run(None, {INPUT: images.numpy()}))
 
 
 @torch.no_grad()
-def compare(network: InferenceNetwork, run: Run, image: Image, settings: MergingSettings) -> Comparison:
-    """One image through both. Raises `ExportError` where `run` fails or gives outputs of other shapes."""
+def compare(network: InferenceNetwork, program: Program, image: Image, settings: MergingSettings) -> Comparison:
+    """Compare an exported program with the network on one image.
+
+    Raises:
+        ExportError: the program fails, or its outputs have other shapes.
+    """
     images = image.tensor()
     try:
-        exported = run(images)
-    except Exception as error:  # ONNX Runtime's have nothing else in common
+        exported = program(images)
+    except Exception as error:  # ONNX Runtime's errors have no other base class
         raise ExportError(f"the file does not run on {image.name}, so it was not written: {error}") from error
     names = [output.name for output in network.outputs]
     ours, theirs = (dict(zip(names, outputs, strict=True)) for outputs in (network(images), exported))
     for name in names:
         if ours[name].shape != theirs[name].shape:
-            raise ExportError(f"{name} is {tuple(theirs[name].shape)}; the network gives {tuple(ours[name].shape)}")
+            raise ExportError(
+                f"{name} has shape {tuple(theirs[name].shape)}; the network's has {tuple(ours[name].shape)}"
+            )
     maps = [_merged(network, outputs, image, settings) for outputs in (ours, theirs)]
     queries = MatchedQueries.of(ours, theirs)
     differences = {}
-    for name in names[1:]:  # without the labels, which are equal
-        expected, found = ours[name], theirs[name]
+    for name in names[1:]:  # not the labels, which are equal
+        first, second = ours[name], theirs[name]
         if name in PER_QUERY:
-            expected, found = expected[:, queries.ours], found[:, queries.theirs]
-        differences[name] = _difference(expected, found)
+            first, second = first[:, queries.ours], second[:, queries.theirs]
+        differences[name] = _difference(first, second)
     return Comparison(image, queries, differences, float(np.mean(maps[0] == maps[1])))
 
 
 @torch.no_grad()
-def time_ratio(network: InferenceNetwork, run: Run, images: Sequence[Image]) -> tuple[float, float, float]:
-    """Eager's time over that of `run`, in rounds that alternate the two: median, least, largest."""
-    programs: tuple[Run, Run] = (network, run)
+def time_ratio(network: InferenceNetwork, program: Program, images: Sequence[Image]) -> tuple[float, float, float]:
+    """Measure the speedup of a program over the network in interleaved runs: median, least, largest."""
+    programs: tuple[Program, Program] = (network, program)
     ratios = []
     for _ in range(ROUNDS):
         seconds = [0.0, 0.0]
         for tensor in (image.tensor() for image in images):
-            for which, forward in enumerate(programs):
+            for index, forward in enumerate(programs):
                 started = time.perf_counter()
                 forward(tensor)
-                seconds[which] += time.perf_counter() - started
+                seconds[index] += time.perf_counter() - started
         ratios.append(seconds[0] / seconds[1])
     return statistics.median(ratios), min(ratios), max(ratios)
 
@@ -187,36 +199,38 @@ def _merged(
 
 COUNT = 3
 NOISE = ((96, 128), (128, 96), (128, 160))
-"""(height, width) of what stands in for images where none are given."""
+"""(height, width) of the noise that replaces images where none are given."""
 
 
 def from_files(paths: Sequence[Path]) -> list[Image]:
-    """The images as they lie there."""
+    """Read images at their own size."""
     return [Image(str(path), _read(path)) for path in paths]
 
 
 def from_index(path: Path) -> list[Image]:
-    """The first images of an index."""
+    """Read the first images of an index."""
     index = PanopticIndex.load(path)
     reader = PanopticReader(index)
     return [Image(record.file_name, reader.image(record)) for record in index.records[:COUNT]]
 
 
 def noise() -> list[Image]:
-    """Seeded, for a network of random weights."""
+    """Make images of seeded noise."""
     rng = np.random.default_rng(0)
-    return [
-        Image(f"noise {number}", rng.integers(0, 256, (*size, 3), np.uint8)) for number, size in enumerate(NOISE, 1)
-    ]
+    return [Image(f"noise {index}", rng.integers(0, 256, (*size, 3), np.uint8)) for index, size in enumerate(NOISE, 1)]
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
-    """At (height, width), whatever its own ratio."""
+    """Resize an image to (height, width), ignoring its aspect ratio."""
     return Image(image.name, resize_image(image.pixels, *size))
 
 
 def fitted(image: Image, sizes: Sizes, shorter: int, longer: int) -> Image:
-    """The image at the size of the network's input. Raises `ExportError` for one that cannot be."""
+    """Resize an image to the size of the network's input.
+
+    Raises:
+        ExportError: it is too small or too large.
+    """
     if sizes.fixed:
         return resized(image, sizes.fixed)
     pixels = resize_for_inference(image.pixels, shorter, longer)

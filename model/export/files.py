@@ -1,4 +1,4 @@
-"""The traced network as a `torch.export` and as an ONNX file, and the JSON that describes both."""
+"""Write the network as a `torch.export` file and as an ONNX file, and the JSON file that describes both."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -25,19 +25,23 @@ FORMAT = "panoptic-segformer-export/1"
 OPSET = 20
 TORCH_FILE, ONNX_FILE, DESCRIPTION = "model.pt2", "model.onnx", "model.json"
 FILES = {"torch": TORCH_FILE, "onnx": ONNX_FILE}
-"""By format."""
+"""Name of the file by format."""
 
 
 @torch.no_grad()
 def trace(network: InferenceNetwork, sizes: Sizes) -> ExportedProgram:
-    """The network as a graph of plain operators, none of them ours. Raises `ExportError` if torch cannot make it."""
+    """Trace the network as a graph of standard operators, without this project's own.
+
+    Raises:
+        ExportError: torch cannot trace it.
+    """
     with using("reference"), _plain_attention(network):
         try:
             return torch.export.export(
                 network,
                 (sizes.example(),),
                 dynamic_shapes=sizes.dynamic_shapes(),
-                # That levels differ in size is checked when it runs: it cannot be derived from the limits.
+                # That levels differ in size cannot be derived from the limits, so it is checked at run time.
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
         except (RuntimeError, ValueError) as error:
@@ -50,7 +54,7 @@ def trace(network: InferenceNetwork, sizes: Sizes) -> ExportedProgram:
 
 @contextmanager
 def _plain_attention(network: nn.Module) -> Iterator[None]:
-    """Let backbones write their attention out: the layout that a kernel of it gives is not that of its ONNX form."""
+    """Let backbones spell out attention: the fused kernel returns another memory layout than its ONNX form."""
     bodies = [part for part in network.modules() if isinstance(part, PreTrainedModel)]
     before = [body.config._attn_implementation for body in bodies]
     try:
@@ -63,30 +67,42 @@ def _plain_attention(network: nn.Module) -> Iterator[None]:
 
 
 def save_torch(program: ExportedProgram, path: Path) -> None:
-    """Write the program as `torch.export.load` reads it."""
+    """Write the program for `torch.export.load`."""
     with naming_disk_errors(path), path.open("wb") as file:
         torch.export.save(program, file)
 
 
 def require_no_other(folder: Path, formats: Collection[str]) -> None:
-    """Raise `ExportError` if a file lies there that the new description would not belong to."""
+    """Check that no earlier file would end up beside a description of another export.
+
+    Raises:
+        ExportError: there is one.
+    """
     for name, file in FILES.items():
         if name not in formats and (path := folder / file).exists():
             raise ExportError(
-                f"{path} is of an earlier export, and {DESCRIPTION} beside it would no longer describe it; remove it, "
-                "export it too with --format both, or give another --out"
+                f"{path} is from an earlier export, and {DESCRIPTION} beside it would no longer describe it; remove "
+                "it, export it too with --format both, or give another --out"
             )
 
 
 def require_onnx() -> None:
-    """Raise `ExportError` if packages that ONNX needs are missing."""
+    """Check that the packages that ONNX needs are installed.
+
+    Raises:
+        ExportError: some are not.
+    """
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
     if missing:
         raise ExportError(f"ONNX needs {', '.join(missing)}; install the project with its extra 'dev', or export torch")
 
 
 def save_onnx(program: ExportedProgram, network: InferenceNetwork, description: str, path: Path) -> None:
-    """Write it as ONNX, weights inside, the description in its metadata. Raises `ExportError` if torch cannot."""
+    """Write the program as ONNX, with its weights, and with the description in its metadata.
+
+    Raises:
+        ExportError: torch cannot convert it.
+    """
     try:
         onnx_program = torch.onnx.export(
             program,
@@ -95,7 +111,7 @@ def save_onnx(program: ExportedProgram, network: InferenceNetwork, description: 
             output_names=[output.name for output in network.outputs],
             opset_version=OPSET,
             verbose=False,
-            optimize=False,  # ONNX Runtime does it when it loads the file, and here it would take most of the time
+            optimize=False,  # ONNX Runtime does it on loading, and here it would take most of the time
         )
     except OnnxExporterError as error:
         raise ExportError(f"torch cannot write this network as ONNX; give --format torch. It says: {error}") from error
@@ -106,7 +122,7 @@ def save_onnx(program: ExportedProgram, network: InferenceNetwork, description: 
 
 
 def describe(checkpoint: Checkpoint, network: InferenceNetwork, sizes: Sizes, settings: InferenceSettings) -> str:
-    """All that is needed to use the exported files, as JSON."""
+    """Describe in JSON everything needed to use the exported files."""
     document = {
         "format": FORMAT,
         "input": {

@@ -1,4 +1,4 @@
-"""The network as it is exported: an image in, and as flat, named tensors what merging needs."""
+"""The network in the form in which it is exported: images in, and flat, named tensors for merging out."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ INPUT = "images"
 
 @dataclass(frozen=True)
 class Output:
-    """One output of the exported network. Letters: B batch, N selected queries, S stuff classes, h w of the masks."""
+    """One output of the exported network: B images, N selected queries, S stuff classes, masks of h x w."""
 
     name: str
     shape: str
@@ -22,23 +22,29 @@ class Output:
 
 
 QUERY_OUTPUTS = (
-    Output("labels", "(B, N) int64", "class of each selected query: a position in `categories`, best score first"),
-    Output("probabilities", "(B, N) float32", "of that class, 0..1"),
+    Output("labels", "(B, N) int64", "class of each selected query as an index of `categories`, best score first"),
+    Output("probabilities", "(B, N) float32", "probability of that class, 0..1"),
     Output(
-        "masks", "(B, N, h, w) float32", "mask of each selected query, not negative; inside is above mask_threshold"
+        "masks",
+        "(B, N, h, w) float32",
+        "mask of each selected query, not negative; above mask_threshold inside",
     ),
 )
 BOXES = Output(
-    "boxes", "(B, N, 4) float32", "box of each selected query: center x, y, width, height; 0..1 of the image"
+    "boxes", "(B, N, 4) float32", "box of each selected query as center x, center y, width, height; 0..1 of the image"
 )
 STUFF_OUTPUTS = (
-    Output("stuff_probabilities", "(B, S) float32", "that each stuff class is in the image, 0..1; S follow the things"),
+    Output(
+        "stuff_probabilities",
+        "(B, S) float32",
+        "probability that each stuff class is in the image, 0..1",
+    ),
     Output("stuff_masks", "(B, S, h, w) float32", "mask of each stuff class"),
 )
 
 
 class InferenceNetwork(nn.Module):
-    """Normalized images (B, 3, H, W) without padding to the tensors that `outputs` names, in that order."""
+    """Network from normalized images (B, 3, H, W) without padding to the tensors of `outputs`, in that order."""
 
     def __init__(self, network: PanopticSegFormer, mask_layer: int = 0) -> None:
         super().__init__()
@@ -54,7 +60,7 @@ class InferenceNetwork(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Segment."""
+        """Return the tensors of `outputs`."""
         select = top_queries(self.network.config.selected_queries)
         output: PanopticOutput = self.network(images, None, select, self.mask_layer, auxiliary=False)
         selection = output.selection
@@ -67,7 +73,7 @@ class InferenceNetwork(nn.Module):
 
 
 def as_network_output(network: PanopticSegFormer, tensors: dict[str, Tensor]) -> PanopticOutput:
-    """What `model.inference.merging` reads, from the exported network's named outputs; the rest is empty."""
+    """Rebuild what post-processing reads from the exported network's named outputs; the rest is empty."""
     labels, scores, masks = tensors["labels"], tensors["probabilities"], tensors["masks"]
     order = torch.arange(labels.shape[1]).expand_as(labels)
     boxes = (

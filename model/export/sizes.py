@@ -11,35 +11,35 @@ from model.network.config import NetworkConfig
 
 LARGEST, LARGEST_BATCH = 4096, 64
 PVT_STRIDE = 32
-"""Of PVTv2's last stage: sides that it does not divide would have to be rounded at each stage, of which torch makes
-terms that it does not come to an end with."""
+"""Stride of PVTv2's last stage. Sides that it does not divide are rounded at every stage, in symbolic expressions that
+torch never finishes simplifying."""
 
 
 class ExportError(ValueError):
-    """What cannot be exported, or an exported network that differs from the one it was made of."""
+    """A network cannot be exported, or the exported one differs from it."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Fixed (height, width) of one image, or, where `fixed` is None, any size and batch within the limits."""
+    """Fixed (height, width) of one image, or, if `fixed` is None, any size and batch within the limits."""
 
     fixed: tuple[int, int] | None = None
     smallest: int = 1  # side in pixels
-    multiple: int = 1  # that every side is of
+    multiple: int = 1  # of which every side is one
 
     @classmethod
     def dynamic(cls, config: NetworkConfig) -> "Sizes":
-        """All that such a network can be traced for at once: its coarsest level has more than one pixel a side.
+        """Return the sizes that a network can be traced for at once: its coarsest level has sides above 1.
 
-        A side of one is no symbol to torch: it would not be stretched as others are.
+        torch specializes on sides of 1 instead of treating them as symbols.
 
         Raises:
-            ExportError: it can be traced for one size only.
+            ExportError: the network can only be traced for a single size.
         """
         body = BACKBONES[config.backbone]
         if isinstance(body, SwinSize):
             raise ExportError(
-                f"{config.backbone} cuts its maps into windows, which torch traces for one size only; give --size "
+                f"{config.backbone} splits its maps into windows, which torch can only trace for one size; give --size "
                 "HEIGHTxWIDTH instead of --dynamic"
             )
         multiple = PVT_STRIDE if isinstance(body, PvtSize) else 1
@@ -47,24 +47,28 @@ class Sizes:
 
     @classmethod
     def parse(cls, text: str) -> "Sizes":
-        """From HEIGHTxWIDTH."""
+        """Parse HEIGHTxWIDTH.
+
+        Raises:
+            ExportError: the text has another form.
+        """
         match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
         if match is None:
             raise ExportError(f"--size is {text!r}; give HEIGHTxWIDTH in pixels, for example 480x640")
         return cls((int(match[1]), int(match[2])))
 
     def example(self) -> torch.Tensor:
-        """Images to trace with, of which only the size counts.
+        """Make images to trace with, of which only the size matters.
 
-        Where it may vary, no two sizes on any level are equal, so that none is taken for another, and there are more
-        pixels on all levels than queries that could start from them.
+        For dynamic sizes, no two sizes on any level are equal, so that torch does not confuse them, and the levels have
+        more pixels than there are queries that could start from them.
         """
         if self.fixed:
             return torch.zeros(1, 3, *self.fixed)
         return torch.zeros(2, 3, 264, 328) if self.multiple == 1 else torch.zeros(2, 3, 288, 416)
 
     def dynamic_shapes(self) -> tuple[dict[int, Dim]] | None:
-        """As `torch.export.export` takes them."""
+        """Return the sizes as `torch.export.export` takes them."""
         if self.fixed:
             return None
         parts = (
@@ -74,22 +78,26 @@ class Sizes:
         return (dict(zip((0, 2, 3), (Dim("batch", min=1, max=LARGEST_BATCH), *sides), strict=True)),)
 
     def nearest(self, height: int, width: int) -> tuple[int, int]:
-        """The size that an image of that size should get: the same where it is a multiple already."""
+        """Return the nearest size with sides that are multiples of `multiple`."""
         return self._rounded(height), self._rounded(width)
 
     def _rounded(self, side: int) -> int:
         return max(1, round(side / self.multiple)) * self.multiple
 
     def require(self, height: int, width: int, where: str) -> None:
-        """Raise `ExportError` if an image is too small or too large; `where` names it."""
+        """Check the size of an image, which messages call `where`.
+
+        Raises:
+            ExportError: it is too small, too large or no multiple.
+        """
         sides = height, width
         if not self.smallest <= min(sides) <= max(sides) <= LARGEST or any(side % self.multiple for side in sides):
             multiples = f", multiples of {self.multiple}" if self.multiple > 1 else ""
-            taken = f"{self.smallest} to {LARGEST} pixels{multiples}"
-            raise ExportError(f"{where} is {height} x {width}; the network takes sides of {taken}")
+            accepted = f"{self.smallest} to {LARGEST} pixels{multiples}"
+            raise ExportError(f"{where} is {height} x {width}; the network accepts sides of {accepted}")
 
     def to_json(self) -> dict[str, object]:
-        """For the description beside the exported files."""
+        """Return the limits for the description beside the exported files."""
         if self.fixed:
             return {"batch": 1, "height": self.fixed[0], "width": self.fixed[1]}
         sides = {"smallest": self.smallest, "largest": LARGEST, "multiple_of": self.multiple}

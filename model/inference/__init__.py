@@ -1,1 +1,1 @@
-"""From weights and images to panoptic maps."""
+"""Inference: from weights and images to panoptic maps."""

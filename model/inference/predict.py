@@ -1,7 +1,7 @@
 """Predict the images of an index: read, resize, network, merging.
 
-Only images of one size share a forward pass, without padding: the network's norms and mask decoders see padded
-pixels, so that in a padded batch a prediction would depend on its batch mates.
+Only images of equal size share a forward pass, without padding: the network's norms and mask decoders see padded
+pixels, so in a padded batch a prediction would depend on the other images.
 """
 
 import importlib.util
@@ -18,13 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.device import keep_freed_memory
-from model.inference.merging import (
-    ImageSizes,
-    Instances,
-    MergingSettings,
-    PanopticPrediction,
-    predict_panoptic,
-)
+from model.inference.merging import MergingSettings
+from model.inference.post_processing import ImageSizes, Instances, PanopticPrediction, predict_panoptic
 from model.network.config import NetworkConfig
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -39,19 +34,19 @@ from panoptic.index.records import image_sizes, take
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 ReadImages = Callable[[Sequence[ImageRecord]], Iterator[npt.NDArray[np.uint8]]]
-"""Gives the images of some records one by one, each (H,W,3) uint8 RGB. May work ahead of what is asked for."""
+"""Yields the images of some records one by one, (H,W,3) uint8 RGB; it may read ahead."""
 
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """The `predict` section of params.yaml; the defaults are the published ones.
+    """The `predict` section of params.yaml; the defaults are the published values.
 
-    `shorter` and `longer` bound the image's sides in pixels; `images` of the results are drawn for the eye.
-    `mask_layer`: the block of the mask decoders whose masks are used, counted from 1 (table 10); 0 is their end.
-    `precision`: float32; bfloat16 for all but places and merging; auto: bfloat16 on a GPU that computes with it.
-    `compile`: by torch.compile, anew for each of the first eight sizes of images (torch 2.13 fails on sizes that are
-    symbols), the rest as they are: a minute or more each time, for which many images have to pay.
-    `channels_last`: images and backbone with the channels of a pixel side by side, which convolutions are faster on.
+    `shorter` and `longer` bound the image's sides in pixels; the first `images` results are also drawn.
+    `mask_layer`: block of the mask decoders whose masks are used, counted from 1 (table 10); 0 means the final masks.
+    `precision`: float32; bfloat16 for everything but boxes and merging; auto: bfloat16 on GPUs that support it.
+    `compile`: use torch.compile, separately for each of the first eight image sizes (torch 2.13 fails on symbolic
+    sizes), and run other sizes uncompiled. Each takes a minute or more, which pays off only for many images.
+    `channels_last`: memory layout of images and backbone that makes convolutions faster; results stay the same.
     """
 
     shorter: int = 800
@@ -65,7 +60,7 @@ class InferenceSettings:
     merging: MergingSettings = field(default_factory=MergingSettings)
 
     def __post_init__(self) -> None:
-        """Refuse sizes that no image can have."""
+        """Reject sizes that no image can have, and unknown precisions."""
         counts = self.images, self.mask_layer
         if not 1 <= self.shorter <= self.longer or self.batch_size < 1 or min(counts) < 0:
             raise ValueError(
@@ -78,10 +73,10 @@ class InferenceSettings:
 
 
 def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> None:
-    """Do nothing if the network has the layer that masks are to be read from.
+    """Check that the network has the layer that masks are to be read from.
 
     Raises:
-        ValueError: it has not.
+        ValueError: it does not.
     """
     if config.mask_head == "fpn":
         if settings.mask_layer:
@@ -93,13 +88,13 @@ def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> No
     if settings.mask_layer > max(decoders):
         raise ValueError(
             f"predict.mask_layer is {settings.mask_layer}, but the mask decoders have {max(decoders)} layers; "
-            "give one of them, or 0 for their end"
+            "give one of them, or 0 for the final masks"
         )
 
 
 @dataclass(frozen=True)
 class ImagePrediction:
-    """The result for one image at the size it was read: id map (H, W), its segments, and the instances."""
+    """Result for one image at its original size: id map (H, W), its segments, and the instances."""
 
     record: ImageRecord
     ids: npt.NDArray[np.int32]
@@ -115,9 +110,9 @@ def predict_images(
     progress: bool = False,
     read: ReadImages | None = None,
 ) -> Iterator[ImagePrediction]:
-    """Predict every image of `index`, in its order where images share a size, on the network's device.
+    """Predict every image of `index` on the network's device, grouped by size and otherwise in order.
 
-    `read` is asked once for all images, in the order in which they are needed; by default they are the index's.
+    `read` is called once for all images, in the order in which they are needed; by default the index's are read.
     """
     require_mask_layer(settings, network.config)
     keep_freed_memory()
@@ -126,12 +121,12 @@ def predict_images(
     reader = PanopticReader(index)
     batches = list(_same_size(index.records, settings))
     order = list(chain.from_iterable(batches))
-    given = None if read is None else read(take(index.records, order))
+    supplied = None if read is None else read(take(index.records, order))
     categories = tuple(category.id for category in index.categories)
     with tqdm(total=len(index.records), desc="predict", unit="image", disable=not progress) as bar:
         for batch in batches:
             records = take(index.records, batch)
-            images = map(reader.image, records) if given is None else islice(given, len(records))
+            images = map(reader.image, records) if supplied is None else islice(supplied, len(records))
             resized = [resize_for_inference(image, settings.shorter, settings.longer) for image in images]
             tensor = normalize(torch.from_numpy(np.stack(resized)).to(device))
             size = resized[0].shape[0], resized[0].shape[1]
@@ -143,10 +138,10 @@ def predict_images(
 
 
 def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -> Callable[[Tensor], PanopticOutput]:
-    """The network in evaluation mode as the settings say, of images (B, 3, H, W) on its device without padding.
+    """Return the network's forward pass in evaluation mode, for images (B, 3, H, W) without padding on its device.
 
     Raises:
-        ValueError: it is to be compiled, but there is nothing to do it with.
+        ValueError: it should be compiled, but there is no compiler.
     """
     device = next(network.parameters()).device
     reduced = settings.precision == "bfloat16" or (
@@ -172,10 +167,10 @@ def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -
 
 
 def require_compiler(device: torch.device) -> None:
-    """Do nothing if torch can compile for the device.
+    """Check that torch can compile for the device.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it cannot, because something is not installed.
     """
     if device.type == "cuda":
         found, needed = importlib.util.find_spec("triton") is not None, "the package triton"
@@ -190,10 +185,10 @@ def require_compiler(device: torch.device) -> None:
 
 
 def _same_size(records: Sequence[ImageRecord], settings: InferenceSettings) -> Iterator[list[int]]:
-    """Positions of records, in groups of at most `batch_size` that have one size at the network's input."""
+    """Group record indices into batches of at most `batch_size` images that have equal size at the network's input."""
     by_size: dict[tuple[int, int], list[int]] = {}
-    for position, (height, width) in enumerate(image_sizes(records).tolist()):
-        by_size.setdefault(fitted_size(height, width, settings.shorter, settings.longer), []).append(position)
+    for index, (height, width) in enumerate(image_sizes(records).tolist()):
+        by_size.setdefault(fitted_size(height, width, settings.shorter, settings.longer), []).append(index)
     for group in by_size.values():
         for start in range(0, len(group), settings.batch_size):
             yield group[start : start + settings.batch_size]

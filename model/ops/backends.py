@@ -65,8 +65,15 @@ BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 _forced = os.environ.get(VARIABLE) or None
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
-# torch.compile shall take the result as it is; the decorator has no types.
-_constant = cast("Callable[[_Function], _Function]", torch.compiler.assume_constant_result)
+
+
+def _constant(function: _Function) -> _Function:
+    """Mark a function as constant for torch.compile, as `torch.compiler.assume_constant_result` does.
+
+    That one imports torch's compiler for it, which takes longer than the rest of torch and is rarely needed.
+    """
+    vars(function)["_dynamo_marked_constant"] = True
+    return function
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What one forward pass of training sees: images of one padded size with their targets, as tensors."""
+"""Micro-batches of training: images padded to one size with their targets, as tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,10 +22,10 @@ Sizes = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Target:
-    """Ground truth of one image, padded to the batch's (H, W) and held as tensors.
+    """Ground truth of one image as tensors, padded to the batch's (H, W).
 
-    What the network's queries shall find (the things; with joint matching things and stuff) comes apart from the
-    stuff that has queries of its own. Places are relative to the unpadded image.
+    Segments for the network's matched queries (things; with joint matching things and stuff) are kept apart from stuff
+    that has queries of its own. Boxes and centers are relative to the unpadded image.
     """
 
     query_masks: Tensor  # (M, H, W) bool
@@ -38,7 +38,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalized images (B, 3, H, W), zero outside `image_sizes` (height, width), and their targets."""
+    """Normalized images (B, 3, H, W), zero outside their `image_sizes`, and their targets."""
 
     images: Tensor
     image_sizes: Sizes
@@ -47,7 +47,7 @@ class Batch:
 
 
 def resized(masks: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Masks (M, H, W) bool to (M, *shape) float32, bilinearly; a few at once, as floats take four times the memory."""
+    """Resize masks (M, H, W) bool bilinearly to (M, *shape) float32; a few at a time, as floats take more memory."""
     if not len(masks):
         return masks.new_zeros(0, *shape, dtype=torch.float)
     parts = torch.split(masks[:, None], MASKS_AT_ONCE)
@@ -55,18 +55,18 @@ def resized(masks: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 ALIGNMENT = 8
-"""Bytes: of the widest number."""
+"""Alignment of packed tensors in bytes: the size of the widest number."""
 
 Layout = tuple[tuple[torch.dtype, tuple[int, ...]], ...]
-"""Types and shapes of tensors that lie in one."""
+"""Types and shapes of tensors that are packed into one."""
 
 _TABLES = ("query_labels", "query_boxes", "query_centers", "stuff_labels")
-"""Fields of a `Target` that travel as they are."""
+"""Fields of a `Target` that are packed unchanged."""
 
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """What becomes a `Batch` on the device. A pixel takes 5 bytes here, there 12 and one for every segment."""
+    """A batch packed for transfer: 5 bytes per pixel instead of 12 and one more for every segment."""
 
     data: Tensor  # (N,) uint8
     layout: Layout
@@ -74,11 +74,11 @@ class PackedBatch:
     image_ids: tuple[int, ...]
 
     def pin_memory(self) -> "PackedBatch":
-        """The same in memory from which a GPU copies while others work; a DataLoader calls it."""
+        """Copy the data to page-locked memory, from which a GPU reads asynchronously; called by the DataLoader."""
         return replace(self, data=self.data.pin_memory())
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on `device`, where it is also made."""
+        """Unpack the batch on `device`, which does the work."""
         images, maps, *tables = unpack(self.data.to(device, non_blocking=True), self.layout)
         normalized = normalize(images)
         for image, (height, width) in zip(normalized, self.image_sizes, strict=True):
@@ -88,21 +88,21 @@ class PackedBatch:
 
 
 def _target(segments: Tensor, tables: Sequence[Tensor]) -> Target:
-    """The target of a map (H, W) int16 of segments, those for the queries first."""
+    """Make the target of a map (H, W) int16 of segments, those for the queries first."""
     named = dict(zip(_TABLES, tables, strict=True))
     queries, stuff = len(named["query_labels"]), len(named["stuff_labels"])
-    numbers = torch.arange(1, queries + stuff + 1, dtype=segments.dtype, device=segments.device)
-    masks = segments == numbers[:, None, None]
+    ids = torch.arange(1, queries + stuff + 1, dtype=segments.dtype, device=segments.device)
+    masks = segments == ids[:, None, None]
     return Target(query_masks=masks[:queries], stuff_masks=masks[queries:], **named)
 
 
 def collate(samples: Sequence[Sample], categories: CategoryTable, stuff: str) -> PackedBatch:
-    """Pad samples and their targets on the right and below to the largest size among them.
+    """Pad augmented samples and their targets on the right and at the bottom to the largest size, and pack them.
 
     Args:
-        samples: augmented.
-        categories: theirs.
-        stuff: `NetworkConfig.stuff`, who shall find it.
+        samples: images with their segments.
+        categories: of the segments.
+        stuff: `NetworkConfig.stuff`, which queries find the stuff.
     """
     sizes = tuple((sample.record.height, sample.record.width) for sample in samples)
     padded = len(samples), max(height for height, _ in sizes), max(width for _, width in sizes)
@@ -114,24 +114,24 @@ def collate(samples: Sequence[Sample], categories: CategoryTable, stuff: str) ->
         *((table.dtype, tuple(table.shape)) for table in tables),
     )
     data = allocate(layout)
-    images, maps, *places = unpack(data, layout)
+    images, maps, *destinations = unpack(data, layout)
     for sample, target, image, segments in zip(samples, targets, images, maps, strict=True):
         _put(sample.image, image)
         _put(target.segments, segments)
-    for place, table in zip(places, tables, strict=True):
-        place.copy_(table)
+    for destination, table in zip(destinations, tables, strict=True):
+        destination.copy_(table)
     return PackedBatch(data, layout, sizes, tuple(sample.record.image_id for sample in samples))
 
 
-def _put(values: np.ndarray, place: Tensor) -> None:
-    """Into the upper left corner; the rest is 0."""
+def _put(values: np.ndarray, destination: Tensor) -> None:
+    """Copy values into the upper left corner and zero the rest."""
     height, width = values.shape[:2]
-    place[:height, :width] = torch.from_numpy(values)
-    place[height:], place[:height, width:] = 0, 0
+    destination[:height, :width] = torch.from_numpy(values)
+    destination[height:], destination[:height, width:] = 0, 0
 
 
 def _tables(target: PanopticTarget, thing_classes: int, stuff: str) -> tuple[Tensor, ...]:
-    """The `_TABLES` of an image. Segments that come after those they speak of are left out."""
+    """Make the `_TABLES` of an image, which describe only the first segments: those that some query should find."""
     height, width = target.segments.shape
     queries = len(target.labels) if stuff == "joint" else target.things
     boxes = target.boxes_xyxy[:queries]
@@ -143,24 +143,24 @@ def _tables(target: PanopticTarget, thing_classes: int, stuff: str) -> tuple[Ten
 
 
 def allocate(layout: Layout) -> Tensor:
-    """Room (N,) uint8 for the tensors of a layout, on the CPU and not set."""
-    return torch.empty(sum(map(_room, map(_bytes, layout))), dtype=torch.uint8)
+    """Allocate uninitialized memory (N,) uint8 on the CPU for the tensors of a layout."""
+    return torch.empty(sum(map(_aligned, map(_bytes, layout))), dtype=torch.uint8)
 
 
 def unpack(data: Tensor, layout: Layout) -> list[Tensor]:
-    """The tensors as views of their room."""
+    """Return the tensors of a layout as views of `data`."""
     tensors, start = [], 0
-    for kind, shape in layout:
-        size = _bytes((kind, shape))
-        tensors.append(data[start : start + size].view(kind).view(shape))
-        start += _room(size)
+    for dtype, shape in layout:
+        size = _bytes((dtype, shape))
+        tensors.append(data[start : start + size].view(dtype).view(shape))
+        start += _aligned(size)
     return tensors
 
 
 def _bytes(tensor: tuple[torch.dtype, tuple[int, ...]]) -> int:
-    kind, shape = tensor
-    return torch.Size(shape).numel() * kind.itemsize
+    dtype, shape = tensor
+    return torch.Size(shape).numel() * dtype.itemsize
 
 
-def _room(size: int) -> int:
+def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT

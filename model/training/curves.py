@@ -1,4 +1,4 @@
-"""Loss and quality over the steps of a run, as CSV files that grow while it goes on."""
+"""Curves of loss and quality over the steps of a run, as CSV files that grow while it runs."""
 
 import csv
 import io
@@ -12,12 +12,12 @@ class Curves:
     """Named tables of numbers, each kept as `<folder>/<name>.csv`; the first column is the step."""
 
     def __init__(self, folder: Path) -> None:
-        """Write the tables into `folder`."""
+        """Write the tables to `folder`."""
         self.folder = folder
         self._tables: dict[str, str] = {}
 
     def add(self, table: str, step: int, values: Mapping[str, float]) -> None:
-        """Append a row to `table` and write the file anew, so that a reader never sees half a row."""
+        """Append a row to `table` and rewrite its file, so that a reader never sees half a row."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         if table not in self._tables:
@@ -27,11 +27,11 @@ class Curves:
         self._write(table)
 
     def tables(self) -> dict[str, str]:
-        """The text of every table by name."""
+        """Return the text of every table by name."""
         return dict(self._tables)
 
     def restore(self, tables: Mapping[str, str]) -> None:
-        """Go on from `tables`, forgetting rows that were added since they were taken."""
+        """Continue from `tables`, dropping rows that were added after they were saved."""
         self._tables = dict(tables)
         for table in self._tables:
             self._write(table)

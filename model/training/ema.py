@@ -1,4 +1,4 @@
-"""Exponential moving average of a network's weights: what is evaluated and saved when it is switched on."""
+"""Exponential moving average of a network's weights; if enabled, it is what is evaluated and saved."""
 
 import copy
 
@@ -9,16 +9,16 @@ from model.network.panoptic_segformer import PanopticSegFormer
 
 
 class WeightAverage:
-    """Keeps `decay` times the old average plus the rest of the new weights; the decay warms up over first steps."""
+    """Average that keeps `decay` of its old value at every step; the decay warms up over the first steps."""
 
     def __init__(self, network: PanopticSegFormer, decay: float) -> None:
-        """Average the weights of `network`, starting from what they are now."""
+        """Average the weights of `network`, starting from the present ones."""
         self.decay = decay
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, network: PanopticSegFormer, step: int) -> None:
-        """Take in the weights of `network` after `step` (0, 1, ...); buffers are copied."""
+        """Update the average with the weights of `network` after `step` (0, 1, ...); buffers are copied."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averages: list[Tensor] = list(self.network.parameters())
         weights: list[Tensor] = list(network.parameters())

@@ -1,7 +1,7 @@
 """The training loop: optimizer steps from the last saved state to the end (section 4.1 of the paper).
 
-One step: all its batches are drawn, their segments counted, every batch goes forward and backward with losses
-normalized by those counts, gradients are summed over the processes, clipped, applied.
+A step loads all its micro-batches and counts their segments, takes each micro-batch forward and backward with losses
+normalized by those counts, then sums the gradients over the processes, clips and applies them.
 """
 
 import copy
@@ -25,27 +25,27 @@ from model.training.curves import Curves
 from model.training.distributed.checkpointing import checkpoint_layers
 from model.training.distributed.ownership import Ownership
 from model.training.distributed.processes import Processes
-from model.training.distributed.sharding import load_whole, set_last_forward, shard, whole
+from model.training.distributed.sharding import full, load_full, set_gradient_sync, shard
 from model.training.distributed.stopping import StoppedError, shielded
 from model.training.ema import WeightAverage
 from model.training.matcher import MatchedQueries
 from model.training.optimizer import build_optimizers, rate_at, set_rate
-from model.training.sampling import Split, TrainingImages, draws, steps_per_epoch, training_loader
+from model.training.sampling import Accumulation, TrainingImages, batch_plan, steps_per_epoch, training_loader
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.index import PanopticIndex
 
 Validate = Callable[[PanopticSegFormer], dict[str, float]]
-"""Scores a network; the result is a row of the quality curve."""
+"""Evaluates a network; the result is a row of the quality curve."""
 
 
 class NonFiniteLossError(ValueError):
-    """A loss term, or the gradient, became infinite or not a number."""
+    """A loss term or the gradient is infinite or not a number."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """A training run: what to train, on what, how, and where its files go."""
+class TrainingRun:
+    """A training run: network, data, settings and locations of files."""
 
     network: PanopticSegFormer
     index: PanopticIndex
@@ -58,10 +58,10 @@ class Run:
     sharding: str = "none"
 
     def __post_init__(self) -> None:
-        """Refuse a loss on something that the network does not compute, and Muon on parts of matrices."""
+        """Reject a loss on something that the network does not compute, and Muon on shards of matrices."""
         if self.sharded and self.settings.optimizer == "muon":
             raise ValueError(
-                "train.optimizer is 'muon', which needs every matrix whole, but cluster.sharding is 'full'; set the "
+                "train.optimizer is 'muon', which needs full matrices, but cluster.sharding is 'full'; set the "
                 "optimizer to adamw or the sharding to none"
             )
         if self.settings.losses.token_class and not self.network.config.token_classes:
@@ -72,90 +72,97 @@ class Run:
 
     @property
     def sharded(self) -> bool:
-        """Whether the network is divided over the processes."""
+        """True if the network is sharded over the processes."""
         return self.sharding == "full" and self.processes.world_size > 1
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run."""
+        """Number of optimizer steps of the whole run."""
         return self.settings.epochs * steps_per_epoch(len(self.index.records), self.settings.batch_size)
 
 
-def train(run: Run) -> PanopticSegFormer:
-    """Train from the saved state, or from the beginning, to the end; returns the network to evaluate, on the CPU.
+def train(run: TrainingRun) -> PanopticSegFormer:
+    """Train from the saved state, or from the beginning, to the end; return the network to evaluate, on the CPU.
 
     Raises:
         StoppedError: a process was asked to stop; the state is saved.
-        StateTakenError: another trainer goes on with this run.
+        StateTakenError: another trainer has taken over this run.
+        NonFiniteLossError: training diverged.
     """
     keep_freed_memory()
-    device, leads = pick_device(), run.processes.leads
-    network = run.network.to(device)
-    whole_network = copy.deepcopy(network).cpu() if run.sharded else None
-    average = WeightAverage(network, run.settings.ema_decay) if run.settings.ema_decay else None
-    if run.settings.activation_checkpointing:
-        checkpoint_layers(network)
-    if run.sharded:
-        for divided in (network, average.network if average else None):
-            if divided is not None:
-                shard(divided, run.processes)
-    state = RunState(network, build_optimizers(network, run.settings), average, Curves(run.curves))
-    ownership = Ownership(run.state_file.parent)
-    if leads:
-        ownership.take()
-    saved = run.processes.share(run.state_file.read_bytes() if leads and run.state_file.exists() else None)
+    device, is_main = pick_device(), run.processes.is_main
+    full_network = copy.deepcopy(run.network).cpu() if run.sharded else None
+    state, ownership = _initial_state(run, device), Ownership(run.state_file.parent)
+    if is_main:
+        ownership.claim()
+    saved = run.processes.broadcast(run.state_file.read_bytes() if is_main and run.state_file.exists() else None)
     if saved is not None:
-        state.restore(saved, run.state_file, leads)
-    bar = tqdm(steps_of_batches(run, state.step), total=run.steps, initial=state.step, unit="step", disable=not leads)
+        state.restore(saved, run.state_file, is_main)
+    steps = steps_of_batches(run, state.step)
+    bar = tqdm(steps, total=run.steps, initial=state.step, unit="step", disable=not is_main)
     for batches in bar:
         rate = rate_at(state.step, run.steps // run.settings.epochs, run.settings)
         set_rate(state.optimizers, rate)
         terms = optimize(run, state, [batch.to(device) for batch in batches])
         state.recent.append(torch.stack(list(terms.values())))
         state.step += 1
-        # Rows end where states do, so that a resumed run draws the same curve.
+        # Rows end where states do, so that a resumed run writes the same curve.
         if _ends(run.settings.log_every, run, state) or _ends(run.settings.save_every, run, state):
             row = curve_row(rate, list(terms), torch.stack(state.recent).mean(0))
             bar.set_postfix(loss=f"{row['total']:.3f}")
-            if leads:
+            if is_main:
                 state.curves.add("loss", state.step, row)
             state.recent = []
         if _ends(run.settings.validate_every, run, state):
-            _validate(run, state, whole_network)
+            _validate(run, state, full_network)
         # A state is saved after the validation of its step.
         stopping = run.processes.any(run.stop_requested()) and state.step < run.steps
         if stopping or _ends(run.settings.save_every, run, state):
-            if leads:
+            if is_main:
                 ownership.check()
-            state.save(run.state_file, leads)
+            state.save(run.state_file, is_main)
         if stopping:
             raise StoppedError(f"stopped after step {state.step} of {run.steps}: {run.state_file} is saved")
-    return _network_to_score(run, state, whole_network).cpu().eval()
+    return _evaluated_network(run, state, full_network).cpu().eval()
 
 
-def steps_of_batches(run: Run, first_step: int) -> Iterator[list[PackedBatch]]:
-    """For every remaining optimizer step, the batches of its forward passes."""
+def _initial_state(run: TrainingRun, device: torch.device) -> RunState:
+    network = run.network.to(device)
+    average = WeightAverage(network, run.settings.ema_decay) if run.settings.ema_decay else None
+    if run.settings.activation_checkpointing:
+        checkpoint_layers(network)
+    if run.sharded:
+        for sharded in (network, average.network if average else None):
+            if sharded is not None:
+                shard(sharded, run.processes)
+    return RunState(network, build_optimizers(network, run.settings), average, Curves(run.curves))
+
+
+def steps_of_batches(run: TrainingRun, first_step: int) -> Iterator[list[PackedBatch]]:
+    """Yield the micro-batches of every remaining optimizer step."""
     settings = run.settings
-    split = Split(settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size)
+    accumulation = Accumulation(
+        settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size
+    )
     images = TrainingImages(run.index, settings.augmentation, settings.seed, run.network.config.stuff)
-    plan = draws(run.index.records, split, settings.seed, first_step, run.steps)  # as it goes: there may be millions
+    plan = batch_plan(run.index.records, accumulation, settings.seed, first_step, run.steps)
     workers = settings.workers if first_step < run.steps else 0
     with shielded():
         batches = iter(training_loader(images, plan, workers))
     for _ in range(run.steps - first_step):
-        yield list(islice(batches, split.forwards))
+        yield list(islice(batches, accumulation.micro_batches))
 
 
-def optimize(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
-    """One optimizer step on `batches`; returns the loss terms, summed over them and the processes."""
+def optimize(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
+    """Take one optimizer step on `batches`; return the loss terms summed over them and over the processes."""
     network, settings = run.network.train(), run.settings
     counts = _count_segments(run, batches)
     for optimizer in state.optimizers:
         optimizer.zero_grad()
     totals: dict[str, Tensor] = {}
-    for number, batch in enumerate(batches):
-        set_last_forward(network, number == len(batches) - 1)
-        _seed_forward(settings.seed, state.step, run.processes.rank * len(batches) + number)
+    for index, batch in enumerate(batches):
+        set_gradient_sync(network, index == len(batches) - 1)
+        _seed_forward(settings.seed, state.step, run.processes.rank * len(batches) + index)
         select = MatchedQueries(batch.targets) if network.config.classes_from == "location" else every_query
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=_autocast(settings, batch)):
             output = network(batch.images, batch.image_sizes, select)
@@ -166,9 +173,9 @@ def optimize(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tenso
             totals[name] = totals.get(name, 0) + term.detach()
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     gradients = _gradients(parameters)
-    if not run.sharded:  # else they come summed
+    if not run.sharded:  # FSDP has summed them
         run.processes.sum_(gradients)
-    norm = whole(torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm))
+    norm = full(torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm))
     _check_finite({"gradient": norm}, state.step, batches)
     for optimizer in state.optimizers:
         optimizer.step()
@@ -179,11 +186,11 @@ def optimize(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tenso
 
 
 def _seed_forward(seed: int, step: int, forward: int) -> None:
-    """Make dropout, the one random thing that the loader does not draw, a function of the forward pass in its step."""
+    """Make dropout, the only randomness outside the loader, a function of the step and its micro-batch."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step, forward]).generate_state(1, np.uint64)[0] >> 1))
 
 
-def _count_segments(run: Run, batches: list[Batch]) -> SegmentCounts:
+def _count_segments(run: TrainingRun, batches: list[Batch]) -> SegmentCounts:
     counts = SegmentCounts.of([target for batch in batches for target in batch.targets])
     sums = torch.tensor([counts.images, counts.things, counts.stuff], device=batches[0].images.device)
     run.processes.sum_([sums])
@@ -197,7 +204,7 @@ def _autocast(settings: TrainSettings, batch: Batch) -> bool:
 
 
 def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """Every parameter's gradient, set to zero where it had none, so that all processes hold the same list."""
+    """Return the gradients of all parameters, zero where there is none, so that all processes have the same list."""
     gradients = []
     for parameter in parameters:
         if parameter.grad is None:
@@ -218,30 +225,30 @@ def _check_finite(terms: dict[str, Tensor], step: int, batches: Sequence[Batch])
 
 
 def curve_row(rate: float, names: list[str], means: Tensor) -> dict[str, float]:
-    """A row of the loss curve: the terms of all layers of a kind added up."""
+    """Make a row of the loss curve, adding up the terms of one type over the layers."""
     row = {"learning_rate": rate, "total": float(means.sum())}
     for name, value in zip(names, means.tolist(), strict=True):
-        kind = re.sub(r"\d+(?=_)", "", name)
-        row[kind] = row.get(kind, 0.0) + value
+        term = re.sub(r"\d+(?=_)", "", name)
+        row[term] = row.get(term, 0.0) + value
     return row
 
 
-def _validate(run: Run, state: RunState, whole_network: PanopticSegFormer | None) -> None:
-    """The process that leads scores the network; the others wait."""
-    network = _network_to_score(run, state, whole_network)
-    if run.processes.leads:
+def _validate(run: TrainingRun, state: RunState, full_network: PanopticSegFormer | None) -> None:
+    """Evaluate the network in the main process while the others wait."""
+    network = _evaluated_network(run, state, full_network)
+    if run.processes.is_main:
         state.curves.add("quality", state.step, run.validate(network.to(pick_device()).eval()))
-    run.processes.wait_for_leader()
+    run.processes.wait_for_main()
 
 
-def _network_to_score(run: Run, state: RunState, whole_network: PanopticSegFormer | None) -> PanopticSegFormer:
-    """The average where there is one; a sharded network's weights in `whole_network`, to which all contribute."""
+def _evaluated_network(run: TrainingRun, state: RunState, full_network: PanopticSegFormer | None) -> PanopticSegFormer:
+    """Return the weight average if there is one, else the network; if sharded, gathered into `full_network`."""
     network = state.average.network if state.average else run.network
-    if whole_network is None:
+    if full_network is None:
         return network
-    load_whole(whole_network, {name: whole(value) for name, value in network.state_dict().items()})
-    return whole_network
+    load_full(full_network, {name: full(value) for name, value in network.state_dict().items()})
+    return full_network
 
 
-def _ends(interval: int, run: Run, state: RunState) -> bool:
+def _ends(interval: int, run: TrainingRun, state: RunState) -> bool:
     return state.step % interval == 0 or state.step == run.steps

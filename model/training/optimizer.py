@@ -1,4 +1,4 @@
-"""Optimizers with the published parameter groups, and the learning-rate schedules."""
+"""Optimizers with the published parameter groups, and learning-rate schedules."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ NOT_ORTHOGONAL = (
     *("embedding", "class_head", "place_head", "token_classes", "query_classes"),
     *("sampling_offsets", "attention_weights", ".cross.levels.", ".join."),
 )
-"""Matrices that Muon leaves to AdamW: tables, heads, the geometry of attention, the maps from attention to masks."""
+"""Matrices left to AdamW: embeddings, heads, the geometry of attention, the maps from attention to masks."""
 
 
 def build_optimizers(network: nn.Module, settings: TrainSettings) -> tuple[Optimizer, ...]:
-    """AdamW over the trainable parameters in groups of one rate; with `muon`, Muon over the inner matrices first."""
+    """Build AdamW over the trainable parameters, grouped by rate; with `muon`, Muon over inner matrices comes first."""
     orthogonal: dict[float, list[nn.Parameter]] = {}
     rest: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -32,7 +32,7 @@ def build_optimizers(network: nn.Module, settings: TrainSettings) -> tuple[Optim
 
 
 def is_inner_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether Muon may train the parameter."""
+    """Tell whether Muon may train the parameter."""
     return parameter.dim() >= 2 and not any(part in name for part in NOT_ORTHOGONAL)
 
 
@@ -41,7 +41,7 @@ def _groups(parameters: Mapping[float, list[nn.Parameter]], ratio: float) -> lis
 
 
 def rate_multiplier(name: str, settings: TrainSettings) -> float:
-    """Learning rate of the parameter `name` relative to the base rate."""
+    """Return the learning rate of the parameter `name` relative to the base rate."""
     if name.startswith("backbone."):
         return settings.backbone_multiplier
     if ".sampling_offsets." in name or ".reference_points." in name:
@@ -50,7 +50,7 @@ def rate_multiplier(name: str, settings: TrainSettings) -> float:
 
 
 def rate_at(step: int, steps_per_epoch: int, settings: TrainSettings) -> float:
-    """Base learning rate of optimizer step `step`, counted from 0: linear warm-up, then steps or half a cosine."""
+    """Return the base learning rate of step `step`, counted from 0: linear warm-up, then steps or half a cosine."""
     rate = settings.learning_rate * min(1.0, (step + 1) / (settings.warmup_steps + 1))
     if settings.schedule == "cosine":
         return rate * (1 + math.cos(math.pi * step / (steps_per_epoch * settings.epochs))) / 2
@@ -59,7 +59,7 @@ def rate_at(step: int, steps_per_epoch: int, settings: TrainSettings) -> float:
 
 
 def set_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
-    """Give every group its own multiple of `rate`."""
+    """Set every group's learning rate to its multiple of `rate`."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate * group["multiplier"]

@@ -1,4 +1,4 @@
-"""Which images make up which optimizer step.
+"""Choose the images of every optimizer step, and load them.
 
 Everything is a function of the seed and the step, never of what ran before, so that a resumed run and a run with
 more processes see the same images, augmented the same way.
@@ -20,12 +20,12 @@ from panoptic.index.records import image_sizes
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Optimizer steps that show every image at least once."""
+    """Number of optimizer steps in which every image appears at least once."""
     return -(-images // batch_size)
 
 
 def epoch_plan(records: Sequence[ImageRecord], batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    """Record indices of every step of an epoch, (steps, batch_size).
+    """Assign images to the steps of an epoch: record indices (steps, batch_size).
 
     Images of one orientation share a step where possible, so that little padding is needed; the last step is
     filled up with images from the start of the order.
@@ -40,16 +40,16 @@ def epoch_plan(records: Sequence[ImageRecord], batch_size: int, seed: int, epoch
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One forward pass: optimizer step, and the (place in the step, record index) of each of its images."""
+class MicroBatch:
+    """The images of one forward pass: its optimizer step, and (index in the step, record index) of each image."""
 
     step: int
-    places: tuple[tuple[int, int], ...]
+    images: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Split:
-    """How the images of one step are divided: over processes, then over forward passes."""
+class Accumulation:
+    """Division of the images of one step over processes, then over micro-batches whose gradients add up."""
 
     batch_size: int
     images_per_forward: int
@@ -57,64 +57,64 @@ class Split:
     world_size: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a batch that does not divide evenly."""
+        """Reject a batch that does not divide evenly."""
         if self.batch_size % (self.world_size * self.images_per_forward):
             raise ValueError(
                 f"train.batch_size is {self.batch_size}, which {self.world_size} processes with "
-                f"{self.images_per_forward} images per forward pass cannot share evenly; change "
+                f"{self.images_per_forward} images per forward pass cannot divide evenly; change "
                 "train.batch_size, train.images_per_forward or the number of processes"
             )
 
     @property
-    def forwards(self) -> int:
-        """Forward passes of this process per step."""
+    def micro_batches(self) -> int:
+        """Number of forward passes of this process per step."""
         return self.batch_size // (self.world_size * self.images_per_forward)
 
-    def own(self, images: Sequence[int]) -> Iterator[tuple[tuple[int, int], ...]]:
-        """(place, record index) of every forward pass of this process."""
-        places = list(enumerate(int(image) for image in images))
-        share = self.batch_size // self.world_size
-        mine = places[self.rank * share : (self.rank + 1) * share]
-        for start in range(0, share, self.images_per_forward):
-            yield tuple(mine[start : start + self.images_per_forward])
+    def shard(self, step: int, records: Sequence[int]) -> Iterator[MicroBatch]:
+        """This process's micro-batches of a step with these record indices."""
+        size = self.batch_size // self.world_size
+        images = [(index, int(records[index])) for index in range(self.rank * size, (self.rank + 1) * size)]
+        for start in range(0, size, self.images_per_forward):
+            yield MicroBatch(step, tuple(images[start : start + self.images_per_forward]))
 
 
-def draws(records: Sequence[ImageRecord], split: Split, seed: int, first_step: int, last_step: int) -> Iterator[Draw]:
-    """The forward passes of this process for the optimizer steps `first_step` up to, not including, `last_step`."""
-    per_epoch = steps_per_epoch(len(records), split.batch_size)
+def batch_plan(
+    records: Sequence[ImageRecord], accumulation: Accumulation, seed: int, first_step: int, last_step: int
+) -> Iterator[MicroBatch]:
+    """This process's micro-batches for the optimizer steps from `first_step` to before `last_step`."""
+    per_epoch = steps_per_epoch(len(records), accumulation.batch_size)
     plan, planned = np.empty((0, 0), np.int64), -1
     for step in range(first_step, last_step):
         epoch, row = divmod(step, per_epoch)
         if epoch != planned:
-            plan, planned = epoch_plan(records, split.batch_size, seed, epoch), epoch
-        for places in split.own(plan[row]):
-            yield Draw(step, places)
+            plan, planned = epoch_plan(records, accumulation.batch_size, seed, epoch), epoch
+        yield from accumulation.shard(step, plan[row])
 
 
 class TrainingImages(Dataset[PackedBatch]):
-    """Turns a `Draw` into a batch; every image's augmentation is seeded by (seed, step, place)."""
+    """Loads micro-batches; the augmentation of each image is seeded by (seed, step, index in the step)."""
 
     def __init__(
         self, index: PanopticIndex, augmentation: AugmentationSettings, seed: int, stuff: str = "decoupled"
     ) -> None:
-        """Read the images of `index`, for a network that treats stuff as `NetworkConfig.stuff` says."""
+        """Load images of `index` for a network that treats stuff as `NetworkConfig.stuff` says."""
         self.index = index
         self.reader = PanopticReader(index)
         self.augmentation = augmentation
         self.seed = seed
         self.stuff = stuff
 
-    def __getitem__(self, draw: Draw) -> PackedBatch:
-        """The augmented images of `draw`."""
+    def __getitem__(self, micro_batch: MicroBatch) -> PackedBatch:
+        """Read and augment the images of a micro-batch."""
         samples = []
-        for place, record_index in draw.places:
-            rng = np.random.default_rng([self.seed, draw.step, place])
+        for index, record_index in micro_batch.images:
+            rng = np.random.default_rng([self.seed, micro_batch.step, index])
             samples.append(augment(self.reader.sample(self.index.records[record_index]), rng, self.augmentation))
         return collate(samples, self.index.categories, self.stuff)
 
 
-def training_loader(images: TrainingImages, plan: Iterable[Draw], workers: int) -> DataLoader[PackedBatch]:
-    """The batches of `plan` in its order, made by so many processes ahead of the network; with 0, when asked for."""
+def training_loader(images: TrainingImages, plan: Iterable[MicroBatch], workers: int) -> DataLoader[PackedBatch]:
+    """Load the batches of `plan` in its order, ahead of the network in `workers` processes; with 0, on request."""
     return DataLoader(
         images,
         batch_size=None,
@@ -126,9 +126,9 @@ def training_loader(images: TrainingImages, plan: Iterable[Draw], workers: int) 
 
 
 def _work_alone(_: int) -> None:
-    """Of a worker process, one of as many as there are cores: as torch there, OpenCV has no threads of its own.
+    """Keep OpenCV single-threaded in a loader process, as torch is there: the processes already occupy the cores.
 
-    0 is "not in parallel", 1 would end the threads that there are: those of the process that this one was forked from,
-    which have not come along, so that it would wait for them for ever.
+    0 means "do not parallelize". 1 would shut down OpenCV's threads, and hang: the process was forked from one that may
+    have had such threads, and they do not exist in the fork.
     """
     cv2.setNumThreads(0)

@@ -1,4 +1,4 @@
-"""Settings of a training run; the defaults are the published 12-epoch run of Panoptic SegFormer."""
+"""Settings of a training run; the defaults are those of the published 12-epoch run of Panoptic SegFormer."""
 
 from dataclasses import dataclass, field
 
@@ -10,8 +10,8 @@ from panoptic.data.transforms import AugmentationSettings
 class TrainSettings:
     """The `train` section of params.yaml.
 
-    `batch_size` counts the images of one optimizer step over all processes; `images_per_forward` those that one
-    process takes through the network at once. The difference is made up by gradient accumulation.
+    `batch_size` is the number of images per optimizer step over all processes; `images_per_forward` is the size of the
+    micro-batches in which each process takes its shard of them through the network, accumulating gradients.
     """
 
     seed: int = 0
@@ -31,11 +31,11 @@ class TrainSettings:
     ema_decay: float = 0.0
     precision: str = "auto"
     initial_weights: str = "imagenet"
-    """imagenet: the backbone's; random; or a file: a trained network of the same settings, or a backbone."""
+    """imagenet (backbone only), random, or a file: a trained network with the same settings, or a backbone."""
     deep_supervision: bool = True
-    """Whether every block of the mask decoders is learnt, or their last masks alone."""
+    """True puts a loss on every block of the mask decoders, False on their final masks only."""
     activation_checkpointing: bool = False
-    """Whether the layers of encoder and decoders are computed again in the backward pass, which saves memory."""
+    """True recomputes the layers of encoder and decoders in the backward pass, which saves memory."""
     workers: int = 2
     log_every: int = 20
     save_every: int = 1000
@@ -44,7 +44,7 @@ class TrainSettings:
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot be trained with."""
+        """Reject values that cannot be trained with."""
         for name in (
             "epochs",
             "batch_size",

@@ -1,4 +1,4 @@
-"""Our own weight files: a safetensors file with the weights, and a JSON file that says how they were made."""
+"""This project's weight files: a safetensors file with the weights, and a JSON file that describes them."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,16 +14,18 @@ from panoptic.format.categories import CategoryTable
 from panoptic.io.files import write_atomically
 from panoptic.io.json_fields import read_json
 
-FORMAT = "panoptic-segformer/1"
+FORMAT = "panoptic-segformer/2"
+RENAMED = {FORMAT: {}, "panoptic-segformer/1": {"query_initialisation": "query_initialization"}}
+"""Settings of the network that have other names in a file's format, for every format that can be read."""
 
 
 class CheckpointError(ValueError):
-    """A weight file, or the JSON beside it, that cannot be used."""
+    """A weight file, or the JSON file beside it, cannot be used."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network with what is needed to use it and to tell where it comes from."""
+    """A trained network with everything needed to use it and to trace its origin."""
 
     network: PanopticSegFormer
     config: NetworkConfig
@@ -32,12 +34,12 @@ class Checkpoint:
 
 
 def metadata_path(weights: Path) -> Path:
-    """The JSON file that belongs to a weight file."""
+    """Return the path of the JSON file that belongs to a weight file."""
     return weights.with_suffix(".json")
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write `path` and the JSON beside it, each complete or not at all."""
+    """Write `path` and the JSON file beside it, each completely or not at all."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
     metadata = {
         "format": FORMAT,
@@ -50,14 +52,24 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Load what `save_checkpoint` wrote; the network comes in eval mode on the CPU."""
+    """Load a file that this or an earlier version's `save_checkpoint` wrote.
+
+    Returns:
+        The network in eval mode on the CPU, and its description.
+
+    Raises:
+        CheckpointError: a file is damaged, of another format, or does not fit the other file.
+    """
     metadata = read_json(metadata_path(path))
-    if metadata.values.get("format") != FORMAT:
+    written = str(metadata.values.get("format"))
+    if written not in RENAMED:
         raise CheckpointError(
-            f"{metadata.where} is not of format {FORMAT!r}; use the file that this version of stages.train wrote"
+            f"{metadata.where} has format {written!r}; this version reads {', '.join(RENAMED)}: "
+            "use weights that its stages.train wrote"
         )
+    settings = {RENAMED[written].get(name, name): value for name, value in metadata.child("model").values.items()}
     try:
-        config = NetworkConfig(**cast(dict[str, Any], metadata.child("model").values))
+        config = NetworkConfig(**cast(dict[str, Any], settings))
     except TypeError as error:
         raise CheckpointError(f"{metadata.where} does not describe a network: {error}") from error
     categories = CategoryTable.from_json(metadata.values.get("categories"), metadata.where)

@@ -1,4 +1,4 @@
-"""Files of weights that others pickled: read without running any code in them."""
+"""Weight files from other projects, including pickled ones, read without running any code in them."""
 
 import pickle
 import re
@@ -23,15 +23,19 @@ _DAMAGE = (
     AssertionError,
     struct.error,
 )
-"""What reading cut or overwritten files was seen to raise."""
+"""Exceptions that reading truncated or overwritten files was seen to raise."""
 
 
 class PickledWeightsError(ValueError):
-    """A file that is no pickle of weights, is damaged, or asks for code to be run."""
+    """A file is not a pickle of weights, is damaged, or asks to run code."""
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file starts as a safetensors file does, whatever its name. Raises for a missing file."""
+    """Tell by its first bytes whether a file is a safetensors file, whatever its name.
+
+    Raises:
+        PickledWeightsError: there is no such file.
+    """
     if not path.is_file():
         raise PickledWeightsError(f"{path}: there is no such file; check the path")
     with path.open("rb") as file:
@@ -39,15 +43,15 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_pickle(path: Path) -> object:
-    """What a file written by `torch.save` holds; only tensors and plain values are unpickled.
+    """Read a file written by `torch.save`, unpickling only tensors and plain values.
 
     Raises:
-        PickledWeightsError: it is something else, is damaged, or asks for code to be run.
+        PickledWeightsError: it is something else, is damaged, or asks to run code.
     """
     with path.open("rb") as file:
         start = file.read(9)
     if not start.startswith((_ZIP, _PICKLE)):
-        raise PickledWeightsError(f"{path}: is no PyTorch checkpoint (starts with {start!r}); fetch the file again")
+        raise PickledWeightsError(f"{path}: is not a PyTorch checkpoint (starts with {start!r}); download it again")
     try:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -55,33 +59,34 @@ def read_pickle(path: Path) -> object:
         raise PickledWeightsError(f"{path}: {_refusal(str(error))}") from None
     except _DAMAGE as error:
         reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
-        raise PickledWeightsError(f"{path}: is damaged, or no PyTorch checkpoint ({reason}); fetch it again") from None
+        raise PickledWeightsError(
+            f"{path}: is damaged or not a PyTorch checkpoint ({reason}); download it again"
+        ) from None
 
 
 def _refusal(message: str) -> str:
-    """Why the unpickler stopped. Its own message advises to load the file with the check turned off."""
+    """Explain why the unpickler stopped. Its own message recommends loading the file with the check disabled."""
     asked = re.search(r"GLOBAL (\S+)", message)
     if asked:
         return (
-            f"asks to run code ({asked[1].rstrip('.')}); nothing of it was run. Weights need none: take the file from "
-            "its authors, or have its owner save the state dict alone"
+            f"asks to run code ({asked[1].rstrip('.')}), none of which was run. Weights need none: get the file from "
+            "its authors, or have its owner save only the state dict"
         )
     detail = re.search(r"Unpickler error:\s*(.+)", message)
     reason = detail[1] if detail else "unknown content"
-    return f"cannot be read as weights ({reason}); nothing of it was run; fetch it again"
+    return f"cannot be read as weights ({reason}); no code of it was run; download it again"
 
 
 _PARALLEL = "module."
 WRAPPERS = ("state_dict", "model")
-"""Keys under which the authors' files hold the weights; the rest is about their training."""
+"""Keys under which the authors' files store the weights; the rest concerns their training."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, whatever its suffix.
+    """Read the tensors of a file by name, whatever its suffix.
 
     Raises:
-        PretrainedError, PickledWeightsError: no such file, or one that is damaged, asks for code to be run, or holds
-            no weights.
+        PretrainedError, PickledWeightsError: the file is missing, is damaged, asks to run code, or has no weights.
     """
     document = _read_safetensors(path) if is_safetensors(path) else read_pickle(path)
     for wrapper in WRAPPERS:
@@ -91,7 +96,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise PretrainedError(f"{path}: holds {str(document)[:60]}; expected names and tensors")
     wrong = [str(name) for name, value in document.items() if not isinstance(value, Tensor)]
     if wrong:
-        raise PretrainedError(f"{path}: expected names and tensors only; not so: {', '.join(wrong[:5])}")
+        raise PretrainedError(f"{path}: expected only names and tensors; not a tensor: {', '.join(wrong[:5])}")
     prefix = _PARALLEL if all(name.startswith(_PARALLEL) for name in document) else ""
     return {name.removeprefix(prefix): tensor for name, tensor in document.items()}
 
@@ -100,8 +105,8 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise PretrainedError(f"{path}: cannot be read as safetensors ({error}); fetch it again") from error
+        raise PretrainedError(f"{path}: cannot be read as safetensors ({error}); download it again") from error
 
 
 class PretrainedError(PickledWeightsError):
-    """Weights that are not there, cannot be read, or do not fit the backbone."""
+    """Weights are missing, cannot be read, or do not fit the backbone."""

@@ -12,7 +12,7 @@ from benchmarks.loading.dataset import write_dataset
 from benchmarks.loading.parts import load_by_parts
 from benchmarks.loading.report import ARRIVED, BY_PILLOW, PARTS, LoadingReport, LoadingRounds, loading_page
 from model.training.batch import unpack
-from model.training.sampling import Draw, TrainingImages
+from model.training.sampling import MicroBatch, TrainingImages
 from panoptic.data.transforms import AugmentationSettings
 from panoptic.index import PanopticIndex
 from tests.markdown import unpadded
@@ -30,8 +30,8 @@ def test_the_parts_together_are_what_training_loads(index: Path, stuff: str) -> 
     images = TrainingImages(PanopticIndex.load(index), AugmentationSettings(), 0, stuff)
     for position in range(IMAGES):
         timer = Timer()
-        draw = Draw(position, ((0, position),))
-        found, expected = load_by_parts(images, draw, timer), images[draw]
+        micro_batch = MicroBatch(position, ((0, position),))
+        found, expected = load_by_parts(images, micro_batch, timer), images[micro_batch]
         assert timer.laps.keys() == {*PARTS, ARRIVED, *BY_PILLOW}
         assert all(seconds > 0 for seconds in timer.laps.values())
         assert found.layout == expected.layout

@@ -1,4 +1,4 @@
-"""Networks are given what the published ones were."""
+"""Images are normalized as for the published networks."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ import torch
 from model.pixels import IMAGE_MEAN, IMAGE_STD, normalize
 
 
-def test_normalize_is_the_published_formula_channel_by_channel() -> None:
+def test_normalize_applies_the_published_formula_per_channel() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 5, 6, 3), np.uint8)
     result = normalize(torch.from_numpy(images))
     assert result.shape == (2, 3, 5, 6)

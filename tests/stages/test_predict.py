@@ -1,4 +1,4 @@
-"""The predict stage: results that the evaluator takes, the same whatever shares a batch, or a clear refusal."""
+"""The predict stage writes results that can be evaluated and do not depend on the batch, or fails clearly."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ from stages import evaluate, predict
 from tests.model.training.synthetic import NETWORK
 from tests.tiny_dataset import TinySplit, random_image, write_split
 
-# Without thresholds an untrained network draws something too.
+# Without thresholds even an untrained network finds segments.
 PARAMS = """predict: {shorter: 48, longer: 96, batch_size: %d, images: 2,
   merging: {score_threshold: 0, mask_threshold: 0, overlap_things: 1, overlap_stuff: 1}}"""
 
@@ -27,12 +27,12 @@ PARAMS = """predict: {shorter: 48, longer: 96, batch_size: %d, images: 2,
 def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
     rng = np.random.default_rng(0)
     sizes = [(48, 64), (64, 48), (48, 64), (48, 96), (48, 64)]
-    images = [random_image(rng, number, *size) for number, size in enumerate(sizes)]
+    images = [random_image(rng, index, *size) for index, size in enumerate(sizes)]
     return write_split(tmp_path_factory.mktemp("data"), "val", images)
 
 
 def prepare(folder: Path, split: TinySplit, batch_size: int, rename: str = "") -> list[str]:
-    """Write index, settings and weights below `folder`, the first thing class renamed; returns the arguments."""
+    """Write index, settings and weights to `folder`, renaming the first thing class, and return the arguments."""
     index = build_index(split.panoptic_json, split.masks, split.images)
     folder.mkdir(exist_ok=True)
     index.save(folder / "index.json")
@@ -48,7 +48,7 @@ def prepare(folder: Path, split: TinySplit, batch_size: int, rename: str = "") -
     ]
 
 
-def test_results_are_complete_and_can_be_scored(split: TinySplit, tmp_path: Path) -> None:
+def test_results_are_complete_and_can_be_evaluated(split: TinySplit, tmp_path: Path) -> None:
     predict.main(prepare(tmp_path, split, batch_size=2))
     out = tmp_path / "out"
     results = json.loads((out / "panoptic.json").read_text())
@@ -72,7 +72,7 @@ def test_results_are_complete_and_can_be_scored(split: TinySplit, tmp_path: Path
     assert sum(count["tp"] + count["fp"] for count in counts) > 5
 
 
-def test_a_prediction_does_not_depend_on_its_batch_mates(split: TinySplit, tmp_path: Path) -> None:
+def test_a_prediction_does_not_depend_on_its_batch(split: TinySplit, tmp_path: Path) -> None:
     maps = []
     for batch_size in (1, 3):
         folder = tmp_path / str(batch_size)
@@ -82,7 +82,7 @@ def test_a_prediction_does_not_depend_on_its_batch_mates(split: TinySplit, tmp_p
     assert maps[0] == maps[1]
 
 
-def test_other_categories_than_in_training_are_refused(
+def test_other_categories_than_in_training_are_rejected(
     split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -94,7 +94,7 @@ def test_other_categories_than_in_training_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_image_that_went_missing_leaves_no_half_results(
+def test_a_missing_image_leaves_no_partial_results(
     split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = prepare(tmp_path, split, batch_size=1)

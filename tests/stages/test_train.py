@@ -1,4 +1,4 @@
-"""The train stage as a program: killed at any moment, it ends with the weights of an undisturbed run."""
+"""The train stage as a program: killed at any moment and resumed, it ends with the weights of an undisturbed run."""
 
 import json
 import os
@@ -35,7 +35,7 @@ STEPS = 24
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    split = write_split(root, "train", [random_image(rng, number, 64, 64) for number in range(4)])
+    split = write_split(root, "train", [random_image(rng, index, 64, 64) for index in range(4)])
     build_index(split.panoptic_json, split.masks, split.images).save(root / "index.json")
     (root / "params.yaml").write_text(PARAMS)
     return root
@@ -44,9 +44,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(dataset: Path, folder: Path) -> list[str]:
     inputs = ["--params", "params.yaml", "--train-index", "index.json", "--val-index", "index.json"]
     outputs = ["--state", "state", "--model", "model.safetensors", "--curves", "curves"]
-    places = [str(dataset / part) if not part.startswith("--") else part for part in inputs]
-    places += [str(folder / part) if not part.startswith("--") else part for part in outputs]
-    return [sys.executable, "-m", "stages.train", *places]
+    arguments = [str(dataset / part) if not part.startswith("--") else part for part in inputs]
+    arguments += [str(folder / part) if not part.startswith("--") else part for part in outputs]
+    return [sys.executable, "-m", "stages.train", *arguments]
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -55,50 +55,52 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of a run to which nothing happens."""
-    folder = tmp_path_factory.mktemp("whole")
+def undisturbed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("undisturbed")
     subprocess.run(command(dataset, folder), check=True, capture_output=True)
     return folder
 
 
-def test_kill_minus_nine_and_resume(dataset: Path, whole: Path, tmp_path: Path) -> None:
+def test_kill_minus_nine_and_resume(dataset: Path, undisturbed: Path, tmp_path: Path) -> None:
     killed = tmp_path
     run = subprocess.Popen(command(dataset, killed), stderr=subprocess.DEVNULL, start_new_session=True)
     while not list(killed.glob("state/*/state.pt")) and run.poll() is None:
         time.sleep(0.02)
     os.killpg(run.pid, signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    assert run.wait() == -signal.SIGKILL, "it finished before it could be killed"
     assert not (killed / "model.safetensors").exists()
 
     resumed = subprocess.run(command(dataset, killed), check=True, capture_output=True, text=True)
-    assert "going on from" in resumed.stdout
-    assert outputs(killed) == outputs(whole)
-    rows = (whole / "curves/loss.csv").read_text().splitlines()
+    assert "resuming from" in resumed.stdout
+    assert outputs(killed) == outputs(undisturbed)
+    rows = (undisturbed / "curves/loss.csv").read_text().splitlines()
     assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(1, STEPS + 1))
-    assert not list(whole.glob("state/*")), "the state of a finished run is of no more use"
-    assert json.loads((whole / "curves/metrics.json").read_text())["steps"] == STEPS
+    assert not list(undisturbed.glob("state/*")), "the state of a finished run is no longer needed"
+    assert json.loads((undisturbed / "curves/metrics.json").read_text())["steps"] == STEPS
 
 
 @pytest.mark.slow
-def test_a_signal_to_all_processes_at_a_validation_saves_the_state(dataset: Path, whole: Path, tmp_path: Path) -> None:
-    """As SLURM sends it: to those that read images and score, too."""
+def test_a_signal_to_all_processes_at_a_validation_saves_the_state(
+    dataset: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """SLURM signals every process, including those that read images and evaluate."""
     run = subprocess.Popen(
         command(dataset, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
-    until(lambda: scores(run.pid), run)
+    until(lambda: evaluates(run.pid), run)
     os.killpg(run.pid, signal.SIGTERM)
     output, _ = run.communicate()
     assert run.returncode == STOPPED, output
     assert "stopped after step" in output
 
     resumed = subprocess.run(command(dataset, tmp_path), check=True, capture_output=True, text=True)
-    assert "going on from" in resumed.stdout
-    assert outputs(tmp_path) == outputs(whole)
+    assert "resuming from" in resumed.stdout
+    assert outputs(tmp_path) == outputs(undisturbed)
 
 
-def scores(group: int) -> bool:
-    """Whether a validation's scoring runs in a process group."""
+def evaluates(group: int) -> bool:
+    """Tell whether the evaluation of a validation runs in a process group."""
     for pid, words in commands():
         with suppress(ProcessLookupError):  # it has ended
             if words[1:3] == ["-m", "stages.evaluate"] and os.getpgid(pid) == group:
@@ -118,14 +120,14 @@ def test_other_settings_never_resume_a_stopped_run(
         with pytest.raises(KeyboardInterrupt):
             train.main(arguments)
     assert len(list((tmp_path / "state").iterdir())) == 2
-    assert capsys.readouterr().out.count("going on from") == 1
+    assert capsys.readouterr().out.count("resuming from") == 1
 
 
 def stop(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def test_wrong_settings_end_in_one_clear_line(dataset: Path, tmp_path: Path) -> None:
+def test_wrong_settings_fail_with_one_clear_line(dataset: Path, tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(PARAMS.replace("learning_rate", "lerning_rate"))
     arguments = command(dataset, tmp_path)
@@ -137,7 +139,7 @@ def test_wrong_settings_end_in_one_clear_line(dataset: Path, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [params]
 
 
-def test_missing_imagenet_weights_end_in_one_clear_line(dataset: Path, tmp_path: Path) -> None:
+def test_missing_imagenet_weights_fail_with_one_clear_line(dataset: Path, tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(
         PARAMS.replace("initial_weights: random", "initial_weights: imagenet").replace("tiny", "resnet50")
@@ -153,7 +155,7 @@ def test_missing_imagenet_weights_end_in_one_clear_line(dataset: Path, tmp_path:
     assert list(tmp_path.iterdir()) == [params]
 
 
-def test_layers_that_nothing_teaches_cannot_be_read(
+def test_layers_that_are_not_trained_cannot_be_read(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params = tmp_path / "params.yaml"

@@ -1,4 +1,4 @@
-"""Training in several processes that torchrun starts: the same result, whoever dies on the way.
+"""Training in several processes started by torchrun gives the same result, whichever of them dies.
 
 With `cluster.timeout_minutes` and the agent's own 30 seconds these tests say how long a failure may last.
 """
@@ -32,7 +32,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
-    """The short training in one process."""
+    """Short training in one process."""
     training = Training(dataset, tmp_path_factory.mktemp("alone"))
     training.run()
     return training
@@ -40,7 +40,7 @@ def alone(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
 
 @pytest.fixture(scope="module")
 def undisturbed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
-    """The long training in two processes to which nothing happens, by the stage's own command."""
+    """Undisturbed long training in two processes, started by the stage's own command."""
     training = Training(dataset, tmp_path_factory.mktemp("undisturbed"))
     training.run(TWO_PROCESSES, **LONG)
     return training
@@ -48,7 +48,7 @@ def undisturbed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Trai
 
 @contextmanager
 def started(training: Training, cluster: Mapping[str, object], **train: object) -> "Iterator[subprocess.Popen[str]]":
-    """The processes, running; nothing of them is left afterwards."""
+    """Start the processes of a training, and leave none of them behind."""
     with running(training, training.start_command(cluster, **(train or LONG))) as launcher:
         yield launcher
 
@@ -74,7 +74,7 @@ def running(training: Training, command: list[str], **environment: str) -> "Iter
 
 
 def output_of(launcher: "subprocess.Popen[str]") -> str:
-    """What it has printed when it has ended."""
+    """Wait for the launcher to finish and return its output."""
     return launcher.communicate(timeout=PATIENCE)[0]
 
 
@@ -84,10 +84,10 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_two_processes_train_as_one_does_and_talk_on_this_machine_alone(
+def test_two_processes_train_like_one_and_listen_on_loopback_only(
     dataset: Path, alone: Training, tmp_path: Path
 ) -> None:
-    """Dropout included: sums come in another order, and that is all."""
+    """This includes dropout; only the order of sums differs."""
     training = Training(dataset, tmp_path)
     with started(training, TWO_PROCESSES, save_every=1) as launcher:
         until(lambda: training.states, launcher)
@@ -98,7 +98,7 @@ def test_two_processes_train_as_one_does_and_talk_on_this_machine_alone(
     assert_alike(training, alone)
 
 
-def test_four_processes_train_as_one_does(dataset: Path, alone: Training, tmp_path: Path) -> None:
+def test_four_processes_train_like_one(dataset: Path, alone: Training, tmp_path: Path) -> None:
     training = Training(dataset, tmp_path)
     with started(training, TWO_PROCESSES | {"processes_per_node": 4}, epochs=3) as launcher:
         output = output_of(launcher)
@@ -107,7 +107,7 @@ def test_four_processes_train_as_one_does(dataset: Path, alone: Training, tmp_pa
 
 
 def assert_alike(first: Training, second: Training) -> None:
-    """But for how often they saved: a row of the loss curve is one step here."""
+    """Compare trainings that may differ in how often they saved; a row of the loss curve is one step here."""
     for ours, theirs in zip(first.loss_curve(), second.loss_curve(), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
     theirs_by_name = second.weights()
@@ -115,7 +115,7 @@ def assert_alike(first: Training, second: Training) -> None:
         assert float((weights - theirs_by_name[name]).abs().max()) < 1e-4, name
 
 
-def test_a_sharded_state_is_gone_on_with_by_one_process(dataset: Path, alone: Training, tmp_path: Path) -> None:
+def test_one_process_resumes_from_a_sharded_state(dataset: Path, alone: Training, tmp_path: Path) -> None:
     training = Training(dataset, tmp_path)
     with started(training, TWO_PROCESSES | FULL, save_every=1) as launcher:
         until(lambda: training.states, launcher)
@@ -124,20 +124,18 @@ def test_a_sharded_state_is_gone_on_with_by_one_process(dataset: Path, alone: Tr
     assert launcher.returncode == STOPPED, output
     assert "stopped after step" in output
     assert not (tmp_path / "model.safetensors").exists()
-    assert "going on from" in training.run(save_every=1)
+    assert "resuming from" in training.run(save_every=1)
     assert_alike(training, alone)
 
 
-def test_a_killed_process_is_started_again_with_all_others(
-    dataset: Path, undisturbed: Training, tmp_path: Path
-) -> None:
+def test_a_killed_process_is_restarted_with_all_others(dataset: Path, undisturbed: Training, tmp_path: Path) -> None:
     training = Training(dataset, tmp_path)
     with started(training, TWO_PROCESSES) as launcher:
         until(lambda: training.states, launcher)
         os.kill(trainers(tmp_path)[1], signal.SIGKILL)
         output = output_of(launcher)
     assert launcher.returncode == 0, output
-    assert output.count("going on from") == 1
+    assert output.count("resuming from") == 1
     assert training.results() == undisturbed.results()
 
 
@@ -151,8 +149,8 @@ def test_without_restarts_a_killed_process_ends_the_command(dataset: Path, tmp_p
     assert not trainers(tmp_path)
 
 
-def test_an_error_that_would_come_again_ends_all_at_once(dataset: Path, tmp_path: Path) -> None:
-    """Only one of the two processes has it, at the validation; to the other it looks like a lost connection."""
+def test_an_error_that_would_recur_ends_all_processes_at_once(dataset: Path, tmp_path: Path) -> None:
+    """Only one of the two processes fails, at the validation; to the other it looks like a lost connection."""
     index = PanopticIndex.load(dataset / "index")
     replace(index, images=tmp_path / "nowhere").save(dataset / "index of nothing")
     training = Training(dataset, tmp_path, val_index="index of nothing")
@@ -160,25 +158,23 @@ def test_an_error_that_would_come_again_ends_all_at_once(dataset: Path, tmp_path
         output = output_of(launcher)
     assert launcher.returncode == WRONG, output
     assert output.count("initial weights:") == 1, output
-    assert "going on from" not in output
+    assert "resuming from" not in output
     assert f"{tmp_path / 'nowhere'}" in output
 
 
-def test_a_process_that_hangs_is_not_waited_for_longer_than_said(
-    dataset: Path, undisturbed: Training, tmp_path: Path
-) -> None:
-    """Stopped, not dead: the other gives up after six seconds, and what does not end is killed half a minute later."""
+def test_a_hanging_process_is_killed_after_the_timeout(dataset: Path, undisturbed: Training, tmp_path: Path) -> None:
+    """One process is suspended: the other gives up after six seconds, and half a minute later the agent kills it."""
     training = Training(dataset, tmp_path)
     with started(training, TWO_PROCESSES | {"timeout_minutes": 0.1, "max_restarts": 9}) as launcher:
         until(lambda: training.states, launcher)
         os.kill(trainers(tmp_path)[1], signal.SIGSTOP)
         output = output_of(launcher)
     assert launcher.returncode == 0, output
-    assert "going on from" in output
+    assert "resuming from" in output
     assert training.results() == undisturbed.results()
 
 
-def test_told_to_end_it_saves_and_goes_on_later(dataset: Path, undisturbed: Training, tmp_path: Path) -> None:
+def test_asked_to_stop_it_saves_and_resumes_later(dataset: Path, undisturbed: Training, tmp_path: Path) -> None:
     training = Training(dataset, tmp_path)
     with started(training, TWO_PROCESSES) as launcher:
         until(lambda: training.states, launcher)
@@ -187,12 +183,12 @@ def test_told_to_end_it_saves_and_goes_on_later(dataset: Path, undisturbed: Trai
     assert launcher.returncode == STOPPED, output
     assert "stopped after step" in output
     with started(training, TWO_PROCESSES) as launcher:
-        assert "going on from" in output_of(launcher)
+        assert "resuming from" in output_of(launcher)
     assert training.results() == undisturbed.results()
 
 
 def test_two_machines_are_two_agents(dataset: Path, undisturbed: Training, tmp_path: Path) -> None:
-    """One command on each, as by hand. Both are this machine."""
+    """Each runs one command, as by hand; both are this machine."""
     training = Training(dataset, tmp_path)
     settings = {"launcher": "torchrun", "nodes": 2, "rendezvous": f"127.0.0.1:{free_port()}"}
     with started(training, settings) as first, started(training, settings) as second:
@@ -202,7 +198,7 @@ def test_two_machines_are_two_agents(dataset: Path, undisturbed: Training, tmp_p
 
 
 def test_two_machines_with_addresses_of_their_own(dataset: Path, undisturbed: Training, tmp_path: Path) -> None:
-    """Two network namespaces with a cable between them; neither can reach the other's loopback."""
+    """They are network namespaces connected by a cable; neither can reach the other's loopback."""
     with two_hosts() as hosts, ExitStack() as stack:
         if hosts is None:
             pytest.skip("network namespaces cannot be made here: root and `ip netns` are needed")
@@ -230,7 +226,7 @@ ADDRESSES = ("10.213.7.1", "10.213.7.2")
 
 @contextmanager
 def two_hosts() -> Iterator[tuple[str, str] | None]:
-    """Names of two network namespaces that see each other at `ADDRESSES`; None where they cannot be made."""
+    """Make network namespaces that see each other at `ADDRESSES`; yield their names, or None if that fails."""
     hosts = (f"one-{os.getpid()}", f"two-{os.getpid()}")
     cable = ["link", "add", "cable", "netns", hosts[0], "type", "veth", "peer", "name", "cable", "netns", hosts[1]]
     folders = [Path("/etc/netns") / host for host in hosts]
@@ -239,7 +235,7 @@ def two_hosts() -> Iterator[tuple[str, str] | None]:
         for host, address in zip(hosts, ADDRESSES, strict=True):
             made = made and ip("-n", host, "addr", "add", f"{address}/24", "dev", "cable")
             made = made and all(ip("-n", host, "link", "set", device, "up") for device in ("lo", "cable"))
-        # Each knows its own name: else every look-up waits for a name server that is out of reach.
+        # Each resolves its own name; otherwise every lookup would wait for an unreachable name server.
         for folder, address in zip(folders, ADDRESSES, strict=True) if made else ():
             folder.mkdir(parents=True)
             (folder / "hosts").write_text(f"127.0.0.1 localhost\n{address} {socket.gethostname()}\n")

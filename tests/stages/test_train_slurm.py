@@ -1,6 +1,6 @@
-"""Training as a job of a real SLURM: submitted, watched, requeued, out of time, cancelled. Needs root and slurm-wlm.
+"""Training as a job of a real SLURM: submitted, watched, requeued, timed out, canceled. Needs root and slurm-wlm.
 
-What is trained is what params.yaml says, on a part of the embedded images.
+The settings of params.yaml are trained on a part of the embedded images.
 """
 
 import os
@@ -40,7 +40,7 @@ def training(dataset: Path, tmp_path: Path) -> Training:
 
 @pytest.fixture(scope="module")
 def undisturbed(dataset: Path, cluster: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> Training:
-    """The training as a job that nothing happens to, given by the stage's own command."""
+    """Undisturbed training as a job, submitted by the stage's own command."""
     training = Training(dataset, tmp_path_factory.mktemp("undisturbed"), shipped_settings())
     watcher = watch(training.command(TWO_NODES, **LENGTH), cluster)
     output = finish(watcher)
@@ -66,7 +66,7 @@ def finish(watcher: "subprocess.Popen[str]") -> str:
 
 
 def jobs(cluster: SlurmCluster) -> list[str]:
-    """Numbers of the jobs that wait or run."""
+    """List the ids of pending and running jobs."""
     return cluster.client("squeue", "--noheader", "--states=PENDING,RUNNING", "--format=%i").split()
 
 
@@ -91,14 +91,14 @@ def test_a_job_outlives_its_watcher_and_ends_with_the_same_bytes_after_a_requeue
     cluster.client("scontrol", "requeue", *jobs(cluster))
     output = finish(again)
     assert again.returncode == 0, output
-    assert "going on from" in output
+    assert "resuming from" in output
     assert training.results() == undisturbed.results()
 
 
 def test_a_job_survives_a_killed_process_and_saves_when_its_time_is_nearly_up(
     training: Training, cluster: SlurmCluster, undisturbed: Training
 ) -> None:
-    """SLURM's notice is sent by hand: its own clock counts in minutes."""
+    """SLURM's signal is sent by hand, because its own time limits have a resolution of minutes."""
     watcher = submit(training, cluster)
     until(lambda: training.states, watcher)
     killed = time.time_ns()
@@ -109,7 +109,7 @@ def test_a_job_survives_a_killed_process_and_saves_when_its_time_is_nearly_up(
     assert watcher.returncode == 0, output
     assert "stopped after step" in output, output
     assert "time is up, back into the queue" in output
-    assert output.count("going on from") == 2, output
+    assert output.count("resuming from") == 2, output
     assert training.results() == undisturbed.results()
 
 
@@ -123,13 +123,13 @@ def test_ending_the_watcher_cancels_the_job(training: Training, cluster: SlurmCl
     while cluster.client("squeue", "--noheader").strip():
         time.sleep(0.05)
     assert not trainers(training.folder)
-    assert training.states, "the next command goes on from here"
+    assert training.states, "the next command resumes from here"
 
 
 def test_a_job_with_wrong_settings_fails_the_command_and_is_not_repeated(
     training: Training, cluster: SlurmCluster
 ) -> None:
-    """The first process to say so ends the job; srun may end the other before it can."""
+    """The first process to report the error ends the job; srun may kill the other one before it does."""
     watcher = submit(training, cluster, batch_size=6)
     output = finish(watcher)
     assert watcher.returncode != 0

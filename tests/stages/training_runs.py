@@ -1,4 +1,4 @@
-"""Trainings as programs, one process or several: what to run, and what comes out. By default of a tiny network."""
+"""Training as a program in one process or several: commands and their results, by default for a tiny network."""
 
 import json
 import subprocess
@@ -20,8 +20,8 @@ from tests.tiny_dataset import random_image, write_split
 ROOT = Path(__file__).parents[2]
 LISTENING = "0A"  # in /proc/net/tcp
 PATIENCE = 600.0
-"""Seconds; on a busy machine everything may take many times as long."""
-# Dropout, because its draws must not depend on the number of processes; images of two sizes.
+"""Timeout in seconds; on a busy machine everything may take many times as long."""
+# With dropout, whose randomness must not depend on the number of processes, and images of two sizes.
 PARAMS: dict[str, dict[str, object]] = {
     "model": {
         "backbone": "tiny",
@@ -59,16 +59,16 @@ TWO_PROCESSES = {"launcher": "torchrun", "processes_per_node": 2}
 
 
 def write_dataset(root: Path) -> Path:
-    """Eight images and their index in a folder."""
+    """Write eight images and their index to a folder."""
     rng = np.random.default_rng(0)
-    images = [random_image(rng, number, 32, 32 + 16 * (number % 2)) for number in range(8)]
+    images = [random_image(rng, index, 32, 32 + 16 * (index % 2)) for index in range(8)]
     split = write_split(root, "train", images)
     build_index(split.panoptic_json, split.masks, split.images).save(root / "index")
     return root
 
 
 def write_mini(root: Path, count: int) -> Path:
-    """The index of the first `images` images of data/mini in a folder."""
+    """Write the index of the first `count` images of data/mini to a folder."""
     mini = ROOT / "data/mini"
     document = json.loads((mini / "annotations/panoptic_train.json").read_text())
     images = document["images"][:count]
@@ -81,7 +81,7 @@ def write_mini(root: Path, count: int) -> Path:
 
 
 def shipped_settings() -> dict[str, dict[str, object]]:
-    """Those of params.yaml that a training reads, with two images a forward pass: two processes share four."""
+    """Read the settings of params.yaml for training, with micro-batches of two images: two processes divide four."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
     train = document["train"] | {"images_per_forward": 2}
     return {"model": document["model"], "train": train, "predict": document["predict"]}
@@ -89,7 +89,7 @@ def shipped_settings() -> dict[str, dict[str, object]]:
 
 @dataclass(frozen=True)
 class Training:
-    """One training on the images in `dataset` with its files in `folder`."""
+    """Training on the images in `dataset` with files in `folder`."""
 
     dataset: Path
     folder: Path
@@ -97,25 +97,25 @@ class Training:
     val_index: str = "index"
 
     def command(self, cluster: Mapping[str, object] | None = None, **train: object) -> list[str]:
-        """The stage's command, for these settings of the cluster and changed ones of the training."""
+        """Return the command of the stage for these cluster settings, overriding settings of training."""
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = {**self.params, "train": {**self.params["train"], **train}, "cluster": dict(cluster or {})}
         params = self.folder / "params.yaml"
         params.write_text(json.dumps(settings))
         inputs = [("--train-index", "index"), ("--val-index", self.val_index)]
         outputs = [("--state", "state"), ("--model", "model.safetensors"), ("--curves", "curves")]
-        places = [part for option, name in inputs for part in (option, str(self.dataset / name))]
-        places += [part for option, name in outputs for part in (option, str(self.folder / name))]
-        return [sys.executable, "-m", "stages.train", "--params", str(params), *places]
+        arguments = [part for option, name in inputs for part in (option, str(self.dataset / name))]
+        arguments += [part for option, name in outputs for part in (option, str(self.folder / name))]
+        return [sys.executable, "-m", "stages.train", "--params", str(params), *arguments]
 
     def start_command(self, cluster: Mapping[str, object], **train: object) -> list[str]:
-        """What the stage's command becomes where it starts others, without loading torch to find out."""
+        """Return the command that replaces the stage's when it starts others, without loading torch to get there."""
         _, _, *stage = self.command(cluster, **train)
         params, jobs = self.folder / "params.yaml", self.folder / "state/jobs"
         return [sys.executable, "-m", "cluster", json.dumps(cluster), str(params), str(jobs), *stage]
 
     def run(self, cluster: Mapping[str, object] | None = None, **train: object) -> str:
-        """Train to the end; returns what was printed."""
+        """Train to the end and return the printed output."""
         command = self.command(cluster, **train)
         ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert ended.returncode == 0, ended.stdout
@@ -123,48 +123,48 @@ class Training:
 
     @property
     def states(self) -> list[Path]:
-        """The saved state, if there is one."""
+        """Paths of the saved state, if there is one."""
         return list(self.folder.glob("state/*/state.pt"))
 
     def saved_after(self, moment: int) -> bool:
-        """Whether a state was saved after a moment, in nanoseconds of the clock."""
+        """Tell whether a state was saved after a moment, in nanoseconds since the epoch."""
         try:
             return any(state.stat().st_mtime_ns > moment for state in self.states)
-        except FileNotFoundError:  # the run has ended
+        except FileNotFoundError:  # the run has finished
             return False
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Of the trained network."""
+        """Read the weights of the trained network."""
         return load_file(self.folder / "model.safetensors")
 
     def loss_curve(self) -> list[list[float]]:
-        """Rows of step, learning rate and losses."""
+        """Read the rows of step, learning rate and losses."""
         rows = (self.folder / "curves/loss.csv").read_text().splitlines()[1:]
         return [[float(value) for value in row.split(",")] for row in rows]
 
     def results(self) -> dict[str, bytes]:
-        """The files that must be the same however often a run was stopped."""
+        """Read the files that must be the same however often a run was stopped."""
         return {name: (self.folder / name).read_bytes() for name in ("model.safetensors", "curves/loss.csv")}
 
 
 def until(condition: Callable[[], object], command: "subprocess.Popen[str]") -> None:
-    """Wait for something that a running command does."""
+    """Wait until a running command has done something."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert command.poll() is None, command.communicate()[0]
-        assert time.monotonic() < deadline, "it did not come in ten minutes"
+        assert time.monotonic() < deadline, "it did not happen within ten minutes"
         time.sleep(0.05)
 
 
 def trainers(folder: Path) -> list[int]:
-    """Process ids of the trainings with their files in `folder`, without what started them or reads for them."""
+    """Find the training processes with files in `folder`, without their launchers and loaders."""
     curves = str(folder / "curves")
     found = {pid for pid, words in commands() if words[1:4] == ["-u", "-m", "stages.train"] and curves in words}
     return sorted(pid for pid in found if parent(pid) not in found)
 
 
 def parent(pid: int) -> int:
-    """The process that started another; 0 if that has ended."""
+    """Return the id of the parent of a process, 0 if the process has ended."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
@@ -172,7 +172,7 @@ def parent(pid: int) -> int:
 
 
 def commands() -> list[tuple[int, list[str]]]:
-    """Process ids and words of all that runs on this machine, oldest first."""
+    """List the ids and command lines of all processes on this machine, oldest first."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -183,7 +183,7 @@ def commands() -> list[tuple[int, list[str]]]:
 
 
 def listening(folder: Path) -> set[str]:
-    """The addresses on which the trainings with their files in `folder`, and what started them, wait for others."""
+    """Find the addresses on which training processes with files in `folder`, and their launchers, listen."""
     sockets, curves = set(), str(folder / "curves")
     for pid in (pid for pid, words in commands() if curves in words):
         sockets |= {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
@@ -193,6 +193,6 @@ def listening(folder: Path) -> set[str]:
 
 
 def _readable(address: str) -> str:
-    """The kernel writes each four bytes of an address as one number of this machine."""
+    """Decode an address, whose every four bytes the kernel writes as a number in this machine's byte order."""
     words = [int(address[start : start + 8], 16) for start in range(0, len(address), 8)]
     return str(ip_address(b"".join(word.to_bytes(4, sys.byteorder) for word in words)))

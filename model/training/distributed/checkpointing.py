@@ -1,4 +1,4 @@
-"""Activation checkpointing: memory for time (Chen et al., 2016, "Training deep nets with sublinear memory cost")."""
+"""Activation checkpointing: time for memory (Chen et al., 2016, "Training deep nets with sublinear memory cost")."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,9 +15,9 @@ LAYERS = (EncoderLayer, DenseEncoderLayer, LocationLayer, DenseLocationLayer, Ma
 
 
 def checkpoint_layers(network: nn.Module) -> None:
-    """From now on the layers of encoder and decoders keep their inputs only, and compute the rest once more backward.
+    """Make the layers of encoder and decoders keep only their inputs and recompute the rest in the backward pass.
 
-    Gradients stay what they are, with dropout as well. Names of parameters stay too, so states can be exchanged.
+    Gradients stay the same, even with dropout, and so do parameter names, so that states can be exchanged.
     """
     for layer in _layers(network):
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)

@@ -1,8 +1,9 @@
-"""Who trains on a state: a small file beside it, so that of two trainers one stops.
+"""Ownership of a training state: a small file beside it makes one of two trainers stop.
 
-A job whose machine was cut off goes on while the queue has started it anew elsewhere. Locks cannot tell, because they
-do not work on every network file system. So the last trainer to start writes its name, and each looks, before it saves,
-whether the name is still its own. Until then both compute the same: the folder is named after all that decides it.
+A job whose machine lost its connection keeps running while the queue restarts it elsewhere. Locks do not help, because
+they do not work on every network file system. So the last trainer to start writes its name into a file, and every
+trainer checks before it saves that the name is still its own. Until then both compute the same, because the folder is
+named after everything that decides the result.
 """
 
 import json
@@ -20,7 +21,7 @@ class StateTakenError(ValueError):
 
 
 def _launch() -> str:
-    """The same for all processes of one start and for those that torchrun starts in their place."""
+    """Identify this launch: the same for all its processes, and for those that torchrun restarts in their place."""
     return os.environ.get("TORCHELASTIC_RUN_ID") or uuid.uuid4().hex
 
 
@@ -31,8 +32,8 @@ class Ownership:
     folder: Path
     launch: str = field(default_factory=_launch)
 
-    def take(self) -> None:
-        """Claim the states, from whoever has them. Processes that torchrun has started again only check."""
+    def claim(self) -> None:
+        """Take over the states from any other trainer. Processes that torchrun has restarted only check."""
         if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) and self._file.exists():
             self.check()
             return
@@ -41,7 +42,11 @@ class Ownership:
         write_atomically(self._file, (json.dumps(owner) + "\n").encode())
 
     def check(self) -> None:
-        """Raise `StateTakenError` if the states are no longer this trainer's."""
+        """Check that the states still belong to this trainer.
+
+        Raises:
+            StateTakenError: they do not.
+        """
         try:
             owner = json.loads(self._file.read_text())
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The processes of a training run: one alone, or several started by torchrun."""
+"""The processes of a training run: a single one, or several started by torchrun."""
 
 import os
 import socket
@@ -17,21 +17,21 @@ from model.device import pick_device
 LOOPBACK = "127.0.0.1"
 STEP_WAIT = timedelta(minutes=10)
 VALIDATION_WAIT = timedelta(hours=6)
-_SHARE_BYTES = 1 << 28
+_BROADCAST_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Place of this process among `world_size`. Every method is called by all of them, in the same order."""
+    """This process among `world_size`. All of them call each method, in the same order."""
 
     rank: int = 0
     world_size: int = 1
-    patient: dist.ProcessGroup | None = None
-    """All of them once more, waiting for each other much longer than a step may take."""
+    validation_group: dist.ProcessGroup | None = None
+    """A second group of all processes, with a timeout much longer than a step may take."""
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes files and shows progress."""
+    def is_main(self) -> bool:
+        """True for the process that writes files and shows progress."""
         return self.rank == 0
 
     def sum_(self, tensors: Iterable[Tensor]) -> None:
@@ -50,17 +50,18 @@ class Processes:
                 start += tensor.numel()
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so for any of them."""
+        """Tell whether the flag is set in any process."""
         if self.world_size == 1:
             return flag
         flags = torch.tensor(int(flag), device=pick_device())
         dist.all_reduce(flags)
         return bool(flags)
 
-    def share(self, data: bytes | None) -> bytes | None:
-        """The leader's `data`; what the others give does not matter.
+    def broadcast(self, data: bytes | None) -> bytes | None:
+        """Return the main process's `data` in all processes; the others' argument is ignored.
 
-        Files go this way rather than being read by all: on a network file system each machine may see another version.
+        Files are sent this way instead of being read by every process: machines that share a network file system may
+        see different versions of a file.
         """
         if self.world_size == 1:
             return data
@@ -70,27 +71,27 @@ class Processes:
         if size < 0:
             return None
         parts = []
-        for start in range(0, int(size), _SHARE_BYTES):
-            length = min(_SHARE_BYTES, int(size) - start)
+        for start in range(0, int(size), _BROADCAST_BYTES):
+            length = min(_BROADCAST_BYTES, int(size) - start)
             part = torch.empty(length, dtype=torch.uint8, device=device)
-            if self.leads:
+            if self.is_main:
                 assert data is not None
                 part.copy_(torch.frombuffer(bytearray(data[start : start + length]), dtype=torch.uint8))
             dist.broadcast(part, 0)
             parts.append(part.cpu().numpy().tobytes())
         return b"".join(parts)
 
-    def wait_for_leader(self) -> None:
-        """Meet the leader after what only it does, for which a step's time limit would be too short."""
-        if self.patient is not None:
-            dist.barrier(self.patient)
+    def wait_for_main(self) -> None:
+        """Wait until the main process has done something alone that may take longer than a step's timeout."""
+        if self.validation_group is not None:
+            dist.barrier(self.validation_group)
 
 
 @contextmanager
 def joined_processes(step_wait: timedelta = STEP_WAIT) -> Iterator[Processes]:
-    """Join the process group that torchrun's environment describes, if it does.
+    """Join the process group that torchrun's environment describes, if there is one.
 
-    A process that waits longer than `step_wait` for the others ends with an error: torchrun then starts all again.
+    A process that waits longer than `step_wait` for the others fails, and torchrun then restarts all of them.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
@@ -102,14 +103,14 @@ def joined_processes(step_wait: timedelta = STEP_WAIT) -> Iterator[Processes]:
     store = _store_on_loopback(rank, world_size) if os.environ["MASTER_ADDR"] == LOOPBACK else None
     dist.init_process_group(backend, timeout=step_wait, store=store, rank=rank, world_size=world_size)
     yield Processes(rank, world_size, dist.new_group(backend="gloo", timeout=VALIDATION_WAIT))
-    # Not after an error: the others lose the connection when this process has ended, so that its status is the first.
+    # Not after an error: the others lose their connection only once this process has exited, so its status comes first.
     dist.destroy_process_group()
 
 
 def _store_on_loopback(rank: int, world_size: int) -> TCPStore | None:
-    """Where processes of one machine exchange their addresses; torch's own would listen on all of its interfaces."""
+    """Let processes of one machine exchange addresses on its loopback; torch's own store listens on all interfaces."""
     port = int(os.environ["MASTER_PORT"])
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # plain torchrun has one for them
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # plain torchrun provides one
         return None
     if rank:
         return TCPStore(LOOPBACK, port, world_size)

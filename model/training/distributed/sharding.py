@@ -1,7 +1,7 @@
-"""A network whose parameters, gradients and optimizer state are divided over the processes (FSDP).
+"""Shard parameters, gradients and optimizer state over the processes (FSDP).
 
 Needed where one GPU cannot hold all of them (Swin-L: 221 M parameters, with AdamW and a weight average 4.4 GB of
-float32). What is saved is whole, so that a state fits any number of processes, sharded or not.
+float32). States are saved as full tensors, so that they fit any number of processes, sharded or not.
 """
 
 from collections.abc import Mapping
@@ -19,56 +19,56 @@ from model.training.distributed.processes import Processes
 
 
 def shard(network: PanopticSegFormer, processes: Processes) -> None:
-    """Divide `network` in place over `processes`, so that its gradients come summed over them.
+    """Shard `network` in place over `processes`; its gradients then come summed over them.
 
-    The backbone, nine tenths of a large network, is gathered when it runs and divided again after it has. The rest is
-    gathered from the forward to the backward pass, because some of it gives its parameters away as they are (queries).
+    The backbone, nine tenths of a large network, is gathered when it runs and sharded again afterwards. The rest stays
+    gathered from the forward to the backward pass, because parts of it pass parameters on unchanged (queries).
     """
     device = next(network.parameters()).device
     mesh = init_device_mesh(device.type, (processes.world_size,))
     for part in (network.backbone, network):
-        divided = fully_shard(part, mesh=mesh)
-        # The losses are normalized by counts over all processes: their gradients add up, and are no means.
-        divided.set_gradient_divide_factor(1.0)
-        divided.set_force_sum_reduction_for_comms(True)
+        sharded = fully_shard(part, mesh=mesh)
+        # Losses are normalized by counts over all processes, so gradients are summed, not averaged.
+        sharded.set_gradient_divide_factor(1.0)
+        sharded.set_force_sum_reduction_for_comms(True)
 
 
-def set_last_forward(network: nn.Module, last: bool) -> None:
-    """Whether the gradients of the next backward pass are the step's last, and are summed over the processes."""
+def set_gradient_sync(network: nn.Module, enabled: bool) -> None:
+    """Sum the gradients of a sharded network over the processes in the next backward pass, or accumulate them."""
     if isinstance(network, FSDPModule):
-        network.set_requires_gradient_sync(last)
+        network.set_requires_gradient_sync(enabled)
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """The undivided tensor. For a divided one all processes call it, in the same order."""
+def full(tensor: Tensor) -> Tensor:
+    """Return the full tensor. For a sharded one all processes call this, in the same order."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def whole_on_cpu(tree: object, keep: bool) -> object:
-    """A state dict with all its tensors undivided and on the CPU, one after the other to save memory.
+def full_on_cpu(tree: object, keep: bool) -> object:
+    """Gather the tensors of a state dict in full on the CPU, one after the other to save memory.
 
-    All processes call it; those that do not `keep` it get it without its tensors.
+    All processes call it; without `keep`, None takes the place of each tensor.
     """
     if isinstance(tree, Tensor):
-        gathered = whole(tree.detach())
+        gathered = full(tree.detach())
         return gathered.cpu() if keep else None
     if isinstance(tree, Mapping):
-        return {key: whole_on_cpu(value, keep) for key, value in tree.items()}
+        return {key: full_on_cpu(value, keep) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [whole_on_cpu(value, keep) for value in tree]
+        return [full_on_cpu(value, keep) for value in tree]
     return tree
 
 
-def load_whole(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a network, divided or not, the weights of an undivided one."""
+def load_full(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load full weights into a network, sharded or not."""
     present = network.state_dict()
     if set(present) != set(weights):
         raise ValueError(f"weights of another network: {', '.join(sorted(set(present) ^ set(weights))[:5])} differ")
     network.load_state_dict({name: _like(present[name], value) for name, value in weights.items()})
 
 
-def load_whole_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """Give an optimizer of a network, divided or not, the state of an undivided one's."""
+def load_full_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Load the full state of an optimizer into that of a network, sharded or not."""
     optimizer.load_state_dict(cast("dict[str, Any]", state))
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
@@ -77,7 +77,7 @@ def load_whole_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None
 
 
 def _like(model: Tensor, value: Tensor) -> Tensor:
-    """`value` divided as `model` is."""
+    """Shard `value` as `model` is."""
     if not isinstance(model, DTensor) or isinstance(value, DTensor):
         return value
     with torch.no_grad():

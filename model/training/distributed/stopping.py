@@ -1,4 +1,4 @@
-"""Leaving in good order: a signal asks the run to save its state and to end, after the step that it is in."""
+"""Stopping in an orderly way: a signal makes the run save its state and exit after the current step."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -6,39 +6,40 @@ from contextlib import contextmanager
 from types import FrameType
 
 STOPPED = 75
-"""Exit status of a run that was asked to end and can go on (EX_TEMPFAIL of sysexits.h)."""
+"""Exit status of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What SLURM, torchrun and service managers send some time before they kill."""
+"""Signals that SLURM, torchrun and service managers send some time before they kill."""
 
 
 class StoppedError(Exception):
-    """The run was asked to end; its state is saved."""
+    """The run was asked to stop; its state is saved."""
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Take note of signals instead of dying of them; gives a function that tells whether one has come.
+    """Record signals instead of dying from them; yields a function that tells whether one has arrived.
 
-    Repeated signals change nothing, because SLURM and torchrun both send theirs to the same process.
+    Repeated signals change nothing, because SLURM and torchrun both signal the same process.
     """
     received: list[int] = []
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
+    def record(signum: int, _frame: FrameType | None) -> None:
+        received.append(signum)
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    before = {signum: signal.signal(signum, record) for signum in SIGNALS}
     try:
         yield lambda: bool(received)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """What is started in this block never sees the signals; this process may see them only after it.
+    """Block the signals in this process for the block, and for good in processes that are started in it.
 
-    SLURM and terminals send theirs to every process of a job: what works for the run would die before it could save.
+    SLURM and terminals signal every process of a job; without this, helper processes would die before the run has
+    saved its state.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:

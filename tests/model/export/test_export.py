@@ -1,4 +1,4 @@
-"""Exported files give what the network gives, at every size that they say they take."""
+"""Exported files give the network's results at every size that they claim to accept."""
 
 import json
 import re
@@ -25,8 +25,8 @@ from tests.model.network.tiny_network import STUFF, THINGS, TINY, random_tensor,
 
 CONFIG = replace(TINY, levels=3, location_layers=1, stuff_mask_layers=1, selected_queries=5)
 CATEGORIES = CategoryTable(
-    tuple(Category(number, f"thing {number}", True, (number, 0, 0)) for number in range(1, THINGS + 1)),
-    tuple(Category(number, f"stuff {number}", False, (number, 0, 0)) for number in range(50, 50 + STUFF)),
+    tuple(Category(id_, f"thing {id_}", True, (id_, 0, 0)) for id_ in range(1, THINGS + 1)),
+    tuple(Category(id_, f"stuff {id_}", False, (id_, 0, 0)) for id_ in range(50, 50 + STUFF)),
 )
 PARAMS = "predict: {shorter: 96, longer: 144, merging: {score_threshold: 0.0}}"  # so that random masks make segments
 MERGING = MergingSettings(score_threshold=0.0)
@@ -37,11 +37,11 @@ def inference_network(config: NetworkConfig = CONFIG) -> InferenceNetwork:
 
 
 def export(folder: Path, *arguments: str, config: NetworkConfig = CONFIG) -> Path:
-    """All files of the tiny network, by the command, which checks them on three images."""
+    """Export the tiny network with the command, which checks all files on three images."""
     network = inference_network(config).network
     save_checkpoint(folder / "tiny.safetensors", Checkpoint(network, config, CATEGORIES, {"code": "abc"}))
     (folder / "params.yaml").write_text(PARAMS)
-    paths = [folder / f"{number}.png" for number in range(3)]
+    paths = [folder / f"{index}.png" for index in range(3)]
     for path, shown in zip(paths, checking.noise(), strict=True):
         cv2.imwrite(str(path), shown.pixels)
     given = ["--model", folder / "tiny.safetensors", "--params", folder / "params.yaml", "--images", *paths]
@@ -59,8 +59,8 @@ def dynamic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(tmp_path_factory.mktemp("dynamic"), "--dynamic")
 
 
-def runs(folder: Path) -> tuple[checking.Run, checking.Run]:
-    return checking.run_torch(folder / files.TORCH_FILE), checking.run_onnx(folder / files.ONNX_FILE)
+def runs(folder: Path) -> tuple[checking.Program, checking.Program]:
+    return checking.load_torch(folder / files.TORCH_FILE), checking.load_onnx(folder / files.ONNX_FILE)
 
 
 @torch.no_grad()
@@ -86,17 +86,17 @@ def test_batch_and_any_sides_equal_eager(dynamic: Path, size: tuple[int, int, in
 def test_options_of_the_network_are_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = replace(CONFIG, query_initialization="encoder", token_classes=True, stuff="joint", classes_from="masks")
     export(tmp_path, "--dynamic", config=config)
-    assert capsys.readouterr().out.count("100.00 % equal pixels, 5 queries the same") == 6
+    assert capsys.readouterr().out.count("100.00 % equal pixels, 5 queries matched") == 6
 
 
-def test_description_has_the_settings_of_the_run(fixed: Path) -> None:
+def test_description_has_the_settings(fixed: Path) -> None:
     description = json.loads((fixed / files.DESCRIPTION).read_text())
     assert description["merging"] == asdict(MERGING)
     assert description["input"]["resize"] == {"shorter": 96, "longer": 144}
     assert description["provenance"] == {"code": "abc"}
 
 
-def test_onnx_file_is_valid_and_says_what_it_is(fixed: Path) -> None:
+def test_onnx_file_is_valid_and_describes_itself(fixed: Path) -> None:
     model = onnx.load(fixed / files.ONNX_FILE)
     onnx.checker.check_model(model, full_check=True)
     assert [value.name for value in model.graph.input] == ["images"]
@@ -107,14 +107,14 @@ def test_onnx_file_is_valid_and_says_what_it_is(fixed: Path) -> None:
     assert {entry.domain for entry in model.opset_import} <= {"", "ai.onnx.ml"}
 
 
-def test_graph_has_no_operator_of_ours(fixed: Path) -> None:
+def test_graph_has_only_standard_operators(fixed: Path) -> None:
     graph = torch.export.load(fixed / files.TORCH_FILE).graph
     targets = {str(node.target) for node in graph.nodes if node.op == "call_function"}
     assert any(target.startswith("aten.grid_sampler") for target in targets)
     assert all(target.startswith(("aten.", "<built-in function ", "<function ")) for target in targets), targets
 
 
-def test_another_size_is_refused_by_the_fixed_files(fixed: Path) -> None:
+def test_files_of_a_fixed_size_reject_another(fixed: Path) -> None:
     images = random_tensor(1, 3, 72, 96)
     for run, message in zip(runs(fixed), ("== 64", "Expected: 64"), strict=True):
         with pytest.raises(Exception, match=message):
@@ -123,14 +123,14 @@ def test_another_size_is_refused_by_the_fixed_files(fixed: Path) -> None:
 
 @pytest.mark.parametrize("height", [32, 4097])
 def test_sizes_outside_the_limits_are_named(height: int) -> None:
-    with pytest.raises(ExportError, match=f"a.png is {height} x 96; the network takes sides of 33 to 4096"):
+    with pytest.raises(ExportError, match=f"a.png is {height} x 96; the network accepts sides of 33 to 4096"):
         Sizes.dynamic(CONFIG).require(height, 96, "a.png")
 
 
-def test_sides_are_rounded_to_the_multiples_that_a_backbone_needs() -> None:
+def test_sides_are_rounded_to_the_multiple_that_a_backbone_needs() -> None:
     sizes = Sizes.dynamic(replace(CONFIG, backbone="pvt_v2_b0", backbone_norm="frozen"))
     assert (sizes.smallest, sizes.nearest(70, 1009)) == (64, (64, 1024))
-    with pytest.raises(ExportError, match=r"a\.png is 96 x 100; the network takes .* pixels, multiples of 32"):
+    with pytest.raises(ExportError, match=r"a\.png is 96 x 100; the network accepts .* pixels, multiples of 32"):
         sizes.require(96, 100, "a.png")
     assert Sizes.dynamic(CONFIG).nearest(70, 1009) == (70, 1009)
 
@@ -138,7 +138,7 @@ def test_sides_are_rounded_to_the_multiples_that_a_backbone_needs() -> None:
 @pytest.mark.slow
 def test_pvt_is_exported_for_all_multiples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export(tmp_path, "--dynamic", config=replace(CONFIG, backbone="pvt_v2_b0", backbone_norm="frozen"))
-    assert capsys.readouterr().out.count("100.00 % equal pixels, 5 queries the same") == 6
+    assert capsys.readouterr().out.count("100.00 % equal pixels, 5 queries matched") == 6
     assert json.loads((tmp_path / files.DESCRIPTION).read_text())["input"]["sizes"]["height"] == {
         "smallest": 64,
         "largest": 4096,
@@ -146,19 +146,19 @@ def test_pvt_is_exported_for_all_multiples(tmp_path: Path, capsys: pytest.Captur
     }
 
 
-def test_what_torch_cannot_trace_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_that_torch_cannot_trace_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         export(tmp_path, "--size", "8x8", config=replace(CONFIG, backbone="pvt_v2_b0", backbone_norm="frozen"))
     assert "error: torch cannot trace pvt_v2_b0 for images of 8 x 8; give another --size" in capsys.readouterr().err
 
 
-def test_swin_takes_one_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_swin_accepts_only_a_fixed_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         export(tmp_path, "--dynamic", config=replace(CONFIG, backbone="swin_tiny", backbone_norm="frozen"))
-    assert "swin_tiny cuts its maps into windows, which torch traces for one size only" in capsys.readouterr().err
+    assert "swin_tiny splits its maps into windows, which torch can only trace for one size" in capsys.readouterr().err
 
 
-def test_a_file_that_does_not_run_is_refused() -> None:
+def test_a_file_that_does_not_run_is_rejected() -> None:
     def run(_: Tensor) -> tuple[Tensor, ...]:
         raise IndexError("idx=11 must be within [-5, 4]")
 
@@ -166,21 +166,21 @@ def test_a_file_that_does_not_run_is_refused() -> None:
         checking.compare(inference_network(), run, checking.noise()[0], MERGING)
 
 
-def test_a_file_of_an_earlier_export_is_not_left_beside_a_new_description(tmp_path: Path) -> None:
+def test_a_file_of_an_earlier_export_is_never_left_beside_a_new_description(tmp_path: Path) -> None:
     (tmp_path / files.ONNX_FILE).touch()
     files.require_no_other(tmp_path, ("torch", "onnx"))
-    with pytest.raises(ExportError, match=r"model\.onnx is of an earlier export, .* --format both, or give another"):
+    with pytest.raises(ExportError, match=r"model\.onnx is from an earlier export, .* --format both, or give another"):
         files.require_no_other(tmp_path, ("torch",))
 
 
 @pytest.mark.parametrize("text", ["480", "0x64", "64x", "axb"])
-def test_size_that_is_none_is_refused(text: str) -> None:
+def test_malformed_sizes_are_rejected(text: str) -> None:
     with pytest.raises(ExportError, match="give HEIGHTxWIDTH"):
         Sizes.parse(text)
 
 
 @pytest.mark.parametrize("added", [1.0, float("nan")])
-def test_another_network_is_told(added: float) -> None:
+def test_a_different_network_is_detected(added: float) -> None:
     network, other = inference_network(), inference_network()
     with torch.no_grad():
         other.network.get_parameter("encoder.level_embedding").add_(added)
@@ -190,7 +190,7 @@ def test_another_network_is_told(added: float) -> None:
 
 
 @torch.no_grad()
-def test_named_outputs_are_those_of_the_network() -> None:
+def test_named_outputs_rebuild_the_output_of_the_network() -> None:
     network = inference_network()
     names = [output.name for output in network.outputs]
     found = as_network_output(network.network, dict(zip(names, network(random_tensor(2, 3, 64, 64)), strict=True)))
@@ -200,7 +200,7 @@ def test_named_outputs_are_those_of_the_network() -> None:
 
 
 @pytest.mark.parametrize("broken", ["writing", "checking"])
-def test_files_that_fail_leave_the_old_ones(
+def test_a_failed_export_leaves_the_old_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], broken: str
 ) -> None:
     def save(_program: object, path: Path) -> None:
@@ -214,7 +214,7 @@ def test_files_that_fail_leave_the_old_ones(
     (tmp_path / files.TORCH_FILE).write_bytes(b"old")
     monkeypatch.setattr(files, "trace", lambda _network, _sizes: None)
     monkeypatch.setattr(files, "save_torch", save)
-    monkeypatch.setattr(checking, "run_torch", lambda _path: other)
+    monkeypatch.setattr(checking, "load_torch", lambda _path: other)
     with pytest.raises(SystemExit):
         export(tmp_path, "--size", "64x96")
     assert ("No space left" if broken == "writing" else "model.pt2 differs from") in capsys.readouterr().err
@@ -223,7 +223,7 @@ def test_files_that_fail_leave_the_old_ones(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_snippet_of_the_documentation_runs(
+def test_the_snippet_in_the_documentation_runs(
     fixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (Path(__file__).parents[3] / "docs" / "export.md").read_text()
@@ -250,7 +250,7 @@ def test_snippet_of_the_documentation_runs(
         (["--dynamic", "--params", "missing.yaml"], "missing.yaml: there is no such file"),
     ],
 )
-def test_command_refuses_before_it_traces(
+def test_the_command_rejects_bad_arguments_before_tracing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -271,6 +271,6 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_r50_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_exports_r50(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--random", "r50", "--out", str(tmp_path), "--size", "64x96"])
     assert capsys.readouterr().out.count("100.00 % equal pixels") == 6

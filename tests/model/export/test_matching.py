@@ -1,16 +1,18 @@
+"""Queries of two programs are matched by class, probability and mask."""
+
 import torch
 
 from model.export.checking import TIE, MatchedQueries
 
 
 def outputs(*queries: tuple[int, float, float]) -> dict[str, torch.Tensor]:
-    """Of queries (label, probability, value of their mask)."""
+    """Make outputs of queries (label, probability, value of their mask)."""
     labels, probabilities, values = zip(*queries, strict=True)
     masks = torch.tensor(values)[None, :, None, None].expand(1, -1, 2, 3)
     return {"labels": torch.tensor([labels]), "probabilities": torch.tensor([probabilities]), "masks": masks}
 
 
-def test_tied_queries_may_change_places() -> None:
+def test_tied_queries_may_swap() -> None:
     ours = outputs((0, 0.9, 1.0), (1, 0.5, 2.0), (1, 0.5 - TIE / 2, 3.0))
     theirs = outputs((0, 0.9, 1.0), (1, 0.5, 3.0), (1, 0.5 - TIE / 2, 2.0))
     queries = MatchedQueries.of(ours, theirs)
@@ -24,12 +26,12 @@ def test_the_least_probable_may_be_replaced() -> None:
     assert queries.missing == 0
 
 
-def test_a_probable_query_that_is_not_there_is_missing() -> None:
+def test_an_absent_probable_query_is_missing() -> None:
     ours = outputs((0, 0.9, 1.0), (1, 0.5, 2.0))
     for theirs in (outputs((1, 0.9, 1.0), (1, 0.5, 2.0)), outputs((0, 0.9 - 2 * TIE, 1.0), (1, 0.5, 2.0))):
         assert MatchedQueries.of(ours, theirs).missing == 2  # ours in theirs, and theirs in ours
 
 
-def test_a_mask_without_bounds_is_no_match() -> None:
+def test_an_infinite_mask_matches_nothing() -> None:
     ours, theirs = outputs((0, 0.9, 1.0), (1, 0.5, 2.0)), outputs((0, 0.9, float("inf")), (1, 0.5, 2.0))
     assert MatchedQueries.of(ours, theirs).missing == 2

@@ -1,16 +1,31 @@
-"""Outputs of a network whose masks and scores are given, for the tests of merging."""
+"""Network outputs with given masks and scores, for the tests of merging."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from model.inference.bit_masks import Size
-from model.inference.merging import ImageSizes, MergingSettings, PanopticPrediction, predict_panoptic
+from model.inference import merging_reference
+from model.inference.bit_masks import BitMasks, Size
+from model.inference.merging import Candidates, Merged, MergingSettings, merge_masks
+from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
 from model.network.outputs import LocationOutput, MaskOutput, Memory, PanopticOutput, QuerySelection
 
 THINGS, STUFF, QUERIES = 3, 2, 4
 SETTINGS = MergingSettings()
+MergeMasks = Callable[[Tensor, Tensor, Tensor, MergingSettings], Merged]
+"""Merges masks (N, H, W) bool by scores and labels (N,), method `mask`."""
+
+
+def merge_packed(masks: Tensor, scores: Tensor, labels: Tensor, settings: MergingSettings = SETTINGS) -> Merged:
+    """Merge with the product's implementation on packed bits."""
+    return merge_masks(Candidates(masks.float(), BitMasks.of(masks), labels, scores, scores, THINGS), settings)
+
+
+def merge_plain(masks: Tensor, scores: Tensor, labels: Tensor, settings: MergingSettings = SETTINGS) -> Merged:
+    """Merge with the reference implementation."""
+    return merging_reference.merge_masks(masks, scores, labels, THINGS, settings)
 
 
 def box_mask(top: int, left: int, bottom: int, right: int) -> Tensor:
@@ -21,7 +36,7 @@ def box_mask(top: int, left: int, bottom: int, right: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Parts:
-    """What merging looks at: last masks (B, N, h, w) and (B, S, h, w), scores (B, N), logits (B, S)."""
+    """Parts of an output that merging reads: final masks (B, N, h, w) and (B, S, h, w), scores, logits (B, S)."""
 
     masks: Tensor
     scores: Tensor
@@ -30,7 +45,7 @@ class Parts:
     stuff_logits: Tensor
 
     def output(self) -> PanopticOutput:
-        """The output of a network with them; the rest is filler."""
+        """Make the output of a network with these parts; the rest is filler."""
         batch, count = self.scores.shape
         boxes = torch.rand(1, 1, QUERIES, 4, generator=torch.Generator().manual_seed(1)).expand(1, batch, -1, 4)
         filler = torch.zeros(batch, 1, 1)
@@ -52,14 +67,14 @@ class Parts:
 
 def random_parts(seed: int, batch: int = 1, count: int = 6) -> Parts:
     generator = torch.Generator().manual_seed(seed)
-    masks, stuff_masks = (2 * torch.rand(batch, number, 3, 4, generator=generator) ** 2 for number in (count, STUFF))
+    masks, stuff_masks = (2 * torch.rand(batch, each, 3, 4, generator=generator) ** 2 for each in (count, STUFF))
     scores = torch.rand(batch, count, generator=generator)
     logits = torch.randn(batch, STUFF, generator=generator)
     return Parts(masks, scores, torch.ones(batch, count, dtype=torch.bool), stuff_masks, logits)
 
 
 def joint_output(masks: Tensor, scores: Tensor, labels: Tensor) -> PanopticOutput:
-    """Output of a network with one set of queries for things and stuff, for one image: masks (N, h, w)."""
+    """Make the output of a network with one set of queries for things and stuff, for one image: masks (N, h, w)."""
     parts = Parts(masks[None], scores[None], scores[None] >= 0, masks[None, :0], torch.zeros(1, 0))
     output = parts.output()
     selection = replace(output.selection, labels=labels[None])
@@ -69,6 +84,6 @@ def joint_output(masks: Tensor, scores: Tensor, labels: Tensor) -> PanopticOutpu
 def predict_one(
     output: PanopticOutput, settings: MergingSettings = SETTINGS, size: Size = (10, 10)
 ) -> PanopticPrediction:
-    """The only image of an output, at a size of its own."""
+    """Predict the only image of an output, at the given size."""
     (prediction,) = predict_panoptic(output, [ImageSizes(size, size, size)], settings)
     return prediction

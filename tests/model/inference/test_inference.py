@@ -1,4 +1,4 @@
-"""How the network is run at inference: what the settings change, and what they do not."""
+"""Settings of inference change how the network runs, and its results at most by rounding."""
 
 import re
 from dataclasses import replace
@@ -6,27 +6,28 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.inference.merging import ImageSizes, MergingSettings, predict_panoptic
+from model.inference.merging import MergingSettings
+from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.inference.predict import InferenceSettings, inference_forward, require_compiler
 from model.network.outputs import PanopticOutput
 from tests.model.network.tiny_network import random_tensor, tiny_network
 
 PLAIN = InferenceSettings(channels_last=False)
 SIZES = ((48, 64), (40, 64))
-# Without thresholds an untrained network draws something too.
+# Without thresholds even an untrained network finds segments.
 LENIENT = MergingSettings(score_threshold=0, mask_threshold=0.1, overlap_things=1, overlap_stuff=1)
 
 
 @torch.no_grad()
 def outputs(settings: InferenceSettings, seed: int) -> list[PanopticOutput]:
-    """Of one network, for images of two sizes."""
+    """Run one network on images of two sizes."""
     torch.manual_seed(0)
     forward = inference_forward(tiny_network(), settings)
     return [forward(random_tensor(1, 3, *size, seed=seed)) for size in SIZES]
 
 
 def equal_pixels(found: PanopticOutput, expected: PanopticOutput, size: tuple[int, int]) -> float:
-    """Share of pixels with the same class."""
+    """Compute the fraction of pixels with the same class."""
     maps = []
     for output in (found, expected):
         (prediction,) = predict_panoptic(output, [ImageSizes(size, size, size)], LENIENT)
@@ -36,7 +37,7 @@ def equal_pixels(found: PanopticOutput, expected: PanopticOutput, size: tuple[in
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_how_images_lie_in_memory_changes_no_result(seed: int) -> None:
+def test_the_memory_layout_changes_no_result(seed: int) -> None:
     settings = replace(PLAIN, channels_last=True)
     for found, expected, size in zip(outputs(settings, seed), outputs(PLAIN, seed), SIZES, strict=True):
         torch.testing.assert_close(found.memory.tokens, expected.memory.tokens, atol=1e-4, rtol=1e-4)
@@ -44,8 +45,8 @@ def test_how_images_lie_in_memory_changes_no_result(seed: int) -> None:
 
 
 def test_bfloat16_stays_close() -> None:
-    """Places stay in float32; pixels keep their class even with random weights, full of near ties."""
-    shares = []
+    """Boxes stay in float32; pixels keep their class even with random weights, where near ties abound."""
+    fractions = []
     for seed in range(3):
         found = outputs(replace(PLAIN, precision="bfloat16"), seed)
         for one, expected, size in zip(found, outputs(PLAIN, seed), SIZES, strict=True):
@@ -54,8 +55,8 @@ def test_bfloat16_stays_close() -> None:
             assert one.location.places.dtype == torch.float32
             relative = (one.memory.tokens - expected.memory.tokens).norm() / expected.memory.tokens.norm()
             assert 0 < relative < 0.02
-            shares.append(equal_pixels(one, expected, size))
-    assert min(shares) > 0.95
+            fractions.append(equal_pixels(one, expected, size))
+    assert min(fractions) > 0.95
 
 
 def test_auto_is_float32_on_a_cpu() -> None:
@@ -66,7 +67,7 @@ def test_auto_is_float32_on_a_cpu() -> None:
 
 @pytest.mark.slow
 def test_a_compiled_network_gives_equal_maps() -> None:
-    """Of two sizes, each compiled for itself."""
+    """Two sizes are compiled separately."""
     torch._dynamo.utils.counters.clear()
     compiled = outputs(replace(PLAIN, compile=True), 0)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
@@ -77,8 +78,8 @@ def test_a_compiled_network_gives_equal_maps() -> None:
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_a_compiled_network_that_has_learnt_is_seen_as_it_is() -> None:
-    """Training compiles for every validation anew, and torch gives it what it has compiled before."""
+def test_a_compiled_network_follows_its_weights() -> None:
+    """Training compiles again for every validation, and torch returns what it has compiled before."""
     network = tiny_network()
     compiled = replace(PLAIN, compile=True)
     images = random_tensor(1, 3, *SIZES[0])
@@ -91,7 +92,7 @@ def test_a_compiled_network_that_has_learnt_is_seen_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(("device", "needed"), [("cpu", "g++"), ("cuda", "the package triton")])
-def test_without_a_compiler_it_is_said(device: str, needed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_reported(device: str, needed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)

@@ -1,4 +1,4 @@
-"""Merging against a pixel-by-pixel account of its rules, and the cases at their borders."""
+"""Merging: the edge cases of its rules, what each method prefers, and how outputs become candidates."""
 
 import re
 from dataclasses import replace
@@ -10,83 +10,55 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.inference.bit_masks import BitMasks, segment_masks
-from model.inference.merging import METHODS, ImageSizes, MergingSettings, merge, predict_panoptic
+from model.inference.bit_masks import segment_masks
+from model.inference.merging import METHODS, MergingSettings
+from model.inference.post_processing import ImageSizes, predict_panoptic
 from tests.model.inference.merging_outputs import (
     QUERIES,
     SETTINGS,
-    STUFF,
     THINGS,
+    MergeMasks,
     Parts,
     box_mask,
     joint_output,
+    merge_packed,
+    merge_plain,
     predict_one,
     random_parts,
 )
 
-
-def brute_force(masks: Tensor, scores: Tensor, labels: Tensor) -> dict[tuple[int, int], int]:
-    """Pixel -> 1-based rank of its segment, by the published rules and with each stuff class as one segment."""
-    taken: dict[tuple[int, int], int] = {}
-    kept: list[int] = []
-    for score, position in sorted((-float(score), position) for position, score in enumerate(scores)):
-        pixels = [(y, x) for y in range(masks.shape[1]) for x in range(masks.shape[2]) if masks[position, y, x]]
-        label = int(labels[position])
-        joins = label >= THINGS and label in kept
-        foreign = [pixel for pixel in pixels if pixel in taken and not (joins and kept[taken[pixel] - 1] == label)]
-        allowed = 0.4 if label < THINGS else 0.2
-        free = set(pixels) - taken.keys()
-        if -score < 0.25 or not free or len(foreign) / len(pixels) > allowed:
-            continue
-        if not joins:
-            kept.append(label)
-        taken |= dict.fromkeys(free, kept.index(label) + 1 if joins else len(kept))
-    return taken
+both = pytest.mark.parametrize("merge", [merge_packed, merge_plain])
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_merge_equals_brute_force(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    corners = torch.randint(0, 11, (12, 2, 2), generator=generator).sort(dim=1).values
-    masks = torch.stack([box_mask(*corner.flatten().tolist()) for corner in corners])
-    scores = torch.rand(12, generator=generator)
-    labels = torch.randint(0, THINGS + STUFF, (12,), generator=generator)
-    ids, segments = merge(BitMasks.of(masks), scores, labels, THINGS, SETTINGS)
-    expected = brute_force(masks, scores, labels)
-    assert {(int(y), int(x)): int(ids[y, x]) for y, x in zip(*ids.nonzero(), strict=True)} == expected
-    assert ids.dtype == np.int32
-    assert [segment.id for segment in segments] == list(range(1, len(segments) + 1))
-    assert [segment.area for segment in segments] == np.bincount(ids.ravel(), minlength=len(segments) + 1)[1:].tolist()
-    assert all(segment.is_thing == (segment.label < THINGS) for segment in segments)
-
-
+@both
 @pytest.mark.parametrize(
     ("label", "rows_taken", "kept"), [(0, 4, True), (0, 5, False), (THINGS, 2, True), (THINGS, 3, False)]
 )
-def test_overlap_limits(label: int, rows_taken: int, kept: bool) -> None:
-    """0.4 of a thing and 0.2 of stuff may be taken, not more."""
+def test_overlap_limits(merge: MergeMasks, label: int, rows_taken: int, kept: bool) -> None:
+    """A thing may lose 0.4 of its area and stuff 0.2, not more."""
     masks = torch.stack((box_mask(0, 0, rows_taken, 10), box_mask(0, 0, 10, 10)))
-    _, segments = merge(BitMasks.of(masks), torch.tensor([0.9, 0.8]), torch.tensor([1, label]), THINGS, SETTINGS)
+    _, segments = merge(masks, torch.tensor([0.9, 0.8]), torch.tensor([1, label]), SETTINGS)
     assert len(segments) == 1 + kept
 
 
-def test_a_covered_mask_is_left_out_even_where_any_overlap_is_allowed() -> None:
+@both
+def test_a_covered_mask_is_dropped_even_where_any_overlap_is_allowed(merge: MergeMasks) -> None:
     masks = torch.stack([box_mask(0, 0, 5, 5), box_mask(1, 1, 4, 4)])
     settings = replace(SETTINGS, overlap_things=1.0, overlap_stuff=1.0)
-    ids, segments = merge(BitMasks.of(masks), torch.tensor([0.9, 0.8]), torch.tensor([0, THINGS]), THINGS, settings)
+    ids, segments = merge(masks, torch.tensor([0.9, 0.8]), torch.tensor([0, THINGS]), settings)
     assert [segment.id for segment in segments] == np.unique(ids[ids > 0]).tolist() == [1]
 
 
-def test_score_threshold_is_included() -> None:
+@both
+def test_score_threshold_is_inclusive(merge: MergeMasks) -> None:
     masks = torch.stack((box_mask(0, 0, 2, 2), box_mask(4, 4, 6, 6)))
-    _, segments = merge(BitMasks.of(masks), torch.tensor([0.25, 0.2499]), torch.tensor([0, 1]), THINGS, SETTINGS)
+    _, segments = merge(masks, torch.tensor([0.25, 0.2499]), torch.tensor([0, 1]), SETTINGS)
     assert [segment.label for segment in segments] == [0]
 
 
-def test_nothing_found() -> None:
-    ids, segments = merge(
-        BitMasks.of(torch.zeros(0, 3, 5) > 0), torch.zeros(0), torch.zeros(0).long(), THINGS, SETTINGS
-    )
+@both
+def test_no_mask_gives_an_empty_map(merge: MergeMasks) -> None:
+    ids, segments = merge(torch.zeros(0, 3, 5) > 0, torch.zeros(0), torch.zeros(0).long(), SETTINGS)
     assert not ids.any()
     assert ids.shape == (3, 5)
     assert segments == ()
@@ -117,7 +89,7 @@ def test_scores_and_order_of_instances(seed: int) -> None:
     assert [s.score for s in prediction.segments] == sorted((s.score for s in prediction.segments), reverse=True)
 
 
-def test_queries_that_only_fill_up_are_left_out() -> None:
+def test_queries_that_only_fill_up_the_selection_are_ignored() -> None:
     parts = random_parts(0)
     prediction = predict_one(replace(parts, valid=parts.valid & False).output())
     assert len(prediction.instances.masks) == 0
@@ -126,7 +98,7 @@ def test_queries_that_only_fill_up_are_left_out() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_padding_is_cropped_before_resizing(method: str) -> None:
-    """An image in a larger batch gives what its own part of the masks gives."""
+    """An image in a padded batch gets the result of its own part of the masks."""
     parts, settings = random_parts(3), replace(SETTINGS, method=method)
     padded = replace(
         parts,
@@ -143,7 +115,7 @@ def test_padding_is_cropped_before_resizing(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_image_of_a_batch_for_itself(method: str) -> None:
+def test_images_of_a_batch_do_not_influence_each_other(method: str) -> None:
     parts, settings = random_parts(4, batch=2), replace(SETTINGS, method=method)
     sizes = [ImageSizes((12, 16), (12, 16), (24, 20)), ImageSizes((12, 16), (12, 16), (12, 16))]
     together = predict_panoptic(parts.output(), sizes, settings)
@@ -154,8 +126,32 @@ def test_each_image_of_a_batch_for_itself(method: str) -> None:
         assert one.segments == other.segments
 
 
+@pytest.mark.parametrize(
+    ("method", "allowed", "labels"),
+    [
+        ("pixel", 0.35, [0, 1, 1]),
+        ("pixel", 0.3, [None, 1, 1]),
+        ("pixel_class", 0.35, [0, 0, 1]),
+        ("pixel_class", 0.3, [0, 0, None]),
+        ("mask", 0.35, [0, 0, 1]),
+    ],
+)
+def test_methods_disagree_where_a_probable_class_meets_a_strong_mask(
+    method: str, allowed: float, labels: list[int | None]
+) -> None:
+    """A probable mask covers the left and the middle, a less probable but stronger one the middle and the right.
+
+    Whichever loses the middle, a third of its area, is dropped where less than that is allowed; its rest is void.
+    """
+    masks = torch.stack((0.8 * box_mask(0, 0, 10, 6), 1.6 * box_mask(0, 4, 10, 10)))
+    output = joint_output(masks, torch.tensor([0.9, 0.3]), torch.tensor([0, 1]))
+    prediction = predict_one(output, replace(SETTINGS, method=method, beta=0.0, overlap_things=allowed))
+    of_id = {segment.id: segment.label for segment in prediction.segments}
+    assert [of_id.get(int(prediction.ids[5, column])) for column in (1, 5, 8)] == labels
+
+
 def test_version_1_scores_by_the_class_alone() -> None:
-    """Alpha 1, beta 0: a faint mask of a sure class comes before a clear mask of an unsure one."""
+    """With alpha 1 and beta 0, a faint mask of a probable class precedes a clear mask of a less probable one."""
     masks = torch.stack((0.6 * box_mask(0, 0, 4, 10), 0.9 * box_mask(0, 0, 3, 10), 0.9 * box_mask(6, 0, 8, 10)))
     output = joint_output(masks, torch.tensor([0.7, 0.6, 0.29]), torch.tensor([0, 1, 2]))
     first = replace(SETTINGS, alpha=1.0, beta=0.0, score_threshold=0.3)
@@ -166,7 +162,7 @@ def test_version_1_scores_by_the_class_alone() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_queries_of_one_stuff_class_make_one_segment(method: str) -> None:
-    """Their overlap with each other is no conflict; things stay apart."""
+    """Their overlap with each other does not count as lost; things stay apart."""
     masks = torch.stack((0.9 * box_mask(0, 0, 7, 10), 0.8 * box_mask(3, 0, 10, 10))).float()
     scores = torch.tensor([0.9, 0.8])
     settings = replace(SETTINGS, method=method)
@@ -186,8 +182,8 @@ def test_instances_of_joint_queries_are_the_things() -> None:
     assert len(instances.boxes_xyxy) == len(instances.masks) == len(instances.scores) == 3
 
 
-def test_a_mask_is_where_its_slot_says() -> None:
-    """Where all queries have masks, the selection points at them."""
+def test_slots_point_at_the_masks_of_the_selection() -> None:
+    """They matter where all queries have masks, selected or not."""
     masks = torch.stack((box_mask(0, 0, 5, 5), box_mask(5, 5, 10, 10))).float()
     output = joint_output(masks, torch.tensor([0.9, 0.5]), torch.tensor([0, 1]))
     crossed = replace(output, selection=replace(output.selection, slots=torch.tensor([[1, 0]])))
@@ -198,7 +194,7 @@ def test_a_mask_is_where_its_slot_says() -> None:
 @pytest.mark.parametrize(
     "places", [torch.rand(1, 1, QUERIES, 2), torch.zeros(0, 1, QUERIES, 4)], ids=["centers", "none"]
 )
-def test_without_predicted_boxes_they_are_the_masks(places: Tensor) -> None:
+def test_without_predicted_boxes_those_of_the_masks_are_used(places: Tensor) -> None:
     masks = torch.stack((box_mask(1, 2, 5, 9), box_mask(0, 0, 0, 0))).float()
     output = joint_output(masks, torch.tensor([0.9, 0.5]), torch.tensor([0, 1]))
     instances = predict_one(replace(output, location=replace(output.location, places=places))).instances
@@ -207,7 +203,7 @@ def test_without_predicted_boxes_they_are_the_masks(places: Tensor) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_candidate_gives_an_empty_map(method: str) -> None:
+def test_without_candidates_the_map_is_empty(method: str) -> None:
     nothing = joint_output(torch.zeros(0, 10, 10), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
     prediction = predict_one(nothing, replace(SETTINGS, method=method))
     assert not prediction.ids.any()
@@ -227,6 +223,6 @@ def test_no_candidate_gives_an_empty_map(method: str) -> None:
         ({"beta": float("inf")}, "merging.beta is inf"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_settings_out_of_range_are_rejected(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         MergingSettings(**settings)

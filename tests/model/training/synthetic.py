@@ -16,13 +16,13 @@ NETWORK = replace(TINY, backbone_norm="group")
 
 
 def network(config: NetworkConfig = NETWORK) -> PanopticSegFormer:
-    """A new small network with seeded weights as training starts from."""
+    """Make a small network with seeded initial weights."""
     torch.manual_seed(0)
     return PanopticSegFormer(config, THINGS, STUFF)
 
 
 def random_target(generator: torch.Generator, things: int, size: tuple[int, int] = (64, 64)) -> Target:
-    """Rectangles as things on two halves of stuff."""
+    """Make a target of rectangular things on two halves of stuff."""
     height, width = size
     low = torch.rand(things, 2, generator=generator) * 0.5
     boxes = torch.cat([low, low + 0.25 + torch.rand(things, 2, generator=generator) * 0.25], 1)
@@ -40,16 +40,16 @@ def random_target(generator: torch.Generator, things: int, size: tuple[int, int]
 
 
 def make_target(masks: Tensor, labels: Tensor, boxes: Tensor, stuff_masks: Tensor, stuff_labels: Tensor) -> Target:
-    """A target of an image without padding, its centers of mass taken from the masks."""
+    """Make a target for an image without padding, with centers of mass computed from the masks."""
     height, width = masks.shape[1:]
     rows, columns = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
-    shares = masks.float() / masks.sum((1, 2), keepdim=True)
-    centers = torch.stack([shares.sum(1) @ columns, shares.sum(2) @ rows], 1)
+    weights = masks.float() / masks.sum((1, 2), keepdim=True)
+    centers = torch.stack([weights.sum(1) @ columns, weights.sum(2) @ rows], 1)
     return Target(masks.bool(), labels, boxes, centers, stuff_masks.bool(), stuff_labels)
 
 
 def random_batch(seed: int, things: tuple[int, ...], size: tuple[int, int] = (64, 64)) -> Batch:
-    """A batch with as many images as `things` has numbers of things."""
+    """Make a batch with one image for every number of things in `things`."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(len(things), 3, *size, generator=generator)
     targets = tuple(random_target(generator, count, size) for count in things)
@@ -57,7 +57,7 @@ def random_batch(seed: int, things: tuple[int, ...], size: tuple[int, int] = (64
 
 
 def assert_same_batch(found: Batch, expected: Batch) -> None:
-    """All tensors are equal, to the last bit."""
+    """Assert that all tensors are equal to the last bit."""
     assert (found.image_sizes, found.image_ids) == (expected.image_sizes, expected.image_ids)
     assert torch.equal(found.images, expected.images)
     for one, other in zip(found.targets, expected.targets, strict=True):

@@ -11,7 +11,7 @@ from model.inference.predict import InferenceSettings, predict_images
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes
-from model.training.loop import Run, train
+from model.training.loop import TrainingRun, train
 from model.training.settings import TrainSettings
 from panoptic.datasets.coco import build_index
 from panoptic.index import PanopticIndex
@@ -63,7 +63,7 @@ def test_it_trains_and_predicts(ablation: Path, base: str, index: PanopticIndex,
     torch.manual_seed(0)
     network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
     before = {name: value.clone() for name, value in network.named_parameters()}
-    run = Run(
+    run = TrainingRun(
         network=network,
         index=index,
         settings=settings,

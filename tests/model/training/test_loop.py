@@ -1,4 +1,4 @@
-"""Whole training runs on a tiny dataset: repeatable, resumable, shareable, and stopped when they diverge."""
+"""Training runs on a tiny dataset are repeatable, resumable, divisible over processes, and stop if they diverge."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ from model.training.criterion import LossWeights
 from model.training.distributed.ownership import Ownership, StateTakenError
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import StoppedError
-from model.training.loop import NonFiniteLossError, Run, train
+from model.training.loop import NonFiniteLossError, TrainingRun, train
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.data.transforms import AugmentationSettings
@@ -47,14 +47,14 @@ ALONE = Processes()
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> PanopticIndex:
     rng = np.random.default_rng(0)
-    images = [random_image(rng, number, 32, 32 + 16 * (number % 2)) for number in range(8)]
+    images = [random_image(rng, index, 32, 32 + 16 * (index % 2)) for index in range(8)]
     split = write_split(tmp_path_factory.mktemp("tiny"), "train", images)
     return build_index(split.panoptic_json, split.masks, split.images)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained, and how."""
+    """Settings of a run and of its network."""
 
     settings: TrainSettings = SETTINGS
     network: NetworkConfig = NETWORK
@@ -68,10 +68,12 @@ HELPED = Recipe(
 RECIPES = {"published": PUBLISHED, "helped": HELPED}
 
 
-def make_run(index: PanopticIndex, folder: Path, recipe: Recipe = PUBLISHED, processes: Processes = ALONE) -> Run:
+def make_run(
+    index: PanopticIndex, folder: Path, recipe: Recipe = PUBLISHED, processes: Processes = ALONE
+) -> TrainingRun:
     torch.manual_seed(0)
     network = PanopticSegFormer(recipe.network, len(index.categories.things), len(index.categories.stuff))
-    return Run(
+    return TrainingRun(
         network=network,
         index=index,
         settings=recipe.settings,
@@ -106,10 +108,10 @@ def test_same_seed_same_weights_and_curves(index: PanopticIndex, tmp_path: Path)
 def test_a_stopped_run_ends_with_the_same_weights(
     index: PanopticIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int, recipe: Recipe
 ) -> None:
-    expected = train(make_run(index, tmp_path / "whole", recipe))
+    expected = train(make_run(index, tmp_path / "undisturbed", recipe))
     optimize = loop.optimize
 
-    def stopping(run: Run, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
+    def stopping(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:
         if state.step == stop_after:
             raise KeyboardInterrupt
         return optimize(run, state, batches)
@@ -119,27 +121,27 @@ def test_a_stopped_run_ends_with_the_same_weights(
         with pytest.raises(KeyboardInterrupt):
             train(make_run(index, tmp_path / "stopped", recipe))
     assert_equal_weights(train(make_run(index, tmp_path / "stopped", recipe)), expected)
-    assert curves(tmp_path / "stopped") == curves(tmp_path / "whole")
+    assert curves(tmp_path / "stopped") == curves(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("stop_after", [1, 4])  # in the middle of a row of the loss curve, and at its end
-def test_a_run_that_is_asked_to_stop_saves_and_goes_on_as_if_nothing_had_been(
+def test_a_run_that_is_asked_to_stop_saves_and_resumes_with_the_same_result(
     index: PanopticIndex, tmp_path: Path, stop_after: int
 ) -> None:
-    expected = train(make_run(index, tmp_path / "whole"))
+    expected = train(make_run(index, tmp_path / "undisturbed"))
     asked = iter(range(1, 100))
     run = replace(make_run(index, tmp_path / "stopped"), stop_requested=lambda: next(asked) == stop_after)
     with pytest.raises(StoppedError, match=f"stopped after step {stop_after} of 6"):
         train(run)
     assert_equal_weights(train(make_run(index, tmp_path / "stopped")), expected)
-    assert curves(tmp_path / "stopped") == curves(tmp_path / "whole")
+    assert curves(tmp_path / "stopped") == curves(tmp_path / "undisturbed")
 
 
-def test_a_state_that_another_trainer_has_taken_is_not_written(index: PanopticIndex, tmp_path: Path) -> None:
+def test_a_state_that_another_trainer_has_taken_over_is_not_written(index: PanopticIndex, tmp_path: Path) -> None:
     run = make_run(index, tmp_path)
 
     def taken_over(network: PanopticSegFormer) -> dict[str, float]:
-        Ownership(run.state_file.parent).take()
+        Ownership(run.state_file.parent).claim()
         return {"all": 0.0}
 
     with pytest.raises(StateTakenError, match="has taken over this run"):
@@ -147,8 +149,8 @@ def test_a_state_that_another_trainer_has_taken_is_not_written(index: PanopticIn
     assert torch.load(run.state_file, weights_only=True)["step"] == 2, "saved before, not after"
 
 
-def test_muon_on_parts_of_matrices_is_refused(index: PanopticIndex, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'muon', which needs every matrix whole, but cluster\.sharding is 'full'"):
+def test_muon_on_shards_of_matrices_is_rejected(index: PanopticIndex, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'muon', which needs full matrices, but cluster\.sharding is 'full'"):
         replace(make_run(index, tmp_path, HELPED, Processes(0, 2)), sharding="full")
 
 
@@ -158,7 +160,7 @@ def test_a_diverging_run_stops_and_names_step_images_and_term(index: PanopticInd
         train(run)
 
 
-def test_a_loss_on_what_the_network_does_not_compute_is_refused(index: PanopticIndex, tmp_path: Path) -> None:
+def test_a_loss_on_outputs_that_the_network_lacks_is_rejected(index: PanopticIndex, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"token_class is 1\.0, but model\.token_classes is false"):
         make_run(index, tmp_path, Recipe(HELPED.settings))
 
@@ -183,7 +185,7 @@ def spoiled_gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_two_processes_train_like_one(index: PanopticIndex, tmp_path: Path, recipe: str) -> None:
-    """Real processes that talk through gloo; the same forward passes, so equal but for the order of sums."""
+    """Two real processes connected by gloo run the same micro-batches, so only the order of sums differs."""
     alone = train(make_run(index, tmp_path / "alone", RECIPES[recipe]))
     index.save(tmp_path / "index.json")
     environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "WORLD_SIZE": "2"}
@@ -213,10 +215,10 @@ def free_port() -> int:
 
 
 def train_as_one_of_several(folder: Path, recipe: Recipe) -> None:
-    """What each process of the test above runs."""
+    """Run one process of the test above."""
     with joined_processes() as processes:
         network = train(make_run(PanopticIndex.load(folder / "index.json"), folder, recipe, processes))
-        if processes.leads:
+        if processes.is_main:
             torch.save(network.state_dict(), folder / "weights.pt")
 
 

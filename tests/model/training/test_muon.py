@@ -1,10 +1,10 @@
-"""Muon: what it makes of a matrix, and that it descends."""
+"""Muon orthogonalizes matrices, takes the steps of `torch.optim.Muon`, and descends."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from model.training.muon import Muon, orthogonalize
 from model.training.optimizer import build_optimizers, is_inner_matrix
@@ -37,7 +37,29 @@ def test_scale_of_the_gradient_does_not_matter_and_filters_are_rows() -> None:
     assert moved[0].flatten(1).norm(dim=1).mean().item() == pytest.approx(0.1, rel=0.4)
 
 
-def test_it_descends_where_rates_of_one_size_do_not_fit_all_directions() -> None:
+@pytest.mark.parametrize(("precision", "tolerance"), [("float", 1e-4), ("bfloat16", 0.02)])
+@pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
+def test_steps_equal_those_of_torch(
+    shape: tuple[int, int], precision: str, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal to rounding where torch iterates in float32 too, and within the precision of its bfloat16 where not."""
+    monkeypatch.setattr(Tensor, "bfloat16", getattr(Tensor, precision))
+    torch.manual_seed(0)
+    started = torch.randn(shape)
+    ours, theirs = nn.Parameter(started.clone()), nn.Parameter(started.clone())
+    optimizers = (
+        Muon([{"params": [ours]}], lr=0.02, weight_decay=0.1, momentum=0.9),
+        torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1, momentum=0.9, nesterov=True, adjust_lr_fn="original"),
+    )
+    for scale in (1e-3, 1.0, 1e3, 1.0, 0.1):
+        ours.grad = scale * torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+        assert (ours - theirs).norm() < tolerance * (theirs - started).norm()
+
+
+def test_it_descends_on_an_ill_conditioned_loss() -> None:
     torch.manual_seed(0)
     stretch = torch.logspace(0, -3, 8)
     weight, target = nn.Parameter(torch.zeros(8, 8)), torch.randn(8, 8)
@@ -53,7 +75,7 @@ def test_it_descends_where_rates_of_one_size_do_not_fit_all_directions() -> None
     assert losses[-1] < 1e-2 * losses[0]
 
 
-def test_matrices_are_shared_out_once() -> None:
+def test_every_parameter_has_exactly_one_optimizer() -> None:
     model = network()
     muon, adamw = build_optimizers(model, TrainSettings(optimizer="muon", learning_rate=1e-3))
     inner = {id(p) for group in muon.param_groups for p in group["params"]}

@@ -1,4 +1,4 @@
-"""Parameter groups, schedules and the average of the weights."""
+"""Parameter groups, learning-rate schedules and the weight average."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.model.training.synthetic import network
 SETTINGS = TrainSettings(learning_rate=1.0, epochs=12)
 
 
-def test_backbone_and_sampling_learn_slower() -> None:
+def test_backbone_and_sampling_have_lower_rates() -> None:
     model = network()
     optimizers = build_optimizers(model, replace(SETTINGS, backbone_multiplier=0.5, sampling_multiplier=0.25))
     set_rate(optimizers, 2.0)
@@ -46,7 +46,7 @@ def test_cosine_and_warm_up() -> None:
 @pytest.mark.parametrize(
     "wrong", ["epochs: 0", "schedule: linear", "ema_decay: 1.0", "learning_rate: 0", "clip_norm: 0", "warmup_steps: -1"]
 )
-def test_settings_that_cannot_be_trained_with(wrong: str, tmp_path: Path) -> None:
+def test_settings_that_cannot_be_trained_with_are_rejected(wrong: str, tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(f"train: {{{wrong}}}")
     with pytest.raises(ValueError, match=rf"params\.yaml: train.*{wrong.split(':')[0]} is"):

@@ -1,4 +1,4 @@
-"""Batches from the loader to the network: who shall find the stuff, and where segments lie in their own image."""
+"""Batches from the loader to the network: which queries find the stuff, and where segments are in their image."""
 
 import pickle
 from typing import cast
@@ -23,14 +23,14 @@ CPU = torch.device("cpu")
 
 
 def halves(height: int, width: int) -> Sample:
-    """A thing of the second class on the left half of an image; the second stuff class on the right half."""
+    """Make an image with a thing of the second class on its left half and the second stuff class on its right half."""
     ids = np.ones((height, width), np.int32)
     ids[:, width // 2 :] = 2
     return sample_of(ids, {1: THINGS[1], 2: STUFF[1]})
 
 
 def sample_of(ids: np.ndarray, categories: dict[int, int]) -> Sample:
-    """An image of noise with these segments."""
+    """Make an image of noise with these segments."""
     height, width = ids.shape
     segments = tuple(
         Segment(key, categories[key], False, extent.area, extent.box_xywh)
@@ -41,15 +41,15 @@ def sample_of(ids: np.ndarray, categories: dict[int, int]) -> Sample:
 
 
 def collated(stuff: str) -> tuple[Tensor, ...]:
-    """The target of the second image, which is smaller than the first, so that it is padded."""
+    """Return the target of the second of two images, which is smaller and hence padded."""
     batch = collate([halves(10, 12), halves(6, 8)], TABLE, stuff).to(CPU)
     assert batch.image_sizes == ((10, 12), (6, 8))
     target = batch.targets[1]
-    places = target.query_boxes, target.query_centers
-    return target.query_masks, target.query_labels, *places, target.stuff_masks, target.stuff_labels
+    geometry = target.query_boxes, target.query_centers
+    return target.query_masks, target.query_labels, *geometry, target.stuff_masks, target.stuff_labels
 
 
-def test_decoupled_stuff_keeps_to_itself() -> None:
+def test_decoupled_stuff_is_kept_apart() -> None:
     masks, labels, boxes, centers, stuff_masks, stuff_labels = collated("decoupled")
     assert masks.shape == stuff_masks.shape == (1, 10, 12)
     assert masks.sum() == stuff_masks.sum() == 24
@@ -78,14 +78,14 @@ def test_without_stuff_only_things_are_left() -> None:
 
 
 @pytest.mark.parametrize("stuff", ["decoupled", "joint", "none"])
-def test_a_image_without_segments(stuff: str) -> None:
+def test_an_image_without_segments(stuff: str) -> None:
     (target,) = collate([sample_of(np.zeros((4, 4), np.int32), {})], TABLE, stuff).to(CPU).targets
     assert target.query_masks.shape == target.stuff_masks.shape == (0, 4, 4)
     assert target.query_boxes.shape == (0, 4)
     assert target.query_centers.shape == (0, 2)
 
 
-def test_images_are_normalized_and_nothing_is_beside_them() -> None:
+def test_images_are_normalized_and_padded_with_zeros() -> None:
     samples = [halves(10, 6), halves(5, 12)]
     images = collate(samples, TABLE, "decoupled").to(CPU).images
     assert images.shape == (2, 3, 10, 12)
@@ -112,10 +112,10 @@ def test_masks_are_those_of_the_id_map(seed: int) -> None:
         assert torch.equal(masks, torch.from_numpy(np.array([np.isin(sample.ids, keys) for keys in ids])))
 
 
-def test_a_batch_comes_from_another_process_as_one_tensor() -> None:
+def test_a_batch_crosses_processes_as_one_tensor() -> None:
     packed = collate([sample_of(np.zeros((3, 5), np.int32), {}), halves(7, 9)], TABLE, "decoupled")
     assert [type(value) for value in vars(packed).values()].count(Tensor) == 1
-    # Bytes of the images, two for the map, and a little for the tables.
+    # Three bytes per pixel for the image, two for the map, and a little for the tables.
     assert packed.data.nbytes - 2 * 7 * 9 * (3 + 2) < 120
     found: PackedBatch = pickle.loads(pickle.dumps(packed))
     batch = found.to(CPU)
@@ -124,7 +124,7 @@ def test_a_batch_comes_from_another_process_as_one_tensor() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_is_given_pinned_memory_and_makes_the_same_batch() -> None:
+def test_a_gpu_reads_pinned_memory_and_makes_the_same_batch() -> None:
     packed = collate([make_sample(0), halves(7, 9)], TABLE, "decoupled")
     (loaded,) = DataLoader(cast("Dataset[PackedBatch]", [packed]), batch_size=None, pin_memory=True)
     assert loaded.data.is_pinned()

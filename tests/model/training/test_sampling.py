@@ -1,4 +1,4 @@
-"""Which images a step sees: a function of seed and step alone. And the processes that load them."""
+"""The images of a step are a function of seed and step alone, and loader processes survive the fork."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.training.sampling import Split, draws, epoch_plan, steps_per_epoch
+from model.training.sampling import Accumulation, batch_plan, epoch_plan, steps_per_epoch
 from panoptic.format.categories import CategoryTable
 from panoptic.index import ImageRecord, PanopticIndex
 from tests.tiny_dataset import CATEGORIES
 
-RECORDS = tuple(ImageRecord(number, f"{number}.jpg", f"{number}.png", 10 + number % 3, 11, ()) for number in range(23))
+RECORDS = tuple(ImageRecord(index, f"{index}.jpg", f"{index}.png", 10 + index % 3, 11, ()) for index in range(23))
 
 
 def test_an_epoch_shows_every_image_and_fills_its_last_step() -> None:
@@ -25,19 +25,19 @@ def test_an_epoch_shows_every_image_and_fills_its_last_step() -> None:
 
 
 def _plan_by_hand(records: Sequence[ImageRecord], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """The order that runs were trained in from the beginning, written another way."""
+    """Compute the order that runs have been trained in from the beginning, written another way."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(records)).tolist()
-    upright = [number for number in order if records[number].width < records[number].height]
-    square = [number for number in order if records[number].width == records[number].height]
-    wide = [number for number in order if records[number].width > records[number].height]
+    upright = [index for index in order if records[index].width < records[index].height]
+    square = [index for index in order if records[index].width == records[index].height]
+    wide = [index for index in order if records[index].width > records[index].height]
     order = upright + square + wide
     rows = -(-len(order) // batch_size)
     order = (order * batch_size)[: rows * batch_size]
     return [order[row * batch_size : (row + 1) * batch_size] for row in rng.permutation(rows).tolist()]
 
 
-def test_the_plan_of_an_epoch_stays_what_it_was(tmp_path: Path) -> None:
+def test_the_plan_of_an_epoch_never_changes(tmp_path: Path) -> None:
     PanopticIndex(CategoryTable.from_json(CATEGORIES), Path("i"), Path("m"), RECORDS).save(tmp_path / "a")
     for records in (RECORDS, PanopticIndex.load(tmp_path / "a").records):
         for batch_size, seed, epoch in ((4, 0, 0), (5, 1, 0), (23, 1, 3), (30, 2, 1)):
@@ -55,7 +55,7 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
 
 def test_steps_mix_orientations_only_where_they_must() -> None:
     plan = epoch_plan(RECORDS, 4, seed=3, epoch=0)
-    orientations = [{np.sign(RECORDS[number].width - RECORDS[number].height) for number in row} for row in plan]
+    orientations = [{np.sign(RECORDS[index].width - RECORDS[index].height) for index in row} for row in plan]
     assert sum(len(found) > 1 for found in orientations) <= 3
 
 
@@ -64,32 +64,33 @@ def test_fewer_images_than_a_batch() -> None:
 
 
 @pytest.mark.parametrize(("world_size", "images_per_forward"), [(1, 2), (2, 2), (4, 1), (1, 8)])
-def test_processes_and_passes_share_a_step_between_them(world_size: int, images_per_forward: int) -> None:
-    whole = [draw.places for draw in draws(RECORDS, Split(8, 8), 0, 0, 5)]
+def test_processes_and_micro_batches_divide_a_step(world_size: int, images_per_forward: int) -> None:
+    everything = [batch.images for batch in batch_plan(RECORDS, Accumulation(8, 8), 0, 0, 5)]
     for step in range(5):
         parts: list[tuple[int, int]] = []
         for rank in range(world_size):
-            split = Split(8, images_per_forward, rank, world_size)
-            own = [draw for draw in draws(RECORDS, split, 0, 0, 5) if draw.step == step]
-            assert len(own) == split.forwards
-            parts += [place for draw in own for place in draw.places]
-        assert tuple(parts) == whole[step]
+            accumulation = Accumulation(8, images_per_forward, rank, world_size)
+            own = [batch for batch in batch_plan(RECORDS, accumulation, 0, 0, 5) if batch.step == step]
+            assert len(own) == accumulation.micro_batches
+            parts += [image for batch in own for image in batch.images]
+        assert tuple(parts) == everything[step]
 
 
-def test_a_resumed_run_goes_on_with_the_same_images() -> None:
-    split = Split(4, 2)
-    assert list(draws(RECORDS, split, 7, 0, 20))[2 * 9 :] == list(draws(RECORDS, split, 7, 9, 20))
+def test_a_resumed_run_continues_with_the_same_images() -> None:
+    accumulation = Accumulation(4, 2)
+    everything = list(batch_plan(RECORDS, accumulation, 7, 0, 20))
+    assert everything[2 * 9 :] == list(batch_plan(RECORDS, accumulation, 7, 9, 20))
 
 
-def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+def test_a_batch_that_does_not_divide_evenly_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"train\.batch_size is 8, which 3 processes with 2 images"):
-        Split(8, 2, 0, 3)
+        Accumulation(8, 2, 0, 3)
 
 
 LOADING = """
 import cv2, numpy as np
 from pathlib import Path
-from model.training.sampling import Draw, TrainingImages, training_loader
+from model.training.sampling import MicroBatch, TrainingImages, training_loader
 from panoptic.data.transforms import AugmentationSettings
 from panoptic.datasets.coco import build_index
 from tests.tiny_dataset import random_images, write_split
@@ -99,13 +100,13 @@ index = build_index(split.panoptic_json, split.masks, split.images)
 cv2.setNumThreads(4)
 cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (3000, 3000))
 images = TrainingImages(index, AugmentationSettings(resize_shorter=[480]), 0)
-(batch,) = training_loader(images, [Draw(0, ((0, 0), (1, 1)))], 1)
+(batch,) = training_loader(images, [MicroBatch(0, ((0, 0), (1, 1)))], 1)
 print(batch.image_ids)
 """
 
 
-def test_loading_survives_threads_of_opencv_that_the_training_process_had_before(tmp_path: Path) -> None:
-    """A process that is forked has none of the threads, but believes so; stopping them would wait for ever."""
+def test_loading_survives_opencv_threads_of_the_training_process(tmp_path: Path) -> None:
+    """A forked process believes it has its parent's threads, and would wait forever for them to stop."""
     command = [sys.executable, "-c", LOADING]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run(command, cwd=tmp_path, timeout=60, capture_output=True, text=True, env=environment)

@@ -1,4 +1,4 @@
-"""States of unfinished runs: whole or not there, and never taken for those of another run."""
+"""States of unfinished runs are complete or absent, and never mistaken for those of another run."""
 
 import resource
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def make_state(folder: Path) -> RunState:
 
 @contextmanager
 def full_disk(free: int) -> Iterator[None]:
-    """No file may grow beyond `free` bytes: the kernel refuses the write, as it does on a full disk."""
+    """Make the kernel refuse writes beyond `free` bytes of a file, as it does on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (free, hard))
     try:
@@ -33,7 +33,7 @@ def full_disk(free: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_round_trip_forgets_later_rows_of_the_curves(tmp_path: Path) -> None:
+def test_restoring_drops_later_rows_of_the_curves(tmp_path: Path) -> None:
     state = make_state(tmp_path)
     state.step = 7
     state.curves.add("loss", 7, {"total": 1.5})
@@ -48,7 +48,7 @@ def test_round_trip_forgets_later_rows_of_the_curves(tmp_path: Path) -> None:
     assert torch.equal(next(restored.network.parameters()), next(state.network.parameters()))
 
 
-def test_a_full_disk_leaves_the_last_state(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_last_state(tmp_path: Path) -> None:
     state = make_state(tmp_path)
     state.save(tmp_path / "state.pt")
     before = (tmp_path / "state.pt").read_bytes()
@@ -59,7 +59,7 @@ def test_a_full_disk_leaves_the_last_state(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "state.pt"]
 
 
-def test_a_damaged_state_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_damaged_state_is_rejected_by_name(tmp_path: Path) -> None:
     state = make_state(tmp_path)
     state.save(tmp_path / "state.pt")
     (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:1000])

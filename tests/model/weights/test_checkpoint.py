@@ -1,4 +1,4 @@
-"""Weight files: a round trip, and every way in which they can be wrong."""
+"""Weight files: a round trip, files of earlier versions, and every way in which they can be wrong."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,8 @@ from tests.model.network.tiny_network import STUFF, THINGS, TINY, tiny_network
 
 NETWORK = tiny_network()
 CATEGORIES = CategoryTable(
-    tuple(Category(number, f"thing {number}", True, (number, 0, 0)) for number in range(1, THINGS + 1)),
-    tuple(Category(number, f"stuff {number}", False, (number, 0, 0)) for number in range(50, 50 + STUFF)),
+    tuple(Category(id_, f"thing {id_}", True, (id_, 0, 0)) for id_ in range(1, THINGS + 1)),
+    tuple(Category(id_, f"stuff {id_}", False, (id_, 0, 0)) for id_ in range(50, 50 + STUFF)),
 )
 
 
@@ -39,7 +39,19 @@ def test_equal_networks_give_equal_files(weights: Path, tmp_path: Path) -> None:
     assert metadata_path(again).read_bytes() == metadata_path(weights).read_bytes()
 
 
-def test_truncated_weights_are_refused(weights: Path) -> None:
+def test_weights_of_an_earlier_version_are_read(weights: Path) -> None:
+    path = metadata_path(weights)
+    metadata = json.loads(path.read_text())
+    metadata["format"] = "panoptic-segformer/1"
+    metadata["model"]["query_initialisation"] = metadata["model"].pop("query_initialization")
+    path.write_text(json.dumps(metadata))
+    loaded = load_checkpoint(weights)
+    assert loaded.config == TINY
+    for name, value in NETWORK.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], value), name
+
+
+def test_truncated_weights_are_rejected(weights: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read as safetensors"):
         load_checkpoint(weights)
@@ -54,13 +66,13 @@ def test_missing_metadata_is_named(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "is not of format"),
+        ({"format": "other"}, "has format 'other'; this version reads panoptic-segformer/2, panoptic-segformer/1"),
         ({"model": {"size": 3}}, "does not describe a network"),
         ({"model": {"channels": 64}}, "does not fit the network"),
         ({"categories": []}, "category list is empty"),
     ],
 )
-def test_metadata_of_something_else_is_refused(weights: Path, change: dict[str, object], message: str) -> None:
+def test_metadata_of_something_else_is_rejected(weights: Path, change: dict[str, object], message: str) -> None:
     path = metadata_path(weights)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match=message):

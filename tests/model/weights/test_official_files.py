@@ -200,7 +200,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(
     assert len(message.splitlines()) == 1
     assert not (tmp_path / "made").exists()
     if save in (save_zip, save_legacy):
-        assert "evil.pth: asks to run code (posix.mkdir); nothing of it was run" in message
+        assert "evil.pth: asks to run code (posix.mkdir), none of which was run" in message
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -221,9 +221,9 @@ def test_other_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "is a safetensors file" in convert_refused(capsys, tmp_path / "ours.pth")
     with zipfile.ZipFile(tmp_path / "zip.pth", "w") as archive:
         archive.writestr("a.txt", "x")
-    assert "is damaged, or no PyTorch checkpoint" in convert_refused(capsys, tmp_path / "zip.pth")
+    assert "is damaged or not a PyTorch checkpoint" in convert_refused(capsys, tmp_path / "zip.pth")
     (tmp_path / "page.pth").write_text("<!DOCTYPE html>")
-    assert "is no PyTorch checkpoint (starts with b'<!DOCTYPE')" in convert_refused(capsys, tmp_path / "page.pth")
+    assert "is not a PyTorch checkpoint (starts with b'<!DOCTYPE')" in convert_refused(capsys, tmp_path / "page.pth")
     assert "there is no such file" in convert_refused(capsys, tmp_path / "none.pth")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     assert "holds a list" in convert_refused(capsys, tmp_path / "list.pth")

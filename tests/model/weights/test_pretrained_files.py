@@ -43,7 +43,7 @@ def test_cut_files(write: Callable[[dict[str, Tensor], Path], None], part: float
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": {"a": torch.ones(1), "b": 3}}, "expected names and tensors only; not so: b"),
+        ({"state_dict": {"a": torch.ones(1), "b": 3}}, "expected only names and tensors; not a tensor: b"),
         ({}, r"holds \{\}; expected names and tensors"),
         ([torch.ones(1)], "holds .*; expected names and tensors"),
         (Code(), "asks to run code"),

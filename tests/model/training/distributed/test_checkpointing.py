@@ -1,4 +1,4 @@
-"""Activation checkpointing: the same gradients, of the same parameters, from less that is kept."""
+"""Activation checkpointing gives the same gradients of the same parameters, and keeps less memory."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ DENSE = replace(NETWORK, stuff="joint", attention="dense", mask_head="fpn")
 
 
 def trained_once(config: NetworkConfig, checkpointed: bool) -> tuple[dict[str, Tensor], int]:
-    """Gradients of one step, and the bytes that were kept for the backward pass."""
+    """Return the gradients of one step, and the number of bytes kept for the backward pass."""
     model, batch = network(config), random_batch(0, (2, 1))
     if checkpointed:
         checkpoint_layers(model)
@@ -37,7 +37,7 @@ def trained_once(config: NetworkConfig, checkpointed: bool) -> tuple[dict[str, T
 
 
 @pytest.mark.parametrize("config", [replace(NETWORK, dropout=0.2), replace(DENSE, dropout=0.2)], ids=["ours", "dense"])
-def test_gradients_stay_with_dropout_too_and_less_is_kept(config: NetworkConfig) -> None:
+def test_gradients_are_equal_even_with_dropout_and_less_is_kept(config: NetworkConfig) -> None:
     expected, much = trained_once(config, checkpointed=False)
     found, little = trained_once(config, checkpointed=True)
     assert found.keys() == expected.keys()

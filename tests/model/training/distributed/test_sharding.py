@@ -1,4 +1,4 @@
-"""A network divided over two processes, on images that lack things, stuff or both: parts of it learn on one alone."""
+"""A network sharded over two processes trains on images without things, stuff or both, as in a single process."""
 
 import os
 import subprocess
@@ -23,9 +23,9 @@ WAIT = timedelta(minutes=5)
 
 
 def images() -> list[TinyImage]:
-    """With things only, stuff only, and all void."""
+    """Make images with only things, only stuff, and only void."""
     rng = np.random.default_rng(0)
-    made = [random_image(rng, number, 32, 32) for number in range(6)]
+    made = [random_image(rng, index, 32, 32) for index in range(6)]
     return [
         *(only(image, stuff=False) for image in made[:2]),
         *(only(image, stuff=True) for image in made[2:4]),
@@ -46,7 +46,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> PanopticIndex:
 
 
 def test_processes_whose_images_lack_things_or_stuff_train_like_one(index: PanopticIndex, tmp_path: Path) -> None:
-    """Gradients are summed for the parameters that have one: were they not the same everywhere, it would hang."""
+    """Only parameters with gradients are reduced; the run would hang if they differed between the processes."""
     alone = train(make_run(index, tmp_path / "alone", RECIPE))
     index.save(tmp_path / "index")
     environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
@@ -64,11 +64,11 @@ def test_processes_whose_images_lack_things_or_stuff_train_like_one(index: Panop
 
 
 def train_as_one_of_two(folder: Path) -> None:
-    """What each process of the test above runs."""
+    """Run one process of the test above."""
     with joined_processes(WAIT) as processes:
         run = make_run(PanopticIndex.load(folder / "index"), folder, RECIPE, processes)
         network = train(replace(run, sharding="full"))
-        if processes.leads:
+        if processes.is_main:
             torch.save(network.state_dict(), folder / "weights.pt")
 
 

@@ -1,4 +1,4 @@
-"""Leaving on request, and two trainers on one state."""
+"""Stopping on request, and two trainers with the same state."""
 
 import os
 import signal
@@ -12,18 +12,18 @@ from model.training.distributed.ownership import Ownership, StateTakenError
 from model.training.distributed.stopping import shielded, stop_requests
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_signals_are_noted_and_handlers_put_back(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+def test_signals_are_recorded_and_handlers_restored(signum: signal.Signals) -> None:
+    before = signal.getsignal(signum)
     with stop_requests() as requested:
         assert not requested()
-        os.kill(os.getpid(), number)
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signum)
+        os.kill(os.getpid(), signum)
         assert requested()
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(signum) is before
 
 
-def test_what_was_started_under_a_shield_outlives_the_signals() -> None:
+def test_processes_started_under_a_shield_survive_the_signals() -> None:
     with stop_requests() as requested:
         with shielded():
             program = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"]
@@ -33,29 +33,29 @@ def test_what_was_started_under_a_shield_outlives_the_signals() -> None:
     assert ended.returncode == 0
 
 
-def test_the_last_trainer_to_start_goes_on_and_the_other_stops(tmp_path: Path) -> None:
+def test_the_last_trainer_to_start_continues_and_the_other_stops(tmp_path: Path) -> None:
     first, second = Ownership(tmp_path), Ownership(tmp_path)
-    first.take()
+    first.claim()
     first.check()
-    second.take()
+    second.claim()
     second.check()
     with pytest.raises(StateTakenError, match=r"process \d+ on .* has taken over this run"):
         first.check()
 
 
-def test_processes_that_torchrun_started_again_do_not_take_a_state_back(
+def test_processes_that_torchrun_restarted_do_not_reclaim_a_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Ownership(tmp_path, "old").take()
+    Ownership(tmp_path, "old").claim()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    Ownership(tmp_path, "old").take()
+    Ownership(tmp_path, "old").claim()
     monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
-    Ownership(tmp_path, "new").take()
+    Ownership(tmp_path, "new").claim()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
     with pytest.raises(StateTakenError):
-        Ownership(tmp_path, "old").take()
+        Ownership(tmp_path, "old").claim()
 
 
-def test_a_finished_run_is_not_written_over(tmp_path: Path) -> None:
+def test_a_finished_run_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(StateTakenError, match="another trainer has finished this run"):
         Ownership(tmp_path).check()
