@@ -33,6 +33,7 @@ from typing import NoReturn
 import torch
 
 from cluster.settings import ClusterSettings
+from model import ops
 from model.inference.predict import InferenceSettings, predict_images, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -47,7 +48,7 @@ from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import resume_identity
+from panoptic.runtime.fingerprint import imported_code, resume_identity
 from stages.settings import load_section
 
 
@@ -135,6 +136,7 @@ def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, init
         settings={"train": recipe.train, "network": recipe.network},
         files=[paths.train_index, paths.val_index, initial],
         data=[index.images, index.masks],
+        code=imported_code() | set(Path(ops.__path__[0]).glob("*.py")),  # backends are imported when they are used
     )
 
 
