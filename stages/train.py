@@ -32,11 +32,10 @@ from typing import NoReturn
 import torch
 
 from cluster.settings import ClusterSettings
-from model.device import pick_device
+from model import ops
 from model.inference.predict import InferenceSettings, predict_images, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.ops import backends
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import STOPPED, StoppedError, shielded, stop_requests
 from model.training.loop import TrainingRun, train
@@ -48,7 +47,7 @@ from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import resume_identity
+from panoptic.runtime.fingerprint import imported_code, resume_identity
 from stages.settings import load_section
 
 
@@ -93,7 +92,6 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
     with joined_processes(step_wait) as processes, stop_requests() as stop_requested:
         started = time.monotonic()
         initial = _initial_weights(recipe, paths, processes)
-        backends.load(backends.choose(pick_device().type))  # now, so that its code is part of the identity
         identity = _identity(recipe, paths, index, initial)
         torch.manual_seed(settings.seed)
         network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
@@ -137,6 +135,7 @@ def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, init
         settings={"train": recipe.train, "network": recipe.network},
         files=[paths.train_index, paths.val_index, initial],
         data=[index.images, index.masks],
+        code=imported_code() | set(Path(ops.__path__[0]).glob("*.py")),  # backends are imported when they are used
     )
 
 

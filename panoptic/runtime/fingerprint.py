@@ -27,7 +27,7 @@ def resume_identity(
         settings: dataclasses and JSON-like values, by name.
         files: inputs that are read whole, each by its content; None for one that is not used.
         data: folders and archives that are too large for that: by the names, sizes and times of their files.
-        code: source files, by default all of this project that the running program has imported.
+        code: source files, by default `imported_code`; add modules that are imported later, by name.
         libraries: distributions whose versions matter.
     """
     return fingerprint(
@@ -51,12 +51,16 @@ def _plain(value: object) -> object:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
+def imported_code() -> set[Path]:
+    """The source files of this project that the running program has imported so far."""
+    names = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    files = {Path(name) for name in names if name.endswith(".py")}
+    return {file for file in files if file.is_relative_to(PROJECT) and "site-packages" not in file.parts}
+
+
 def code_digests(files: Iterable[Path] | None = None) -> dict[str, str]:
-    """SHA-256 of source files of this project, by default of all that the running program has imported."""
-    if files is None:
-        names = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
-        imported = (Path(name) for name in names if name.endswith(".py"))
-        files = (file for file in imported if file.is_relative_to(PROJECT) and "site-packages" not in file.parts)
+    """SHA-256 of source files of this project, by default of `imported_code`."""
+    files = imported_code() if files is None else files
     return {str(file.relative_to(PROJECT)): file_digest(file) for file in sorted(files)}
 
 
