@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from model.network.backbones import BACKBONES
 from model.network.config import NetworkConfig
 
 COCO_THINGS, COCO_STUFF = 80, 53
@@ -50,7 +51,7 @@ def _version_2(
     remark: str = "",
 ) -> PublishedModel:
     return PublishedModel(
-        NetworkConfig(backbone=backbone, frozen_stages=_frozen_stages(backbone), drop_path=drop_path),
+        NetworkConfig(backbone=backbone, frozen_stages=BACKBONES[backbone].frozen_stages, drop_path=drop_path),
         f"Panoptic SegFormer, {name}",
         "version 2",
         parameters,
@@ -64,7 +65,7 @@ def _version_2(
 def _version_1(backbone: str, name: str, parameters: float, gmacs: float, remark: str = "") -> PublishedModel:
     config = NetworkConfig(
         backbone=backbone,
-        frozen_stages=_frozen_stages(backbone),
+        frozen_stages=BACKBONES[backbone].frozen_stages,
         stuff="joint",
         classes_from="masks",
         feedforward=1536,
@@ -74,11 +75,6 @@ def _version_1(backbone: str, name: str, parameters: float, gmacs: float, remark
     return PublishedModel(
         config, f"Panoptic SegFormer v1, {name}", "version 1, table 1", parameters, gmacs, (1280, 800), remark=remark
     )
-
-
-def _frozen_stages(backbone: str) -> int:
-    """The stem and first stage of a ResNet stay as they were pre-trained; transformers are trained in full."""
-    return 1 if backbone.startswith("resnet") else 0
 
 
 _SMALL_V2 = "the paper prints 2.0 M less than version 2 has with this backbone, and not what it left out."

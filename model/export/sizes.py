@@ -6,13 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch.export import Dim
 
-from model.network.backbone_sizes import BACKBONES, PvtSize, SwinSize
+from model.network.backbones import BACKBONES
 from model.network.config import NetworkConfig
 
 LARGEST, LARGEST_BATCH = 4096, 64
-PVT_STRIDE = 32
-"""Of PVTv2's last stage: sides that it does not divide would have to be rounded at each stage, of which torch makes
-terms that it does not come to an end with."""
 
 
 class ExportError(ValueError):
@@ -36,13 +33,12 @@ class Sizes:
         Raises:
             ExportError: it can be traced for one size only.
         """
-        body = BACKBONES[config.backbone]
-        if isinstance(body, SwinSize):
+        multiple = BACKBONES[config.backbone].export_multiple
+        if multiple is None:
             raise ExportError(
                 f"{config.backbone} cuts its maps into windows, which torch traces for one size only; give --size "
                 "HEIGHTxWIDTH instead of --dynamic"
             )
-        multiple = PVT_STRIDE if isinstance(body, PvtSize) else 1
         return cls(smallest=-(-(4 * 2**config.levels + 1) // multiple) * multiple, multiple=multiple)
 
     @classmethod

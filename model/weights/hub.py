@@ -1,28 +1,10 @@
 """Where the ImageNet weights of each backbone are. `HF_HUB_OFFLINE=1` keeps the hub's client off the network."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
+from model.network.backbones import BACKBONES
 from model.weights.files import PretrainedError
 
-REPOSITORIES: Mapping[str, str] = MappingProxyType(
-    {
-        "resnet50": "microsoft/resnet-50",
-        "resnet101": "microsoft/resnet-101",
-        "pvt_v2_b0": "OpenGVLab/pvt_v2_b0",
-        "pvt_v2_b2": "OpenGVLab/pvt_v2_b2",
-        "pvt_v2_b2_linear": "OpenGVLab/pvt_v2_b2_linear",
-        "pvt_v2_b5": "OpenGVLab/pvt_v2_b5",
-        "swin_tiny": "microsoft/swin-tiny-patch4-window7-224",
-        "swin_small": "microsoft/swin-small-patch4-window7-224",
-        "swin_base": "microsoft/swin-base-patch4-window7-224-in22k",
-        "swin_large": "microsoft/swin-large-patch4-window7-224-in22k",
-    }
-)
 REVISION = "main"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".safetensors", ".pth", ".bin")
@@ -42,16 +24,20 @@ def find_imagenet(name: str, folder: Path) -> Path:
     local = next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
     if local is not None:
         return local
-    if name not in REPOSITORIES:
+    repository = BACKBONES[name].hub
+    if not repository:
         raise PretrainedError(
             f"nobody has published ImageNet weights of the backbone {name!r}, and there is no "
             f"{folder / name}.safetensors; {RANDOM}"
         )
-    return _fetched(name, folder)
+    return _fetched(name, repository, folder)
 
 
-def _fetched(name: str, folder: Path) -> Path:
-    repository = REPOSITORIES[name]
+def _fetched(name: str, repository: str, folder: Path) -> Path:
+    # Here, because importing it takes longer than the rest of the training stage.
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
     reasons: list[Exception] = []
     for file in HUB_FILES:
         # Once the hub could not be reached, only its cache is worth a look.

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from model.network.backbones.family import BackboneSize
+
 SHOWN_LINES = 16
 
 
@@ -61,6 +63,16 @@ class Layout:
             if issue:
                 issues[name] = issue
         return issues
+
+
+def backbone_layout(size: BackboneSize, expected: Mapping[str, Tensor]) -> Layout:
+    """How the entries of the authors' files correspond to those of a backbone's state dict.
+
+    Names stand without the prefix `backbone.`, ours without `backbone.body.`.
+    """
+    return Layout(
+        layout_of({key: size.official_key(key) for key in expected}, size.joined), size.official_buffers(expected)
+    )
 
 
 def layout_of(names: Mapping[str, str], joined: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:

@@ -5,9 +5,9 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from model.weights.official.backbones import backbone_layout, official_backbone_key
+from model.network.backbones import BACKBONES
 from model.weights.official.head import official_head_key
-from model.weights.official.layout import Layout, layout_of
+from model.weights.official.layout import Layout, backbone_layout, layout_of
 
 UNUSED: Mapping[str, str] = MappingProxyType(
     {
@@ -29,7 +29,7 @@ def network_layout(backbone: str, expected: Mapping[str, Tensor]) -> Layout:
         ValueError: a network with parts that the published code does not have.
     """
     body = {_body_key(key): tensor for key, tensor in expected.items() if key.startswith(_OUR_BACKBONE)}
-    inner = backbone_layout(backbone, body)
+    inner = backbone_layout(BACKBONES[backbone], body)
     head = {key: official_head_key(key) for key in expected if not key.startswith(_OUR_BACKBONE)}
     foreign = sorted({key.split(".")[0] for key, name in head.items() if not name.startswith(_HEAD)})
     if foreign:
@@ -44,7 +44,7 @@ def network_layout(backbone: str, expected: Mapping[str, Tensor]) -> Layout:
 def official_key(key: str, backbone: str = "resnet50") -> str:
     """The published name of the entry that holds one of our network's, perhaps joined with others."""
     if key.startswith(_OUR_BACKBONE):
-        return f"{_BACKBONE}{official_backbone_key(backbone, _body_key(key))}"
+        return f"{_BACKBONE}{BACKBONES[backbone].official_key(_body_key(key))}"
     return official_head_key(key)
 
 

@@ -6,16 +6,19 @@ import pytest
 import torch
 
 from model.network.backbone import Backbone
-from model.network.backbone_sizes import BackboneSize, PvtSize, ResNetSize, SwinSize
+from model.network.backbones.family import BackboneSize
+from model.network.backbones.pvt import PvtSize
+from model.network.backbones.resnet import ResNetSize
+from model.network.backbones.swin import SwinSize
 from model.network.config import NetworkConfig
 
 NARROW: Mapping[str, BackboneSize] = {
-    "resnet50": ResNetSize(8, (16, 24, 32, 40), (1, 2, 1, 1), "bottleneck"),
-    "resnet101": ResNetSize(8, (16, 24, 32, 40), (1, 2, 3, 1), "bottleneck"),
+    "resnet50": ResNetSize((16, 24, 32, 40), (1, 2, 1, 1), embedding=8),
+    "resnet101": ResNetSize((16, 24, 32, 40), (1, 2, 3, 1), embedding=8),
     "pvt_v2_b0": PvtSize((4, 8, 10, 16), (1, 2, 1, 2), (2, 2, 1, 1)),
     "pvt_v2_b2_linear": PvtSize((4, 8, 10, 16), (1, 2, 1, 2), (2, 2, 1, 1), linear_attention=True),
-    "swin_tiny": SwinSize(4, (2, 2, 2, 2), (1, 2, 2, 4)),
-    "tiny": ResNetSize(16, (16, 32, 48), (1, 1, 1), "basic", stages=(1, 2, 3)),
+    "swin_tiny": SwinSize((4, 8, 16, 32), (2, 2, 2, 2), (1, 2, 2, 4)),
+    "tiny": ResNetSize((16, 32, 48), (1, 1, 1), embedding=16, bottleneck=False, stages=(1, 2, 3)),
 }
 
 

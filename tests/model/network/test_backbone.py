@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.network.backbone import Backbone
-from model.network.backbone_sizes import BACKBONES
+from model.network.backbones import BACKBONES
 from model.network.config import NetworkConfig
 from tests.model.network.narrow_backbones import NARROW, narrow_backbone, use_narrow_backbones
 

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from model.network.backbone import Backbone
-from model.weights.official.backbones import backbone_to_official
+from model.weights.official.layout import backbone_layout
 from model.weights.pretrained import PretrainedError, load_backbone
 from tests.model.network.narrow_backbones import NARROW, narrow_backbone, use_narrow_backbones
 
@@ -52,7 +52,7 @@ def as_backbone(name: str, state: State) -> State:
 
 def as_published(name: str, state: State) -> State:
     """The authors' classifiers."""
-    official = backbone_to_official(name, state)
+    official = backbone_layout(NARROW[name], state).to_official(state)
     if name.startswith("swin"):
         shifted = {f"layers.{stage}.blocks.1.attn_mask": torch.zeros(4, 49, 49) for stage in range(3)}
         official |= {"norm.weight": torch.ones(32), "norm.bias": torch.zeros(32), **shifted}
