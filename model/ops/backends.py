@@ -7,12 +7,12 @@ needs what another one is built on.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -64,10 +64,6 @@ BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 _forced = os.environ.get(VARIABLE) or None
 
-_Function = TypeVar("_Function", bound=Callable[..., object])
-# torch.compile shall take the result as it is; the decorator has no types.
-_constant = cast("Callable[[_Function], _Function]", torch.compiler.assume_constant_result)
-
 
 @contextmanager
 def using(name: str) -> Iterator[None]:
@@ -78,6 +74,11 @@ def using(name: str) -> Iterator[None]:
         yield
     finally:
         _forced = before
+
+
+def plain() -> bool:
+    """Whether the reference is asked for, which then runs and traces as plain torch operators, not as one of ours."""
+    return _forced == "reference"
 
 
 def choose(device: str) -> str:
@@ -95,12 +96,10 @@ def choose(device: str) -> str:
     return _forced
 
 
-@_constant
 def _first(device: str) -> str:
     return next(name for name in BACKENDS if why_not(name, device) is None)
 
 
-@_constant
 def why_not(name: str, device: str) -> str | None:
     """Why a backend does not run on a type of device; None where it does."""
     if name not in BACKENDS:

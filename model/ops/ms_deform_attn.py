@@ -43,7 +43,7 @@ def ms_deform_attn(
     shapes = spatial_shapes.tolist() if isinstance(spatial_shapes, Tensor) else spatial_shapes
     starts = level_start_index.tolist() if isinstance(level_start_index, Tensor) else level_start_index
     _check(value, shapes, starts, sampling_locations, attention_weights)
-    if backends.choose(value.device.type) == "reference":
+    if backends.plain():
         return reference.forward(value, shapes, starts, sampling_locations, attention_weights)
     flat = [size for shape in shapes for size in shape]
     result: Tensor = _forward(value, flat, starts, sampling_locations, attention_weights)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -98,7 +97,9 @@ def gt_places(targets: Sequence[Target], size: int) -> list[Tensor]:
 
 
 def _assign(costs: np.ndarray, targets: Sequence[Target], candidates: Sequence[int]) -> Matches:
-    """The cheapest pairs by costs (L, B, Q, most segments of an image)."""
+    """Find the cheapest pairs by costs (L, B, Q, most segments of an image)."""
+    from scipy.optimize import linear_sum_assignment  # here, because only training needs it and it loads slowly
+
     segments = [len(target.query_labels) for target in targets]
     firsts = np.cumsum([0, *segments])  # of the images' segments
     pairs = [min(count, queries) for count, queries in zip(segments, candidates, strict=True)]

@@ -2,6 +2,8 @@
 
 Needed where one GPU cannot hold all of them (Swin-L: 221 M parameters, with AdamW and a weight average 4.4 GB of
 float32). What is saved is whole, so that a state fits any number of processes, sharded or not.
+
+Torch's part of it is imported by the functions that need it: it takes half a second, which `--help` need not wait for.
 """
 
 from collections.abc import Mapping
@@ -10,8 +12,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -24,6 +24,8 @@ def shard(network: PanopticSegFormer, processes: Processes) -> None:
     The backbone, nine tenths of a large network, is gathered when it runs and divided again after it has. The rest is
     gathered from the forward to the backward pass, because some of it gives its parameters away as they are (queries).
     """
+    from torch.distributed.fsdp import fully_shard
+
     device = next(network.parameters()).device
     mesh = init_device_mesh(device.type, (processes.world_size,))
     for part in (network.backbone, network):
@@ -35,12 +37,16 @@ def shard(network: PanopticSegFormer, processes: Processes) -> None:
 
 def set_last_forward(network: nn.Module, last: bool) -> None:
     """Whether the gradients of the next backward pass are the step's last, and are summed over the processes."""
+    from torch.distributed.fsdp import FSDPModule
+
     if isinstance(network, FSDPModule):
         network.set_requires_gradient_sync(last)
 
 
 def whole(tensor: Tensor) -> Tensor:
     """The undivided tensor. For a divided one all processes call it, in the same order."""
+    from torch.distributed.tensor import DTensor
+
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
@@ -78,6 +84,8 @@ def load_whole_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None
 
 def _like(model: Tensor, value: Tensor) -> Tensor:
     """`value` divided as `model` is."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
     if not isinstance(model, DTensor) or isinstance(value, DTensor):
         return value
     with torch.no_grad():
