@@ -113,7 +113,7 @@ class NetworkConfig:
             self._require(self.classes_from == "location", "classes_from", "location with the mask head fpn")
 
     @property
-    def place_size(self) -> int:
+    def box_size(self) -> int:
         """Numbers that say where a query is: 4 of a box, 2 of a center."""
         return 2 if self.location_target == "center" else 4
 

@@ -46,9 +46,9 @@ def class_head(channels: int, classes: int) -> nn.Linear:
     return head
 
 
-def place_head(channels: int, place_size: int, size_bias: float) -> nn.Sequential:
+def box_head(channels: int, box_size: int, size_bias: float) -> nn.Sequential:
     """Three linear layers; the last starts as a constant: stay at the reference, as a box with this size in logits."""
-    last = nn.Linear(channels, place_size)
+    last = nn.Linear(channels, box_size)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     nn.init.constant_(last.bias[2:], size_bias)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from model.network.baselines.detr import DenseLocationLayer
 from model.network.config import NetworkConfig
 from model.network.deformable import DeformableAttention
-from model.network.layers import FeedForward, class_head, inverse_sigmoid, place_head, xavier_matrices
+from model.network.layers import FeedForward, box_head, class_head, inverse_sigmoid, xavier_matrices
 from model.network.outputs import LocationOutput, Memory, StartingQueries
 
 WIDTH_HEIGHT_BIAS = -2.0  # sigmoid 0.12: small boxes at the start
@@ -74,7 +74,7 @@ class LocationDecoder(nn.Module):
     def __init__(self, config: NetworkConfig, classes: int) -> None:
         super().__init__()
         channels, dense = config.channels, config.attention == "dense"
-        self.place_size = config.place_size
+        self.box_size = config.box_size
         self.layers = nn.ModuleList(
             DenseLocationLayer(config) if dense else LocationLayer(config) for _ in range(config.location_layers)
         )
@@ -83,7 +83,7 @@ class LocationDecoder(nn.Module):
         classifies = config.classes_from == "location"
         self.class_heads = nn.ModuleList(class_head(channels, classes) for _ in range(heads if classifies else 0))
         biases = [0.0 if dense or layer else WIDTH_HEIGHT_BIAS for layer in range(heads)]
-        self.place_heads = nn.ModuleList(place_head(channels, config.place_size, bias) for bias in biases)
+        self.place_heads = nn.ModuleList(box_head(channels, config.box_size, bias) for bias in biases)
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
@@ -93,29 +93,29 @@ class LocationDecoder(nn.Module):
                 layer.reset_parameters()
 
     def forward(self, memory: Memory, start: StartingQueries, auxiliary: bool = True) -> LocationOutput:
-        """States, places and classes of all queries after every layer; without `auxiliary` classes after the last."""
+        """States, boxes and classes of all queries after every layer; without `auxiliary` classes after the last."""
         queries, reference = start.states, start.reference
-        states, places, logits = [], [], []
+        states, boxes, logits = [], [], []
         for number, layer in enumerate(self.layers):
             queries = layer(queries, start.position, reference, memory)
             normed = queries if self.norm is None else self.norm(queries)
             head = 0 if self.norm is not None else number
             states.append(normed)
-            places.append(refine(reference, self.place_heads[head](normed)))
+            boxes.append(refine(reference, self.place_heads[head](normed)))
             if self.norm is None:
-                reference = places[-1].detach()
+                reference = boxes[-1].detach()
             if len(self.class_heads) and (auxiliary or number == len(self.layers) - 1):
                 logits.append(self.class_heads[head](normed))
         if not states:
             none = queries.new_empty(0, *queries.shape)
-            return LocationOutput(queries, none, None, none[..., : self.place_size], start.reference)
+            return LocationOutput(queries, none, None, none[..., : self.box_size], start.reference)
         class_logits = torch.stack(logits) if logits else None
-        return LocationOutput(states[-1], torch.stack(states), class_logits, torch.stack(places), start.reference)
+        return LocationOutput(states[-1], torch.stack(states), class_logits, torch.stack(boxes), start.reference)
 
 
 def refine(reference: Tensor | None, correction: Tensor) -> Tensor:
     """Places in 0..1: the correction (..., 2 or 4) added to the reference (..., 2 or 4), if any, in logit space."""
-    correction = correction.float()  # under autocast too: places need more digits than bfloat16 has
+    correction = correction.float()  # under autocast too: boxes need more digits than bfloat16 has
     if reference is None:
         return correction.sigmoid()
     known = inverse_sigmoid(reference)

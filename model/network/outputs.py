@@ -2,13 +2,14 @@
 
 Letters: B batch, D location layers, K mask decoder blocks, Q queries, N selected queries, T classes of the queries
 (the things; with joint matching things and then stuff), S stuff classes (in `Memory`: flattened pixels of all levels),
-C channels, L levels, P = 4 for places that are boxes (cxcywh) or 2 for mass centers (xy).
+C channels, L levels, P = 4 for boxes that are boxes (cxcywh) or 2 for mass centers (xy).
 
 Where the network is asked for no auxiliary outputs, class logits have D = 1 or K = 1, `MaskOutput` has one set of masks
 and K = 1: those of the last layers only.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,6 +38,15 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Pyramid:
+    """All maps of the images that a mask head may use."""
+
+    features: tuple[Tensor, ...]  # (B, C', h, w) of the backbone, finest first
+    levels: list[Tensor]  # (B, C, h, w) of the neck, finest first
+    memory: Memory
+
+
+@dataclass(frozen=True)
 class StartingQueries:
     """What the location decoder starts from."""
 
@@ -50,7 +60,7 @@ class Proposals:
     """What every encoder token proposes where queries start from the encoder."""
 
     class_logits: Tensor  # (B, S, T)
-    places: Tensor  # (B, S, P) 0..1 of the image without its padding
+    boxes: Tensor  # (B, S, P) 0..1 of the image without its padding
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,14 @@ class LocationOutput:
     queries: Tensor  # (B, Q, C) what the mask decoder gets: the last states, or the starting ones where D = 0
     states: Tensor  # (D, B, Q, C)
     class_logits: Tensor | None  # (D, B, Q, T); None where the mask decoder classifies
-    places: Tensor  # (D, B, Q, P) 0..1 of the image without its padding
-    initial_reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1: where the first layer looks
+    boxes: Tensor  # (D, B, Q, P) 0..1 of the image without its padding
+    initial_reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1: reference points of the first layer
+
+    @property
+    def last_class_logits(self) -> Tensor:
+        """(B, Q, T) of the last layer, where the location decoder classifies."""
+        assert self.class_logits is not None
+        return self.class_logits[-1]
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,14 @@ class MaskOutput:
 
     masks: Tensor  # (K + 1, B, N, h1, w1) not negative: after ReLU without an upper bound, or after sigmoid
     queries: Tensor  # (K, B, N, C)
+
+
+class SegmentQueries(NamedTuple):
+    """What a mask head makes of the queries."""
+
+    selection: QuerySelection
+    masks: MaskOutput
+    class_logits: Tensor | None  # (K, B, Q, T) where the mask decoder classifies
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from model.network.config import NetworkConfig
-from model.network.layers import class_head, inverse_sigmoid, place_head
+from model.network.layers import box_head, class_head, inverse_sigmoid
 from model.network.outputs import Memory, Proposals, QuerySelection, StartingQueries
 from model.network.positions import pixel_centers, sine_encoding
 
 QuerySelector = Callable[[Tensor, Tensor], QuerySelection]
-"""Chooses from class logits (B, Q, T) and places (D, B, Q, P): in training the matching, at inference `top_queries`."""
+"""Chooses from class logits (B, Q, T) and boxes (D, B, Q, P): in training the matching, at inference `top_queries`."""
 
 
 def top_queries(count: int) -> QuerySelector:
@@ -20,7 +20,7 @@ def top_queries(count: int) -> QuerySelector:
     A query may repeat with another class. Fewer pairs than `count` select all of them.
     """
 
-    def select(class_logits: Tensor, _places: Tensor) -> QuerySelection:
+    def select(class_logits: Tensor, _boxes: Tensor) -> QuerySelection:
         probabilities = class_logits.float().sigmoid()
         classes = probabilities.shape[-1]
         flat = probabilities.flatten(1)
@@ -31,7 +31,7 @@ def top_queries(count: int) -> QuerySelector:
     return select
 
 
-def every_query(class_logits: Tensor, _places: Tensor) -> QuerySelection:
+def every_query(class_logits: Tensor, _boxes: Tensor) -> QuerySelection:
     """Selector of each query once, with its most probable class."""
     scores, labels = class_logits.sigmoid().max(-1)
     indices = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
@@ -62,11 +62,11 @@ class EncoderQueries(nn.Module):
         self.channels = config.channels
         self.transform = nn.Sequential(nn.Linear(config.channels, config.channels), nn.LayerNorm(config.channels))
         self.class_head = class_head(config.channels, classes)
-        self.place_size = config.place_size
-        self.place_head = place_head(config.channels, config.place_size, size_bias=0.0)
+        self.box_size = config.box_size
+        self.place_head = box_head(config.channels, config.box_size, size_bias=0.0)
         self.content = nn.Linear(config.channels, config.channels)
         self.place = nn.Sequential(
-            nn.Linear(config.place_size * (config.channels // 2), config.channels),
+            nn.Linear(config.box_size * (config.channels // 2), config.channels),
             nn.ReLU(),
             nn.Linear(config.channels, config.channels),
         )
@@ -77,13 +77,13 @@ class EncoderQueries(nn.Module):
         class_logits = self.class_head(tokens)
         if memory.padding_mask is not None:
             class_logits = class_logits.masked_fill(memory.padding_mask[..., None], -20.0)
-        start = anchors(memory)[..., : self.place_size]
-        places = (self.place_head(tokens) + inverse_sigmoid(start)).sigmoid()
+        start = anchors(memory)[..., : self.box_size]
+        boxes = (self.place_head(tokens) + inverse_sigmoid(start)).sigmoid()
         best = class_logits.detach().amax(-1).topk(min(self.queries, tokens.shape[1]), dim=1).indices[..., None]
-        reference = places.detach().gather(1, best.expand(-1, -1, self.place_size))
+        reference = boxes.detach().gather(1, best.expand(-1, -1, self.box_size))
         states = self.content(tokens.gather(1, best.expand(-1, -1, self.channels)))
         position = self.place(sine_encoding(reference, self.channels // 2).flatten(-2))
-        return StartingQueries(states, position, reference), Proposals(class_logits, places)
+        return StartingQueries(states, position, reference), Proposals(class_logits, boxes)
 
 
 def anchors(memory: Memory) -> Tensor:

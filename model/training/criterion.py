@@ -17,7 +17,7 @@ from model.network.outputs import MaskOutput, PanopticOutput, Shapes
 from model.network.queries import gather_queries
 from model.training.batch import Target, resized
 from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
-from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, gt_places, match, matched_queries
+from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, gt_locations, match, matched_queries
 
 
 @dataclass(frozen=True)
@@ -110,31 +110,34 @@ def _location_terms(
 ) -> dict[str, Tensor]:
     """Class and place of every location layer, and of the encoder's proposals; not yet normalized."""
     location = output.location
-    names = [f"location{layer}" for layer in range(len(location.places))]
-    terms = _layer_terms(names, location.class_logits, location.places, targets, matches, weights)
+    names = [f"location{layer}" for layer in range(len(location.boxes))]
+    terms = _layer_terms(names, location.class_logits, location.boxes, targets, matches, weights)
     if output.proposals:
-        logits, places = output.proposals.class_logits[None], output.proposals.places[None]
-        terms |= _layer_terms(["proposals"], logits, places, targets, None, weights)
+        logits, boxes = output.proposals.class_logits[None], output.proposals.boxes[None]
+        terms |= _layer_terms(["proposals"], logits, boxes, targets, None, weights)
     return terms
 
 
 def _layer_terms(
     names: Sequence[str],
     class_logits: Tensor | None,
-    places: Tensor,
+    boxes: Tensor,
     targets: Sequence[Target],
     matches: Matches | None,
     weights: LossWeights,
 ) -> dict[str, Tensor]:
-    """Class and place of the layers `names`, by class logits (L, B, Q, T) and places (L, B, Q, P)."""
+    """Class and place of the layers `names`, by class logits (L, B, Q, T) and boxes (L, B, Q, P)."""
     kinds: dict[str, Tensor] = {}
     if class_logits is not None:
-        matches = match(class_logits, places, targets)
+        matches = match(class_logits, boxes, targets)
         kinds["class"] = weights.query_class * _class_sums(class_logits, targets, matches)
     assert matches is not None, "what the location decoder does not classify, the mask decoder does"
-    chosen, ground_truth = matches.of(places).float(), torch.cat(gt_places(targets, places.shape[-1]))[matches.segments]
+    chosen, ground_truth = (
+        matches.of(boxes).float(),
+        torch.cat(gt_locations(targets, boxes.shape[-1]))[matches.segments],
+    )
     kinds["l1"] = weights.box_l1 * box_l1_loss(chosen, ground_truth).sum(1)
-    if places.shape[-1] == 4:
+    if boxes.shape[-1] == 4:
         kinds["giou"] = weights.box_giou * box_giou_loss(chosen, ground_truth).sum(1)
     return {f"{name}_{kind}": sums[layer] for layer, name in enumerate(names) for kind, sums in kinds.items()}
 
@@ -168,21 +171,21 @@ def match_selected(output: PanopticOutput, targets: Sequence[Target]) -> Matches
     assert location.class_logits is not None
     return match(
         gather_queries(location.class_logits[-1], selection)[None],
-        gather_queries(location.places[-1], selection)[None],
+        gather_queries(location.boxes[-1], selection)[None],
         targets,
         SECOND_MATCHING,
         output.query_masks.masks[-1:],
-        candidates=matched_queries(targets, location.places.shape[2]),
+        candidates=matched_queries(targets, location.boxes.shape[2]),
     )
 
 
 def match_by_masks(output: PanopticOutput, targets: Sequence[Target]) -> Matches:
     """The one matching where the mask decoder classifies: all queries, by their last class, place (if any) and mask."""
     assert output.query_class_logits is not None
-    places = output.location.places[-1:]
+    boxes = output.location.boxes[-1:]
     return match(
         output.query_class_logits[-1:],
-        places if len(places) else None,
+        boxes if len(boxes) else None,
         targets,
         MASK_MATCHING,
         output.query_masks.masks[-1:],

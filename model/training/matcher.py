@@ -63,7 +63,7 @@ MASK_MATCHING = MatchCosts(giou_weight=0.0, dice_weight=2.0)
 @torch.no_grad()
 def match(
     class_logits: Tensor,
-    places: Tensor | None,
+    boxes: Tensor | None,
     targets: Sequence[Target],
     costs: MatchCosts = FIRST_MATCHING,
     masks: Tensor | None = None,
@@ -73,7 +73,7 @@ def match(
 
     Args:
         class_logits: (L, B, Q, T) of the queries that may be chosen.
-        places: (L, B, Q, 4) boxes or (L, B, Q, 2) centers of mass in units of the unpadded image; None leaves
+        boxes: (L, B, Q, 4) boxes or (L, B, Q, 2) centers of mass in units of the unpadded image; None leaves
             them out.
         targets: of the B images.
         costs: how much each term counts.
@@ -82,8 +82,8 @@ def match(
     """
     labels = pad_sequence([target.query_labels for target in targets], batch_first=True)
     cost = costs.class_weight * _class_cost(class_logits.float(), labels)
-    if places is not None:
-        cost = cost + _place_cost(places.float(), targets, costs)
+    if boxes is not None:
+        cost = cost + _box_cost(boxes.float(), targets, costs)
     if masks is not None:
         cost = cost + costs.dice_weight * _dice_cost(masks.float(), targets)
     # A network that has diverged must reach the check of its losses, which names the term, and not stop here.
@@ -91,8 +91,8 @@ def match(
     return _assign(on_host, targets, candidates or [class_logits.shape[2]] * len(targets)).to(cost.device)
 
 
-def gt_places(targets: Sequence[Target], size: int) -> list[Tensor]:
-    """What places (..., size) are compared with: every image's boxes (M, 4) or centers of mass (M, 2)."""
+def gt_locations(targets: Sequence[Target], size: int) -> list[Tensor]:
+    """What boxes (..., size) are compared with: every image's boxes (M, 4) or centers of mass (M, 2)."""
     return [target.query_boxes if size == 4 else target.query_centers for target in targets]
 
 
@@ -114,13 +114,13 @@ def _assign(costs: np.ndarray, targets: Sequence[Target], candidates: Sequence[i
     return Matches(*(torch.from_numpy(array) for array in (images, slots, *found)))
 
 
-def _place_cost(places: Tensor, targets: Sequence[Target], costs: MatchCosts) -> Tensor:
-    ground_truth = pad_sequence(gt_places(targets, places.shape[-1]), batch_first=True)
-    cost = costs.l1_weight * torch.cdist(places, ground_truth.expand(len(places), -1, -1, -1), p=1)
-    if places.shape[-1] == 2:
+def _box_cost(boxes: Tensor, targets: Sequence[Target], costs: MatchCosts) -> Tensor:
+    ground_truth = pad_sequence(gt_locations(targets, boxes.shape[-1]), batch_first=True)
+    cost = costs.l1_weight * torch.cdist(boxes, ground_truth.expand(len(boxes), -1, -1, -1), p=1)
+    if boxes.shape[-1] == 2:
         return cost
-    boxes, gt_boxes = cxcywh_to_xyxy(places)[:, :, :, None], cxcywh_to_xyxy(ground_truth)[:, None]
-    return cost - costs.giou_weight * generalized_iou(boxes, gt_boxes)
+    corners, gt_corners = cxcywh_to_xyxy(boxes)[:, :, :, None], cxcywh_to_xyxy(ground_truth)[:, None]
+    return cost - costs.giou_weight * generalized_iou(corners, gt_corners)
 
 
 def _class_cost(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -147,9 +147,9 @@ class MatchedQueries:
 
     targets: tuple[Target, ...]
 
-    def __call__(self, class_logits: Tensor, places: Tensor) -> QuerySelection:
+    def __call__(self, class_logits: Tensor, boxes: Tensor) -> QuerySelection:
         """Select one query per segment; images with fewer segments than the most are padded, `valid` False."""
-        found = match(class_logits[None], places[-1:], self.targets)
+        found = match(class_logits[None], boxes[-1:], self.targets)
         most = max(matched_queries(self.targets, class_logits.shape[1]))
         indices = class_logits.new_zeros((len(self.targets), most), dtype=torch.long)
         labels, valid = torch.zeros_like(indices), torch.zeros_like(indices, dtype=torch.bool)

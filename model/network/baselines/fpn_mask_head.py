@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.network.config import NetworkConfig
-from model.network.mask_decoder import split_heads
-from model.network.outputs import MaskOutput, Memory
+from model.network.attention import split_heads
+from model.network.config import MASK_LEVELS, NetworkConfig
+from model.network.mask_heads import Classifier
+from model.network.outputs import LocationOutput, MaskOutput, Memory, Pyramid, SegmentQueries
+from model.network.queries import QuerySelector, gather_queries
 
 GROUPS = 8
 CHUNK = 20
@@ -54,10 +56,10 @@ class FpnMaskDecoder(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def forward(
+    def decode_masks(
         self, queries: Tensor, memory: Memory, level: int, projected: Tensor, features: tuple[Tensor, ...]
     ) -> MaskOutput:
-        """Decode.
+        """Decode the masks of queries.
 
         Args:
             queries: (B, N, C), N = 0 allowed.
@@ -104,6 +106,40 @@ class FpnMaskDecoder(nn.Module):
             maps = refine((maps.view(batch, count, *feature.shape[1:]) + feature[:, None]).flatten(0, 1))
         logits: Tensor = self.last(maps)
         return logits.view(batch, count, *logits.shape[-2:])
+
+
+class FpnQueryMasks(FpnMaskDecoder):
+    """FPN masks of the selected queries, from DETR's coarsest level or from the third one of D-DETR-MS.
+
+    DETR refines by the backbone's maps. With deformable attention the refining maps are the memory's at strides 16 and
+    8 and the backbone's finest: with these D-DETR-MS has the multiply-adds that its paper prints.
+    """
+
+    def __init__(self, config: NetworkConfig, backbone_channels: tuple[int, ...], finer: int) -> None:
+        self.dense, self.finer = config.attention == "dense", finer
+        finest = backbone_channels[0] if finer else config.channels
+        by_memory = (finest, *[config.channels] * (MASK_LEVELS - 1))
+        super().__init__(config, backbone_channels[:-1] if self.dense else by_memory)
+
+    def forward(
+        self,
+        location: LocationOutput,
+        pyramid: Pyramid,
+        classify: Classifier,
+        select: QuerySelector,
+        mask_layer: int,
+        auxiliary: bool,
+    ) -> SegmentQueries:
+        """Select, then decode."""
+        assert not mask_layer, "an FPN has no layers to read masks from"
+        selection = select(location.last_class_logits, location.boxes)
+        queries, memory, features = gather_queries(location.queries, selection), pyramid.memory, pyramid.features
+        level, finer = 0, features[:-1]
+        if not self.dense:
+            finest, *coarser = memory.maps()[:MASK_LEVELS]
+            level, finer = MASK_LEVELS - 1, (features[0] if self.finer else finest, *coarser)
+        masks = self.decode_masks(queries, memory, level, pyramid.levels[level], finer)
+        return SegmentQueries(selection, masks, None)
 
 
 def _conv_norm(in_channels: int, out_channels: int) -> tuple[nn.Module, ...]:

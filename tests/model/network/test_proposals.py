@@ -44,7 +44,7 @@ def test_a_padded_image_has_the_anchors_and_queries_of_its_valid_part() -> None:
     best = proposals.class_logits[0].amax(-1).topk(CONFIG.queries).indices
     assert not columns[best].any()
     assert start.reference is not None
-    torch.testing.assert_close(start.reference[0], proposals.places[0, best])
+    torch.testing.assert_close(start.reference[0], proposals.boxes[0, best])
 
 
 def test_fewer_tokens_than_queries_all_become_queries() -> None:
