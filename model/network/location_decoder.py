@@ -1,4 +1,4 @@
-"""The location decoder (paper, section 3.3): queries learn where their segments are, and of which class.
+"""The location decoder (paper, section 3.3): queries learn the locations and classes of their segments.
 
 Unlike the paper's text, its class heads are the network's thing classifier and stay at inference.
 """
@@ -12,7 +12,7 @@ from model.network.deformable import DeformableAttention
 from model.network.layers import FeedForward, box_head, class_head, inverse_sigmoid, xavier_matrices
 from model.network.outputs import LocationOutput, Memory, StartingQueries
 
-WIDTH_HEIGHT_BIAS = -2.0  # sigmoid 0.12: small boxes at the start
+WIDTH_HEIGHT_BIAS = -2.0  # sigmoid 0.12: boxes are initially small
 
 
 class LocationLayer(nn.Module):
@@ -30,10 +30,10 @@ class LocationLayer(nn.Module):
         self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
 
     def forward(self, states: Tensor, position: Tensor, reference: Tensor, memory: Memory) -> Tensor:
-        """States and position (B, Q, C), reference (B, Q, 2 or 4) of the image to states (B, Q, C)."""
-        placed = states + position
-        related, _ = self.self_attention(placed, placed, states, need_weights=False)
-        states = self.self_norm(states + self.dropout(related))
+        """Update states (B, Q, C) with position (B, Q, C) around reference points or boxes (B, Q, 2 or 4)."""
+        with_position = states + position
+        attended, _ = self.self_attention(with_position, with_position, states, need_weights=False)
+        states = self.self_norm(states + self.dropout(attended))
         ratios = memory.valid_ratios.repeat(1, 1, reference.shape[-1] // 2)
         attended = self.cross_attention(
             states + position,
@@ -47,7 +47,7 @@ class LocationLayer(nn.Module):
 
 
 class LearnedQueries(nn.Module):
-    """Queries as published: parameters, whose position also says where to look first (with dense attention, not)."""
+    """Queries as published: parameters, whose position, with deformable attention, also gives reference points."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -59,16 +59,16 @@ class LearnedQueries(nn.Module):
             nn.init.zeros_(self.reference_points.bias)
 
     def forward(self, memory: Memory) -> tuple[StartingQueries, None]:
-        """The same queries for every image of the batch."""
+        """Give every image of the batch the same queries."""
         position, states = self.embedding.weight.expand(memory.tokens.shape[0], -1, -1).chunk(2, dim=-1)
         reference = self.reference_points(position).float().sigmoid() if self.reference_points is not None else None
         return StartingQueries(states, position, reference), None
 
 
 class LocationDecoder(nn.Module):
-    """Layers that each refine the place of the one before; every layer has its own class and place head.
+    """Layers that each refine the boxes of the one before; every layer has class and box heads of its own.
 
-    With dense attention it is DETR's decoder: its layers share the heads and a final norm, and no place is refined.
+    With dense attention it is DETR's decoder: its layers share the heads and a final norm, and refine no boxes.
     """
 
     def __init__(self, config: NetworkConfig, classes: int) -> None:
@@ -93,7 +93,7 @@ class LocationDecoder(nn.Module):
                 layer.reset_parameters()
 
     def forward(self, memory: Memory, start: StartingQueries, auxiliary: bool = True) -> LocationOutput:
-        """States, boxes and classes of all queries after every layer; without `auxiliary` classes after the last."""
+        """Compute states, boxes and classes after every layer; without `auxiliary`, only the last classes."""
         queries, reference = start.states, start.reference
         states, boxes, logits = [], [], []
         for number, layer in enumerate(self.layers):
@@ -114,7 +114,7 @@ class LocationDecoder(nn.Module):
 
 
 def refine(reference: Tensor | None, correction: Tensor) -> Tensor:
-    """Places in 0..1: the correction (..., 2 or 4) added to the reference (..., 2 or 4), if any, in logit space."""
+    """Add a correction (..., 2 or 4) to a reference (..., 2 or 4), if any, in logit space; boxes or centers in 0..1."""
     correction = correction.float()  # under autocast too: boxes need more digits than bfloat16 has
     if reference is None:
         return correction.sigmoid()

@@ -1,4 +1,4 @@
-"""The mask decoder's three uses: for queries classified before it (version 2), after it (version 1), and for stuff."""
+"""Mask heads: masks of queries that are classified before decoding (version 2) or after (version 1), and of stuff."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,7 +72,7 @@ class StuffMaskDecoder(nn.Module):
         self.class_heads = nn.ModuleList(class_head(config.channels, 1) for _ in self.decoder.blocks)
 
     def forward(self, memory: Memory, mask_layer: int = 0, auxiliary: bool = True) -> tuple[MaskOutput, Tensor]:
-        """Masks of all stuff classes, and their class logits (K, B, S) after the same blocks as the queries."""
+        """Decode the masks of all stuff classes, and their class logits (K, B, S) after each block."""
         content, position = self.query_embedding.weight.chunk(2, dim=-1)
         content = content.expand(memory.tokens.shape[0], -1, -1)
         output = self.decoder.decode_masks(content, memory, position, mask_layer, auxiliary)
@@ -82,7 +82,7 @@ class StuffMaskDecoder(nn.Module):
 
 
 def no_stuff(memory: Memory, mask_layer: int, auxiliary: bool) -> tuple[None, None]:
-    """Stand in for `StuffMaskDecoder` where no decoder is for stuff alone."""
+    """Stand in for `StuffMaskDecoder` in networks without a decoder for stuff alone."""
     return None, None
 
 

@@ -3,7 +3,7 @@
 images -> backbone -> neck -> encoder -> memory -> location decoder -> selected queries -> query masks
                                          memory ---------------------> stuff queries ----> stuff masks
 
-`NetworkConfig` also makes of it version 1, the papers' ablations, and the baselines DETR and D-DETR-MS.
+Other values in `NetworkConfig` turn it into version 1, the papers' ablations, or the baselines DETR and D-DETR-MS.
 """
 
 from torch import Tensor, nn
@@ -30,10 +30,10 @@ from model.network.queries import EncoderQueries, QuerySelector
 
 
 class PanopticSegFormer(nn.Module):
-    """The whole network.
+    """The whole network, for images of any size.
 
     Raises:
-        ValueError: no class for one of its decoders.
+        ValueError: one of its decoders has no class to predict.
     """
 
     def __init__(self, config: NetworkConfig, num_things: int, num_stuff: int) -> None:
@@ -50,7 +50,7 @@ class PanopticSegFormer(nn.Module):
         self.queries = EncoderQueries(config, classes) if from_encoder else LearnedQueries(config)
         self.location_decoder = LocationDecoder(config, classes)
         self.query_masks = self._query_masks()
-        # One head for all blocks: only so does version 1 have the parameters that its paper gives.
+        # One head for all blocks: this gives version 1 the number of parameters in its paper.
         self.query_classes: Classifier = no_classes
         self.stuff_masks: StuffMasks = no_stuff
         self.token_classes: Classifier = no_classes
@@ -80,10 +80,10 @@ class PanopticSegFormer(nn.Module):
 
         Args:
             images: (B, 3, H, W) normalized, padded at the right and bottom.
-            image_sizes: (height, width) in pixels of each image without padding; None = no padding.
+            image_sizes: (height, width) in pixels of each image without padding; None: no image is padded.
             select: chooses the queries that stand for segments.
-            mask_layer: the block whose masks are the result, counted from 1; 0 is the tail.
-            auxiliary: whether masks and classes of the layers before are given too, as losses need them.
+            mask_layer: mask decoder block whose masks are the result, counted from 1; 0 is the tail.
+            auxiliary: also return masks and classes of the layers before the last, as the losses need them.
         """
         features = self.backbone(images)
         levels = self.neck(features[self.backbone.finer :])

@@ -1,4 +1,4 @@
-"""Which queries stand for segments: at inference the most probable (query, class) pairs."""
+"""Selection of the queries that stand for segments, and queries that start from encoder proposals."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,9 @@ QuerySelector = Callable[[Tensor, Tensor], QuerySelection]
 
 
 def top_queries(count: int) -> QuerySelector:
-    """Selector of the `count` pairs with the highest class probability, best first.
+    """Make a selector of the `count` (query, class) pairs of the highest probability, best first.
 
-    A query may repeat with another class. Fewer pairs than `count` select all of them.
+    A query may repeat with another class. If there are fewer pairs than `count`, all are selected.
     """
 
     def select(class_logits: Tensor, _boxes: Tensor) -> QuerySelection:
@@ -32,29 +32,29 @@ def top_queries(count: int) -> QuerySelector:
 
 
 def every_query(class_logits: Tensor, _boxes: Tensor) -> QuerySelection:
-    """Selector of each query once, with its most probable class."""
+    """Select each query once, with its most probable class."""
     scores, labels = class_logits.sigmoid().max(-1)
     indices = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
     return selection_of(indices, labels, scores, torch.ones_like(labels, dtype=torch.bool))
 
 
 def selection_of(indices: Tensor, labels: Tensor, scores: Tensor, valid: Tensor) -> QuerySelection:
-    """A selection whose masks are decoded in its own order."""
+    """Make a selection whose masks are decoded in its own order."""
     slots = torch.arange(indices.shape[1], device=indices.device).expand_as(indices)
     return QuerySelection(indices, labels, scores, valid, slots)
 
 
 def gather_queries(states: Tensor, selection: QuerySelection) -> Tensor:
-    """The selected states (B, N, C) of (B, Q, C)."""
+    """Gather the selected states (B, N, C) from (B, Q, C)."""
     return states.gather(1, selection.indices[..., None].expand(-1, -1, states.shape[-1]))
 
 
 FINEST_SIZE = 0.1
-"""Side of the box that a token of the finest level starts from, in units of the image; it doubles per level."""
+"""Side of the anchor of a token on the finest level, as a fraction of the image; it doubles per level."""
 
 
 class EncoderQueries(nn.Module):
-    """Proposes from every token and turns the best proposals into queries."""
+    """Box proposals from every encoder token; the best become queries (two-stage Deformable DETR, appendix A.4)."""
 
     def __init__(self, config: NetworkConfig, classes: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class EncoderQueries(nn.Module):
         )
 
     def forward(self, memory: Memory) -> tuple[StartingQueries, Proposals]:
-        """Choose the starting queries; fewer tokens than queries give as many queries as tokens."""
+        """Choose the initial queries: `config.queries`, or as many as there are tokens, if these are fewer."""
         tokens = self.transform(memory.tokens)
         class_logits = self.class_head(tokens)
         if memory.padding_mask is not None:
@@ -87,7 +87,7 @@ class EncoderQueries(nn.Module):
 
 
 def anchors(memory: Memory) -> Tensor:
-    """The box (B, S, 4) cxcywh that every token starts from: its own place, larger on coarser levels."""
+    """Boxes (B, S, 4) cxcywh that the tokens start from: centered at the token, larger on coarser levels."""
     centers = pixel_centers(memory.spatial_shapes, torch.ones_like(memory.valid_ratios))[:, :, 0]
     own_level = torch.cat(
         [centers.new_full((height * width,), level) for level, (height, width) in enumerate(memory.spatial_shapes)]

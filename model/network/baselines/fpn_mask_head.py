@@ -1,7 +1,7 @@
-"""The mask head of the baselines (DETR, section 4.4): attention maps, refined by finer and finer maps.
+"""The baselines' mask head (DETR, section 4.4): attention maps, refined by ever finer feature maps.
 
 A query's attention maps on the coarsest level are joined with that level's features; convolutions then go up the
-pyramid, halving the channels, for every query apart. That is what the paper's mask decoder saves.
+pyramid, halving the channels, for every query separately. The paper's mask decoder saves this cost.
 """
 
 import math
@@ -20,14 +20,14 @@ from model.network.queries import QuerySelector, gather_queries
 
 GROUPS = 8
 CHUNK = 20
-"""Queries that are refined at a time where no gradient is wanted: it bounds the memory of inference."""
+"""Queries that are refined at a time where no gradient is needed, which bounds the memory of inference."""
 
 
 class FpnMaskDecoder(nn.Module):
     """Masks of queries from one level of the memory and the maps above it."""
 
     def __init__(self, config: NetworkConfig, in_channels: Sequence[int]) -> None:
-        """Refine by maps of `in_channels`, finest first."""
+        """Build a decoder that refines by maps of `in_channels`, finest first."""
         super().__init__()
         channels = config.channels
         self.heads = config.heads
@@ -63,13 +63,13 @@ class FpnMaskDecoder(nn.Module):
 
         Args:
             queries: (B, N, C), N = 0 allowed.
-            memory: of the encoder.
-            level: of the memory, that the queries look at.
-            projected: (B, C, h, w) what the encoder got for this level.
+            memory: encoder output.
+            level: level of the memory that the queries attend to.
+            projected: (B, C, h, w) input of the encoder on this level.
             features: finer maps, finest first.
 
         Returns:
-            One set of masks, of the size of the finest map.
+            One set of masks, at the size of the finest map.
         """
         attention = self.attention(queries, memory, level)
         step = max(attention.shape[1], 1) if torch.is_grad_enabled() else CHUNK
@@ -80,27 +80,27 @@ class FpnMaskDecoder(nn.Module):
         return MaskOutput(masks.sigmoid()[None], queries.new_empty(0, *queries.shape))
 
     def attention(self, queries: Tensor, memory: Memory, level: int) -> Tensor:
-        """Attention maps (B, N, heads, h, w) on a level; those of a query average 1 over its heads and pixels.
+        """Compute attention maps (B, N, heads, h, w) on a level, whose mean over a query's heads and pixels is 1.
 
-        In DETR they add up to 1. Next to features of about 1 such small numbers tell the queries apart only after a
-        long training, so the same numbers are scaled here.
+        In DETR they sum to 1. Beside features of about 1, numbers that small tell queries apart only after long
+        training; so they are scaled here.
         """
         height, width = memory.spatial_shapes[level]
         start = sum(h * w for h, w in memory.spatial_shapes[:level])
-        place = slice(start, start + height * width)
+        own = slice(start, start + height * width)
         query = split_heads(self.q(queries), self.heads) * self.scale
-        key = split_heads(self.k(memory.tokens[:, place]), self.heads)
+        key = split_heads(self.k(memory.tokens[:, own]), self.heads)
         scores = (query @ key.transpose(-2, -1)).transpose(1, 2)
         if memory.padding_mask is not None:
-            scores = scores.masked_fill(memory.padding_mask[:, None, None, place], -math.inf)
+            scores = scores.masked_fill(memory.padding_mask[:, None, None, own], -math.inf)
         attention: Tensor = scores.flatten(2).softmax(-1).view(*scores.shape[:3], height, width)
         return attention * (self.heads * height * width)
 
     def _refine(self, attention: Tensor, projected: Tensor, adapted: list[Tensor]) -> Tensor:
-        """Mask logits (B, N, H, W) of attention maps (B, N, heads, h, w)."""
+        """Refine attention maps (B, N, heads, h, w) to mask logits (B, N, H, W)."""
         batch, count = attention.shape[:2]
-        seen = projected[:, None].expand(-1, count, -1, -1, -1)
-        maps = self.first(torch.cat((seen, attention), dim=2).flatten(0, 1))
+        context = projected[:, None].expand(-1, count, -1, -1, -1)
+        maps = self.first(torch.cat((context, attention), dim=2).flatten(0, 1))
         for refine, feature in zip(self.refinements, adapted, strict=True):
             maps = F.interpolate(maps, size=feature.shape[-2:], mode="nearest")
             maps = refine((maps.view(batch, count, *feature.shape[1:]) + feature[:, None]).flatten(0, 1))

@@ -130,8 +130,8 @@ def test_a_image_without_any_segment_has_finite_losses() -> None:
 def test_shares_of_things_and_stuff() -> None:
     counts = SegmentCounts(images=2, things=0, stuff=4)
     assert counts.per_thing == 1
-    assert counts.thing_share == pytest.approx(1 / 5)
-    assert SegmentCounts(2, 3, 1).thing_share == pytest.approx(3 / 4)
+    assert counts.thing_fraction == pytest.approx(1 / 5)
+    assert SegmentCounts(2, 3, 1).thing_fraction == pytest.approx(3 / 4)
 
 
 def test_token_segments_are_those_at_the_middle_of_the_tokens() -> None:
