@@ -1,4 +1,4 @@
-"""Files of weights that others pickled: read without running any code in them."""
+"""Weight files from others, read without running any code that a pickle may contain."""
 
 import pickle
 import re
@@ -23,15 +23,15 @@ _DAMAGE = (
     AssertionError,
     struct.error,
 )
-"""What reading cut or overwritten files was seen to raise."""
+"""Exceptions that reading truncated or overwritten files has been seen to raise."""
 
 
 class PickledWeightsError(ValueError):
-    """A file that is no pickle of weights, is damaged, or asks for code to be run."""
+    """A file that is no pickle of weights, is damaged, or asks to run code."""
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file starts as a safetensors file does, whatever its name. Raises for a missing file."""
+    """Tell by its first bytes whether a file is a safetensors file. Raises `PickledWeightsError` for a missing file."""
     if not path.is_file():
         raise PickledWeightsError(f"{path}: there is no such file; check the path")
     with path.open("rb") as file:
@@ -39,10 +39,10 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_pickle(path: Path) -> object:
-    """What a file written by `torch.save` holds; only tensors and plain values are unpickled.
+    """Read a file written by `torch.save`, unpickling only tensors and plain values.
 
     Raises:
-        PickledWeightsError: it is something else, is damaged, or asks for code to be run.
+        PickledWeightsError: the file is something else, is damaged, or asks to run code.
     """
     with path.open("rb") as file:
         start = file.read(9)
@@ -59,7 +59,7 @@ def read_pickle(path: Path) -> object:
 
 
 def _refusal(message: str) -> str:
-    """Why the unpickler stopped. Its own message advises to load the file with the check turned off."""
+    """Explain why the unpickler stopped; its own message advises to turn the check off."""
     asked = re.search(r"GLOBAL (\S+)", message)
     if asked:
         return (
@@ -73,15 +73,14 @@ def _refusal(message: str) -> str:
 
 _PARALLEL = "module."
 WRAPPERS = ("state_dict", "model")
-"""Keys under which the authors' files hold the weights; the rest is about their training."""
+"""Keys under which the authors' files hold the weights; the rest is training state."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, whatever its suffix.
+    """Read the tensors of a file by name, whatever its suffix.
 
     Raises:
-        PretrainedError, PickledWeightsError: no such file, or one that is damaged, asks for code to be run, or holds
-            no weights.
+        PretrainedError, PickledWeightsError: the file is missing or damaged, asks to run code, or holds no weights.
     """
     document = _read_safetensors(path) if is_safetensors(path) else read_pickle(path)
     for wrapper in WRAPPERS:
@@ -104,4 +103,4 @@ def _read_safetensors(path: Path) -> object:
 
 
 class PretrainedError(PickledWeightsError):
-    """Weights that are not there, cannot be read, or do not fit the backbone."""
+    """Weights that are missing, cannot be read, or do not fit the backbone."""

@@ -1,4 +1,4 @@
-"""Where the ImageNet weights of each backbone are. `HF_HUB_OFFLINE=1` keeps the hub's client off the network."""
+"""ImageNet weights from a folder or the Hugging Face hub. `HF_HUB_OFFLINE=1` keeps the hub's client off the network."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ RANDOM = "to start from random weights, ask for them by name (train.initial_weig
 
 
 def find_imagenet(name: str, folder: Path) -> Path:
-    """The file with a backbone's ImageNet weights: in a folder, in the hub's cache, or fetched from the hub.
+    """Find a backbone's ImageNet weights in a folder or in the hub's cache, or fetch them from the hub.
 
     Args:
-        name: of the backbone, as in `NetworkConfig.backbone`.
-        folder: may hold `<name>.safetensors`, `.pth` or `.bin`; does not need to exist.
+        name: backbone, as in `NetworkConfig.backbone`.
+        folder: may contain `<name>.safetensors`, `.pth` or `.bin`; need not exist.
 
     Raises:
-        PretrainedError: none of them has it; says what to fetch, and where to put it.
+        PretrainedError: there are none; says what to fetch, and where to put it.
     """
     local = next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
     if local is not None:
@@ -34,13 +34,13 @@ def find_imagenet(name: str, folder: Path) -> Path:
 
 
 def _fetched(name: str, repository: str, folder: Path) -> Path:
-    # Here, because importing it takes longer than the rest of the training stage.
+    # Imported here, because few trainings need it and it loads slowly.
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     reasons: list[Exception] = []
     for file in HUB_FILES:
-        # Once the hub could not be reached, only its cache is worth a look.
+        # If the hub could not be reached for the first file, only try its cache for the second.
         unreachable = any(isinstance(reason, LocalEntryNotFoundError) for reason in reasons)
         try:
             return Path(hf_hub_download(repository, file, revision=REVISION, local_files_only=unreachable))

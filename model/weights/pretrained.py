@@ -1,4 +1,4 @@
-"""Weights of an ImageNet classifier as those of a backbone: what corresponds, what is left out, what stays."""
+"""Loads the weights of ImageNet classifiers into backbones, in the layout of `transformers` or of the authors."""
 
 import re
 from collections.abc import Mapping
@@ -19,24 +19,24 @@ from model.weights.official.layout import Layout, backbone_layout, listed
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a file says about a backbone, under the names of its body."""
+    """Weights of a file under the names of a backbone's body."""
 
     state: dict[str, Tensor]
-    kept: tuple[str, ...]
-    dropped: tuple[str, ...]
+    kept: tuple[str, ...]  # entries of the body that the file lacks
+    dropped: tuple[str, ...]  # entries of the file that the body lacks
 
 
 def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path) -> Fitted:
-    """Bring the weights of a file into a backbone's layout.
+    """Convert the weights of a file to a backbone's layout.
 
     Args:
-        name: of the backbone, as in `NetworkConfig.backbone`.
+        name: backbone, as in `NetworkConfig.backbone`.
         weights: in the layout of `transformers` or of the authors.
-        expected: state dict of the backbone's body; only names, shapes and types are used.
-        source: where the weights come from, for messages.
+        expected: state dict of the backbone's body, of which only names, shapes and types are used.
+        source: file of the weights, for messages.
 
     Raises:
-        PretrainedError: entries that are missing, unknown, or of another shape or type, by name.
+        PretrainedError: entries are missing, unknown, or of another shape or type; names them.
     """
     match = _match(BACKBONES[name], weights, expected)
     issues = match.layout.issues(match.weights, match.expected)
@@ -52,7 +52,7 @@ def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class _Match:
-    """What of a file and of a backbone should correspond one to one."""
+    """Entries of a file and of a backbone that should correspond one to one."""
 
     layout: Layout
     weights: Mapping[str, Tensor]
@@ -83,7 +83,7 @@ def _matches(key: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _advice(weights: Mapping[str, Tensor], name: str) -> str:
-    """Which other backbone the weights fit, if there is one."""
+    """Name the other backbone that the weights fit, if there is one."""
     for other, size in BACKBONES.items():
         if other != name:
             with torch.device("meta"):
@@ -99,19 +99,19 @@ __all__ = ["LoadedBackbone", "PretrainedError", "find_imagenet", "load_backbone"
 
 @dataclass(frozen=True)
 class LoadedBackbone:
-    """How far a file and a backbone go together."""
+    """Entries that only one of file and backbone has."""
 
     kept: tuple[str, ...]
-    """Entries of the backbone that the file does not hold; they stay as they were."""
+    """Entries of the backbone that the file lacks; they keep their values."""
     dropped: tuple[str, ...]
-    """Entries of the file that the backbone does not have."""
+    """Entries of the file that the backbone lacks."""
 
 
 def load_backbone(backbone: Backbone, file: Path) -> LoadedBackbone:
-    """Give a backbone the weights of a file: its parameters, and the statistics of its batch norm.
+    """Load a file into a backbone: its parameters, and the statistics of its batch norm.
 
     Raises:
-        PretrainedError: a file that cannot be read, or does not fit.
+        PretrainedError: the file cannot be read, or does not fit.
     """
     if any(isinstance(module, nn.GroupNorm) for module in backbone.modules()):
         raise PretrainedError(

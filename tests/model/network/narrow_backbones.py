@@ -1,4 +1,4 @@
-"""Every kind of backbone, narrow and shallow, in the place of one of the published sizes."""
+"""A narrow and shallow backbone of every family, in place of one of the published sizes."""
 
 from collections.abc import Mapping
 
@@ -29,7 +29,7 @@ def use_narrow_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def narrow_backbone(name: str, seed: int = 0, **settings: str | int | float) -> Backbone:
-    """Seeded, in evaluation mode; every parameter and statistic is random, so that no part starts as a constant."""
+    """Build a seeded backbone in evaluation mode; every parameter and statistic is random, so that none is constant."""
     config = NetworkConfig(**{**vars(NetworkConfig(backbone=name, frozen_stages=0)), **settings})
     backbone = Backbone(config).eval()
     generator = torch.Generator().manual_seed(seed)
