@@ -83,6 +83,7 @@ class LocationDecoder(nn.Module):
         classifies = config.classes_from == "location"
         self.class_heads = nn.ModuleList(class_head(channels, classes) for _ in range(heads if classifies else 0))
         biases = [0.0 if dense or layer else WIDTH_HEIGHT_BIAS for layer in range(heads)]
+        # Named as in earlier weight files.
         self.place_heads = nn.ModuleList(box_head(channels, config.box_size, bias) for bias in biases)
         self._reset_parameters()
 

@@ -63,6 +63,7 @@ class EncoderQueries(nn.Module):
         self.transform = nn.Sequential(nn.Linear(config.channels, config.channels), nn.LayerNorm(config.channels))
         self.class_head = class_head(config.channels, classes)
         self.box_size = config.box_size
+        # `place_head` and `place` are named as in earlier weight files.
         self.place_head = box_head(config.channels, config.box_size, size_bias=0.0)
         self.content = nn.Linear(config.channels, config.channels)
         self.place = nn.Sequential(

@@ -37,6 +37,7 @@ class Differences:
 
 def main() -> int:
     """Print the table, and return 1 if a backend is wrong."""
+    argparse.ArgumentParser(prog="python -m model.ops", description=__doc__.splitlines()[0]).parse_args()
     sound = True
     for device in ("cpu", "cuda"):
         if device == "cuda" and not torch.cuda.is_available():

@@ -1,7 +1,7 @@
 """Multi-scale deformable attention on an NVIDIA GPU, in Triton: the programs.
 
 A program has a block of queries of one head of one image. The head's channels lie across its lanes, so that a
-corner of a bilinear sample is one run of memory, read by a few lanes in 16 bytes each, and the arithmetic of a place
+corner of a bilinear sample is one run of memory, read by a few lanes in 16 bytes each, and the arithmetic of a location
 serves a lane's several channels; the kernels of Deformable DETR repeat it for every channel.
 
 Sums are float32 (float64 of float64 values). Every sum that a program has to itself has a fixed order. Between

@@ -19,7 +19,7 @@ WINDOW, SHIFT = 7, 3
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Narrow sizes."""
+    """Use narrow sizes."""
     use_narrow_backbones(monkeypatch)
 
 
@@ -109,7 +109,7 @@ def dense_block(block: SwinLayer, tokens: Tensor, size: tuple[int, int], shift: 
 
 
 def swin_blocks(backbone: Backbone) -> list[SwinLayer]:
-    """In order."""
+    """The blocks in order."""
     return [module for module in backbone.modules() if isinstance(module, SwinLayer)]
 
 

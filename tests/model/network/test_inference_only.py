@@ -1,4 +1,4 @@
-"""Without auxiliary outputs: the same last masks, classes and places, and nothing that is not read out."""
+"""Without auxiliary outputs the last masks, classes and boxes are the same, and no others are computed."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def both(config: NetworkConfig, mask_layer: int) -> tuple[PanopticOutput, Panopt
     [(DEEP, 0), (DEEP, 1), (DEEP, 2), (DEEP, 3), (VERSION_1, 0), (VERSION_1, 2), (DETR, 0), (D_DETR_MS, 0)],
     ids=["tail", "block 1", "block 2", "block 3", "version 1", "version 1, block 2", "detr", "d_detr_ms"],
 )
-def test_what_is_read_out_is_the_same(config: NetworkConfig, mask_layer: int) -> None:
+def test_the_last_outputs_are_the_same(config: NetworkConfig, mask_layer: int) -> None:
     whole, last = both(config, mask_layer)
     assert torch.equal(last.selection.indices, whole.selection.indices)
     assert torch.equal(last.selection.labels, whole.selection.labels)
@@ -45,7 +45,7 @@ def test_what_is_read_out_is_the_same(config: NetworkConfig, mask_layer: int) ->
 
 
 @pytest.mark.parametrize("config", [DEEP, VERSION_1], ids=["version 2", "version 1"])
-def test_only_what_is_read_out_is_there(config: NetworkConfig) -> None:
+def test_only_the_last_outputs_are_there(config: NetworkConfig) -> None:
     _, last = both(config, 0)
     assert last.query_masks.masks.shape == (1, 2, 5, 12, 16)
     assert len(last.query_masks.queries) == 1

@@ -17,7 +17,7 @@ SIZES = ((48, 64), (40, 64), (48, 33))
 
 
 def outputs(output: PanopticOutput) -> list[torch.Tensor]:
-    """Everything that a loss may use."""
+    """All outputs that a loss may use."""
     assert output.stuff is not None
     found = [
         output.location.class_logits,
@@ -61,7 +61,7 @@ def test_a_batch_of_equal_sizes_is_each_image_alone() -> None:
 
 @pytest.mark.parametrize("selected", [4, 0])
 def test_padded_batches_train_every_parameter(selected: int) -> None:
-    """Also without any selected query: each parameter still takes part, which DDP insists on."""
+    """Every parameter takes part even without a selected query, as DDP requires."""
     network = tiny_network().train()
     output = network(random_tensor(3, 3, 48, 64), SIZES, top_queries(selected))
     torch.autograd.backward([part.sum() for part in outputs(output)])

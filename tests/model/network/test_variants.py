@@ -88,7 +88,7 @@ def test_no_location_layers_leave_the_queries_as_they_start() -> None:
 
 
 @pytest.mark.parametrize("start", ["learned", "encoder"])
-def test_box_free_places_are_points(start: str) -> None:
+def test_without_boxes_locations_are_points(start: str) -> None:
     output = run(replace(TINY, location_target="center", query_initialization=start))
     assert output.location.boxes.shape == (2, 2, 7, 2)
     assert ((output.location.boxes > 0) & (output.location.boxes < 1)).all()

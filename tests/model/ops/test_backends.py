@@ -1,4 +1,4 @@
-"""Every backend against the reference, and which of them is chosen."""
+"""Every backend against the reference, and the choice of a backend."""
 
 import subprocess
 import sys

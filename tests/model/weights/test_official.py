@@ -163,7 +163,7 @@ def test_a_wrong_model_is_told_from_the_entries(model: str, given: str) -> None:
     assert str(error.value) == f"file: is a checkpoint of {model}, not of {given}; use --model {model}"
 
 
-def test_what_fits_no_model_is_compared_with_the_closest() -> None:
+def test_a_state_that_fits_no_model_is_compared_with_the_closest() -> None:
     state = numbered_state("r101")
     del state["neck.convs.0.gn.weight"]
     with pytest.raises(OfficialLayoutError) as error:

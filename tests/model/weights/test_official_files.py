@@ -73,7 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """What the command says; it must refuse, and leave the file to write alone."""
+    """Run the command, which must refuse and not write its file; returns its message."""
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in arguments])
     assert stopped.value.code == 2
@@ -117,7 +117,7 @@ def test_the_converted_files_are_complete(folder: Path) -> None:
 
 
 def test_the_report_says_what_became_of_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the prefix of training on several devices, and without remarks."""
+    """The file has the prefix of distributed training, and no metadata."""
     torch.save({f"module.{name}": tensor for name, tensor in small_file_state().items()}, tmp_path / "bare.pth")
     main([str(tmp_path / "bare.pth"), "--model", "r50", "--out", str(tmp_path / "m.safetensors")])
     report = capsys.readouterr().out
