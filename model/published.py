@@ -1,22 +1,23 @@
-"""Every model of both papers, and the baselines they measure themselves against, with the figures they print.
+"""Every model of both papers and their baselines, with the reported figures.
 
-Version 2 (Li et al., CVPR 2022) has published checkpoints, which ours equal. Of version 1 (arXiv 2109.03814v1) there
-is no code, so its sizes are derived: with 353 queries (300 and the 53 of stuff), a feed-forward of 1536 in encoder and
-location decoder, and one class head after the mask decoder, all ten figures of its table are met within 0.2 %, but for
-what the remarks say. D-DETR-MS is derived likewise; DETR is its authors'.
+Version 2 (Li et al., CVPR 2022) has published checkpoints, which our networks reproduce. Version 1 (arXiv
+2109.03814v1) has no public code, so its sizes are derived: with 353 queries (300 and 53 for stuff), a feed-forward of
+1536 in encoder and location decoder, and one class head after the mask decoder, all ten figures of its table are met
+within 0.2 %, except where a remark says otherwise. D-DETR-MS is derived likewise; DETR is as its authors published it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from model.network.backbones import BACKBONES
 from model.network.config import NetworkConfig
 
 COCO_THINGS, COCO_STUFF = 80, 53
 UNUSED_PARAMETERS: Mapping[str, int] = MappingProxyType(
     {"bbox_head.reg_branches2": 530_448, "bbox_head.cls_thing_branches": 82_240}
 )
-"""Parts that the published checkpoints of version 2 carry and the paper counts, but nothing uses; ours lack them."""
+"""Unused parts that version 2's published checkpoints contain and the paper counts; our networks lack them."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,15 @@ class PublishedModel:
     title: str
     source: str
     parameters: float | None = None
-    """Millions; with frozen layers those that are trained, as the papers count."""
+    """Trainable parameters in millions, as the papers count."""
     gmacs: float | None = None
-    """What the papers call GFLOPs: by the count of `model.complexity.modules`."""
+    """The papers' GFLOPs, as counted by `model.complexity.modules`."""
     size: tuple[int, int] = (1200, 800)
-    """(width, height) of the image that they were counted at."""
+    """(width, height) of the image for which they were counted."""
     checkpoint: bool = False
-    """Whether the authors published its weights."""
+    """True if the authors published its weights."""
     unused_parameters: int = 0
-    """In the paper's figure, but not in ours."""
+    """Parameters that the paper's figure includes, but our network lacks."""
     remark: str = ""
     num_things: int = COCO_THINGS
     num_stuff: int = COCO_STUFF
@@ -50,12 +51,12 @@ def _version_2(
     remark: str = "",
 ) -> PublishedModel:
     return PublishedModel(
-        NetworkConfig(backbone=backbone, frozen_stages=_frozen_stages(backbone), drop_path=drop_path),
+        NetworkConfig(backbone=backbone, frozen_stages=BACKBONES[backbone].frozen_stages, drop_path=drop_path),
         f"Panoptic SegFormer, {name}",
         "version 2",
         parameters,
         gmacs,
-        checkpoint=gmacs is not None,  # of just those the paper gives both figures
+        checkpoint=gmacs is not None,  # the paper gives both figures for just these
         unused_parameters=sum(UNUSED_PARAMETERS.values()),
         remark=remark,
     )
@@ -64,7 +65,7 @@ def _version_2(
 def _version_1(backbone: str, name: str, parameters: float, gmacs: float, remark: str = "") -> PublishedModel:
     config = NetworkConfig(
         backbone=backbone,
-        frozen_stages=_frozen_stages(backbone),
+        frozen_stages=BACKBONES[backbone].frozen_stages,
         stuff="joint",
         classes_from="masks",
         feedforward=1536,
@@ -76,20 +77,15 @@ def _version_1(backbone: str, name: str, parameters: float, gmacs: float, remark
     )
 
 
-def _frozen_stages(backbone: str) -> int:
-    """The stem and first stage of a ResNet stay as they were pre-trained; transformers are trained in full."""
-    return 1 if backbone.startswith("resnet") else 0
-
-
-_SMALL_V2 = "the paper prints 2.0 M less than version 2 has with this backbone, and not what it left out."
+_SMALL_V2 = "the paper reports 2.0 M less than version 2 has with this backbone, without saying what it left out."
 _SMALL_V1 = (
-    "the printed figure lacks what the key and value projections of the mask decoder take, 12.39 G (9 of 256 x 256 on "
-    "21 000 tokens); the other rows have it, and without it ours is equal."
+    "the reported figure lacks the key and value projections of the mask decoder, 12.39 G (9 of 256 x 256 on 21 000 "
+    "tokens), which the other rows include; without them ours is equal."
 )
-_LINEAR = "41.6 M is met with PVTv2's linear attention only;"
+_LINEAR = "41.6 M is only met with PVTv2's linear attention;"
 _DETR = (
-    "247.5 G is no count at 1200 x 800. DETR's authors count attention too, on the mean image of COCO, where the "
-    "detector has 86 G; ours has 250 G at the size at which it has that without its mask head."
+    "247.5 G was not counted at 1200 x 800. DETR's authors include attention, at the mean image size of COCO, where "
+    "the detector has 86 G; at the size at which ours has 86 G without its mask head, it has 250 G with it."
 )
 
 PUBLISHED: Mapping[str, PublishedModel] = MappingProxyType(
@@ -108,8 +104,8 @@ PUBLISHED: Mapping[str, PublishedModel] = MappingProxyType(
         "v1_pvtv2_b0": _version_1("pvt_v2_b0", "PVTv2-B0", 22.2, 156.0, _SMALL_V1),
         "v1_pvtv2_b2": _version_1("pvt_v2_b2_linear", "PVTv2-B2-Linear", 41.6, 219.0, f"{_LINEAR} {_SMALL_V1}"),
         "v1_pvtv2_b5": _version_1("pvt_v2_b5", "PVTv2-B5", 100.9, 391.0),
-        # Unlike their originals, both baselines have what the rest of the pipeline has: focal losses of the classes
-        # instead of a class "nothing", dice losses alone of the masks, and contents of the queries that are learned.
+        # Unlike the originals, both baselines share the choices of the rest of the pipeline: focal class losses
+        # instead of a class "no object", dice as the only mask loss, and learned query contents.
         "detr_r50": PublishedModel(
             NetworkConfig(stuff="joint", attention="dense", mask_head="fpn", feedforward=2048, queries=100),
             "DETR, R50",

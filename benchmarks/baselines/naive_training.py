@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.network import encoder, mask_decoder
+from model.network import attention, encoder, mask_decoder
 from model.training import criterion, matcher, muon, sampling
 from model.training.batch import Batch, Target, collate
 from model.training.matcher import FIRST_MATCHING, MatchCosts, Matches, match
@@ -29,6 +29,7 @@ def use_naive_parts(put: Callable[[object, str, object], None] = setattr) -> Non
         (criterion, "match", match_one_by_one),
         (matcher, "match", match_one_by_one),
         (muon, "orthogonalize", orthogonalize_one_by_one),
+        (attention, "few_queries", never),
         (mask_decoder, "few_queries", never),
         (encoder, "any_padding", always),
         (sampling, "collate", collate_tensors),
@@ -72,7 +73,7 @@ def dice_loss_of_enlarged(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> 
 
 def match_one_by_one(
     class_logits: Tensor,
-    places: Tensor | None,
+    boxes: Tensor | None,
     targets: Sequence[Target],
     costs: MatchCosts = FIRST_MATCHING,
     masks: Tensor | None = None,
@@ -85,8 +86,8 @@ def match_one_by_one(
         found = []
         for layer in range(len(class_logits)):
             part = slice(layer, layer + 1), slice(b, b + 1), slice(count)
-            own_places, own_masks = (None if values is None else values[part] for values in (places, masks))
-            found.append(match(class_logits[part], own_places, [target], costs, own_masks))
+            own_boxes, own_masks = (None if values is None else values[part] for values in (boxes, masks))
+            found.append(match(class_logits[part], own_boxes, [target], costs, own_masks))
         images.append(torch.full_like(found[0].images, b))
         slots.append(found[0].slots)
         queries.append(torch.cat([one.queries for one in found]))

@@ -157,7 +157,7 @@ def _location(match: re.Match[str], recorded: Array, forward: Forward) -> Check:
     """Compare class logits or boxes of all layers or of the last."""
     location = forward.output.location
     assert location.class_logits is not None
-    values, atol = (location.class_logits, ATOL) if match[1] == "cls_scores" else (location.places, BOX_ATOL)
+    values, atol = (location.class_logits, ATOL) if match[1] == "cls_scores" else (location.boxes, BOX_ATOL)
     if match[2] == "_last":
         return compare_sampled(match[0], values[-1], recorded, (ALL, QUERIES, ALL), atol)
     return compare_sampled(match[0], values, recorded, (ALL, ALL, QUERIES, ALL), atol)
@@ -165,7 +165,7 @@ def _location(match: re.Match[str], recorded: Array, forward: Forward) -> Check:
 
 def _entering(match: re.Match[str], recorded: Array, forward: Forward) -> Check:
     """Compare the boxes that enter the last layer, as logits."""
-    entering = inverse_sigmoid(forward.output.location.places[-2])
+    entering = inverse_sigmoid(forward.output.location.boxes[-2])
     return compare_sampled(match[0], entering, recorded, (ALL, QUERIES, ALL), ATOL)
 
 

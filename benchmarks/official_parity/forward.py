@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from benchmarks.official_parity.rules import Case, fill, make_input
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
+from model.network.backbones.swin import POSITION_INDEX, relative_position_index
 from model.network.outputs import PanopticOutput, QuerySelection
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.queries import QuerySelector, top_queries
-from model.weights.official.backbones import POSITION_INDEX, relative_position_index
 from model.weights.official.classes import ClassCounts
 from model.weights.official.models import CONFIGS, require_model
 from model.weights.official.names import from_official, without_unused

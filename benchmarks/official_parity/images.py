@@ -118,7 +118,7 @@ def _top_boxes(match: re.Match[str], image: RecordedImage, name: str) -> Iterato
     if image.order is None:
         yield _needs_pairs(name)
         return
-    selection, boxes_by_layer = image.forward.output.selection, image.forward.output.location.places
+    selection, boxes_by_layer = image.forward.output.selection, image.forward.output.location.boxes
     indices = selection.indices[image.index, image.order]
     boxes = pixel_boxes(boxes_by_layer[-1, image.index, indices], image.forward.sizes[image.index])
     recorded = image.array("top_boxes")

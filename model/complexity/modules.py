@@ -14,7 +14,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from model.network.layers import FeedForward
-from model.network.mask_decoder import AttentionMasks
+from model.network.mask_decoder import MaskReader
 from model.network.outputs import Shapes
 from model.network.panoptic_segformer import PanopticSegFormer
 
@@ -52,12 +52,12 @@ def module_macs(module: nn.Module, inputs: tuple[object, ...], output: object) -
             return values.numel()
         case FeedForward(), (Tensor() as states, *_), _:  # its ReLU
             return states.numel() // module.expand.in_features * module.expand.out_features
-        case AttentionMasks(), (Tensor() as queries, Tensor() as tokens, tuple() as shapes), _:
+        case MaskReader(), (Tensor() as queries, Tensor() as tokens, tuple() as shapes), _:
             return _mask_branch_macs(module, queries, tokens, shapes)
     return 0
 
 
-def _mask_branch_macs(module: AttentionMasks, queries: Tensor, tokens: Tensor, shapes: Shapes) -> int:
+def _mask_branch_macs(module: MaskReader, queries: Tensor, tokens: Tensor, shapes: Shapes) -> int:
     """Count the join of the levels as published: a ReLU per level, and a linear layer with ReLU after resizing."""
     height, width = shapes[0]
     masks = queries.shape[0] * queries.shape[1]

@@ -66,7 +66,7 @@ class InferenceNetwork(nn.Module):
         selection = output.selection
         found = [selection.labels, selection.scores, output.query_masks.masks[-1]]
         if self.has_boxes:
-            found.append(output.location.places[-1].gather(1, selection.indices[..., None].expand(-1, -1, 4)))
+            found.append(output.location.boxes[-1].gather(1, selection.indices[..., None].expand(-1, -1, 4)))
         if output.stuff is not None and output.stuff_logits is not None:
             found += [output.stuff_logits[-1].sigmoid(), output.stuff.masks[-1]]
         return tuple(found)
@@ -77,7 +77,7 @@ def as_network_output(network: PanopticSegFormer, tensors: dict[str, Tensor]) ->
     labels, scores, masks = tensors["labels"], tensors["probabilities"], tensors["masks"]
     order = torch.arange(labels.shape[1]).expand_as(labels)
     boxes = (
-        tensors["boxes"][None] if "boxes" in tensors else scores.new_empty(0, *labels.shape, network.config.place_size)
+        tensors["boxes"][None] if "boxes" in tensors else scores.new_empty(0, *labels.shape, network.config.box_size)
     )
     none = scores.new_empty(0)
     stuff = MaskOutput(tensors["stuff_masks"][None], none) if "stuff_masks" in tensors else None

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch.export import Dim
 
-from model.network.backbone_sizes import BACKBONES, PvtSize, SwinSize
+from model.network.backbones import BACKBONES
 from model.network.config import NetworkConfig
 
 LARGEST, LARGEST_BATCH = 4096, 64
-PVT_STRIDE = 32
-"""Stride of PVTv2's last stage. Sides that it does not divide are rounded at every stage, in symbolic expressions that
-torch never finishes simplifying."""
 
 
 class ExportError(ValueError):
@@ -36,13 +33,12 @@ class Sizes:
         Raises:
             ExportError: the network can only be traced for a single size.
         """
-        body = BACKBONES[config.backbone]
-        if isinstance(body, SwinSize):
+        multiple = BACKBONES[config.backbone].export_multiple
+        if multiple is None:
             raise ExportError(
                 f"{config.backbone} splits its maps into windows, which torch can only trace for one size; give --size "
                 "HEIGHTxWIDTH instead of --dynamic"
             )
-        multiple = PVT_STRIDE if isinstance(body, PvtSize) else 1
         return cls(smallest=-(-(4 * 2**config.levels + 1) // multiple) * multiple, multiple=multiple)
 
     @classmethod

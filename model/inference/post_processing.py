@@ -117,10 +117,10 @@ def _instances(output: PanopticOutput, index: int, candidates: Candidates, sizes
     queries = output.selection.indices[index, output.selection.valid[index]].cpu()
     things = (labels[: len(queries)] < output.num_things).nonzero()[:, 0]
     order = things[scores[things].argsort(descending=True, stable=True)]
-    places = output.location.places
+    predicted = output.location.boxes
     chosen = candidates.inside[order.numpy()]
-    if len(places) > 0 and places.shape[-1] == 4:
-        boxes = pixel_boxes(places[-1, index].cpu()[queries[order]], sizes).numpy()
+    if len(predicted) > 0 and predicted.shape[-1] == 4:
+        boxes = pixel_boxes(predicted[-1, index].cpu()[queries[order]], sizes).numpy()
     else:
         boxes = mask_boxes(chosen.unpack())
     return Instances(chosen, boxes, labels[order].numpy(), scores[order].numpy())

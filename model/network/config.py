@@ -1,4 +1,4 @@
-"""The network as data: sizes, and the choices that make version 1, the ablations and the baselines of the papers.
+"""The network as data: sizes, and the options for version 1, the ablations and the baselines of the papers.
 
 The defaults are the published R50 network (version 2); `model.published` holds all of the papers' models.
 Every field is a primitive, so the class doubles as the typed schema of the `model` section of `params.yaml`.
@@ -31,62 +31,64 @@ SIZES = (
     "queries",
     "selected_queries",
 )
-MASK_LEVELS = 3  # the mask decoders look at the three finest levels
+MASK_LEVELS = 3  # the mask decoders attend to the three finest levels
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """All sizes of one network. The class counts are not among them: they come from the data.
+    """All sizes of one network, except for the class counts, which come from the data.
 
     Raises:
-        ValueError: a size that no network can have, with the field and what it accepts.
+        ValueError: invalid size or option; names the field and what it accepts.
     """
 
     backbone: str = "resnet50"
-    """A row of `model.network.backbone.BACKBONES`."""
+    """Key in `model.network.backbones.BACKBONES`."""
     backbone_norm: str = "frozen"
-    """Of ResNets. frozen: batch norm keeps statistics and affine; batch: it is trained; group: group norm instead."""
+    """Norm of ResNets. frozen: batch norm with fixed statistics and affine; batch: trained; group: group norm."""
     frozen_stages: int = 1
     """0 trains everything; n freezes the stem and the first n stages."""
     drop_path: float = 0.0
     """Stochastic depth of PVTv2 and Swin in training; the published PVTv2-B5 has 0.1, Swin-L 0.3."""
     stuff: str = "decoupled"
-    """decoupled: one query and a decoder for each stuff class (version 2); joint: one set of queries for things and
-    stuff, matched together (version 1, DETR); none: things only, which is instance segmentation."""
+    """decoupled: one query per stuff class and a decoder of their own (version 2); joint: one set of queries for things
+    and stuff, matched together (version 1, DETR); none: things only, which is instance segmentation."""
     classes_from: str = "location"
-    """Who classifies the queries: the location decoder (version 2) or the mask decoder after its blocks (v1)."""
+    """Decoder that classifies the queries: location (version 2), or masks, after its blocks (version 1)."""
     location_target: str = "box"
-    """box: cxcywh; center: the mask's center of mass, so that no box is needed."""
+    """box: cxcywh; center: the mask's center of mass, which needs no boxes."""
     attention: str = "deformable"
-    """deformable: on all levels; dense: on the coarsest level only, as DETR."""
+    """deformable: on all levels; dense: on the coarsest level only, as in DETR."""
     mask_head: str = "attention"
     """attention: the paper's mask decoder; fpn: DETR's attention maps, refined by the backbone's finer maps."""
     channels: int = 256
     heads: int = 8
     levels: int = 4
-    """Of encoder and location decoder: three of the backbone, the rest by strided convolution."""
+    """Feature levels of encoder and location decoder: three from the backbone, the rest by strided convolution."""
     points: int = 4
     """Sampling points per head and level of deformable attention."""
     encoder_layers: int = 6
     location_layers: int = 6
-    """0: the queries go to the mask decoder as they start, and have to be classified there."""
+    """With 0 the mask decoder gets the initial queries, and has to classify them."""
     thing_mask_layers: int = 4
-    """Of the mask decoder of the thing queries; with joint matching, of all queries."""
+    """Blocks of the mask decoder for thing queries, or, with joint matching, for all queries."""
     stuff_mask_layers: int = 6
+    """Blocks of the mask decoder for stuff."""
+    """Blocks of the mask decoder for stuff."""
     feedforward: int = 1024
     """Hidden width of encoder and location decoder."""
     mask_feedforward: int = 1024
     """Hidden width of the mask decoders."""
     queries: int = 300
-    """Of the location decoder, for things; with joint matching for things and stuff."""
+    """Queries of the location decoder, for things; with joint matching, for things and stuff."""
     selected_queries: int = 100
-    """At inference this many (query, class) pairs, of the highest probability, are merged."""
+    """Number of (query, class) pairs, those of the highest probability, that are merged at inference."""
     dropout: float = 0.1
-    """In attention and feed-forward of encoder and location decoder; the mask decoders have none."""
+    """Dropout in attention and feed-forward of encoder and location decoder; the mask decoders have none."""
     query_initialization: str = "learned"
     """learned: parameters, as published; encoder: the most probable encoder tokens (`model.network.queries`)."""
     token_classes: bool = False
-    """Whether encoder tokens are classified too, for the auxiliary loss `train.losses.token_class`."""
+    """Classify encoder tokens too, for the auxiliary loss `train.losses.token_class`."""
 
     def __post_init__(self) -> None:
         for name in SIZES:
@@ -113,8 +115,8 @@ class NetworkConfig:
             self._require(self.classes_from == "location", "classes_from", "location with the mask head fpn")
 
     @property
-    def place_size(self) -> int:
-        """Numbers that say where a query is: 4 of a box, 2 of a center."""
+    def box_size(self) -> int:
+        """Numbers that locate a query: 4 of a box (cxcywh), 2 of a center (xy)."""
         return 2 if self.location_target == "center" else 4
 
     def _require(self, condition: bool, name: str, expected: str) -> None:

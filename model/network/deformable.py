@@ -11,7 +11,7 @@ from model.ops.ms_deform_attn import level_starts, ms_deform_attn
 
 
 class DeformableAttention(nn.Module):
-    """Each query predicts, per head and level, a few places to look at and how much each counts."""
+    """Attention whose queries predict, per head and level, a few sampling points and the weight of each."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class DeformableAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start as equal weights on a ring: head h looks in direction h, point p at distance p + 1 pixels."""
+        """Initialize to equal weights on a ring: head h samples in direction h, point p at distance p + 1 pixels."""
         angles = torch.arange(self.heads, dtype=torch.float32) * (2 * math.pi / self.heads)
         ring = torch.stack((angles.cos(), angles.sin()), dim=-1)
         ring = ring / ring.abs().amax(-1, keepdim=True)
@@ -47,17 +47,17 @@ class DeformableAttention(nn.Module):
         padding_mask: Tensor | None,
         spatial_shapes: Shapes,
     ) -> Tensor:
-        """Sample the tokens around the references.
+        """Sample the tokens around the reference points.
 
         Args:
-            queries: (B, Q, C), position included.
+            queries: (B, Q, C) with position.
             references: (B, Q, L, 2) points or (B, Q, L, 4) boxes cxcywh, 0..1 of the padded level.
-            tokens: (B, S, C), position not included.
-            padding_mask: (B, S), True tokens are zero to all queries; None: there are no such tokens.
-            spatial_shapes: of the L levels.
+            tokens: (B, S, C) without position.
+            padding_mask: (B, S), True for tokens whose value is zero to all queries; None if there are none.
+            spatial_shapes: (height, width) of the L levels.
 
         Returns:
-            (B, Q, C), residual not added.
+            (B, Q, C), without the residual.
         """
         batch, count, _ = queries.shape
         value = self.value_proj(tokens)
@@ -67,10 +67,10 @@ class DeformableAttention(nn.Module):
         offsets = self.sampling_offsets(queries).view(batch, count, self.heads, self.levels, self.points, 2)
         weights = self.attention_weights(queries).view(batch, count, self.heads, -1).softmax(-1)
         weights = weights.view(batch, count, self.heads, self.levels, self.points)
-        if references.shape[-1] == 2:  # offsets in pixels of the level
+        if references.shape[-1] == 2:  # offsets are in pixels of the level
             sides = [references.new_full((), side) for shape in spatial_shapes for side in reversed(shape)]
             unit = 1 / torch.stack(sides).view(1, 1, -1, 2)
-        else:  # offsets in shares of half the box
+        else:  # offsets are in fractions of half the box
             unit = references[..., 2:] * (0.5 / self.points)
         locations = self._per_point(references[..., :2]) + offsets * self._per_point(unit)
         sampled = ms_deform_attn(value, spatial_shapes, level_starts(spatial_shapes), locations, weights)
@@ -78,6 +78,6 @@ class DeformableAttention(nn.Module):
         return attended
 
     def _per_point(self, values: Tensor) -> Tensor:
-        """(B, Q, L, 2) to (B, Q, 1, L, P, 2), in one run of memory: arithmetic on runs of two is slow."""
+        """Repeat (B, Q, L, 2) to (B, Q, 1, L, P, 2), contiguous: arithmetic on inner strides of two is slow."""
         repeated = values[..., None, :].expand(-1, -1, -1, self.points, -1)
         return repeated.contiguous()[:, :, None]

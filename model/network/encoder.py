@@ -1,4 +1,4 @@
-"""The deformable encoder (paper, section 3.2): feature levels in, memory out."""
+"""The deformable encoder (paper, section 3.2), from feature levels to memory."""
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +23,14 @@ class EncoderLayer(nn.Module):
     def forward(
         self, tokens: Tensor, position: Tensor, references: Tensor, mask: Tensor | None, spatial_shapes: Shapes
     ) -> Tensor:
-        """Tokens (B, S, C) to the same shape; padded tokens are updated too, only nobody samples them."""
+        """Update tokens (B, S, C), padded ones too, although none is sampled."""
         attended = self.attention(tokens + position, references, tokens, mask, spatial_shapes)
         updated: Tensor = self.feedforward(self.norm(tokens + self.dropout(attended)))
         return updated
 
 
 class Encoder(nn.Module):
-    """Joins the levels to one sequence, adds place and level to the queries and refines the tokens."""
+    """Joins the levels to one sequence and refines its tokens; position and level are added to the queries."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -53,8 +53,8 @@ class Encoder(nn.Module):
 
         Args:
             levels: L maps (B, C, h, w), finest first.
-            image_sizes: valid (height, width) of each image, in pixels; None = no padding.
-            batch_size: padded (height, width) of all images, in pixels.
+            image_sizes: (height, width) in pixels of each image without padding; None: no image is padded.
+            batch_size: (height, width) in pixels of the padded images.
         """
         spatial_shapes = tuple((level.shape[-2], level.shape[-1]) for level in levels)
         masks = level_masks(levels, image_sizes, batch_size)
@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         return Memory(tokens, position, mask, spatial_shapes, valid_ratios)
 
     def positions(self, masks: list[Tensor]) -> Tensor:
-        """Sine position plus level embedding (B, S, C), of the levels' padding masks."""
+        """Add sine positions and level embeddings to (B, S, C), from the levels' padding masks (B, h, w)."""
         encoded = [
             sine_position(mask, self.channels).flatten(1, 2) + embedding
             for mask, embedding in zip(masks, self.level_embedding, strict=True)

@@ -1,16 +1,16 @@
-"""Small parts that several modules share."""
+"""Small layers that several parts of the network share."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-CLASS_BIAS = -math.log(99)  # sigmoid 0.01: at the start nearly nothing is an object
+CLASS_BIAS = -math.log(99)  # sigmoid 0.01: initially almost nothing is an object
 EPS = 1e-5
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around a ReLU, added to the input and normalized (post-norm)."""
+    """Two linear layers with a ReLU between them, residual and norm (post-norm)."""
 
     def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -21,34 +21,34 @@ class FeedForward(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, S, C) to the same shape."""
-        hidden = self.dropout(self.expand(states).relu())  # not in place: a linear layer gives a view
+        hidden = self.dropout(self.expand(states).relu())  # not in place: the output of a linear layer is a view
         updated: Tensor = self.norm(states + self.dropout(self.contract(hidden)))
         return updated
 
 
 def xavier_matrices(module: nn.Module) -> None:
-    """Xavier-uniform for every parameter of two or more dimensions."""
+    """Initialize every parameter of two or more dimensions by Xavier-uniform."""
     for parameter in module.parameters():
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter)
 
 
 def inverse_sigmoid(values: Tensor) -> Tensor:
-    """Logits of probabilities, finite at 0 and 1."""
+    """Convert probabilities to logits that are finite at 0 and 1."""
     values = values.clamp(0, 1)
     return torch.log(values.clamp(min=EPS) / (1 - values).clamp(min=EPS))
 
 
 def class_head(channels: int, classes: int) -> nn.Linear:
-    """Linear classifier that starts by finding every class improbable."""
+    """Build a linear classifier to which every class is initially improbable."""
     head = nn.Linear(channels, classes)
     nn.init.constant_(head.bias, CLASS_BIAS)
     return head
 
 
-def place_head(channels: int, place_size: int, size_bias: float) -> nn.Sequential:
-    """Three linear layers; the last starts as a constant: stay at the reference, as a box with this size in logits."""
-    last = nn.Linear(channels, place_size)
+def box_head(channels: int, box_size: int, size_bias: float) -> nn.Sequential:
+    """Build three linear layers that initially predict no offset from the reference, and one box size (in logits)."""
+    last = nn.Linear(channels, box_size)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     nn.init.constant_(last.bias[2:], size_bias)

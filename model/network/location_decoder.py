@@ -1,4 +1,4 @@
-"""The location decoder (paper, section 3.3): queries learn where their segments are, and of which class.
+"""The location decoder (paper, section 3.3): queries learn the locations and classes of their segments.
 
 Unlike the paper's text, its class heads are the network's thing classifier and stay at inference.
 """
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from model.network.baselines.detr import DenseLocationLayer
 from model.network.config import NetworkConfig
 from model.network.deformable import DeformableAttention
-from model.network.layers import FeedForward, class_head, inverse_sigmoid, place_head, xavier_matrices
+from model.network.layers import FeedForward, box_head, class_head, inverse_sigmoid, xavier_matrices
 from model.network.outputs import LocationOutput, Memory, StartingQueries
 
-WIDTH_HEIGHT_BIAS = -2.0  # sigmoid 0.12: small boxes at the start
+WIDTH_HEIGHT_BIAS = -2.0  # sigmoid 0.12: boxes are initially small
 
 
 class LocationLayer(nn.Module):
@@ -30,10 +30,10 @@ class LocationLayer(nn.Module):
         self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
 
     def forward(self, states: Tensor, position: Tensor, reference: Tensor, memory: Memory) -> Tensor:
-        """States and position (B, Q, C), reference (B, Q, 2 or 4) of the image to states (B, Q, C)."""
-        placed = states + position
-        related, _ = self.self_attention(placed, placed, states, need_weights=False)
-        states = self.self_norm(states + self.dropout(related))
+        """Update states (B, Q, C) with position (B, Q, C) around reference points or boxes (B, Q, 2 or 4)."""
+        with_position = states + position
+        attended, _ = self.self_attention(with_position, with_position, states, need_weights=False)
+        states = self.self_norm(states + self.dropout(attended))
         ratios = memory.valid_ratios.repeat(1, 1, reference.shape[-1] // 2)
         attended = self.cross_attention(
             states + position,
@@ -47,7 +47,7 @@ class LocationLayer(nn.Module):
 
 
 class LearnedQueries(nn.Module):
-    """Queries as published: parameters, whose position also says where to look first (with dense attention, not)."""
+    """Queries as published: parameters, whose position, with deformable attention, also gives reference points."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -59,22 +59,22 @@ class LearnedQueries(nn.Module):
             nn.init.zeros_(self.reference_points.bias)
 
     def forward(self, memory: Memory) -> tuple[StartingQueries, None]:
-        """The same queries for every image of the batch."""
+        """Give every image of the batch the same queries."""
         position, states = self.embedding.weight.expand(memory.tokens.shape[0], -1, -1).chunk(2, dim=-1)
         reference = self.reference_points(position).float().sigmoid() if self.reference_points is not None else None
         return StartingQueries(states, position, reference), None
 
 
 class LocationDecoder(nn.Module):
-    """Layers that each refine the place of the one before; every layer has its own class and place head.
+    """Layers that each refine the boxes of the one before; every layer has class and box heads of its own.
 
-    With dense attention it is DETR's decoder: its layers share the heads and a final norm, and no place is refined.
+    With dense attention it is DETR's decoder: its layers share the heads and a final norm, and refine no boxes.
     """
 
     def __init__(self, config: NetworkConfig, classes: int) -> None:
         super().__init__()
         channels, dense = config.channels, config.attention == "dense"
-        self.place_size = config.place_size
+        self.box_size = config.box_size
         self.layers = nn.ModuleList(
             DenseLocationLayer(config) if dense else LocationLayer(config) for _ in range(config.location_layers)
         )
@@ -83,7 +83,8 @@ class LocationDecoder(nn.Module):
         classifies = config.classes_from == "location"
         self.class_heads = nn.ModuleList(class_head(channels, classes) for _ in range(heads if classifies else 0))
         biases = [0.0 if dense or layer else WIDTH_HEIGHT_BIAS for layer in range(heads)]
-        self.place_heads = nn.ModuleList(place_head(channels, config.place_size, bias) for bias in biases)
+        # Named as in earlier weight files.
+        self.place_heads = nn.ModuleList(box_head(channels, config.box_size, bias) for bias in biases)
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
@@ -93,29 +94,29 @@ class LocationDecoder(nn.Module):
                 layer.reset_parameters()
 
     def forward(self, memory: Memory, start: StartingQueries, auxiliary: bool = True) -> LocationOutput:
-        """States, places and classes of all queries after every layer; without `auxiliary` classes after the last."""
+        """Compute states, boxes and classes after every layer; without `auxiliary`, only the last classes."""
         queries, reference = start.states, start.reference
-        states, places, logits = [], [], []
+        states, boxes, logits = [], [], []
         for number, layer in enumerate(self.layers):
             queries = layer(queries, start.position, reference, memory)
             normed = queries if self.norm is None else self.norm(queries)
             head = 0 if self.norm is not None else number
             states.append(normed)
-            places.append(refine(reference, self.place_heads[head](normed)))
+            boxes.append(refine(reference, self.place_heads[head](normed)))
             if self.norm is None:
-                reference = places[-1].detach()
+                reference = boxes[-1].detach()
             if len(self.class_heads) and (auxiliary or number == len(self.layers) - 1):
                 logits.append(self.class_heads[head](normed))
         if not states:
             none = queries.new_empty(0, *queries.shape)
-            return LocationOutput(queries, none, None, none[..., : self.place_size], start.reference)
+            return LocationOutput(queries, none, None, none[..., : self.box_size], start.reference)
         class_logits = torch.stack(logits) if logits else None
-        return LocationOutput(states[-1], torch.stack(states), class_logits, torch.stack(places), start.reference)
+        return LocationOutput(states[-1], torch.stack(states), class_logits, torch.stack(boxes), start.reference)
 
 
 def refine(reference: Tensor | None, correction: Tensor) -> Tensor:
-    """Places in 0..1: the correction (..., 2 or 4) added to the reference (..., 2 or 4), if any, in logit space."""
-    correction = correction.float()  # under autocast too: places need more digits than bfloat16 has
+    """Add a correction (..., 2 or 4) to a reference (..., 2 or 4), if any, in logit space; boxes or centers in 0..1."""
+    correction = correction.float()  # under autocast too: boxes need more digits than bfloat16 has
     if reference is None:
         return correction.sigmoid()
     known = inverse_sigmoid(reference)

@@ -1,64 +1,37 @@
-"""The mask decoders (paper, section 3.4): masks are the attention maps from a query to the memory.
+"""The mask decoder (paper, section 3.4): masks are the attention maps from a query to the memory.
 
-Unlike the paper's text there are two decoders with separate weights, one for things and one for stuff, and a
-mask is read off the attention scores before their softmax.
+Blocks update the queries by cross-attention to the memory. The last layer's masks are read from its attending queries;
+for the losses, every block before reads masks too, off the scores that its attention computes anyway. Unlike in the
+paper's text, masks come from the attention scores before their softmax.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.network.attention import cross_attention, few_queries, key_products, merge_heads, split_heads, value_sums
 from model.network.config import MASK_LEVELS, NetworkConfig
-from model.network.layers import class_head, xavier_matrices
+from model.network.layers import xavier_matrices
 from model.network.outputs import MaskOutput, Memory, Shapes
-
-
-def key_products(query: Tensor, tokens: Tensor, key: nn.Linear) -> Tensor:
-    """Queries (B, H, N, D) times the keys of tokens (B, T, C), (B, H, N, T)."""
-    batch, heads, count, dim = query.shape
-    if not few_queries(count, heads, tokens):
-        return query @ split_heads(key(tokens), heads).mT
-    looking = query @ key.weight.view(heads, dim, -1)
-    products = looking.flatten(1, 2) @ tokens.mT
-    return products.view(batch, heads, count, tokens.shape[1]) + query @ key.bias.view(heads, dim, 1)
-
-
-def value_sums(weights: Tensor, tokens: Tensor, value: nn.Linear) -> Tensor:
-    """Sums (B, H, N, D) of the values of tokens (B, T, C) by weights (B, H, N, T) that add up to 1 over the tokens."""
-    batch, heads, count, _ = weights.shape
-    if not few_queries(count, heads, tokens):
-        return weights @ split_heads(value(tokens), heads)
-    gathered = (weights.flatten(1, 2) @ tokens).view(batch, heads, count, tokens.shape[2])
-    return gathered @ value.weight.view(heads, -1, tokens.shape[2]).mT + value.bias.view(heads, 1, -1)
-
-
-def split_heads(states: Tensor, heads: int) -> Tensor:
-    """(B, N, C) to (B, heads, N, C / heads)."""
-    batch, count, channels = states.shape
-    return states.view(batch, count, heads, channels // heads).transpose(1, 2)
-
-
-def few_queries(count: int, heads: int, tokens: Tensor) -> bool:
-    """Whether so many queries rather look at the tokens (B, T, C) themselves."""
-    return count * (heads - 1) < tokens.shape[2]
-
 
 NORM_EPS = 1e-6
 CHUNK = 25
-"""Queries whose masks are read off at a time where only these are wanted: all their scores are never held at once."""
+"""Queries whose masks are read at a time where no gradient is needed, so that never all their scores are in memory."""
 
 
 class HeadMix(nn.Linear):
     """Linear layer across the heads, where these come before the pixels: (B, heads, X) to the same shape."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """A third of the time of moving the heads to the end for a plain linear layer."""
+        """Mix; takes a third of the time of moving the heads to the end for a plain linear layer."""
         return torch.baddbmm(self.bias[:, None], self.weight.expand(maps.shape[0], -1, -1), maps)
 
 
-class AttentionMasks(nn.Module):
+class MaskReader(nn.Module):
     """Attention scores of queries and memory, and the mask that they add up to."""
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -70,24 +43,26 @@ class AttentionMasks(nn.Module):
         self.levels = nn.ModuleList(HeadMix(config.heads, config.heads) for _ in range(MASK_LEVELS))
         self.join = nn.Linear(MASK_LEVELS * config.heads, 1)
 
-    def forward(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
-        """Queries (B, N, C) and tokens (B, T, C) to scores (B, heads, N, T) and masks (B, N, h1, w1)."""
-        query = split_heads(self.q(queries), self.heads) * self.scale
-        scores = key_products(query, tokens, self.k)
-        return scores, self.masks(scores, spatial_shapes)
+    def forward(self, attending: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
+        """Read masks (B, N, h1, w1) of attending queries (B, N, C), and the scores (B, heads, N, T) they come from."""
+        scores = key_products(self.project_queries(attending) * self.scale, tokens, self.k)
+        return self.join_levels(scores, spatial_shapes), scores
 
-    def read(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> Tensor:
-        """The masks of `forward`, a few queries at a time."""
-        query, key = self.projected(queries, tokens)
-        parts = (query * self.scale).split(CHUNK, dim=2)
-        return torch.cat([self.masks(part @ key.transpose(-2, -1), spatial_shapes) for part in parts], dim=1)
+    def read(self, attending: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> Tensor:
+        """Read the masks alone, a few queries at a time where no gradient is needed."""
+        if torch.is_grad_enabled() or few_queries(attending.shape[1], self.heads, tokens):
+            masks: Tensor = self(attending, tokens, spatial_shapes)[0]
+            return masks
+        parts = (self.project_queries(attending) * self.scale).split(CHUNK, dim=2)
+        key = split_heads(self.k(tokens), self.heads).mT
+        return torch.cat([self.join_levels(part @ key, spatial_shapes) for part in parts], dim=1)
 
-    def projected(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries (B, heads, N, D) and keys (B, heads, T, D)."""
-        return split_heads(self.q(queries), self.heads), split_heads(self.k(tokens), self.heads)
+    def project_queries(self, queries: Tensor) -> Tensor:
+        """(B, N, C) to (B, heads, N, D)."""
+        return split_heads(self.q(queries), self.heads)
 
-    def masks(self, scores: Tensor, spatial_shapes: Shapes) -> Tensor:
-        """Join the levels at the size of the finest.
+    def join_levels(self, scores: Tensor, spatial_shapes: Shapes) -> Tensor:
+        """Join the scores (B, heads, N, T) of all levels to masks (B, N, h1, w1) of the finest level's size.
 
         The joining linear layer comes before the resizing here: both are linear, so their order does not
         matter, and one channel is resized instead of one per head.
@@ -106,50 +81,6 @@ class AttentionMasks(nn.Module):
         return joined.relu().view(batch, queries, *finest)
 
 
-class MaskBlock(nn.Module):
-    """Self-attention (stuff only), cross-attention that also gives masks, MLP; post-norm, no dropout."""
-
-    def __init__(self, config: NetworkConfig, self_attention: bool) -> None:
-        super().__init__()
-        channels = config.channels
-        self.heads = config.heads
-        self.self_attention = SelfAttention(config) if self_attention else None
-        self.cross = AttentionMasks(config)
-        self.v = nn.Linear(channels, channels)
-        self.output = nn.Linear(channels, channels)
-        self.cross_norm = nn.LayerNorm(channels, eps=NORM_EPS)
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, config.mask_feedforward), nn.GELU(), nn.Linear(config.mask_feedforward, channels)
-        )
-        self.mlp_norm = nn.LayerNorm(channels, eps=NORM_EPS)
-
-    def forward(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
-        """Queries (B, N, C) to updated queries and masks (B, N, h1, w1)."""
-        queries = self.relate(queries)
-        scores, masks = self.cross(queries, tokens, spatial_shapes)
-        return self._updated(queries, value_sums(scores.softmax(-1), tokens, self.v)), masks
-
-    def update(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """What `forward` makes of queries (B, N, C) from `relate`, without masks: no attention map is held."""
-        query, key = self.cross.projected(queries, tokens)
-        return self._updated(queries, F.scaled_dot_product_attention(query, key, self._values(tokens)))
-
-    def relate(self, queries: Tensor) -> Tensor:
-        """The queries (B, N, C) as they look at the memory: after their self-attention, if any."""
-        if self.self_attention is not None:
-            queries = self.self_attention(queries)
-        return queries
-
-    def _values(self, tokens: Tensor) -> Tensor:
-        return split_heads(self.v(tokens), self.heads)
-
-    def _updated(self, queries: Tensor, attended: Tensor) -> Tensor:
-        """Queries (B, N, C) after what the heads (B, heads, N, D) have gathered."""
-        queries = self.cross_norm(queries + self.output(merge_heads(attended)))
-        updated: Tensor = self.mlp_norm(queries + self.mlp(queries))
-        return updated
-
-
 class SelfAttention(nn.Module):
     """Plain multi-head attention among the queries, added and normalized."""
 
@@ -163,13 +94,59 @@ class SelfAttention(nn.Module):
     def forward(self, queries: Tensor) -> Tensor:
         """(B, N, C) to the same shape."""
         q, k, v = (split_heads(part, self.heads) for part in self.qkv(queries).chunk(3, dim=-1))
-        related = merge_heads(F.scaled_dot_product_attention(q, k, v))
-        updated: Tensor = self.norm(queries + self.output(related))
+        attended = merge_heads(F.scaled_dot_product_attention(q, k, v))
+        updated: Tensor = self.norm(queries + self.output(attended))
         return updated
 
 
+class BlockOutput(NamedTuple):
+    """What one block gives."""
+
+    queries: Tensor  # (B, N, C) updated
+    attending: Tensor  # (B, N, C) as they attended to the memory
+    masks: Tensor | None  # (B, N, h1, w1) read from these, if asked for
+
+
+class MaskBlock(nn.Module):
+    """Self-attention (stuff only), cross-attention to the memory, MLP; post-norm, no dropout."""
+
+    def __init__(self, config: NetworkConfig, self_attention: bool) -> None:
+        super().__init__()
+        channels = config.channels
+        self.self_attention = SelfAttention(config) if self_attention else None
+        self.cross = MaskReader(config)
+        self.v = nn.Linear(channels, channels)
+        self.output = nn.Linear(channels, channels)
+        self.cross_norm = nn.LayerNorm(channels, eps=NORM_EPS)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, config.mask_feedforward), nn.GELU(), nn.Linear(config.mask_feedforward, channels)
+        )
+        self.mlp_norm = nn.LayerNorm(channels, eps=NORM_EPS)
+
+    def forward(self, queries: Tensor, tokens: Tensor, spatial_shapes: Shapes | None) -> BlockOutput:
+        """Update queries (B, N, C) from tokens (B, T, C); read masks where the levels' shapes are given."""
+        attending = queries if self.self_attention is None else self.self_attention(queries)
+        masks = None
+        if spatial_shapes is None:
+            attended = cross_attention(self.cross.project_queries(attending), tokens, self.cross.k, self.v)
+        else:
+            masks, scores = self.cross(attending, tokens, spatial_shapes)
+            attended = value_sums(scores.softmax(-1), tokens, self.v)
+        queries = self.cross_norm(attending + self.output(merge_heads(attended)))
+        return BlockOutput(self.mlp_norm(queries + self.mlp(queries)), attending, masks)
+
+
+@dataclass(frozen=True)
+class DecodedQueries:
+    """Queries of a mask decoder; without auxiliary outputs K = 1, and there are no auxiliary masks."""
+
+    queries: Tensor  # (K, B, N, C) after each block
+    attending: Tensor  # (B, N, C) as they attend to the memory in the last layer
+    auxiliary_masks: tuple[Tensor, ...]  # (B, N, h1, w1) of each layer before the last
+
+
 class MaskDecoder(nn.Module):
-    """Blocks, then a tail that only makes masks. The tail's masks are the result, the blocks' are auxiliary.
+    """Blocks, then a tail that only reads masks. The tail's masks are the result, the blocks' are auxiliary.
 
     Keys carry no position, and padded tokens are not masked, as published.
     """
@@ -177,10 +154,44 @@ class MaskDecoder(nn.Module):
     def __init__(self, config: NetworkConfig, blocks: int, self_attention: bool) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(MaskBlock(config, self_attention) for _ in range(blocks))
-        self.tail = AttentionMasks(config)
+        self.tail = MaskReader(config)
         xavier_matrices(self)
 
-    def forward(
+    def decode(
+        self,
+        queries: Tensor,
+        memory: Memory,
+        position: Tensor | None = None,
+        last_layer: int = 0,
+        auxiliary: bool = True,
+    ) -> DecodedQueries:
+        """Update queries (B, N, C), N = 0 allowed, up to the attending queries of the last layer.
+
+        Args:
+            queries: what the first block gets.
+            memory: encoder output.
+            position: (N, C), added again at the entry of every block and of the tail.
+            last_layer: block, counted from 1, after which the decoder ends (the paper's table 10); 0, or more than
+                there are blocks, is the tail.
+            auxiliary: also return the queries and masks of all layers before, as the losses need them.
+        """
+        tokens, shapes = finest_levels(memory)
+        blocks, last = self._layers(last_layer)
+        outputs: list[BlockOutput] = []
+        for block in blocks:
+            reads = auxiliary and block.cross is not last
+            outputs.append(block(_with_position(queries, position), tokens, shapes if reads else None))
+            queries = outputs[-1].queries
+        attending = _with_position(queries, position) if last is self.tail else outputs[-1].attending
+        states = torch.stack([output.queries for output in outputs[0 if auxiliary else -1 :]])
+        return DecodedQueries(states, attending, tuple(output.masks for output in outputs if output.masks is not None))
+
+    def read_masks(self, attending: Tensor, memory: Memory, last_layer: int = 0) -> Tensor:
+        """Read the last layer's masks (B, N, h1, w1) of all or some of its attending queries (B, N, C)."""
+        _, last = self._layers(last_layer)
+        return last.read(attending, *finest_levels(memory))
+
+    def decode_masks(
         self,
         queries: Tensor,
         memory: Memory,
@@ -188,80 +199,24 @@ class MaskDecoder(nn.Module):
         last_layer: int = 0,
         auxiliary: bool = True,
     ) -> MaskOutput:
-        """Masks of queries (B, N, C), N = 0 allowed; a position (N, C) is added again at the entry of every part.
+        """Decode, as `decode` describes, and read the masks of all queries."""
+        decoded = self.decode(queries, memory, position, last_layer, auxiliary)
+        masks = self.read_masks(decoded.attending, memory, last_layer)
+        return MaskOutput(torch.stack([*decoded.auxiliary_masks, masks]), decoded.queries)
 
-        With `last_layer` the decoder ends there, and the masks of this block, counted from 1, are the result (the
-        paper's table 10); 0, or more than there are blocks, is the tail. Without `auxiliary` only the last masks and
-        queries are given, and no others are computed.
-        """
-        if not auxiliary:
-            queries, looking = self.decode(queries, memory, position, last_layer)
-            return MaskOutput(self.read(looking, memory, last_layer)[None], queries[None])
-        tokens, shapes = _finest_levels(memory)
-        blocks, reader = self._parts(last_layer)
-        all_queries, all_masks = [], []
-        for block in blocks:
-            queries, masks = block(_placed(queries, position), tokens, shapes)
-            all_queries.append(queries)
-            all_masks.append(masks)
-        if reader is self.tail:
-            _, masks = reader(_placed(queries, position), tokens, shapes)
-            all_masks.append(masks)
-        return MaskOutput(torch.stack(all_masks), torch.stack(all_queries))
-
-    def decode(
-        self, queries: Tensor, memory: Memory, position: Tensor | None = None, last_layer: int = 0
-    ) -> tuple[Tensor, Tensor]:
-        """The last queries (B, N, C) of `forward`, and those whose attention maps are its last masks; makes no mask."""
-        tokens, _ = _finest_levels(memory)
-        blocks, reader = self._parts(last_layer)
-        for block in blocks:
-            looking = block.relate(_placed(queries, position))
-            queries = block.update(looking, tokens)
-        return queries, _placed(queries, position) if reader is self.tail else looking
-
-    def read(self, queries: Tensor, memory: Memory, last_layer: int = 0) -> Tensor:
-        """The last masks (B, N, h1, w1) of `forward`, of some or all of the queries that `decode` gives second."""
-        _, reader = self._parts(last_layer)
-        return reader.read(queries, *_finest_levels(memory))
-
-    def _parts(self, last_layer: int) -> tuple[Sequence[MaskBlock], AttentionMasks]:
-        """The blocks that are used, and where the masks that are the result are read off."""
+    def _layers(self, last_layer: int) -> tuple[Sequence[MaskBlock], MaskReader]:
+        """The blocks in use, and the reader of the masks that are the result."""
         blocks = [block for block in self.blocks if isinstance(block, MaskBlock)]
         if 0 < last_layer <= len(blocks):
             return blocks[:last_layer], blocks[last_layer - 1].cross
         return blocks, self.tail
 
 
-class StuffMaskDecoder(nn.Module):
-    """One learned query per stuff class through a mask decoder, and whether its class is in the image."""
-
-    def __init__(self, config: NetworkConfig, num_stuff: int) -> None:
-        super().__init__()
-        self.query_embedding = nn.Embedding(num_stuff, 2 * config.channels)  # content, then position
-        self.decoder = MaskDecoder(config, config.stuff_mask_layers, self_attention=True)
-        self.class_heads = nn.ModuleList(class_head(config.channels, 1) for _ in self.decoder.blocks)
-
-    def forward(self, memory: Memory, last_layer: int = 0, auxiliary: bool = True) -> tuple[MaskOutput, Tensor]:
-        """Masks of all stuff classes, and their class logits (K, B, S) after the same blocks as the queries."""
-        content, position = self.query_embedding.weight.chunk(2, dim=-1)
-        content = content.expand(memory.tokens.shape[0], -1, -1)
-        output = self.decoder(content, memory, position, last_layer, auxiliary)
-        heads = self.class_heads[: last_layer or None][-len(output.queries) :]
-        logits = [head(states) for head, states in zip(heads, output.queries, strict=True)]
-        return output, torch.cat(logits, dim=-1).permute(2, 0, 1)
-
-
-def merge_heads(states: Tensor) -> Tensor:
-    """(B, heads, N, D) to (B, N, heads * D)."""
-    return states.transpose(1, 2).flatten(2)
-
-
-def _finest_levels(memory: Memory) -> tuple[Tensor, Shapes]:
-    """The tokens (B, T, C) that masks are made of, and their levels' sizes."""
+def finest_levels(memory: Memory) -> tuple[Tensor, Shapes]:
+    """The tokens (B, T, C) that masks are made of, and the sizes of their levels."""
     shapes = memory.spatial_shapes[:MASK_LEVELS]
     return memory.tokens[:, : sum(height * width for height, width in shapes)], shapes
 
 
-def _placed(queries: Tensor, position: Tensor | None) -> Tensor:
+def _with_position(queries: Tensor, position: Tensor | None) -> Tensor:
     return queries if position is None else queries + position

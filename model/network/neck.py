@@ -1,4 +1,4 @@
-"""One channel count for all levels, and the coarser levels that the backbone does not have."""
+"""The neck (paper, section 3.1): projects all levels to one channel count and adds coarser levels."""
 
 from torch import Tensor, nn
 
@@ -9,10 +9,10 @@ GROUPS = 32
 
 
 class Neck(nn.Module):
-    """1x1 projections of the backbone's maps; extra levels by strided 3x3 convolution of its raw last map.
+    """1x1 projections of the backbone's maps, and extra levels by strided 3x3 convolution of its raw last map.
 
-    Group norm after each, no activation. Its statistics see padded pixels, as published: an image padded in a
-    batch is not computed exactly as the image alone.
+    Each is followed by group norm, without an activation. As published, the norm's statistics include padded pixels,
+    so that an image padded in a batch is not computed exactly as the image alone.
     """
 
     def __init__(self, in_channels: tuple[int, ...], config: NetworkConfig) -> None:
@@ -24,7 +24,7 @@ class Neck(nn.Module):
         xavier_matrices(self)
 
     def forward(self, features: tuple[Tensor, ...]) -> list[Tensor]:
-        """Three backbone maps to L maps of (B, C, h, w), finest first."""
+        """Turn three backbone maps into L maps (B, C, h, w), finest first."""
         levels = [project(feature) for project, feature in zip(self.projections, features, strict=True)]
         coarsest = features[-1]
         for downsample in self.extra:

@@ -1,14 +1,14 @@
-"""What the parts of the network hand to each other.
+"""Data that the parts of the network hand to each other.
 
 Letters: B batch, D location layers, K mask decoder blocks, Q queries, N selected queries, T classes of the queries
-(the things; with joint matching things and then stuff), S stuff classes (in `Memory`: flattened pixels of all levels),
-C channels, L levels, P = 4 for places that are boxes (cxcywh) or 2 for mass centers (xy).
+(things; with joint matching things, then stuff), S stuff classes (in `Memory`: flattened pixels of all levels),
+C channels, L levels, P = 4 for boxes (cxcywh) or, where `NetworkConfig.location_target` is center, 2 for centers (xy).
 
-Where the network is asked for no auxiliary outputs, class logits have D = 1 or K = 1, `MaskOutput` has one set of masks
-and K = 1: those of the last layers only.
+Without auxiliary outputs D = 1 for class logits, K = 1, and `MaskOutput` has one set of masks: all of the last layers.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,13 +22,13 @@ class Memory:
     """Encoder output, all levels flattened row by row and joined, finest first."""
 
     tokens: Tensor  # (B, S, C)
-    position: Tensor  # (B, S, C) encoded place and level of every token
+    position: Tensor  # (B, S, C) encoded position and level of every token
     padding_mask: Tensor | None  # (B, S) bool, True = padding; None where no image has any
     spatial_shapes: Shapes
-    valid_ratios: Tensor  # (B, L, 2) share of the (width, height) of each level that is image, 0..1
+    valid_ratios: Tensor  # (B, L, 2) fraction of the (width, height) of each level that is image, 0..1
 
     def maps(self) -> list[Tensor]:
-        """The tokens of every level as (B, C, h, w)."""
+        """Split the tokens into maps (B, C, h, w), one per level."""
         by_level = torch.split(self.tokens, [height * width for height, width in self.spatial_shapes], dim=1)
         return [
             tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *shape)
@@ -37,57 +37,80 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Pyramid:
+    """All feature maps that a mask head may use."""
+
+    features: tuple[Tensor, ...]  # (B, C', h, w) of the backbone, finest first
+    levels: list[Tensor]  # (B, C, h, w) of the neck, finest first
+    memory: Memory
+
+
+@dataclass(frozen=True)
 class StartingQueries:
-    """What the location decoder starts from."""
+    """Initial queries of the location decoder."""
 
     states: Tensor  # (B, Q, C)
     position: Tensor  # (B, Q, C)
-    reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1; None where DETR's queries have no place of their own
+    reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1; None for DETR's queries, which have none
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """What every encoder token proposes where queries start from the encoder."""
+    """Box proposals of all encoder tokens, where queries start from the encoder."""
 
     class_logits: Tensor  # (B, S, T)
-    places: Tensor  # (B, S, P) 0..1 of the image without its padding
+    boxes: Tensor  # (B, S, P) 0..1 of the image without its padding
 
 
 @dataclass(frozen=True)
 class LocationOutput:
-    """What every location decoder layer says about the queries."""
+    """Predictions of every layer of the location decoder."""
 
-    queries: Tensor  # (B, Q, C) what the mask decoder gets: the last states, or the starting ones where D = 0
+    queries: Tensor  # (B, Q, C) input of the mask decoder: the last states, or the initial ones where D = 0
     states: Tensor  # (D, B, Q, C)
     class_logits: Tensor | None  # (D, B, Q, T); None where the mask decoder classifies
-    places: Tensor  # (D, B, Q, P) 0..1 of the image without its padding
-    initial_reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1: where the first layer looks
+    boxes: Tensor  # (D, B, Q, P) 0..1 of the image without its padding
+    initial_reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1: reference points of the first layer
+
+    @property
+    def last_class_logits(self) -> Tensor:
+        """(B, Q, T) of the last layer, where the location decoder classifies."""
+        assert self.class_logits is not None
+        return self.class_logits[-1]
 
 
 @dataclass(frozen=True)
 class QuerySelection:
-    """Queries that stand for segments; images with fewer than N are filled up, `valid` False."""
+    """Queries that stand for segments; images with fewer than N are padded by entries with `valid` False."""
 
     indices: Tensor  # (B, N) int64, 0..Q-1; a query may repeat
     labels: Tensor  # (B, N) int64, 0..T-1
     scores: Tensor  # (B, N) class probability
     valid: Tensor  # (B, N) bool
-    slots: Tensor  # (B, N) int64, where in `PanopticOutput.query_masks` the mask of each lies
+    slots: Tensor  # (B, N) int64, index of the mask of each in `PanopticOutput.query_masks`
 
 
 @dataclass(frozen=True)
 class MaskOutput:
-    """Masks of one decoder: of its K blocks and, last, of its tail. The last ones are the final ones."""
+    """Masks of one decoder: those of its K blocks and, last, of its tail, which are the final ones."""
 
     masks: Tensor  # (K + 1, B, N, h1, w1) not negative: after ReLU without an upper bound, or after sigmoid
     queries: Tensor  # (K, B, N, C)
 
 
+class SegmentQueries(NamedTuple):
+    """Output of a mask head for the queries."""
+
+    selection: QuerySelection
+    masks: MaskOutput
+    class_logits: Tensor | None  # (K, B, Q, T) where the mask decoder classifies
+
+
 @dataclass(frozen=True)
 class PanopticOutput:
-    """Everything that losses and merging need. What belongs to an option is None where that is off."""
+    """Everything that losses and merging need; parts of an option are None where it is off."""
 
-    num_things: int  # labels below are things, from there on stuff
+    num_things: int  # labels below are things, the others stuff
     memory: Memory
     location: LocationOutput
     selection: QuerySelection

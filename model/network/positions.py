@@ -1,4 +1,4 @@
-"""Where the image lies inside a padded batch, and the sine encoding of every pixel's place."""
+"""The image's area in a padded batch, and sine encodings of pixel positions."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ EPS = 1e-6
 
 
 def padding_mask(image_sizes: tuple[tuple[int, int], ...], height: int, width: int, device: torch.device) -> Tensor:
-    """(B, height, width) bool, True outside the valid (height, width) of each image.
+    """Mark padding: (B, height, width) bool, True outside the (height, width) of each image.
 
     Raises:
-        ValueError: an image that is empty or larger than the batch.
+        ValueError: an image is empty or larger than the batch.
     """
     for position, (valid_height, valid_width) in enumerate(image_sizes):
         if not (0 < valid_height <= height and 0 < valid_width <= width):
@@ -33,16 +33,16 @@ def padding_mask(image_sizes: tuple[tuple[int, int], ...], height: int, width: i
 
 
 def any_padding(image_sizes: tuple[tuple[int, int], ...] | None, batch_size: tuple[int, int]) -> bool:
-    """Whether an image is smaller than the batch; None instead of the image sizes = no padding."""
+    """Tell whether an image is smaller than the batch; None instead of image sizes means no padding."""
     return image_sizes is not None and any(size != batch_size for size in image_sizes)
 
 
 def level_masks(
     levels: Sequence[Tensor], image_sizes: tuple[tuple[int, int], ...] | None, batch_size: tuple[int, int]
 ) -> list[Tensor]:
-    """Padding mask (B, h, w) of each of the levels (B, C, h, w); (1, h, w) where images have one size in common.
+    """Make the padding mask (B, h, w) of each level (B, C, h, w); (1, h, w) where all images have one size.
 
-    None instead of the image sizes = no padding, which sizes that are symbols cannot tell.
+    None instead of image sizes means no padding, which symbolic sizes cannot tell.
     """
     shapes = [(level.shape[-2], level.shape[-1]) for level in levels]
     device = levels[0].device
@@ -54,30 +54,30 @@ def level_masks(
 
 
 def resize_mask(mask: Tensor, shape: tuple[int, int]) -> Tensor:
-    """(B, H, W) bool to (B, *shape) by the nearest pixel."""
+    """Resize (B, H, W) bool to (B, *shape) by nearest neighbor."""
     return F.interpolate(mask[:, None].float(), size=shape).bool()[:, 0]
 
 
 def sine_position(mask: Tensor, channels: int) -> Tensor:
-    """Sine encoding (B, h, w, channels), first half y, second half x, of a padding mask (B, h, w).
+    """Encode the pixels of a padding mask (B, h, w): (B, h, w, channels), first half y, second half x.
 
-    The order of the operations and float32 are part of the definition: rows and columns of pure padding get
-    arguments around -3e6, whose sine changes altogether with the last bit of the frequency.
+    The order of operations and float32 are part of the definition: rows and columns of pure padding get arguments
+    around -3e6, whose sine changes completely with the last bit of the frequency.
     """
     valid = (~mask).int()
     index = torch.arange(channels // 2, dtype=torch.float32, device=mask.device)
     frequency = TEMPERATURE ** (2 * torch.div(index, 2, rounding_mode="floor") / (channels // 2))
     encoded = []
     for axis in (1, 2):
-        place = valid.cumsum(axis, dtype=torch.float32)
-        last = place.narrow(axis, -1, 1)
-        angle = ((place + OFFSET) / (last + EPS) * (2 * math.pi))[..., None] / frequency
+        count = valid.cumsum(axis, dtype=torch.float32)
+        last = count.narrow(axis, -1, 1)
+        angle = ((count + OFFSET) / (last + EPS) * (2 * math.pi))[..., None] / frequency
         encoded.append(torch.stack((angle[..., 0::2].sin(), angle[..., 1::2].cos()), dim=-1).flatten(-2))
     return torch.cat(encoded, dim=-1)
 
 
 def valid_ratio(mask: Tensor) -> Tensor:
-    """(B, 2) share of (width, height) that is image, of a padding mask (B, h, w)."""
+    """Fraction (B, 2) of (width, height) that is image, from a padding mask (B, h, w)."""
     _, height, width = mask.shape
     columns = (~mask[:, 0, :]).sum(1).float() / width
     rows = (~mask[:, :, 0]).sum(1).float() / height
@@ -85,7 +85,7 @@ def valid_ratio(mask: Tensor) -> Tensor:
 
 
 def pixel_centers(spatial_shapes: Shapes, valid_ratios: Tensor) -> Tensor:
-    """Every pixel's own place as reference point on every level: (B, S, L, 2) xy, 0..1 of padded levels."""
+    """Every pixel's center as reference point on every level: (B, S, L, 2) xy, 0..1 of padded levels."""
     centers = []
     for level, (height, width) in enumerate(spatial_shapes):
         y = (torch.arange(height, device=valid_ratios.device) + 0.5) / (valid_ratios[:, level, 1:] * height)
@@ -96,7 +96,7 @@ def pixel_centers(spatial_shapes: Shapes, valid_ratios: Tensor) -> Tensor:
 
 
 def sine_encoding(values: Tensor, features: int) -> Tensor:
-    """Sine encoding (..., features) of numbers (...) in 0..1, half sines, half cosines."""
+    """Encode numbers (...) in 0..1 as (..., features), half sines, half cosines."""
     index = torch.arange(features // 2, dtype=torch.float32, device=values.device)
     angle = values[..., None] * (2 * math.pi) / TEMPERATURE ** (2 * index / features)
     return torch.cat((angle.sin(), angle.cos()), dim=-1)

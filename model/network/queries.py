@@ -1,4 +1,4 @@
-"""Which queries stand for segments: at inference the most probable (query, class) pairs."""
+"""Selection of the queries that stand for segments, and queries that start from encoder proposals."""
 
 from collections.abc import Callable
 
@@ -6,21 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from model.network.config import NetworkConfig
-from model.network.layers import class_head, inverse_sigmoid, place_head
+from model.network.layers import box_head, class_head, inverse_sigmoid
 from model.network.outputs import Memory, Proposals, QuerySelection, StartingQueries
 from model.network.positions import pixel_centers, sine_encoding
 
 QuerySelector = Callable[[Tensor, Tensor], QuerySelection]
-"""Chooses from class logits (B, Q, T) and places (D, B, Q, P): in training the matching, at inference `top_queries`."""
+"""Chooses from class logits (B, Q, T) and boxes (D, B, Q, P): in training the matching, at inference `top_queries`."""
 
 
 def top_queries(count: int) -> QuerySelector:
-    """Selector of the `count` pairs with the highest class probability, best first.
+    """Make a selector of the `count` (query, class) pairs of the highest probability, best first.
 
-    A query may repeat with another class. Fewer pairs than `count` select all of them.
+    A query may repeat with another class. If there are fewer pairs than `count`, all are selected.
     """
 
-    def select(class_logits: Tensor, _places: Tensor) -> QuerySelection:
+    def select(class_logits: Tensor, _boxes: Tensor) -> QuerySelection:
         probabilities = class_logits.float().sigmoid()
         classes = probabilities.shape[-1]
         flat = probabilities.flatten(1)
@@ -31,30 +31,30 @@ def top_queries(count: int) -> QuerySelector:
     return select
 
 
-def every_query(class_logits: Tensor, _places: Tensor) -> QuerySelection:
-    """Selector of each query once, with its most probable class."""
+def every_query(class_logits: Tensor, _boxes: Tensor) -> QuerySelection:
+    """Select each query once, with its most probable class."""
     scores, labels = class_logits.sigmoid().max(-1)
     indices = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
     return selection_of(indices, labels, scores, torch.ones_like(labels, dtype=torch.bool))
 
 
 def selection_of(indices: Tensor, labels: Tensor, scores: Tensor, valid: Tensor) -> QuerySelection:
-    """A selection whose masks are decoded in its own order."""
+    """Make a selection whose masks are decoded in its own order."""
     slots = torch.arange(indices.shape[1], device=indices.device).expand_as(indices)
     return QuerySelection(indices, labels, scores, valid, slots)
 
 
 def gather_queries(states: Tensor, selection: QuerySelection) -> Tensor:
-    """The selected states (B, N, C) of (B, Q, C)."""
+    """Gather the selected states (B, N, C) from (B, Q, C)."""
     return states.gather(1, selection.indices[..., None].expand(-1, -1, states.shape[-1]))
 
 
 FINEST_SIZE = 0.1
-"""Side of the box that a token of the finest level starts from, in units of the image; it doubles per level."""
+"""Side of the anchor of a token on the finest level, as a fraction of the image; it doubles per level."""
 
 
 class EncoderQueries(nn.Module):
-    """Proposes from every token and turns the best proposals into queries."""
+    """Box proposals from every encoder token; the best become queries (two-stage Deformable DETR, appendix A.4)."""
 
     def __init__(self, config: NetworkConfig, classes: int) -> None:
         super().__init__()
@@ -62,32 +62,33 @@ class EncoderQueries(nn.Module):
         self.channels = config.channels
         self.transform = nn.Sequential(nn.Linear(config.channels, config.channels), nn.LayerNorm(config.channels))
         self.class_head = class_head(config.channels, classes)
-        self.place_size = config.place_size
-        self.place_head = place_head(config.channels, config.place_size, size_bias=0.0)
+        self.box_size = config.box_size
+        # `place_head` and `place` are named as in earlier weight files.
+        self.place_head = box_head(config.channels, config.box_size, size_bias=0.0)
         self.content = nn.Linear(config.channels, config.channels)
         self.place = nn.Sequential(
-            nn.Linear(config.place_size * (config.channels // 2), config.channels),
+            nn.Linear(config.box_size * (config.channels // 2), config.channels),
             nn.ReLU(),
             nn.Linear(config.channels, config.channels),
         )
 
     def forward(self, memory: Memory) -> tuple[StartingQueries, Proposals]:
-        """Choose the starting queries; fewer tokens than queries give as many queries as tokens."""
+        """Choose the initial queries: `config.queries`, or as many as there are tokens, if these are fewer."""
         tokens = self.transform(memory.tokens)
         class_logits = self.class_head(tokens)
         if memory.padding_mask is not None:
             class_logits = class_logits.masked_fill(memory.padding_mask[..., None], -20.0)
-        start = anchors(memory)[..., : self.place_size]
-        places = (self.place_head(tokens) + inverse_sigmoid(start)).sigmoid()
+        start = anchors(memory)[..., : self.box_size]
+        boxes = (self.place_head(tokens) + inverse_sigmoid(start)).sigmoid()
         best = class_logits.detach().amax(-1).topk(min(self.queries, tokens.shape[1]), dim=1).indices[..., None]
-        reference = places.detach().gather(1, best.expand(-1, -1, self.place_size))
+        reference = boxes.detach().gather(1, best.expand(-1, -1, self.box_size))
         states = self.content(tokens.gather(1, best.expand(-1, -1, self.channels)))
         position = self.place(sine_encoding(reference, self.channels // 2).flatten(-2))
-        return StartingQueries(states, position, reference), Proposals(class_logits, places)
+        return StartingQueries(states, position, reference), Proposals(class_logits, boxes)
 
 
 def anchors(memory: Memory) -> Tensor:
-    """The box (B, S, 4) cxcywh that every token starts from: its own place, larger on coarser levels."""
+    """Boxes (B, S, 4) cxcywh that the tokens start from: centered at the token, larger on coarser levels."""
     centers = pixel_centers(memory.spatial_shapes, torch.ones_like(memory.valid_ratios))[:, :, 0]
     own_level = torch.cat(
         [centers.new_full((height * width,), level) for level, (height, width) in enumerate(memory.spatial_shapes)]

@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention: one operator, a plain torch reference, and faster backends of it.
+"""Multi-scale deformable attention: one operator, its reference in plain torch, and faster backends.
 
 `python -m model.ops` shows which backend runs on which device, and tests them.
 """

@@ -1,4 +1,4 @@
-"""Which backend of deformable attention runs on each device, why the others do not, and whether they are right.
+"""Shows the backend of deformable attention on each device, why others are not available, and tests them all.
 
     python -m model.ops
 
@@ -19,24 +19,24 @@ from model.ops.ms_deform_attn import level_starts
 
 _SHAPES = ((23, 31), (12, 16), (1, 1))
 _BOUNDS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
-"""Of the largest difference from the reference in float64, as a share of its largest number."""
+"""Bounds of the largest difference from the reference in float64, as a fraction of its largest number."""
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Largest differences from the reference in float64, as shares of its largest number."""
+    """Largest differences from the reference in float64, as fractions of its largest number."""
 
     dtype: torch.dtype
     forward: float
     gradients: float
 
     def sound(self) -> bool:
-        """Whether rounding explains them."""
+        """Tell whether rounding explains them."""
         return max(self.forward, self.gradients) <= _BOUNDS[self.dtype]  # false for NaN as well
 
 
 def main() -> int:
-    """Print the table; 1 if a backend is wrong."""
+    """Print the table, and return 1 if a backend is wrong."""
     argparse.ArgumentParser(prog="python -m model.ops", description=__doc__.splitlines()[0]).parse_args()
     sound = True
     for device in ("cpu", "cuda"):
@@ -55,11 +55,11 @@ def main() -> int:
 
 
 def self_test(name: str, device: str, dtype: torch.dtype) -> Differences:
-    """Compare one backend with the reference, on a level of one pixel too and with samples outside."""
+    """Compare one backend with the reference, including a level of one pixel and samples outside."""
     generator = torch.Generator().manual_seed(0)
     tokens = sum(height * width for height, width in _SHAPES)
     value = torch.randn(2, tokens, 4, 32, generator=generator).to(dtype)
-    # Places in steps of 1 / 64 pixel and not on a pixel: no rounding moves a sample across a kink of its gradient.
+    # Locations in steps of 1 / 64 pixel and not on a pixel: no rounding moves a sample across a kink of its gradient.
     sizes = torch.tensor([(width, height) for height, width in _SHAPES])[:, None]
     steps = torch.rand(2, 300, 4, len(_SHAPES), 4, 2, generator=generator) * 1.4 - 0.2
     places = (((steps * sizes * 64).floor() + 0.5) / 64) / sizes

@@ -1,18 +1,18 @@
-"""Which implementation of the operator runs: the first of `BACKENDS` that can on the device, or the one asked for.
+"""Choice of the operator's backend: the first of `BACKENDS` that runs on the device, or the requested one.
 
     PANOPTIC_OPS=reference python -m stages.train ...
 
 A backend is a module with the three functions of `Backend`. It is imported when it is first considered, so that none
-needs what another one is built on.
+needs the packages of another.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -20,14 +20,14 @@ from torch import Tensor
 VARIABLE = "PANOPTIC_OPS"
 TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 Gradients = tuple[Tensor, Tensor, Tensor]
-"""Of value, sampling locations and attention weights, each of the shape and type of its tensor."""
+"""Gradients of value, sampling locations and attention weights, each of the shape and type of its tensor."""
 
 
 class Backend(Protocol):
-    """The operator for tensors that have been checked; `level_start_index` and shapes are plain numbers."""
+    """The operator for validated tensors; `level_start_index` and shapes are plain numbers."""
 
     def unavailable(self) -> str | None:
-        """Why it cannot run here; None where it can."""
+        """Reason why it cannot run here; None where it can."""
 
     def forward(
         self,
@@ -37,7 +37,7 @@ class Backend(Protocol):
         sampling_locations: Tensor,
         attention_weights: Tensor,
     ) -> Tensor:
-        """`model.ops.ms_deform_attn.ms_deform_attn`."""
+        """See `model.ops.ms_deform_attn.ms_deform_attn`."""
 
     def backward(
         self,
@@ -49,7 +49,7 @@ class Backend(Protocol):
         attention_weights: Tensor,
         deterministic: bool,
     ) -> Gradients:
-        """The gradients, from that of the output; `deterministic`: the same bits every time."""
+        """Compute the gradients from that of the output; `deterministic`: the same bits every time."""
 
 
 BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -60,25 +60,14 @@ BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "reference": ("model.ops.reference", ""),
     }
 )
-"""Module and type of device (none: all) by name, in order of preference."""
+"""Module and device type (empty: all) by name, in order of preference."""
 
 _forced = os.environ.get(VARIABLE) or None
-
-_Function = TypeVar("_Function", bound=Callable[..., object])
-
-
-def _constant(function: _Function) -> _Function:
-    """Mark a function as constant for torch.compile, as `torch.compiler.assume_constant_result` does.
-
-    That one imports torch's compiler for it, which takes longer than the rest of torch and is rarely needed.
-    """
-    vars(function)["_dynamo_marked_constant"] = True
-    return function
 
 
 @contextmanager
 def using(name: str) -> Iterator[None]:
-    """Run everything within by one backend, whatever the environment says. Not for several threads at once."""
+    """Use one backend within the context, whatever the environment says. Not thread-safe."""
     global _forced
     before, _forced = _forced, name
     try:
@@ -87,11 +76,16 @@ def using(name: str) -> Iterator[None]:
         _forced = before
 
 
+def plain() -> bool:
+    """Tell whether the reference is requested, which then runs and traces as plain torch operators."""
+    return _forced == "reference"
+
+
 def choose(device: str) -> str:
-    """The backend for a type of device.
+    """Choose the backend for a device type.
 
     Raises:
-        ValueError: the one asked for does not exist, or cannot run there.
+        ValueError: the requested one does not exist, or cannot run there.
     """
     if _forced is None:
         return _first(device)
@@ -102,14 +96,12 @@ def choose(device: str) -> str:
     return _forced
 
 
-@_constant
 def _first(device: str) -> str:
     return next(name for name in BACKENDS if why_not(name, device) is None)
 
 
-@_constant
 def why_not(name: str, device: str) -> str | None:
-    """Why a backend does not run on a type of device; None where it does."""
+    """Reason why a backend does not run on a device type; None where it does."""
     if name not in BACKENDS:
         return f"there is no such backend; expected one of {', '.join(BACKENDS)}"
     if BACKENDS[name][1] not in ("", device):
@@ -119,7 +111,7 @@ def why_not(name: str, device: str) -> str | None:
 
 
 def load(name: str) -> Backend:
-    """The backend of a name that `choose` gave."""
+    """Load the backend of a name from `choose`."""
     found = _load(name)
     assert not isinstance(found, str)
     return found
@@ -135,5 +127,5 @@ def _load(name: str) -> Backend | str:
 
 
 def compute_type(value: Tensor) -> torch.dtype:
-    """The type that sums are kept in."""
+    """Type of the sums."""
     return torch.float64 if value.dtype == torch.float64 else torch.float32

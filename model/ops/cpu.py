@@ -18,11 +18,11 @@ except ImportError as error:  # installed where there was no C++ compiler
 else:
     _MISSING = None
     PROCESSORS = tuple(_ms_deform_attn.processors())
-    """The instruction sets that it is compiled for and that this machine has; the last one is used."""
+    """Instruction sets that it is compiled for and this machine has; the last one is used."""
 
 
 def unavailable() -> str | None:
-    """Why it cannot run; None where it can."""
+    """Reason why it cannot run here; None where it can."""
     return _MISSING
 
 
@@ -34,7 +34,7 @@ def forward(
     attention_weights: Tensor,
     processor: str | None = None,
 ) -> Tensor:
-    """`model.ops.ms_deform_attn.ms_deform_attn`; `processor` is one of `PROCESSORS`."""
+    """See `model.ops.ms_deform_attn.ms_deform_attn`; `processor` is one of `PROCESSORS`."""
     value, locations, weights = _contiguous(value, sampling_locations, attention_weights)
     out = value.new_empty(value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
     _ms_deform_attn.forward(
@@ -60,7 +60,7 @@ def backward(
     deterministic: bool,
     processor: str | None = None,
 ) -> Gradients:
-    """The gradients; they are deterministic in any case."""
+    """Compute the gradients, which are deterministic in any case."""
     types = sampling_locations.dtype, attention_weights.dtype
     value, locations, weights = _contiguous(value, sampling_locations, attention_weights)
     grad = grad.to(value.dtype).contiguous()

@@ -16,7 +16,7 @@ _IMAGES_AT_ONCE = 64  # at most; the number of images has to be a multiple
 
 
 def unavailable() -> str | None:
-    """Why it cannot run; None where it can."""
+    """Reason why it cannot run here; None where it can."""
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     try:
@@ -33,7 +33,7 @@ def forward(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """`model.ops.ms_deform_attn.ms_deform_attn`."""
+    """See `model.ops.ms_deform_attn.ms_deform_attn`."""
     operands = _operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     if not value.numel() or not sampling_locations.numel():
         return value.new_zeros(value.shape[0], sampling_locations.shape[1], value.shape[2] * value.shape[3])
@@ -50,7 +50,7 @@ def backward(
     attention_weights: Tensor,
     deterministic: bool,
 ) -> Gradients:
-    """The gradients.
+    """Compute the gradients.
 
     Raises:
         RuntimeError: they have to be deterministic; this kernel adds them up in any order.

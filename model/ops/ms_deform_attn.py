@@ -24,26 +24,27 @@ def ms_deform_attn(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """Sample and sum, by the fastest backend for the device (`model.ops.backends`).
+    """Sample and sum with the fastest backend for the device (`model.ops.backends`).
 
     Args:
         value: (B, S, H, D) projected tokens of all levels, H heads; float32, float64, bfloat16 or float16.
-        spatial_shapes: (L, 2) height and width of each level. Numbers; a tensor is read, for which a GPU has to wait.
+        spatial_shapes: (L, 2) height and width of each level. Numbers, or a tensor, which is read at the price
+            of a GPU synchronization.
         level_start_index: (L,) the first token of each level; see `level_starts`.
-        sampling_locations: (B, Q, H, L, P, 2) xy, 0..1 over the whole level; what lies outside counts as zero, and
-            so does a place that is no number.
+        sampling_locations: (B, Q, H, L, P, 2) xy, 0..1 over the whole level; samples outside count as zero, and
+            so do NaN locations.
         attention_weights: (B, Q, H, L, P).
 
     Returns:
         (B, Q, H * D), in the type of the value. Sums are kept in float32, those of float64 in float64.
 
     Raises:
-        ValueError: operands that do not fit each other.
+        ValueError: the operands do not fit each other.
     """
     shapes = spatial_shapes.tolist() if isinstance(spatial_shapes, Tensor) else spatial_shapes
     starts = level_start_index.tolist() if isinstance(level_start_index, Tensor) else level_start_index
     _check(value, shapes, starts, sampling_locations, attention_weights)
-    if backends.choose(value.device.type) == "reference":
+    if backends.plain():
         return reference.forward(value, shapes, starts, sampling_locations, attention_weights)
     flat = [size for shape in shapes for size in shape]
     result: Tensor = _forward(value, flat, starts, sampling_locations, attention_weights)
@@ -51,7 +52,7 @@ def ms_deform_attn(
 
 
 def level_starts(spatial_shapes: Shapes) -> tuple[int, ...]:
-    """The first token of each level where the levels follow each other."""
+    """First token of each level where the levels follow each other."""
     return tuple(accumulate((height * width for height, width in spatial_shapes[:-1]), initial=0))
 
 
@@ -89,14 +90,14 @@ def _check(value: Tensor, shapes: Shapes, starts: Sequence[int], locations: Tens
 
 
 class _Context(Protocol):
-    """What the gradients need of the forward pass."""
+    """State of the forward pass that the gradients need."""
 
     shapes: Sequence[int]
     starts: Sequence[int]
     saved_tensors: tuple[Tensor, ...]
 
     def save_for_backward(self, *tensors: Tensor) -> None:
-        """Keep them as `saved_tensors`."""
+        """Keep tensors as `saved_tensors`."""
 
 
 def _pairs(flat: Sequence[int]) -> list[tuple[int, int]]:

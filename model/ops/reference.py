@@ -1,7 +1,7 @@
-"""Multi-scale deformable attention in plain torch, by `grid_sample`: what every other backend has to equal.
+"""Multi-scale deformable attention in plain torch, by `grid_sample`: the specification of every other backend.
 
 Operator of Deformable DETR (Zhu et al., ICLR 2021, equation 3). It runs on every device and traces to plain torch
-operators whose sizes may be symbols.
+operators with symbolic sizes.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from model.ops.backends import Gradients, compute_type
 
 
 def unavailable() -> str | None:
-    """Never."""
+    """Return None: it runs everywhere."""
     return None
 
 
@@ -25,7 +25,7 @@ def forward(
     sampling_locations: Tensor,
     attention_weights: Tensor,
 ) -> Tensor:
-    """`model.ops.ms_deform_attn.ms_deform_attn`, differentiable by torch itself."""
+    """See `model.ops.ms_deform_attn.ms_deform_attn`; differentiable by torch itself."""
     batch, _, heads, channels = value.shape
     queries = sampling_locations.shape[1]
     real = compute_type(value)
@@ -53,9 +53,9 @@ def backward(
     attention_weights: Tensor,
     deterministic: bool,
 ) -> Gradients:
-    """The gradients of `forward` without autograd, which an operator's own code has not.
+    """Compute the gradients of `forward` without autograd, which is not available inside a custom operator.
 
-    What is deterministic is up to torch, which complains where it is not.
+    Determinism is up to torch, which raises where it cannot provide it.
     """
     batch, _, heads, channels = value.shape
     grids, weights = _by_level(compute_type(value), sampling_locations, attention_weights)
@@ -78,8 +78,8 @@ def backward(
 
 
 def _by_level(real: torch.dtype, locations: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """As (L, BH, P, Q, ...), copied: grid_sample is twice as fast on a contiguous grid on a CPU."""
-    # A place that is no number is outside, as in the CUDA kernel of Deformable DETR; grid_sample would make it NaN.
-    places = (2 * locations.to(real) - 1).nan_to_num(nan=-3.0, posinf=-3.0, neginf=-3.0)
-    grids = places.permute(3, 0, 2, 4, 1, 5).flatten(1, 2).contiguous()
+    """Copy to (L, BH, P, Q, ...): on a CPU grid_sample is twice as fast on a contiguous grid."""
+    # A NaN location is outside, as in the CUDA kernel of Deformable DETR; grid_sample would return NaN.
+    normalized = (2 * locations.to(real) - 1).nan_to_num(nan=-3.0, posinf=-3.0, neginf=-3.0)
+    grids = normalized.permute(3, 0, 2, 4, 1, 5).flatten(1, 2).contiguous()
     return grids, weights.to(real).permute(3, 0, 2, 4, 1).flatten(1, 2).contiguous()

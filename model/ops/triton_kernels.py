@@ -19,7 +19,7 @@ FIXED_POINT_BITS = 62
 
 
 def unavailable() -> str | None:
-    """Why this backend cannot be used; None if it can."""
+    """Reason why this backend cannot be used; None if it can."""
     if find_spec("triton") is None:
         return "triton is not installed"
     import triton
@@ -79,7 +79,7 @@ def backward(
     attention_weights: Tensor,
     deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of `forward`'s three tensors, in their types.
+    """Compute the gradients of `forward`'s three tensors, in their types.
 
     Args:
         grad: (B, Q, H * D), of the output.
@@ -123,7 +123,7 @@ def backward(
 
 @dataclass(frozen=True)
 class _Operands:
-    """The tensors of a launch, contiguous, and its sizes."""
+    """Contiguous tensors and sizes of a launch."""
 
     tensors: tuple[Tensor, Tensor, Tensor]  # values, locations, weights
     sum_type: torch.dtype
@@ -150,17 +150,17 @@ class _Operands:
         return self.tensors[1].shape[1]
 
     def grid(self, chosen: Mapping[str, int]) -> tuple[int]:
-        """Programs: every block of queries of every head of every image."""
+        """Number of programs: one per block of queries, head and image."""
         return (self.batch * self.heads * -(-self.queries // chosen["BLOCK"]),)
 
     @property
     def runtime_sizes(self) -> tuple[int, int, int]:
-        """Tokens and queries of an image; bits of the number of queries, for the autotuner."""
+        """Tokens and queries per image, and the bit length of the number of queries, for the autotuner."""
         return self.tensors[0].shape[1], self.queries, (self.batch * self.queries).bit_length()
 
     @property
     def compiled_sizes(self) -> dict[str, object]:
-        """What a kernel is compiled for."""
+        """Constants that a kernel is compiled for."""
         from triton import language, next_power_of_2
 
         levels, points = self.tensors[2].shape[3:]
@@ -175,7 +175,7 @@ class _Operands:
 
 
 def _levels(shapes: Sequence[Sequence[int]], starts: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Heights and widths, as the programs want them."""
+    """Heights and widths, as the programs expect them."""
     expected = [0, *accumulate(height * width for height, width in shapes)][:-1]
     if list(starts) != expected:
         raise ValueError(f"levels of {list(shapes)} start at {list(starts)}; expected {expected}, one after the other")
@@ -183,9 +183,9 @@ def _levels(shapes: Sequence[Sequence[int]], starts: Sequence[int]) -> tuple[tup
 
 
 def _fixed_point_unit(grad: Tensor, operands: _Operands) -> Tensor:
-    """What 1 becomes in fixed point: the largest power of two with which no sum can overflow; a float64, not read here.
+    """Fixed-point unit: the largest power of two with which no sum can overflow, as a float64 that is not read here.
 
-    A query adds to a token at most once for each point, and at most the product of the largest factors.
+    A query adds to a token at most once per point, and at most the product of the largest factors.
     """
     weights = operands.tensors[2]
     largest = grad.abs().amax().double() * weights.abs().amax().double()

@@ -1,7 +1,7 @@
-"""Multi-scale deformable attention on an NVIDIA GPU, in Triton: what one program computes.
+"""Multi-scale deformable attention on an NVIDIA GPU, in Triton: the programs.
 
 A program has a block of queries of one head of one image. The head's channels lie across its lanes, so that a
-corner of a bilinear sample is one run of memory, read by a few lanes in 16 bytes each, and the arithmetic of a place
+corner of a bilinear sample is one run of memory, read by a few lanes in 16 bytes each, and the arithmetic of a location
 serves a lane's several channels; the kernels of Deformable DETR repeat it for every channel.
 
 Sums are float32 (float64 of float64 values). Every sum that a program has to itself has a fixed order. Between
@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 BLOCKS_AND_WARPS = ((16, 4), (4, 1), (8, 2), (32, 8), (16, 2), (32, 4))
-"""What the autotuner tries, once for launches of a kind; where it cannot time anything, or must not, the first."""
+"""Candidates of the autotuner, once per type of launch; the first where it cannot, or must not, measure time."""
 
 
 @triton.jit()
@@ -41,7 +41,7 @@ def _place(
     width: tl.tensor,
     SUM: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
-    """Upper left pixel as its index in the level, how far below and right of it, which rows and columns exist."""
+    """Index of the upper left pixel in the level, offsets below and right of it, and which rows and columns exist."""
     x = tl.load(locations + 2 * sample, mask=present, other=0.0).to(SUM) * width - 0.5
     y = tl.load(locations + 2 * sample + 1, mask=present, other=0.0).to(SUM) * height - 0.5
     left, top = tl.floor(x), tl.floor(y)
@@ -64,7 +64,7 @@ def _read(
     LANES: tl.constexpr,
     SUM: tl.constexpr,
 ) -> tl.tensor:
-    """(BLOCK, LANES) channels of tokens. Outside is zero and not read, so that no NaN comes from there."""
+    """Load (BLOCK, LANES) channels of tokens. Outside is zero and not read, so that no NaN comes from there."""
     channels = tl.arange(0, LANES)[None, :]
     return tl.load(values + offsets[:, None] + channels, mask=inside[:, None] & (channels < DIM), other=0.0).to(SUM)
 
@@ -108,7 +108,7 @@ def forward_program(
     SUM: tl.constexpr,  # the type of sums
     BLOCK: tl.constexpr,
 ) -> None:
-    """Weighted sums of samples."""
+    """Compute weighted sums of samples."""
     batch, head, first, rows, present = _program(queries, HEADS, BLOCK)
     values += (batch * tokens * HEADS + head) * DIM
     place = (batch * queries + first) * HEADS + head
@@ -163,7 +163,7 @@ def backward_program(
     SUM: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """All three gradients in one pass."""
+    """Compute all three gradients in one pass."""
     batch, head, first, rows, present = _program(queries, HEADS, BLOCK)
     values += (batch * tokens * HEADS + head) * DIM
     value_gradient += (batch * tokens * HEADS + head) * DIM

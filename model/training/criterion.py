@@ -1,9 +1,9 @@
 """The training objective: named loss terms of one batch (section 3.4 of the paper and the published settings).
 
 Every location layer is supervised with class, L1 and GIoU losses; every block of both mask decoders, and their
-tails, with dice; every stuff block with a class loss. Thing terms are weighted by the share of things among the
-ground-truth segments, stuff terms by the share of stuff. Sums are divided by counts over the *whole* optimizer
-step (all forward passes, all processes), so the objective does not depend on how a step is split.
+tails, with dice; every stuff block with a class loss. Thing terms are weighted by the fraction of things among the
+ground-truth segments, stuff terms by the fraction of stuff. Sums are divided by counts over the *whole* optimizer
+step (all micro-batches, all processes), so the objective does not depend on how a step is split.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from model.network.outputs import MaskOutput, PanopticOutput, Shapes
 from model.network.queries import gather_queries
 from model.training.batch import Target, resized
 from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
-from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, gt_places, match, matched_queries
+from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, gt_locations, match, matched_queries
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Factors of the loss terms; the defaults are the published ones. The auxiliary `token_class` is off there."""
+    """Factors of the loss terms; the defaults are the published ones, where the auxiliary `token_class` is off."""
 
     query_class: float = 2.0
-    """Of thing queries; with joint matching of all."""
+    """Class loss of thing queries, or, with joint matching, of all queries."""
     box_l1: float = 5.0
     box_giou: float = 2.0
     mask_dice: float = 2.0
@@ -37,7 +37,7 @@ class LossWeights:
 class SegmentCounts:
     """Ground-truth segments in one optimizer step, over all its images.
 
-    `things` are all that the queries shall find: with joint matching the stuff as well, and `stuff` is 0.
+    `things` counts all targets of the queries: with joint matching stuff as well, and `stuff` is 0.
     """
 
     images: int
@@ -52,22 +52,22 @@ class SegmentCounts:
 
     @property
     def per_image(self) -> float:
-        """What a sum over images is multiplied by."""
+        """Normalizer of a sum over images: 1 / images."""
         return 1 / self.images
 
     @property
     def per_thing(self) -> float:
-        """What a sum over things is multiplied by: 1 / things."""
+        """Normalizer of a sum over things: 1 / things."""
         return 1 / max(self.things, 1)
 
     @property
     def per_stuff(self) -> float:
-        """What a sum over stuff regions is multiplied by: 1 / stuff."""
+        """Normalizer of a sum over stuff segments: 1 / stuff."""
         return 1 / max(self.stuff, 1)
 
     @property
-    def thing_share(self) -> float:
-        """Things among all segments, each kind counted as at least one."""
+    def thing_fraction(self) -> float:
+        """Fraction of things among all segments, where things and stuff each count as at least one."""
         return max(self.things, 1) / (max(self.things, 1) + max(self.stuff, 1))
 
 
@@ -78,18 +78,18 @@ def panoptic_losses(
     weights: LossWeights,
     deep_supervision: bool = True,
 ) -> dict[str, Tensor]:
-    """Weighted loss terms by name; their sum is the objective.
+    """Compute the weighted loss terms by name; their sum is the objective.
 
-    Without `deep_supervision` the mask decoders' last masks and classes alone are learnt, not those of the blocks
-    before.
+    Without `deep_supervision` only the last masks and classes of the mask decoders are supervised, not those of the
+    blocks before.
     """
-    share = counts.thing_share if output.stuff is not None else 1.0
+    fraction = counts.thing_fraction if output.stuff is not None else 1.0
     matches = match_by_masks(output, targets) if output.query_class_logits is not None else None
     terms = _location_terms(output, targets, matches, weights)
     terms |= _query_terms(output, targets, matches, weights, deep_supervision)
-    terms = {name: share * counts.per_thing * term for name, term in terms.items()}
+    terms = {name: fraction * counts.per_thing * term for name, term in terms.items()}
     if output.stuff is not None and output.stuff_logits is not None:
-        factor = (1 - share) * counts.per_stuff
+        factor = (1 - fraction) * counts.per_stuff
         for block, dice in _supervised(_stuff_dice_sums(output.stuff, targets), deep_supervision):
             terms[f"stuff{block}_dice"] = weights.mask_dice * factor * dice
         for block, focal in _supervised(_stuff_class_sums(output.stuff_logits, targets), deep_supervision):
@@ -100,7 +100,7 @@ def panoptic_losses(
 
 
 def _supervised(sums: Tensor, deeply: bool) -> list[tuple[int, Tensor]]:
-    """The numbered sums (K,) that are learnt: all, or the last."""
+    """Number the sums (K,), and keep all or, without deep supervision, the last."""
     numbered = list(enumerate(sums))
     return numbered if deeply else numbered[-1:]
 
@@ -108,35 +108,38 @@ def _supervised(sums: Tensor, deeply: bool) -> list[tuple[int, Tensor]]:
 def _location_terms(
     output: PanopticOutput, targets: Sequence[Target], matches: Matches | None, weights: LossWeights
 ) -> dict[str, Tensor]:
-    """Class and place of every location layer, and of the encoder's proposals; not yet normalized."""
+    """Class and box terms of every location layer and of the encoder's proposals, not yet normalized."""
     location = output.location
-    names = [f"location{layer}" for layer in range(len(location.places))]
-    terms = _layer_terms(names, location.class_logits, location.places, targets, matches, weights)
+    names = [f"location{layer}" for layer in range(len(location.boxes))]
+    terms = _layer_terms(names, location.class_logits, location.boxes, targets, matches, weights)
     if output.proposals:
-        logits, places = output.proposals.class_logits[None], output.proposals.places[None]
-        terms |= _layer_terms(["proposals"], logits, places, targets, None, weights)
+        logits, boxes = output.proposals.class_logits[None], output.proposals.boxes[None]
+        terms |= _layer_terms(["proposals"], logits, boxes, targets, None, weights)
     return terms
 
 
 def _layer_terms(
     names: Sequence[str],
     class_logits: Tensor | None,
-    places: Tensor,
+    boxes: Tensor,
     targets: Sequence[Target],
     matches: Matches | None,
     weights: LossWeights,
 ) -> dict[str, Tensor]:
-    """Class and place of the layers `names`, by class logits (L, B, Q, T) and places (L, B, Q, P)."""
-    kinds: dict[str, Tensor] = {}
+    """Class and box terms of the layers `names`, from class logits (L, B, Q, T) and boxes (L, B, Q, P)."""
+    sums: dict[str, Tensor] = {}
     if class_logits is not None:
-        matches = match(class_logits, places, targets)
-        kinds["class"] = weights.query_class * _class_sums(class_logits, targets, matches)
-    assert matches is not None, "what the location decoder does not classify, the mask decoder does"
-    chosen, ground_truth = matches.of(places).float(), torch.cat(gt_places(targets, places.shape[-1]))[matches.segments]
-    kinds["l1"] = weights.box_l1 * box_l1_loss(chosen, ground_truth).sum(1)
-    if places.shape[-1] == 4:
-        kinds["giou"] = weights.box_giou * box_giou_loss(chosen, ground_truth).sum(1)
-    return {f"{name}_{kind}": sums[layer] for layer, name in enumerate(names) for kind, sums in kinds.items()}
+        matches = match(class_logits, boxes, targets)
+        sums["class"] = weights.query_class * _class_sums(class_logits, targets, matches)
+    assert matches is not None, "either the location decoder or the mask decoder classifies"
+    chosen, ground_truth = (
+        matches.of(boxes).float(),
+        torch.cat(gt_locations(targets, boxes.shape[-1]))[matches.segments],
+    )
+    sums["l1"] = weights.box_l1 * box_l1_loss(chosen, ground_truth).sum(1)
+    if boxes.shape[-1] == 4:
+        sums["giou"] = weights.box_giou * box_giou_loss(chosen, ground_truth).sum(1)
+    return {f"{name}_{term}": values[layer] for layer, name in enumerate(names) for term, values in sums.items()}
 
 
 def _query_terms(
@@ -146,7 +149,7 @@ def _query_terms(
     weights: LossWeights,
     deep_supervision: bool,
 ) -> dict[str, Tensor]:
-    """Masks of the queries, and their classes where the mask decoder gives them; not yet normalized."""
+    """Mask terms of the queries, and class terms where the mask decoder classifies; not yet normalized."""
     if matches is None:
         matches = match_selected(output, targets)
     chosen = matches.of(output.query_masks.masks).float()
@@ -163,26 +166,26 @@ def _query_terms(
 
 
 def match_selected(output: PanopticOutput, targets: Sequence[Target]) -> Matches:
-    """The second matching: slots of the selection and the segments they learn."""
+    """Run the second matching: assign segments to the slots of the selection."""
     location, selection = output.location, output.selection
     assert location.class_logits is not None
     return match(
         gather_queries(location.class_logits[-1], selection)[None],
-        gather_queries(location.places[-1], selection)[None],
+        gather_queries(location.boxes[-1], selection)[None],
         targets,
         SECOND_MATCHING,
         output.query_masks.masks[-1:],
-        candidates=matched_queries(targets, location.places.shape[2]),
+        candidates=matched_queries(targets, location.boxes.shape[2]),
     )
 
 
 def match_by_masks(output: PanopticOutput, targets: Sequence[Target]) -> Matches:
-    """The one matching where the mask decoder classifies: all queries, by their last class, place (if any) and mask."""
+    """Match all queries by last class, box (if any) and mask: the only matching where the mask decoder classifies."""
     assert output.query_class_logits is not None
-    places = output.location.places[-1:]
+    boxes = output.location.boxes[-1:]
     return match(
         output.query_class_logits[-1:],
-        places if len(places) else None,
+        boxes if len(boxes) else None,
         targets,
         MASK_MATCHING,
         output.query_masks.masks[-1:],
@@ -190,7 +193,7 @@ def match_by_masks(output: PanopticOutput, targets: Sequence[Target]) -> Matches
 
 
 def _class_sums(logits: Tensor, targets: Sequence[Target], matches: Matches) -> Tensor:
-    """Focal loss of class logits (L, B, Q, T), a sum for each layer: a matched query has its segment's class."""
+    """Sum the focal loss of class logits (L, B, Q, T) per layer, with the segment's class for matched queries."""
     labels = torch.cat([target.query_labels for target in targets])[matches.segments]
     layers = torch.arange(len(logits), device=logits.device)[:, None]
     classes = torch.zeros_like(logits, dtype=torch.float)
@@ -199,7 +202,7 @@ def _class_sums(logits: Tensor, targets: Sequence[Target], matches: Matches) -> 
 
 
 def _stuff_dice_sums(stuff: MaskOutput, targets: Sequence[Target]) -> Tensor:
-    """Dice loss of every block and the tail over the stuff classes that are present, (K + 1,)."""
+    """Sum the dice losses of the stuff classes that are present, for every block and the tail: (K + 1,)."""
     labels = torch.cat([target.stuff_labels for target in targets])
     images = torch.cat([torch.full_like(target.stuff_labels, b) for b, target in enumerate(targets)])
     ground_truth = [target.stuff_masks for target in targets]
@@ -207,9 +210,9 @@ def _stuff_dice_sums(stuff: MaskOutput, targets: Sequence[Target]) -> Tensor:
 
 
 def _dice_sums(masks: Tensor, ground_truth: Sequence[Tensor], order: Tensor | None = None) -> Tensor:
-    """Dice losses of (K, M, h, w) masks with the images' segments at twice the mask resolution, summed over M.
+    """Sum dice losses of masks (K, M, h, w) over M, with the images' segments at twice the masks' resolution.
 
-    `order` says which of the segments, numbered through all images, every mask has to do with; None: one by one.
+    `order` is the segment of every mask, numbered through all images; None: mask i belongs to segment i.
     """
     height, width = masks.shape[-2:]
     resized_gt = torch.cat([resized(segments, (2 * height, 2 * width)) for segments in ground_truth])
@@ -219,7 +222,7 @@ def _dice_sums(masks: Tensor, ground_truth: Sequence[Tensor], order: Tensor | No
 
 
 def _stuff_class_sums(stuff_logits: Tensor, targets: Sequence[Target]) -> Tensor:
-    """Focal loss of "this stuff class is in the image", every block, (K,)."""
+    """Sum the focal losses of "this stuff class is in the image" for every block: (K,)."""
     present = torch.zeros_like(stuff_logits[0], dtype=torch.float)
     for b, target in enumerate(targets):
         present[b, target.stuff_labels] = 1
@@ -227,10 +230,10 @@ def _stuff_class_sums(stuff_logits: Tensor, targets: Sequence[Target]) -> Tensor
 
 
 def token_class_loss(output: PanopticOutput, targets: Sequence[Target]) -> Tensor:
-    """Cross-entropy of the encoder's tokens with the class at their place, summed over images.
+    """Sum the cross-entropy of the encoder's tokens with the class at their center over images.
 
-    Every segment of an image counts the same, however few tokens lie on it. Tokens on void, on a crowd or on
-    padding are left out.
+    Every segment of an image has the same weight, however few tokens it covers. Tokens on void, crowds or padding
+    are ignored.
     """
     assert output.token_logits is not None
     weights, labels = zip(*(_token_weights(target, output) for target in targets), strict=True)
@@ -239,7 +242,7 @@ def token_class_loss(output: PanopticOutput, targets: Sequence[Target]) -> Tenso
 
 
 def _token_weights(target: Target, output: PanopticOutput) -> tuple[Tensor, Tensor]:
-    """How much each token (S,) of an image counts, and its class; a token without a class counts nothing."""
+    """Weight and class of each token (S,) of an image; tokens without a class have weight 0."""
     segments = token_segments(target, output.memory.spatial_shapes) + 1
     labels = torch.cat([target.query_labels.new_zeros(1), target.query_labels, target.stuff_labels + output.num_things])
     sizes = torch.zeros(len(labels), device=labels.device).index_add_(0, segments, torch.ones_like(segments).float())
@@ -249,11 +252,11 @@ def _token_weights(target: Target, output: PanopticOutput) -> tuple[Tensor, Tens
 
 
 def token_segments(target: Target, spatial_shapes: Shapes) -> Tensor:
-    """Which segment (S,), things before stuff, lies in the middle of every token; -1 where there is none."""
+    """Index (S,) of the segment, things before stuff, at the center of every token; -1 where there is none."""
     masks = torch.cat([target.query_masks, target.stuff_masks])
     if not len(masks):
         return torch.full((sum(height * width for height, width in spatial_shapes),), -1, device=masks.device)
-    # Segments do not overlap, so at most one of them is there.
+    # Segments do not overlap, so at most one is at each center.
     levels = [F.interpolate(masks.byte()[None], shape, mode="nearest-exact")[0].flatten(1) for shape in spatial_shapes]
-    there, segments = torch.cat(levels, 1).max(0)
-    return torch.where(there > 0, segments, -1)
+    covered, segments = torch.cat(levels, 1).max(0)
+    return torch.where(covered > 0, segments, -1)

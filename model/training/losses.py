@@ -1,4 +1,4 @@
-"""The loss functions of Panoptic SegFormer, as pure functions that keep every element apart.
+"""The loss functions of Panoptic SegFormer, as pure functions without reduction.
 
 Sums, weights and normalizers belong to the criterion.
 """
@@ -11,7 +11,7 @@ from model.boxes import cxcywh_to_xyxy, generalized_iou
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Focal loss of every logit against 0/1 targets of the same shape (Lin et al., ICCV 2017)."""
+    """Compute the focal loss of every logit for 0/1 targets of the same shape (Lin et al., ICCV 2017)."""
     probability = logits.sigmoid()
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     miss = probability * (1 - targets) + (1 - probability) * targets
@@ -20,16 +20,16 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gam
 
 
 def enlarged_dice_loss(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> Tensor:
-    """1 - Dice, with squared denominators, of non-negative masks that would be enlarged to twice their size.
+    """Compute 1 - Dice, with squared denominators, of non-negative masks at twice their size.
 
-    The enlarged masks are never made. Bilinear enlarging is linear, in rows and in columns: with E = (the enlarged
-    identity), masks of rows m become E^T m, so that <E^T m, t> = <m, E t> and |E^T m|^2 = <m, E E^T m>. All is done at
-    the masks' own size, and E t is shared by all blocks.
+    The enlarged masks are never materialized. Bilinear upsampling is linear in rows and in columns: with E = (the
+    upsampled identity), a mask m becomes E^T m, so that <E^T m, t> = <m, E t> and |E^T m|^2 = <m, E E^T m>. Everything
+    is computed at the masks' own size, and E t is shared by all blocks.
 
     Args:
         masks: (K, M, h, w).
-        targets: (M, 2h, 2w), shared by the K.
-        eps: added to both squares.
+        targets: (M, 2h, 2w), shared by all K.
+        eps: added to both squared norms.
 
     Returns:
         (K, M).
@@ -45,17 +45,17 @@ def enlarged_dice_loss(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> Ten
 
 
 def _enlarged_identity(side: int, like: Tensor) -> Tensor:
-    """(side, 2 side): in every row the enlarged row of one pixel."""
+    """Upsample the identity: (side, 2 side), whose rows are the responses to one pixel each."""
     identity = torch.eye(side, dtype=like.dtype, device=like.device)[None]
     enlarged: Tensor = F.interpolate(identity, 2 * side, mode="linear", align_corners=False)[0]
     return enlarged
 
 
 def box_l1_loss(boxes: Tensor, targets: Tensor) -> Tensor:
-    """Sum of absolute differences of (..., 4) boxes."""
+    """Sum the absolute differences of boxes (..., 4)."""
     return (boxes - targets).abs().sum(-1)
 
 
 def box_giou_loss(boxes_cxcywh: Tensor, targets_cxcywh: Tensor) -> Tensor:
-    """1 - GIoU of (..., 4) boxes."""
+    """Compute 1 - GIoU of boxes (..., 4)."""
     return 1 - generalized_iou(cxcywh_to_xyxy(boxes_cxcywh), cxcywh_to_xyxy(targets_cxcywh))

@@ -1,1 +1,1 @@
-"""Files of weights: ours, ImageNet's, and those of the published code."""
+"""Weight files: ours, ImageNet classifiers, and the published checkpoints."""

@@ -1,4 +1,4 @@
-"""What a training starts from: random weights, a backbone's from ImageNet, or those of a whole trained network."""
+"""Initial weights of a training: random, a backbone's from ImageNet, or those of a whole trained network."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,15 +12,15 @@ RANDOM, IMAGENET = "random", "imagenet"
 
 
 def find_initial_weights(source: str, backbone: str, folder: Path) -> Path | None:
-    """The file that `train.initial_weights` means, None for random weights.
+    """Find the file that `train.initial_weights` refers to; None for random weights.
 
     Args:
         source: "random", "imagenet", or the path of a file.
         backbone: name, as in `NetworkConfig.backbone`.
-        folder: where ImageNet weights may lie; otherwise the Hugging Face hub is asked.
+        folder: may contain ImageNet weights; otherwise they are fetched from the Hugging Face hub.
 
     Raises:
-        PretrainedError: no such file, or no ImageNet weights to be had: says what to fetch, and where to put it.
+        PretrainedError: the file or the ImageNet weights do not exist; says what to fetch, and where to put it.
     """
     if source == RANDOM:
         return None
@@ -34,26 +34,27 @@ def find_initial_weights(source: str, backbone: str, folder: Path) -> Path | Non
 
 
 def load_initial_weights(network: PanopticSegFormer, categories: CategoryTable, file: Path) -> str:
-    """Give the network, or its backbone alone where the file holds no more, the weights of a file.
-
-    Returns what was loaded, in words.
+    """Load a file into the network, or into its backbone where the file holds no more.
 
     A file with a JSON beside it, as `stages.train` and `model.weights.official` write them, is a whole network.
 
+    Returns:
+        A description of what was loaded.
+
     Raises:
-        CheckpointError: a network of other sizes or categories.
-        PretrainedError: a file that cannot be read, or that is not for this backbone.
+        CheckpointError: the file's network has other sizes or categories.
+        PretrainedError: the file cannot be read, or is not for this backbone.
     """
     if not metadata_path(file).is_file():
         loaded = load_backbone(network.backbone, file)
-        exceptions = {"not in the file, left as they start": loaded.kept, "not used": loaded.dropped}
+        exceptions = {"not in the file, left at their initial values": loaded.kept, "not used": loaded.dropped}
         details = [f"; {what}: {', '.join(entries)}" for what, entries in exceptions.items() if entries]
         return f"{network.backbone.name} from {file}{''.join(details)}"
     found = load_checkpoint(file)
     difference = found.categories.describe_difference(categories)
     if difference:
         raise CheckpointError(
-            f"{file} knows other categories than the images to train on: {difference}; start from a backbone, or "
+            f"{file} has other categories than the training images: {difference}; start from a backbone, or "
             "convert published weights with `python -m model.weights.official --categories`"
         )
     try:

@@ -1,74 +1,44 @@
-"""Weights of an ImageNet classifier as those of a backbone: what corresponds, what is left out, what stays."""
+"""Loads the weights of ImageNet classifiers into backbones, in the layout of `transformers` or of the authors."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from model.network.backbone import Backbone
-from model.network.backbone_sizes import BACKBONES
+from model.network.backbones import BACKBONES
+from model.network.backbones.family import BackboneSize
 from model.network.config import NetworkConfig
 from model.weights.files import PretrainedError, read_weights
 from model.weights.hub import find_imagenet
-from model.weights.official.backbones import backbone_layout
-from model.weights.official.layout import Layout, listed
-
-DROPPED: Mapping[str, str] = MappingProxyType(
-    {
-        r"^(classifier|head|fc)\.": "the classifier",
-        r"^(swin\.layernorm|norm)\.": "Swin's norm before its classifier",
-        r"\.attn_mask$": "masks of Swin's shifted windows, for images of 224 pixels",
-        r"^swin\..*\.relative_position_index$": "follows from the size of the window",
-    }
-)
-"""Entries of files that a backbone does not have, by pattern, and what they are."""
-KEPT: Mapping[str, str] = MappingProxyType(
-    {
-        r"^hidden_states_norms\.": "Swin's norms of the outputs, which no classifier has",
-        r"\.num_batches_tracked$": "counters of batch norm that nothing uses, and older files do not have",
-    }
-)
-"""Our entries that a file may lack; they stay as they are."""
-
-_OLD_SWIN: tuple[tuple[str, str], ...] = (
-    (r"\.attention\.self\.query\.", ".attention.q_proj."),
-    (r"\.attention\.self\.key\.", ".attention.k_proj."),
-    (r"\.attention\.self\.value\.", ".attention.v_proj."),
-    (r"\.attention\.self\.relative_position", ".attention.relative_position_bias.relative_position"),
-    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
-    (r"\.intermediate\.dense\.", ".mlp.fc1."),
-    (r"\.output\.dense\.", ".mlp.fc2."),
-)
-"""Names of `transformers` 4, which the files on the hub still have."""
-_TRANSFORMERS = ("embedder.", "embeddings.", "encoder.", "resnet.", "pvt_v2.", "swin.")
+from model.weights.official.layout import Layout, backbone_layout, listed
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a file says about a backbone, under the names of its body."""
+    """Weights of a file under the names of a backbone's body."""
 
     state: dict[str, Tensor]
-    kept: tuple[str, ...]
-    dropped: tuple[str, ...]
+    kept: tuple[str, ...]  # entries of the body that the file lacks
+    dropped: tuple[str, ...]  # entries of the file that the body lacks
 
 
 def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path) -> Fitted:
-    """Bring the weights of a file into a backbone's layout.
+    """Convert the weights of a file to a backbone's layout.
 
     Args:
-        name: of the backbone, as in `NetworkConfig.backbone`.
+        name: backbone, as in `NetworkConfig.backbone`.
         weights: in the layout of `transformers` or of the authors.
-        expected: state dict of the backbone's body; only names, shapes and types are used.
-        source: where the weights come from, for messages.
+        expected: state dict of the backbone's body, of which only names, shapes and types are used.
+        source: file of the weights, for messages.
 
     Raises:
-        PretrainedError: entries that are missing, unknown, or of another shape or type, by name.
+        PretrainedError: entries are missing, unknown, or of another shape or type; names them.
     """
-    match = _match(name, weights, expected)
+    match = _match(BACKBONES[name], weights, expected)
     issues = match.layout.issues(match.weights, match.expected)
     if issues:
         found = f"{source} is not for the backbone {name}{_advice(weights, name)}; {len(issues)} entries do not fit:"
@@ -82,7 +52,7 @@ def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class _Match:
-    """What of a file and of a backbone should correspond one to one."""
+    """Entries of a file and of a backbone that should correspond one to one."""
 
     layout: Layout
     weights: Mapping[str, Tensor]
@@ -90,14 +60,16 @@ class _Match:
     dropped: tuple[str, ...]
 
 
-def _match(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> _Match:
-    if any(key.startswith(_TRANSFORMERS) for key in weights):
-        weights = {_body_key(name, key): tensor for key, tensor in weights.items()}
+def _match(size: BackboneSize, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> _Match:
+    hub_prefixes = {prefix for known in BACKBONES.values() for prefix in known.hub_prefixes}
+    if any(key.startswith(tuple(hub_prefixes)) for key in weights):
+        weights = {size.body_key(key): tensor for key, tensor in weights.items()}
         layout = Layout({key: (key,) for key in expected})
     else:
-        layout = backbone_layout(name, expected)
-    used = {key: tensor for key, tensor in weights.items() if not _matches(key, DROPPED)}
-    kept = {key for entry, keys in layout.sources.items() if entry not in used for key in keys if _matches(key, KEPT)}
+        layout = backbone_layout(size, expected)
+    used = {key: tensor for key, tensor in weights.items() if not _matches(key, size.unused_entries)}
+    missing = {key for entry, keys in layout.sources.items() if entry not in used for key in keys}
+    kept = {key for key in missing if _matches(key, size.optional_entries)}
     return _Match(
         Layout({entry: keys for entry, keys in layout.sources.items() if not kept.intersection(keys)}, layout.fixed),
         weights={**layout.fixed, **used},
@@ -106,26 +78,17 @@ def _match(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tens
     )
 
 
-def _body_key(name: str, key: str) -> str:
-    """A name of `transformers`, old or new, with or without the classifier's prefix, as our body has it."""
-    if not name.startswith("swin"):
-        return key.removeprefix("resnet.").removeprefix("pvt_v2.")
-    for old, new in _OLD_SWIN:
-        key = re.sub(old, new, key)
-    return f"swin.{key}" if key.startswith(("embeddings.", "encoder.", "layernorm.")) else key
-
-
-def _matches(key: str, patterns: Mapping[str, str]) -> bool:
+def _matches(key: str, patterns: tuple[str, ...]) -> bool:
     return any(re.search(pattern, key) for pattern in patterns)
 
 
 def _advice(weights: Mapping[str, Tensor], name: str) -> str:
-    """Which other backbone the weights fit, if there is one."""
-    for other in BACKBONES:
+    """Name the other backbone that the weights fit, if there is one."""
+    for other, size in BACKBONES.items():
         if other != name:
             with torch.device("meta"):
                 body = Backbone(NetworkConfig(backbone=other, frozen_stages=0)).body
-            match = _match(other, weights, body.state_dict())
+            match = _match(size, weights, body.state_dict())
             if not match.layout.issues(match.weights, match.expected):
                 return f", but for {other} (correct model.backbone, or name another file)"
     return ""
@@ -136,19 +99,19 @@ __all__ = ["LoadedBackbone", "PretrainedError", "find_imagenet", "load_backbone"
 
 @dataclass(frozen=True)
 class LoadedBackbone:
-    """How far a file and a backbone go together."""
+    """Entries that only one of file and backbone has."""
 
     kept: tuple[str, ...]
-    """Entries of the backbone that the file does not hold; they stay as they were."""
+    """Entries of the backbone that the file lacks; they keep their values."""
     dropped: tuple[str, ...]
-    """Entries of the file that the backbone does not have."""
+    """Entries of the file that the backbone lacks."""
 
 
 def load_backbone(backbone: Backbone, file: Path) -> LoadedBackbone:
-    """Give a backbone the weights of a file: its parameters, and the statistics of its batch norm.
+    """Load a file into a backbone: its parameters, and the statistics of its batch norm.
 
     Raises:
-        PretrainedError: a file that cannot be read, or does not fit.
+        PretrainedError: the file cannot be read, or does not fit.
     """
     if any(isinstance(module, nn.GroupNorm) for module in backbone.modules()):
         raise PretrainedError(

@@ -1,1 +1,1 @@
-"""The networks that the papers compare with."""
+"""Parts of the networks that the papers compare with: DETR and D-DETR-MS."""

@@ -1,4 +1,4 @@
-"""The parts of the baseline DETR (Carion et al., ECCV 2020): plain attention on the coarsest level only, post-norm."""
+"""Parts of the baseline DETR (Carion et al., ECCV 2020): dense attention on the coarsest level only, post-norm."""
 
 from torch import Tensor, nn
 
@@ -9,14 +9,14 @@ from model.network.positions import any_padding, level_masks, sine_position, val
 
 
 class CoarsestLevel(nn.Module):
-    """The one level: a 1x1 convolution of the backbone's last map, without a norm."""
+    """DETR's neck: a 1x1 convolution of the backbone's last map, without a norm."""
 
     def __init__(self, in_channels: tuple[int, ...], config: NetworkConfig) -> None:
         super().__init__()
         self.projection = nn.Conv2d(in_channels[-1], config.channels, kernel_size=1)
 
     def forward(self, features: tuple[Tensor, ...]) -> list[Tensor]:
-        """The backbone's maps to one map (B, C, h, w)."""
+        """Project the last of the backbone's maps to the only level (B, C, h, w)."""
         return [self.projection(features[-1])]
 
 
@@ -31,15 +31,15 @@ class DenseEncoderLayer(nn.Module):
         self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
 
     def forward(self, tokens: Tensor, position: Tensor, mask: Tensor | None) -> Tensor:
-        """Tokens and position (B, S, C), padding mask (B, S) to tokens; nobody looks at padded ones."""
-        placed = tokens + position
-        attended, _ = self.attention(placed, placed, tokens, key_padding_mask=mask, need_weights=False)
+        """Update tokens (B, S, C) with position (B, S, C); none attends to padding (mask (B, S) True)."""
+        with_position = tokens + position
+        attended, _ = self.attention(with_position, with_position, tokens, key_padding_mask=mask, need_weights=False)
         updated: Tensor = self.feedforward(self.norm(tokens + self.dropout(attended)))
         return updated
 
 
 class DenseEncoder(nn.Module):
-    """Encodes one level; its sine position has the offset of Panoptic SegFormer's."""
+    """Encoder of one level, with the same sine positions as Panoptic SegFormer's."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class DenseEncoder(nn.Module):
         image_sizes: tuple[tuple[int, int], ...] | None,
         batch_size: tuple[int, int],
     ) -> Memory:
-        """As `model.network.encoder.Encoder.forward`, with one level."""
+        """Encode one level; see `model.network.encoder.Encoder.forward`."""
         (level,) = levels
         shape = level.shape[-2], level.shape[-1]
         (mask,) = level_masks(levels, image_sizes, batch_size)
@@ -68,7 +68,7 @@ class DenseEncoder(nn.Module):
 
 
 class DenseLocationLayer(nn.Module):
-    """Self-attention among the queries, plain cross-attention to the memory, feed-forward."""
+    """Self-attention among the queries, dense cross-attention to the memory, feed-forward."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -82,10 +82,10 @@ class DenseLocationLayer(nn.Module):
         self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
 
     def forward(self, states: Tensor, position: Tensor, _reference: Tensor | None, memory: Memory) -> Tensor:
-        """States and position (B, Q, C) to states; it looks everywhere, so the reference of its sibling is not used."""
-        placed = states + position
-        related, _ = self.self_attention(placed, placed, states, need_weights=False)
-        states = self.self_norm(states + self.dropout(related))
+        """Update states (B, Q, C); dense attention needs no reference, unlike its deformable counterpart."""
+        with_position = states + position
+        attended, _ = self.self_attention(with_position, with_position, states, need_weights=False)
+        states = self.self_norm(states + self.dropout(attended))
         attended, _ = self.cross_attention(
             states + position,
             memory.tokens + memory.position,

@@ -2,6 +2,8 @@
 
 Needed where one GPU cannot hold all of them (Swin-L: 221 M parameters, with AdamW and a weight average 4.4 GB of
 float32). States are saved as full tensors, so that they fit any number of processes, sharded or not.
+
+torch's part is imported by the functions that need it: it takes half a second, which `--help` need not wait for.
 """
 
 from collections.abc import Mapping
@@ -10,8 +12,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -24,6 +24,8 @@ def shard(network: PanopticSegFormer, processes: Processes) -> None:
     The backbone, nine tenths of a large network, is gathered when it runs and sharded again afterwards. The rest stays
     gathered from the forward to the backward pass, because parts of it pass parameters on unchanged (queries).
     """
+    from torch.distributed.fsdp import fully_shard
+
     device = next(network.parameters()).device
     mesh = init_device_mesh(device.type, (processes.world_size,))
     for part in (network.backbone, network):
@@ -35,12 +37,16 @@ def shard(network: PanopticSegFormer, processes: Processes) -> None:
 
 def set_gradient_sync(network: nn.Module, enabled: bool) -> None:
     """Sum the gradients of a sharded network over the processes in the next backward pass, or accumulate them."""
+    from torch.distributed.fsdp import FSDPModule
+
     if isinstance(network, FSDPModule):
         network.set_requires_gradient_sync(enabled)
 
 
 def full(tensor: Tensor) -> Tensor:
     """Return the full tensor. For a sharded one all processes call this, in the same order."""
+    from torch.distributed.tensor import DTensor
+
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
@@ -78,6 +84,8 @@ def load_full_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
 
 def _like(model: Tensor, value: Tensor) -> Tensor:
     """Shard `value` as `model` is."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
     if not isinstance(model, DTensor) or isinstance(value, DTensor):
         return value
     with torch.no_grad():

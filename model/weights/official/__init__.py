@@ -1,10 +1,10 @@
-"""The published checkpoints of Panoptic SegFormer (version 2): their layout to ours and back, bit for bit.
+"""Converts the published checkpoints of Panoptic SegFormer (version 2) to our layout and back, bit for bit.
 
     python -m model.weights.official panoptic_segformer_r50.pth --model r50 --out r50.safetensors
     python -m model.weights.official r50.safetensors --to-official --out back.pth
 
-Every entry of a checkpoint has a counterpart, is dropped by name, or is refused by name. What is dropped, because
-nothing uses it, is kept beside our weights, so that the way back gives the whole checkpoint.
+Every entry of a checkpoint has a counterpart, is dropped by name, or is refused by name. Dropped entries, which nothing
+uses, are kept in a sidecar beside our weights, so that converting back gives the whole checkpoint.
 """
 
 from model.weights.official.layout import OfficialLayoutError

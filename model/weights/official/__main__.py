@@ -1,4 +1,4 @@
-"""Command: a published checkpoint to ours, or ours back (see the package)."""
+"""Command: convert a published checkpoint to ours, or ours back (see the package)."""
 
 import argparse
 from collections.abc import Sequence
@@ -27,12 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m model.weights.official", description=__doc__)
     parser.add_argument("file", type=Path, help="the published .pth file; with --to-official, our .safetensors file")
-    parser.add_argument("--model", choices=CONFIGS, help="which of the published models it is")
-    parser.add_argument("--out", type=Path, required=True, help="file to write; more files are written beside weights")
+    parser.add_argument("--model", choices=CONFIGS, help="published model of the checkpoint")
     parser.add_argument(
-        "--categories", type=Path, help="JSON in COCO's format with the classes wanted (default: COCO's)"
+        "--out", type=Path, required=True, help="file to write; our weights come with more files beside them"
     )
-    parser.add_argument("--reinitialize", action="store_true", help="allow fresh heads where the classes are others")
+    parser.add_argument(
+        "--categories", type=Path, help="JSON in COCO's format with the classes of the network (default: COCO's)"
+    )
+    parser.add_argument(
+        "--reinitialize", action="store_true", help="allow newly initialized heads where classes differ"
+    )
     parser.add_argument("--to-official", action="store_true", help="convert back: ours to the published layout")
     parser.add_argument("--without-unused", action="store_true", help="convert back without the entries nothing uses")
     return parser
@@ -61,7 +65,7 @@ def _back(options: argparse.Namespace) -> None:
 
 
 def _report(out: Path, converted: Converted) -> list[str]:
-    """What became of every part of the published file."""
+    """Describe what became of every part of the published file."""
     provenance, sidecar = converted.checkpoint.provenance, converted.sidecar
     used = sum(parameter.numel() for parameter in converted.checkpoint.network.parameters())
     lines = [

@@ -1,4 +1,4 @@
-"""Which classes a published checkpoint tells apart, and which of its heads do not suit others."""
+"""Classes of published checkpoints, and the heads that do not fit other classes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ _THING_HEADS, _STUFF_QUERIES = "location_decoder.class_heads.", "stuff_masks.que
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """How many classes of each kind a network tells apart."""
+    """Numbers of thing and stuff classes of a network."""
 
     things: int
     stuff: int
 
     @classmethod
     def of_official(cls, state: Mapping[str, Tensor]) -> "ClassCounts":
-        """Of a published state dict; those of COCO where its heads are missing."""
+        """Count the classes of a published state dict; COCO's where its heads are missing."""
         coco = coco_categories()
         things, stuff = state.get("bbox_head.cls_branches.0.bias"), state.get("bbox_head.stuff_query.weight")
         return cls(
@@ -33,19 +33,19 @@ class ClassCounts:
 
 
 def coco_categories() -> CategoryTable:
-    """The classes that the published checkpoints were trained on."""
+    """Read the classes that the published checkpoints were trained on."""
     return categories_of(COCO_CATEGORIES)
 
 
 def categories_of(path: Path) -> CategoryTable:
-    """The `categories` of a JSON file in COCO's format."""
+    """Read the `categories` of a JSON file in COCO's format."""
     return CategoryTable.from_json(read_json(path).values.get("categories"), str(path))
 
 
 def heads_of_other_classes(counts: ClassCounts, wanted: CategoryTable) -> tuple[str, ...]:
-    """Beginnings of the names of our entries that a checkpoint with these counts holds for other classes.
+    """Name prefixes of our entries that a checkpoint with these counts holds for other classes than the wanted.
 
-    A checkpoint does not name its classes; with COCO's numbers of things and stuff they are taken to be COCO's.
+    A checkpoint does not name its classes; if it has COCO's numbers of things and stuff, they are taken to be COCO's.
     """
     coco = coco_categories()
     known = counts == ClassCounts(len(coco.things), len(coco.stuff))
@@ -61,10 +61,10 @@ def heads_of_other_classes(counts: ClassCounts, wanted: CategoryTable) -> tuple[
 
 
 def require_classes(weights: Mapping[str, Tensor], counts: ClassCounts, wanted: CategoryTable, subject: str) -> None:
-    """Do nothing if all heads of a checkpoint suit the wanted classes.
+    """Check that all heads of a checkpoint fit the wanted classes.
 
     Raises:
-        OfficialLayoutError: some do not; the message names them.
+        OfficialLayoutError: some do not; names them.
     """
     prefixes = heads_of_other_classes(counts, wanted)
     if not prefixes:
@@ -89,7 +89,7 @@ def _difference(counts: ClassCounts, wanted: CategoryTable) -> str:
         return f"but {len(wanted.things)} and {len(wanted.stuff)} are wanted"
     pairs = zip(coco_categories(), wanted, strict=True)
     first = next((ours, theirs) for ours, theirs in pairs if ours.name != theirs.name)
-    return f"COCO's by their number, but '{first[1].name}' is wanted in the place of '{first[0].name}'"
+    return f"COCO's by their number, but '{first[1].name}' is wanted instead of '{first[0].name}'"
 
 
 def _names(categories: tuple[Category, ...]) -> list[str]:

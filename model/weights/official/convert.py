@@ -1,4 +1,4 @@
-"""A published checkpoint to ours and back. Our weights lie with two files beside them: their JSON and the sidecar."""
+"""Conversion of a published checkpoint to ours and back. Our weights come with two files: a JSON and the sidecar."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,31 +17,31 @@ from model.weights.official.pth import read_pth, write_pth
 from model.weights.official.sidecar import Sidecar, SidecarError, load_sidecar, save_sidecar, sidecar_path
 from panoptic.format.categories import CategoryTable
 
-SEED = 0  # of the heads that are initialized again
+SEED = 0  # of the heads that are re-initialized
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A network from a published checkpoint, and what else that held."""
+    """A network from a published checkpoint, and the rest of the checkpoint."""
 
     checkpoint: Checkpoint
     sidecar: Sidecar
     reinitialized: tuple[str, ...]  # our entries
-    left_out: tuple[str, ...]  # parts of the file besides weights and remarks
+    left_out: tuple[str, ...]  # parts of the file other than weights and metadata
 
 
 def convert(path: Path, model: str, categories: CategoryTable | None = None, reinitialize: bool = False) -> Converted:
     """Read a published checkpoint into our network.
 
     Args:
-        path: the `.pth` file.
-        model: a key of `CONFIGS`.
-        categories: classes of the network; None = COCO's.
-        reinitialize: whether heads of other classes may be replaced by freshly initialized ones.
+        path: `.pth` file.
+        model: key of `CONFIGS`.
+        categories: classes of the network; None: COCO's.
+        reinitialize: replace heads of other classes by newly initialized ones.
 
     Raises:
-        ValueError: a file that cannot be read, is of another model, holds values that are not finite, or has heads
-            of other classes.
+        ValueError: the file cannot be read, is of another model, has values that are not finite, or heads of other
+            classes.
     """
     pth = read_pth(path)
     require_model(pth.state, model, str(path))
@@ -74,16 +74,16 @@ def save_converted(out: Path, converted: Converted) -> None:
 
 
 def convert_back(weights: Path, out: Path, model: str | None = None, without_unused_parts: bool = False) -> int:
-    """Write weights of ours as a published checkpoint; returns the number of its entries.
+    """Write our weights as a published checkpoint, and return the number of its entries.
 
     Args:
         weights: our `.safetensors` file.
-        out: the `.pth` file to write.
-        model: what the weights are expected to be; None = anything.
-        without_unused_parts: do without the sidecar: leave out what nothing uses, and keep our network's order.
+        out: `.pth` file to write.
+        model: expected model of the weights; None: any.
+        without_unused_parts: do without the sidecar: leave out unused entries, and keep our network's order.
 
     Raises:
-        ValueError: other weights than expected, or no fitting sidecar.
+        ValueError: the weights are of another model, or there is no matching sidecar.
     """
     checkpoint = load_checkpoint(weights)
     backbone = checkpoint.config.backbone
@@ -110,8 +110,8 @@ def _sidecar_of(weights: Path, source: str) -> Sidecar:
     sidecar = load_sidecar(path)
     if sidecar.source != source:
         raise SidecarError(
-            f"{path} is of another published file than {weights} (SHA-256 {sidecar.source} and {source or 'unknown'}); "
-            "put the right one there, or write without it: --without-unused"
+            f"{path} belongs to another published file than {weights} (SHA-256 {sidecar.source} and "
+            f"{source or 'unknown'}); put the right one there, or write without it: --without-unused"
         )
     return sidecar
 

@@ -1,4 +1,4 @@
-"""Names of the neck's and head's entries in the published checkpoints and in our network."""
+"""Names of the neck's and the heads' entries in the published checkpoints and in our network."""
 
 import re
 
@@ -49,7 +49,7 @@ _RENAMES: tuple[tuple[str, str], ...] = (
 
 
 def official_head_key(key: str) -> str:
-    """The published name of an entry outside the backbone; one that has none keeps its own."""
+    """Published name of an entry outside the backbone; an entry without one keeps its own."""
     for pattern, replacement in _RENAMES:
         key = re.sub(pattern, replacement, key)
     return key

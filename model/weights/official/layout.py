@@ -1,4 +1,4 @@
-"""How entries of a published checkpoint correspond to entries of our network."""
+"""Correspondence between the entries of a published checkpoint and those of our network."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,24 +7,26 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from model.network.backbones.family import BackboneSize
+
 SHOWN_LINES = 16
 
 
 class OfficialLayoutError(ValueError):
-    """A state dict that is not the published layout of the network it is meant for."""
+    """A state dict that does not have the published layout of the intended network."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Published names, and what of ours stands behind each."""
+    """Published names, and the entries of ours that each stands for."""
 
     sources: Mapping[str, tuple[str, ...]]
     """Our entries that a published one holds, joined along the first dimension."""
     fixed: Mapping[str, Tensor] = field(default_factory=dict)
-    """Published buffers that follow from the sizes of the network, so that ours does not keep them."""
+    """Published buffers that follow from the sizes of the network, so that ours lacks them."""
 
     def to_official(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our state dict under the published names."""
+        """Convert our state dict to the published names."""
         joined = {
             name: torch.cat([state[key] for key in keys]) if len(keys) > 1 else state[keys[0]]
             for name, keys in self.sources.items()
@@ -32,10 +34,10 @@ class Layout:
         return joined | {name: tensor.clone() for name, tensor in self.fixed.items()}
 
     def from_official(self, official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Published entries under our names, in the order of `expected`.
+        """Convert published entries to our names, in the order of `expected`.
 
         Raises:
-            OfficialLayoutError: entries that are missing, unknown, or of another shape or type, by name.
+            OfficialLayoutError: entries are missing, unknown, or of another shape or type; names them.
         """
         issues = self.issues(official, expected)
         if issues:
@@ -49,7 +51,7 @@ class Layout:
         return {key: ours[key] for key in expected}
 
     def issues(self, official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, str]:
-        """What is wrong with published entries, by their name. Of `expected` only names, shapes and types are used."""
+        """Find the issues of published entries, by name. Of `expected` only names, shapes and types are used."""
         issues = {name: "missing" for name in (*self.sources, *self.fixed) if name not in official}
         for name, tensor in official.items():
             if name in self.sources:
@@ -63,12 +65,22 @@ class Layout:
         return issues
 
 
+def backbone_layout(size: BackboneSize, expected: Mapping[str, Tensor]) -> Layout:
+    """Correspondence between the entries of the authors' files and those of a backbone's body.
+
+    Names come without the prefix `backbone.`, ours without `backbone.body.`.
+    """
+    return Layout(
+        layout_of({key: size.official_key(key) for key in expected}, size.joined), size.official_buffers(expected)
+    )
+
+
 def layout_of(names: Mapping[str, str], joined: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
-    """Sources of a `Layout` from the published name of each of our keys.
+    """Make the sources of a `Layout` from the published name of each of our keys.
 
     Args:
         names: published name by our key; keys with the same name are joined.
-        joined: the parts that tell such keys apart, in the order of joining, whatever the order of `names`.
+        joined: name parts that tell such keys apart, in the order of joining; the order of `names` does not matter.
     """
     ranks = {part: rank for rank, part in enumerate(joined)}
     sources: dict[str, list[str]] = {}
@@ -81,9 +93,9 @@ def layout_of(names: Mapping[str, str], joined: Iterable[str] = ()) -> dict[str,
 
 
 def _misfit(tensor: Tensor, parts: list[Tensor]) -> str:
-    """What keeps a published entry from holding these parts; empty if nothing does.
+    """Say why a published entry cannot hold these parts; empty if it can.
 
-    A half precision entry fits: the network's precision holds its values exactly, and gives them back.
+    A half-precision entry fits: the network's precision represents its values exactly, both ways.
     """
     shape = tuple(parts[0].shape) if len(parts) == 1 else (sum(map(len, parts)), *parts[0].shape[1:])
     if tuple(tensor.shape) != shape:
@@ -95,12 +107,12 @@ def _misfit(tensor: Tensor, parts: list[Tensor]) -> str:
 
 
 def type_name(dtype: torch.dtype) -> str:
-    """For example `float32`."""
+    """Name of a type, for example `float32`."""
     return str(dtype).removeprefix("torch.")
 
 
 def listed(issues: Mapping[str, str]) -> list[str]:
-    """One line for all entries whose names differ by numbers only and that have the same issue."""
+    """List issues, one line for all entries with the same issue whose names differ by numbers only."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name, issue in issues.items():
         groups.setdefault((re.sub(r"\d+", "#", name), issue), []).append(name)
@@ -110,7 +122,7 @@ def listed(issues: Mapping[str, str]) -> list[str]:
 
 
 def _together(names: list[str]) -> str:
-    """Names that differ by numbers only as one: `layers.{0..5}.bias (6 entries)`."""
+    """Join names that differ by numbers only: `layers.{0..5}.bias (6 entries)`."""
     if len(names) == 1:
         return names[0]
     columns = zip(*(map(int, re.findall(r"\d+", name)) for name in names), strict=True)

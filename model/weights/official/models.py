@@ -1,4 +1,4 @@
-"""The four networks behind the published checkpoints, and which of them a state dict belongs to."""
+"""The four networks of the published checkpoints, and recognition of the one that a state dict belongs to."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,20 +16,20 @@ from model.weights.official.names import network_layout, without_unused
 CONFIGS: Mapping[str, NetworkConfig] = MappingProxyType(
     {name: model.config for name, model in PUBLISHED.items() if model.checkpoint}
 )
-"""The rows of `PUBLISHED` of which the authors published weights."""
+"""The rows of `PUBLISHED` whose weights the authors published."""
 
 
 def expected_entries(config: NetworkConfig, counts: ClassCounts) -> dict[str, Tensor]:
-    """Our names, shapes and types of a network's entries, without memory for their values."""
+    """Names, shapes and types of our network's entries, without memory for their values."""
     with torch.device("meta"):
         return dict(PanopticSegFormer(config, counts.things, counts.stuff).state_dict())
 
 
 def require_model(state: Mapping[str, Tensor], model: str, subject: str) -> None:
-    """Do nothing if a published state dict is one of this model, whatever its class counts.
+    """Check that a published state dict is of this model, whatever its class counts.
 
     Raises:
-        OfficialLayoutError: it is not; the message says which model fits, or what does not fit the closest one.
+        OfficialLayoutError: it is not; says which model fits, or what does not fit the closest one.
     """
     if not _issues(state, model):
         return
@@ -44,7 +44,7 @@ def require_model(state: Mapping[str, Tensor], model: str, subject: str) -> None
 
 
 def model_of(backbone: str) -> str | None:
-    """Which of the four has this backbone."""
+    """Name of the published model with this backbone, if any."""
     return next((name for name, config in CONFIGS.items() if config.backbone == backbone), None)
 
 

@@ -1,13 +1,13 @@
-"""The published layout of a whole network, and the parts of it that nothing uses."""
+"""The published layout of a whole network, and its unused parts."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from torch import Tensor
 
-from model.weights.official.backbones import backbone_layout, official_backbone_key
+from model.network.backbones import BACKBONES
 from model.weights.official.head import official_head_key
-from model.weights.official.layout import Layout, layout_of
+from model.weights.official.layout import Layout, backbone_layout, layout_of
 
 UNUSED: Mapping[str, str] = MappingProxyType(
     {
@@ -15,7 +15,7 @@ UNUSED: Mapping[str, str] = MappingProxyType(
         "bbox_head.cls_thing_branches.": "class heads beside those of the location decoder",
     }
 )
-"""Beginnings of the names of parts that the published checkpoints carry and nothing uses, and what they are."""
+"""Name prefixes and descriptions of parts that the published checkpoints contain and nothing uses."""
 
 _BACKBONE = "backbone."
 _OUR_BACKBONE = "backbone.body."
@@ -23,13 +23,13 @@ _HEAD = ("neck.", "bbox_head.")
 
 
 def network_layout(backbone: str, expected: Mapping[str, Tensor]) -> Layout:
-    """How the published entries correspond to those of a network's state dict.
+    """Correspondence between the published entries and those of a network's state dict.
 
     Raises:
-        ValueError: a network with parts that the published code does not have.
+        ValueError: the network has parts without a counterpart in the published code.
     """
     body = {_body_key(key): tensor for key, tensor in expected.items() if key.startswith(_OUR_BACKBONE)}
-    inner = backbone_layout(backbone, body)
+    inner = backbone_layout(BACKBONES[backbone], body)
     head = {key: official_head_key(key) for key in expected if not key.startswith(_OUR_BACKBONE)}
     foreign = sorted({key.split(".")[0] for key, name in head.items() if not name.startswith(_HEAD)})
     if foreign:
@@ -42,33 +42,33 @@ def network_layout(backbone: str, expected: Mapping[str, Tensor]) -> Layout:
 
 
 def official_key(key: str, backbone: str = "resnet50") -> str:
-    """The published name of the entry that holds one of our network's, perhaps joined with others."""
+    """Published name of the entry that holds one of our network's, perhaps joined with others."""
     if key.startswith(_OUR_BACKBONE):
-        return f"{_BACKBONE}{official_backbone_key(backbone, _body_key(key))}"
+        return f"{_BACKBONE}{BACKBONES[backbone].official_key(_body_key(key))}"
     return official_head_key(key)
 
 
 def to_official(backbone: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A network's state dict under the published names, without the parts that nothing uses."""
+    """Convert a network's state dict to the published names, without the unused parts."""
     return network_layout(backbone, state).to_official(state)
 
 
 def from_official(backbone: str, official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights under our names, without the parts that nothing uses.
+    """Convert published weights to our names, without the unused parts.
 
     Args:
         backbone: name, as in `NetworkConfig.backbone`.
         official: state dict in the published layout.
-        expected: state dict of the network that takes the weights; only names, shapes and types are used.
+        expected: state dict of the receiving network, of which only names, shapes and types are used.
 
     Raises:
-        OfficialLayoutError: entries that are missing, unknown, or of another shape or type, by name.
+        OfficialLayoutError: entries are missing, unknown, or of another shape or type; names them.
     """
     return network_layout(backbone, expected).from_official(without_unused(official), expected)
 
 
 def without_unused(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of a published checkpoint that the network uses."""
+    """Select the entries of a published checkpoint that the network uses."""
     return {name: tensor for name, tensor in official.items() if not name.startswith(tuple(UNUSED))}
 
 

@@ -1,4 +1,4 @@
-"""Files of the published code: a pickle with the state dict and remarks on its training, read without running code."""
+"""Files of the published code: a pickle of state dict and training metadata, read without running code."""
 
 import hashlib
 import io
@@ -16,14 +16,14 @@ _PARALLEL = "module."
 
 
 class PthError(PickledWeightsError):
-    """A file that holds no weights of the published code."""
+    """A file without weights of the published code."""
 
 
 @dataclass(frozen=True)
 class PthFile:
-    """What a checkpoint of the published code holds."""
+    """Content of a checkpoint of the published code."""
 
-    state: Mapping[str, Tensor]  # without the prefix that training on several devices puts before every name
+    state: Mapping[str, Tensor]  # without the prefix that distributed training adds to every name
     prefix: str
     meta: Mapping[str, object]
     left_out: tuple[str, ...]  # other things in the file, for example the optimizer's state
@@ -34,7 +34,7 @@ def read_pth(path: Path) -> PthFile:
     """Read a checkpoint; only tensors and plain values are unpickled.
 
     Raises:
-        PickledWeightsError: no such file, or one that is damaged, of another kind, or asks for code to be run.
+        PickledWeightsError: the file is missing, damaged or of another type, or asks to run code.
     """
     if is_safetensors(path):
         raise PthError(
@@ -61,7 +61,7 @@ def read_pth(path: Path) -> PthFile:
 
 def write_pth(path: Path, state: Mapping[str, Tensor], meta: Mapping[str, object]) -> None:
     """Write a checkpoint as the published code does, complete or not at all."""
-    buffer = io.BytesIO()  # torch reports a full disk as an internal error, and so writes to memory
+    buffer = io.BytesIO()  # torch reports a full disk as an internal error, so it writes to memory
     torch.save({"meta": dict(meta), "state_dict": dict(state)}, buffer)
     write_atomically(path, buffer.getvalue())
 

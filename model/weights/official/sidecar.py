@@ -1,7 +1,7 @@
-"""What a published checkpoint holds beyond the network: kept beside our weights for the way back.
+"""The sidecar: parts of a published checkpoint beyond the network, kept beside our weights for converting back.
 
-`model.unused.safetensors` has the entries that nothing uses as tensors, and in its header, as JSON, the names and types
-of all published entries in their order, and the remarks on their training.
+`model.unused.safetensors` holds the unused entries as tensors and, in its header as JSON, the names and types of all
+published entries in their order, and the metadata of their training.
 """
 
 import json
@@ -22,12 +22,12 @@ FORMAT = "panoptic-segformer-unused/1"
 
 
 class SidecarError(ValueError):
-    """The file with what the network does not use is missing, or does not belong to the weights."""
+    """A sidecar that is missing, or does not belong to the weights."""
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What turns a network's entries back into the checkpoint that they come from."""
+    """Data that turns a network's entries back into the checkpoint they come from."""
 
     unused: Mapping[str, Tensor]
     types: Mapping[str, str]  # of all published entries, in their order
@@ -37,20 +37,20 @@ class Sidecar:
 
     @classmethod
     def of(cls, pth: PthFile, unused: Mapping[str, Tensor]) -> "Sidecar":
-        """Of a published checkpoint and its unused entries. Of its remarks those are kept that JSON can express."""
+        """Make the sidecar of a published checkpoint and its unused entries; keeps metadata that JSON can express."""
         types = {name: type_name(tensor.dtype) for name, tensor in pth.state.items()}
         meta = {key: value for key, value in pth.meta.items() if _is_json(value)}
         return cls(unused, types, meta, pth.prefix, pth.sha256)
 
     def complete(self, used: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All published entries, with those of the network, in their order and types."""
+        """Combine with the network's entries to all published entries, in their order and types."""
         entries = {**used, **self.unused}
         assert entries.keys() == self.types.keys()
         return {f"{self.prefix}{name}": entries[name].to(getattr(torch, kind)) for name, kind in self.types.items()}
 
 
 def sidecar_path(weights: Path) -> Path:
-    """Where the sidecar of a weight file of ours is."""
+    """Path of the sidecar of one of our weight files."""
     return weights.with_suffix(".unused.safetensors")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model.complexity.modules import counting_modules, module_macs
 from model.network.layers import FeedForward
-from model.network.mask_decoder import AttentionMasks
+from model.network.mask_decoder import MaskReader
 from model.network.queries import top_queries
 from tests.model.network.tiny_network import TINY, random_tensor, tiny_network
 
@@ -81,7 +81,7 @@ def test_mask_branch_is_counted_as_the_published_layers() -> None:
                 level(torch.zeros(1, count, size, TINY.heads))
             self.join(torch.zeros(1, count, 24, 3 * TINY.heads))
 
-    ours, published = AttentionMasks(TINY), Published()
+    ours, published = MaskReader(TINY), Published()
     queries, tokens, shapes = (
         random_tensor(1, count, TINY.channels),
         random_tensor(1, 32, TINY.channels),

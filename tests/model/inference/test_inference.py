@@ -52,7 +52,7 @@ def test_bfloat16_stays_close() -> None:
         for one, expected, size in zip(found, outputs(PLAIN, seed), SIZES, strict=True):
             assert one.stuff_logits is not None
             assert one.stuff_logits.dtype == torch.bfloat16
-            assert one.location.places.dtype == torch.float32
+            assert one.location.boxes.dtype == torch.float32
             relative = (one.memory.tokens - expected.memory.tokens).norm() / expected.memory.tokens.norm()
             assert 0 < relative < 0.02
             fractions.append(equal_pixels(one, expected, size))

@@ -192,12 +192,12 @@ def test_slots_point_at_the_masks_of_the_selection() -> None:
 
 
 @pytest.mark.parametrize(
-    "places", [torch.rand(1, 1, QUERIES, 2), torch.zeros(0, 1, QUERIES, 4)], ids=["centers", "none"]
+    "boxes", [torch.rand(1, 1, QUERIES, 2), torch.zeros(0, 1, QUERIES, 4)], ids=["centers", "none"]
 )
-def test_without_predicted_boxes_those_of_the_masks_are_used(places: Tensor) -> None:
+def test_without_predicted_boxes_those_of_the_masks_are_used(boxes: Tensor) -> None:
     masks = torch.stack((box_mask(1, 2, 5, 9), box_mask(0, 0, 0, 0))).float()
     output = joint_output(masks, torch.tensor([0.9, 0.5]), torch.tensor([0, 1]))
-    instances = predict_one(replace(output, location=replace(output.location, places=places))).instances
+    instances = predict_one(replace(output, location=replace(output.location, boxes=boxes))).instances
     np.testing.assert_array_equal(instances.boxes_xyxy, [[2, 1, 9, 5], [0, 0, 0, 0]])
     assert instances.boxes_xyxy.dtype == np.float32
 

@@ -1,4 +1,4 @@
-"""Every kind of backbone, narrow and shallow, in the place of one of the published sizes."""
+"""A narrow and shallow backbone of every family, in place of one of the published sizes."""
 
 from collections.abc import Mapping
 
@@ -6,16 +6,19 @@ import pytest
 import torch
 
 from model.network.backbone import Backbone
-from model.network.backbone_sizes import BackboneSize, PvtSize, ResNetSize, SwinSize
+from model.network.backbones.family import BackboneSize
+from model.network.backbones.pvt import PvtSize
+from model.network.backbones.resnet import ResNetSize
+from model.network.backbones.swin import SwinSize
 from model.network.config import NetworkConfig
 
 NARROW: Mapping[str, BackboneSize] = {
-    "resnet50": ResNetSize(8, (16, 24, 32, 40), (1, 2, 1, 1), "bottleneck"),
-    "resnet101": ResNetSize(8, (16, 24, 32, 40), (1, 2, 3, 1), "bottleneck"),
+    "resnet50": ResNetSize((16, 24, 32, 40), (1, 2, 1, 1), embedding=8),
+    "resnet101": ResNetSize((16, 24, 32, 40), (1, 2, 3, 1), embedding=8),
     "pvt_v2_b0": PvtSize((4, 8, 10, 16), (1, 2, 1, 2), (2, 2, 1, 1)),
     "pvt_v2_b2_linear": PvtSize((4, 8, 10, 16), (1, 2, 1, 2), (2, 2, 1, 1), linear_attention=True),
-    "swin_tiny": SwinSize(4, (2, 2, 2, 2), (1, 2, 2, 4)),
-    "tiny": ResNetSize(16, (16, 32, 48), (1, 1, 1), "basic", stages=(1, 2, 3)),
+    "swin_tiny": SwinSize((4, 8, 16, 32), (2, 2, 2, 2), (1, 2, 2, 4)),
+    "tiny": ResNetSize((16, 32, 48), (1, 1, 1), embedding=16, bottleneck=False, stages=(1, 2, 3)),
 }
 
 
@@ -26,7 +29,7 @@ def use_narrow_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def narrow_backbone(name: str, seed: int = 0, **settings: str | int | float) -> Backbone:
-    """Seeded, in evaluation mode; every parameter and statistic is random, so that no part starts as a constant."""
+    """Build a seeded backbone in evaluation mode; every parameter and statistic is random, so that none is constant."""
     config = NetworkConfig(**{**vars(NetworkConfig(backbone=name, frozen_stages=0)), **settings})
     backbone = Backbone(config).eval()
     generator = torch.Generator().manual_seed(seed)

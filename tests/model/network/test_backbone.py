@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.network.backbone import Backbone
-from model.network.backbone_sizes import BACKBONES
+from model.network.backbones import BACKBONES
 from model.network.config import NetworkConfig
 from tests.model.network.narrow_backbones import NARROW, narrow_backbone, use_narrow_backbones
 
@@ -17,7 +17,7 @@ SIZES = [(1, 1), (20, 27), (33, 47), (64, 96)]
 
 @pytest.fixture(autouse=True)
 def narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Narrow sizes in all tests but those of the published ones."""
+    """Use narrow sizes in all tests except those of the published sizes."""
     if "published" not in request.node.name:
         use_narrow_backbones(monkeypatch)
 
@@ -63,7 +63,7 @@ def test_published_sizes(name: str, mask_head: str) -> None:
     ],
 )
 def test_published_parameters(name: str, parameters: int) -> None:
-    """As in the published checkpoints."""
+    """They are those of the published checkpoints."""
     assert sum(parameter.numel() for parameter in on_meta(name).parameters()) == parameters
 
 
@@ -85,7 +85,7 @@ def test_any_size_of_image(name: str, size: tuple[int, int]) -> None:
 
 @torch.no_grad()
 def test_small_images_of_pvt_are_padded() -> None:
-    """At the right and bottom to 32 pixels; without that its reducing convolutions fail."""
+    """Padded to 32 pixels at the right and bottom; otherwise its reducing convolutions fail."""
     backbone = narrow_backbone("pvt_v2_b0")
     images = random_images(20, 70)
     with pytest.raises(RuntimeError):
@@ -126,7 +126,7 @@ def test_frozen_stages(name: str, stem: str, stages: str, frozen_stages: int) ->
 
 @pytest.mark.parametrize("mask_head", ["attention", "fpn"])
 @pytest.mark.parametrize("name", NARROW)
-def test_all_that_is_trained_has_a_gradient(name: str, mask_head: str) -> None:
+def test_every_trained_parameter_has_a_gradient(name: str, mask_head: str) -> None:
     """Parallel training stops at a parameter that nothing uses."""
     backbone = narrow_backbone(name, mask_head=mask_head, stuff="joint", backbone_norm="frozen").train()
     sum(feature.square().sum() for feature in backbone(random_images(40, 50))).backward()

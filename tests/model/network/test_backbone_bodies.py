@@ -1,4 +1,4 @@
-"""What the networks of `transformers` are changed in, and that Swin's windows stay whole in small images."""
+"""Bodies beside those of `transformers`: our ResNet is its ResNet; how its PVTv2 and Swin are changed."""
 
 from copy import deepcopy
 
@@ -6,23 +6,53 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import ResNetBackbone, ResNetConfig
 from transformers.models.swin.modeling_swin import SwinDropPath, SwinLayer
 
-from model.network.backbone import Backbone, DropBranch
-from tests.model.network.narrow_backbones import narrow_backbone, use_narrow_backbones
+from model.network.backbone import Backbone
+from model.network.backbones.resnet import ResNetSize
+from model.network.backbones.swin import DropBranch
+from tests.model.network.narrow_backbones import NARROW, narrow_backbone, use_narrow_backbones
 
 WINDOW, SHIFT = 7, 3
 
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Narrow sizes."""
+    """Use narrow sizes."""
     use_narrow_backbones(monkeypatch)
 
 
 def random_images(height: int, width: int) -> Tensor:
     """Seeded normal numbers."""
     return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(width))
+
+
+@pytest.mark.parametrize("name", ["resnet101", "tiny"])
+def test_resnets_are_those_of_transformers(name: str) -> None:
+    """The same names, initial weights for the same seed, maps and gradients."""
+    size = NARROW[name]
+    assert isinstance(size, ResNetSize)
+    config = ResNetConfig(
+        embedding_size=size.embedding,
+        hidden_sizes=list(size.hidden),
+        depths=list(size.depths),
+        layer_type="bottleneck" if size.bottleneck else "basic",
+    )
+    config.set_output_features_output_indices([f"stage{stage}" for stage in size.stages], None)
+    torch.manual_seed(4)
+    theirs = ResNetBackbone(config)
+    torch.manual_seed(4)
+    ours = size.build(size.stages, drop_path=0.0, group_norm=False)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for key, weight in ours.state_dict().items():
+        assert torch.equal(weight, theirs.state_dict()[key]), key
+    for body in (ours, theirs):
+        sum(feature.square().mean() for feature in body(random_images(45, 70)).feature_maps).backward()
+    for parameter, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert parameter.grad is not None
+        assert expected.grad is not None
+        assert torch.equal(parameter.grad, expected.grad)
 
 
 def test_layer_norm_eps_as_published() -> None:
@@ -79,7 +109,7 @@ def dense_block(block: SwinLayer, tokens: Tensor, size: tuple[int, int], shift: 
 
 
 def swin_blocks(backbone: Backbone) -> list[SwinLayer]:
-    """In order."""
+    """The blocks in order."""
     return [module for module in backbone.modules() if isinstance(module, SwinLayer)]
 
 

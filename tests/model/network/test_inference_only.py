@@ -1,4 +1,4 @@
-"""Without auxiliary outputs: the same last masks, classes and places, and nothing that is not read out."""
+"""Without auxiliary outputs the last masks, classes and boxes are the same, and no others are computed."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.network.config import NetworkConfig
-from model.network.mask_decoder import CHUNK, AttentionMasks, MaskDecoder
+from model.network.mask_decoder import CHUNK, MaskDecoder, MaskReader
 from model.network.outputs import PanopticOutput
 from model.network.queries import top_queries
 from tests.model.network.tiny_network import SHAPES, TINY, random_memory, random_tensor, tiny_network
@@ -29,11 +29,11 @@ def both(config: NetworkConfig, mask_layer: int) -> tuple[PanopticOutput, Panopt
     [(DEEP, 0), (DEEP, 1), (DEEP, 2), (DEEP, 3), (VERSION_1, 0), (VERSION_1, 2), (DETR, 0), (D_DETR_MS, 0)],
     ids=["tail", "block 1", "block 2", "block 3", "version 1", "version 1, block 2", "detr", "d_detr_ms"],
 )
-def test_what_is_read_out_is_the_same(config: NetworkConfig, mask_layer: int) -> None:
+def test_the_last_outputs_are_the_same(config: NetworkConfig, mask_layer: int) -> None:
     whole, last = both(config, mask_layer)
     assert torch.equal(last.selection.indices, whole.selection.indices)
     assert torch.equal(last.selection.labels, whole.selection.labels)
-    torch.testing.assert_close(last.location.places[-1], whole.location.places[-1])
+    torch.testing.assert_close(last.location.boxes[-1], whole.location.boxes[-1])
     for image in range(2):
         read, expected = (one.query_masks.masks[-1, image, one.selection.slots[image]] for one in (last, whole))
         torch.testing.assert_close(read, expected, atol=1e-5, rtol=1e-4)
@@ -45,7 +45,7 @@ def test_what_is_read_out_is_the_same(config: NetworkConfig, mask_layer: int) ->
 
 
 @pytest.mark.parametrize("config", [DEEP, VERSION_1], ids=["version 2", "version 1"])
-def test_only_what_is_read_out_is_there(config: NetworkConfig) -> None:
+def test_only_the_last_outputs_are_there(config: NetworkConfig) -> None:
     _, last = both(config, 0)
     assert last.query_masks.masks.shape == (1, 2, 5, 12, 16)
     assert len(last.query_masks.queries) == 1
@@ -57,22 +57,22 @@ def test_only_what_is_read_out_is_there(config: NetworkConfig) -> None:
 def test_blocks_hold_no_attention_map(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the part that is read off makes masks."""
     made: list[int] = []
-    masks = AttentionMasks.masks
+    masks = MaskReader.join_levels
 
-    def counted(self: AttentionMasks, scores: torch.Tensor, shapes: tuple[tuple[int, int], ...]) -> torch.Tensor:
+    def counted(self: MaskReader, scores: torch.Tensor, shapes: tuple[tuple[int, int], ...]) -> torch.Tensor:
         made.append(scores.shape[2])
         return masks(self, scores, shapes)
 
-    monkeypatch.setattr(AttentionMasks, "masks", counted)
+    monkeypatch.setattr(MaskReader, "join_levels", counted)
     decoder = MaskDecoder(TINY, blocks=3, self_attention=True)
     count = CHUNK + 3
     with torch.no_grad():
-        decoder(random_tensor(2, count, TINY.channels), random_memory(), auxiliary=False)
+        decoder.decode_masks(random_tensor(2, count, TINY.channels), random_memory(), auxiliary=False)
     assert made == [CHUNK, 3]
 
 
 @torch.no_grad()
 def test_no_query_has_no_mask() -> None:
     decoder = MaskDecoder(TINY, blocks=1, self_attention=False)
-    output = decoder(random_tensor(2, 0, TINY.channels), random_memory(), auxiliary=False)
+    output = decoder.decode_masks(random_tensor(2, 0, TINY.channels), random_memory(), auxiliary=False)
     assert output.masks.shape == (1, 2, 0, *SHAPES[0])

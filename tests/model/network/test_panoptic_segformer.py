@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from model.network.config import NetworkConfig
+from model.network.mask_heads import StuffMaskDecoder
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.queries import top_queries
@@ -16,11 +17,11 @@ SIZES = ((48, 64), (40, 64), (48, 33))
 
 
 def outputs(output: PanopticOutput) -> list[torch.Tensor]:
-    """Everything that a loss may use."""
+    """All outputs that a loss may use."""
     assert output.stuff is not None
     found = [
         output.location.class_logits,
-        output.location.places,
+        output.location.boxes,
         output.query_masks.masks,
         output.query_masks.queries,
         output.stuff.masks,
@@ -60,7 +61,7 @@ def test_a_batch_of_equal_sizes_is_each_image_alone() -> None:
 
 @pytest.mark.parametrize("selected", [4, 0])
 def test_padded_batches_train_every_parameter(selected: int) -> None:
-    """Also without any selected query: each parameter still takes part, which DDP insists on."""
+    """Every parameter takes part even without a selected query, as DDP requires."""
     network = tiny_network().train()
     output = network(random_tensor(3, 3, 48, 64), SIZES, top_queries(selected))
     torch.autograd.backward([part.sum() for part in outputs(output)])
@@ -73,7 +74,7 @@ def test_bfloat16_autocast_trains() -> None:
     network = tiny_network().train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = network(random_tensor(3, 3, 48, 64), SIZES, top_queries(4))
-    assert output.location.places.dtype == torch.float32
+    assert output.location.boxes.dtype == torch.float32
     torch.autograd.backward([part.float().sum() for part in outputs(output)])
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
 
@@ -88,7 +89,7 @@ def test_masks_teach_the_location_decoder() -> None:
 
 def test_a_refined_box_does_not_teach_the_layer_before() -> None:
     network = tiny_network()
-    network(random_tensor(1, 3, 48, 64), None, top_queries(4)).location.places[-1].sum().backward()
+    network(random_tensor(1, 3, 48, 64), None, top_queries(4)).location.boxes[-1].sum().backward()
     first, last = (head.get_parameter("4.weight").grad for head in network.location_decoder.place_heads)
     assert first is not None
     assert last is not None
@@ -110,10 +111,10 @@ def test_published_start() -> None:
     with torch.no_grad():
         location = network(random_tensor(1, 3, 48, 64), None, top_queries(4)).location
     assert location.initial_reference is not None
-    torch.testing.assert_close(location.places[0, ..., :2], location.initial_reference)
-    torch.testing.assert_close(location.places[0, ..., 2:], torch.full((1, 7, 2), -2.0).sigmoid())
-    torch.testing.assert_close(location.places[1], location.places[0])
-    assert network.stuff_masks is not None
+    torch.testing.assert_close(location.boxes[0, ..., :2], location.initial_reference)
+    torch.testing.assert_close(location.boxes[0, ..., 2:], torch.full((1, 7, 2), -2.0).sigmoid())
+    torch.testing.assert_close(location.boxes[1], location.boxes[0])
+    assert isinstance(network.stuff_masks, StuffMaskDecoder)
     heads = [*network.location_decoder.class_heads, *network.stuff_masks.class_heads]
     biases = [head.get_parameter("bias") for head in heads]
     torch.testing.assert_close(torch.cat(biases).sigmoid(), torch.full((2 * THINGS + 2,), 0.01))

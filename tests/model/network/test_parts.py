@@ -11,7 +11,7 @@ from model.network.deformable import DeformableAttention
 from model.network.encoder import Encoder
 from model.network.layers import inverse_sigmoid
 from model.network.location_decoder import refine
-from model.network.mask_decoder import AttentionMasks, MaskDecoder
+from model.network.mask_decoder import MaskDecoder, MaskReader
 from model.network.positions import padding_mask, pixel_centers, resize_mask, sine_position, valid_ratio
 from model.network.queries import gather_queries, top_queries
 from tests.model.network.tiny_network import SHAPES, TINY, random_memory, random_tensor
@@ -112,11 +112,11 @@ def test_refine() -> None:
 @torch.no_grad()
 def test_masks_as_the_paper_joins_them() -> None:
     """Resize all heads of all levels, concatenate, then mix: the order of the text, not of the code."""
-    head = AttentionMasks(TINY)
+    head = MaskReader(TINY)
     memory = random_memory()
     shapes = SHAPES[:3]
     tokens = memory.tokens[:, : sum(height * width for height, width in shapes)]
-    scores, masks = head(random_tensor(2, 5, TINY.channels), tokens, shapes)
+    masks, scores = head(random_tensor(2, 5, TINY.channels), tokens, shapes)
     maps, start = [], 0
     for (height, width), mix in zip(shapes, head.levels, strict=True):
         level = scores[..., start : start + height * width].permute(0, 2, 3, 1)
@@ -134,10 +134,10 @@ def test_query_position_accumulates() -> None:
     decoder = MaskDecoder(TINY, blocks=1, self_attention=True)
     memory = random_memory()
     queries, position = random_tensor(2, 5, TINY.channels), random_tensor(5, TINY.channels, seed=1)
-    with_position = decoder(queries, memory, position)
-    moved = decoder(queries + position, memory)
+    with_position = decoder.decode_masks(queries, memory, position)
+    moved = decoder.decode_masks(queries + position, memory)
     torch.testing.assert_close(with_position.masks[0], moved.masks[0])
-    tail = decoder.tail(moved.queries[0] + position, memory.tokens[:, :64], SHAPES[:3])[1]
+    tail, _ = decoder.tail(moved.queries[0] + position, memory.tokens[:, :64], SHAPES[:3])
     torch.testing.assert_close(with_position.masks[1], tail)
 
 

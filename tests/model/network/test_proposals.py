@@ -1,4 +1,4 @@
-"""Queries that start from the encoder: where the anchors lie, which tokens are chosen, padding or not."""
+"""Queries that start from the encoder: their anchors and the choice of tokens, with and without padding."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from tests.model.network.tiny_network import SHAPES, THINGS, TINY, random_memory
 CONFIG = replace(TINY, query_initialization="encoder")
 
 
-def test_anchors_are_the_tokens_own_places() -> None:
+def test_anchors_are_centered_at_their_tokens() -> None:
     found = anchors(random_memory())[0]
     start = 0
     for level, (height, width) in enumerate(SHAPES):
@@ -25,7 +25,7 @@ def test_anchors_are_the_tokens_own_places() -> None:
 
 
 def test_a_padded_image_has_the_anchors_and_queries_of_its_valid_part() -> None:
-    """Half the width of every level is padding: places are relative to the other half, where all queries start."""
+    """Half the width of every level is padding: boxes are relative to the other half, where all queries start."""
     memory = random_memory(batch=1)
     shapes = SHAPES[:2]
     columns = torch.cat([torch.arange(width).repeat(height) >= width // 2 for height, width in shapes])
@@ -44,7 +44,7 @@ def test_a_padded_image_has_the_anchors_and_queries_of_its_valid_part() -> None:
     best = proposals.class_logits[0].amax(-1).topk(CONFIG.queries).indices
     assert not columns[best].any()
     assert start.reference is not None
-    torch.testing.assert_close(start.reference[0], proposals.places[0, best])
+    torch.testing.assert_close(start.reference[0], proposals.boxes[0, best])
 
 
 def test_fewer_tokens_than_queries_all_become_queries() -> None:

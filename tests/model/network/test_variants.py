@@ -32,7 +32,7 @@ def test_joint_queries_know_all_classes(config: NetworkConfig) -> None:
     output = run(config)
     assert output.location.class_logits is not None
     assert output.location.class_logits.shape == (2, 2, 7, THINGS + STUFF)
-    assert output.location.places.shape == (2, 2, 7, 4)
+    assert output.location.boxes.shape == (2, 2, 7, 4)
     assert output.stuff is None
     assert output.stuff_logits is None
     assert output.num_things == THINGS
@@ -78,7 +78,7 @@ def test_where_the_location_decoder_classifies_slots_count_the_selection() -> No
 
 def test_no_location_layers_leave_the_queries_as_they_start() -> None:
     output = run(replace(TINY, location_layers=0, classes_from="masks"))
-    assert len(output.location.places) == len(output.location.states) == 0
+    assert len(output.location.boxes) == len(output.location.states) == 0
     network = tiny_network(replace(TINY, location_layers=0, classes_from="masks"))
     content = network.get_parameter("queries.embedding.weight")[:, TINY.channels :]
     torch.testing.assert_close(output.location.queries, content.expand(2, -1, -1))
@@ -88,10 +88,10 @@ def test_no_location_layers_leave_the_queries_as_they_start() -> None:
 
 
 @pytest.mark.parametrize("start", ["learned", "encoder"])
-def test_box_free_places_are_points(start: str) -> None:
+def test_without_boxes_locations_are_points(start: str) -> None:
     output = run(replace(TINY, location_target="center", query_initialization=start))
-    assert output.location.places.shape == (2, 2, 7, 2)
-    assert ((output.location.places > 0) & (output.location.places < 1)).all()
+    assert output.location.boxes.shape == (2, 2, 7, 2)
+    assert ((output.location.boxes > 0) & (output.location.boxes < 1)).all()
 
 
 @pytest.mark.parametrize("layer", [1, 2])

@@ -15,7 +15,7 @@ Shapes = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Operands:
-    """What the operator takes; the levels follow each other."""
+    """Operands of the operator; the levels follow each other."""
 
     value: Tensor
     shapes: Shapes
@@ -42,7 +42,7 @@ class Operands:
 def make_operands(
     shapes: Shapes, batch: int = 2, queries: int = 3, heads: int = 2, channels: int = 3, points: int = 2, seed: int = 0
 ) -> Operands:
-    """In float64; a third of the samples lies outside."""
+    """Make operands in float64, with a third of the samples outside."""
     generator = torch.Generator().manual_seed(seed + sum(height * 7 + width for height, width in shapes))
     tokens = sum(height * width for height, width in shapes)
     value = torch.randn(batch, tokens, heads, channels, generator=generator, dtype=torch.float64)
@@ -53,7 +53,7 @@ def make_operands(
 
 
 def random_operands(seed: int) -> Operands:
-    """Of any shape: levels of one pixel, no queries, no images; some places far outside or no numbers."""
+    """Make operands of any shape: levels of one pixel, no queries, no images; some locations far outside or NaN."""
     draw = random.Random(seed)
     shapes = tuple((draw.choice((1, 2, 5, 9)), draw.choice((1, 3, 4, 8))) for _ in range(draw.randint(1, 4)))
     operands = make_operands(

@@ -1,10 +1,8 @@
-"""Every backend against the reference, and which of them is chosen."""
+"""Every backend against the reference, and the choice of a backend."""
 
 import subprocess
 import sys
-from collections.abc import Callable
 from types import ModuleType
-from typing import cast
 
 import pytest
 import torch
@@ -147,9 +145,6 @@ def test_mmcv_is_called_as_it_expects(monkeypatch: pytest.MonkeyPatch) -> None:
         mmcv.backward(grad, *operands.arguments(), True)
 
 
-def test_choices_are_constant_to_the_compiler_without_importing_it() -> None:
-    """The mark is torch's own."""
+def test_the_operator_is_imported_without_the_compiler() -> None:
     program = "import sys, model.ops.ms_deform_attn; assert 'torch._dynamo' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
-    mark = cast("Callable[[Callable[[], None]], Callable[[], None]]", torch.compiler.assume_constant_result)
-    assert vars(mark(lambda: None)) == vars(backends._constant(lambda: None)) != {}

@@ -128,7 +128,7 @@ def test_nan_stays_where_it_is(interpreter: ProcessPoolExecutor) -> None:
 
 @needs_triton
 @pytest.mark.parametrize("odd", [torch.nan, torch.inf, -torch.inf, 1e30])
-def test_places_that_are_none_count_as_zero(odd: float, interpreter: ProcessPoolExecutor) -> None:
+def test_nan_locations_count_as_zero(odd: float, interpreter: ProcessPoolExecutor) -> None:
     case = made(1)
     places = case.locations.clone()
     places[..., 0, 1] = odd

@@ -107,7 +107,7 @@ def test_a_step_is_the_sum_of_its_forward_passes() -> None:
     torch.testing.assert_close(together, sum(losses(model, part, counts) for part in parts))
 
 
-def test_a_image_without_things_still_teaches_classes_and_stuff() -> None:
+def test_an_image_without_things_still_teaches_classes_and_stuff() -> None:
     batch = random_batch(1, (0,))
     model = network()
     output = model(batch.images, None, MatchedQueries(batch.targets))
@@ -119,7 +119,7 @@ def test_a_image_without_things_still_teaches_classes_and_stuff() -> None:
     assert terms["queries0_dice"] == terms["location0_l1"] == 0
 
 
-def test_a_image_without_any_segment_has_finite_losses() -> None:
+def test_an_image_without_any_segment_has_finite_losses() -> None:
     nothing, labels = torch.zeros(0, 64, 64), torch.zeros(0, dtype=torch.long)
     empty = make_target(nothing, labels, torch.zeros(0, 4), nothing, labels)
     output = network()(torch.zeros(1, 3, 64, 64), None, MatchedQueries((empty,)))
@@ -127,11 +127,11 @@ def test_a_image_without_any_segment_has_finite_losses() -> None:
     assert all(torch.isfinite(value) for value in terms.values())
 
 
-def test_shares_of_things_and_stuff() -> None:
+def test_fractions_of_things_and_stuff() -> None:
     counts = SegmentCounts(images=2, things=0, stuff=4)
     assert counts.per_thing == 1
-    assert counts.thing_share == pytest.approx(1 / 5)
-    assert SegmentCounts(2, 3, 1).thing_share == pytest.approx(3 / 4)
+    assert counts.thing_fraction == pytest.approx(1 / 5)
+    assert SegmentCounts(2, 3, 1).thing_fraction == pytest.approx(3 / 4)
 
 
 def test_token_segments_are_those_at_the_middle_of_the_tokens() -> None:

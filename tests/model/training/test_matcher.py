@@ -57,7 +57,7 @@ def test_no_thing_matches_nothing() -> None:
     assert found.queries.shape == found.segments.shape == (1, 0)
 
 
-def test_a_diverged_network_is_matched_all_the_same() -> None:
+def test_a_diverged_network_is_still_matched() -> None:
     """The check of the losses, which names the term, comes after the matching."""
     target = random_target(torch.Generator().manual_seed(3), 2)
     found = match(torch.full((1, 1, 4, THINGS), float("nan")), torch.full((1, 1, 4, 4), float("nan")), [target])
@@ -65,7 +65,7 @@ def test_a_diverged_network_is_matched_all_the_same() -> None:
 
 
 def test_layers_and_images_are_matched_by_themselves() -> None:
-    """All at once gives what each gives alone; the last image may use its first two queries only."""
+    """Matching together equals matching separately; the last image may use only its first two queries."""
     generator = torch.Generator().manual_seed(6)
     targets = [random_target(generator, count) for count in (3, 0, 5)]
     logits = torch.randn(2, 3, 4, THINGS, generator=generator)

@@ -1,4 +1,4 @@
-"""What a training may start from, and what it must not."""
+"""Initial weights that a training accepts and refuses."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.official_parity.forward import Entry, read_entries
+from model.network.backbones import BACKBONES
+from model.network.backbones.swin import relative_position_index
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.official.backbones import backbone_from_official, backbone_to_official, relative_position_index
 from model.weights.official.classes import ClassCounts, coco_categories
-from model.weights.official.layout import OfficialLayoutError, listed
+from model.weights.official.layout import OfficialLayoutError, backbone_layout, listed
 from model.weights.official.models import CONFIGS, expected_entries, require_model
 from model.weights.official.names import UNUSED, from_official, network_layout, to_official, without_unused
 from model.weights.official.pth import PthFile
@@ -103,13 +104,12 @@ def test_a_backbone_alone_has_no_prefix() -> None:
         for key, tensor in expected("pvtv2_b5").items()
         if key.startswith("backbone.body.")
     }
-    ours = backbone_from_official("pvt_v2_b5", state, body)
-    assert all(torch.equal(tensor, state[name]) for name, tensor in backbone_to_official("pvt_v2_b5", ours).items())
+    layout = backbone_layout(BACKBONES["pvt_v2_b5"], body)
+    ours = layout.from_official(state, body)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in layout.to_official(ours).items())
     del state["block3.7.attn.kv.weight"]
     with pytest.raises(OfficialLayoutError, match=r"block3\.7\.attn\.kv\.weight: missing"):
-        backbone_from_official("pvt_v2_b5", state, body)
-    with pytest.raises(ValueError, match="no published layout of the backbone 'vgg'"):
-        backbone_to_official("vgg", body)
+        layout.from_official(state, body)
 
 
 def test_every_misfit_is_named() -> None:
@@ -163,7 +163,7 @@ def test_a_wrong_model_is_told_from_the_entries(model: str, given: str) -> None:
     assert str(error.value) == f"file: is a checkpoint of {model}, not of {given}; use --model {model}"
 
 
-def test_what_fits_no_model_is_compared_with_the_closest() -> None:
+def test_a_state_that_fits_no_model_is_compared_with_the_closest() -> None:
     state = numbered_state("r101")
     del state["neck.convs.0.gn.weight"]
     with pytest.raises(OfficialLayoutError) as error:

@@ -73,7 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """What the command says; it must refuse, and leave the file to write alone."""
+    """Run the command, which must refuse and not write its file; returns its message."""
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in arguments])
     assert stopped.value.code == 2
@@ -117,7 +117,7 @@ def test_the_converted_files_are_complete(folder: Path) -> None:
 
 
 def test_the_report_says_what_became_of_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the prefix of training on several devices, and without remarks."""
+    """The file has the prefix of distributed training, and no metadata."""
     torch.save({f"module.{name}": tensor for name, tensor in small_file_state().items()}, tmp_path / "bare.pth")
     main([str(tmp_path / "bare.pth"), "--model", "r50", "--out", str(tmp_path / "m.safetensors")])
     report = capsys.readouterr().out
@@ -144,7 +144,7 @@ def test_without_the_sidecar_the_way_back_says_what_is_missing(
     assert "is not of format" in refused(capsys, weights, "--to-official", "--out", out)
     of_another_file = replace(load_sidecar(sidecar_path(folder / "model.safetensors")), source="0123")
     save_sidecar(sidecar_path(weights), of_another_file)
-    assert "is of another published file than" in refused(capsys, weights, "--to-official", "--out", out)
+    assert "belongs to another published file than" in refused(capsys, weights, "--to-official", "--out", out)
     main([str(weights), "--to-official", "--without-unused", "--out", str(out)])
     names = set(torch.load(out, weights_only=True)["state_dict"])
     assert names == {name for name in small_file_state() if not name.startswith(tuple(UNUSED))}
@@ -261,7 +261,7 @@ def test_categories_of_another_dataset_are_refused(
     assert "but 80 and 20 are wanted" in convert_refused(capsys, tmp_path / "r50.pth", "--categories", fewer)
     others = write_categories(tmp_path / "others.json", 80, 53)
     message = convert_refused(capsys, tmp_path / "r50.pth", "--categories", others)
-    assert "'class 0' is wanted in the place of 'person'" in message
+    assert "'class 0' is wanted instead of 'person'" in message
     assert "location_decoder.class_heads.{0..5}.weight" in message
 
 

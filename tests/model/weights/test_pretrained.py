@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from model.network.backbone import Backbone
-from model.weights.official.backbones import backbone_to_official
+from model.weights.official.layout import backbone_layout
 from model.weights.pretrained import PretrainedError, load_backbone
 from tests.model.network.narrow_backbones import NARROW, narrow_backbone, use_narrow_backbones
 
@@ -28,18 +28,18 @@ SWIN_NORM, SWIN_OUTPUTS = "swin.layernorm.", "hidden_states_norms."
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Narrow sizes."""
+    """Use narrow sizes."""
     use_narrow_backbones(monkeypatch)
 
 
 def body(backbone: Backbone) -> State:
-    """What a classifier of the same size shares with it."""
+    """Entries that a classifier of the same size shares with a backbone."""
     state = backbone.body.state_dict()
     return {key: tensor.contiguous() for key, tensor in state.items() if not key.startswith(SWIN_OUTPUTS)}
 
 
 def assert_loaded(target: Backbone, source: Backbone) -> None:
-    """All but Swin's output norms and batch norm's counters are equal."""
+    """Compare all entries except Swin's output norms and batch norm's counters."""
     state = body(target)
     for key, tensor in body(source).items():
         assert torch.equal(state[key], tensor), key
@@ -52,7 +52,7 @@ def as_backbone(name: str, state: State) -> State:
 
 def as_published(name: str, state: State) -> State:
     """The authors' classifiers."""
-    official = backbone_to_official(name, state)
+    official = backbone_layout(NARROW[name], state).to_official(state)
     if name.startswith("swin"):
         shifted = {f"layers.{stage}.blocks.1.attn_mask": torch.zeros(4, 49, 49) for stage in range(3)}
         official |= {"norm.weight": torch.ones(32), "norm.bias": torch.zeros(32), **shifted}
@@ -68,17 +68,17 @@ def plain(path: Path, state: State) -> None:
 
 
 def under_model(path: Path, state: State) -> None:
-    """As Swin's authors."""
+    """Write as Swin's authors do."""
     torch.save({"model": state, "epoch": 3}, path)
 
 
 def under_state_dict(path: Path, state: State) -> None:
-    """As training on several devices leaves it."""
+    """Write as distributed training does."""
     torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in state.items()}, "epoch": 3}, path)
 
 
 def safetensors(path: Path, state: State) -> None:
-    """As the hub."""
+    """Write as the hub's files are."""
     save_file({key: tensor.contiguous() for key, tensor in state.items()}, path)
 
 
@@ -117,7 +117,7 @@ CLASSIFIERS: Mapping[str, Callable[[], PreTrainedModel]] = {
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_files_of_transformers(name: str, tmp_path: Path) -> None:
-    """It writes the names that the files on the hub have, which for Swin are not those of its modules."""
+    """`save_pretrained` writes the names of the files on the hub, which for Swin are not those of its modules."""
     classifier = CLASSIFIERS[name]()
     classifier.save_pretrained(tmp_path)
     backbone = narrow_backbone(name)
@@ -162,7 +162,7 @@ def change(**entries: Tensor | None) -> Callable[[State], State]:
         (change(bn1__bias=torch.ones(3)), r"bn1.bias: has shape \(3,\), expected \(8,\)"),
     ],
 )
-def test_what_does_not_fit_is_named(issue: Callable[[State], State], message: str, tmp_path: Path) -> None:
+def test_misfits_are_named(issue: Callable[[State], State], message: str, tmp_path: Path) -> None:
     backbone = narrow_backbone("resnet50")
     before = {key: tensor.clone() for key, tensor in body(backbone).items()}
     torch.save(issue(as_published("resnet50", body(narrow_backbone("resnet50", seed=1)))), tmp_path / "r50.pth")

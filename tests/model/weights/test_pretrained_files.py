@@ -1,4 +1,4 @@
-"""Where files of ImageNet weights are looked for, and files that are damaged, dangerous, or hold something else."""
+"""Search for files of ImageNet weights, and files that are damaged, dangerous, or hold something else."""
 
 import pickle
 from collections.abc import Callable
@@ -9,15 +9,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.network.backbone_sizes import BACKBONES
+from model.network.backbones import BACKBONES
 from model.weights.files import PickledWeightsError, read_weights
-from model.weights.hub import REPOSITORIES
 from model.weights.pretrained import find_imagenet
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `HF_HUB_OFFLINE=1` sets when the hub's client is imported."""
+    """Set what `HF_HUB_OFFLINE=1` sets when the hub's client is imported."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
@@ -64,11 +63,11 @@ def test_no_such_file(tmp_path: Path) -> None:
 
 
 def test_every_published_backbone_has_a_repository() -> None:
-    assert set(REPOSITORIES) == set(BACKBONES) - {"tiny"}
+    assert [name for name, size in BACKBONES.items() if not size.hub] == ["tiny"]
 
 
 def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real call of the hub's client, which knows of no network and has an empty cache."""
+    """Call the hub's client in fact, without a network and with an empty cache."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(PickledWeightsError) as caught:
         find_imagenet("swin_large", tmp_path / "weights")
@@ -85,7 +84,7 @@ def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_cache_of_the_hub_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Offline the older kind of file is found as well."""
+    """The older type of file is found offline, too."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     repository, commit = tmp_path / "models--microsoft--resnet-50", "0" * 40
     file = repository / "snapshots" / commit / "pytorch_model.bin"
@@ -102,6 +101,6 @@ def test_the_folder_comes_first(tmp_path: Path) -> None:
         assert find_imagenet("resnet50", tmp_path) == file
 
 
-def test_nobody_published_the_small_one(tmp_path: Path) -> None:
+def test_the_small_backbone_has_no_published_weights(tmp_path: Path) -> None:
     with pytest.raises(PickledWeightsError, match=r"nobody has published .* of the backbone .tiny.*random"):
         find_imagenet("tiny", tmp_path)

@@ -116,7 +116,7 @@ def test_padding_does_not_change_the_image(size: tuple[int, int]) -> None:
 
 
 @torch.no_grad()
-def test_what_lies_in_the_padding_reaches_nobody() -> None:
+def test_padding_reaches_no_token_of_the_image() -> None:
     encoder, layer = DenseEncoder(SMALL).eval(), DenseLocationLayer(SMALL).eval()
     level = random_tensor(2, SMALL.channels, 3, 5)
     sizes = ((48, 80), (20, 50))

@@ -39,7 +39,7 @@ def maps(batch: int = 2) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 
 def run(head: FpnMaskDecoder, queries: Tensor, seen: Memory) -> MaskOutput:
-    output: MaskOutput = head(queries, seen, LEVEL, *maps(len(queries)))
+    output: MaskOutput = head.decode_masks(queries, seen, LEVEL, *maps(len(queries)))
     return output
 
 
@@ -72,7 +72,7 @@ def test_as_written_query_by_query() -> None:
     start = 11 * 14 + 6 * 7
     key = head.k(seen.tokens[:, start : start + 12])
     width = SMALL.channels // SMALL.heads
-    found = head(queries, seen, LEVEL, projected, (finest, finer)).masks[0]
+    found = head.decode_masks(queries, seen, LEVEL, projected, (finest, finer)).masks[0]
     for image in range(2):
         for number in range(3):
             query = head.q(queries[image, number]) / width**0.5
@@ -103,7 +103,7 @@ def test_each_query_and_image_for_itself() -> None:
     torch.testing.assert_close(run(head, queries[:, 3:4], seen).masks, together[:, :, 3:4], atol=1e-5, rtol=1e-5)
     one = replace(seen, tokens=seen.tokens[1:], padding_mask=None)
     projected, finer = maps()
-    alone = head(queries[1:], one, LEVEL, projected[1:], tuple(part[1:] for part in finer)).masks
+    alone = head.decode_masks(queries[1:], one, LEVEL, projected[1:], tuple(part[1:] for part in finer)).masks
     torch.testing.assert_close(alone, together[:, 1:], atol=1e-5, rtol=1e-5)
 
 

@@ -1,0 +1,30 @@
+"""The backbones of both papers and of their tables, as data."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from model.network.backbones.family import BackboneSize
+from model.network.backbones.pvt import PvtSize
+from model.network.backbones.resnet import ResNetSize
+from model.network.backbones.swin import SwinSize
+
+_RESNET = (256, 512, 1024, 2048)
+_PVT = (64, 128, 320, 512)
+_SWIN_TINY, _SWIN_BASE, _SWIN_LARGE = (tuple(width * 2**stage for stage in range(4)) for width in (96, 128, 192))
+_SWIN_HUB = "microsoft/swin-{}-patch4-window7-224"
+BACKBONES: Mapping[str, BackboneSize] = MappingProxyType(
+    {
+        "resnet50": ResNetSize(_RESNET, (3, 4, 6, 3), hub="microsoft/resnet-50"),
+        "resnet101": ResNetSize(_RESNET, (3, 4, 23, 3), hub="microsoft/resnet-101"),
+        "pvt_v2_b0": PvtSize((32, 64, 160, 256), (2, 2, 2, 2), hub="OpenGVLab/pvt_v2_b0"),
+        "pvt_v2_b2": PvtSize(_PVT, (3, 4, 6, 3), hub="OpenGVLab/pvt_v2_b2"),
+        "pvt_v2_b2_linear": PvtSize(_PVT, (3, 4, 6, 3), linear_attention=True, hub="OpenGVLab/pvt_v2_b2_linear"),
+        "pvt_v2_b5": PvtSize(_PVT, (3, 6, 40, 3), mlp_ratios=(4, 4, 4, 4), hub="OpenGVLab/pvt_v2_b5"),
+        "swin_tiny": SwinSize(_SWIN_TINY, (2, 2, 6, 2), (3, 6, 12, 24), hub=_SWIN_HUB.format("tiny")),
+        "swin_small": SwinSize(_SWIN_TINY, (2, 2, 18, 2), (3, 6, 12, 24), hub=_SWIN_HUB.format("small")),
+        "swin_base": SwinSize(_SWIN_BASE, (2, 2, 18, 2), (4, 8, 16, 32), hub=f"{_SWIN_HUB.format('base')}-in22k"),
+        "swin_large": SwinSize(_SWIN_LARGE, (2, 2, 18, 2), (6, 12, 24, 48), hub=f"{_SWIN_HUB.format('large')}-in22k"),
+        # For images of about 128 pixels: strides 4, 8, 16.
+        "tiny": ResNetSize((32, 64, 128), (2, 2, 2), embedding=32, bottleneck=False, stages=(1, 2, 3)),
+    }
+)
