@@ -1,1 +1,1 @@
-"""What training and prediction read: images with their segments, transforms, targets."""
+"""Input of training and prediction: images with their segments, transforms, targets."""

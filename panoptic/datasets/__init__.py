@@ -1,1 +1,1 @@
-"""The datasets: where their files are, how they are fetched, verified and indexed."""
+"""Datasets: the layout of their files, downloading, verification and indexing."""

@@ -1,1 +1,1 @@
-"""COCO's instance formats: run-length encoded masks, ground truth, results, detections."""
+"""COCO's instance format: RLE masks, ground truth, results, detection JSON."""

@@ -96,8 +96,8 @@ def _wrong(entry: ZipEntry, archive: Path, found: str) -> DatasetError:
     )
 
 
-def add_file(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    """Add a file to an archive opened for writing with `ZIP_STORED`."""
+def add_file(archive: zipfile.ZipFile, name: str, data: bytes, method: int = zipfile.ZIP_STORED) -> None:
+    """Add a file to an archive; equal data give equal bytes."""
     entry = zipfile.ZipInfo(name)  # dated 1980
     entry.create_system, entry.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
-    archive.writestr(entry, data)
+    archive.writestr(entry, data, method)

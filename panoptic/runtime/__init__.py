@@ -1,1 +1,1 @@
-"""What every command needs: settings, its frame, worker processes, fingerprints."""
+"""The frame of every command: settings, error messages, worker processes, fingerprints."""

@@ -1,1 +1,1 @@
-"""Commands beside the pipeline; no stage imports them."""
+"""Commands outside the pipeline; no stage imports them."""
