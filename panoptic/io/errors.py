@@ -40,6 +40,6 @@ class Issues:
         raise DatasetError("\n".join(lines))
 
 
-def shown_ids(ids: Sequence[int], count: int = 20) -> str:
-    """The first ids of a list, for a message."""
+def shown_ids(ids: Sequence[object], count: int = 20) -> str:
+    """Format the first ids or names of a list for a message."""
     return ", ".join(map(str, ids[:count])) + (", ..." if len(ids) > count else "")

@@ -6,11 +6,11 @@ Entries are checked against the zip's directory before any of them is read; noth
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from panoptic.io.errors import DatasetError, Issues
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import checked_name
 from panoptic.io.zip_entries import ZipEntry
 
@@ -43,7 +43,9 @@ def sort_entries(entries: Iterable[zipfile.ZipInfo], stem: str, issues: Issues) 
             elif entry.filename not in (f"{stem}.json", f"{stem}/"):
                 unexpected.append(entry.filename)
     if unexpected:
-        found = f"{len(unexpected)} entries ({shown_names(unexpected)}) are neither '{stem}.json' nor PNGs in '{stem}/'"
+        found = (
+            f"{len(unexpected)} entries ({shown_ids(unexpected, 5)}) are neither '{stem}.json' nor PNGs in '{stem}/'"
+        )
         issues.add(f"{found}; remove them, or move them there")
     results = known.get(f"{stem}.json")
     if results is None:
@@ -67,8 +69,3 @@ def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> 
         return archive.read(entry)
     except UNREADABLE as error:
         raise DatasetError(f"'{entry.filename}' is damaged ({error}); write the zip again") from None
-
-
-def shown_names(names: Sequence[str]) -> str:
-    """Format the first names of a list for a message."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

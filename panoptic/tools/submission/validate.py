@@ -24,7 +24,7 @@ from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.json_fields import JsonObject
 from panoptic.io.png import claimed_header
-from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, read_entry, shown_names, sort_entries
+from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, read_entry, sort_entries
 
 SPLITS = ("val2017", "test-dev2017", "test-challenge2017")
 _ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -197,25 +197,22 @@ def _check_images(
     """Check that exactly the listed images have one result each, and each result a PNG of its own."""
     results = Counter(annotation.image_id for annotation in annotations)
     masks = Counter(annotation.file_name for annotation in annotations)
-    listed = {image.id for image in images}
-    missing = [image.id for image in images if image.id not in results]
+    listed = dict.fromkeys(image.id for image in images)  # in order
+    repeated, shared = ([key for key, count in counts.items() if count > 1] for counts in (results, masks))
     for ids, what in (
-        (missing, f"of {len(images)} images have no result; add theirs"),
+        ([key for key in listed if key not in results], f"of {len(images)} images have no result; add theirs"),
         ([key for key in results if key not in listed], "results belong to images that are not listed; remove them"),
-        ([key for key, count in results.items() if count > 1], "images have more than one result; keep one each"),
+        (repeated, "images have more than one result; keep one each"),
     ):
         if ids:
             issues.add(f"{len(ids)} {what} (image ids {shown_ids(ids)})")
     for names, what in (
-        (
-            [key for key in masks if key not in content.masks],
-            "PNGs are named in the JSON but not in the folder; add them",
-        ),
+        ([key for key in masks if key not in content.masks], "PNGs are in the JSON but not in the folder; add them"),
         ([key for key in content.masks if key not in masks], "PNGs are in the folder but not in the JSON; remove them"),
-        ([key for key, count in masks.items() if count > 1], "PNGs belong to more than one result; give each its own"),
+        (shared, "PNGs belong to more than one result; give each its own"),
     ):
         if names:
-            issues.add(f"{len(names)} {what} ({shown_names(names)})")
+            issues.add(f"{len(names)} {what} ({shown_ids(names, 5)})")
 
 
 def _check_mask(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, annotation: Annotation, image: ImageEntry) -> None:

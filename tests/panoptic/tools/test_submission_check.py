@@ -74,7 +74,7 @@ ISSUES: dict[str, tuple[dict[str, bytes], str]] = {
     "deep JSON": (content() | {f"{STEM}.json": b"[" * 100_000}, "the JSON is not valid"),
     "JSON list": (content() | {f"{STEM}.json": b"[]"}, "should be an object with 'annotations', found a list"),
     "JSON without annotations": (with_text("annotations", "results"), "the field 'annotations' is missing"),
-    "no PNG": (without("/000011.png"), "1 PNGs are named in the JSON but not in the folder; add them (000011.png)"),
+    "no PNG": (without("/000011.png"), "1 PNGs are in the JSON but not in the folder; add them (000011.png)"),
     "PNG of no result": (content() | {f"{STEM}/3.png": b""}, "1 PNGs are in the folder but not in the JSON"),
     "PNG beside the folder": (content() | {"000013.png": b""}, "1 entries (000013.png) are neither"),
     "PNG too deep": (content() | {f"{STEM}/a/1.png": b""}, f"1 entries ({STEM}/a/1.png) are neither"),
@@ -101,7 +101,7 @@ ISSUES: dict[str, tuple[dict[str, bytes], str]] = {
     "missing image": (with_text('"image_id": 11', '"image_id": 9'), "1 of 2 images have no result; add theirs"),
     "image twice": (with_text('"image_id": 11', '"image_id": 12'), "1 images have more than one result"),
     "PNG twice": (with_text("000011.png", "000012.png"), "1 PNGs belong to more than one"),
-    "PNG by a path": (with_text("000011.png", f"{STEM}/000011.png"), "are named in the JSON but not in the folder"),
+    "PNG by a path": (with_text("000011.png", f"{STEM}/000011.png"), "are in the JSON but not in the folder"),
 }
 
 
