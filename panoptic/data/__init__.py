@@ -1,1 +1,1 @@
-"""Input of training and prediction: images with their segments, transforms, targets."""
+"""What training and prediction read: images with their segments, transforms, targets."""

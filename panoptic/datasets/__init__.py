@@ -1,1 +1,1 @@
-"""Datasets: the layout of their files, downloading, verification and indexing."""
+"""The datasets: where their files are, how they are fetched, verified and indexed."""

@@ -1,1 +1,1 @@
-"""Files: errors, atomic writing, zip archives read in place, JSON with checked fields, PNG."""
+"""Files: errors, all-or-nothing writing, zip archives read in place, JSON with checked fields, PNG."""

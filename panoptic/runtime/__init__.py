@@ -1,1 +1,1 @@
-"""The frame of every command: settings, error messages, worker processes, fingerprints."""
+"""What every command needs: settings, its frame, worker processes, fingerprints."""

@@ -1,1 +1,1 @@
-"""Commands outside the pipeline; no stage imports them."""
+"""Commands beside the pipeline; no stage imports them."""
