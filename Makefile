@@ -1,4 +1,4 @@
-# One command from images to PQ. `make help` lists the others. Needs git and Python 3.11 or newer.
+# `make run` goes from images to PQ; `make help` lists all targets. Needs git and Python 3.11 or newer.
 
 PYTHON ?= python3
 EXTRAS ?= dev
@@ -9,11 +9,11 @@ POOL ?= local
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard panoptic/*/_*.cpp model/ops/_*.cpp)
-# With those of earlier versions, which lay elsewhere.
+# Including those of earlier versions, in other folders.
 COMPILED = panoptic/*.so panoptic/*/*.so model/ops/*.so
 INSTALLED := $(VENV)/installed-$(EXTRAS)
 
-# Every `python` that a stage names is the environment's; nothing that runs here reports home.
+# Stages run the `python` of the environment; no tool sends usage statistics.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
@@ -25,75 +25,75 @@ export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
 .PHONY: help run browse test test-slow slow-tools lint data server worker deploy install clean
 
-help:  ## list these targets
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
 
-run: install  ## fetch the embedded dataset, then train, predict and score: whatever is out of date
+run: install  ## fetch the embedded dataset and run every outdated stage: train, predict, evaluate, ...
 	$(BIN)/dvc pull --quiet data.dvc
 	$(BIN)/dvc repro
 
-browse:  ## look into errors in the FiftyOne App on 127.0.0.1 (BROWSE="NAME=FOLDER ..." compares runs)
+browse:  ## browse errors in the FiftyOne App on 127.0.0.1 (BROWSE="NAME=FOLDER ..." compares runs)
 	@$(MAKE) --no-print-directory install EXTRAS=dev,browse
 	$(BIN)/dvc pull --quiet data.dvc
 	$(BIN)/dvc repro browse
 	exec $(BIN)/python -m pipelines.browse $(BROWSE)
 
-test: install  ## the tests
+test: install  ## run the quick tests
 	$(BIN)/dvc pull --quiet data.dvc
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m 'not slow'
 
-test-slow: install  ## tests that start servers or many processes: Prefect, torchrun, SLURM, the App; what is missing is named
+test-slow: install  ## run the tests that start servers or many processes: Prefect, torchrun, SLURM, the App
 	$(BIN)/dvc pull --quiet data.dvc
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m slow
 
-slow-tools:  ## SLURM for test-slow, where this is root on a Debian; elsewhere its tests are skipped
+slow-tools:  ## install SLURM for test-slow (needs root on Debian; without it, its tests are skipped)
 	@{ command -v slurmctld && command -v munged; } >/dev/null || { test "$$(id -u)" = 0 && apt-get -qq update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends slurm-wlm munge iproute2; \
-	} >/dev/null 2>&1 || echo "note: slurm-wlm and munge are missing and cannot be installed here; tests of SLURM are skipped"
+	} >/dev/null 2>&1 || echo "note: slurm-wlm and munge are missing and cannot be installed here; tests of SLURM will be skipped"
 
-lint: install  ## style, formatting and types
+lint: install  ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-data: install  ## draw the embedded dataset again and compare it, byte for byte, with the one in data.dvc
+data: install  ## regenerate the embedded dataset and compare it byte for byte with data.dvc
 	$(BIN)/dvc pull --quiet data.dvc
 	rm -rf runs/mini-again
 	$(BIN)/python -m panoptic.tools.mini --out runs/mini-again
 	diff -r data/mini runs/mini-again
-	@echo "data/mini is byte-identical to what the generator draws"
+	@echo "data/mini is byte-identical to the output of the generator"
 
 server worker deploy: export PREFECT_API_URL := http://127.0.0.1:$(PREFECT_PORT)/api
 
-server: install  ## a Prefect server for this machine alone, with its pages on http://127.0.0.1:4200 (PREFECT_PORT=...)
+server: install  ## start a local Prefect server, with its UI on http://127.0.0.1:4200 (PREFECT_PORT=...)
 	$(BIN)/prefect server start --host 127.0.0.1 --port $(PREFECT_PORT)
 
-worker: install  ## runs what is scheduled, in this checkout (POOL=cluster where sbatch is)
+worker: install  ## run scheduled flows in this checkout (POOL=cluster on a machine with sbatch)
 	$(BIN)/prefect work-pool inspect $(POOL) >/dev/null 2>&1 || $(BIN)/prefect work-pool create --type process $(POOL)
 	$(BIN)/prefect worker start --type process --pool $(POOL)
 
-deploy: install  ## tell the server what prefect.yaml declares
+deploy: install  ## register the deployments of prefect.yaml with the server
 	for pool in local cluster; do \
 	  $(BIN)/prefect work-pool inspect $$pool >/dev/null 2>&1 || $(BIN)/prefect work-pool create --type process $$pool; \
 	done
 	$(BIN)/prefect --no-prompt deploy --all
 
-install: $(INSTALLED)  ## the environment in .venv, as requirements.lock pins it (EXTRAS=dev,browse for more)
+install: $(INSTALLED)  ## create the environment in .venv as pinned in requirements.lock (EXTRAS=dev,browse for more)
 
 $(INSTALLED): pyproject.toml requirements.lock setup.py $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)."; \
-	  echo "Name one that you have: make PYTHON=/path/to/python3.11"; exit 1; }
+	  echo "Give its path: make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV) what requirements.lock pins; the first time takes some minutes ..."
+	@echo "Installing the packages of requirements.lock into $(VENV), which takes some minutes the first time ..."
 	@rm -f $(COMPILED)
 	@$(BIN)/python -m pip install -qq --no-input -c requirements.lock -e '.[$(EXTRAS)]'
 	@ls $(COMPILED) >/dev/null 2>&1 || \
-	  echo "note: no C++ compiler worked (see c++ -v); scoring, and training on a CPU, will be slower"
-	@# imagecorruptions-imaug brings opencv-python, whose files take the place of the headless ones but need libGL.
+	  echo "note: no working C++ compiler (see c++ -v); evaluation, and training on a CPU, will be slower"
+	@# imagecorruptions-imaug installs opencv-python, which overwrites the headless build and needs libGL.
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || \
 	  $(BIN)/python -m pip install -qq --no-input --force-reinstall --no-deps -c requirements.lock opencv-python-headless
 	@touch $@
 
-clean:  ## remove the environment and the caches; data/ and runs/ stay
+clean:  ## remove the environment and caches; data/ and runs/ stay
 	rm -rf $(VENV) build $(COMPILED) *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,11 +1,11 @@
-"""Builds the compiled parts, each from the one file of its name; without them all works, only slower."""
+"""Build the C++ extensions, each from one file of its name; without them everything works, but slower."""
 
 from pybind11.setup_helpers import Pybind11Extension
 from setuptools import setup
 
 setup(
     ext_modules=[
-        # Optional: a machine without a compiler is told and goes on. No flags of one processor: files may be shared.
+        # Optional, for machines without a compiler. No processor-specific flags, since checkouts may be shared.
         Pybind11Extension(
             f"{folder}.{name}".replace("/", "."),
             [f"{folder}/{name}.cpp"],

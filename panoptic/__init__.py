@@ -1,1 +1,4 @@
-"""What a panoptic image is: files, categories, readers, transforms, quality, images. No networks."""
+"""Panoptic images without networks: formats, datasets, transforms, evaluation, robustness, tools.
+
+Rooms import downwards only, in the order that tests/test_architecture.py states.
+"""

@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Fixtures of every test."""
 
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _same_random_numbers() -> None:
-    """Weights that torch draws are the same whatever ran before; tests that do without torch need not load it."""
+def _seed_torch() -> None:
+    """Make random weights independent of earlier tests, without loading torch for tests that do not use it."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)

@@ -1,7 +1,7 @@
 """A private SLURM cluster on loopback: two nodes on this machine, started for a test and stopped after it.
 
-Needs root and Debian's `slurm-wlm` and `munge`. Nothing of it lies outside its folder, and no daemon of the system is
-touched: keys, sockets, spools and logs are its own, and clients find it by SLURM_CONF.
+Needs root and Debian's `slurm-wlm` and `munge`. All its files (keys, sockets, spools, logs) are in a folder of its own,
+no daemon of the system is touched, and clients find it by SLURM_CONF.
 """
 
 import os
@@ -21,8 +21,8 @@ NODES = 2
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
-# A requeued job waits until the credentials of its first start have expired, by default two minutes. Times are short
-# because the tests wait for them. The nodes pretend to have more processors than the machine.
+# A requeued job waits until the credentials of its first start expire, two minutes by default. Timeouts are short
+# because tests wait for them. The nodes claim to have more processors than the machine.
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost=localhost(127.0.0.1)
@@ -55,7 +55,7 @@ PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def why_not() -> str:
-    """What keeps a cluster from being started here; empty if nothing does."""
+    """Explain why no cluster can be started here; empty if one can."""
     if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
         return f"SLURM is not installed ({', '.join(missing)} missing); as root: apt-get install slurm-wlm munge"
     return "" if os.geteuid() == 0 else "SLURM's daemons need root"
@@ -63,17 +63,17 @@ def why_not() -> str:
 
 @dataclass(frozen=True)
 class SlurmCluster:
-    """A running cluster; programs with `environment` use it."""
+    """A running cluster; programs started with `environment` use it."""
 
     folder: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """What clients need."""
+        """Environment variables of clients."""
         return {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf")}
 
     def client(self, *command: str) -> str:
-        """The output of one of SLURM's programs."""
+        """Run one of SLURM's programs and return its output."""
         answer = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
         assert answer.returncode == 0, f"{' '.join(command)}: {answer.stderr}"
         return answer.stdout
@@ -81,8 +81,11 @@ class SlurmCluster:
 
 @contextmanager
 def slurm_cluster() -> Iterator[SlurmCluster]:
-    """Start the daemons, wait until the nodes are idle, and end them and their jobs at the end."""
-    with TemporaryDirectory(prefix="slurm-", dir="/tmp") as temporary, ExitStack() as daemons:  # sockets: short names
+    """Start the daemons and wait until the nodes are idle; finally end all jobs and daemons."""
+    with (
+        TemporaryDirectory(prefix="slurm-", dir="/tmp") as temporary,
+        ExitStack() as daemons,
+    ):  # sockets need short paths
         folder = Path(temporary)
         cluster = SlurmCluster(folder)
         _configure(folder)

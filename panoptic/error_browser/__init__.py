@@ -1,1 +1,1 @@
-"""Every segment's outcome, and small images of it, to see why an image scored as it did."""
+"""The outcome of every segment, with thumbnails, to see why an image scored as it did."""

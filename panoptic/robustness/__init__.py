@@ -1,1 +1,1 @@
-"""COCO-C: the corruptions, corrupted splits, and panoptic quality under them."""
+"""COCO-C: corruptions, corrupted splits, and panoptic quality under corruption."""

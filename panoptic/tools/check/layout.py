@@ -78,7 +78,7 @@ def _other_format(root: Path) -> str:
     for path in _first_files(root, "*.json"):
         beginning = _beginning(path)
         if '"shapes"' in beginning and '"imagePath"' in f"{beginning}{_end(path)}":
-            command = f"{_CONVERT} {path.parent} --classes classes.yaml --out NEW_FOLDER --val-share 0.2"
+            command = f"{_CONVERT} {path.parent} --classes classes.yaml --out NEW_FOLDER --val-fraction 0.2"
             return f"{path.name} seems to be made by LabelMe; convert the folder: {command} (see docs/own-data.md)"
         if re.search(r'"(images|annotations|categories)"\s*:', beginning):
             command = f"{_CONVERT} {path} --images FOLDER --out NEW_FOLDER --split train"

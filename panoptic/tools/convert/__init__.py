@@ -1,1 +1,1 @@
-"""From what people have, LabelMe, COCO or CVAT, to COCO panoptic layout. `__main__` is the command."""
+"""Convert annotations of LabelMe, COCO or CVAT to COCO's panoptic layout. `__main__` is the command."""

@@ -1,15 +1,15 @@
-"""The classes of own data: which names are things, which are stuff, and what the values of semantic PNGs mean.
+"""Class tables of own data: which names are things, which are stuff, and the meaning of values in semantic PNGs.
 
 A YAML or JSON file such as
 
-    things: [coin, key]       # countable: each one is a segment of its own
-    stuff: [table, paper]     # not countable: one segment an image
-    void: [unsure]            # drawn, but neither learnt nor scored
-    values: {0: void, 1: table, 2: paper, 3: coin}   # only for semantic PNGs: what their pixels' values mean
+    things: [coin, key]       # countable: each instance is a segment
+    stuff: [table, paper]     # not countable: one segment per image
+    void: [unsure]            # annotated, but neither learned nor scored
+    values: {0: void, 1: table, 2: paper, 3: coin}   # only for semantic PNGs: the classes of their pixel values
 
-Classes get the ids 1, 2, ... in this order. In place of `things` and `stuff` there may be `categories`, a list in
-COCO's panoptic format (a category table or panoptic JSON that exists already), whose ids are kept. Without `values`,
-the values in semantic PNGs are these ids, and 0 is void.
+Classes get the ids 1, 2, ... in this order. Instead of `things` and `stuff`, the file may have `categories`, a list in
+COCO's panoptic format (an existing category table or panoptic JSON), whose ids are kept. Without `values`, the values
+in semantic PNGs are these ids, and 0 is void.
 """
 
 import difflib
@@ -32,42 +32,42 @@ _KEYS = ("things", "stuff", "void", "values", "categories")
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Classes by name; `values` are the pixel values of semantic PNGs, as category ids (0: void)."""
+    """The classes; `values` maps pixel values of semantic PNGs to category ids (0: void)."""
 
     categories: CategoryTable
     void: frozenset[str] = frozenset()
     values: Mapping[int, int] = field(default_factory=dict)
 
     def find(self, name: str, where: str) -> Category | None:
-        """The class of a name, None for void. Raises `DatasetError` for one that the table does not have."""
+        """Find a class by name, None for void. Raises `DatasetError` for a name that the table does not have."""
         names = {category.name: category for category in self.categories}
         if name in names:
             return names[name]
         if name in self.void:
             return None
         close = difflib.get_close_matches(name, [*names, *self.void], n=1)
-        guess = f" (is '{close[0]}' meant?)" if close else ""
+        guess = f" (did you mean '{close[0]}'?)" if close else ""
         raise DatasetError(f"{where}: the class '{name}' is unknown{guess}; correct it, or add it to the class table")
 
 
 def read_classes(path: Path) -> ClassTable:
-    """Read a class table. Raises `DatasetError` for a file that is none, or that contradicts itself."""
+    """Read a class table. Raises `DatasetError` for a file that is not one, or that contradicts itself."""
     document = _read(path)
     unknown = [str(key) for key in document.values if key not in _KEYS]
     if unknown and "categories" not in document.values:
-        raise DatasetError(f"{path}: unknown key '{unknown[0]}'; there are: {', '.join(_KEYS)}")
+        raise DatasetError(f"{path}: unknown key '{unknown[0]}'; expected {', '.join(_KEYS)}")
     categories = _categories(document)
     void = _names(document, "void")
     counts = Counter([category.name for category in categories] + void)
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
-        raise DatasetError(f"{path}: the class '{twice[0]}' is listed twice; remove one")
+    duplicates = [name for name, count in counts.items() if count > 1]
+    if duplicates:
+        raise DatasetError(f"{path}: the class '{duplicates[0]}' is listed twice; remove one")
     table = ClassTable(categories, frozenset([*void, VOID_NAME]))
     return replace(table, values=_values(document, table))
 
 
 def things_only(entries: Iterator[JsonObject], where: str) -> ClassTable:
-    """The categories of COCO's instance format, which are all things unless `isthing` says otherwise."""
+    """Read the categories of COCO's instance format, all of which are things unless `isthing` says otherwise."""
     listed = [{"isthing": 1, **entry.values} for entry in entries]
     return ClassTable(CategoryTable.from_json(listed, where))
 
@@ -78,12 +78,12 @@ def _read(path: Path) -> JsonObject:
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; check the path") from None
     except UnicodeDecodeError:
-        raise DatasetError(f"{path}: not a text in UTF-8; save it as such") from None
+        raise DatasetError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     try:
         document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
-        kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise DatasetError(f"{path}: not valid {kind} ({' '.join(str(error).split())}); correct it") from None
+        language = "JSON" if path.suffix == ".json" else "YAML"
+        raise DatasetError(f"{path}: not valid {language} ({' '.join(str(error).split())}); correct it") from None
     if isinstance(document, list):
         document = {"categories": document}
     if not isinstance(document, dict):
@@ -96,21 +96,21 @@ def _categories(document: JsonObject) -> CategoryTable:
         if "things" in document.values or "stuff" in document.values:
             raise DatasetError(f"{document.where}: give either 'categories', or 'things' and 'stuff'")
         return CategoryTable.from_json(document.values["categories"], document.where)
-    kinds = [(name, is_thing) for key, is_thing in (("things", 1), ("stuff", 0)) for name in _names(document, key)]
-    if not kinds:
+    labels = [(name, is_thing) for key, is_thing in (("things", 1), ("stuff", 0)) for name in _names(document, key)]
+    if not labels:
         raise DatasetError(f"{document.where}: no class is listed; give 'things', 'stuff', or both")
-    entries = [{"id": place, "name": name, "isthing": kind} for place, (name, kind) in enumerate(kinds, start=1)]
+    entries = [{"id": key, "name": name, "isthing": is_thing} for key, (name, is_thing) in enumerate(labels, start=1)]
     return CategoryTable.from_json(entries, document.where)
 
 
 def _names(document: JsonObject, key: str) -> list[str]:
-    """YAML reads some words, as `yes` and `no`, as other things than texts."""
+    """Read a list of names; YAML reads unquoted words such as `yes` and `no` as other types."""
     names = document.values.get(key) or []
     if not isinstance(names, list):
         raise DatasetError(f"{document.where}: '{key}' should be a list of names, found {names!r}; correct it")
     for name in names:
         if not isinstance(name, str) or not name:
-            raise DatasetError(f"{document.where}: {key}: {name!r} is no name; put it into quotation marks")
+            raise DatasetError(f"{document.where}: {key}: {name!r} is not a name; quote it")
     return names
 
 
@@ -119,13 +119,13 @@ def _values(document: JsonObject, table: ClassTable) -> dict[int, int]:
         return {VOID: VOID, **{category.id: category.id for category in table.categories}}
     listed = document.values["values"]
     if not isinstance(listed, dict):
-        raise DatasetError(f"{document.where}: 'values' should say for each value its class, as 1: table; correct it")
+        raise DatasetError(f"{document.where}: 'values' should map each value to a class, such as 1: table; correct it")
     values = {}
     for value, name in listed.items():
-        # The keys of JSON are always texts.
+        # Keys of JSON are always strings.
         number = int(value) if isinstance(value, str) and value.isdecimal() else value
         if type(number) is not int or number < 0 or not isinstance(name, str):
-            raise DatasetError(f"{document.where}: values: {value!r}: {name!r} should be a number and a class's name")
+            raise DatasetError(f"{document.where}: values: {value!r}: {name!r} should be a number and a class name")
         category = table.find(name, f"{document.where}: values: {value}")
         values[number] = VOID if category is None else category.id
     return values

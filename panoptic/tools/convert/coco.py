@@ -1,4 +1,4 @@
-"""Own data in COCO's instance format, which CVAT writes too ('COCO 1.0'), with or without semantic PNGs beside it."""
+"""Own data in COCO's instance format, which CVAT writes too ('COCO 1.0'), with or without semantic PNGs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,9 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from panoptic.format.categories import Category
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.instances.rle import Rle, check_size, read_rle
 from panoptic.io.errors import DatasetError, Issues
@@ -17,14 +16,14 @@ from panoptic.io.files import FileSource
 from panoptic.io.json_fields import JsonObject, is_number, read_json
 from panoptic.tools.convert.classes import ClassTable, things_only
 from panoptic.tools.convert.drawing import AnnotatedImage, Region
-from panoptic.tools.convert.images import Images
+from panoptic.tools.convert.images import Images, refusing_unreadable
 from panoptic.tools.convert.shapes import polygons_mask
 from panoptic.tools.image_list import read_image_list
 
 
 @dataclass(frozen=True)
 class CocoSource:
-    """An instance JSON, and semantic PNGs of the same names as the images where there are any."""
+    """An instance JSON, and the semantic PNGs named like the images if there are any."""
 
     path: Path
     images: Images
@@ -35,23 +34,20 @@ class CocoSource:
     annotations: dict[int, tuple[JsonObject, ...]]
     names: dict[int, str]
 
-    def places(self) -> tuple[Path, ...]:
-        """Where the source lies."""
+    def paths(self) -> tuple[Path, ...]:
+        """List the files and folders of the source."""
         semantic = () if self.semantic is None else (self.semantic.path,)
         return self.path, self.images.files.path, *semantic
 
     def items(self) -> Sequence[str]:
-        """The names of the images, sorted."""
+        """List the names of the images, sorted."""
         return sorted(self.entries)
 
     def read(self, item: str, issues: Issues) -> AnnotatedImage:
-        """One image; adds what is wrong with single annotations to `issues`. Raises `DatasetError` for the rest."""
+        """Read one image; adds issues of single annotations to `issues`. Raises `DatasetError` for all others."""
         entry = self.entries[item]
-        where = f"{self.path}: '{item}'"
-        size = self.images.size(item)
-        if size != (entry.height, entry.width):
-            sizes = f"{size[0]} x {size[1]} (height x width), but listed with {entry.height} x {entry.width}"
-            raise DatasetError(f"{self.images.where(item)}: the size is {sizes}; correct the file or the list")
+        size = entry.height, entry.width
+        self.images.check_size(item, size, str(self.path))
         regions = []
         for annotation in self.annotations.get(entry.id, ()):
             with issues.collected():
@@ -60,28 +56,25 @@ class CocoSource:
         if self.semantic is not None:
             name = PurePosixPath(item).with_suffix(".png").as_posix()
             semantic = read_semantic(self.semantic, name, self.classes, size)
-        return AnnotatedImage(entry.id, item, *size, tuple(regions), semantic, where)
+        return AnnotatedImage(entry.id, item, *size, tuple(regions), semantic, f"{self.path}: '{item}'")
 
     def _region(self, annotation: JsonObject, entry: ImageEntry) -> Region:
-        category = self._category(annotation)
-        crowd = annotation.flag("iscrowd") if "iscrowd" in annotation.values else False
-        is_crowd = crowd and not self.no_crowds and category is not None and category.is_thing
-        return Region(category, _mask(annotation, entry), is_crowd, f"{annotation.where} ('{entry.file_name}')")
-
-    def _category(self, annotation: JsonObject) -> Category | None:
         category_id = annotation.integer("category_id")
         if category_id not in self.names:
             raise DatasetError(f"{annotation.where}: category {category_id} is not in 'categories'; add it there")
-        return self.classes.find(self.names[category_id], annotation.where)
+        category = self.classes.find(self.names[category_id], annotation.where)
+        crowd = annotation.flag("iscrowd") if "iscrowd" in annotation.values else False
+        where = f"{annotation.where} ('{entry.file_name}')"
+        return Region(category, _mask(annotation, entry), crowd and not self.no_crowds, where)
 
 
 def open_coco(
     path: Path, images: Images, classes: ClassTable | None, semantic: FileSource | None, no_crowds: bool
 ) -> CocoSource:
-    """Read an instance JSON. Without `classes` its categories are taken, all as things.
+    """Read an instance JSON. Without `classes`, its categories are used, all as things.
 
-    Raises `DatasetError` with every issue of its lists: an image listed twice, an annotation of one that is not
-    listed, a category listed twice.
+    Raises `DatasetError` with every issue of its lists: an image or a category listed twice, an annotation of an image
+    that is not listed.
     """
     entries = {entry.file_name: entry for entry in read_image_list(path)}
     known = {entry.id for entry in entries.values()}
@@ -114,9 +107,9 @@ def _mask(annotation: JsonObject, entry: ImageEntry) -> Rle:
         check_size(mask, entry.height, entry.width, annotation.where)
         return mask
     if not shape and "bbox" in annotation.values:
-        raise DatasetError(f"{annotation.where}: has a box only, and no outline; draw its outline, or remove it")
+        raise DatasetError(f"{annotation.where}: has only a box; draw the outline, or remove it")
     if not isinstance(shape, list) or not shape or not all(map(_is_polygon, shape)):
-        raise DatasetError(f"{annotation.where}: 'segmentation' should be a mask, or polygons as lists of x, y, ...")
+        raise DatasetError(f"{annotation.where}: 'segmentation' should be RLE, or polygons as lists of x, y, ...")
     polygons = [list(zip(part[::2], part[1::2], strict=True)) for part in shape]
     return polygons_mask(polygons, entry.height, entry.width, annotation.where)
 
@@ -126,28 +119,26 @@ def _is_polygon(part: object) -> bool:
 
 
 def read_semantic(files: FileSource, name: str, classes: ClassTable, size: tuple[int, int]) -> NDArray[np.int32]:
-    """A semantic PNG of one channel, or with a palette, as (H,W) category ids.
+    """Read a semantic PNG of one channel, or with a palette, as (H,W) category ids.
 
-    Raises `DatasetError` for one that is missing, is in colors, has another size, or holds an unknown value.
+    Raises `DatasetError` for one that is missing, has several channels, has another size, or holds an unknown value.
     """
     where = f"{files.path}: {name}"
-    try:
-        with files.open(name) as file, Image.open(file) as image:
-            if image.mode not in ("1", "L", "P", "I", "I;16"):
-                hint = "write one channel, or a palette, in which a pixel's value is its class"
-                raise DatasetError(f"{where}: an image in colors ({image.mode}); {hint}")
-            if image.size[::-1] != size:
-                sizes = f"{image.height} x {image.width}, but the image is {size[0]} x {size[1]}"
-                raise DatasetError(f"{where}: {sizes} (height x width); write it at that size")
-            values = np.asarray(image).astype(np.int32)
-    except (UnidentifiedImageError, OSError):
-        raise DatasetError(f"{where}: not a PNG that can be read; write it again") from None
-    present, places = np.unique(values, return_inverse=True)
+    unreadable = f"{where}: not a readable PNG; write it again"
+    with refusing_unreadable(unreadable), files.open(name) as file, Image.open(file) as image:
+        if image.mode not in ("1", "L", "P", "I", "I;16"):
+            hint = "write one channel, or a palette, in which the value of a pixel is its class"
+            raise DatasetError(f"{where}: a color image ({image.mode}); {hint}")
+        if image.size[::-1] != size:
+            sizes = f"{image.height} x {image.width}, but the image is {size[0]} x {size[1]}"
+            raise DatasetError(f"{where}: {sizes} (height x width); write it at that size")
+        values = np.asarray(image).astype(np.int32)
+    present, indices = np.unique(values, return_inverse=True)
     unknown = [value for value in present.tolist() if value not in classes.values]
     if unknown:
         pixels = int(np.isin(values, unknown).sum())
         shown = ", ".join(map(str, unknown[:5]))
-        message = f"{pixels} pixels have values of no class ({shown})"
-        raise DatasetError(f"{where}: {message}; add them to 'values' in the class table, as void if they are none")
+        message = f"{pixels} pixels have values without a class ({shown})"
+        raise DatasetError(f"{where}: {message}; add them to 'values' in the class table, as void if they have none")
     table = np.array([classes.values[value] for value in present.tolist()], np.int32)
-    return table[places].reshape(values.shape)
+    return table[indices].reshape(values.shape)

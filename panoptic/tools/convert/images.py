@@ -1,12 +1,13 @@
-"""The images of own data: their sizes, whether they are to be shown turned, and how they get into the dataset."""
+"""Images of own data: their size, their EXIF orientation, and how they get into the dataset."""
 
 import os
 import shutil
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -14,12 +15,12 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource, Folder, checked_name, naming_disk_errors
 from panoptic.io.png import MAX_PIXELS
 
-REFUSE, UPRIGHT, STORED = "refuse", "upright", "stored"
-TURNED = (REFUSE, UPRIGHT, STORED)
+REFUSE, APPLY, IGNORE = "refuse", "apply", "ignore"
+ORIENTATIONS = (REFUSE, APPLY, IGNORE)
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
-_ORIENTATION = 0x0112  # the tag in a file's EXIF
-# A damaged note ends in a SyntaxError.
+_ORIENTATION = 0x0112  # the EXIF tag
+# Damaged EXIF data ends in a SyntaxError.
 _UNREADABLE = (
     *(UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError),
     *(zipfile.BadZipFile, zlib.error),
@@ -28,91 +29,89 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class Images:
-    """The images that were annotated.
+    """The annotated images.
 
-    `turned` says what to do with those that hold a note to be shown turned (EXIF), as phones write them: annotation
-    tools heed it, and what trains on COCO reads the pixels as they are stored. UPRIGHT: the annotation belongs to what
-    tools show; the image is written anew that way. STORED: it belongs to the stored pixels.
+    `orientation` says what to do with images that have an EXIF orientation, as phones write it: annotation tools apply
+    it, whereas training, as on COCO, reads the stored pixels. APPLY: the annotation belongs to the image as tools show
+    it, and the image is rewritten that way. IGNORE: the annotation belongs to the stored pixels.
     """
 
     files: FileSource
-    turned: str = REFUSE
+    orientation: str = REFUSE
 
-    def size(self, name: str) -> tuple[int, int]:
-        """(height, width) of an image as it will be in the dataset, from its header.
+    def check_size(self, name: str, annotated: tuple[int, int], where: str) -> None:
+        """Do nothing if an image will have the size (height, width) in the dataset that was `annotated` in `where`.
 
-        Raises `DatasetError` for one that is missing, cannot be read, is too large, or that is to be shown turned
-        while nothing was said of such.
+        Reads its header only. Raises `DatasetError` for another size, for an image that is missing, unreadable or too
+        large, and for one with an EXIF orientation if nothing was said about those.
         """
-        where = self.where(name)
-        try:
-            with self.files.open(name) as file, Image.open(file) as image:
-                width, height = image.size
-                orientation = _orientation(image)
-        except _UNREADABLE:
-            raise DatasetError(f"{where}: not an image that can be read; replace the file") from None
+        path = f"{self.files.path}: {name}"
+        unreadable = f"{path}: not a readable image; replace the file"
+        with refusing_unreadable(unreadable), self.files.open(name) as file, Image.open(file) as image:
+            width, height = image.size
+            orientation = _exif_orientation(image)
         if not 0 < width * height <= MAX_PIXELS:
-            raise DatasetError(f"{where}: claims {height} x {width} pixels; 1 to {MAX_PIXELS} are read")
-        if orientation == 1 or self.turned == STORED:
-            return height, width
-        if self.turned == REFUSE:
+            raise DatasetError(f"{path}: claims {height} x {width} pixels; expected 1 to {MAX_PIXELS}")
+        if orientation != 1 and self.orientation == REFUSE:
             raise DatasetError(
-                f"{where}: holds a note (EXIF orientation {orientation}) to be shown turned. Annotation tools heed it,"
-                " training does not: give --turned upright if it was annotated as it is shown (LabelMe, CVAT), or"
-                " --turned stored if the annotation belongs to the stored pixels"
+                f"{path}: has EXIF orientation {orientation}, which annotation tools apply but training does not. Add"
+                " --exif-orientation apply if the image was annotated upright (LabelMe, CVAT), or --exif-orientation"
+                " ignore if the annotation belongs to the stored pixels"
             )
-        return (width, height) if orientation >= 5 else (height, width)
+        size = (width, height) if orientation >= 5 and self.orientation == APPLY else (height, width)
+        if size != annotated:
+            sizes = f"{size[0]} x {size[1]} (height x width), but {where} says {annotated[0]} x {annotated[1]}"
+            raise DatasetError(f"{path}: the size is {sizes}; use the image that was annotated, or correct the size")
 
     def put(self, name: str, folder: Path) -> None:
-        """Put an image into a folder, under its name: as a hard link where that is possible, else as a copy."""
+        """Put an image into a folder under its name: as a hard link where possible, otherwise as a copy."""
         target = folder / checked_name(name, folder)
         with naming_disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            if self.turned == UPRIGHT and self._write_upright(name, target):
+            if self.orientation == APPLY and self._write_upright(name, target):
                 return
             if not isinstance(self.files, Folder) or not _link((self.files.path / name).resolve(), target):
                 with self.files.open(name) as source, target.open("wb") as copy:
                     shutil.copyfileobj(source, copy)
 
-    def where(self, name: str) -> str:
-        """The image in messages."""
-        return f"{self.files.path}: {name}"
-
     def _write_upright(self, name: str, target: Path) -> bool:
-        """Write an image with its pixels turned, and without its notes; do nothing if it is not to be turned."""
+        """Write an image with its EXIF orientation applied to the pixels; do nothing if it has none."""
+        message = f"{self.files.path}: {name}: the image cannot be decoded (truncated or damaged); replace the file"
         with self.files.open(name) as file:
-            image = _decoded(file, self.where(name))
-            if _orientation(image) == 1:
+            with refusing_unreadable(message):
+                image = Image.open(file)
+                image.load()
+            if _exif_orientation(image) == 1:
                 return False
             if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with a thumbnail, as phones write it
-                # Hardly to be told from the original, and with colors as fine as they may be there.
+                # Visually lossless, and with color at full resolution, which the original may have.
                 ImageOps.exif_transpose(image).save(target, "JPEG", quality=95, subsampling=0)
             else:
                 ImageOps.exif_transpose(image).save(target, image.format)
         return True
 
 
-def _orientation(image: Image.Image) -> int:
-    """How an image is to be shown: 1 as it is stored, 2 to 8 mirrored or turned, from 5 on by a quarter."""
-    # PIL decodes a whole PNG to look for a note behind its pixels.
+@contextmanager
+def refusing_unreadable(message: str) -> Iterator[None]:
+    """Raise `DatasetError` with this message if PIL cannot read an image in the block."""
+    try:
+        yield
+    except _UNREADABLE:
+        raise DatasetError(message) from None
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation: 1 as stored, 2 to 8 mirrored or rotated, from 5 on with height and width swapped."""
+    # PIL decodes a whole PNG to look for EXIF data behind its pixels.
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     orientation = image.getexif().get(_ORIENTATION, 1)
     return orientation if orientation in range(2, 9) else 1
 
 
-def _decoded(file: IO[bytes], where: str) -> Image.Image:
-    try:
-        image = Image.open(file)
-        image.load()
-    except _UNREADABLE:
-        raise DatasetError(f"{where}: the image cannot be decoded (cut short or damaged); replace the file") from None
-    return image
-
-
 def _link(source: Path, target: Path) -> bool:
     try:
         os.link(source, target)
-    except OSError:  # another disk, or one that knows no links
+    except OSError:  # another file system, or one without hard links
         return False
     return True

@@ -1,10 +1,10 @@
-"""Own data drawn with LabelMe (labelme.io): a JSON beside each image. Its format has no other description than its
-source, `labelme/_label_file.py`.
+"""Own data drawn with LabelMe (labelme.io): a JSON beside each image. The only description of the format is the source
+of LabelMe, `labelme/_label_file.py`.
 
-Polygons, rectangles (oriented ones too), circles and masks are regions. Shapes of one label with the same `group_id`
-are one instance, in several parts. A shape with the flag `crowd` (or `iscrowd`) is a crowd. Points and lines have no
-area and are refused. A polygon is filled as COCO fills it, which leaves out half of the one pixel wide outline that
-LabelMe's own export draws.
+Polygons, rectangles (also oriented ones), circles and masks are regions. Shapes with the same label and `group_id` are
+parts of one instance. A shape with the flag `crowd` (or `iscrowd`) is a crowd. Points and lines have no area and are
+refused. Polygons are filled as COCO fills them, without the outer half of the one pixel wide outline that LabelMe's
+own export draws.
 """
 
 import base64
@@ -12,12 +12,12 @@ import binascii
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from panoptic.instances.rle import Rle
 from panoptic.io.errors import DatasetError, Issues
@@ -25,80 +25,70 @@ from panoptic.io.files import Folder
 from panoptic.io.json_fields import JsonObject, is_number, read_json
 from panoptic.tools.convert.classes import ClassTable
 from panoptic.tools.convert.drawing import AnnotatedImage, Region
-from panoptic.tools.convert.images import Images
-from panoptic.tools.convert.shapes import Point, circle_mask, placed_mask, polygons_mask, union
+from panoptic.tools.convert.images import Images, refusing_unreadable
+from panoptic.tools.convert.shapes import Point, circle_mask, paste_mask, polygons_mask, union
 
 _CROWD_FLAGS = ("crowd", "iscrowd")
-_CORNERS = {"rectangle": 2, "circle": 2, "mask": 2, "oriented_rectangle": 4}
+_POINTS = {"rectangle": 2, "circle": 2, "mask": 2, "oriented_rectangle": 4}
 
 
 @dataclass(frozen=True)
 class LabelMeSource:
-    """The LabelMe files of a folder and those below it; images lie in the same places below `images`."""
+    """The LabelMe files of a folder and its subfolders; images have the same relative paths below `images`."""
 
     folder: Path
     images: Images
     classes: ClassTable
     image_ids: dict[str, int]
 
-    def places(self) -> tuple[Path, ...]:
-        """Where the source lies."""
+    def paths(self) -> tuple[Path, ...]:
+        """List the folders of the source."""
         return self.folder, self.images.files.path
 
     def items(self) -> Sequence[str]:
-        """The names of the JSON files, sorted."""
+        """List the names of the JSON files, sorted."""
         return tuple(self.image_ids)
 
     def read(self, item: str, issues: Issues) -> AnnotatedImage:
-        """One image; adds what is wrong with single shapes to `issues`. Raises `DatasetError` for the rest."""
+        """Read one image; adds issues of single shapes to `issues`. Raises `DatasetError` for all others."""
         document = read_labelme(self.folder / item)
-        # The path that LabelMe notes is that of the machine on which the image was annotated.
+        # LabelMe stores a path that is valid on the machine where the image was annotated.
         base = PurePosixPath(document.text("imagePath").replace("\\", "/")).name
         name = (PurePosixPath(item).parent / base).as_posix()
-        size = self.images.size(name)
-        noted = document.integer("imageHeight"), document.integer("imageWidth")
-        if noted != size:
-            sizes = f"{noted[0]} x {noted[1]} (height x width), but the image is {size[0]} x {size[1]}"
-            raise DatasetError(f"{document.where}: was drawn on {sizes}; take the image that it was drawn on")
-        parts: dict[tuple[str, str, bool], list[tuple[Rle, str]]] = {}
-        for place, shape in enumerate(document.objects("shapes")):
+        size = document.integer("imageHeight"), document.integer("imageWidth")
+        self.images.check_size(name, size, document.where)
+        instances: dict[tuple[str, str, bool], list[Region]] = {}
+        for index, shape in enumerate(document.objects("shapes")):
             with issues.collected():
                 label, group = shape.text("label"), shape.values.get("group_id")
                 where = f"{shape.where} ('{label}')"
-                self.classes.find(label, where)
-                mask = _mask(shape, *size, where)
-                key = label, str(place) if group is None else f"group {group!r}", _is_crowd(shape)
-                parts.setdefault(key, []).append((mask, where))
-        regions = tuple(self._region(label, is_crowd, group) for (label, _, is_crowd), group in parts.items())
-        return AnnotatedImage(self.image_ids[item], name, *size, regions, None, document.where)
-
-    def _region(self, label: str, is_crowd: bool, parts: Sequence[tuple[Rle, str]]) -> Region:
-        where = parts[0][1]
-        category = self.classes.find(label, where)
-        is_thing = category is not None and category.is_thing
-        return Region(category, union([mask for mask, _ in parts]), is_crowd and is_thing, where)
+                part = Region(self.classes.find(label, where), _mask(shape, *size, where), _is_crowd(shape), where)
+                key = label, str(index) if group is None else f"group {group!r}", part.marked_crowd
+                instances.setdefault(key, []).append(part)
+        regions = (replace(parts[0], mask=union([part.mask for part in parts])) for parts in instances.values())
+        return AnnotatedImage(self.image_ids[item], name, *size, tuple(regions), None, document.where)
 
 
 def open_labelme(folder: Path, images: Images, classes: ClassTable | None) -> LabelMeSource:
     """Find the LabelMe files below a folder. Raises `DatasetError` if there are none, or no classes are given."""
     names = tuple(name for name in Folder(folder).names() if name.endswith(".json"))
     if not names:
-        raise DatasetError(f"{folder}: no LabelMe file (.json) in it; give the folder into which LabelMe has saved")
+        raise DatasetError(f"{folder}: contains no LabelMe file (.json); give the folder in which LabelMe saved them")
     if classes is None:
         raise DatasetError(_template(folder, names))
-    return LabelMeSource(folder, images, classes, {name: place for place, name in enumerate(names, start=1)})
+    return LabelMeSource(folder, images, classes, {name: image_id for image_id, name in enumerate(names, start=1)})
 
 
 def read_labelme(path: Path) -> JsonObject:
-    """Read a file of LabelMe. Raises `DatasetError` for another JSON."""
+    """Read a LabelMe file. Raises `DatasetError` for any other JSON."""
     document = read_json(path)
     if "shapes" not in document.values or "imagePath" not in document.values:
-        raise DatasetError(f"{path}: not a file of LabelMe ('shapes', 'imagePath'); move it elsewhere")
+        raise DatasetError(f"{path}: not a LabelMe file (no 'shapes' or 'imagePath'); move it elsewhere")
     return document
 
 
 def _template(folder: Path, names: Sequence[str]) -> str:
-    """What to do without a class table: LabelMe knows nothing of things and stuff."""
+    """Propose a class table from the labels in use: LabelMe does not know things and stuff."""
     issues = Issues()
     counts: Counter[str] = Counter()
     for name in names:
@@ -107,9 +97,9 @@ def _template(folder: Path, names: Sequence[str]) -> str:
     issues.raise_if_any(str(folder))
     found = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
     return (
-        f"{folder}: which classes are things, and which stuff? Found: {found or 'no shape at all'}. Write a file\n"
-        f"    things: [{', '.join(sorted(counts))}]\n    stuff: []\nmove what cannot be counted"
-        " (sky, table) to 'stuff', and give it with --classes FILE"
+        f"{folder}: which classes are things, and which are stuff? Found: {found or 'no shape at all'}. Write a file\n"
+        f"    things: [{', '.join(sorted(counts))}]\n    stuff: []\nmove uncountable classes"
+        " (sky, table) to 'stuff', and pass the file with --classes"
     )
 
 
@@ -119,11 +109,12 @@ def _is_crowd(shape: JsonObject) -> bool:
 
 
 def _mask(shape: JsonObject, height: int, width: int, where: str) -> Rle:
-    kind = shape.text("shape_type") if shape.values.get("shape_type") else "polygon"  # old files do not say it
+    shape_type = shape.text("shape_type") if shape.values.get("shape_type") else "polygon"  # absent from old files
     points = _points(shape, where)
-    if kind in _CORNERS and len(points) != _CORNERS[kind]:
-        raise DatasetError(f"{where}: a {kind} of {len(points)} points instead of {_CORNERS[kind]}; draw it again")
-    match kind:
+    expected = _POINTS.get(shape_type, len(points))
+    if len(points) != expected:
+        raise DatasetError(f"{where}: a {shape_type} of {len(points)} points instead of {expected}; draw it again")
+    match shape_type:
         case "polygon" | "oriented_rectangle":
             return polygons_mask([points], height, width, where)
         case "rectangle":
@@ -134,9 +125,10 @@ def _mask(shape: JsonObject, height: int, width: int, where: str) -> Rle:
             return circle_mask(points[0], points[1], height, width)
         case "mask":
             left, top = (int(coordinate) for coordinate in points[0])
-            return placed_mask(_decoded(shape, height, width), left, top, height, width)
+            return paste_mask(_embedded_mask(shape, height, width), left, top, height, width)
         case _:
-            raise DatasetError(f"{where}: a {kind} has no area; draw a polygon, rectangle, circle or mask instead")
+            message = f"a {shape_type} has no area; draw a polygon, rectangle, circle or mask instead"
+            raise DatasetError(f"{where}: {message}")
 
 
 def _points(shape: JsonObject, where: str) -> list[Point]:
@@ -149,13 +141,15 @@ def _points(shape: JsonObject, where: str) -> list[Point]:
     return [(float(x), float(y)) for x, y in points]
 
 
-def _decoded(shape: JsonObject, height: int, width: int) -> NDArray[np.bool_]:
-    """The small PNG of a shape that is a mask."""
+def _embedded_mask(shape: JsonObject, height: int, width: int) -> NDArray[np.bool_]:
+    """Decode the small PNG inside a shape that is a mask."""
+    message = f"{shape.where}: 'mask' is not a readable PNG; draw the shape again"
     try:
-        with Image.open(io.BytesIO(base64.b64decode(shape.text("mask"), validate=True))) as image:
-            if image.mode not in ("1", "L", "P") or image.height > height or image.width > width:
-                message = f"'mask' is an image of {image.height} x {image.width} ({image.mode})"
-                raise DatasetError(f"{shape.where}: {message}; one channel, no larger than the image, is expected")
-            return np.asarray(image).astype(bool)
-    except (binascii.Error, UnidentifiedImageError, Image.DecompressionBombError, OSError):
-        raise DatasetError(f"{shape.where}: 'mask' is not a PNG that can be read; draw the shape again") from None
+        data = base64.b64decode(shape.text("mask"), validate=True)
+    except binascii.Error:
+        raise DatasetError(message) from None
+    with refusing_unreadable(message), Image.open(io.BytesIO(data)) as image:
+        if image.mode not in ("1", "L", "P") or image.height > height or image.width > width:
+            found = f"'mask' is an image of {image.height} x {image.width} ({image.mode})"
+            raise DatasetError(f"{shape.where}: {found}; expected one channel, no larger than the image")
+        return np.asarray(image).astype(bool)

@@ -1,4 +1,4 @@
-"""Shapes of annotation tools as masks: polygons as COCO fills them, circles, and small masks at a place."""
+"""Shapes of annotation tools as masks: polygons filled as COCO does, circles, and small masks at an offset."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -14,10 +14,10 @@ Point = tuple[float, float]
 
 
 def polygons_mask(polygons: Sequence[Sequence[Point]], height: int, width: int, where: str) -> Rle:
-    """The mask of polygons, of which each has 3 points (x, y) or more, together.
+    """Fill polygons of at least 3 points (x, y) each and return their union, cropped to the image.
 
-    What lies outside the image is cut off. Raises `DatasetError` for a polygon with fewer points, or one that
-    reaches further from the image than its own size, as it does where the points are those of another image.
+    Raises `DatasetError` for a polygon with fewer points, or one that extends beyond the image by more than the
+    image's size, a sign that the points belong to another image.
     """
     for points in polygons:
         if len(points) < 3:
@@ -27,31 +27,30 @@ def polygons_mask(polygons: Sequence[Sequence[Point]], height: int, width: int, 
                 message = f"the point ({x:g}, {y:g}) is far outside the image of {width} x {height} (width x height)"
                 raise DatasetError(f"{where}: {message}; draw the shape again")
     flat = [[coordinate for point in points for coordinate in point] for points in polygons]
-    # What is written of its types knows whole numbers only.
+    # Its type stubs declare integers only.
     return coco_mask.merge(coco_mask.frPyObjects(cast("list[list[int]]", flat), height, width))
 
 
 def circle_mask(center: Point, rim: Point, height: int, width: int) -> Rle:
-    """The pixels whose middle is no further from the center than a point of the rim is."""
+    """Mask the pixels whose centers are no farther from `center` than the point `rim`."""
     rows, columns = np.ogrid[:height, :width]
     squares = (columns + 0.5 - center[0]) ** 2 + (rows + 0.5 - center[1]) ** 2
-    return encode(squares <= (rim[0] - center[0]) ** 2 + (rim[1] - center[1]) ** 2)
+    return _encode(squares <= (rim[0] - center[0]) ** 2 + (rim[1] - center[1]) ** 2)
 
 
-def placed_mask(mask: NDArray[np.bool_], left: int, top: int, height: int, width: int) -> Rle:
-    """A small (h,w) mask in an image of (height, width); what lies outside the image is cut off."""
+def paste_mask(mask: NDArray[np.bool_], left: int, top: int, height: int, width: int) -> Rle:
+    """Paste a small (h,w) mask into an image of (height, width), cropped to the image."""
     whole = np.zeros((height, width), np.bool_)
     inside = mask[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
     rows, columns = inside.shape
     whole[max(top, 0) : max(top, 0) + rows, max(left, 0) : max(left, 0) + columns] = inside
-    return encode(whole)
+    return _encode(whole)
 
 
 def union(masks: Sequence[Rle]) -> Rle:
-    """The pixels of any of the masks."""
+    """Return the union of masks."""
     return masks[0] if len(masks) == 1 else coco_mask.merge(list(masks))
 
 
-def encode(mask: NDArray[np.bool_]) -> Rle:
-    """An (H,W) mask as run lengths."""
+def _encode(mask: NDArray[np.bool_]) -> Rle:
     return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))

@@ -1,12 +1,11 @@
-"""Writing own data in COCO's panoptic layout: each split as a whole or not at all, with equal bytes for equal data."""
+"""Write own data in COCO's panoptic layout: all or nothing, with equal bytes for equal data."""
 
 import hashlib
 import json
 import zipfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -19,53 +18,26 @@ from panoptic.io.zip_entries import add_file
 from panoptic.tools.convert.classes import ClassTable
 from panoptic.tools.convert.drawing import AnnotatedImage, DrawnImage, draw_image
 from panoptic.tools.convert.images import Images
+from panoptic.tools.convert.summary import SplitSummary
 
 _NOTE = "Written by python -m panoptic.tools.convert, which replaces this split when it is run again.\n"
 
 
 class Source(Protocol):
-    """Annotations of one tool: `places` are its files and folders, `items` names for its images, in a fixed order."""
+    """Annotations of one tool: `paths` are its files and folders, `items` the names of its images in a fixed order."""
 
     @property
     def images(self) -> Images: ...
     @property
     def classes(self) -> ClassTable: ...
-    def places(self) -> tuple[Path, ...]: ...
+    def paths(self) -> tuple[Path, ...]: ...
     def items(self) -> Sequence[str]: ...
     def read(self, item: str, issues: Issues) -> AnnotatedImage: ...
 
 
-@dataclass
-class SplitSummary:
-    """What a split holds: segments by class and crowds; areas in pixels."""
-
-    images: int = 0
-    empty: int = 0
-    segments: Counter[str] = field(default_factory=Counter)
-    crowds: int = 0
-    pixels: int = 0
-    void: int = 0
-    instance_pixels: int = 0
-    hidden: int = 0
-    most_hidden: tuple[float, str] = (0.0, "")
-
-    def add(self, file_name: str, drawn: DrawnImage, names: Mapping[int, str]) -> None:
-        """Count one image."""
-        self.images += 1
-        self.empty += not drawn.segments
-        self.segments.update(names[segment.category_id] for segment in drawn.segments)
-        self.crowds += sum(segment.is_crowd for segment in drawn.segments)
-        self.pixels += drawn.ids.size
-        self.void += drawn.ids.size - sum(segment.area for segment in drawn.segments)
-        self.instance_pixels += drawn.instance_pixels
-        self.hidden += drawn.hidden
-        if drawn.hidden:
-            self.most_hidden = max(self.most_hidden, (drawn.hidden / drawn.instance_pixels, file_name))
-
-
 @dataclass(frozen=True)
 class SplitParts:
-    """Where the parts of a split are written; `note` says that they may be replaced."""
+    """Paths of the parts of a split; `note` marks them as written by this command, which may replace them."""
 
     images: Path
     masks: Path
@@ -80,26 +52,30 @@ class SplitParts:
         return cls(root / split, masks, panoptic_json, annotations / f"converted_{split}.txt")
 
 
-def share_out(items: Sequence[str], train: str, val: str, share: float, seed: int) -> dict[str, list[str]]:
-    """Part the images by chance, `share` of them for `val`; one that is added later moves few of the others.
+def split_randomly(items: Sequence[str], val_fraction: float, seed: int) -> dict[str, list[str]]:
+    """Split the images into `train` and `val` at random; images that are added later move few of the others.
 
-    Raises `DatasetError` for a share that leaves one of the two without an image.
+    Raises `DatasetError` for a fraction that leaves one of the two without an image.
     """
-    count = round(share * len(items))
+    count = round(val_fraction * len(items))
     if not 0 < count < len(items):
-        raise DatasetError(f"--val-share {share:g} of {len(items)} images leaves a split empty; give another share")
+        message = f"--val-fraction {val_fraction:g} of {len(items)} images leaves a split empty"
+        raise DatasetError(f"{message}; give another fraction")
     ranked = sorted(items, key=lambda item: hashlib.sha256(f"{seed}:{item}".encode()).digest())
     chosen = set(ranked[:count])
-    return {train: [item for item in items if item not in chosen], val: [item for item in items if item in chosen]}
+    return {
+        "train": [item for item in items if item not in chosen],
+        "val": [item for item in items if item in chosen],
+    }
 
 
 def write_splits(
     source: Source, splits: Mapping[str, Sequence[str]], root: Path, order: str, progress: bool = False
 ) -> dict[str, SplitSummary]:
-    """Write splits, given as items of the source, below `root`; earlier ones by this function are replaced.
+    """Write splits, given as items of the source, below `root`, replacing those of an earlier run.
 
-    Raises `DatasetError` with every issue of every image, and writes nothing then; or for parts of a split that
-    others have written, or that lie where the source does.
+    Raises `DatasetError` with every issue of every image, before anything is replaced, and for parts of a split that
+    were not written by this function or overlap the source.
     """
     parts = {split: SplitParts.of(root, split) for split in splits}
     for split in splits:
@@ -118,7 +94,7 @@ def write_splits(
             summaries[split] = writing.write(tqdm(items, desc=split, unit="image", disable=not progress))
             documents[split] = writing.to_json()
         issues.raise_if_any("the annotations")
-        # First, so that a run that is killed in the exchange may be repeated: without a JSON a split is incomplete.
+        # Before the exchange, so that a run killed in it can be repeated: a split without a JSON is incomplete.
         for part in parts.values():
             write_atomically(part.note, _NOTE.encode())
             part.panoptic_json.unlink(missing_ok=True)
@@ -128,7 +104,7 @@ def write_splits(
 
 
 class _SplitWriter:
-    """Writes one split; `masks_of` are the names of all masks so far, with their images."""
+    """Writes one split; `masks_of` maps the names of all masks so far, in any split, to their images."""
 
     def __init__(
         self, source: Source, images: Path, masks: Path, order: str, issues: Issues, masks_of: dict[str, str]
@@ -139,10 +115,9 @@ class _SplitWriter:
         self._annotated: list[dict[str, object]] = []
 
     def write(self, items: "Sequence[str] | tqdm[str]") -> SplitSummary:
-        """Write images and masks; after the first issue nothing more is written, and the rest is only inspected."""
+        """Write images and masks; after the first issue, only inspect the remaining ones."""
         summary = SplitSummary()
         categories = self._source.classes.categories
-        names = {category.id: category.name for category in categories}
         with naming_disk_errors(self._masks), zipfile.ZipFile(self._masks, "w") as archive:
             for item in items:
                 with self._issues.collected():
@@ -154,11 +129,11 @@ class _SplitWriter:
                         self._source.images.put(image.file_name, self._images)
                         add_file(archive, mask_name, encode_id_map(drawn.ids))
                         self._list(image, drawn, mask_name)
-                        summary.add(image.file_name, drawn, names)
+                        summary.add(image.file_name, drawn)
         return summary
 
     def to_json(self) -> bytes:
-        """The panoptic JSON of what was written."""
+        """Encode the panoptic JSON of the split."""
         document = {
             "images": self._listed,
             "annotations": self._annotated,
@@ -170,7 +145,7 @@ class _SplitWriter:
         name = PurePosixPath(image.file_name).with_suffix(".png").as_posix()
         other = self._masks_of.setdefault(name, image.where)
         if other != image.where:
-            message = f"the segments of it and of {other} would both be '{name}'"
+            message = f"its id map and that of {other} would both be named '{name}'"
             raise DatasetError(f"{image.where}: {message}; remove or rename one")
         return name
 
@@ -182,20 +157,20 @@ class _SplitWriter:
 
 
 def _require_ours(split: str, parts: SplitParts) -> None:
-    """Raise `DatasetError` for a name that is none of a split, or one whose parts others have written."""
+    """Raise `DatasetError` for an invalid name of a split, or one with parts that this command has not written."""
     if Path(split).name != split or split == parts.note.parent.name:
-        raise DatasetError(f"'{split}' cannot be the name of a split; give a plain name, as train")
-    there = [part for part in (parts.images, parts.masks, parts.panoptic_json) if part.exists()]
-    if there and not parts.note.is_file():
-        message = "is there already, and was not written by this command"
-        raise DatasetError(f"{there[0]}: {message}; remove it, or choose another --out or --split")
+        raise DatasetError(f"'{split}' cannot be the name of a split; give a plain name such as train")
+    existing = [part for part in (parts.images, parts.masks, parts.panoptic_json) if part.exists()]
+    if existing and not parts.note.is_file():
+        message = "exists already, and was not written by this command"
+        raise DatasetError(f"{existing[0]}: {message}; remove it, or choose another --out or --split")
 
 
 def _require_apart(source: Source, root: Path, replaced: Sequence[Path]) -> None:
-    """Raise `DatasetError` if a run would delete its source, or the next would find this one's results in it."""
-    for place in (path.resolve() for path in source.places()):
-        if place in (root.resolve(), *root.resolve().parents):
-            raise DatasetError(f"{root}: lies within the source, {place}; choose another --out")
+    """Raise `DatasetError` if this run would delete its source, or the next would read the results of this one."""
+    for path in (path.resolve() for path in source.paths()):
+        if path in (root.resolve(), *root.resolve().parents):
+            raise DatasetError(f"{root}: is inside the source, {path}; choose another --out")
         for folder in replaced:
-            if folder.resolve() in (place, *place.parents):
-                raise DatasetError(f"{folder}: would be replaced, and the source lies in it; choose another --out")
+            if folder.resolve() in (path, *path.parents):
+                raise DatasetError(f"{folder}: would be replaced, but contains the source; choose another --out")

@@ -1,4 +1,4 @@
-"""Names for the arrays that the generator's modules hand to each other."""
+"""Types of the arrays that the generator's modules exchange."""
 
 from typing import TypeAlias
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Field: TypeAlias = NDArray[np.float64]
-"""(H, W) numbers, one for each pixel."""
+"""(H, W), one number per pixel."""
 Colors: TypeAlias = NDArray[np.float64]
 """(H, W, 3) RGB, 0..1."""
 Color: TypeAlias = NDArray[np.float64]
@@ -18,5 +18,5 @@ Labels: TypeAlias = NDArray[np.int32]
 
 
 def color(red: float, green: float, blue: float) -> Color:
-    """One color from its three parts, each 0..1."""
+    """Make a color from its three channels, each 0..1."""
     return np.array((red, green, blue))

@@ -1,4 +1,4 @@
-"""The twelve categories of `mini`: six shapes to count, six kinds of land to fill. Ids have gaps, as COCO's have."""
+"""The twelve categories of `mini`: six things (shapes) and six stuff classes (land). Ids have gaps, as in COCO."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The light of a scene: time of day, where the sun stands, haze, and the lens."""
+"""The light of a scene: time of day, position of the sun, haze, and vignetting."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from panoptic.tools.mini.arrays import Color, Colors, Field, color
 
 @dataclass(frozen=True)
 class Light:
-    """Colors are RGB, about 0..1; `direction` points to the sun: x right, y down, z to the viewer, of length 1."""
+    """Colors are RGB, about 0..1; `direction` is the unit vector to the sun: x right, y down, z to the viewer."""
 
     direction: tuple[float, float, float]
     sun: Color
@@ -20,13 +20,13 @@ class Light:
     vignette: float
 
     def facing(self, slope_x: Field, slope_y: Field) -> Field:
-        """(H, W) how squarely the sun meets a surface that rises to the viewer by these slopes, 0..1."""
+        """Cosine (H, W), 0..1, between the sun and the normals of a surface with these slopes towards the viewer."""
         x, y, z = self.direction
         towards: Field = (z - x * slope_x - y * slope_y) / np.sqrt(1 + slope_x * slope_x + slope_y * slope_y)
         return np.clip(towards, 0, 1)
 
     def shade(self, slope_x: Field, slope_y: Field) -> Colors:
-        """(H, W, 3) light that falls on a surface with these slopes (H, W)."""
+        """Light (H, W, 3) that falls on a surface with these slopes (H, W)."""
         return self.ambient + self.sun * self.facing(slope_x, slope_y)[..., None]
 
     @property
@@ -36,11 +36,11 @@ class Light:
 
     @property
     def shadow(self) -> float:
-        """How dark a cast shadow is, 0..1: strong in the sun, faint under clouds."""
+        """Strength of cast shadows, 0..1: dark in sunshine, faint under clouds."""
         return float(self.sun.mean() / (self.sun.mean() + self.ambient.mean()))
 
 
-# sky at the zenith, sky at the horizon, sunlight, light from all around
+# sky at the zenith, sky at the horizon, sunlight, ambient light
 _TIMES_OF_DAY = (
     (color(0.24, 0.50, 0.86), color(0.74, 0.87, 0.96), color(0.74, 0.72, 0.66), color(0.54, 0.56, 0.60)),  # noon
     (color(0.45, 0.65, 0.86), color(0.99, 0.87, 0.76), color(0.72, 0.64, 0.54), color(0.54, 0.53, 0.56)),  # morning
@@ -52,10 +52,10 @@ _CHANCES = (0.3, 0.25, 0.2, 0.1, 0.15)
 
 
 def choose_light(rng: np.random.Generator) -> Light:
-    """A time of day, most often between two of the known ones, and a sun somewhere above."""
+    """Choose a time of day, usually a blend of two of the table's, and a position of the sun."""
     first, second = rng.choice(len(_TIMES_OF_DAY), size=2, p=_CHANCES)
-    share = rng.uniform(0, 0.5)
-    mixed = [a + (b - a) * share for a, b in zip(_TIMES_OF_DAY[first], _TIMES_OF_DAY[second], strict=True)]
+    fraction = rng.uniform(0, 0.5)
+    mixed = [a + (b - a) * fraction for a, b in zip(_TIMES_OF_DAY[first], _TIMES_OF_DAY[second], strict=True)]
     sky_top, sky_low, sun, ambient = mixed
     tint = rng.uniform(0.93, 1.07, 3) * rng.uniform(0.9, 1.08)
     side = rng.uniform(0.25, 0.85) * rng.choice((-1, 1))
@@ -73,7 +73,7 @@ def choose_light(rng: np.random.Generator) -> Light:
 
 
 def apply_vignette(image: Colors, light: Light) -> Colors:
-    """The image (H, W, 3) with corners darkened, as a lens does."""
+    """Darken the corners of an image (H, W, 3) as a lens does."""
     height, width = image.shape[:2]
     y = np.linspace(-1, 1, height)[:, None]
     x = np.linspace(-1, 1, width)[None, :]

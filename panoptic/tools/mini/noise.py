@@ -1,4 +1,4 @@
-"""Smooth random fields at any coordinates: the raw material of every cloud, ridge and ripple."""
+"""Smooth random fields at arbitrary coordinates, from which clouds, ridges and ripples are made."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ _GRID = 64
 
 
 def fractal(rng: np.random.Generator, u: Field, v: Field, octaves: int = 4, gain: float = 0.5) -> Field:
-    """Value noise summed over octaves at coordinates (u, v): about -1..1, with features of size 1 and smaller."""
+    """Value noise summed over octaves at coordinates (u, v): about -1..1, with features of size 1 and below."""
     total = np.zeros(u.shape)
     scale, weight, weights = 1.0, 1.0, 0.0
     for _ in range(octaves):
@@ -22,14 +22,14 @@ def fractal(rng: np.random.Generator, u: Field, v: Field, octaves: int = 4, gain
 
 
 def line(rng: np.random.Generator, u: Field, octaves: int = 4, gain: float = 0.5) -> Field:
-    """The same along one axis: u (N,) -> (N,), about -1..1."""
+    """One-dimensional `fractal`: u (N,) -> (N,), about -1..1."""
     return fractal(rng, u, np.zeros_like(u), octaves, gain)
 
 
 def bumps(rng: np.random.Generator, u: Field, v: Field) -> tuple[Field, Field]:
-    """Domes packed side by side, one in each unit cell.
+    """Domes packed side by side, one per unit cell.
 
-    Returns the height at (u, v), 0 in the gaps and 1 at the tops, and a number 0..1 that each dome has of its own.
+    Returns the height at (u, v), 0 in the gaps and 1 at the tops, and for each dome a random number 0..1.
     """
     jitter = rng.uniform(0.15, 0.85, (2, _GRID, _GRID))
     tone = rng.uniform(0, 1, (_GRID, _GRID))
@@ -47,13 +47,13 @@ def bumps(rng: np.random.Generator, u: Field, v: Field) -> tuple[Field, Field]:
 
 
 def smoothstep(low: float, high: float, value: Field) -> Field:
-    """0 below `low`, 1 above `high`, and a smooth ramp between the two."""
+    """Ramp smoothly from 0 below `low` to 1 above `high`."""
     ramp = np.clip((value - low) / (high - low), 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 
 def _interpolate(grid: Field, u: Field, v: Field) -> Field:
-    """Values of a grid that repeats, with cubic easing between its knots."""
+    """Interpolate a periodic grid with cubic easing between its knots."""
     floor_u, floor_v = np.floor(u), np.floor(v)
     ease_u, ease_v = u - floor_u, v - floor_v
     ease_u, ease_v = ease_u * ease_u * (3 - 2 * ease_u), ease_v * ease_v * (3 - 2 * ease_v)

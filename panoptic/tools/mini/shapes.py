@@ -1,4 +1,4 @@
-"""Outlines of the six things. A class is its outline and nothing else: color, size and rotation ignore it."""
+"""Outlines of the six things. A class is its outline alone: color, size and rotation do not depend on it."""
 
 from typing import TypeAlias
 
@@ -9,12 +9,12 @@ from panoptic.format.categories import Category
 from panoptic.tools.mini.categories import BALL, HEART, KITE, MOON, RING, STAR
 
 Contour: TypeAlias = NDArray[np.float64]
-"""(N, 2) points x, y; a shape fills the unit circle."""
+"""(N, 2) points x, y within the unit circle."""
 
 
 def draw_shape(category: Category, rng: np.random.Generator) -> tuple[Contour, ...]:
-    """Contours of one thing of this category, proportions a little different each time; a second contour is a hole."""
-    free = rng.uniform(0, 1)  # drawn for every class, so that what follows is the same whichever class it is
+    """Draw the contours of a thing, with slightly varying proportions; a second contour is a hole."""
+    free = rng.uniform(0, 1)  # drawn for every class, so that later draws do not depend on the class
     if category == BALL:
         return (_ellipse(0.84, 0.84),)
     if category == RING:
@@ -31,7 +31,7 @@ def draw_shape(category: Category, rng: np.random.Generator) -> tuple[Contour, .
 
 
 def draw_boulder(rng: np.random.Generator) -> tuple[Contour, ...]:
-    """Contour of a stone: an ellipse with a few random waves on it."""
+    """Draw the contour of a stone: an ellipse with a few random waves."""
     angle = _angles(64)
     radius = np.ones_like(angle)
     for waves in range(2, 6):
@@ -49,7 +49,7 @@ def _ellipse(radius_x: float, radius_y: float) -> Contour:
 
 
 def _moon(cut: float) -> Contour:
-    """A circle less a circle of the same size, moved right by `cut` diameters; the horns end where the two meet."""
+    """A circle minus an equal circle shifted right by `cut` diameters; the horns end where the two meet."""
     half = np.arccos(cut)
     outer = np.linspace(half, 2 * np.pi - half, 48)
     inner = np.linspace(np.pi + half, np.pi - half, 32)[1:-1]

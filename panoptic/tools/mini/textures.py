@@ -1,4 +1,4 @@
-"""What the things are painted with. Every class may wear every coat: nothing but the shape tells classes apart."""
+"""Textures of the things. Every class may have every texture: only the shape tells classes apart."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -13,8 +13,8 @@ _PATTERNS: tuple[Pattern, ...] = ("plain", "plain", "stripes", "dots", "gradient
 
 
 @dataclass(frozen=True)
-class Coat:
-    """Two colors and the way they are laid on; `pitch` (in radii of the thing) and `angle` belong to the pattern."""
+class Texture:
+    """Two colors in a pattern; `pitch` (in radii of the thing) and `angle` describe the pattern."""
 
     pattern: Pattern
     first: Color
@@ -23,39 +23,39 @@ class Coat:
     angle: float
 
     def paint(self, x: Field, y: Field) -> Colors:
-        """Colors (H, W, 3) at coordinates in which the thing has the radius 1."""
+        """Colors (H, W, 3) at coordinates in which the thing has radius 1."""
         along = x * np.cos(self.angle) + y * np.sin(self.angle)
         across = y * np.cos(self.angle) - x * np.sin(self.angle)
         wave = 2 * np.pi / self.pitch
-        share = np.zeros_like(x)
+        mix = np.zeros_like(x)
         match self.pattern:
             case "stripes":
-                share = noise.smoothstep(-0.3, 0.3, np.sin(along * wave))
+                mix = noise.smoothstep(-0.3, 0.3, np.sin(along * wave))
             case "dots":
-                share = noise.smoothstep(0.1, 0.5, np.cos(along * wave) * np.cos(across * wave))
+                mix = noise.smoothstep(0.1, 0.5, np.cos(along * wave) * np.cos(across * wave))
             case "gradient":
-                share = noise.smoothstep(-0.9, 0.9, along)
-        return self.first + (self.second - self.first) * share[..., None]
+                mix = noise.smoothstep(-0.9, 0.9, along)
+        return self.first + (self.second - self.first) * mix[..., None]
 
 
-def choose_coat(rng: np.random.Generator, behind: Color) -> Coat:
-    """A coat of any colors, most often ones that stand out from what is `behind`; the class has no say in it."""
+def choose_texture(rng: np.random.Generator, behind: Color) -> Texture:
+    """Choose a texture regardless of class, usually in colors that stand out from the one `behind`."""
     first = _any_color(rng)
     for _ in range(4):
         if np.linalg.norm(first - behind) > 0.42:
             break
         first = _any_color(rng)
     second = _any_color(rng)
-    if rng.random() < 0.5:  # a paler or darker kind of the first
+    if rng.random() < 0.5:  # a paler or darker shade of the first
         second = first * rng.uniform(0.5, 0.75) if first.mean() > 0.5 else np.minimum(first + 0.35, 1)
     pattern = _PATTERNS[rng.integers(len(_PATTERNS))]
-    return Coat(pattern, first, second, rng.uniform(0.45, 0.8), rng.uniform(0, 2 * np.pi))
+    return Texture(pattern, first, second, rng.uniform(0.45, 0.8), rng.uniform(0, 2 * np.pi))
 
 
-def choose_stone(rng: np.random.Generator) -> Coat:
-    """Gray or brown, darker on one side."""
+def choose_stone_texture(rng: np.random.Generator) -> Texture:
+    """Choose a gray or brown texture, darker on one side."""
     gray = rng.uniform(0.35, 0.6) * (1 + rng.uniform(-0.08, 0.08, 3))
-    return Coat("gradient", gray, gray * 0.75, pitch=1.0, angle=rng.uniform(0, 2 * np.pi))
+    return Texture("gradient", gray, gray * 0.75, pitch=1.0, angle=rng.uniform(0, 2 * np.pi))
 
 
 def _any_color(rng: np.random.Generator) -> Color:

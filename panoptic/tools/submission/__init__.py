@@ -1,1 +1,1 @@
-"""Results packed for COCO's evaluation server, and checked as it would."""
+"""Pack results for COCO's evaluation server, and validate them as it would."""

@@ -1,4 +1,4 @@
-"""The zip of panoptic results that COCO's evaluation server takes: write one, or find what is wrong with one.
+"""Write or validate the zip of panoptic results that COCO's evaluation server accepts.
 
     python -m panoptic.tools.submission make --predictions-json runs/predict/panoptic.json
         --predictions-folder runs/predict/panoptic --images image_info_test-dev2017.json
@@ -6,8 +6,8 @@
     python -m panoptic.tools.submission validate FOLDER/panoptic_test-dev2017_ALGORITHM_results.zip
         --images image_info_test-dev2017.json --categories panoptic_coco_categories.json
 
-Reads the results of any system, in COCO's panoptic format. The layout is described, and checked, in
-`panoptic.tools.submission.validate`. Ends with status 1 if the results cannot be submitted.
+Reads the results of any system in COCO's panoptic format. `panoptic.tools.submission.validate` describes and checks
+the layout. Exits with status 1 if the results cannot be submitted.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import FileSource, open_files, replace_atomically
+from panoptic.io.zip_entries import add_file
 from panoptic.runtime.cli import run_command
 from panoptic.tools.image_list import read_categories, read_image_list
 from panoptic.tools.submission.validate import SPLITS, InvalidSubmission, SubmissionName, check_submission
@@ -38,26 +39,26 @@ def make_submission(
     categories: CategoryTable | None = None,
     progress: bool = False,
 ) -> Path:
-    """Write the zip into the folder `out`, from the results for `images`, and return its path.
+    """Write the zip with the results for `images` to the folder `out`, and return its path.
 
-    Results for other images are left out: test2017 may be predicted as a whole. Of a segment only `id` and
-    `category_id` are kept; the PNGs are copied as they are, named after their images. Equal results give equal bytes.
+    Results for other images are left out: test2017 may be predicted as a whole. Segments keep only `id` and
+    `category_id`; PNGs are copied unchanged and named after their images. Equal results give equal bytes.
 
     Raises:
-        DatasetError: the results cannot be read, or are for other categories.
-        InvalidSubmission: they leave out an image, or the server would not take them for another reason.
+        DatasetError: the results cannot be read, or belong to other categories.
+        InvalidSubmission: they lack an image, or the server would refuse them for another reason.
     """
     results = read_annotations(predictions_json, known=categories)
     table = categories or results.categories
     difference = table.describe_difference(results.categories) if table and results.categories else ""
     if difference:
-        raise DatasetError(f"{predictions_json}: other categories than those given: {difference}; use one list")
+        raise DatasetError(f"{predictions_json}: the categories differ from those given: {difference}; use one list")
     by_image = results.by_image
     missing = [image.id for image in images if image.id not in by_image]
     if missing:
         raise InvalidSubmission(
             f"{predictions_json}: no result for {len(missing)} of {len(images)} images "
-            f"(image ids {shown_ids(missing)}); predict them as well"
+            f"(image ids {shown_ids(missing)}); predict them too"
         )
     file_names = _file_names(images)
     path = out / f"{name.stem}.zip"
@@ -66,18 +67,18 @@ def make_submission(
         check_submission(partial, name, images, table, progress)
     left_out = len(by_image) - len(images)
     if left_out:
-        print(f"{left_out} results are for images that are not listed, and were left out")
+        print(f"{left_out} results belong to images that are not listed and were left out")
     return path
 
 
 def _file_names(images: Sequence[ImageEntry]) -> dict[int, str]:
-    """The name that the PNG of each image has in the zip, by image id: that of the image."""
+    """Name the PNG of each image in the zip after the image; returns names by image id."""
     names: dict[str, int] = {}
     for image in images:
         file_name = f"{PurePosixPath(image.file_name).stem}.png"
         if names.setdefault(file_name, image.id) != image.id:
             both = f"{names[file_name]} and {image.id}"
-            raise DatasetError(f"image ids {both} would both have the result '{file_name}'; rename one of the images")
+            raise DatasetError(f"image ids {both} would share the result '{file_name}'; rename one of the images")
     return {image_id: file_name for file_name, image_id in names.items()}
 
 
@@ -89,7 +90,7 @@ def _write(
     masks: FileSource,
     progress: bool,
 ) -> None:
-    """Raises `DatasetError` with every PNG that cannot be read."""
+    """Write the zip. Raises `DatasetError` with every PNG that cannot be read."""
     annotations = []
     issues = Issues()
     with zipfile.ZipFile(path, "w") as archive:
@@ -98,31 +99,22 @@ def _write(
             infos = [{"id": segment.id, "category_id": segment.category_id} for segment in result.segments]
             annotations.append({"image_id": image_id, "file_name": file_name, "segments_info": infos})
             with issues.collected():
-                # A PNG is compressed already.
-                archive.writestr(_entry(f"{stem}/{file_name}"), masks.read(result.file_name), zipfile.ZIP_STORED)
+                add_file(archive, f"{stem}/{file_name}", masks.read(result.file_name))  # compressed already
         document = json.dumps({"annotations": annotations}).encode()
-        archive.writestr(_entry(f"{stem}.json"), document, zipfile.ZIP_DEFLATED)
+        add_file(archive, f"{stem}.json", document, zipfile.ZIP_DEFLATED)
     issues.raise_if_any(str(masks.path))
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    """Without the time and the user of this moment."""
-    entry = zipfile.ZipInfo(name)
-    entry.create_system = 3
-    entry.external_attr = 0o644 << 16
-    return entry
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m panoptic.tools.submission", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    make = commands.add_parser("make", help="write the zip")
-    make.add_argument("--predictions-json", type=Path, required=True, help="panoptic JSON of the results")
-    make.add_argument("--predictions-folder", type=Path, required=True, help="their PNGs: a folder or a zip file")
-    make.add_argument("--split", choices=SPLITS, required=True, help="the images that were predicted")
-    make.add_argument("--name", required=True, help="of the algorithm, as it is to be known on the server")
-    make.add_argument("--out", type=Path, required=True, help="folder to write the zip to")
-    validate = commands.add_parser("validate", help="find what is wrong with a zip")
+    make = commands.add_parser("make", help="write a zip")
+    make.add_argument("--predictions-json", type=Path, required=True, help="panoptic JSON of the predictions")
+    make.add_argument("--predictions-folder", type=Path, required=True, help="folder or zip file of their PNGs")
+    make.add_argument("--split", choices=SPLITS, required=True, help="split that was predicted")
+    make.add_argument("--name", required=True, help="name of the algorithm on the server")
+    make.add_argument("--out", type=Path, required=True, help="folder for the zip")
+    validate = commands.add_parser("validate", help="list everything that is wrong with a zip")
     validate.add_argument("zip", type=Path, help="panoptic_<split>_<algorithm>_results.zip")
     for command in (make, validate):
         command.add_argument("--images", type=Path, required=True, help="JSON that lists the split's images")
@@ -131,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     arguments = _parser().parse_args(argv)
 
     def command() -> None:
@@ -142,10 +134,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 name = SubmissionName(arguments.split, arguments.name)
                 files = arguments.predictions_json, arguments.predictions_folder
                 path = make_submission(*files, images, name, arguments.out, categories, progress=True)
-                print(f"{path}: the results of {len(images)} images, checked and ready to be uploaded")
+                print(f"{path}: results of {len(images)} images, validated and ready to upload")
             else:
                 check_submission(arguments.zip, _name_of(arguments.zip), images, categories, progress=True)
-                print(f"{arguments.zip}: the results of {len(images)} images; nothing is wrong")
+                print(f"{arguments.zip}: results of {len(images)} images; no issues found")
         except InvalidSubmission as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)

@@ -1,36 +1,36 @@
-"""The zip of a submission as a container: which entries belong there, and reading one without a surprise.
+"""The container of a submission: which entries belong in the zip, and reading one safely.
 
-Entries are judged by the zip's table, before any of them is read; nothing is ever unpacked to the disk.
+Entries are checked against the zip's directory before any of them is read; nothing is ever unpacked to disk.
 """
 
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from panoptic.io.errors import DatasetError, Issues
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import checked_name
+from panoptic.io.zip_entries import ZipEntry
 
-# What zipfile raises for a damaged zip, or one that needs another program; `OSError` where it points out of the file.
+# Errors of zipfile for damaged and unsupported zips; `OSError` for offsets outside the file.
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, UnicodeDecodeError)
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what every zip program reads
 
 
 @dataclass(frozen=True)
 class SubmissionContent:
-    """The entries that belong in the zip: the JSON, and the PNGs by their names in the folder."""
+    """The entries that belong in the zip: the JSON, and the PNGs by file name."""
 
     results: zipfile.ZipInfo | None
     masks: dict[str, zipfile.ZipInfo]
 
 
 def sort_entries(entries: Iterable[zipfile.ZipInfo], stem: str, issues: Issues) -> SubmissionContent:
-    """Tell the entries apart by what the zip's table says of them."""
+    """Sort the entries of the zip's directory into JSON and PNGs; adds all others to `issues`."""
     known: dict[str, zipfile.ZipInfo] = {}
     masks: dict[str, zipfile.ZipInfo] = {}
-    strange: list[str] = []
+    unexpected: list[str] = []
     for entry in entries:
         with issues.collected():
             _check_entry(entry, stem)
@@ -41,36 +41,31 @@ def sort_entries(entries: Iterable[zipfile.ZipInfo], stem: str, issues: Issues) 
             if folder == stem and file_name.endswith(".png") and "/" not in file_name:
                 masks[file_name] = entry
             elif entry.filename not in (f"{stem}.json", f"{stem}/"):
-                strange.append(entry.filename)
-    if strange:
-        found = f"{len(strange)} entries ({shown_names(strange)}) are neither '{stem}.json' nor PNGs in '{stem}/'"
+                unexpected.append(entry.filename)
+    if unexpected:
+        found = (
+            f"{len(unexpected)} entries ({shown_ids(unexpected, 5)}) are neither '{stem}.json' nor PNGs in '{stem}/'"
+        )
         issues.add(f"{found}; remove them, or move them there")
     results = known.get(f"{stem}.json")
     if results is None:
-        issues.add(f"'{stem}.json' is missing; put it into the zip, in no folder")
+        issues.add(f"'{stem}.json' is missing; add it to the root of the zip")
     return SubmissionContent(results, masks)
 
 
 def _check_entry(entry: zipfile.ZipInfo, stem: str) -> None:
-    checked_name(entry.filename, Path(f"{stem}.zip"))
-    if entry.flag_bits & 1:
-        raise DatasetError(f"'{entry.filename}' is encrypted; write the zip without a password")
-    if entry.compress_type not in _COMPRESSIONS:
-        raise DatasetError(f"'{entry.filename}' is compressed by method {entry.compress_type}; use deflate, or none")
+    archive = Path(f"{stem}.zip")
+    checked_name(entry.filename, archive)
+    ZipEntry.of(entry, archive)
     if stat.S_ISLNK(entry.external_attr >> 16):
-        raise DatasetError(f"'{entry.filename}' is a link; put the file itself into the zip")
+        raise DatasetError(f"'{entry.filename}' is a link; add the file itself to the zip")
 
 
 def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> bytes:
-    """The content of an entry, which may have `limit` bytes at most."""
+    """Read an entry of at most `limit` bytes. Raises `DatasetError` for a larger or damaged one."""
     if entry.file_size > limit:
-        raise DatasetError(f"'{entry.filename}' has {entry.file_size} bytes; no more than {limit} are to be expected")
+        raise DatasetError(f"'{entry.filename}' has {entry.file_size} bytes; expected at most {limit}")
     try:
         return archive.read(entry)
     except UNREADABLE as error:
         raise DatasetError(f"'{entry.filename}' is damaged ({error}); write the zip again") from None
-
-
-def shown_names(names: Sequence[str]) -> str:
-    """The first names of a list, for a message."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,10 +1,10 @@
-"""What is wrong with a panoptic results zip for COCO's evaluation server; the zip is read in place, never unpacked.
+"""Validate a zip of panoptic results for COCO's evaluation server; it is read in place, never unpacked.
 
-Names and layout are those of https://cocodataset.org/#upload, steps 3 and 4: `panoptic_<split>_<algorithm>_results.zip`
-holds a JSON, and a folder with all PNGs, which both have the name of the zip. The JSON is that of
-https://cocodataset.org/#format-results, section 4. The server scores with panopticapi, which ends at the first image
-without a result, id that is drawn but not listed or the reverse, or unknown category: all of them are found here.
-Fields beyond the documented ones, such as `score`, may be there: panopticapi does not look at them.
+Names and layout follow https://cocodataset.org/#upload, steps 3 and 4: `panoptic_<split>_<algorithm>_results.zip`
+contains a JSON and a folder of all PNGs, both named like the zip. The JSON follows
+https://cocodataset.org/#format-results, section 4. The server scores with panopticapi, which stops at the first image
+without a result, id that is drawn but not listed or vice versa, or unknown category: here, all of them are reported.
+Undocumented fields such as `score` are allowed, because panopticapi ignores them.
 """
 
 import json
@@ -25,7 +25,7 @@ from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.json_fields import JsonObject
 from panoptic.io.png import claimed_header
-from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, read_entry, shown_names, sort_entries
+from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, read_entry, sort_entries
 
 SPLITS = ("val2017", "test-dev2017", "test-challenge2017")
 _ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -34,9 +34,9 @@ _ZIP_NAME = re.compile(r"panoptic_([^_]*)_(.*)_results\.zip")
 
 @dataclass(frozen=True)
 class SubmissionName:
-    """What the names in a submission are made of.
+    """The parts of the names in a submission.
 
-    Raises `DatasetError` for a split that COCO's server does not know, or an algorithm's name that is unfit for files.
+    Raises `DatasetError` for a split that COCO's server does not know, or an algorithm whose name no file can have.
     """
 
     split: str
@@ -44,37 +44,37 @@ class SubmissionName:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise DatasetError(f"the split is '{self.split}'; COCO's server takes {', '.join(SPLITS)}")
+            raise DatasetError(f"the split is '{self.split}'; COCO's server accepts {', '.join(SPLITS)}")
         if not _ALGORITHM.fullmatch(self.algorithm):
-            raise DatasetError(f"the algorithm's name is '{self.algorithm}'; use letters, digits and . _ + - only")
+            raise DatasetError(f"the algorithm's name is '{self.algorithm}'; use only letters, digits and . _ + -")
 
     @property
     def stem(self) -> str:
-        """The name of the zip, the JSON and the folder, without suffix."""
+        """Name of the zip, the JSON and the folder, without suffix."""
         return f"panoptic_{self.split}_{self.algorithm}_results"
 
     @classmethod
     def of_zip(cls, file_name: str) -> "SubmissionName":
-        """From the name of a zip file."""
+        """Parse the name of a zip file. Raises `DatasetError` for any other name."""
         found = _ZIP_NAME.fullmatch(file_name)
         if not found:
             raise DatasetError(f"the file name is '{file_name}'; call it panoptic_<split>_<algorithm>_results.zip")
         return cls(*found.groups())
 
 
-# A small zip may claim a content that fills the memory. So much of a JSON holds 300 segments an image.
+# A small zip can expand to more than the memory. This much JSON holds 300 segments per image.
 _JSON_BYTES, _JSON_BYTES_PER_IMAGE = 1 << 20, 1 << 14
 _PNG_BYTES, _PNG_BYTES_PER_PIXEL = 1 << 16, 4
 _HINTS = {
     "ids that cannot be drawn": f"use 1 to {MAX_ID}",
     "ids more than once": "list each segment once",
     "unknown categories": "use those of the category table",
-    "stuff classes more than once": "merge the segments of each",
+    "stuff classes more than once": "merge the segments of each class",
 }
 
 
 class InvalidSubmission(DatasetError):
-    """A zip that the server would refuse, or not score as it was meant."""
+    """A zip that the server would refuse, or would not score as intended."""
 
 
 def check_submission(
@@ -84,15 +84,15 @@ def check_submission(
     categories: CategoryTable | None = None,
     progress: bool = False,
 ) -> None:
-    """Do nothing if the zip at `path`, to be uploaded as `name`, holds one sound result for each of `images`.
+    """Do nothing if the zip at `path`, to be uploaded as `name`, holds one valid result for each of `images`.
 
-    Without `categories` it is not checked that class ids are known, nor that a stuff class has one segment an image
-    at most. Raises `InvalidSubmission` with everything that is wrong, `DatasetError` where there is no file.
+    Category ids, and that stuff classes have at most one segment per image, are checked only if `categories` are given.
+    Raises `InvalidSubmission` with every issue, `DatasetError` if there is no file.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file; check the path")
     issues = Issues()
-    # Opened outside of the block: a file that may not be read is not a invalid one.
+    # Opened outside of the block: a file without read permission is not an invalid one.
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -130,7 +130,7 @@ def _read_annotations(
     categories: CategoryTable | None,
     issues: Issues,
 ) -> list[Annotation]:
-    """The annotations of the JSON, one for each of `images`; those without an id, a name or a list are left out."""
+    """Read the annotations of the JSON; malformed ones become issues."""
     annotations: list[Annotation] = []
     if content.results is None:
         return annotations
@@ -164,21 +164,21 @@ def _annotation(entry: JsonObject) -> Annotation:
 
 
 def _check_segments(annotations: Sequence[Annotation], categories: CategoryTable | None, issues: Issues) -> None:
-    """What the JSON says of segments; an issue that many images share is told once."""
+    """Check the listed segments; an issue that many images share is reported once."""
     images: dict[str, list[int]] = defaultdict(list)
     values: dict[str, set[int]] = defaultdict(set)
     for annotation in annotations:
-        for what, wrong in _wrong_segments(annotation, categories).items():
+        for issue, wrong in _wrong_segments(annotation, categories).items():
             if wrong:
-                images[what].append(annotation.image_id)
-                values[what].update(wrong)
-    for what, image_ids in images.items():
+                images[issue].append(annotation.image_id)
+                values[issue].update(wrong)
+    for issue, image_ids in images.items():
         where = f"{len(image_ids)} images (image ids {shown_ids(image_ids)})"
-        issues.add(f"{where} list {what}: {shown_ids(sorted(values[what]))}; {_HINTS[what]}")
+        issues.add(f"{where} list {issue}: {shown_ids(sorted(values[issue]))}; {_HINTS[issue]}")
 
 
 def _wrong_segments(annotation: Annotation, categories: CategoryTable | None) -> dict[str, list[int]]:
-    """The wrong ids of segments and classes of an image, by what is wrong with them."""
+    """Find invalid ids of segments and categories of an image, by issue."""
     ids = Counter(segment.id for segment in annotation.segments)
     wrong = {
         "ids that cannot be drawn": [key for key in ids if not VOID < key <= MAX_ID],
@@ -195,34 +195,31 @@ def _wrong_segments(annotation: Annotation, categories: CategoryTable | None) ->
 def _check_images(
     annotations: Sequence[Annotation], images: Sequence[ImageEntry], content: SubmissionContent, issues: Issues
 ) -> None:
-    """Every image of the list has one result, no other has, and each result has a PNG of its own."""
+    """Check that exactly the listed images have one result each, and each result a PNG of its own."""
     results = Counter(annotation.image_id for annotation in annotations)
     masks = Counter(annotation.file_name for annotation in annotations)
-    listed = {image.id for image in images}
-    missing = [image.id for image in images if image.id not in results]
+    listed = dict.fromkeys(image.id for image in images)  # in order
+    repeated, shared = ([key for key, count in counts.items() if count > 1] for counts in (results, masks))
     for ids, what in (
-        (missing, f"of {len(images)} images have no result; add theirs"),
-        ([key for key in results if key not in listed], "results are for images that are not listed; remove them"),
-        ([key for key, count in results.items() if count > 1], "images have more than one result; keep one each"),
+        ([key for key in listed if key not in results], f"of {len(images)} images have no result; add theirs"),
+        ([key for key in results if key not in listed], "results belong to images that are not listed; remove them"),
+        (repeated, "images have more than one result; keep one each"),
     ):
         if ids:
             issues.add(f"{len(ids)} {what} (image ids {shown_ids(ids)})")
     for names, what in (
-        (
-            [key for key in masks if key not in content.masks],
-            "PNGs are named in the JSON but not in the folder; add them",
-        ),
+        ([key for key in masks if key not in content.masks], "PNGs are in the JSON but not in the folder; add them"),
         ([key for key in content.masks if key not in masks], "PNGs are in the folder but not in the JSON; remove them"),
-        ([key for key, count in masks.items() if count > 1], "PNGs belong to more than one result; give each its own"),
+        (shared, "PNGs belong to more than one result; give each its own"),
     ):
         if names:
-            issues.add(f"{len(names)} {what} ({shown_names(names)})")
+            issues.add(f"{len(names)} {what} ({shown_ids(names, 5)})")
 
 
 def _check_mask(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, annotation: Annotation, image: ImageEntry) -> None:
-    """The PNG is a sound id map of the image's size, with the ids that are listed."""
+    """Check that the PNG is a valid id map of the image's size, with exactly the listed ids."""
     data = read_entry(archive, entry, _PNG_BYTES + _PNG_BYTES_PER_PIXEL * image.height * image.width)
-    # The size first: what claims to be enormous is not unpacked.
+    # The size first: an image that claims to be enormous is not decoded.
     header = claimed_header(data)
     if header and (header.height, header.width) != (image.height, image.width):
         claimed = f"{header.height} x {header.width} (height x width)"

@@ -1,4 +1,4 @@
-"""A sound submission of two small images, and the same with one thing changed."""
+"""A valid submission of two small images, and variants with one change."""
 
 import json
 import zipfile
@@ -19,14 +19,14 @@ IMAGES = (ImageEntry(11, "000011.jpg", 6, 8), ImageEntry(12, "000012.jpg", 9, 7)
 
 
 def id_map(height: int, width: int) -> NDArray[np.int32]:
-    """Two balls before the sky, and some void."""
+    """Draw two balls in front of the sky, and some void."""
     ids = np.full((height, width), 70_000, np.int32)
     ids[1:3, 1:3], ids[3:5, 3:5], ids[0, 0] = 300, 5, 0
     return ids
 
 
 def document(*first: tuple[int, int]) -> dict[str, object]:
-    """The JSON; the first image's segments, as pairs of id and category, may be others."""
+    """Make the JSON; the segments of the first image, as pairs of id and category, can be replaced."""
     listed = {11: first or SEGMENTS, 12: SEGMENTS}
     return {
         "annotations": [
@@ -41,7 +41,7 @@ def document(*first: tuple[int, int]) -> dict[str, object]:
 
 
 def content() -> dict[str, bytes]:
-    """What lies in the zip, by name."""
+    """Make the files of the zip, by name."""
     return {
         f"{STEM}.json": json.dumps(document()).encode(),
         f"{STEM}/000011.png": encode_id_map(id_map(6, 8)),
@@ -50,24 +50,24 @@ def content() -> dict[str, bytes]:
 
 
 def with_segments(*segments: tuple[int, int]) -> dict[str, bytes]:
-    """With other segments listed for the first image."""
+    """List other segments for the first image."""
     return content() | {f"{STEM}.json": json.dumps(document(*segments)).encode()}
 
 
 def with_text(old: str, new: str) -> dict[str, bytes]:
-    """With the first `old` in the JSON replaced."""
+    """Replace the first `old` in the JSON."""
     text = json.dumps(document())
     assert old in text
     return content() | {f"{STEM}.json": text.replace(old, new, 1).encode()}
 
 
 def with_png(data: bytes) -> dict[str, bytes]:
-    """With another PNG for the first image."""
+    """Replace the PNG of the first image."""
     return content() | {f"{STEM}/000011.png": data}
 
 
 def without(name: str) -> dict[str, bytes]:
-    """Without the JSON (`.json`) or a PNG (`/000011.png`)."""
+    """Leave out the JSON (`.json`) or a PNG (`/000011.png`)."""
     return {key: data for key, data in content().items() if key != f"{STEM}{name}"}
 
 
@@ -79,7 +79,7 @@ def pack(path: Path, entries: dict[str, bytes]) -> Path:
 
 
 def write_image_list(path: Path, *more: ImageEntry) -> Path:
-    """The list of the two images, and others."""
+    """Write the list of the two images and more."""
     entries = [
         {"id": image.id, "file_name": image.file_name, "height": image.height, "width": image.width}
         for image in (*IMAGES, *more)

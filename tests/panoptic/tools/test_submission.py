@@ -1,4 +1,4 @@
-"""What `make` writes is what the server takes, or nothing; the command tells issues from wrong arguments."""
+"""`make` writes a valid submission or nothing; the exit status distinguishes issues from wrong arguments."""
 
 import json
 import zipfile
@@ -29,7 +29,7 @@ from tests.tiny_dataset import CATEGORIES
 
 @pytest.fixture
 def predictions(tmp_path: Path) -> Path:
-    """A folder with `panoptic.json` and `panoptic/`: results for the two images, and for one more."""
+    """A folder with `panoptic.json` and `panoptic/`: results for the two images and one more."""
     root = tmp_path / "predict"
     segments = [ResultSegment(segment_id, category_id, score=0.5) for segment_id, category_id in SEGMENTS]
     with write_results(root / "panoptic.json", root / "panoptic", CategoryTable.from_json(CATEGORIES)) as writer:
@@ -67,20 +67,18 @@ def test_make_writes_what_validate_accepts(
     tmp_path: Path, predictions: Path, images: Path, categories: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(_make(predictions, images, tmp_path / "out"))
-    assert "1 results are for images that are not listed, and were left out" in capsys.readouterr().out
+    assert "1 results belong to images that are not listed and were left out" in capsys.readouterr().out
     path = tmp_path / "out" / f"{STEM}.zip"
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == sorted(content())
-        # The score is not in the documented format.
+        # The documented format has no score.
         assert json.loads(archive.read(f"{STEM}.json")) == document()
         assert archive.read(f"{STEM}/000011.png") == (predictions / "panoptic" / "000011.png").read_bytes()
     main(["validate", str(path), "--images", str(images), "--categories", str(categories)])
-    assert "2 images; nothing is wrong" in capsys.readouterr().out
+    assert "2 images; no issues found" in capsys.readouterr().out
 
 
-def test_results_may_lie_in_a_zip_under_other_names_and_equal_ones_give_equal_bytes(
-    tmp_path: Path, predictions: Path
-) -> None:
+def test_results_in_a_zip_with_other_names_give_equal_bytes(tmp_path: Path, predictions: Path) -> None:
     files = sorted((predictions / "panoptic").iterdir())
     masks = pack(tmp_path / "masks.zip", {f"deep/{path.name}": path.read_bytes() for path in files})
     results = json.loads((predictions / "panoptic.json").read_text())
@@ -94,7 +92,7 @@ def test_results_may_lie_in_a_zip_under_other_names_and_equal_ones_give_equal_by
     assert written[0].read_bytes() == written[1].read_bytes()
 
 
-def test_what_has_issues_is_not_put_into_place(
+def test_invalid_results_do_not_replace_an_earlier_zip(
     tmp_path: Path, predictions: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (predictions / "panoptic" / "000011.png").write_bytes(encode_id_map(id_map(8, 6)))
@@ -107,7 +105,7 @@ def test_what_has_issues_is_not_put_into_place(
     assert earlier.read_bytes() == b"earlier"
 
 
-def test_what_is_missing_is_named(
+def test_missing_files_and_images_are_reported(
     tmp_path: Path, predictions: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("000011.png", "000012.png"):
@@ -122,24 +120,24 @@ def test_what_is_missing_is_named(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_other_categories_than_those_given_are_refused(
+def test_results_for_other_categories_are_refused(
     tmp_path: Path, predictions: Path, images: Path, categories: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     categories.write_text(json.dumps(CATEGORIES[1:]))
     assert _status(*_make(predictions, images, tmp_path / "out", "--categories", str(categories))) == 2
-    assert "other categories than those given: id 20 'water' is new" in capsys.readouterr().err
+    assert "the categories differ from those given: id 20 'water' is new" in capsys.readouterr().err
 
 
-def test_images_whose_results_would_share_a_name_are_refused(tmp_path: Path, predictions: Path) -> None:
+def test_images_with_the_same_result_name_are_refused(tmp_path: Path, predictions: Path) -> None:
     images = (IMAGES[0], ImageEntry(12, "more/000011.png", 9, 7))
-    with pytest.raises(DatasetError, match=r"image ids 11 and 12 would both have the result '000011\.png'"):
+    with pytest.raises(DatasetError, match=r"image ids 11 and 12 would share the result '000011\.png'"):
         make_submission(predictions / "panoptic.json", predictions / "panoptic", images, NAME, tmp_path / "out")
 
 
-def test_validate_ends_with_status_1_for_issues_and_2_for_wrong_arguments(tmp_path: Path, images: Path) -> None:
+def test_the_exit_status_is_1_for_issues_and_2_for_wrong_arguments(tmp_path: Path, images: Path) -> None:
     listed = ("--images", str(images))
-    issuey = pack(tmp_path / f"{STEM}.zip", without("/000011.png"))
-    assert _status("validate", str(issuey), *listed) == 1
+    incomplete = pack(tmp_path / f"{STEM}.zip", without("/000011.png"))
+    assert _status("validate", str(incomplete), *listed) == 1
     assert _status("validate", str(pack(tmp_path / "results.zip", content())), *listed) == 1
     assert _status("validate", str(tmp_path / "none" / f"{STEM}.zip"), *listed) == 2
-    assert _status("validate", str(issuey), "--images", str(tmp_path / "none.json")) == 2
+    assert _status("validate", str(incomplete), "--images", str(tmp_path / "none.json")) == 2

@@ -1,4 +1,4 @@
-"""A sound zip is accepted; every issue of another is found, named with its hint, and told with the others."""
+"""A valid zip is accepted; all issues of an invalid one are reported together, each with a hint."""
 
 import random
 import stat
@@ -34,7 +34,7 @@ TABLE = CategoryTable.from_json(CATEGORIES)
 
 
 def _message(path: Path, table: CategoryTable | None = TABLE) -> str:
-    """What is wrong with the zip; the empty text if nothing is."""
+    """Validate a zip; returns the error message, empty for a valid zip."""
     try:
         check_submission(path, NAME, IMAGES, table)
     except InvalidSubmission as error:
@@ -49,20 +49,22 @@ def _gray(height: int, width: int) -> bytes:
 
 
 def _claiming(height: int, width: int) -> bytes:
-    """A PNG of 6 x 8 pixels whose header says otherwise."""
+    """Make a PNG of 6 x 8 pixels whose header claims another size."""
     data = encode_id_map(id_map(6, 8))
     return data[:8] + _chunk(b"IHDR", struct.pack(">II", width, height) + data[24:29]) + data[33:]
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def test_a_sound_submission_is_accepted(tmp_path: Path) -> None:
+def test_a_valid_submission_is_accepted(tmp_path: Path) -> None:
     assert _message(pack(tmp_path / "a.zip", content())) == ""
-    assert _message(pack(tmp_path / "b.zip", {f"{STEM}/": b""} | content())) == "", "zip -r notes the folder too"
+    assert _message(pack(tmp_path / "b.zip", {f"{STEM}/": b""} | content())) == "", (
+        "zip -r adds an entry for the folder"
+    )
     scored = with_text('"category_id": 3', '"category_id": 3, "score": 0.5')
-    assert _message(pack(tmp_path / "c.zip", scored)) == "", "panopticapi does not look at other fields"
+    assert _message(pack(tmp_path / "c.zip", scored)) == "", "panopticapi ignores other fields"
 
 
 ISSUES: dict[str, tuple[dict[str, bytes], str]] = {
@@ -72,7 +74,7 @@ ISSUES: dict[str, tuple[dict[str, bytes], str]] = {
     "deep JSON": (content() | {f"{STEM}.json": b"[" * 100_000}, "the JSON is not valid"),
     "JSON list": (content() | {f"{STEM}.json": b"[]"}, "should be an object with 'annotations', found a list"),
     "JSON without annotations": (with_text("annotations", "results"), "the field 'annotations' is missing"),
-    "no PNG": (without("/000011.png"), "1 PNGs are named in the JSON but not in the folder; add them (000011.png)"),
+    "no PNG": (without("/000011.png"), "1 PNGs are in the JSON but not in the folder; add them (000011.png)"),
     "PNG of no result": (content() | {f"{STEM}/3.png": b""}, "1 PNGs are in the folder but not in the JSON"),
     "PNG beside the folder": (content() | {"000013.png": b""}, "1 entries (000013.png) are neither"),
     "PNG too deep": (content() | {f"{STEM}/a/1.png": b""}, f"1 entries ({STEM}/a/1.png) are neither"),
@@ -85,8 +87,8 @@ ISSUES: dict[str, tuple[dict[str, bytes], str]] = {
     "GIF": (with_png(b"GIF89a" + bytes(30)), "not a PNG file"),
     "empty": (with_png(b""), "not a PNG file"),
     "cut": (with_png(encode_id_map(id_map(6, 8))[:-20]), f"{STEM}/000011.png: the PNG is"),
-    "huge": (with_png(bytes(1 << 20)), f"'{STEM}/000011.png' has 1048576 bytes; no more than"),
-    "huge JSON": (content() | {f"{STEM}.json": b" " * (1 << 21)}, f"'{STEM}.json' has 2097152 bytes; no more than"),
+    "huge": (with_png(bytes(1 << 20)), f"'{STEM}/000011.png' has 1048576 bytes; expected at most"),
+    "huge JSON": (content() | {f"{STEM}.json": b" " * (1 << 21)}, f"'{STEM}.json' has 2097152 bytes; expected at most"),
     "not listed": (with_segments(*SEGMENTS[:2]), "id 5 is drawn but not listed"),
     "not drawn": (with_segments(*SEGMENTS, (6, BALL)), "id 6 is listed in 'segments_info' but not drawn"),
     "listed twice": (with_segments(*SEGMENTS, SEGMENTS[1]), "1 images (image ids 11) list ids more than once: 300"),
@@ -95,23 +97,23 @@ ISSUES: dict[str, tuple[dict[str, bytes], str]] = {
     "stuff twice": (with_segments((70_000, SKY), (300, SKY), (5, BALL)), "list stuff classes more than once: 11"),
     "no class": (with_text('"category_id"', '"class"'), "'category_id' is missing"),
     "no segments": (with_text('"segments_info"', '"segments"'), "'segments_info' is missing"),
-    "unknown image": (with_text('"image_id": 11', '"image_id": 9'), "1 results are for images that are not listed"),
+    "unknown image": (with_text('"image_id": 11', '"image_id": 9'), "1 results belong to images that are not listed"),
     "missing image": (with_text('"image_id": 11', '"image_id": 9'), "1 of 2 images have no result; add theirs"),
     "image twice": (with_text('"image_id": 11', '"image_id": 12'), "1 images have more than one result"),
     "PNG twice": (with_text("000011.png", "000012.png"), "1 PNGs belong to more than one"),
-    "PNG by a path": (with_text("000011.png", f"{STEM}/000011.png"), "are named in the JSON but not in the folder"),
+    "PNG by a path": (with_text("000011.png", f"{STEM}/000011.png"), "are in the JSON but not in the folder"),
 }
 
 
 @pytest.mark.parametrize("issue", ISSUES)
-def test_a_issue_is_found_and_has_a_hint(tmp_path: Path, issue: str) -> None:
+def test_an_issue_is_reported_with_a_hint(tmp_path: Path, issue: str) -> None:
     entries, expected = ISSUES[issue]
     message = _message(pack(tmp_path / "a.zip", entries))
     assert expected in message
     assert all("; " in line for line in message.splitlines() if line.startswith("  - ")), message
 
 
-def test_issues_are_told_together(tmp_path: Path) -> None:
+def test_issues_are_reported_together(tmp_path: Path) -> None:
     entries = with_segments(*SEGMENTS[:2]) | {"other.txt": b"", f"{STEM}/000012.png": b"x"}
     message = _message(pack(tmp_path / "a.zip", entries))
     assert f"{STEM}.zip: 3 issues found" in message
@@ -119,12 +121,12 @@ def test_issues_are_told_together(tmp_path: Path) -> None:
         assert part in message
 
 
-def test_without_a_category_table_classes_are_not_looked_at(tmp_path: Path) -> None:
+def test_without_a_category_table_classes_are_not_checked(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.zip", with_segments((70_000, 99), (300, SKY), (5, SKY)))
     assert _message(path, table=None) == ""
 
 
-def test_what_zip_programs_may_add_is_a_issue(tmp_path: Path) -> None:
+def test_links_duplicates_encryption_and_rare_methods_are_issues(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.zip", content())
     with zipfile.ZipFile(path, "a") as archive:
         link = zipfile.ZipInfo(f"{STEM}/000013.png")
@@ -136,26 +138,26 @@ def test_what_zip_programs_may_add_is_a_issue(tmp_path: Path) -> None:
         archive.writestr(zipfile.ZipInfo(f"{STEM}/000015.png"), b"")
         archive.infolist()[-1].flag_bits |= 1
     message = _message(path)
-    for part in ("a link", "in the zip twice", "compressed by method 14", "encrypted"):
+    for part in ("a link", "in the zip twice", "packed by method 14", "encrypted"):
         assert part in message
 
 
-def test_damage_is_a_issue_and_no_other_error(tmp_path: Path) -> None:
+def test_damage_is_an_issue_and_no_other_error(tmp_path: Path) -> None:
     whole = pack(tmp_path / "whole.zip", content()).read_bytes()
     damaged = tmp_path / "damaged.zip"
     rng = random.Random(0)
-    noticed = 0
+    detected = 0
     for _ in range(300):
         data = bytearray(whole)
         for _ in range(rng.randint(1, 4)):
             data[rng.randrange(len(data))] = rng.randrange(256)
         damaged.write_bytes(data[: rng.randrange(len(data))] if rng.random() < 0.1 else data)
-        noticed += bool(_message(damaged))
-    # Not all: the results do not depend on the times and versions that a zip notes.
-    assert noticed > 200
+        detected += bool(_message(damaged))
+    # Not all: times and versions recorded in a zip do not affect the results.
+    assert detected > 200
 
 
-def test_a_file_that_is_not_there_is_no_issuey_submission(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_an_invalid_submission(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such file") as raised:
         check_submission(tmp_path / "none.zip", NAME, IMAGES)
     assert not isinstance(raised.value, InvalidSubmission)
@@ -164,18 +166,18 @@ def test_a_file_that_is_not_there_is_no_issuey_submission(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("split", "algorithm", "message"),
     [
-        ("test2017", "x", "COCO's server takes val2017"),
-        ("val2017", "", "use letters"),
-        ("val2017", "a/b", "use letters"),
-        ("val2017", "a b", "use letters"),
+        ("test2017", "x", "COCO's server accepts val2017"),
+        ("val2017", "", "use only letters"),
+        ("val2017", "a/b", "use only letters"),
+        ("val2017", "a b", "use only letters"),
     ],
 )
-def test_unfit_names_are_refused(split: str, algorithm: str, message: str) -> None:
+def test_invalid_names_are_refused(split: str, algorithm: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         SubmissionName(split, algorithm)
 
 
-def test_a_name_is_read_from_that_of_its_zip() -> None:
+def test_a_name_is_parsed_from_its_zip() -> None:
     assert SubmissionName.of_zip(f"{STEM}.zip") == NAME
     for wrong in ("results.zip", "panoptic_val2017_results.zip", f"{STEM}.ZIP", "detections_val2017_x_results.zip"):
         with pytest.raises(DatasetError, match="call it panoptic_<split>_<algorithm>_results"):

@@ -1,3 +1,5 @@
+"""Indices of images without annotations."""
+
 import json
 import zipfile
 from pathlib import Path
@@ -40,7 +42,7 @@ def _zipped(folder: Path) -> Path:
 def _list(tmp_path: Path, *entries: tuple[int, str, int, int]) -> Path:
     path = tmp_path / "image_info.json"
     keys = ("id", "file_name", "height", "width")
-    # COCO's list has categories too, without `isthing`: they are not used.
+    # COCO's list also has categories, without `isthing`, which are not used.
     document = {"images": [dict(zip(keys, entry, strict=True)) for entry in entries], "categories": [{"id": 1}]}
     path.write_text(json.dumps(document))
     return path
@@ -56,7 +58,7 @@ def test_without_a_list_all_images_are_indexed_by_name(images: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_list_chooses_images_and_ids(images: Path, tmp_path: Path, packed: bool) -> None:
+def test_a_list_selects_images_and_ids(images: Path, tmp_path: Path, packed: bool) -> None:
     listed = _list(tmp_path, (70, "b.jpg", 8, 12), (5, "a.png", 9, 7))
     index = index_unlabeled(_zipped(images) if packed else images, listed, TABLE, tmp_path / "index.json")
     assert [(record.image_id, record.file_name) for record in index.records] == [(70, "b.jpg"), (5, "a.png")]
@@ -92,7 +94,7 @@ def test_issues_of_all_images_are_reported_together(images: Path, tmp_path: Path
     assert not list(tmp_path.glob("index*"))
 
 
-def test_images_whose_results_would_share_a_name_are_refused(images: Path, tmp_path: Path) -> None:
+def test_images_with_the_same_result_name_are_refused(images: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(images / "a.jpg"), np.zeros((3, 3, 3), np.uint8))
     with pytest.raises(DatasetError, match=r"'a.jpg' would both be 'a.png'; rename one"):
         index_unlabeled(images, None, TABLE, tmp_path / "index.json")
@@ -107,7 +109,7 @@ def test_images_whose_results_would_share_a_name_are_refused(images: Path, tmp_p
         ([(1, "a.png", 0, 7)], r"the size is 0 x 7 \(height x width\); correct it"),
     ],
 )
-def test_a_wrong_list_is_refused(
+def test_an_invalid_list_is_refused(
     images: Path, tmp_path: Path, entries: list[tuple[int, str, int, int]], message: str
 ) -> None:
     with pytest.raises(DatasetError, match=message):
@@ -120,7 +122,7 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
         index_unlabeled(tmp_path / "empty", None, TABLE, tmp_path / "index.json")
 
 
-def test_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_an_index(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     categories = tmp_path / "categories.json"
     categories.write_text(json.dumps({"categories": CATEGORIES}))
     out = tmp_path / "index.json"

@@ -1,4 +1,4 @@
-"""Small own data on disk, as people bring it: images with files of LabelMe, or with COCO's instance format."""
+"""Small datasets as users bring them: images with LabelMe files, or with COCO's instance format."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ CLASSES = "things: [coin, key]\nstuff: [table, paper]\nvoid: [unsure]\n"
 
 
 def write_image(path: Path, height: int = HEIGHT, width: int = WIDTH, orientation: int = 1) -> Path:
-    """An image of noise; `orientation` is the note in a JPEG of how to show it."""
+    """Write an image of noise with an EXIF orientation."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(len(path.stem)).integers(0, 256, (height, width, 3), dtype=np.uint8)
     exif = Image.Exif()
@@ -29,18 +29,25 @@ def write_image(path: Path, height: int = HEIGHT, width: int = WIDTH, orientatio
     return path
 
 
-def shape(label: str, kind: str, points: Sequence[Sequence[float]], **more: object) -> dict[str, object]:
-    """A shape as LabelMe writes it."""
-    return {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}, "mask": None} | more
+def shape(label: str, shape_type: str, points: Sequence[Sequence[float]], **more: object) -> dict[str, object]:
+    """Describe a shape as LabelMe does."""
+    fields: dict[str, object] = {
+        "label": label,
+        "points": points,
+        "group_id": None,
+        "shape_type": shape_type,
+        "flags": {},
+    }
+    return fields | {"mask": None} | more
 
 
 def box(left: int, top: int, right: int, bottom: int) -> list[list[int]]:
-    """Two corners."""
+    """List the two corners of a box."""
     return [[left, top], [right, bottom]]
 
 
 def write_labelme(folder: Path, name: str, shapes: Sequence[dict[str, object]], **more: object) -> Path:
-    """An image (unless it is there) and its LabelMe file."""
+    """Write an image, unless it exists, and its LabelMe file."""
     image = folder / name
     if not image.exists():
         write_image(image)
@@ -51,14 +58,14 @@ def write_labelme(folder: Path, name: str, shapes: Sequence[dict[str, object]], 
 
 
 def write_coco(folder: Path, annotations: Sequence[dict[str, object]], names: Sequence[str] = ("a.png",)) -> Path:
-    """Images in `folder`/images and the instance JSON; image ids count from 10."""
+    """Write images to `folder`/images and the instance JSON; image ids count from 10."""
     for name in names:
         write_image(folder / "images" / name)
     images = [
-        {"id": 10 + place, "file_name": name, "height": HEIGHT, "width": WIDTH} for place, name in enumerate(names)
+        {"id": image_id, "file_name": name, "height": HEIGHT, "width": WIDTH} for image_id, name in enumerate(names, 10)
     ]
     categories = [{"id": 5, "name": "coin"}, {"id": 9, "name": "key"}]
-    listed = [{"id": place, "image_id": 10, "category_id": 5} | fields for place, fields in enumerate(annotations)]
+    listed = [{"id": index, "image_id": 10, "category_id": 5} | fields for index, fields in enumerate(annotations)]
     path = folder / "instances.json"
     path.write_text(json.dumps({"images": images, "annotations": listed, "categories": categories}))
     return path
@@ -72,23 +79,23 @@ def write_classes(folder: Path, text: str = CLASSES) -> Path:
 
 @dataclass(frozen=True)
 class ReadImage:
-    """An image of a written split: its segments, which of them each pixel has, and the names of their classes."""
+    """An image of a written split: its annotation, and the segment id and class name of each pixel."""
 
     annotation: Annotation
     ids: NDArray[np.int32]
     names: NDArray[np.str_]
 
     def area(self, name: str) -> int:
-        """Pixels of a class."""
+        """Count the pixels of a class."""
         return int((self.names == name).sum())
 
     def count(self, name: str) -> int:
-        """Segments of a class."""
+        """Count the segments of a class."""
         return len(set(self.ids[self.names == name].tolist()))
 
 
 def read_split(root: Path, split: str = "train") -> dict[str, ReadImage]:
-    """The images of a split by name, in the layout that the stages find; what the JSON lists is what is drawn."""
+    """Read a split in the layout that the stages expect, by image name; asserts that JSON and id maps agree."""
     files = find_split(root, split)
     read = read_annotations(files.panoptic_json)
     masks, categories = open_files(files.masks), read.categories

@@ -1,4 +1,4 @@
-"""Own data in COCO's instance format, class tables, and what becomes of overlaps."""
+"""Conversion from COCO's instance format, class tables, and overlapping regions."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def _run(tmp_path: Path, source: Path, *options: str) -> None:
 
 
 def _coco(tmp_path: Path, annotations: list[dict[str, object]], *options: str) -> ReadImage:
-    """The one image of a conversion."""
+    """Convert a single image."""
     source = write_coco(tmp_path, annotations)
     _run(tmp_path, source, "--images", str(tmp_path / "images"), *options)
     return read_split(tmp_path / "out")["a.png"]
@@ -49,7 +49,7 @@ def _rectangle(left: int, top: int, right: int, bottom: int, **more: object) -> 
     return {"segmentation": [[left, top, right, top, right, bottom, left, bottom]]} | more
 
 
-def test_polygons_masks_and_crowds_of_coco(tmp_path: Path) -> None:
+def test_polygons_rle_and_crowds_of_coco_are_converted(tmp_path: Path) -> None:
     counts = [HEIGHT * 20, 10, HEIGHT * WIDTH - HEIGHT * 20 - 10]  # column by column
     annotations = [
         _rectangle(1, 1, 5, 5),
@@ -63,12 +63,12 @@ def test_polygons_masks_and_crowds_of_coco(tmp_path: Path) -> None:
     assert (image.names[:10, 20] == "coin").all()
 
 
-def test_crowds_may_be_taken_for_instances(tmp_path: Path) -> None:
+def test_crowds_can_be_converted_to_instances(tmp_path: Path) -> None:
     image = _coco(tmp_path, [_rectangle(1, 1, 5, 5, iscrowd=1)], "--no-crowds")
     assert [segment.is_crowd for segment in image.annotation.segments] == [False]
 
 
-def test_a_class_of_the_json_may_be_stuff(tmp_path: Path) -> None:
+def test_a_class_of_the_json_can_be_stuff(tmp_path: Path) -> None:
     classes = write_classes(tmp_path, "things: [key]\nstuff: [coin]\n")
     annotations = [_rectangle(1, 1, 5, 5), _rectangle(8, 1, 12, 5), _rectangle(3, 3, 10, 5, category_id=9)]
     image = _coco(tmp_path, annotations, "--classes", str(classes))
@@ -76,7 +76,7 @@ def test_a_class_of_the_json_may_be_stuff(tmp_path: Path) -> None:
 
 
 def _as_instances_and_semantic(folder: Path, drawn: list[TinyImage]) -> Path:
-    """What is lost: nothing but the ids of the segments."""
+    """Write the same segments as instances and semantic maps, which lose nothing but segment ids."""
     images, annotations = [], []
     for image in drawn:
         height, width = image.ids.shape
@@ -98,7 +98,7 @@ def _as_instances_and_semantic(folder: Path, drawn: list[TinyImage]) -> Path:
 
 
 def _segments(root: Path) -> dict[str, list[tuple[int, bool, bytes]]]:
-    """The segments of each image as class, crowd and mask, in no order, whatever their ids are."""
+    """Read the segments of each image as (class, crowd, mask), sorted, without their ids."""
     folder = root / "annotations" / "panoptic_train"
     if not folder.exists():
         zipfile.ZipFile(folder.with_suffix(".zip")).extractall(folder)
@@ -112,7 +112,7 @@ def _segments(root: Path) -> dict[str, list[tuple[int, bool, bytes]]]:
     return found
 
 
-def test_a_panoptic_split_survives_the_way_through_instances_and_semantic_maps(tmp_path: Path) -> None:
+def test_a_panoptic_split_survives_a_round_trip_through_instances_and_semantic_maps(tmp_path: Path) -> None:
     images = random_images(seed=3, count=5)
     split = write_split(tmp_path / "first", "train", images)
     source = _as_instances_and_semantic(tmp_path, images)
@@ -123,27 +123,27 @@ def test_a_panoptic_split_survives_the_way_through_instances_and_semantic_maps(t
     assert _segments(tmp_path / "out") == expected
 
 
-def test_the_smaller_of_two_instances_is_on_top(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_smaller_instances_cover_larger_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = _coco(tmp_path, [_rectangle(2, 2, 6, 6, category_id=9), _rectangle(0, 0, 10, 10)])
     assert (image.area("key"), image.area("coin")) == (16, 84)
-    assert "13.8% of the instances' pixels lie under others" in capsys.readouterr().out  # 16 of 116
+    assert "13.8% of the instances' pixels are covered by other instances" in capsys.readouterr().out  # 16 of 116
 
 
-def test_later_in_the_file_is_on_top_if_asked_for(tmp_path: Path) -> None:
+def test_later_instances_cover_earlier_ones_on_request(tmp_path: Path) -> None:
     image = _coco(tmp_path, [_rectangle(0, 0, 4, 4, category_id=9), _rectangle(2, 0, 12, 10)], "--on-top", "later")
     assert (image.area("key"), image.area("coin")) == (8, 100)
 
 
 @pytest.mark.parametrize(("other", "on_top"), [((2, 2, 6, 6), "smaller"), ((0, 0, 10, 10), "later")])
-def test_an_instance_that_is_wholly_hidden_is_named(
+def test_a_completely_hidden_instance_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], other: tuple[int, int, int, int], on_top: str
 ) -> None:
     with pytest.raises(SystemExit):
         _coco(tmp_path, [_rectangle(2, 2, 6, 6), _rectangle(*other)], "--on-top", on_top)
-    assert "annotations[0] ('a.png'): the instance of 'coin' is wholly hidden" in capsys.readouterr().err
+    assert "annotations[0] ('a.png'): the instance of 'coin' is completely hidden" in capsys.readouterr().err
 
 
-def test_instances_lie_on_crowds_and_crowds_on_stuff(tmp_path: Path) -> None:
+def test_instances_cover_crowds_and_crowds_cover_stuff(tmp_path: Path) -> None:
     table = shape("table", "rectangle", box(4, 4, 7, 7))
     crowd = shape("coin", "rectangle", box(2, 2, 8, 8), flags={"iscrowd": True})
     key = shape("key", "rectangle", box(0, 0, 16, 3))
@@ -157,14 +157,14 @@ def test_instances_lie_on_crowds_and_crowds_on_stuff(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("annotation", "message"),
     [
-        ({"segmentation": [], "bbox": [1, 1, 2, 2]}, "has a box only"),
+        ({"segmentation": [], "bbox": [1, 1, 2, 2]}, "has only a box"),
         ({"segmentation": [[1, 1, 2]]}, "polygons as lists"),
         ({"segmentation": encode_mask(np.ones((4, 4), bool))}, "the mask is 4 x 4"),
         (_rectangle(1, 1, 4, 4, category_id=6), "category 6 is not in 'categories'"),
         (_rectangle(1, 1, 4, 4, image_id=77), "image id 77 is not in 'images'"),
     ],
 )
-def test_wrong_annotations_are_named(
+def test_invalid_annotations_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], annotation: dict[str, object], message: str
 ) -> None:
     with pytest.raises(SystemExit):
@@ -178,13 +178,13 @@ def test_wrong_annotations_are_named(
 @pytest.mark.parametrize(
     ("semantic", "message"),
     [
-        (np.full((HEIGHT, WIDTH), 7, np.uint8), f"{HEIGHT * WIDTH} pixels have values of no class (7)"),
-        (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "an image in colors"),
+        (np.full((HEIGHT, WIDTH), 7, np.uint8), f"{HEIGHT * WIDTH} pixels have values without a class (7)"),
+        (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "a color image"),
         (np.zeros((3, 4), np.uint8), "3 x 4, but the image is 24 x 32"),
         (None, "the file is missing"),
     ],
 )
-def test_wrong_semantic_maps_are_named(
+def test_invalid_semantic_maps_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], semantic: NDArray[np.uint8] | None, message: str
 ) -> None:
     (tmp_path / "maps").mkdir()
@@ -198,7 +198,7 @@ def test_wrong_semantic_maps_are_named(
     assert "a.png" in errors
 
 
-def test_semantic_values_of_a_palette_and_of_16_bits(tmp_path: Path) -> None:
+def test_semantic_maps_may_have_a_palette_or_16_bits(tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     values = np.zeros((HEIGHT, WIDTH), np.uint16)
     values[:4] = 300
@@ -207,7 +207,7 @@ def test_semantic_values_of_a_palette_and_of_16_bits(tmp_path: Path) -> None:
     table = "things: [coin, key]\nstuff: [table]\nvalues: {0: void, 2: coin, 300: table}\n"
     options = ["--semantic", str(tmp_path / "maps"), "--classes", str(write_classes(tmp_path, table))]
     image = _coco(tmp_path, [_rectangle(0, 2, 4, 4)], *options)
-    # A coin in the map alone is void: the map does not tell one coin from the next.
+    # A coin that is only in the map is void: the map does not separate instances.
     assert (image.area("table"), image.area("coin")) == (4 * WIDTH - 8, 8)
     palette = Image.fromarray(np.where(values == 300, 1, 0).astype(np.uint8), "P")
     palette.putpalette([9, 9, 9, 200, 0, 0])
@@ -217,14 +217,14 @@ def test_semantic_values_of_a_palette_and_of_16_bits(tmp_path: Path) -> None:
     assert _coco(tmp_path, [_rectangle(0, 2, 4, 4)], *options).area("table") == 4 * WIDTH - 8
 
 
-def test_two_images_whose_segments_would_have_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_images_with_the_same_id_map_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_coco(tmp_path, [_rectangle(1, 1, 5, 5)], ["a.png", "a.jpg"])
     with pytest.raises(SystemExit):
         _run(tmp_path, source, "--images", str(tmp_path / "images"))
-    assert "would both be 'a.png'" in capsys.readouterr().err
+    assert "would both be named 'a.png'" in capsys.readouterr().err
 
 
-def test_names_that_leave_the_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_paths_outside_the_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_coco(tmp_path, [_rectangle(1, 1, 5, 5)])
     source.write_text(source.read_text().replace('"a.png"', '"../images/a.png"'))
     with pytest.raises(SystemExit):
@@ -233,7 +233,7 @@ def test_names_that_leave_the_folder_are_refused(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("name", ["annotations.xml", "task.zip"])
-def test_other_exports_of_cvat_are_refused_with_the_way_around(
+def test_other_cvat_exports_are_refused_with_a_hint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (tmp_path / name).write_text("<annotations/>")
@@ -246,14 +246,14 @@ def test_other_exports_of_cvat_are_refused_with_the_way_around(
     ("text", "message"),
     [
         ("things: [coin, coin]", "'coin' is listed twice"),
-        ("things: [yes]", "put it into quotation marks"),
+        ("things: [yes]", "is not a name; quote it"),
         ("thing: [coin]", "unknown key 'thing'"),
         ("void: [unsure]", "no class is listed"),
-        ("things: [coin]\nvalues: {1: con}", r"values: 1: the class 'con' is unknown \(is 'coin' meant"),
+        ("things: [coin]\nvalues: {1: con}", r"values: 1: the class 'con' is unknown \(did you mean 'coin'"),
         ("things: [coin", "not valid YAML"),
         ("- coin", "categories"),
     ],
 )
-def test_wrong_class_tables_are_named(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_class_tables_are_reported(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         read_classes(write_classes(tmp_path, text))

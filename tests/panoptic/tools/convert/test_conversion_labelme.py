@@ -1,3 +1,5 @@
+"""Conversion of LabelMe files."""
+
 import base64
 import io
 import json
@@ -39,7 +41,7 @@ def _fails(tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str) ->
     return capsys.readouterr().err
 
 
-def test_every_kind_of_shape_becomes_a_region(tmp_path: Path) -> None:
+def test_shapes_of_every_type_become_regions(tmp_path: Path) -> None:
     image = Image.fromarray(np.eye(4, dtype=np.uint8) * 255)
     image.save(buffer := io.BytesIO(), "PNG")
     mask = base64.b64encode(buffer.getvalue()).decode()
@@ -53,20 +55,15 @@ def test_every_kind_of_shape_becomes_a_region(tmp_path: Path) -> None:
     ]
     write_labelme(tmp_path / "photos", "a.png", shapes)
     converted = _convert(tmp_path)["a.png"]
-    assert (converted.count("coin"), converted.count("key"), converted.count("table"), converted.count("paper")) == (
-        2,
-        2,
-        1,
-        1,
-    )
+    assert [converted.count(name) for name in ("coin", "key", "table", "paper")] == [2, 2, 1, 1]
     assert converted.area("key") == 6 * 4 + 4 * 2
     assert converted.area("paper") == 7 * 4
-    assert all(converted.names[15 + place, 12 + place] == "coin" for place in range(4))
+    assert all(converted.names[15 + step, 12 + step] == "coin" for step in range(4))
     assert converted.area("") == 0
     assert converted.names[5, 5] == "coin"
 
 
-def test_parts_of_one_group_are_one_instance(tmp_path: Path) -> None:
+def test_shapes_of_one_group_become_one_instance(tmp_path: Path) -> None:
     shapes = [
         shape("key", "rectangle", box(1, 1, 4, 4), group_id=7),
         shape("key", "rectangle", box(8, 1, 12, 4), group_id=7),
@@ -80,7 +77,7 @@ def test_parts_of_one_group_are_one_instance(tmp_path: Path) -> None:
     assert image.ids[2, 2] == image.ids[2, 9]
 
 
-def test_crowds_void_and_stuff_in_several_parts(tmp_path: Path) -> None:
+def test_crowds_void_and_stuff_in_several_shapes(tmp_path: Path) -> None:
     shapes = [
         TABLE,
         shape("paper", "rectangle", box(0, 0, 4, 4)),
@@ -94,7 +91,7 @@ def test_crowds_void_and_stuff_in_several_parts(tmp_path: Path) -> None:
     assert (image.count("paper"), image.area("paper"), image.area("")) == (1, 32, 16)
 
 
-def test_paths_of_another_machine_and_images_in_another_folder(tmp_path: Path) -> None:
+def test_images_may_be_in_another_folder_than_labelme_recorded(tmp_path: Path) -> None:
     write_image(tmp_path / "images" / "day" / "a.png")
     labels = write_labelme(tmp_path / "photos" / "day", "a.png", [TABLE], imagePath="..\\C\\old\\a.png")
     labels.with_suffix(".png").unlink()
@@ -104,16 +101,16 @@ def test_paths_of_another_machine_and_images_in_another_folder(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (shape("con", "circle", [[5, 5], [5, 8]]), r"shapes\[1\] .*'con' is unknown \(is 'coin' meant\?\)"),
+        (shape("con", "circle", [[5, 5], [5, 8]]), r"shapes\[1\] .*'con' is unknown \(did you mean 'coin'\?\)"),
         (shape("coin", "linestrip", [[5, 5], [5, 8]]), "a linestrip has no area"),
         (shape("coin", "polygon", [[5, 5], [5, 8]]), "polygon of 2 points"),
         (shape("coin", "circle", [[5, 5]]), "a circle of 1 points instead of 2"),
-        (shape("coin", "mask", box(1, 1, 2, 2), mask="!"), "not a PNG"),
+        (shape("coin", "mask", box(1, 1, 2, 2), mask="!"), "not a readable PNG"),
         (shape("coin", "polygon", [[5, 5], [5], [5, 8]]), "pairs of numbers"),
         (shape("coin", "rectangle", box(40, 2, 44, 8)), "covers no pixel"),
     ],
 )
-def test_wrong_shapes_are_named(
+def test_invalid_shapes_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: dict[str, object], message: str
 ) -> None:
     write_labelme(tmp_path / "photos", "a.png", [TABLE, bad])
@@ -122,19 +119,17 @@ def test_wrong_shapes_are_named(
     assert re.search(message, errors)
 
 
-def test_all_issues_of_all_files_are_listed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_issues_of_all_files_are_reported_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_labelme(tmp_path / "photos", "a.png", [shape("dog", "circle", [[5, 5], [5, 8]]), shape("cat", "points", [])])
     write_labelme(tmp_path / "photos", "b.png", [TABLE], imageHeight=99)
     write_labelme(tmp_path / "photos", "c.png", [TABLE]).with_suffix(".png").unlink()
     (tmp_path / "photos" / "settings.json").write_text(json.dumps({"zoom": 3}))
     errors = _fails(tmp_path, capsys)
-    for part in ("5 issues", "'dog'", "'cat'", "was drawn on 99 x 32", "c.png", "not a file of LabelMe"):
+    for part in ("5 issues", "'dog'", "'cat'", "says 99 x 32", "c.png", "not a LabelMe file"):
         assert part in errors
 
 
-def test_without_classes_the_labels_that_were_found_are_listed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_class_table_one_is_proposed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_labelme(tmp_path / "photos", "a.png", [TABLE, shape("coin", "circle", [[5, 5], [5, 8]])])
     with pytest.raises(SystemExit):
         main([str(tmp_path / "photos"), "--out", str(tmp_path / "out")])
@@ -142,17 +137,19 @@ def test_without_classes_the_labels_that_were_found_are_listed(
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_photos_that_are_shown_turned(tmp_path: Path, capsys: pytest.CaptureFixture[str], orientation: int) -> None:
+def test_the_exif_orientation_is_applied_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], orientation: int
+) -> None:
     size = (HEIGHT, WIDTH) if orientation < 5 else (WIDTH, HEIGHT)
     stored = write_image(tmp_path / "photos" / "a.jpg", *size, orientation=orientation)
     before = stored.read_bytes()
     write_labelme(tmp_path / "photos", "a.jpg", [TABLE])
-    assert "--turned upright" in _fails(tmp_path, capsys)
-    assert _convert(tmp_path, "--turned", "upright")["a.jpg"].area("table") == HEIGHT * WIDTH
+    assert "--exif-orientation apply" in _fails(tmp_path, capsys)
+    assert _convert(tmp_path, "--exif-orientation", "apply")["a.jpg"].area("table") == HEIGHT * WIDTH
     with Image.open(tmp_path / "out" / "train" / "a.jpg") as written, Image.open(stored) as image:
         assert written.getexif().get(0x0112, 1) == 1
         pixels = np.asarray(image).astype(float)
-        # What the standard calls the first row and column: top and left of what is shown, where they are stored.
+        # The EXIF standard defines orientations by where the visual top and left edges are stored.
         shown = {
             2: pixels[:, ::-1],
             3: pixels[::-1, ::-1],

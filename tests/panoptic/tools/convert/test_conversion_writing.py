@@ -1,4 +1,4 @@
-"""How own data is written: splits, links to the images, and what is never overwritten."""
+"""Writing converted datasets: splits, links to the images, and files that are never overwritten."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from panoptic.io.errors import DatasetError
 from panoptic.tools.convert.__main__ import main
-from panoptic.tools.convert.writing import share_out
+from panoptic.tools.convert.writing import split_randomly
 from tests.panoptic.tools.convert.made_own_data import read_split, shape, write_classes, write_image, write_labelme
 
 
@@ -26,8 +26,8 @@ def _photos(tmp_path: Path, count: int) -> list[str]:
     return ["--classes", str(write_classes(tmp_path))]
 
 
-def test_splits_part_the_images_and_repeat(tmp_path: Path) -> None:
-    options = [*_photos(tmp_path, 10), "--val-share", "0.3"]
+def test_a_random_split_is_disjoint_and_repeatable(tmp_path: Path) -> None:
+    options = [*_photos(tmp_path, 10), "--val-fraction", "0.3"]
     _run(tmp_path, tmp_path / "photos", *options)
     train, val = (set(read_split(tmp_path / "out", split)) for split in ("train", "val"))
     assert (len(train), len(val), len(train & val)) == (7, 3, 0)
@@ -44,16 +44,16 @@ def test_splits_part_the_images_and_repeat(tmp_path: Path) -> None:
     assert sorted(ids) == list(range(1, 11))
 
 
-def test_a_new_image_moves_few_others() -> None:
+def test_an_added_image_moves_few_others() -> None:
     names = [str(number) for number in range(100)]
-    before, after = (set(share_out(listed, "t", "v", 0.2, 0)["v"]) for listed in (names, [*names, "new"]))
+    before, after = (set(split_randomly(listed, 0.2, 0)["val"]) for listed in (names, [*names, "new"]))
     assert len(before) == 20
     assert len(before - after) <= 1
     with pytest.raises(DatasetError, match="leaves a split empty"):
-        share_out(["a", "b"], "t", "v", 0.1, 0)
+        split_randomly(["a", "b"], 0.1, 0)
 
 
-def test_images_are_linked_and_the_source_stays_as_it_is(tmp_path: Path) -> None:
+def test_images_are_linked_and_the_source_is_unchanged(tmp_path: Path) -> None:
     options = _photos(tmp_path, 2)
     before = _bytes_below(tmp_path / "photos")
     _run(tmp_path, tmp_path / "photos", *options)
@@ -62,7 +62,7 @@ def test_images_are_linked_and_the_source_stays_as_it_is(tmp_path: Path) -> None
     assert _bytes_below(tmp_path / "photos") == before
 
 
-def test_a_failure_leaves_the_earlier_split(tmp_path: Path) -> None:
+def test_a_failure_keeps_the_earlier_split(tmp_path: Path) -> None:
     options = _photos(tmp_path, 3)
     _run(tmp_path, tmp_path / "photos", *options)
     before = _bytes_below(tmp_path / "out")
@@ -72,7 +72,7 @@ def test_a_failure_leaves_the_earlier_split(tmp_path: Path) -> None:
     assert _bytes_below(tmp_path / "out") == before
 
 
-def test_what_others_have_written_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_others_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = _photos(tmp_path, 2)
     write_image(tmp_path / "out" / "train" / "mine.png")
     with pytest.raises(SystemExit):
@@ -87,8 +87,8 @@ def test_the_source_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixt
     write_labelme(tmp_path / "out" / "train", "00.png", [shape("coin", "circle", [[9, 9], [9, 14]])])
     with pytest.raises(SystemExit):
         _run(tmp_path, tmp_path / "out" / "train", *options)
-    assert "the source lies in it" in capsys.readouterr().err
+    assert "but contains the source" in capsys.readouterr().err
     assert (tmp_path / "out" / "train" / "00.json").is_file()
     with pytest.raises(SystemExit):
         main([str(tmp_path / "photos"), "--out", str(tmp_path / "photos" / "out"), *options])
-    assert "lies within the source" in capsys.readouterr().err
+    assert "is inside the source" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What the images of `mini` must be: labeled without overlap, various, with things that differ in shape alone."""
+"""Images of `mini`: labeled without overlap, varied, with classes that differ in shape alone."""
 
 import numpy as np
 import pytest
@@ -28,8 +28,8 @@ def test_each_stuff_category_is_one_region(scenes: tuple[Scene, ...]) -> None:
         assert 3 <= len(stuff) == len(set(stuff)) <= 5
 
 
-def test_variety(scenes: tuple[Scene, ...]) -> None:
-    """All classes, 0 to 7 things an image and about 3, some crowds, some void."""
+def test_scenes_vary(scenes: tuple[Scene, ...]) -> None:
+    """All classes occur, with 0 to 7 things per image, about 3 on average, some crowds and some void."""
     assert {region.category.id for scene in scenes for region in scene.regions} == {each.id for each in CATEGORIES}
     counts = [sum(region.category.is_thing and not region.is_crowd for region in scene.regions) for scene in scenes]
     assert min(counts) == 0
@@ -41,8 +41,8 @@ def test_variety(scenes: tuple[Scene, ...]) -> None:
     assert min(labeled) > 0.8
 
 
-def test_color_does_not_tell_the_class(scenes: tuple[Scene, ...]) -> None:
-    """Analysis of variance over the classes, of the mean of each color channel within a thing."""
+def test_color_does_not_reveal_the_class(scenes: tuple[Scene, ...]) -> None:
+    """Analyze the variance over classes of the mean of each color channel within a thing."""
     by_class: dict[int, list[NDArray[np.float64]]] = {thing.id: [] for thing in CATEGORIES.things}
     for scene in scenes:
         for region in scene.regions:

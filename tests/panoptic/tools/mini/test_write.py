@@ -1,4 +1,4 @@
-"""A dataset of `mini` on disk: complete, true to its images, and the same bytes every time."""
+"""The dataset `mini` on disk: complete, consistent, and byte-identical on every run."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 
 from panoptic.format.id_map import decode_id_map
 from panoptic.tools.mini.categories import CATEGORIES
-from panoptic.tools.mini.write import Split, make_entry, write_dataset
+from panoptic.tools.mini.write import Split, make_entry, readme, write_dataset
 
 SHIPPED = Path("data/mini")
 
@@ -87,7 +87,7 @@ def test_layout(dataset: Path) -> None:
     assert "CC0" in (dataset / "README.md").read_text(encoding="utf-8")
 
 
-def test_segments_say_what_is_drawn(dataset: Path) -> None:
+def test_listed_segments_match_the_id_maps(dataset: Path) -> None:
     panoptic = read_panoptic(dataset / "annotations/panoptic_train.json")
     for image, annotation in zip(panoptic["images"], panoptic["annotations"], strict=True):
         pixels = cv2.imread(str(dataset / "train" / image["file_name"]))
@@ -127,8 +127,8 @@ def test_instances_are_the_things(dataset: Path) -> None:
     assert any(instance["iscrowd"] for instance in instances)
 
 
-def test_same_bytes_from_more_processes(dataset: Path, tmp_path: Path) -> None:
-    """Two processes, fewer images, and a folder to replace: the images stay what they are."""
+def test_bytes_do_not_depend_on_the_number_of_processes(dataset: Path, tmp_path: Path) -> None:
+    """Two processes, fewer images and a folder to replace still give the same images."""
     again = tmp_path / "mini"
     again.mkdir()
     (again / "left-over").touch()
@@ -140,7 +140,7 @@ def test_same_bytes_from_more_processes(dataset: Path, tmp_path: Path) -> None:
     assert not (again / "left-over").exists()
 
 
-def test_every_image_has_its_own_seed() -> None:
+def test_split_index_and_seed_change_an_image() -> None:
     train, val = Split("train", 0, 1, 9), Split("val", 1, 1, 9)
     assert make_entry(4, train, seed=0) == make_entry(4, train, seed=0)
     different = {
@@ -152,9 +152,10 @@ def test_every_image_has_its_own_seed() -> None:
     assert len(different) == 4
 
 
-@pytest.mark.skipif(not SHIPPED.is_dir(), reason="data/mini is not here; `dvc pull data.dvc` brings it")
-def test_shipped_dataset_is_what_the_generator_makes() -> None:
-    """Compared by eye, so to speak: another processor may round a pixel to the other side."""
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="data/mini is missing; run `dvc pull data.dvc`")
+def test_the_generator_reproduces_the_shipped_dataset() -> None:
+    """Compare images with a tolerance: another processor may round a pixel differently."""
+    assert (SHIPPED / "README.md").read_text(encoding="utf-8") == readme(0, 1600, 150)
     for split in (Split("train", 0, 1, 1600), Split("val", 1, 900_001, 150)):
         entry = make_entry(7, split, seed=0)
         shipped = cv2.imread(str(SHIPPED / split.name / f"{entry.name}.jpg"))
