@@ -45,6 +45,8 @@ ROOMS = (
 # stages, as a folder; a benchmark needs the environment that `stages` sets up; a user's own corruptions are outside the
 # project, and the manifest of the corrupted images has the digests of their files.
 BY_NAME = {"benchmarks/__init__.py", "model/ops/backends.py", "panoptic/robustness/corruptions.py"}
+# It loads one of its neighbors, whichever runs on the machine, so all of them decide a stage's result.
+BACKENDS = ROOT / "model" / "ops" / "backends.py"
 # In stages/, but no stage: what concerns several of them.
 SHARED = {"__init__", "check_settings", "settings"}
 # What a module says that reads its task from another program instead of a command line.
@@ -208,6 +210,8 @@ def imported_files(path: Path) -> tuple[Path, ...]:
         for candidate in (target.with_suffix(".py"), target.with_suffix(".cpp"), target / "__init__.py"):
             if candidate.is_file():
                 files |= {candidate, *packages_of(candidate)}
+    if path == BACKENDS:
+        files |= {file for file in path.parent.iterdir() if file.suffix in {".py", ".cpp"}}
     return tuple(sorted(files - {path}))
 
 

@@ -32,7 +32,7 @@ constexpr Label kIdMask = (Label{1} << kIdBits) - 1;
 
 struct Counts {
     std::int64_t pixels = 0;
-    std::int64_t in_truth_band = 0;
+    std::int64_t in_gt_band = 0;
     std::int64_t in_prediction_band = 0;
     std::int64_t in_both_bands = 0;
 };
@@ -43,7 +43,7 @@ class Pairs {
     using Key = std::uint64_t;
     using Entry = std::pair<Key, Counts>;
 
-    static Key key(Label truth, Label prediction) { return Key{truth & kIdMask} << 32 | (prediction & kIdMask); }
+    static Key key(Label gt, Label prediction) { return Key{gt & kIdMask} << 32 | (prediction & kIdMask); }
 
     Counts& operator[](Key key) {
         Recent& recent = recent_[key * 0x9E3779B97F4A7C15u >> 56];  // Fibonacci hashing
@@ -125,11 +125,11 @@ class Runs {
     explicit Runs(Index width) : width_(width), changes_(width + kBlock), starts_(width + kBlock + 1) {}
 
     // Afterwards, run k of `count` extends from start(k) to start(k + 1).
-    Index find(const Label* truth, const Label* prediction) {
+    Index find(const Label* gt, const Label* prediction) {
         std::uint8_t* changes = changes_.data();
         const Index width = width_;
         for (Index x = 1; x < width; ++x) {
-            changes[x] = (truth[x] != truth[x - 1]) | (prediction[x] != prediction[x - 1]);
+            changes[x] = (gt[x] != gt[x - 1]) | (prediction[x] != prediction[x - 1]);
         }
         Index count = 1;
         for (Index x = 0; x < width; x += kBlock) {
@@ -155,34 +155,34 @@ class Runs {
     std::vector<Index> starts_;
 };
 
-std::vector<Pairs::Entry> count(const IdMap& truth_ids, const IdMap& prediction_ids, Index distance) {
-    const Index height = truth_ids.shape(0), width = truth_ids.shape(1);
+std::vector<Pairs::Entry> count(const IdMap& gt_ids, const IdMap& prediction_ids, Index distance) {
+    const Index height = gt_ids.shape(0), width = gt_ids.shape(1);
     Pairs pairs;
     if (width == 0) return {};
-    BandedRows truth_rows(truth_ids, distance), prediction_rows(prediction_ids, distance);
+    BandedRows gt_rows(gt_ids, distance), prediction_rows(prediction_ids, distance);
     Runs runs(width);
     for (Index y = 0; y < height; ++y) {
-        const Label *truth_row = truth_rows.row(y), *prediction_row = prediction_rows.row(y);
-        const Index count = runs.find(truth_row, prediction_row);
+        const Label *gt_row = gt_rows.row(y), *prediction_row = prediction_rows.row(y);
+        const Index count = runs.find(gt_row, prediction_row);
         for (Index run = 0; run < count; ++run) {
             const Index start = runs.start(run), pixels = runs.start(run + 1) - start;
-            const Label truth = truth_row[start], prediction = prediction_row[start];
-            Counts& counts = pairs[Pairs::key(truth, prediction)];
+            const Label gt = gt_row[start], prediction = prediction_row[start];
+            Counts& counts = pairs[Pairs::key(gt, prediction)];
             counts.pixels += pixels;
-            counts.in_truth_band += (truth >> kIdBits) * pixels;
+            counts.in_gt_band += (gt >> kIdBits) * pixels;
             counts.in_prediction_band += (prediction >> kIdBits) * pixels;
-            counts.in_both_bands += ((truth & prediction) >> kIdBits) * pixels;
+            counts.in_both_bands += ((gt & prediction) >> kIdBits) * pixels;
         }
     }
     return pairs.sorted();
 }
 
 // (6, P), a row for each field of `Overlaps`. The caller has checked the arguments.
-py::array_t<std::int64_t> count_overlaps(const IdMap& truth_ids, const IdMap& prediction_ids, Index distance) {
+py::array_t<std::int64_t> count_overlaps(const IdMap& gt_ids, const IdMap& prediction_ids, Index distance) {
     std::vector<Pairs::Entry> entries;
     {
         py::gil_scoped_release unlocked;
-        entries = count(truth_ids, prediction_ids, distance);
+        entries = count(gt_ids, prediction_ids, distance);
     }
     py::array_t<std::int64_t> table({Index{6}, static_cast<Index>(entries.size())});
     auto fields = table.mutable_unchecked<2>();
@@ -191,7 +191,7 @@ py::array_t<std::int64_t> count_overlaps(const IdMap& truth_ids, const IdMap& pr
         fields(0, pair) = key >> 32;
         fields(1, pair) = key & kIdMask;
         fields(2, pair) = counts.pixels;
-        fields(3, pair) = counts.in_truth_band;
+        fields(3, pair) = counts.in_gt_band;
         fields(4, pair) = counts.in_prediction_band;
         fields(5, pair) = counts.in_both_bands;
     }
@@ -201,5 +201,5 @@ py::array_t<std::int64_t> count_overlaps(const IdMap& truth_ids, const IdMap& pr
 }  // namespace
 
 PYBIND11_MODULE(_overlaps, module) {
-    module.def("count_overlaps", &count_overlaps, py::arg("truth_ids"), py::arg("prediction_ids"), py::arg("distance"));
+    module.def("count_overlaps", &count_overlaps, py::arg("gt_ids"), py::arg("prediction_ids"), py::arg("distance"));
 }

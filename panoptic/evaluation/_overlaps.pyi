@@ -2,5 +2,5 @@ import numpy as np
 from numpy.typing import NDArray
 
 def count_overlaps(
-    truth_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int
+    gt_ids: NDArray[np.int32], prediction_ids: NDArray[np.int32], distance: int
 ) -> NDArray[np.int64]: ...
