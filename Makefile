@@ -88,7 +88,7 @@ $(INSTALLED): pyproject.toml requirements.lock setup.py $(SOURCES)
 	@echo "Installing the packages of requirements.lock into $(VENV), which takes some minutes the first time ..."
 	@rm -f $(COMPILED)
 	@$(BIN)/python -m pip install -qq --no-input -c requirements.lock -e '.[$(EXTRAS)]'
-	@ls $(COMPILED) >/dev/null 2>&1 || \
+	@find panoptic model -name '_*.so' | grep -q . || \
 	  echo "note: no working C++ compiler (see c++ -v); evaluation, and training on a CPU, will be slower"
 	@# imagecorruptions-imaug installs opencv-python, which overwrites the headless build and needs libGL.
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || \

@@ -50,7 +50,7 @@ def trial_name(sweep: str, parameters: object) -> str:
 def parse_grid(texts: Iterable[str]) -> dict[str, list[str]]:
     """Parse texts such as `train.learning_rate=5e-4,1e-3`.
 
-    Values are separated by commas outside of brackets: `predict.sizes=[1,2],[3,4]` has two.
+    Values are separated by commas outside of brackets: `complexity.latency_sizes=[[160,128]],[[320,256]]` has two.
 
     Raises:
         ValueError: A text has another form, or repeats a key.
