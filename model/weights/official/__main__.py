@@ -1,4 +1,4 @@
-"""Command: convert a published checkpoint to ours, or ours back (see the package)."""
+"""Convert a published checkpoint to ours, or ours back (see the package)."""
 
 import argparse
 from collections.abc import Sequence
