@@ -74,7 +74,6 @@ class NetworkConfig:
     """Blocks of the mask decoder for thing queries, or, with joint matching, for all queries."""
     stuff_mask_layers: int = 6
     """Blocks of the mask decoder for stuff."""
-    """Blocks of the mask decoder for stuff."""
     feedforward: int = 1024
     """Hidden width of encoder and location decoder."""
     mask_feedforward: int = 1024

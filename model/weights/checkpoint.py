@@ -15,8 +15,8 @@ from panoptic.io.files import write_atomically
 from panoptic.io.json_fields import read_json
 
 FORMAT = "panoptic-segformer/2"
-RENAMED = {FORMAT: {}, "panoptic-segformer/1": {"query_initialisation": "query_initialization"}}
-"""Settings of the network that have other names in a file's format, for every format that can be read."""
+RENAMED = {FORMAT: {}, "panoptic-segformer/1": {"query_initialisation": "query_initialization", "centre": "center"}}
+"""Settings of the network and their values that have other names in a file's format, for every format that is read."""
 
 
 class CheckpointError(ValueError):
@@ -67,10 +67,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{metadata.where} has format {written!r}; this version reads {', '.join(RENAMED)}: "
             "use weights that its stages.train wrote"
         )
-    settings = {RENAMED[written].get(name, name): value for name, value in metadata.child("model").values.items()}
+    new = RENAMED[written]
+    settings = {
+        new.get(name, name): new.get(value, value) if isinstance(value, str) else value
+        for name, value in metadata.child("model").values.items()
+    }
     try:
         config = NetworkConfig(**cast(dict[str, Any], settings))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{metadata.where} does not describe a network: {error}") from error
     categories = CategoryTable.from_json(metadata.values.get("categories"), metadata.where)
     provenance = {name: str(value) for name, value in metadata.child("provenance").values.items()}

@@ -11,6 +11,7 @@ manifest has the digest of its file, so a changed file is noticed; for DVC to no
 """
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,6 +78,10 @@ _LIBRARIES = (
 )
 
 
+# A function of one's own may raise anything, and must not end the program as if all were well.
+_OWN_ERRORS = (Exception, SystemExit)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Variant:
     """One corruption at one severity."""
@@ -107,7 +112,7 @@ def find_corruption(name: str) -> Corruption:
             return corruption
     module, _, function = name.partition(":")
     if all(part.isidentifier() for part in (*module.split("."), function)):
-        return Corruption(name, "own", function, lambda *arguments: load_function(name)(*arguments))
+        return Corruption(name, "own", name, lambda *arguments: load_function(name)(*arguments))
     raise ValueError(
         f"there is no corruption '{name}'; give one of {', '.join(CORRUPTIONS)}, or a function of your own as "
         "module:function"
@@ -120,23 +125,30 @@ def load_function(name: str) -> Function:
     module, _, function = name.partition(":")
     try:
         found = getattr(import_module(module), function)
-    except (ImportError, AttributeError, SyntaxError) as error:
+    except _OWN_ERRORS as error:
         raise ValueError(
-            f"corruption '{name}' cannot be imported ({error}); give module:function, importable from {Path.cwd()}"
+            f"corruption '{name}' cannot be imported ({_described(error)}); give module:function, importable from "
+            f"{Path.cwd()}"
         ) from error
     if not callable(found):
         raise ValueError(f"corruption '{name}' is a {type(found).__name__}; give a function (image, severity, rng)")
     return cast(Function, found)
 
 
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def own_sources(names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of the file of the module of every `module:function` among the names."""
+    """SHA-256 of the file that defines the function, for every `module:function` among the names."""
     digests = {}
     for name in sorted(names):
         if find_corruption(name).group == "own":
-            load_function(name)
-            file = getattr(import_module(name.partition(":")[0]), "__file__", None)
-            if file is None:
+            try:
+                file = inspect.getsourcefile(inspect.unwrap(load_function(name)))
+            except TypeError:  # a callable object
+                file = inspect.getsourcefile(type(load_function(name)))
+            if file is None or not Path(file).is_file():
                 raise ValueError(f"corruption '{name}' has no source file; give a function of a module of your own")
             digests[name] = file_digest(Path(file))
     return digests
@@ -158,8 +170,14 @@ def corrupt_image(image: NDArray[np.uint8], corruption: str, severity: int, imag
     seed, function = image_seed(variant, image_id), find_corruption(corruption).function
     if function is None:
         return _by_library(image, variant, seed)
-    with _numpy_seeded(seed):
-        corrupted: object = function(image.copy(), severity, np.random.default_rng(seed))
+    try:
+        with _numpy_seeded(seed):
+            corrupted: object = function(image.copy(), severity, np.random.default_rng(seed))
+    except _OWN_ERRORS as error:
+        raise ValueError(
+            f"corruption '{corruption}' failed for image id {image_id} at severity {severity} ({_described(error)}); "
+            "correct the function"
+        ) from error
     if not isinstance(corrupted, np.ndarray) or (corrupted.shape, corrupted.dtype) != (image.shape, image.dtype):
         found = type(corrupted).__name__
         if isinstance(corrupted, np.ndarray):

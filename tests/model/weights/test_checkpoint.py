@@ -1,11 +1,13 @@
 """Weight files: a round trip, files of earlier versions, and every way in which they can be wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, CheckpointError, load_checkpoint, metadata_path, save_checkpoint
 from panoptic.format.categories import Category, CategoryTable
 from tests.model.network.tiny_network import STUFF, THINGS, TINY, tiny_network
@@ -49,6 +51,21 @@ def test_weights_of_an_earlier_version_are_read(weights: Path) -> None:
     assert loaded.config == TINY
     for name, value in NETWORK.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[name], value), name
+
+
+def test_values_of_an_earlier_version_are_read_and_wrong_ones_name_the_file(weights: Path) -> None:
+    path = metadata_path(weights)
+    metadata = json.loads(path.read_text())
+    metadata["model"]["location_target"] = "centre"
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(CheckpointError, match=r"model\.json does not describe a network: .*'centre'"):
+        load_checkpoint(weights)
+    config = replace(TINY, location_target="center")
+    save_checkpoint(weights, Checkpoint(PanopticSegFormer(config, THINGS, STUFF), config, CATEGORIES, {}))
+    metadata = json.loads(path.read_text())
+    metadata["format"], metadata["model"]["location_target"] = "panoptic-segformer/1", "centre"
+    path.write_text(json.dumps(metadata))
+    assert load_checkpoint(weights).config.location_target == "center"
 
 
 def test_truncated_weights_are_rejected(weights: Path) -> None:

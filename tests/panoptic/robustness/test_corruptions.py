@@ -224,6 +224,15 @@ def floats(image, severity, rng):
 def nothing(image, severity, rng):
     return None
 
+def raises(image, severity, rng):
+    raise KeyError("sky")
+
+def leaves(image, severity, rng):
+    raise SystemExit(0)
+
+def two_arguments(image, severity):
+    return image
+
 WORD = "rain"
 """
 
@@ -255,6 +264,9 @@ def test_a_corruption_of_ones_own_is_reproducible(own_module: str) -> None:
         ("grows", r"returned an array \(41, 56, 3\) uint8 for image id 7 at severity 2; return .* \(40, 56, 3\) uint8"),
         ("floats", r"returned an array \(40, 56, 3\) float64"),
         ("nothing", "returned NoneType"),
+        ("raises", r"failed for image id 7 at severity 2 \(KeyError: 'sky'\); correct the function"),
+        ("leaves", r"failed for image id 7 at severity 2 \(SystemExit: 0\)"),
+        ("two_arguments", r"failed for image id 7 at severity 2 \(TypeError: .*2 positional arguments"),
         ("missing", r"cannot be imported \(.*no attribute 'missing'\); give module:function, importable from"),
         ("WORD", r"is a str; give a function \(image, severity, rng\)"),
     ],
@@ -274,6 +286,18 @@ def test_the_source_of_a_corruption_of_ones_own_is_digested(own_module: str, tmp
     assert own_sources(["fog", name]) == {name: hashlib.sha256(OWN.encode()).hexdigest()}
     (tmp_path / f"{own_module}.py").write_text(OWN + "# changed")
     assert own_sources([name]) != {name: hashlib.sha256(OWN.encode()).hexdigest()}
+
+
+def test_a_module_that_exits_is_named(own_module: str, tmp_path: Path) -> None:
+    (tmp_path / f"{own_module}.py").write_text("raise SystemExit(0)")
+    with pytest.raises(ValueError, match=rf"'{own_module}:rain' cannot be imported \(SystemExit: 0\)"):
+        own_sources([f"{own_module}:rain"])
+
+
+def test_the_source_is_the_file_that_defines_the_function(own_module: str, tmp_path: Path) -> None:
+    (tmp_path / f"{own_module}_again.py").write_text(f"from {own_module} import rain")
+    name = f"{own_module}_again:rain"
+    assert own_sources([name]) == {name: hashlib.sha256(OWN.encode()).hexdigest()}
 
 
 def test_an_entry_with_a_function_is_all_that_a_corruption_takes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,4 +108,4 @@ def test_a_fifth_corruption_in_a_group_and_one_of_ones_own_are_drawn(monkeypatch
     assert measured.corruptions == (*names, own)
     assert list(measured.groups) == ["blur", "noise", "digital", "weather", "own"]
     assert draw_severities(measured)
-    assert "| weather: Rain8 | own: hail |" in table(measured, 1)
+    assert "| weather: Rain8 | own: my_corruptions:hail |" in table(measured, 1)
