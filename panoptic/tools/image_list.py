@@ -1,12 +1,11 @@
 """Lists without annotations: images, as in COCO's `image_info_test-dev2017.json`, and categories."""
 
-import json
 from pathlib import Path
 
 from panoptic.format.categories import CategoryTable
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import load_json, read_json
 
 
 def read_image_list(path: Path) -> tuple[ImageEntry, ...]:
@@ -36,12 +35,7 @@ def read_image_list(path: Path) -> tuple[ImageEntry, ...]:
 
 def read_categories(path: Path) -> CategoryTable:
     """Read the categories of a JSON in COCO's format, or of one that is the bare list, like panopticapi's."""
-    try:
-        document: object = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: there is no such file; check the path") from None
-    except ValueError as error:
-        raise DatasetError(f"{path}: not valid JSON ({error}); write or fetch the file again") from None
+    document = load_json(path)
     if isinstance(document, dict):
         if "categories" not in document:
             raise DatasetError(f"{path}: the field 'categories' is missing; add the category list")
