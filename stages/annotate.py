@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
-from panoptic.datasets import coco, shards
+from panoptic.datasets import shards
 from panoptic.datasets.coco import ImageSource
 from panoptic.datasets.known import describe_dataset
 from panoptic.datasets.layout import DatasetSettings
@@ -29,9 +29,11 @@ from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.json_fields import read_json
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import resume_identity
+from panoptic.runtime.fingerprint import PROJECT, resume_identity
 from stages.settings import load_section
 
+# Listed by name: the modules imported so far would depend on what else the process has done.
+_CODE = ("data", "datasets", "format", "index", "instances", "io", "runtime")
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pycocotools")
 
 
@@ -111,7 +113,7 @@ def _identity(sources: Mapping[str, ImageSource], settings: AnnotateSettings) ->
         },
         files=[path for path in paths if path.suffix == ".json"],
         data=[path for path in paths if path.suffix != ".json"],
-        code=Path(coco.__file__).parents[1].rglob("*.py"),
+        code=(file for package in _CODE for file in (PROJECT / "panoptic" / package).rglob("*.py")),
         libraries=_LIBRARIES,
     )
 
