@@ -13,7 +13,6 @@ after everything that decides them, because DVC deletes the outputs of a stage b
 """
 
 import argparse
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
@@ -27,7 +26,7 @@ from panoptic.datasets.outputs import write_split
 from panoptic.datasets.shards import AnnotateSettings, cut_into_shards, make_shards
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import naming_disk_errors, replace_atomically
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import encode_json, read_json
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import PROJECT, resume_identity
 from stages.settings import load_section
@@ -68,7 +67,7 @@ def annotate(
             write_split(partial_output, output, role, source, parts[role], settings.semantic)
         table = {"categories": sources["train"].categories.to_json()}
         with naming_disk_errors(output):
-            (partial_output / "categories.json").write_text(json.dumps(table, indent=1) + "\n")
+            (partial_output / "categories.json").write_bytes(encode_json(table))
     shutil.rmtree(folder, ignore_errors=True)
     for role, source in sources.items():
         print(f"{role}: {len(source.verifiers)} images")

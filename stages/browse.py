@@ -10,7 +10,6 @@ their own). `python -m pipelines.browse` shows them.
 """
 
 import argparse
-import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from panoptic.error_browser.predictions import Predictions
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import naming_disk_errors, replace_atomically
+from panoptic.io.json_fields import encode_json
 from panoptic.io.zip_entries import add_file
 from panoptic.robustness.corrupted_split import CorruptedSplit, find_records, images_of
 from panoptic.runtime.cli import run_command
@@ -98,7 +98,7 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
                 lines.write(_compared(result.entry, clean_pq).to_line() + "\n")
         issues.raise_if_any(f"{paths.predictions} against {paths.index}")
         description = {"format": FORMAT, "images": len(items), "categories": index.categories.to_json()}
-        (folder / "run.json").write_text(json.dumps(description, indent=1) + "\n")
+        (folder / "run.json").write_bytes(encode_json(description))
     print(f"{len(items)} images inspected; browse them with: make browse")
 
 

@@ -10,9 +10,8 @@ truth is given as `--ground-truth-index runs/annotate/val.index`. Written number
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from panoptic.evaluation.report import format_table, metrics_to_json, per_class_
 from panoptic.instances.results import masks_by_image, read_instance_results
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import write_atomically
+from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
@@ -109,15 +109,15 @@ def evaluate(
         )
     for warning in _warnings(inputs, found, instances, panopticapi):
         print(f"warning: {warning}", file=sys.stderr)
-    _write_json(outputs.metrics, metrics_to_json(scores, instances.by_iou_type, intervals))
+    write_json(outputs.metrics, metrics_to_json(scores, instances.by_iou_type, intervals))
     if outputs.per_class is not None:
-        _write_json(outputs.per_class, per_class_to_json(scores, instances.by_iou_type))
+        write_json(outputs.per_class, per_class_to_json(scores, instances.by_iou_type))
     if outputs.per_image is not None:
-        _write_json(outputs.per_image, per_image_to_json(scores, per_image))
+        write_json(outputs.per_image, per_image_to_json(scores, per_image))
     if found.error_breakdown is not None:
         table = error_breakdown_table(found.error_breakdown, scores.categories, inputs.predicted_instances is not None)
         if outputs.error_breakdown is not None:
-            _write_json(outputs.error_breakdown, table.to_json())
+            write_json(outputs.error_breakdown, table.to_json())
         if outputs.error_breakdown_table is not None:
             write_atomically(outputs.error_breakdown_table, table.pq_loss_csv())
         if outputs.oracle_table is not None:
@@ -151,10 +151,6 @@ def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, pano
         used = "the JSON is used" if panopticapi else "the pixels are used"
         what = f"the 'area' of {len(found.wrong_areas)} segments differs from the PNG"
         yield f"{ground_truth}: {what} ({examples}); {used}"
-
-
-def _write_json(path: Path, content: Mapping[str, object]) -> None:
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _parser() -> argparse.ArgumentParser:

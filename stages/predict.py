@@ -24,6 +24,7 @@ from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.instances.detection_json import encode_mask
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
 from panoptic.visualization import side_by_side
 from stages.settings import load_section
@@ -54,7 +55,7 @@ def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Pat
     write_atomically(out / "instances.json", json.dumps(instances).encode())
     _draw(to_draw, index, out / "images")
     timings = {"images": len(index.records), "seconds": round(seconds, 2), "device": str(pick_device())}
-    write_atomically(out / "timings.json", (json.dumps(timings, indent=1) + "\n").encode())
+    write_json(out / "timings.json", timings)
     print(f"{len(index.records)} images predicted in {seconds:.1f} s; results in {out}")
 
 

@@ -41,7 +41,7 @@ from panoptic.evaluation.scores import ScoreCounter, count_image
 from panoptic.format.results import write_results
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import encode_json, read_json
 from panoptic.robustness.corrupted_split import (
     CorruptedSplit,
     CorruptSettings,
@@ -193,7 +193,7 @@ def _write(result: Robustness, images: int, state: Path, out: Path) -> None:
     with replace_atomically(out) as folder, naming_disk_errors(out):
         folder.mkdir()
         for name, content in (("metrics", metrics_to_json(result)), ("variants", variants_to_json(result))):
-            (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+            (folder / f"{name}.json").write_bytes(encode_json(content))
         (folder / "table.md").write_text(table(result, images))
         (folder / "severity.csv").write_text(severity_csv(result))
         (folder / "severity.png").write_bytes(draw_severities(result))

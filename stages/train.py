@@ -45,7 +45,7 @@ from model.weights.initial import find_initial_weights, load_initial_weights
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import write_atomically
+from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import imported_code, resume_identity
 from stages.settings import load_section
@@ -181,7 +181,7 @@ def _write_metrics(paths: TrainPaths, training: TrainingRun, seconds: float) -> 
         "steps": training.steps,
         "seconds_since_last_start": round(seconds, 1),
     }
-    write_atomically(paths.curves / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
+    write_json(paths.curves / "metrics.json", metrics)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

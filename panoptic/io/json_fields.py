@@ -1,4 +1,4 @@
-"""Typed reading of JSON documents: an error about a field names the file and the position inside it."""
+"""Typed reading of JSON documents, whose errors name the file and the position inside it, and writing them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from panoptic.io.errors import DatasetError
+from panoptic.io.files import write_atomically
 
 
 class FieldError(DatasetError):
@@ -136,3 +137,13 @@ def parse_json(data: bytes, where: str) -> object:
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{where}: not valid JSON ({error}); write or fetch the file again") from None
     return document
+
+
+def encode_json(document: object) -> bytes:
+    """Encode a document as a JSON file for people and programs."""
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a document as a JSON file, like `write_atomically`."""
+    write_atomically(path, encode_json(document))

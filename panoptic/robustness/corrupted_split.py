@@ -4,7 +4,6 @@ An archive is a zip file of one variant. Its images are PNGs, which are lossless
 when images are corrupted on the fly.
 """
 
-import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import all_image_ids, take
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import naming_disk_errors, replace_atomically
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import encode_json, read_json
 from panoptic.io.zip_entries import add_file
 from panoptic.robustness.corruptions import (
     CORRUPTIONS,
@@ -138,7 +137,7 @@ class CorruptedSplit:
             "variants": [{"corruption": name.corruption, "severity": name.severity} for name in self.variants],
             "image_ids": self.image_ids,
         }
-        return (json.dumps(document, indent=1) + "\n").encode()
+        return encode_json(document)
 
 
 def find_records(index: PanopticIndex, image_ids: Sequence[int], where: str) -> Sequence[ImageRecord]:
