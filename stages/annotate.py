@@ -79,10 +79,8 @@ def _check_splits(
     dataset: DatasetSettings, sources: Mapping[str, ImageSource], root: Path, manifest: Path | None
 ) -> None:
     """Raise `DatasetError` unless the splits have the same categories, and as many images as the manifest says."""
-    difference = sources["train"].categories.describe_difference(sources["val"].categories)
-    if difference:
-        message = f"split '{dataset.val}' has other categories than '{dataset.train}': {difference}"
-        raise DatasetError(f"{root}: {message}; use one list")
+    where, than = f"{root}: split '{dataset.val}'", f"split '{dataset.train}'"
+    sources["train"].categories.require_same(sources["val"].categories, where, than)
     if not manifest:
         return
     document = read_json(manifest)

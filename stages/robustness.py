@@ -34,7 +34,7 @@ from model import ops
 from model.device import pick_device
 from model.inference.predict import InferenceSettings, ReadImages, predict_images
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import CheckpointError, load_checkpoint, metadata_path
+from model.weights.checkpoint import load_checkpoint, metadata_path
 from panoptic.data.reader import PanopticReader
 from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import ScoreCounter, count_image
@@ -118,12 +118,8 @@ def robustness(
     """Measure the variants not measured yet and write the results, all or nothing; with a shard, only measure."""
     full, manifest = PanopticIndex.load(paths.index), paths.corrupted / "manifest.json"
     split, checkpoint, scoring = CorruptedSplit.load(manifest), load_checkpoint(paths.model), ScoringSettings()
-    difference = checkpoint.categories.describe_difference(full.categories)
-    if difference:
-        raise CheckpointError(
-            f"{paths.model} was trained with other categories than {paths.index}: {difference}; "
-            "train on a dataset with these categories"
-        )
+    than, hint = f"the model {paths.model}", "train on a dataset with these categories"
+    checkpoint.categories.require_same(full.categories, str(paths.index), than, hint)
     index = replace(full, records=find_records(full, split.image_ids, str(manifest)))
     split.check(index, manifest)
     inputs = paths.model, metadata_path(paths.model), paths.index, manifest

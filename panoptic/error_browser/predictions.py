@@ -8,7 +8,6 @@ from panoptic.evaluation.image import Candidates
 from panoptic.format.annotations import Annotation, read_annotations
 from panoptic.format.categories import CategoryTable
 from panoptic.instances.results import masks_by_image, read_instance_results
-from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import is_number, read_json
 
 
@@ -30,9 +29,7 @@ class Predictions:
         """Read `panoptic.json`, and `instances.json` if it is there. Raises `DatasetError` for issues."""
         path, instances = folder / "panoptic.json", folder / "instances.json"
         annotations = read_annotations(path, known=categories)
-        difference = categories.describe_difference(annotations.categories or categories)
-        if difference:
-            raise DatasetError(f"{path}: other categories than the ground truth: {difference}; use one list")
+        categories.require_same(annotations.categories, str(path), "the ground truth")
         results = read_instance_results(instances, categories) if instances.exists() else []
         return cls(path, folder / "panoptic", annotations.by_image, _scores(path), masks_by_image(results))
 

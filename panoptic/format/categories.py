@@ -60,6 +60,14 @@ class CategoryTable:
         """The category with an id of the dataset. Raises `DatasetError` for an unknown id."""
         return self.category_of(self.label_of(category_id))
 
+    def require_same(
+        self, other: "CategoryTable | None", where: str, than: str, hint: str = "use one list for both"
+    ) -> None:
+        """Raise `DatasetError` if `other`, the table of `where`, differs from this one, that of `than`."""
+        difference = self.describe_difference(other) if other else ""
+        if difference:
+            raise DatasetError(f"{where}: other categories than {than}: {difference}; {hint}")
+
     def describe_difference(self, other: "CategoryTable") -> str:
         """Describe how `other` differs in ids, names or thing and stuff; empty if it does not."""
         here, there = ({category.id: category for category in table} for table in (self, other))
