@@ -49,7 +49,7 @@ class Inspected:
     files: dict[str, bytes]
 
 
-def inspect(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float) -> Inspected:
+def inspect_image(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float) -> Inspected:
     """Evaluate one image and draw its files. Raises `DatasetError` for PNGs that do not agree with the JSON."""
     record, predictions, categories = item.record, item.predictions, reader.index.categories
     evaluation = evaluate_pair(
