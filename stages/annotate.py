@@ -29,6 +29,7 @@ from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.json_fields import encode_json, read_json
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import PROJECT, resume_identity
+from panoptic.runtime.parallel import count_processes
 from stages.settings import load_section
 
 # Listed by name: the modules imported so far would depend on what else the process has done.
@@ -50,7 +51,7 @@ def annotate(
     if finished:
         print(f"resuming from {folder}: {finished} of {sum(map(len, parts.values()))} shards done")
     try:
-        found = make_shards(parts, settings.processes)
+        found = make_shards(parts, count_processes(settings.workers))
     except BrokenExecutor:
         hint = "perhaps out of memory: run again with a smaller annotate.workers, which resumes from here"
         raise ChildProcessError(f"a worker process has ended abruptly, {hint}") from None

@@ -64,7 +64,7 @@ from panoptic.robustness.summary import (
 )
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import imported_code, resume_identity
-from panoptic.runtime.parallel import Shard, map_ahead, worker_pool
+from panoptic.runtime.parallel import Shard, count_processes, map_ahead, worker_pool
 from stages.settings import load_section
 
 # Images that a worker corrupts at a time, and tasks that may wait for each worker: they bound the memory.
@@ -132,9 +132,9 @@ def robustness(
     measures_clean = shard is None or shard.is_last
     if shard:
         print(f"{shard}: {', '.join(['clean'] * measures_clean + [str(variant) for variant in variants])}", flush=True)
-    total = (measures_clean + len(variants)) * len(index.records)
+    total, workers = (measures_clean + len(variants)) * len(index.records), count_processes(corruption.workers)
     with (
-        worker_pool(0 if split.archives else corruption.workers) as pool,
+        worker_pool(0 if split.archives else workers) as pool,
         tqdm(total=total, desc="robustness", unit="image") as bar,
     ):
         measuring = Measuring(network, index, inference, scoring, bar.update)
@@ -144,7 +144,7 @@ def robustness(
                 archive = index_of_archive(index, paths.corrupted / archive_name(variant))
                 measure = replace(measuring, index=archive).measure
             else:
-                measure = partial(measuring.measure, read=_corrupting(index, variant, pool, corruption.workers))
+                measure = partial(measuring.measure, read=_corrupting(index, variant, pool, workers))
             found[variant] = _remembered(state / f"{variant}.json", measuring, measure)
     if shard:
         print(f"{shard}: {len(variants)} variants measured, kept in {state}")

@@ -7,7 +7,6 @@ processes nor on how often the work was interrupted.
 """
 
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from panoptic.instances.rle import run_starts
 from panoptic.io.errors import Issues
 from panoptic.io.files import open_files, write_atomically
 from panoptic.io.zip_entries import add_file
-from panoptic.runtime.parallel import map_ahead, worker_pool
+from panoptic.runtime.parallel import count_processes, map_ahead, worker_pool
 
 _MOST_IN_8_BITS = 254
 # Run-length matching is enough for maps: four times as fast as settings that make the files 30 % smaller.
@@ -81,13 +80,7 @@ class AnnotateSettings:
     semantic: bool = True
 
     def __post_init__(self) -> None:
-        if self.workers < -1:
-            raise ValueError(f"annotate: workers {self.workers}; give the number of processes, or -1 for one per core")
-
-    @property
-    def processes(self) -> int:
-        """The number of worker processes on this machine."""
-        return len(os.sched_getaffinity(0)) if self.workers < 0 else self.workers
+        count_processes(self.workers)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from panoptic.robustness.corruptions import (
     own_sources,
 )
 from panoptic.runtime.fingerprint import bytes_digest
+from panoptic.runtime.parallel import count_processes
 
 FORMAT = "coco-c/2"
 
@@ -40,7 +41,7 @@ class CorruptSettings:
     `corruptions`: names from `panoptic.robustness.corruptions`, or functions of one's own as `module:function`.
     `image_ids`: a text file with one image id per line; empty for all of the index. `images`: how many of these, from
     the first on; 0 for all. `archives`: write archives; otherwise each image is made when it is predicted. `workers`:
-    processes beside this one, which do not change the result.
+    processes beside this one, -1 for one per core; they do not change the result.
     """
 
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))
@@ -53,12 +54,12 @@ class CorruptSettings:
     def __post_init__(self) -> None:
         """Refuse variants that do not exist or are listed twice, and negative counts."""
         variants = self.variants
-        if not variants or len(set(variants)) < len(variants) or min(self.images, self.workers) < 0:
+        if not variants or len(set(variants)) < len(variants) or self.images < 0:
             raise ValueError(
-                f"corrupt: corruptions {self.corruptions}, severities {self.severities}, images {self.images}, "
-                f"workers {self.workers}; give at least one corruption and one severity, each once, and counts of "
-                "at least 0"
+                f"corrupt: corruptions {self.corruptions}, severities {self.severities}, images {self.images}; "
+                "give at least one corruption and one severity, each once, and 0 or more images"
             )
+        count_processes(self.workers)
 
     @property
     def variants(self) -> tuple[Variant, ...]:

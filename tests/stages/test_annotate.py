@@ -14,7 +14,7 @@ import pytest
 from panoptic.data.reader import PanopticReader
 from panoptic.datasets import shards
 from panoptic.datasets.coco import build_index
-from panoptic.datasets.shards import AnnotateSettings, ImageShard, encode_semantic_map, make_semantic_map
+from panoptic.datasets.shards import ImageShard, encode_semantic_map, make_semantic_map
 from panoptic.index import PanopticIndex
 from panoptic.instances.detection_json import to_detection_format
 from panoptic.io.files import open_files
@@ -327,10 +327,3 @@ def test_a_killed_worker_is_reported(
     with pytest.raises(SystemExit, match="2"):
         _run(tmp_path / "a")
     assert "a worker process has ended abruptly" in capsys.readouterr().err
-
-
-def test_workers_may_be_one_per_core() -> None:
-    assert AnnotateSettings(workers=-1).processes >= 1
-    assert AnnotateSettings(workers=3).processes == 3
-    with pytest.raises(ValueError, match="workers -2; give the number of processes, or -1"):
-        AnnotateSettings(workers=-2)
