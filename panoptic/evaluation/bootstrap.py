@@ -80,9 +80,8 @@ def _table(images: Sequence[ImageCounts], columns: Sequence[tuple[CountMetric, s
 
 def _weights(rng: np.random.Generator, resamples: int, images: int) -> Array:
     """Count how often each image is in each resample, (resamples, images)."""
-    return np.stack(
-        [np.bincount(rng.integers(images, size=images), minlength=images) for _ in range(resamples)]
-    ).astype(np.float64)
+    counts = [np.bincount(rng.integers(images, size=images), minlength=images) for _ in range(resamples)]
+    return np.stack(counts).astype(np.float64)
 
 
 def _mean_of_present(values: Array) -> Array:
