@@ -29,6 +29,9 @@ from panoptic.io.files import open_files, write_atomically
 from panoptic.io.zip_entries import add_file
 from panoptic.runtime.parallel import count_processes, map_ahead, worker_pool
 
+SHARD = 128  # images: some seconds of work
+SEMANTIC, PANOPTIC = "semantic", "panoptic"
+_RLES = "rles.json"
 _MOST_IN_8_BITS = 254
 # Run-length matching is enough for maps: four times as fast as settings that make the files 30 % smaller.
 _QUICK = (
@@ -61,11 +64,6 @@ def encode_semantic_map(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes
     done, data = cv2.imencode(".png", labels, _QUICK)
     assert done
     return data.tobytes()
-
-
-SHARD = 128  # images: some seconds of work
-SEMANTIC, PANOPTIC = "semantic", "panoptic"
-_RLES = "rles.json"
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,15 @@ from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, r
 SPLITS = ("val2017", "test-dev2017", "test-challenge2017")
 _ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _ZIP_NAME = re.compile(r"panoptic_([^_]*)_(.*)_results\.zip")
+# A small zip can expand to more than the memory. This much JSON holds 300 segments per image.
+_JSON_BYTES, _JSON_BYTES_PER_IMAGE = 1 << 20, 1 << 14
+_PNG_BYTES, _PNG_BYTES_PER_PIXEL = 1 << 16, 4
+_HINTS = {
+    "ids that cannot be drawn": f"use 1 to {MAX_ID}",
+    "ids more than once": "list each segment once",
+    "unknown categories": "use those of the category table",
+    "stuff classes more than once": "merge the segments of each class",
+}
 
 
 @dataclass(frozen=True)
@@ -59,17 +68,6 @@ class SubmissionName:
         if not found:
             raise DatasetError(f"the file name is '{file_name}'; call it panoptic_<split>_<algorithm>_results.zip")
         return cls(*found.groups())
-
-
-# A small zip can expand to more than the memory. This much JSON holds 300 segments per image.
-_JSON_BYTES, _JSON_BYTES_PER_IMAGE = 1 << 20, 1 << 14
-_PNG_BYTES, _PNG_BYTES_PER_PIXEL = 1 << 16, 4
-_HINTS = {
-    "ids that cannot be drawn": f"use 1 to {MAX_ID}",
-    "ids more than once": "list each segment once",
-    "unknown categories": "use those of the category table",
-    "stuff classes more than once": "merge the segments of each class",
-}
 
 
 class InvalidSubmission(DatasetError):
