@@ -170,7 +170,9 @@ class _Scan:
                 self._add_claim("box-differs", info.where, f"'bbox' is {box!r:.60}, not four numbers", image_id)
         known_id = NO_CATEGORY if category_id is None else category_id
         kept_box = tuple(box) if self.with_extents and _is_box(box) else None
-        return AnnotatedSegment(segment_id, known_id, bool(crowd), whole, kept_box)
+        score = info.values.get("score")
+        known_score = float(score) if is_number(score) else None
+        return AnnotatedSegment(segment_id, known_id, bool(crowd), whole, kept_box, known_score)
 
     def _objects(self, document: JsonObject, key: str, image_id: int | None = None) -> Iterator[JsonObject]:
         """Yield each object of a list, and report every item that is not an object."""
