@@ -123,11 +123,11 @@ class ImageShard:
         rles: list[list[str]] = json.loads(open_files(self._archive).read(_RLES))
         return rles
 
-    def pngs(self, kind: str) -> Iterator[tuple[str, bytes]]:
-        """Yield names and bytes of the PNGs of one kind of a finished shard, in the order of the images."""
+    def pngs(self, folder: str) -> Iterator[tuple[str, bytes]]:
+        """Yield names and bytes of the PNGs of a finished shard in the folder `SEMANTIC` or `PANOPTIC`, in order."""
         files = open_files(self._archive)
         for record in self.records():
-            yield record.mask_name, files.read(f"{kind}/{record.mask_name}")
+            yield record.mask_name, files.read(f"{folder}/{record.mask_name}")
 
     def _add_pngs(self, archive: zipfile.ZipFile, image: VerifiedImage) -> None:
         record = image.record

@@ -77,8 +77,8 @@ class CategoryTable:
             if here[key].name != there[key].name:
                 parts.append(f"id {key} is '{there[key].name}' instead of '{here[key].name}'")
             if here[key].is_thing != there[key].is_thing:
-                kinds = ("thing", "stuff") if there[key].is_thing else ("stuff", "thing")
-                parts.append(f"id {key} '{there[key].name}' is {kinds[0]} instead of {kinds[1]}")
+                now, before = ("thing", "stuff") if there[key].is_thing else ("stuff", "thing")
+                parts.append(f"id {key} '{there[key].name}' is {now} instead of {before}")
         shown = "; ".join(parts[:5])
         return f"{shown}; and {len(parts) - 5} more" if len(parts) > 5 else shown
 

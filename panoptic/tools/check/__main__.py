@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=0, help="seed of the choice of sound images on the page (default: 0)"
     )
     parser.add_argument("--workers", type=int, default=-1, help="worker processes (default: one per core; 0: none)")
-    parser.add_argument("--all", action="store_true", help="list every issue instead of the first of each kind")
+    parser.add_argument("--all", action="store_true", help="list every issue instead of the first of each type")
     return parser
 
 

@@ -80,8 +80,8 @@ class _Notes:
     split: str
     inspected: Inspected
 
-    def add(self, kind: str, where: str, found: str) -> None:
-        self.inspected.issues.append(Issue(kind, self.split, where, found, self.inspected.image_id))
+    def add(self, issue_type: str, where: str, found: str) -> None:
+        self.inspected.issues.append(Issue(issue_type, self.split, where, found, self.inspected.image_id))
 
 
 def inspect_images(source: Source, images: Sequence[JsonImage]) -> list[Inspected]:
@@ -146,7 +146,7 @@ def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -
     data = _read(path, name, "png-damaged", notes)
     if data is None:
         return None
-    kind = "png-damaged"
+    issue_type = "png-damaged"
     if header := claimed_header(data):
         height, width = header.height, header.width
         if height * width > MAX_PIXELS:
@@ -155,11 +155,11 @@ def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -
         _compare_size((height, width), size, where, notes)
         if (height, width) != size and height * width > _HARMLESS_PIXELS:
             return None
-        kind = kind if (header.bits, header.color_type) == (8, 2) else "png-not-rgb"
+        issue_type = issue_type if (header.bits, header.color_type) == (8, 2) else "png-not-rgb"
     try:
         return decode_id_map(data, where)
     except DatasetError as error:
-        notes.add(kind, where, what_was_found(error, where))
+        notes.add(issue_type, where, what_was_found(error, where))
         return None
 
 
@@ -217,14 +217,14 @@ def _compare(listed: Mapping[int, AnnotatedSegment], extents: Mapping[int, Exten
             areas.append(f"segment {key}: {segment.area} listed but {extent.area} drawn")
         if extent and segment.box_xywh is not None and segment.box_xywh != extent.box_xywh:
             boxes.append(f"segment {key}: {list(segment.box_xywh)} listed but {list(extent.box_xywh)} drawn")
-    for kind, items in (
+    for issue_type, items in (
         ("drawn-unlisted", [f"id {key} ({extents[key].area} pixels)" for key in sorted(extents.keys() - listed)]),
         ("listed-undrawn", [f"id {key}" for key in sorted(listed.keys() - extents.keys())]),
         ("area-differs", areas),
         ("box-differs", boxes),
     ):
         if items:
-            notes.add(kind, where, shown_items(items))
+            notes.add(issue_type, where, shown_items(items))
 
 
 def _drawn(
