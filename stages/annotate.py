@@ -13,13 +13,12 @@ after everything that decides them, because DVC deletes the outputs of a stage b
 """
 
 import argparse
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
-from panoptic.datasets import coco, shards
+from panoptic.datasets import shards
 from panoptic.datasets.coco import ImageSource
 from panoptic.datasets.known import describe_dataset
 from panoptic.datasets.layout import DatasetSettings
@@ -27,11 +26,14 @@ from panoptic.datasets.outputs import write_split
 from panoptic.datasets.shards import AnnotateSettings, cut_into_shards, make_shards
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import naming_disk_errors, replace_atomically
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import encode_json, read_json
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import resume_identity
+from panoptic.runtime.fingerprint import PROJECT, resume_identity
+from panoptic.runtime.parallel import count_processes
 from stages.settings import load_section
 
+# Listed by name: the modules imported so far would depend on what else the process has done.
+_CODE = ("data", "datasets", "format", "index", "instances", "io", "runtime")
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pycocotools")
 
 
@@ -49,7 +51,7 @@ def annotate(
     if finished:
         print(f"resuming from {folder}: {finished} of {sum(map(len, parts.values()))} shards done")
     try:
-        found = make_shards(parts, settings.processes)
+        found = make_shards(parts, count_processes(settings.workers))
     except BrokenExecutor:
         hint = "perhaps out of memory: run again with a smaller annotate.workers, which resumes from here"
         raise ChildProcessError(f"a worker process has ended abruptly, {hint}") from None
@@ -66,7 +68,7 @@ def annotate(
             write_split(partial_output, output, role, source, parts[role], settings.semantic)
         table = {"categories": sources["train"].categories.to_json()}
         with naming_disk_errors(output):
-            (partial_output / "categories.json").write_text(json.dumps(table, indent=1) + "\n")
+            (partial_output / "categories.json").write_bytes(encode_json(table))
     shutil.rmtree(folder, ignore_errors=True)
     for role, source in sources.items():
         print(f"{role}: {len(source.verifiers)} images")
@@ -78,10 +80,8 @@ def _check_splits(
     dataset: DatasetSettings, sources: Mapping[str, ImageSource], root: Path, manifest: Path | None
 ) -> None:
     """Raise `DatasetError` unless the splits have the same categories, and as many images as the manifest says."""
-    difference = sources["train"].categories.describe_difference(sources["val"].categories)
-    if difference:
-        message = f"split '{dataset.val}' has other categories than '{dataset.train}': {difference}"
-        raise DatasetError(f"{root}: {message}; use one list")
+    where, than = f"{root}: split '{dataset.val}'", f"split '{dataset.train}'"
+    sources["train"].categories.require_same(sources["val"].categories, where, than)
     if not manifest:
         return
     document = read_json(manifest)
@@ -111,7 +111,7 @@ def _identity(sources: Mapping[str, ImageSource], settings: AnnotateSettings) ->
         },
         files=[path for path in paths if path.suffix == ".json"],
         data=[path for path in paths if path.suffix != ".json"],
-        code=Path(coco.__file__).parents[1].rglob("*.py"),
+        code=(file for package in _CODE for file in (PROJECT / "panoptic" / package).rglob("*.py")),
         libraries=_LIBRARIES,
     )
 

@@ -10,7 +10,6 @@ their own). `python -m pipelines.browse` shows them.
 """
 
 import argparse
-import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,15 +20,16 @@ from tqdm import tqdm
 
 from panoptic.data.reader import PanopticReader
 from panoptic.error_browser.entries import FORMAT, BrowserEntry
-from panoptic.error_browser.image import ImageToInspect, Inspected, inspect
+from panoptic.error_browser.image import ImageToInspect, Inspected, inspect_image
 from panoptic.error_browser.predictions import Predictions
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import naming_disk_errors, replace_atomically
+from panoptic.io.json_fields import encode_json
 from panoptic.io.zip_entries import add_file
 from panoptic.robustness.corrupted_split import CorruptedSplit, find_records, images_of
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.parallel import map_ahead, worker_pool
+from panoptic.runtime.parallel import count_processes, map_ahead, worker_pool
 from stages.settings import load_section
 
 _AHEAD = 8  # inspected images per worker that may wait to be written
@@ -40,7 +40,7 @@ class BrowseSettings:
     """The `browse` section of params.yaml.
 
     `images`: how many of the split, from the first on; 0 for all. `boundary_ratio`: width of the boundary band as a
-    fraction of the diagonal, 0 for no boundary IoU. `workers`: processes beside this one; they change no result.
+    fraction of the diagonal, 0 for no boundary IoU. `workers`: processes beside this one, -1 for one per core.
     """
 
     images: int = 0
@@ -48,11 +48,12 @@ class BrowseSettings:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.images, self.workers) < 0 or not 0 <= self.boundary_ratio <= 1:
+        if self.images < 0 or not 0 <= self.boundary_ratio <= 1:
             raise ValueError(
-                f"browse: images {self.images}, workers {self.workers}, boundary_ratio {self.boundary_ratio}; "
-                "give counts of at least 0 and a ratio from 0 to 1"
+                f"browse: images {self.images}, boundary_ratio {self.boundary_ratio}; "
+                "give 0 or more images and a ratio from 0 to 1"
             )
+        count_processes(self.workers)
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,19 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
     index = replace(index, records=index.records[: settings.images or None])
     items = [*_clean(index, paths.predictions), *_corrupted(index, paths)]
     work = partial(_inspect, reader=PanopticReader(images_of(index).index), boundary_ratio=settings.boundary_ratio)
-    issues = Issues()
+    issues, workers = Issues(), count_processes(settings.workers)
     clean_pq: dict[int, float | None] = {}
     with (
         replace_atomically(paths.out) as folder,
         naming_disk_errors(paths.out),
-        worker_pool(settings.workers) as pool,
+        worker_pool(workers) as pool,
     ):
         folder.mkdir()
         with (
             (folder / "images.jsonl").open("w") as lines,
             zipfile.ZipFile(folder / "files.zip", "w", zipfile.ZIP_STORED) as archive,
         ):
-            found = map_ahead(pool, work, items, _AHEAD * settings.workers)
+            found = map_ahead(pool, work, items, _AHEAD * workers)
             for result in tqdm(found, desc="browse", total=len(items), unit="image"):
                 if isinstance(result, DatasetError):
                     issues.add(str(result))
@@ -98,7 +99,7 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
                 lines.write(_compared(result.entry, clean_pq).to_line() + "\n")
         issues.raise_if_any(f"{paths.predictions} against {paths.index}")
         description = {"format": FORMAT, "images": len(items), "categories": index.categories.to_json()}
-        (folder / "run.json").write_text(json.dumps(description, indent=1) + "\n")
+        (folder / "run.json").write_bytes(encode_json(description))
     print(f"{len(items)} images inspected; browse them with: make browse")
 
 
@@ -133,7 +134,7 @@ def _corrupted(index: PanopticIndex, paths: BrowsePaths) -> Iterator[ImageToInsp
 def _inspect(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float) -> Inspected | DatasetError:
     """Inspect one image. An issue is returned, not raised, so that the other images are inspected too."""
     try:
-        return inspect(item, reader, boundary_ratio)
+        return inspect_image(item, reader, boundary_ratio)
     except DatasetError as error:
         return error
 

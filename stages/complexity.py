@@ -8,7 +8,6 @@ same beside the papers' figures) into the output folder. Counting needs neither 
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from model.published import PUBLISHED
 from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
 from panoptic.io.files import write_atomically
+from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
@@ -31,9 +31,9 @@ def complexity(settings: ComplexitySettings, config: NetworkConfig, index_path: 
     """Count and measure all models, write the results and print the table."""
     rows = count_models(settings, config, PanopticIndex.load(index_path).categories)
     metrics = {row.name: row.metrics() for row in rows}
-    write_atomically(out / "rows.json", (json.dumps([row.to_json() for row in rows], indent=1) + "\n").encode())
+    write_json(out / "rows.json", [row.to_json() for row in rows])
     write_atomically(out / "table.md", complexity_page(rows).encode())
-    write_atomically(out / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
+    write_json(out / "metrics.json", metrics)
     print(models_table(rows))
     print(f"{len(rows)} models counted; results in {out}")
 

@@ -34,7 +34,7 @@ from panoptic.robustness.corrupted_split import (
 )
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import resume_identity
-from panoptic.runtime.parallel import Shard, worker_pool
+from panoptic.runtime.parallel import Shard, count_processes, worker_pool
 from stages.settings import load_section
 
 
@@ -80,7 +80,7 @@ def _make_archives(split: CorruptedSplit, index: PanopticIndex, folder: Path, wo
     total = len(split.variants) * len(records)
     done = total - len(missing) * len(records)
     with (
-        worker_pool(workers) as pool,
+        worker_pool(count_processes(workers)) as pool,
         tqdm(total=total, initial=done, desc="corrupt", unit="image") as bar,
     ):
         if pool is None:

@@ -10,7 +10,6 @@ the manifest lists path, number of files and bytes of every part of every split.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,7 @@ from panoptic.datasets.download.records import working_alone
 from panoptic.datasets.known import describe_dataset
 from panoptic.datasets.layout import DatasetSettings, Part
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import write_atomically
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import read_json, write_json
 from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
@@ -35,7 +33,7 @@ def download(dataset: DatasetSettings, settings: DownloadSettings, root: Path, m
     else:
         content = {"splits": {role: _own_split(description, root, split) for role, split in _roles(dataset).items()}}
     content = {"dataset": dataset.name, **content}
-    write_atomically(manifest, (json.dumps(content, indent=1) + "\n").encode())
+    write_json(manifest, content)
     print(f"dataset '{dataset.name}' is complete; manifest written to {manifest}")
 
 

@@ -10,9 +10,8 @@ truth is given as `--ground-truth-index runs/annotate/val.index`. Written number
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -25,7 +24,9 @@ from panoptic.evaluation.report import format_table, metrics_to_json, per_class_
 from panoptic.instances.results import masks_by_image, read_instance_results
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import write_atomically
+from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
+from panoptic.runtime.parallel import count_processes
 from stages.settings import load_section
 
 
@@ -34,8 +35,8 @@ class EvaluationSettings:
     """The `evaluate` section of params.yaml.
 
     `boundary_ratio`: width of the boundary band as a fraction of the diagonal, 0 for no boundary PQ. `max_dets`: how
-    many instances of an image and class count for AR, the last also for AP. `bootstrap`: draws for the intervals, 0 for
-    none. `workers`: processes beside this one.
+    many instances of an image and class count for AR, the last also for AP. `bootstrap`: resamples for the intervals,
+    0 for none. `workers`: processes beside this one, -1 for one per core.
     """
 
     boundary_ratio: float = 0.02
@@ -47,7 +48,8 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         """Refuse settings that would end the program after all images have been scored."""
         check_max_dets(self.max_dets)
-        for name in ("bootstrap", "seed", "workers"):
+        count_processes(self.workers)
+        for name in ("bootstrap", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more")
 
@@ -94,7 +96,7 @@ def evaluate(
         inputs.ground_truth,
         inputs.prediction,
         ScoringSettings(settings.boundary_ratio, panopticapi, missing_as_empty),
-        workers=settings.workers,
+        workers=count_processes(settings.workers),
         progress=True,
         candidates=masks_by_image(results) if outputs.with_breakdown else None,
     )
@@ -109,15 +111,15 @@ def evaluate(
         )
     for warning in _warnings(inputs, found, instances, panopticapi):
         print(f"warning: {warning}", file=sys.stderr)
-    _write_json(outputs.metrics, metrics_to_json(scores, instances.by_iou_type, intervals))
+    write_json(outputs.metrics, metrics_to_json(scores, instances.by_iou_type, intervals))
     if outputs.per_class is not None:
-        _write_json(outputs.per_class, per_class_to_json(scores, instances.by_iou_type))
+        write_json(outputs.per_class, per_class_to_json(scores, instances.by_iou_type))
     if outputs.per_image is not None:
-        _write_json(outputs.per_image, per_image_to_json(scores, per_image))
+        write_json(outputs.per_image, per_image_to_json(scores, per_image))
     if found.error_breakdown is not None:
         table = error_breakdown_table(found.error_breakdown, scores.categories, inputs.predicted_instances is not None)
         if outputs.error_breakdown is not None:
-            _write_json(outputs.error_breakdown, table.to_json())
+            write_json(outputs.error_breakdown, table.to_json())
         if outputs.error_breakdown_table is not None:
             write_atomically(outputs.error_breakdown_table, table.pq_loss_csv())
         if outputs.oracle_table is not None:
@@ -153,10 +155,6 @@ def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, pano
         yield f"{ground_truth}: {what} ({examples}); {used}"
 
 
-def _write_json(path: Path, content: Mapping[str, object]) -> None:
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__.splitlines()[0])
     ground_truth = parser.add_mutually_exclusive_group(required=True)
@@ -187,9 +185,9 @@ def _parser() -> argparse.ArgumentParser:
     help_max_dets = f"instances of an image and class that count for AR, the last also for AP (default: {max_dets})"
     parser.add_argument("--max-dets", type=int, nargs=3, metavar="N", help=help_max_dets)
     for flag, purpose in {
-        "--bootstrap": "draws for confidence intervals; 0: none",
-        "--seed": "of the draws",
-        "--workers": "processes beside this one",
+        "--bootstrap": "resamples for confidence intervals; 0: none",
+        "--seed": "of the resampling",
+        "--workers": "processes beside this one; -1: one per core",
     }.items():
         parser.add_argument(flag, type=int, help=f"{purpose} (default: {getattr(defaults, flag[2:])})")
     parser.add_argument(

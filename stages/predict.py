@@ -17,13 +17,14 @@ import cv2
 
 from model.device import pick_device
 from model.inference.predict import ImagePrediction, InferenceSettings, predict_images
-from model.weights.checkpoint import CheckpointError, load_checkpoint
+from model.weights.checkpoint import load_checkpoint
 from panoptic.data.reader import PanopticReader
 from panoptic.format.categories import CategoryTable
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.instances.detection_json import encode_mask
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
 from panoptic.visualization import side_by_side
 from stages.settings import load_section
@@ -32,12 +33,8 @@ from stages.settings import load_section
 def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Path) -> None:
     """Predict every image and write the results, each file or folder completely or not at all."""
     index, checkpoint = PanopticIndex.load(index_path), load_checkpoint(model)
-    difference = checkpoint.categories.describe_difference(index.categories)
-    if difference:
-        raise CheckpointError(
-            f"{model} was trained with other categories than {index_path}: {difference}; "
-            "train on a dataset with these categories, or predict images of the dataset it was trained on"
-        )
+    hint = "train on a dataset with these categories, or predict images of the dataset it was trained on"
+    checkpoint.categories.require_same(index.categories, str(index_path), f"the model {model}", hint)
     network = checkpoint.network.to(pick_device())
     instances: list[dict[str, object]] = []
     to_draw: list[ImagePrediction] = []
@@ -54,7 +51,7 @@ def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Pat
     write_atomically(out / "instances.json", json.dumps(instances).encode())
     _draw(to_draw, index, out / "images")
     timings = {"images": len(index.records), "seconds": round(seconds, 2), "device": str(pick_device())}
-    write_atomically(out / "timings.json", (json.dumps(timings, indent=1) + "\n").encode())
+    write_json(out / "timings.json", timings)
     print(f"{len(index.records)} images predicted in {seconds:.1f} s; results in {out}")
 
 

@@ -34,14 +34,14 @@ from model import ops
 from model.device import pick_device
 from model.inference.predict import InferenceSettings, ReadImages, predict_images
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import CheckpointError, load_checkpoint, metadata_path
+from model.weights.checkpoint import load_checkpoint, metadata_path
 from panoptic.data.reader import PanopticReader
 from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import ScoreCounter, count_image
 from panoptic.format.results import write_results
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import encode_json, read_json
 from panoptic.robustness.corrupted_split import (
     CorruptedSplit,
     CorruptSettings,
@@ -64,7 +64,7 @@ from panoptic.robustness.summary import (
 )
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import imported_code, resume_identity
-from panoptic.runtime.parallel import Shard, map_ahead, worker_pool
+from panoptic.runtime.parallel import Shard, count_processes, map_ahead, worker_pool
 from stages.settings import load_section
 
 # Images that a worker corrupts at a time, and tasks that may wait for each worker: they bound the memory.
@@ -118,12 +118,8 @@ def robustness(
     """Measure the variants not measured yet and write the results, all or nothing; with a shard, only measure."""
     full, manifest = PanopticIndex.load(paths.index), paths.corrupted / "manifest.json"
     split, checkpoint, scoring = CorruptedSplit.load(manifest), load_checkpoint(paths.model), ScoringSettings()
-    difference = checkpoint.categories.describe_difference(full.categories)
-    if difference:
-        raise CheckpointError(
-            f"{paths.model} was trained with other categories than {paths.index}: {difference}; "
-            "train on a dataset with these categories"
-        )
+    than, hint = f"the model {paths.model}", "train on a dataset with these categories"
+    checkpoint.categories.require_same(full.categories, str(paths.index), than, hint)
     index = replace(full, records=find_records(full, split.image_ids, str(manifest)))
     split.check(index, manifest)
     inputs = paths.model, metadata_path(paths.model), paths.index, manifest
@@ -136,9 +132,9 @@ def robustness(
     measures_clean = shard is None or shard.is_last
     if shard:
         print(f"{shard}: {', '.join(['clean'] * measures_clean + [str(variant) for variant in variants])}", flush=True)
-    total = (measures_clean + len(variants)) * len(index.records)
+    total, workers = (measures_clean + len(variants)) * len(index.records), count_processes(corruption.workers)
     with (
-        worker_pool(0 if split.archives else corruption.workers) as pool,
+        worker_pool(0 if split.archives else workers) as pool,
         tqdm(total=total, desc="robustness", unit="image") as bar,
     ):
         measuring = Measuring(network, index, inference, scoring, bar.update)
@@ -148,7 +144,7 @@ def robustness(
                 archive = index_of_archive(index, paths.corrupted / archive_name(variant))
                 measure = replace(measuring, index=archive).measure
             else:
-                measure = partial(measuring.measure, read=_corrupting(index, variant, pool, corruption.workers))
+                measure = partial(measuring.measure, read=_corrupting(index, variant, pool, workers))
             found[variant] = _remembered(state / f"{variant}.json", measuring, measure)
     if shard:
         print(f"{shard}: {len(variants)} variants measured, kept in {state}")
@@ -193,7 +189,7 @@ def _write(result: Robustness, images: int, state: Path, out: Path) -> None:
     with replace_atomically(out) as folder, naming_disk_errors(out):
         folder.mkdir()
         for name, content in (("metrics", metrics_to_json(result)), ("variants", variants_to_json(result))):
-            (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+            (folder / f"{name}.json").write_bytes(encode_json(content))
         (folder / "table.md").write_text(table(result, images))
         (folder / "severity.csv").write_text(severity_csv(result))
         (folder / "severity.png").write_bytes(draw_severities(result))

@@ -44,8 +44,7 @@ from model.weights.checkpoint import Checkpoint, save_checkpoint
 from model.weights.initial import find_initial_weights, load_initial_weights
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
-from panoptic.io.errors import DatasetError
-from panoptic.io.files import write_atomically
+from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import imported_code, resume_identity
 from stages.settings import load_section
@@ -77,11 +76,7 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
     """Train to the end, and write the network and how it was made."""
     settings, config, inference = recipe.train, recipe.network, recipe.inference
     index, val_index = PanopticIndex.load(paths.train_index), PanopticIndex.load(paths.val_index)
-    difference = index.categories.describe_difference(val_index.categories)
-    if difference:
-        raise DatasetError(
-            f"{paths.val_index} has other categories than {paths.train_index}: {difference}; use one list for both"
-        )
+    index.categories.require_same(val_index.categories, str(paths.val_index), str(paths.train_index))
     require_mask_layer(inference, config)  # now rather than at the first validation
     if inference.mask_layer and not settings.deep_supervision:
         raise ValueError(
@@ -181,7 +176,7 @@ def _write_metrics(paths: TrainPaths, training: TrainingRun, seconds: float) -> 
         "steps": training.steps,
         "seconds_since_last_start": round(seconds, 1),
     }
-    write_atomically(paths.curves / "metrics.json", (json.dumps(metrics, indent=1) + "\n").encode())
+    write_json(paths.curves / "metrics.json", metrics)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

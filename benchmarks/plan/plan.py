@@ -7,6 +7,7 @@ from benchmarks.plan.dataset import DRAWN, Recipe, find_dataset
 from benchmarks.plan.estimate import PlannedWork, disk_rows
 from benchmarks.plan.measure import Costs, measure_apart
 from benchmarks.plan.report import PlanRow, counted
+from panoptic.runtime.parallel import count_processes
 
 MEMORY, TIME = "memory", "time"
 
@@ -46,10 +47,10 @@ def time_rows(work: PlannedWork, costs: Costs) -> Iterator[PlanRow]:
     yield from _step_rows(costs)
     step, how = _step_seconds(work, costs)
     yield PlanRow(TIME, "a step", step, "seconds", how)
-    count, corrupt = work.dataset.val.count, work.recipe.corrupt
+    count, workers = work.dataset.val.count, count_processes(work.recipe.corrupt.workers)
     predict = costs.read_seconds + costs.predict_seconds + costs.write_map_seconds
     robust = costs.read_seconds + costs.predict_seconds + costs.score_seconds
-    corrupting, scoring = costs.corrupt_seconds / max(corrupt.workers, 1), robust
+    corrupting, scoring = costs.corrupt_seconds / max(workers, 1), robust
     rows = [
         PlanRow(TIME, "training", work.steps * step, "seconds", f"{work.steps} steps"),
         PlanRow(
@@ -72,9 +73,9 @@ def time_rows(work: PlannedWork, costs: Costs) -> Iterator[PlanRow]:
         PlanRow(
             TIME,
             "robustness",
-            work.corrupted * (max(corrupting, scoring) if corrupt.workers else corrupting + scoring),
+            work.corrupted * (max(corrupting, scoring) if workers else corrupting + scoring),
             "seconds",
-            f"{work.corrupted} images: corrupting by {corrupt.workers} workers, network, merging, PQ",
+            f"{work.corrupted} images: corrupting by {workers} workers, network, merging, PQ",
         ),
     ]
     yield from rows

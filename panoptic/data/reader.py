@@ -6,16 +6,15 @@ from io import BytesIO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from panoptic.format.id_map import decode_id_map
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError
 from panoptic.io.png import claimed_header
 
-_END_WINDOW = (
-    1024  # bytes; some programs append a little after the end mark; that of an embedded thumbnail is farther away
-)
+# In bytes. Some programs append a little after the end mark; that of an embedded thumbnail is farther away.
+_END_WINDOW = 1024
 # The first and the last bytes of PNG and JPEG files.
 _MARKS = ((b"\x89PNG", b"IEND\xaeB`\x82"), (b"\xff\xd8", b"\xff\xd9"))
 
@@ -73,6 +72,17 @@ def claimed_size(data: bytes, where: str) -> tuple[int, int]:
             f"{where}: the image cannot be decoded (cut short, or of another type); replace the file"
         ) from None
     return height, width
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation: 1 as stored, 2 to 8 mirrored or rotated, from 5 on with height and width swapped.
+
+    Raises many types of errors for damaged EXIF data, as Pillow does.
+    """
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode the whole image to look for EXIF data behind its pixels
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in range(2, 9) else 1
 
 
 def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:

@@ -45,11 +45,11 @@ def write_split(
     index.save(folder / f"{role}.index", masks_now=None if source.masks else folder / masks.name)
 
 
-def _write_zip(path: Path, kind: str, shards: Sequence[ImageShard]) -> str:
-    """Write the PNGs of one kind to a zip file; returns its SHA-256."""
+def _write_zip(path: Path, folder: str, shards: Sequence[ImageShard]) -> str:
+    """Write the PNGs that the shards hold in `folder` to a zip file; return its SHA-256."""
     with naming_disk_errors(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for shard in shards:
-            for name, data in shard.pngs(kind):
+            for name, data in shard.pngs(folder):
                 add_file(archive, name, data)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,6 @@ processes nor on how often the work was interrupted.
 """
 
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +27,11 @@ from panoptic.instances.rle import run_starts
 from panoptic.io.errors import Issues
 from panoptic.io.files import open_files, write_atomically
 from panoptic.io.zip_entries import add_file
-from panoptic.runtime.parallel import map_ahead, worker_pool
+from panoptic.runtime.parallel import count_processes, map_ahead, worker_pool
 
+SHARD = 128  # images: some seconds of work
+SEMANTIC, PANOPTIC = "semantic", "panoptic"
+_RLES = "rles.json"
 _MOST_IN_8_BITS = 254
 # Run-length matching is enough for maps: four times as fast as settings that make the files 30 % smaller.
 _QUICK = (
@@ -64,11 +66,6 @@ def encode_semantic_map(labels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes
     return data.tobytes()
 
 
-SHARD = 128  # images: some seconds of work
-SEMANTIC, PANOPTIC = "semantic", "panoptic"
-_RLES = "rles.json"
-
-
 @dataclass(frozen=True)
 class AnnotateSettings:
     """The `annotate` section of params.yaml.
@@ -81,13 +78,7 @@ class AnnotateSettings:
     semantic: bool = True
 
     def __post_init__(self) -> None:
-        if self.workers < -1:
-            raise ValueError(f"annotate: workers {self.workers}; give the number of processes, or -1 for one per core")
-
-    @property
-    def processes(self) -> int:
-        """The number of worker processes on this machine."""
-        return len(os.sched_getaffinity(0)) if self.workers < 0 else self.workers
+        count_processes(self.workers)
 
 
 @dataclass(frozen=True)
@@ -132,11 +123,11 @@ class ImageShard:
         rles: list[list[str]] = json.loads(open_files(self._archive).read(_RLES))
         return rles
 
-    def pngs(self, kind: str) -> Iterator[tuple[str, bytes]]:
-        """Yield names and bytes of the PNGs of one kind of a finished shard, in the order of the images."""
+    def pngs(self, folder: str) -> Iterator[tuple[str, bytes]]:
+        """Yield names and bytes of the PNGs of a finished shard in the folder `SEMANTIC` or `PANOPTIC`, in order."""
         files = open_files(self._archive)
         for record in self.records():
-            yield record.mask_name, files.read(f"{kind}/{record.mask_name}")
+            yield record.mask_name, files.read(f"{folder}/{record.mask_name}")
 
     def _add_pngs(self, archive: zipfile.ZipFile, image: VerifiedImage) -> None:
         record = image.record

@@ -1,6 +1,6 @@
 """Inspecting one image: the outcomes of its segments, and the small files that show them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,7 +18,7 @@ from panoptic.evaluation.panoptic_quality import Matching
 from panoptic.evaluation.scores import ClassQuality, count_by_class, mean_of_known
 from panoptic.format.annotations import Annotation
 from panoptic.format.categories import CategoryTable
-from panoptic.format.segments import Extent, SegmentLabel, measure_segments
+from panoptic.format.segments import AnnotatedSegment, Extent, SegmentLabel, measure_segments
 from panoptic.index import ImageRecord
 from panoptic.io.files import opened_files
 from panoptic.robustness.corrupted_split import corrupted_images
@@ -49,7 +49,7 @@ class Inspected:
     files: dict[str, bytes]
 
 
-def inspect(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float) -> Inspected:
+def inspect_image(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float) -> Inspected:
     """Evaluate one image and draw its files. Raises `DatasetError` for PNGs that do not agree with the JSON."""
     record, predictions, categories = item.record, item.predictions, reader.index.categories
     evaluation = evaluate_pair(
@@ -75,9 +75,8 @@ def inspect(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float)
     files = {f"{key}/overlay.jpg": _jpeg(overlay)}
     if item.keep:
         files[f"{key}/image.jpg"] = _jpeg(image)
-    scores = predictions.scores.get(record.image_id, {})
-    gt_entries, gt_files = _draw(f"{key}/ground_truth", evaluation.ground_truth, outcomes.ground_truth, {}, categories)
-    entries, own_files = _draw(f"{key}/prediction", evaluation.prediction, outcomes.prediction, scores, categories)
+    gt_entries, gt_files = _draw(f"{key}/ground_truth", evaluation.ground_truth, outcomes.ground_truth, categories)
+    entries, own_files = _draw(f"{key}/prediction", evaluation.prediction, outcomes.prediction, categories)
     entry = BrowserEntry(
         image_id=record.image_id,
         file_name=record.file_name,
@@ -106,7 +105,6 @@ def _draw(
     prefix: str,
     side: SegmentedImage,
     outcomes: Sequence[SegmentOutcome],
-    scores: Mapping[int, float],
     categories: CategoryTable,
 ) -> tuple[tuple[SegmentEntry, ...], dict[str, bytes]]:
     """The entries of one side, and its files: a map of stuff and the mask of each thing."""
@@ -116,15 +114,13 @@ def _draw(
     masks = {thing: f"{prefix}_{thing}.png" for thing in things}
     files |= {name: _png(_crop(side.ids, thing, extents[thing])) for thing, name in masks.items()}
     entries = tuple(
-        _segment(segment, outcome, extents[segment.id], scores.get(segment.id), masks.get(segment.id))
+        _segment(segment, outcome, extents[segment.id], masks.get(segment.id))
         for segment, outcome in zip(side.segments, outcomes, strict=True)
     )
     return entries, files
 
 
-def _segment(
-    segment: SegmentLabel, outcome: SegmentOutcome, extent: Extent, score: float | None, mask: str | None
-) -> SegmentEntry:
+def _segment(segment: SegmentLabel, outcome: SegmentOutcome, extent: Extent, mask: str | None) -> SegmentEntry:
     return SegmentEntry(
         id=segment.id,
         category_id=segment.category_id,
@@ -134,7 +130,7 @@ def _segment(
         other_id=outcome.other_id,
         other_category_id=outcome.other_category_id,
         is_crowd=segment.is_crowd,
-        score=score,
+        score=segment.score if isinstance(segment, AnnotatedSegment) else None,
         area=extent.area,
         box_xywh=extent.box_xywh,
         mask=mask,

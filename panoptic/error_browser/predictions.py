@@ -8,13 +8,11 @@ from panoptic.evaluation.image import Candidates
 from panoptic.format.annotations import Annotation, read_annotations
 from panoptic.format.categories import CategoryTable
 from panoptic.instances.results import masks_by_image, read_instance_results
-from panoptic.io.errors import DatasetError
-from panoptic.io.json_fields import is_number, read_json
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions by image id. `scores`: by segment id, where there is one; `candidates`: the instances before merging.
+    """Predictions by image id, and `candidates`: the instances before merging.
 
     `masks`: the folder or zip file of the PNGs.
     """
@@ -22,7 +20,6 @@ class Predictions:
     panoptic_json: Path
     masks: Path
     by_image: Mapping[int, Annotation]
-    scores: Mapping[int, Mapping[int, float]]
     candidates: Mapping[int, Candidates]
 
     @classmethod
@@ -30,26 +27,14 @@ class Predictions:
         """Read `panoptic.json`, and `instances.json` if it is there. Raises `DatasetError` for issues."""
         path, instances = folder / "panoptic.json", folder / "instances.json"
         annotations = read_annotations(path, known=categories)
-        difference = categories.describe_difference(annotations.categories or categories)
-        if difference:
-            raise DatasetError(f"{path}: other categories than the ground truth: {difference}; use one list")
+        categories.require_same(annotations.categories, str(path), "the ground truth")
         results = read_instance_results(instances, categories) if instances.exists() else []
-        return cls(path, folder / "panoptic", annotations.by_image, _scores(path), masks_by_image(results))
+        return cls(path, folder / "panoptic", annotations.by_image, masks_by_image(results))
 
     def only(self, image_id: int) -> "Predictions":
         """The predictions of one image, which cost little to send to a worker."""
         return replace(
             self,
             by_image={image_id: self.by_image[image_id]},
-            scores={image_id: self.scores.get(image_id, {})},
             candidates={image_id: self.candidates.get(image_id, ())},
         )
-
-
-def _scores(path: Path) -> dict[int, dict[int, float]]:
-    """Read the scores, which are not part of COCO's format: other systems may leave them out."""
-    scores: dict[int, dict[int, float]] = {}
-    for annotation in read_json(path).objects("annotations"):
-        found = {info.integer("id"): info.values.get("score") for info in annotation.objects("segments_info")}
-        scores[annotation.integer("image_id")] = {key: float(value) for key, value in found.items() if is_number(value)}
-    return scores

@@ -2,7 +2,7 @@
 
 Images are resampled with replacement, and their sums are averaged over classes just as the scores are. So the intervals
 show how much the choice of images matters, not how much a second training would differ. AP has none, because the
-ranking of all instances would have to be repeated for every draw.
+ranking of all instances would have to be repeated for every resample.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from panoptic.evaluation.scores import Array, CountMetric, ImageCounts, class_groups, ratio
 from panoptic.format.categories import CategoryTable
 
-_DRAWS_AT_ONCE = 50  # bounds the memory
+_RESAMPLES_AT_ONCE = 50  # bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +33,20 @@ def bootstrap_intervals(
     images: Sequence[ImageCounts],
     metrics: Sequence[CountMetric],
     categories: CategoryTable,
-    draws: int = 1000,
+    resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Intervals:
     """Intervals of every average of `metrics`, by its name, for the groups `all`, `things` and `stuff`.
 
-    None where a group occurs in none of the draws. Equal seeds give equal intervals.
+    None where a group occurs in none of the resamples. Equal seeds give equal intervals.
     """
     columns = [(metric, name) for metric in metrics for name in metric.zero.names()]
     tables = [_table(images, columns, category.id) for category in categories]
     rng = np.random.default_rng(seed)
     found: dict[str, dict[str, list[Array]]] = defaultdict(lambda: defaultdict(list))
-    for first in range(0, draws, _DRAWS_AT_ONCE):
-        weights = _weights(rng, min(_DRAWS_AT_ONCE, draws - first), len(images))
+    for first in range(0, resamples, _RESAMPLES_AT_ONCE):
+        weights = _weights(rng, min(_RESAMPLES_AT_ONCE, resamples - first), len(images))
         sums = np.stack([weights[:, table.images] @ table.counts for table in tables], axis=1)
         for metric in metrics:
             own = {name: sums[..., number] for number, (owner, name) in enumerate(columns) if owner is metric}
@@ -78,15 +78,14 @@ def _table(images: Sequence[ImageCounts], columns: Sequence[tuple[CountMetric, s
     return _Table(np.array(occurring, np.intp), np.array(rows, np.float64).reshape(-1, len(columns)))
 
 
-def _weights(rng: np.random.Generator, draws: int, images: int) -> Array:
-    """Count how often each draw has each image, (draws, images)."""
-    return np.stack([np.bincount(rng.integers(images, size=images), minlength=images) for _ in range(draws)]).astype(
-        np.float64
-    )
+def _weights(rng: np.random.Generator, resamples: int, images: int) -> Array:
+    """Count how often each image is in each resample, (resamples, images)."""
+    counts = [np.bincount(rng.integers(images, size=images), minlength=images) for _ in range(resamples)]
+    return np.stack(counts).astype(np.float64)
 
 
 def _mean_of_present(values: Array) -> Array:
-    """Mean over the classes that occur, (draws,); NaN where none does."""
+    """Mean over the classes that occur, (resamples,); NaN where none does."""
     present = ~np.isnan(values)
     return ratio(np.where(present, values, 0.0).sum(axis=1), present.sum(axis=1))
 

@@ -146,9 +146,7 @@ def _pair_up(
 ) -> tuple[list[tuple[Annotation, Annotation | None]], tuple[int, ...]]:
     """Pair the entries, in the order of the ground truth; second, the image ids without ground truth."""
     prediction = read_annotations(prediction_json, known=ground_truth.categories)
-    difference = ground_truth.categories.describe_difference(prediction.categories or ground_truth.categories)
-    if difference:
-        raise DatasetError(f"{prediction_json}: other categories than {ground_truth.path}: {difference}; use one list")
+    ground_truth.categories.require_same(prediction.categories, str(prediction_json), str(ground_truth.path))
     known, predicted = ground_truth.by_image, prediction.by_image
     missing = [image_id for image_id in known if image_id not in predicted]
     if missing and not settings.missing_as_empty:

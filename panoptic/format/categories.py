@@ -60,6 +60,14 @@ class CategoryTable:
         """The category with an id of the dataset. Raises `DatasetError` for an unknown id."""
         return self.category_of(self.label_of(category_id))
 
+    def require_same(
+        self, other: "CategoryTable | None", where: str, than: str, hint: str = "use one list for both"
+    ) -> None:
+        """Raise `DatasetError` if `other`, the table of `where`, differs from this one, that of `than`."""
+        difference = self.describe_difference(other) if other else ""
+        if difference:
+            raise DatasetError(f"{where}: other categories than {than}: {difference}; {hint}")
+
     def describe_difference(self, other: "CategoryTable") -> str:
         """Describe how `other` differs in ids, names or thing and stuff; empty if it does not."""
         here, there = ({category.id: category for category in table} for table in (self, other))
@@ -69,8 +77,8 @@ class CategoryTable:
             if here[key].name != there[key].name:
                 parts.append(f"id {key} is '{there[key].name}' instead of '{here[key].name}'")
             if here[key].is_thing != there[key].is_thing:
-                kinds = ("thing", "stuff") if there[key].is_thing else ("stuff", "thing")
-                parts.append(f"id {key} '{there[key].name}' is {kinds[0]} instead of {kinds[1]}")
+                now, before = ("thing", "stuff") if there[key].is_thing else ("stuff", "thing")
+                parts.append(f"id {key} '{there[key].name}' is {now} instead of {before}")
         shown = "; ".join(parts[:5])
         return f"{shown}; and {len(parts) - 5} more" if len(parts) > 5 else shown
 

@@ -20,9 +20,9 @@ NO_CATEGORY = -1  # of a segment whose category cannot be read
 
 @dataclass(frozen=True, slots=True)
 class JsonIssue:
-    """One issue of a panoptic JSON; `kind` is one of `panoptic.tools.check.issues`."""
+    """One issue of a panoptic JSON; `type` is one of `panoptic.tools.check.issues`."""
 
-    kind: str
+    type: str
     where: str
     found: str
     hint: str
@@ -170,7 +170,9 @@ class _Scan:
                 self._add_claim("box-differs", info.where, f"'bbox' is {box!r:.60}, not four numbers", image_id)
         known_id = NO_CATEGORY if category_id is None else category_id
         kept_box = tuple(box) if self.with_extents and _is_box(box) else None
-        return AnnotatedSegment(segment_id, known_id, bool(crowd), whole, kept_box)
+        score = info.values.get("score")
+        known_score = float(score) if is_number(score) else None
+        return AnnotatedSegment(segment_id, known_id, bool(crowd), whole, kept_box, known_score)
 
     def _objects(self, document: JsonObject, key: str, image_id: int | None = None) -> Iterator[JsonObject]:
         """Yield each object of a list, and report every item that is not an object."""
@@ -191,14 +193,14 @@ class _Scan:
             self._add_field(error, image_id)
             return None
 
-    def _add_claim(self, kind: str, where: str, found: str, image_id: int) -> None:
-        self._add(kind, where, found, "correct it or leave it out", image_id)
+    def _add_claim(self, issue_type: str, where: str, found: str, image_id: int) -> None:
+        self._add(issue_type, where, found, "correct it or leave it out", image_id)
 
     def _add_field(self, error: FieldError, image_id: int | None) -> None:
         self._add("json-field", error.where, error.found, error.hint, image_id)
 
-    def _add(self, kind: str, where: str, found: str, hint: str, image_id: int | None = None) -> None:
-        self.report(JsonIssue(kind, where, found, hint, image_id))
+    def _add(self, issue_type: str, where: str, found: str, hint: str, image_id: int | None = None) -> None:
+        self.report(JsonIssue(issue_type, where, found, hint, image_id))
 
 
 def _is_box(value: object) -> TypeGuard[list[float]]:

@@ -21,11 +21,13 @@ class SegmentLabel:
 class AnnotatedSegment(SegmentLabel):
     """A segment as a JSON lists it, with the extent that the JSON claims; None where it claims none.
 
-    `area` in pixels, `box_xywh` as of a `Segment`, which is read only where issues are collected.
+    `area` in pixels, `box_xywh` as of a `Segment`, which is read only where issues are collected. `score` is no part
+    of COCO's format.
     """
 
     area: int | None = None
     box_xywh: tuple[float, ...] | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,13 +45,13 @@ class ColumnFile:
     columns: Mapping[str, NDArray[np.generic]]
     checksum: int
 
-    def column(self, name: str, kind: type[Scalar], *shape: int) -> NDArray[Scalar]:
+    def column(self, name: str, dtype: type[Scalar], *shape: int) -> NDArray[Scalar]:
         """The column `name`. Raises `ValueError` if it is missing, or of another type or shape."""
         found = self.columns.get(name)
-        if found is None or found.dtype != kind or found.shape != shape:
+        if found is None or found.dtype != dtype or found.shape != shape:
             described = "missing" if found is None else f"{found.dtype} {found.shape}"
-            raise ValueError(f"column '{name}' is {described}, expected {np.dtype(kind)} {shape}")
-        return found.view(kind)
+            raise ValueError(f"column '{name}' is {described}, expected {np.dtype(dtype)} {shape}")
+        return found.view(dtype)
 
     def starts(self, name: str, rows: int) -> NDArray[np.int64]:
         """The start of the items of each row, and the last end, (rows + 1,). Raises `ValueError` if out of order."""
@@ -148,11 +148,11 @@ def _parsed(text: str | bytes) -> dict[str, object]:
 
 def _column(entry: JsonObject, data: memoryview) -> NDArray[np.generic]:
     """A view of the column in `data`. Raises `ValueError` unless all of its bytes are there."""
-    kind, shape, offsets = entry.text("dtype"), entry.integers("shape"), entry.integers("data_offsets")
-    if kind not in _TYPES or len(shape) not in (1, 2) or min(shape) < 0 or len(offsets) != 2:
-        raise ValueError(f"{entry.where}: {kind} {shape} {offsets}")
+    dtype, shape, offsets = entry.text("dtype"), entry.integers("shape"), entry.integers("data_offsets")
+    if dtype not in _TYPES or len(shape) not in (1, 2) or min(shape) < 0 or len(offsets) != 2:
+        raise ValueError(f"{entry.where}: {dtype} {shape} {offsets}")
     begin, end = offsets
-    expected = prod(shape) * np.dtype(_TYPES[kind]).itemsize
+    expected = prod(shape) * np.dtype(_TYPES[dtype]).itemsize
     if not 0 <= begin <= end <= len(data) or end - begin != expected:
-        raise ValueError(f"{entry.where}: {begin} to {end} of {len(data)} bytes for {kind} {shape}")
-    return np.frombuffer(data[begin:end], _TYPES[kind]).reshape(shape)
+        raise ValueError(f"{entry.where}: {begin} to {end} of {len(data)} bytes for {dtype} {shape}")
+    return np.frombuffer(data[begin:end], _TYPES[dtype]).reshape(shape)

@@ -140,7 +140,7 @@ class Rows:
             strict=True,
         )
         segments = tuple(
-            Segment(name, kind, crowd, area, (x, y, w, h)) for name, kind, crowd, area, (x, y, w, h) in columns
+            Segment(key, category, crowd, area, (x, y, w, h)) for key, category, crowd, area, (x, y, w, h) in columns
         )
         with refusing_unsound(self.file.path):
             file_names, mask_names = self._file_names.texts(start, stop), self._mask_names.texts(start, stop)

@@ -1,6 +1,5 @@
 """Predicted instances in COCO's results format: a list of masks with classes and scores, checked while it is read."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pycocotools import mask as coco_mask
 from panoptic.format.categories import CategoryTable
 from panoptic.instances.rle import Rle, read_rle
 from panoptic.io.errors import DatasetError, Issues
-from panoptic.io.json_fields import JsonObject
+from panoptic.io.json_fields import JsonObject, load_json
 
 Box = tuple[float, float, float, float]
 
@@ -51,12 +50,7 @@ def read_instance_results(path: Path, categories: CategoryTable) -> list[Instanc
     Raises `DatasetError` with every issue found: a missing or malformed field, an unknown category, a score that is not
     finite, a mask whose runs do not fill its size.
     """
-    try:
-        entries = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: there is no such file; check the path") from None
-    except ValueError as error:
-        raise DatasetError(f"{path}: not valid JSON ({error}); write the file again") from None
+    entries = load_json(path)
     if not isinstance(entries, list):
         raise DatasetError(f"{path}: expected a list of results, found a {type(entries).__name__}; give COCO's results")
     issues = Issues()

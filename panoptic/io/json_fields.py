@@ -1,4 +1,4 @@
-"""Typed reading of JSON documents: an error about a field names the file and the position inside it."""
+"""Typed reading of JSON documents, whose errors name the file and the position inside it, and writing them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from panoptic.io.errors import DatasetError
+from panoptic.io.files import write_atomically
 
 
 class FieldError(DatasetError):
@@ -30,6 +31,13 @@ class JsonObject:
 
     values: Mapping[str, object]
     where: str
+
+    @classmethod
+    def of(cls, document: object, where: str) -> "JsonObject":
+        """Raises `DatasetError` if the document is no object."""
+        if not isinstance(document, dict):
+            raise DatasetError(f"{where}: expected a JSON object, found a {type(document).__name__}; correct it")
+        return cls(document, where)
 
     def integer(self, key: str) -> int:
         value = self._value(key)
@@ -110,14 +118,32 @@ def is_number(value: object) -> TypeGuard[float]:
 
 def read_json(path: Path) -> JsonObject:
     """Read a JSON file that holds one object. Raises `DatasetError` naming the file."""
+    return JsonObject.of(load_json(path), str(path))
+
+
+def load_json(path: Path) -> object:
+    """Read any JSON file. Raises `DatasetError` naming the file."""
     try:
-        text = path.read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; check the path") from None
+    return parse_json(data, str(path))
+
+
+def parse_json(data: bytes, where: str) -> object:
+    """Parse the content of a JSON file; raises `DatasetError`, also for nesting too deep for Python's parser."""
     try:
-        document = json.loads(text)
+        document: object = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: not valid JSON ({error}); write or fetch the file again") from None
-    if not isinstance(document, dict):
-        raise DatasetError(f"{path}: expected a JSON object, found a {type(document).__name__}")
-    return JsonObject(document, str(path))
+        raise DatasetError(f"{where}: not valid JSON ({error}); write or fetch the file again") from None
+    return document
+
+
+def encode_json(document: object) -> bytes:
+    """Encode a document as a JSON file for people and programs."""
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a document as a JSON file, like `write_atomically`."""
+    write_atomically(path, encode_json(document))

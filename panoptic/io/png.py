@@ -51,14 +51,14 @@ def read_png(data: bytes, where: str) -> StoredRows:
     if not data.startswith(_SIGNATURE):
         raise DatasetError(f"{where}: not a PNG file; panoptic maps are 8-bit RGB PNGs")
     chunks = list(_chunks(data, where))
-    kinds = [kind for kind, _ in chunks]
-    if kinds[0] != b"IHDR" or kinds.count(b"IHDR") > 1:
+    types = [chunk_type for chunk_type, _ in chunks]
+    if types[0] != b"IHDR" or types.count(b"IHDR") > 1:
         raise _damaged(where, "its header is not at its beginning, or not alone")
     height, width, interlaced = _read_header(chunks[0][1], where)
-    pixels = [number for number, kind in enumerate(kinds) if kind == b"IDAT"]
+    pixels = [number for number, name in enumerate(types) if name == b"IDAT"]
     if not pixels or pixels[-1] - pixels[0] >= len(pixels):
         raise _damaged(where, "it has no pixels, or something between them")
-    unknown = [kind for kind in kinds if kind[:1].isupper() and kind not in _CRITICAL]
+    unknown = [name for name in types if name[:1].isupper() and name not in _CRITICAL]
     if unknown:
         raise _damaged(where, f"it needs a reader that knows {unknown[0]!r}")
     passes = _passes(height, width) if interlaced else ((height, width),)
@@ -78,17 +78,17 @@ def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
     """Yield type and content of every chunk up to the end mark, each with the right length and checksum."""
     view = memoryview(data)
     end = len(_SIGNATURE)
-    kind = b""
-    while kind != b"IEND":
+    chunk_type = b""
+    while chunk_type != b"IEND":
         start = end
-        length, kind = struct.unpack_from(">I4s", data, start) if start + 12 <= len(data) else (0, b"")
+        length, chunk_type = struct.unpack_from(">I4s", data, start) if start + 12 <= len(data) else (0, b"")
         end = start + 12 + length
         if end > len(data):
             message = f"the PNG is cut short after {len(data)} bytes"
             raise DatasetError(f"{where}: {message}; write or fetch the file again")
         if deflate.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
             raise _damaged(where, "wrong checksum")
-        yield kind, view[start + 8 : end - 4]
+        yield chunk_type, view[start + 8 : end - 4]
 
 
 def _read_header(header: memoryview, where: str) -> tuple[int, int, bool]:

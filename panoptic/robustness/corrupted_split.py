@@ -4,7 +4,6 @@ An archive is a zip file of one variant. Its images are PNGs, which are lossless
 when images are corrupted on the fly.
 """
 
-import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import all_image_ids, take
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import naming_disk_errors, replace_atomically
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import encode_json, read_json
 from panoptic.io.zip_entries import add_file
 from panoptic.robustness.corruptions import (
     CORRUPTIONS,
@@ -30,6 +29,7 @@ from panoptic.robustness.corruptions import (
     own_sources,
 )
 from panoptic.runtime.fingerprint import bytes_digest
+from panoptic.runtime.parallel import count_processes
 
 FORMAT = "coco-c/2"
 
@@ -41,7 +41,7 @@ class CorruptSettings:
     `corruptions`: names from `panoptic.robustness.corruptions`, or functions of one's own as `module:function`.
     `image_ids`: a text file with one image id per line; empty for all of the index. `images`: how many of these, from
     the first on; 0 for all. `archives`: write archives; otherwise each image is made when it is predicted. `workers`:
-    processes beside this one, which do not change the result.
+    processes beside this one, -1 for one per core; they do not change the result.
     """
 
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))
@@ -54,12 +54,12 @@ class CorruptSettings:
     def __post_init__(self) -> None:
         """Refuse variants that do not exist or are listed twice, and negative counts."""
         variants = self.variants
-        if not variants or len(set(variants)) < len(variants) or min(self.images, self.workers) < 0:
+        if not variants or len(set(variants)) < len(variants) or self.images < 0:
             raise ValueError(
-                f"corrupt: corruptions {self.corruptions}, severities {self.severities}, images {self.images}, "
-                f"workers {self.workers}; give at least one corruption and one severity, each once, and counts of "
-                "at least 0"
+                f"corrupt: corruptions {self.corruptions}, severities {self.severities}, images {self.images}; "
+                "give at least one corruption and one severity, each once, and 0 or more images"
             )
+        count_processes(self.workers)
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -138,7 +138,7 @@ class CorruptedSplit:
             "variants": [{"corruption": name.corruption, "severity": name.severity} for name in self.variants],
             "image_ids": self.image_ids,
         }
-        return (json.dumps(document, indent=1) + "\n").encode()
+        return encode_json(document)
 
 
 def find_records(index: PanopticIndex, image_ids: Sequence[int], where: str) -> Sequence[ImageRecord]:

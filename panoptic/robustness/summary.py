@@ -7,7 +7,7 @@ quality on clean images it is the fraction that is retained.
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from panoptic.evaluation.scores import Scores, mean_of_known
+from panoptic.markdown import markdown_page, markdown_table
 from panoptic.robustness.corruptions import CORRUPTIONS, Variant, find_corruption
 
 CLASS_GROUPS = ("all", "things", "stuff")
@@ -115,14 +116,14 @@ def table(robustness: Robustness, images: int) -> str:
     levels = [_row(str(severity), robustness, severity, CLASS_GROUPS[0]) for severity in robustness.severities]
     paragraphs = [
         f"PQ in percent on {images} images; means over severities {severities}.",
-        _markdown([_titles("classes", robustness), *averages]),
+        markdown_table(_titles("classes", robustness), averages),
         "All classes at each severity:",
-        _markdown([_titles("severity", robustness), *levels]),
+        markdown_table(_titles("severity", robustness), levels),
     ]
     kept = _fraction(robustness.mean_pq(), robustness.clean["pq"]["all"])
     if kept is not None:
         paragraphs.append(f"On average, {100 * kept:.1f} % of the clean PQ is retained under corruption.")
-    return "\n\n".join(paragraphs) + "\n"
+    return markdown_page(*paragraphs)
 
 
 def _fraction(part: float | None, whole: float | None) -> float | None:
@@ -139,12 +140,6 @@ def _row(title: str, robustness: Robustness, severity: int | None, classes: str)
     values = [robustness.clean["pq"][classes], robustness.mean_pq(severity, classes)]
     values += [robustness.pq(name, severity, classes) for name in robustness.corruptions]
     return [title, *("-" if value is None else f"{100 * value:.1f}" for value in values)]
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row is its header; numbers are aligned to the right."""
-    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
 
 
 def _percent(value: float | None) -> str:

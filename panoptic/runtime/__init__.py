@@ -1,1 +1,1 @@
-"""What every command needs: settings, error handling, worker processes, fingerprints."""
+"""The groundwork of every command: settings, error handling, worker processes, fingerprints."""

@@ -14,6 +14,16 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def count_processes(workers: int) -> int:
+    """The number of processes that a setting `workers` stands for, where -1 is one per core.
+
+    Raises `ValueError` below -1.
+    """
+    if workers < -1:
+        raise ValueError(f"workers is {workers}; give the number of processes, 0 for none, or -1 for one per core")
+    return len(os.sched_getaffinity(0)) if workers < 0 else workers
+
+
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor | None]:
     """Start `workers` single-threaded processes; yields None for 0, which stands for this process.
@@ -87,5 +97,5 @@ class Shard:
 
     @property
     def is_last(self) -> bool:
-        """Whether no other shard has fewer items."""
+        """True if no other shard has fewer items."""
         return self.number == self.of

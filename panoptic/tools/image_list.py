@@ -1,21 +1,24 @@
 """Lists without annotations: images, as in COCO's `image_info_test-dev2017.json`, and categories."""
 
-import json
 from pathlib import Path
 
 from panoptic.format.categories import CategoryTable
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import JsonObject, load_json, read_json
 
 
 def read_image_list(path: Path) -> tuple[ImageEntry, ...]:
-    """Read the `images` of a JSON in COCO's format, in its order, and nothing else of it.
+    """Read a JSON in COCO's format like `parse_image_list`."""
+    return parse_image_list(read_json(path))
+
+
+def parse_image_list(document: JsonObject) -> tuple[ImageEntry, ...]:
+    """Return the `images` of a JSON in COCO's format, in its order, and nothing else of it.
 
     Raises `DatasetError` with every issue found: no image at all, an id or a file name listed twice, a missing or
     wrong field.
     """
-    document = read_json(path)
     entries: dict[int, ImageEntry] = {}
     owners: dict[str, int] = {}
     issues = Issues()
@@ -28,20 +31,15 @@ def read_image_list(path: Path) -> tuple[ImageEntry, ...]:
             if owners.setdefault(entry.file_name, entry.id) != entry.id:
                 both = f"{owners[entry.file_name]} and {entry.id}"
                 raise DatasetError(f"{listed.where}: image ids {both} share '{entry.file_name}'; correct one")
-    issues.raise_if_any(str(path))
+    issues.raise_if_any(document.where)
     if not entries:
-        raise DatasetError(f"{path}: 'images' is empty; list at least one image")
+        raise DatasetError(f"{document.where}: 'images' is empty; list at least one image")
     return tuple(entries.values())
 
 
 def read_categories(path: Path) -> CategoryTable:
     """Read the categories of a JSON in COCO's format, or of one that is the bare list, like panopticapi's."""
-    try:
-        document: object = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: there is no such file; check the path") from None
-    except ValueError as error:
-        raise DatasetError(f"{path}: not valid JSON ({error}); write or fetch the file again") from None
+    document = load_json(path)
     if isinstance(document, dict):
         if "categories" not in document:
             raise DatasetError(f"{path}: the field 'categories' is missing; add the category list")

@@ -36,7 +36,7 @@ def agreement_table(fiftyone: ModuleType, dataset: Dataset) -> str:
     dataset.delete_evaluation(_KEY)
     lines = [f"things on {clean.count()} images   {'tp':>6}{'fp':>6}{'fn':>6}"]
     for title, counts in (("ours", ours), ("FiftyOne", theirs)):
-        lines.append(f"{title:22}" + "".join(f"{counts[kind]:>6}" for kind in ("tp", "fp", "fn")))
+        lines.append(f"{title:22}" + "".join(f"{counts[outcome]:>6}" for outcome in ("tp", "fp", "fn")))
     lines += [f"  {count} x {what}" for what, count in differing.most_common()]
     lines += [] if differing else ["every thing has the same outcome in both"]
     return "\n".join(lines)

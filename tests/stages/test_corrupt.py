@@ -157,7 +157,7 @@ def test_a_list_with_mistakes_is_refused(
         ("severities: [6]", "of severity 6"),
         ("severities: []", "give at least one corruption and one severity"),
         ("severities: [1, 1]", "each once"),
-        ("images: -1", "counts of at least 0"),
+        ("images: -1", "0 or more images"),
     ],
 )
 def test_settings_with_mistakes_are_refused(

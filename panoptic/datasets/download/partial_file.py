@@ -126,6 +126,6 @@ def other_content(head: bytes, name: str) -> str:
     if head[offset:].startswith(beginnings):
         return ""
     text = head.decode("latin-1")
-    kind = "a web page" if re.search(r"<(!doctype )?html", text, re.IGNORECASE) else "something else"
+    content = "a web page" if re.search(r"<(!doctype )?html", text, re.IGNORECASE) else "something else"
     words = " ".join(re.sub(r"<[^>]*>|[^ -~]+", " ", text).split())
-    return f"{kind} instead of the archive: '{words[:80]}'"
+    return f"{content} instead of the archive: '{words[:80]}'"

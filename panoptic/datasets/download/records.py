@@ -5,7 +5,6 @@ again to be sure would take minutes every time.
 """
 
 import fcntl
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,8 +13,7 @@ from threading import Lock
 
 from panoptic.datasets.description import ARCHIVES_FOLDER
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import write_atomically
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class ArchiveRecords:
         with self._lock:
             self._records[name] = Record.of(self.root / name, sha256)
             document = {key: asdict(record) for key, record in sorted(self._records.items())}
-            write_atomically(self.path, (json.dumps(document, indent=1) + "\n").encode())
+            write_json(self.path, document)
 
 
 @contextmanager

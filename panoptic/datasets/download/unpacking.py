@@ -37,8 +37,8 @@ def unpack_zip(archive: Path, entries: Iterable[str], folder: Path) -> None:
         infos = source.infolist()
         _refuse_names(archive, [info.orig_filename for info in infos])
         for info in infos:
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 1:
+            file_type = stat.S_IFMT(info.external_attr >> 16)
+            if file_type not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 1:
                 raise _refusal(archive, info.filename, "is a link, a device or encrypted")
         by_name = {info.filename: info for info in infos}
         for entry in entries:

@@ -8,7 +8,6 @@ If there are no errors, the dataset is fit for use and the exit status is 0. The
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from panoptic.datasets.layout import SplitFiles
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
 from panoptic.runtime.cli import run_command
+from panoptic.runtime.parallel import count_processes
 from panoptic.tools.check.dataset import DatasetCheck, check_dataset
 from panoptic.tools.check.issues import Issue
 from panoptic.tools.check.layout import find_splits
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _check(arguments: argparse.Namespace) -> DatasetCheck:
     name, splits, issues = _splits(arguments)
     progress = sys.stderr.isatty()
-    return check_dataset(name, splits, issues, arguments.workers, progress)
+    return check_dataset(name, splits, issues, count_processes(arguments.workers), progress)
 
 
 def _splits(arguments: argparse.Namespace) -> tuple[str, dict[str, SplitFiles], list[Issue]]:
@@ -97,10 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the choice of sound images on the page (default: 0)"
     )
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="worker processes (default: one per core; 0: none)"
-    )
-    parser.add_argument("--all", action="store_true", help="list every issue instead of the first of each kind")
+    parser.add_argument("--workers", type=int, default=-1, help="worker processes (default: one per core; 0: none)")
+    parser.add_argument("--all", action="store_true", help="list every issue instead of the first of each type")
     return parser
 
 

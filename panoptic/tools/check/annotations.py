@@ -41,11 +41,11 @@ class SplitAnnotations:
     images: tuple[JsonImage, ...] = ()
     issues: list[Issue] = field(default_factory=list)
 
-    def add(self, kind: str, where: str, found: str, image_id: int | None = None) -> None:
-        self.issues.append(Issue(kind, self.split, where, found, image_id))
+    def add(self, issue_type: str, where: str, found: str, image_id: int | None = None) -> None:
+        self.issues.append(Issue(issue_type, self.split, where, found, image_id))
 
     def report(self, issue: JsonIssue) -> None:
-        self.add(issue.kind, issue.where, issue.found, issue.image_id)
+        self.add(issue.type, issue.where, issue.found, issue.image_id)
 
 
 def read_split_annotations(split: str, path: Path) -> SplitAnnotations:

@@ -98,8 +98,8 @@ def _class_issues(category: Category, splits: Sequence[SplitCheck]) -> Iterator[
     where = f"{lists[0]}: categories"
     if not any(instances.values()):
         only_crowd = ", only crowd regions" if any(found.crowds for found in counts.values()) else ""
-        kind = "thing-without-instance" if category.is_thing else "stuff-unused"
-        yield Issue(kind, "", where, f"{named}{only_crowd}")
+        issue_type = "thing-without-instance" if category.is_thing else "stuff-unused"
+        yield Issue(issue_type, "", where, f"{named}{only_crowd}")
         return
     there = shown_items([f"'{name}'" for name, count in instances.items() if count])
     for split in splits:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from panoptic.data.reader import decode_image
+from panoptic.data.reader import decode_image, exif_orientation
 from panoptic.format.id_map import decode_id_map
 from panoptic.format.segments import AnnotatedSegment, Extent, measure_segments
 from panoptic.io.errors import DatasetError
@@ -32,7 +32,6 @@ from panoptic.tools.check.issues import TINY_AREA, Issue, shown_items, what_was_
 _FILE_BYTES, _BYTES_PER_PIXEL = 1 << 26, 8
 # Images up to this size are decoded even if the JSON expects another, so that a wrong size hides no other issue.
 _HARMLESS_PIXELS = 1 << 24
-_ROTATIONS = range(2, 9)
 # Raised by Pillow for a file that begins like an image.
 WRONG_HEADER = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
 UNREADABLE = (DatasetError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
@@ -81,8 +80,8 @@ class _Notes:
     split: str
     inspected: Inspected
 
-    def add(self, kind: str, where: str, found: str) -> None:
-        self.inspected.issues.append(Issue(kind, self.split, where, found, self.inspected.image_id))
+    def add(self, issue_type: str, where: str, found: str) -> None:
+        self.inspected.issues.append(Issue(issue_type, self.split, where, found, self.inspected.image_id))
 
 
 def inspect_images(source: Source, images: Sequence[JsonImage]) -> list[Inspected]:
@@ -116,16 +115,16 @@ def _inspect_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) 
             warnings.simplefilter("ignore")  # about damaged EXIF data, and about sizes that are checked below
             with Image.open(BytesIO(data)) as header:
                 width, height = header.size
-                rotation = _rotation(header)
+                orientation = _orientation(header)
     except Image.DecompressionBombError:
         notes.add("bomb", where, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels")
         return
     except (UnidentifiedImageError, *WRONG_HEADER) as error:
         notes.add("image-damaged", where, f"not an image that can be read ({type(error).__name__})")
         return
-    _compare_size((height, width), size, where, notes, rotation)
-    if rotation in _ROTATIONS:
-        notes.add("exif-rotation", where, f"orientation {rotation}; the pixels are used as they are stored")
+    _compare_size((height, width), size, where, notes, orientation)
+    if orientation != 1:
+        notes.add("exif-rotation", where, f"orientation {orientation}; the pixels are used as they are stored")
     if (height, width) == size or height * width <= _HARMLESS_PIXELS:
         try:
             decode_image(data, where)
@@ -133,15 +132,12 @@ def _inspect_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) 
             notes.add("image-damaged", where, what_was_found(error, where))
 
 
-def _rotation(header: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 is upright, and also returned if it cannot be read."""
-    if header.format == "PNG" and "exif" not in header.info:
-        return 1  # Pillow would decode the whole image to look for it
+def _orientation(header: Image.Image) -> int:
+    """The EXIF orientation, or 1 (upright) if it cannot be read."""
     try:
-        rotation = header.getexif().get(ExifTags.Base.Orientation, 1)
+        return exif_orientation(header)
     except WRONG_HEADER:
         return 1
-    return rotation if rotation in _ROTATIONS else 1
 
 
 def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> NDArray[np.int32] | None:
@@ -150,7 +146,7 @@ def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -
     data = _read(path, name, "png-damaged", notes)
     if data is None:
         return None
-    kind = "png-damaged"
+    issue_type = "png-damaged"
     if header := claimed_header(data):
         height, width = header.height, header.width
         if height * width > MAX_PIXELS:
@@ -159,11 +155,11 @@ def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -
         _compare_size((height, width), size, where, notes)
         if (height, width) != size and height * width > _HARMLESS_PIXELS:
             return None
-        kind = kind if (header.bits, header.color_type) == (8, 2) else "png-not-rgb"
+        issue_type = issue_type if (header.bits, header.color_type) == (8, 2) else "png-not-rgb"
     try:
         return decode_id_map(data, where)
     except DatasetError as error:
-        notes.add(kind, where, what_was_found(error, where))
+        notes.add(issue_type, where, what_was_found(error, where))
         return None
 
 
@@ -183,11 +179,11 @@ def _read(path: Path, name: str, damaged: str, notes: _Notes) -> bytes | None:
 
 
 def _compare_size(
-    found: tuple[int, int], listed: tuple[int, int], where: str, notes: _Notes, rotation: int = 1
+    found: tuple[int, int], listed: tuple[int, int], where: str, notes: _Notes, orientation: int = 1
 ) -> None:
     if found == listed or listed == (0, 0):
         return
-    rotated = rotation >= 5 and found == listed[::-1]
+    rotated = orientation >= 5 and found == listed[::-1]
     why = "; they agree once the EXIF orientation is applied, as annotation tools do" if rotated else ""
     sizes = f"{found[0]} x {found[1]} (height x width), but the JSON says {listed[0]} x {listed[1]}"
     notes.add("size-differs", where, sizes + why)
@@ -221,14 +217,14 @@ def _compare(listed: Mapping[int, AnnotatedSegment], extents: Mapping[int, Exten
             areas.append(f"segment {key}: {segment.area} listed but {extent.area} drawn")
         if extent and segment.box_xywh is not None and segment.box_xywh != extent.box_xywh:
             boxes.append(f"segment {key}: {list(segment.box_xywh)} listed but {list(extent.box_xywh)} drawn")
-    for kind, items in (
+    for issue_type, items in (
         ("drawn-unlisted", [f"id {key} ({extents[key].area} pixels)" for key in sorted(extents.keys() - listed)]),
         ("listed-undrawn", [f"id {key}" for key in sorted(listed.keys() - extents.keys())]),
         ("area-differs", areas),
         ("box-differs", boxes),
     ):
         if items:
-            notes.add(kind, where, shown_items(items))
+            notes.add(issue_type, where, shown_items(items))
 
 
 def _drawn(

@@ -24,7 +24,7 @@ from panoptic.io.files import open_files
 from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.image import UNREADABLE, WRONG_HEADER
-from panoptic.tools.check.issues import Issue, Severity, by_kind
+from panoptic.tools.check.issues import Issue, Severity, by_type
 from panoptic.tools.check.split import SplitCheck
 from panoptic.visualization import side_by_side
 
@@ -47,13 +47,13 @@ class ShownImage:
 
 
 def choose_images(check: DatasetCheck, count: int, seed: int) -> list[tuple[SplitCheck, JsonImage]]:
-    """Choose up to `count` images: two thirds with issues, of each kind in turn, the others sound ones at random."""
+    """Choose up to `count` images: two thirds with issues, of each type in turn, the others sound ones at random."""
     splits = {split.split: split for split in check.splits}
     images = {(name, image.image_id): image for name, split in splits.items() for image in split.annotations.images}
     groups = [
         [(issue.split, issue.image_id) for issue in issues if issue.image_id is not None]
-        for kind, issues in by_kind(check.issues).items()
-        if kind.severity is not Severity.NOTE
+        for issue_type, issues in by_type(check.issues).items()
+        if issue_type.severity is not Severity.NOTE
     ]
     in_turn = chain.from_iterable(zip_longest(*groups))
     issuey = [key for key in dict.fromkeys(key for key in in_turn if key) if key in images]

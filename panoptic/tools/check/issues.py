@@ -1,4 +1,4 @@
-"""Every kind of issue that `check` can find in a dataset, with its severity and a hint, and a single issue."""
+"""Every type of issue that `check` can find in a dataset, with its severity and a hint, and a single issue."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of issue; `name` is stable for programs that read the JSON."""
+class IssueType:
+    """A type of issue; `name` is stable for programs that read the JSON."""
 
     name: str
     severity: Severity
@@ -31,9 +31,9 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One issue: its kind, its split ("" for the dataset), file and position, and what was found there."""
+    """One issue: its type, its split ("" for the dataset), file and position, and what was found there."""
 
-    kind: str
+    type: str
     split: str
     where: str
     found: str
@@ -41,11 +41,11 @@ class Issue:
 
     @property
     def severity(self) -> Severity:
-        return KINDS[self.kind].severity
+        return ISSUE_TYPES[self.type].severity
 
     @property
     def hint(self) -> str:
-        return KINDS[self.kind].hint
+        return ISSUE_TYPES[self.type].hint
 
 
 _ERRORS = (
@@ -99,10 +99,10 @@ _NOTES = (
     ("id-across-splits", "splits share image ids", "nothing: ids are separate for each split"),
     ("json-ignored", "a JSON is not a panoptic split and was left out", "nothing, if that is intended"),
 )
-KINDS = {
-    name: Kind(name, severity, title, hint)
-    for severity, kinds in ((Severity.ERROR, _ERRORS), (Severity.WARNING, _WARNINGS), (Severity.NOTE, _NOTES))
-    for name, title, hint in kinds
+ISSUE_TYPES = {
+    name: IssueType(name, severity, title, hint)
+    for severity, rows in ((Severity.ERROR, _ERRORS), (Severity.WARNING, _WARNINGS), (Severity.NOTE, _NOTES))
+    for name, title, hint in rows
 }
 
 
@@ -114,12 +114,12 @@ def count_severities(issues: Iterable[Issue]) -> dict[Severity, int]:
     return counts
 
 
-def by_kind(issues: Iterable[Issue]) -> dict[Kind, list[Issue]]:
-    """Group the issues by kind; the worst kinds first, in the order in which they are listed here."""
+def by_type(issues: Iterable[Issue]) -> dict[IssueType, list[Issue]]:
+    """Group the issues by type; the worst types first, in the order in which they are listed here."""
     groups: dict[str, list[Issue]] = {}
     for issue in issues:
-        groups.setdefault(issue.kind, []).append(issue)
-    return {kind: groups[name] for name, kind in KINDS.items() if name in groups}
+        groups.setdefault(issue.type, []).append(issue)
+    return {issue_type: groups[name] for name, issue_type in ISSUE_TYPES.items() if name in groups}
 
 
 def what_was_found(error: DatasetError, where: str) -> str:

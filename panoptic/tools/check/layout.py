@@ -53,7 +53,7 @@ def _is_panoptic(path: Path) -> bool:
     """Tell whether a JSON is meant to be panoptic; one in COCO's detection format may have a similar name."""
     try:
         annotations = read_json(path).values.get("annotations")
-    except (DatasetError, RecursionError):
+    except DatasetError:
         return True
     if not isinstance(annotations, list) or not annotations:
         return True

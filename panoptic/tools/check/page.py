@@ -9,7 +9,7 @@ from html import escape
 
 from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.images import ShownImage, show_images
-from panoptic.tools.check.issues import Issue, Kind, Severity, by_kind
+from panoptic.tools.check.issues import Issue, IssueType, Severity, by_type
 from panoptic.tools.check.report import class_rows, notes_on_tables, split_rows, verdict
 
 # A page with all issues of a large dataset would not open; the JSON lists them all.
@@ -102,15 +102,16 @@ def _issues(check: DatasetCheck) -> Iterator[str]:
     yield "<h2>Findings</h2>"
     if not check.issues:
         yield "<p>None.</p>"
-    for kind, issues in by_kind(check.issues).items():
-        yield from _kind(kind, issues)
+    for issue_type, issues in by_type(check.issues).items():
+        yield from _issue_type(issue_type, issues)
 
 
-def _kind(kind: Kind, issues: Sequence[Issue]) -> Iterator[str]:
-    is_open = " open" if kind.severity is Severity.ERROR else ""
-    yield f'<details class="{kind.severity}"{is_open}><summary><b class="{kind.severity}">{kind.severity}</b>'
-    yield f' {escape(kind.title)} <code>{kind.name}</code> <span class="tag">{len(issues)}</span></summary>'
-    yield f'<p class="soft">To do: {escape(kind.hint)}.</p><ul>'
+def _issue_type(issue_type: IssueType, issues: Sequence[Issue]) -> Iterator[str]:
+    severity = issue_type.severity
+    is_open = " open" if severity is Severity.ERROR else ""
+    yield f'<details class="{severity}"{is_open}><summary><b class="{severity}">{severity}</b>'
+    yield f' {escape(issue_type.title)} <code>{issue_type.name}</code> <span class="tag">{len(issues)}</span></summary>'
+    yield f'<p class="soft">To do: {escape(issue_type.hint)}.</p><ul>'
     for issue in issues[:_ISSUES_OF_A_KIND]:
         yield f"<li><code>{escape(issue.where)}</code>: {escape(issue.found)}</li>"
     yield "</ul>"
@@ -132,7 +133,7 @@ def _images(shown: Sequence[ShownImage]) -> Iterator[str]:
             image = '<div class="empty">cannot be shown</div>'
         words = f"{escape(item.split)} <b>{name}</b>, image id {item.image.image_id}"
         issues = "".join(
-            f'<li><b class="{issue.severity}">{issue.kind}</b> {escape(issue.found)}</li>' for issue in item.issues
+            f'<li><b class="{issue.severity}">{issue.type}</b> {escape(issue.found)}</li>' for issue in item.issues
         )
         yield f"<figure>{image}<figcaption>{words}{f'<ul>{issues}</ul>' if issues else ''}</figcaption></figure>"
     yield "</div>"

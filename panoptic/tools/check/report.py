@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from panoptic.format.categories import Category
 from panoptic.tools.check.dataset import DatasetCheck
-from panoptic.tools.check.issues import by_kind, count_severities
+from panoptic.tools.check.issues import by_type, count_severities
 from panoptic.tools.check.summary import LARGE_AREA, RARE_IMAGES, SMALL_AREA, SplitSummary, rare_classes
 
 FORMAT, VERSION = "panoptic-check", 2
@@ -97,22 +97,22 @@ def _classes(check: DatasetCheck) -> Iterator[str]:
             continue
         counts = [other for row, _, _, other in rows if row.is_thing == category.is_thing]
         bar = "#" * -(-_BAR * count // max(1, *counts))
-        kind = "thing" if category.is_thing else "stuff"
-        table.append([str(category.id), category.name, kind, *cells, bar, "rare" if rare else ""])
+        thing_or_stuff = "thing" if category.is_thing else "stuff"
+        table.append([str(category.id), category.name, thing_or_stuff, *cells, bar, "rare" if rare else ""])
     yield from _table(table)
     if absent := len(rows) + 1 - len(table):
         yield f"classes that occur nowhere: {absent}"
 
 
 def _issues(check: DatasetCheck, every_issue: bool) -> Iterator[str]:
-    """The issues by kind, notes first, so that the errors are just above the prompt."""
-    for kind, issues in reversed(by_kind(check.issues).items()):
-        yield f"{kind.severity.upper()} {kind.name} ({len(issues)}): {kind.title}"
+    """The issues by type, notes first, so that the errors are just above the prompt."""
+    for issue_type, issues in reversed(by_type(check.issues).items()):
+        yield f"{issue_type.severity.upper()} {issue_type.name} ({len(issues)}): {issue_type.title}"
         for issue in issues if every_issue else issues[:_EXAMPLES]:
             yield f"    {issue.where}: {issue.found}"
         if len(issues) > _EXAMPLES and not every_issue:
             yield f"    ... and {len(issues) - _EXAMPLES} more (--all lists them)"
-        yield f"  to do: {kind.hint}"
+        yield f"  to do: {issue_type.hint}"
         yield ""
 
 
@@ -128,7 +128,7 @@ def _table(rows: list[list[str]]) -> Iterator[str]:
 
 
 def as_json(check: DatasetCheck) -> str:
-    """Format everything as JSON, for programs; kinds, severities and fields are stable."""
+    """Format everything as JSON, for programs; types, severities and fields are stable."""
     counts = count_severities(check.issues)
     document = {
         "format": FORMAT,
@@ -148,7 +148,7 @@ def as_json(check: DatasetCheck) -> str:
         ],
         "issues": [
             {
-                "kind": issue.kind,
+                "kind": issue.type,
                 "severity": issue.severity,
                 "split": issue.split,
                 "where": issue.where,

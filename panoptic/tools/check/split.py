@@ -115,13 +115,13 @@ def _unlisted(
     annotations: SplitAnnotations, files: SplitFiles, images: frozenset[str] | None, masks: frozenset[str] | None
 ) -> Iterator[Issue]:
     """Report files that the JSON does not name."""
-    for kind, path, names, listed in (
+    for issue_type, path, names, listed in (
         ("image-unlisted", files.images, images, {image.file_name for image in annotations.images}),
         ("png-unlisted", files.masks, masks, {image.mask_name for image in annotations.images}),
     ):
         for name in sorted((names or frozenset()) - listed):
             if name.lower().endswith(IMAGE_SUFFIXES) and not is_litter(name):
-                yield Issue(kind, annotations.split, f"{path}: {name}", "the JSON does not name it")
+                yield Issue(issue_type, annotations.split, f"{path}: {name}", "the JSON does not name it")
 
 
 def _duplicates(checked: SplitCheck) -> Iterator[Issue]:

@@ -17,13 +17,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from panoptic.datasets.layout import IMAGE_SUFFIXES
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
 from panoptic.runtime.cli import run_command
 from panoptic.tools.convert.classes import read_classes
 from panoptic.tools.convert.coco import open_coco
 from panoptic.tools.convert.drawing import ORDERS, SMALLER
-from panoptic.tools.convert.images import ORIENTATIONS, REFUSE, SUFFIXES, Images
+from panoptic.tools.convert.images import ORIENTATIONS, REFUSE, Images
 from panoptic.tools.convert.labelme import open_labelme
 from panoptic.tools.convert.summary import SplitSummary, unused_classes
 from panoptic.tools.convert.writing import Source, split_randomly, write_splits
@@ -62,7 +63,7 @@ def _refuse_cvat(path: Path) -> None:
 def _notes(source: Source, summaries: Mapping[str, SplitSummary]) -> list[str]:
     notes = [f"note: no image shows '{name}'" for name in unused_classes(summaries, source.classes.categories)]
     converted = sum(summary.images for summary in summaries.values())
-    found = sum(name.lower().endswith(SUFFIXES) for name in source.images.files.names())
+    found = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in source.images.files.names())
     if found > converted:
         notes.append(f"note: {found - converted} of {found} images have no annotation and were left out")
     return notes

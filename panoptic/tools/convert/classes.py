@@ -81,7 +81,7 @@ def _read(path: Path) -> JsonObject:
         raise DatasetError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     try:
         document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         language = "JSON" if path.suffix == ".json" else "YAML"
         raise DatasetError(f"{path}: not valid {language} ({' '.join(str(error).split())}); correct it") from None
     if isinstance(document, list):

@@ -18,7 +18,7 @@ from panoptic.tools.convert.classes import ClassTable, things_only
 from panoptic.tools.convert.drawing import AnnotatedImage, Region
 from panoptic.tools.convert.images import Images, refusing_unreadable
 from panoptic.tools.convert.shapes import polygons_mask
-from panoptic.tools.image_list import read_image_list
+from panoptic.tools.image_list import parse_image_list
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def open_coco(
     Raises `DatasetError` with every issue of its lists: an image or a category listed twice, an annotation of an image
     that is not listed.
     """
-    entries = {entry.file_name: entry for entry in read_image_list(path)}
-    known = {entry.id for entry in entries.values()}
     document = read_json(path)
+    entries = {entry.file_name: entry for entry in parse_image_list(document)}
+    known = {entry.id for entry in entries.values()}
     issues = Issues()
     names: dict[int, str] = {}
     for entry in document.objects("categories"):

@@ -11,15 +11,14 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from panoptic.data.reader import exif_orientation
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource, Folder, checked_name, naming_disk_errors
 from panoptic.io.png import MAX_PIXELS
 
 REFUSE, APPLY, IGNORE = "refuse", "apply", "ignore"
 ORIENTATIONS = (REFUSE, APPLY, IGNORE)
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
-_ORIENTATION = 0x0112  # the EXIF tag
 # Damaged EXIF data ends in a SyntaxError.
 _UNREADABLE = (
     *(UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError),
@@ -49,7 +48,7 @@ class Images:
         unreadable = f"{path}: not a readable image; replace the file"
         with refusing_unreadable(unreadable), self.files.open(name) as file, Image.open(file) as image:
             width, height = image.size
-            orientation = _exif_orientation(image)
+            orientation = exif_orientation(image)
         if not 0 < width * height <= MAX_PIXELS:
             raise DatasetError(f"{path}: claims {height} x {width} pixels; expected 1 to {MAX_PIXELS}")
         if orientation != 1 and self.orientation == REFUSE:
@@ -81,7 +80,7 @@ class Images:
             with refusing_unreadable(message):
                 image = Image.open(file)
                 image.load()
-            if _exif_orientation(image) == 1:
+            if exif_orientation(image) == 1:
                 return False
             if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with a thumbnail, as phones write it
                 # Visually lossless, and with color at full resolution, which the original may have.
@@ -98,15 +97,6 @@ def refusing_unreadable(message: str) -> Iterator[None]:
         yield
     except _UNREADABLE:
         raise DatasetError(message) from None
-
-
-def _exif_orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation: 1 as stored, 2 to 8 mirrored or rotated, from 5 on with height and width swapped."""
-    # PIL decodes a whole PNG to look for EXIF data behind its pixels.
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    return orientation if orientation in range(2, 9) else 1
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -50,9 +50,8 @@ def make_submission(
     """
     results = read_annotations(predictions_json, known=categories)
     table = categories or results.categories
-    difference = table.describe_difference(results.categories) if table and results.categories else ""
-    if difference:
-        raise DatasetError(f"{predictions_json}: the categories differ from those given: {difference}; use one list")
+    if table:
+        table.require_same(results.categories, str(predictions_json), "those given")
     by_image = results.by_image
     missing = [image.id for image in images if image.id not in by_image]
     if missing:

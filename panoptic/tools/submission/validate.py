@@ -7,7 +7,6 @@ without a result, id that is drawn but not listed or vice versa, or unknown cate
 Undocumented fields such as `score` are allowed, because panopticapi ignores them.
 """
 
-import json
 import re
 import zipfile
 from collections import Counter, defaultdict
@@ -23,13 +22,22 @@ from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.io.errors import DatasetError, Issues, shown_ids
-from panoptic.io.json_fields import JsonObject
+from panoptic.io.json_fields import JsonObject, parse_json
 from panoptic.io.png import claimed_header
 from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, read_entry, sort_entries
 
 SPLITS = ("val2017", "test-dev2017", "test-challenge2017")
 _ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _ZIP_NAME = re.compile(r"panoptic_([^_]*)_(.*)_results\.zip")
+# A small zip can expand to more than the memory. This much JSON holds 300 segments per image.
+_JSON_BYTES, _JSON_BYTES_PER_IMAGE = 1 << 20, 1 << 14
+_PNG_BYTES, _PNG_BYTES_PER_PIXEL = 1 << 16, 4
+_HINTS = {
+    "ids that cannot be drawn": f"use 1 to {MAX_ID}",
+    "ids more than once": "list each segment once",
+    "unknown categories": "use those of the category table",
+    "stuff classes more than once": "merge the segments of each class",
+}
 
 
 @dataclass(frozen=True)
@@ -60,17 +68,6 @@ class SubmissionName:
         if not found:
             raise DatasetError(f"the file name is '{file_name}'; call it panoptic_<split>_<algorithm>_results.zip")
         return cls(*found.groups())
-
-
-# A small zip can expand to more than the memory. This much JSON holds 300 segments per image.
-_JSON_BYTES, _JSON_BYTES_PER_IMAGE = 1 << 20, 1 << 14
-_PNG_BYTES, _PNG_BYTES_PER_PIXEL = 1 << 16, 4
-_HINTS = {
-    "ids that cannot be drawn": f"use 1 to {MAX_ID}",
-    "ids more than once": "list each segment once",
-    "unknown categories": "use those of the category table",
-    "stuff classes more than once": "merge the segments of each class",
-}
 
 
 class InvalidSubmission(DatasetError):
@@ -135,25 +132,14 @@ def _read_annotations(
     if content.results is None:
         return annotations
     with issues.collected():
-        document = _parsed(read_entry(archive, content.results, _JSON_BYTES + _JSON_BYTES_PER_IMAGE * len(images)))
-        for entry in JsonObject(document, content.results.filename).objects("annotations"):
+        where = content.results.filename
+        data = read_entry(archive, content.results, _JSON_BYTES + _JSON_BYTES_PER_IMAGE * len(images))
+        for entry in JsonObject.of(parse_json(data, where), where).objects("annotations"):
             with issues.collected():
                 annotations.append(_annotation(entry))
         _check_images(annotations, images, content, issues)
         _check_segments(annotations, categories, issues)
     return annotations
-
-
-def _parsed(data: bytes) -> dict[str, object]:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"the JSON is not valid ({error}); write it again") from None
-    if not isinstance(document, dict):
-        raise DatasetError(
-            f"the JSON should be an object with 'annotations', found a {type(document).__name__}; correct it"
-        )
-    return document
 
 
 def _annotation(entry: JsonObject) -> Annotation:

@@ -34,7 +34,7 @@ def _images(seed: int, count: int) -> list[ImageCounts]:
 
 def test_intervals_equal_those_of_a_plain_loop() -> None:
     images = _images(0, 12)
-    found = bootstrap_intervals(images, METRICS, TABLE, draws=120, seed=3)
+    found = bootstrap_intervals(images, METRICS, TABLE, resamples=120, seed=3)
     rng = np.random.default_rng(3)
     drawn = []
     for _ in range(120):

@@ -306,7 +306,7 @@ def test_a_metric_that_is_declared_appears_everywhere(monkeypatch: pytest.Monkey
     for image in images.values():
         counter.add(image)
     result = counter.result()
-    intervals = bootstrap_intervals(list(images.values()), result.metrics, result.categories, draws=5)
+    intervals = bootstrap_intervals(list(images.values()), result.metrics, result.categories, resamples=5)
     assert intervals["recall"]["things"] is not None
     assert result.average("recall") == measures(result)["recall"]["all"]
     assert metrics_to_json(result, {}, {})["recall"] == measures(result)["recall"]

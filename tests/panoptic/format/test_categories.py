@@ -47,7 +47,13 @@ def test_a_category_without_color_gets_one_of_its_own() -> None:
 
 def test_differences_are_described() -> None:
     table = _table()
-    assert table.describe_difference(_table({"id": 3, "name": "ball", "isthing": 1, "color": [9, 9, 9]})) == ""
+    same = _table({"id": 3, "name": "ball", "isthing": 1, "color": [9, 9, 9]})
+    assert table.describe_difference(same) == ""
+    for other in (same, None):
+        table.require_same(other, "val.json", "train.json")
+    message = "val.json: other categories than train.json: id 3 'ball' is missing; use one list for both"
+    with pytest.raises(DatasetError, match=message):
+        table.require_same(_table({"id": 3}), "val.json", "train.json")
     assert table.describe_difference(_table({"id": 3})) == "id 3 'ball' is missing"
     assert table.describe_difference(_table({"id": 4, "name": "kite", "isthing": 1})) == "id 4 'kite' is new"
     renamed = table.describe_difference(_table({"id": 3, "name": "moon", "isthing": 1}))

@@ -76,7 +76,7 @@ def test_files_without_a_list_of_results_are_named(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     with pytest.raises(DatasetError, match="no such file"):
         read_instance_results(path, TABLE)
-    for text, message in (("{}", "expected a list"), ("[", "not valid JSON")):
+    for text, message in (("{}", "expected a list"), ("[", "not valid JSON"), ("[" * 100_000, "not valid JSON")):
         path.write_text(text)
         with pytest.raises(DatasetError, match=message):
             read_instance_results(path, TABLE)

@@ -1,11 +1,15 @@
 """Work that runs ahead: in order, not farther than allowed, and dropped when it is no longer needed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 
-from panoptic.runtime.parallel import map_ahead, worker_pool
+from panoptic.datasets.shards import AnnotateSettings
+from panoptic.robustness.corrupted_split import CorruptSettings
+from panoptic.runtime.parallel import count_processes, map_ahead, worker_pool
+from stages.browse import BrowseSettings
+from stages.evaluate import EvaluationSettings
 
 
 def numbers(begun: list[int]) -> Iterator[int]:
@@ -51,3 +55,12 @@ def test_an_error_in_the_block_does_not_wait_for_the_pool() -> None:
 
     with pytest.raises(RuntimeError, match="stop"), worker_pool(1) as pool:
         failing(pool)
+
+
+@pytest.mark.parametrize("schema", [AnnotateSettings, CorruptSettings, EvaluationSettings, BrowseSettings])
+def test_workers_may_be_one_per_core(schema: Callable[..., object]) -> None:
+    schema(workers=-1)
+    assert count_processes(-1) >= 1
+    assert [count_processes(workers) for workers in (0, 3)] == [0, 3]
+    with pytest.raises(ValueError, match="workers is -2; give the number of processes, 0 for none, or -1"):
+        schema(workers=-2)

@@ -51,10 +51,12 @@ def test_categories_are_read_from_an_object_and_from_a_bare_list(tmp_path: Path)
 
 def test_a_file_without_categories_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
     for path, message in (
         (_write(tmp_path / "object.json", {"images": []}), "the field 'categories' is missing"),
         (_write(tmp_path / "text.json", "person"), "'categories' should be a list"),
         (tmp_path / "broken.json", "not valid JSON"),
+        (tmp_path / "deep.json", "not valid JSON"),
         (tmp_path / "none.json", "no such file"),
     ):
         with pytest.raises(DatasetError, match=message):

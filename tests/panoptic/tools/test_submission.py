@@ -125,7 +125,7 @@ def test_results_for_other_categories_are_refused(
 ) -> None:
     categories.write_text(json.dumps(CATEGORIES[1:]))
     assert _status(*_make(predictions, images, tmp_path / "out", "--categories", str(categories))) == 2
-    assert "the categories differ from those given: id 20 'water' is new" in capsys.readouterr().err
+    assert "other categories than those given: id 20 'water' is new" in capsys.readouterr().err
 
 
 def test_images_with_the_same_result_name_are_refused(tmp_path: Path, predictions: Path) -> None:

@@ -70,9 +70,9 @@ def test_a_valid_submission_is_accepted(tmp_path: Path) -> None:
 ISSUES: dict[str, tuple[dict[str, bytes], str]] = {
     "no JSON": (without(".json"), f"'{STEM}.json' is missing"),
     "JSON of another name": (without(".json") | {"results.json": b"{}"}, "1 entries (results.json) are neither"),
-    "broken JSON": (content() | {f"{STEM}.json": b"{"}, "the JSON is not valid"),
-    "deep JSON": (content() | {f"{STEM}.json": b"[" * 100_000}, "the JSON is not valid"),
-    "JSON list": (content() | {f"{STEM}.json": b"[]"}, "should be an object with 'annotations', found a list"),
+    "broken JSON": (content() | {f"{STEM}.json": b"{"}, "not valid JSON"),
+    "deep JSON": (content() | {f"{STEM}.json": b"[" * 100_000}, "not valid JSON"),
+    "JSON list": (content() | {f"{STEM}.json": b"[]"}, "expected a JSON object, found a list"),
     "JSON without annotations": (with_text("annotations", "results"), "the field 'annotations' is missing"),
     "no PNG": (without("/000011.png"), "1 PNGs are in the JSON but not in the folder; add them (000011.png)"),
     "PNG of no result": (content() | {f"{STEM}/3.png": b""}, "1 PNGs are in the folder but not in the JSON"),

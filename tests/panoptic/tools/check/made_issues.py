@@ -1,4 +1,4 @@
-"""An example of each kind of issue that `check` finds, in the sound dataset of `made_datasets`."""
+"""An example of each type of issue that `check` finds, in the sound dataset of `made_datasets`."""
 
 import shutil
 from collections.abc import Callable
@@ -110,7 +110,7 @@ def _things(annotation: dict[str, object]) -> list[dict[str, object]]:
     return [segment for segment in segments if segment["category_id"] in (3, 7)]
 
 
-# kind: what to do to the dataset, the end of the place, a part of what was found
+# type: what to do to the dataset, the end of the place, a part of what was found
 ISSUES: dict[str, tuple[Spoil, str, str]] = {
     "part-missing": (lambda made: shutil.rmtree(made.root / "val"), "own/val", "no such folder"),
     "json-unreadable": (lambda made: made.json().write_text('{"images": ['), "panoptic_val.json", "not valid JSON"),

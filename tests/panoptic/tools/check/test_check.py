@@ -1,4 +1,4 @@
-"""`check`: every kind of issue is made for real in a sound dataset, and found by its kind, file and hint."""
+"""`check`: every type of issue is made for real in a sound dataset, and found by its type, file and hint."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from panoptic.io.errors import DatasetError
 from panoptic.tools.check.annotations import read_split_annotations
 from panoptic.tools.check.dataset import DatasetCheck, check_dataset
 from panoptic.tools.check.image import Source, inspect_images
-from panoptic.tools.check.issues import KINDS, Issue, Severity
+from panoptic.tools.check.issues import ISSUE_TYPES, Issue, Severity
 from panoptic.tools.check.layout import find_splits
 from tests.panoptic.tools.check.made_datasets import MadeDataset, halve, jpeg_with_orientation
 from tests.panoptic.tools.check.made_issues import ISSUES
@@ -44,22 +44,22 @@ def _zip_damaged(made: MadeDataset) -> None:
 
 
 def test_there_is_an_example_of_every_kind_of_issue() -> None:
-    assert ISSUES.keys() == KINDS.keys()
+    assert ISSUES.keys() == ISSUE_TYPES.keys()
 
 
 def test_a_sound_dataset_has_no_issue(made: MadeDataset) -> None:
     assert _check(made).issues == ()
 
 
-@pytest.mark.parametrize("kind", ISSUES)
-def test_an_issue_is_found_with_its_file_and_hint(made: MadeDataset, kind: str) -> None:
-    spoil, place, found = ISSUES[kind]
+@pytest.mark.parametrize("issue_type", ISSUES)
+def test_an_issue_is_found_with_its_file_and_hint(made: MadeDataset, issue_type: str) -> None:
+    spoil, place, found = ISSUES[issue_type]
     spoil(made)
     check = _check(made)
-    (issue, *_) = [issue for issue in check.issues if issue.kind == kind]
+    (issue, *_) = [issue for issue in check.issues if issue.type == issue_type]
     assert issue.where.endswith(place) or place in issue.where
     assert found in issue.found
-    assert issue.hint == KINDS[kind].hint
+    assert issue.hint == ISSUE_TYPES[issue_type].hint
     assert check.has_errors == any(other.severity is Severity.ERROR for other in check.issues)
 
 
@@ -88,10 +88,10 @@ CONSEQUENCES = {
 }
 
 
-@pytest.mark.parametrize("kind", ISSUES)
-def test_one_issue_is_not_mistaken_for_others(made: MadeDataset, kind: str) -> None:
-    ISSUES[kind][0](made)
-    assert {issue.kind for issue in _check(made).issues} - {kind} <= CONSEQUENCES.get(kind, set())
+@pytest.mark.parametrize("issue_type", ISSUES)
+def test_one_issue_is_not_mistaken_for_others(made: MadeDataset, issue_type: str) -> None:
+    ISSUES[issue_type][0](made)
+    assert {issue.type for issue in _check(made).issues} - {issue_type} <= CONSEQUENCES.get(issue_type, set())
 
 
 # Errors that annotate accepts by design: `categories-differ` shows only when splits are compared, which stages.annotate
@@ -111,11 +111,11 @@ def _refused(check: DatasetCheck) -> bool:
     return False
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ISSUES if kind not in OF_LAYOUT])
-def test_annotate_refuses_exactly_what_check_calls_an_error(made: MadeDataset, kind: str) -> None:
-    ISSUES[kind][0](made)
+@pytest.mark.parametrize("issue_type", [issue_type for issue_type in ISSUES if issue_type not in OF_LAYOUT])
+def test_annotate_refuses_exactly_what_check_calls_an_error(made: MadeDataset, issue_type: str) -> None:
+    ISSUES[issue_type][0](made)
     check = _check(made)
-    assert check.has_errors == (_refused(check) or kind in BY_DESIGN)
+    assert check.has_errors == (_refused(check) or issue_type in BY_DESIGN)
 
 
 def test_annotate_and_check_agree_on_random_damage_of_the_json(made: MadeDataset) -> None:
@@ -129,7 +129,7 @@ def test_annotate_and_check_agree_on_random_damage_of_the_json(made: MadeDataset
         damages = [_damage(document, rng) for _ in range(rng.integers(1, 4))]
         made.json().write_text(json.dumps(document))
         check = check_dataset("own", {"val": splits["val"]})
-        errors = {issue.kind for issue in check.issues if issue.severity is Severity.ERROR} - BY_DESIGN
+        errors = {issue.type for issue in check.issues if issue.severity is Severity.ERROR} - BY_DESIGN
         assert bool(errors) == _refused(check), f"{damages}: {sorted(errors)}"
         verdicts.append(bool(errors))
     assert 15 < sum(verdicts) < 145
@@ -162,18 +162,18 @@ def _places(value: object, path: str) -> Iterator[tuple[Any, Any, str]]:
 def test_all_issues_are_found_at_once(made: MadeDataset) -> None:
     """A broken entry hides no other issue: not in its list, not in its image, not in other files."""
     spoiled = ("unknown-category", "image-damaged", "category-twice", "image-undeclared")
-    for kind in spoiled:
-        ISSUES[kind][0](made)
+    for issue_type in spoiled:
+        ISSUES[issue_type][0](made)
     made.json().write_text(made.json().read_text().replace('"annotations": [', '"annotations": [5, '))
     halve(made.mask(13))
     made.mask(2, "train").unlink()
-    kinds = {issue.kind for issue in _check(made).issues}
-    assert {*spoiled, "json-field", "png-damaged", "png-missing"} <= kinds
+    types = {issue.type for issue in _check(made).issues}
+    assert {*spoiled, "json-field", "png-damaged", "png-missing"} <= types
 
 
 def test_workers_and_zip_files_give_the_same(made: MadeDataset) -> None:
-    for kind in ("drawn-unlisted", "image-duplicate", "exif-rotation"):
-        ISSUES[kind][0](made)
+    for issue_type in ("drawn-unlisted", "image-duplicate", "exif-rotation"):
+        ISSUES[issue_type][0](made)
     alone = _check(made)
     together = _check(made, workers=2)
     assert together.issues == alone.issues
@@ -186,13 +186,13 @@ def test_workers_and_zip_files_give_the_same(made: MadeDataset) -> None:
 
 
 def _unzipped(issue: Issue) -> tuple[str, str, str]:
-    return issue.kind, issue.where.replace(".zip", ""), issue.found
+    return issue.type, issue.where.replace(".zip", ""), issue.found
 
 
 def test_a_damaged_entry_of_a_zip_is_named(made: MadeDataset) -> None:
     _zip_damaged(made)
     (issue,) = _check(made).issues
-    assert (issue.kind, issue.where) == ("png-damaged", f"{made.root}/annotations/panoptic_val.zip: 000011.png")
+    assert (issue.type, issue.where) == ("png-damaged", f"{made.root}/annotations/panoptic_val.zip: 000011.png")
 
 
 def test_a_zip_bomb_is_not_unpacked(made: MadeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_a_zip_bomb_is_not_unpacked(made: MadeDataset, monkeypatch: pytest.Monke
         archive.writestr("000011.png", bytes(1 << 20))
     shutil.rmtree(folder)
     (issue,) = _check(made).issues
-    assert (issue.kind, issue.where) == ("bomb", f"{folder}.zip: 000011.png")
+    assert (issue.type, issue.where) == ("bomb", f"{folder}.zip: 000011.png")
 
 
 def test_the_same_name_with_other_content_is_not_a_duplicate(made: MadeDataset) -> None:

@@ -15,7 +15,7 @@ from panoptic.io.errors import DatasetError
 from panoptic.tools.check.__main__ import main
 from panoptic.tools.check.dataset import DatasetCheck, check_dataset
 from panoptic.tools.check.images import choose_images, show_images
-from panoptic.tools.check.issues import KINDS
+from panoptic.tools.check.issues import ISSUE_TYPES
 from panoptic.tools.check.layout import find_splits
 from panoptic.tools.check.page import make_page
 from panoptic.tools.check.report import as_json, as_text
@@ -71,15 +71,15 @@ def test_the_summary_counts_what_is_drawn(made: MadeDataset) -> None:
 
 
 def test_the_json_lists_every_issue(made: MadeDataset) -> None:
-    for kind in ("drawn-unlisted", "image-duplicate", "unknown-category", "thing-without-instance"):
-        ISSUES[kind][0](made)
+    for issue_type in ("drawn-unlisted", "image-duplicate", "unknown-category", "thing-without-instance"):
+        ISSUES[issue_type][0](made)
     check = _check(made)
     document = json.loads(as_json(check))
     assert (document["format"], document["version"], document["dataset"]) == ("panoptic-check", 2, str(made.root))
     told = [(f["kind"], f["split"], f["where"], f["found"], f["image_id"]) for f in document["issues"]]
-    assert told == [(f.kind, f.split, f.where, f.found, f.image_id) for f in check.issues]
+    assert told == [(f.type, f.split, f.where, f.found, f.image_id) for f in check.issues]
     for issue in document["issues"]:
-        expected = KINDS[issue["kind"]]
+        expected = ISSUE_TYPES[issue["kind"]]
         assert (issue["severity"], issue["hint"]) == (str(expected.severity), expected.hint)
     counts = Counter(f"{issue['severity']}s" for issue in document["issues"])
     assert document["counts"] == {"errors": 0, "warnings": 0, "notes": 0} | counts
@@ -98,7 +98,7 @@ def test_the_table_names_kind_count_file_and_hint(made: MadeDataset) -> None:
     assert "and 2 more (--all lists them)" in text
     assert "000015.png" not in text
     assert "000015.png" in as_text(check, every_issue=True)
-    assert f"to do: {KINDS['png-missing'].hint}" in text
+    assert f"to do: {ISSUE_TYPES['png-missing'].hint}" in text
     assert text.splitlines()[-1].startswith("5 errors, 0 warnings, ")
 
 
@@ -167,13 +167,13 @@ def test_images_with_issues_come_first_and_a_seed_chooses_the_others(made: MadeD
 
 
 def test_no_image_is_too_damaged_for_the_page(made: MadeDataset) -> None:
-    """With each kind of issue, the image is shown as far as possible."""
-    for kind in ("bomb", "image-damaged", "png-damaged", "size-differs", "unknown-category", "image-missing"):
-        dataset = MadeDataset(made.root.parent / kind)
-        ISSUES[kind][0](dataset)
+    """With each type of issue, the image is shown as far as possible."""
+    for issue_type in ("bomb", "image-damaged", "png-damaged", "size-differs", "unknown-category", "image-missing"):
+        dataset = MadeDataset(made.root.parent / issue_type)
+        ISSUES[issue_type][0](dataset)
         (first, *_) = show_images(_check(dataset), 1, seed=0)
         assert first.image.image_id == 11
-        assert kind in {issue.kind for issue in first.issues}
+        assert issue_type in {issue.type for issue in first.issues}
         assert cv2.imdecode(np.frombuffer(first.jpeg, np.uint8), cv2.IMREAD_COLOR) is not None
 
 
