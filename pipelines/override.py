@@ -35,8 +35,19 @@ class Change:
 
 
 def experiment_files(names: str | Sequence[str]) -> list[Path]:
-    """Return the files of one experiment (`coco`) or of a stack (`["coco", "coco/r101"]`), relative to the project."""
-    return [EXPERIMENTS / f"{name}.yaml" for name in ([names] if isinstance(names, str) else names)]
+    """Return the files of one experiment (`coco`) or of a stack (`["coco", "coco/r101"]`), relative to the project.
+
+    Raises:
+        ValueError: A name is a path, or ends in .yaml.
+    """
+    names = [names] if isinstance(names, str) else names
+    for name in names:
+        if name.endswith(".yaml") or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(
+                f"experiment {name}: give the name of a file in {EXPERIMENTS}/ without .yaml, such as coco/r101; other "
+                "files are merged by --override"
+            )
+    return [EXPERIMENTS / f"{name}.yaml" for name in names]
 
 
 def override_settings(params: Path, overrides: Sequence[Path], out: Path | None = None) -> tuple[Change, ...]:

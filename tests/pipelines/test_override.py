@@ -98,6 +98,12 @@ def test_an_experiment_is_a_name_or_a_stack_of_names(names: str | list[str], fil
     assert list(map(str, experiment_files(names))) == files
 
 
+@pytest.mark.parametrize("name", ["coco.yaml", "../params", "/tmp/coco"])
+def test_an_experiment_is_no_path(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"experiment {name}: give the name of a file in experiments/ without \.yaml"):
+        experiment_files([name])
+
+
 def test_a_password_in_an_address_is_not_shown() -> None:
     change = Change("download.mirrors", [], ["https://me:hunter2@host.example/data", "http://host.example/a@b"])
     assert str(change) == "download.mirrors: [] -> [https://***@host.example/data, http://host.example/a@b]"

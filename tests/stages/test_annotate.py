@@ -299,7 +299,10 @@ def test_splits_must_share_their_categories(root: Path, tmp_path: Path, capsys: 
         ({"dataset": "coco"}, "it is of the dataset 'coco', not of 'own'; run stages.download again"),
         ({"val": {"split": "val", "image_count": 9}}, "split 'val' has 4 annotated images, but {manifest} says 9"),
         ({"train": {"split": "all", "image_count": 5}}, "splits: train: it is split 'all', not 'train'"),
-        ({"val": {"split": "val"}}, "splits: val: the field 'image_count' is missing"),
+        (
+            {"val": {"split": "val"}},
+            "splits: val: 'image_count' is missing, as in files of earlier versions; run stages.download again",
+        ),
     ],
 )
 def test_there_must_be_as_many_images_as_were_downloaded(
