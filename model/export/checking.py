@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,12 +19,25 @@ from model.export.sizes import ExportError, Sizes
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.pixels import normalize
-from panoptic.data.reader import PanopticReader
+from panoptic.data.reader import PanopticReader, decode_image
 from panoptic.data.transforms import resize_for_inference, resize_image
 from panoptic.index import PanopticIndex
+from panoptic.io.errors import DatasetError
 
 TIE = 1e-4
 """Queries whose probabilities differ by no more may swap, or replace each other at the end of the list."""
+BOUND = 1e-3
+"""Largest accepted difference of an output, relative to its largest value or to 1, whichever is larger."""
+EQUAL_PIXELS = 0.999
+"""Least accepted fraction of pixels with the same segment after merging."""
+ROUNDS = 3
+PER_QUERY = frozenset(output.name for output in (*QUERY_OUTPUTS, BOXES))
+INDEXED_IMAGES = 3
+NOISE = ((96, 128), (128, 96), (128, 160))
+"""(height, width) of the noise that replaces images where none are given."""
+
+Program = Callable[[Tensor], tuple[Tensor, ...]]
+"""A network, exported or not: normalized images to its outputs."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +71,6 @@ def _missing(probabilities: Tensor, matched: Tensor) -> int:
     """Count unmatched queries that are too probable to have been replaced by a tied one at the end of the list."""
     alone = torch.ones_like(probabilities, dtype=torch.bool).index_fill(0, matched, False)
     return int((probabilities[alone] > probabilities.min() + TIE).sum())
-
-
-Program = Callable[[Tensor], tuple[Tensor, ...]]
-"""A network, exported or not: normalized images to its outputs."""
-BOUND = 1e-3
-"""Largest accepted difference of an output, relative to its largest value or to 1, whichever is larger."""
-EQUAL_PIXELS = 0.999
-"""Least accepted fraction of pixels with the same segment after merging."""
-ROUNDS = 3
-PER_QUERY = frozenset(output.name for output in (*QUERY_OUTPUTS, BOXES))
 
 
 @dataclass(frozen=True)
@@ -197,11 +199,6 @@ def _merged(
     return prediction.ids
 
 
-COUNT = 3
-NOISE = ((96, 128), (128, 96), (128, 160))
-"""(height, width) of the noise that replaces images where none are given."""
-
-
 def from_files(paths: Sequence[Path]) -> list[Image]:
     """Read images at their own size."""
     return [Image(str(path), _read(path)) for path in paths]
@@ -211,7 +208,7 @@ def from_index(path: Path) -> list[Image]:
     """Read the first images of an index."""
     index = PanopticIndex.load(path)
     reader = PanopticReader(index)
-    return [Image(record.file_name, reader.image(record)) for record in index.records[:COUNT]]
+    return [Image(record.file_name, reader.image(record)) for record in index.records[:INDEXED_IMAGES]]
 
 
 def noise() -> list[Image]:
@@ -240,7 +237,7 @@ def fitted(image: Image, sizes: Sizes, shorter: int, longer: int) -> Image:
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:
-    found = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if found is None:
-        raise ExportError(f"{path} cannot be read as an image; give a JPEG or PNG file")
-    return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
+    try:
+        return decode_image(path.read_bytes(), str(path))
+    except (OSError, DatasetError) as error:
+        raise ExportError(f"{path} cannot be read as an image ({error}); give a JPEG or PNG file") from error

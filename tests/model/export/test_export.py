@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from model.export import checking, files
@@ -262,6 +263,17 @@ def test_the_command_rejects_bad_arguments_before_tracing(
         main(["--random", "r50", "--out", str(tmp_path), *arguments])
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_images_keep_their_stored_orientation_and_must_be_complete(tmp_path: Path) -> None:
+    path, exif = tmp_path / "turned.jpg", Image.Exif()
+    exif[0x0112] = 6  # to be displayed rotated by 90 degrees
+    Image.new("RGB", (48, 32)).save(path, exif=exif)
+    (found,) = checking.from_files([path])
+    assert found.pixels.shape == (32, 48, 3)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ExportError, match="cut short"):
+        checking.from_files([path])
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
