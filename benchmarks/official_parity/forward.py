@@ -123,8 +123,8 @@ def select_recorded(recorded: tuple[Pairs, ...]) -> QuerySelector:
     """Select the most probable pairs, and of near ties among the last ones those that were recorded."""
     best = top_queries(SELECTED)
 
-    def select(class_logits: Tensor, places: Tensor) -> QuerySelection:
-        selection = best(class_logits, places)
+    def select(class_logits: Tensor, boxes: Tensor) -> QuerySelection:
+        selection = best(class_logits, boxes)
         _, queries, classes = class_logits.shape
         indices, labels, scores = selection.indices.clone(), selection.labels.clone(), selection.scores.clone()
         for image, pairs in enumerate(recorded):
@@ -134,11 +134,11 @@ def select_recorded(recorded: tuple[Pairs, ...]) -> QuerySelector:
                 for query, label in pairs
                 if (query, label) not in ours and 0 <= query < queries and 0 <= label < classes
             ]
-            spare = [slot for slot, pair in enumerate(ours) if pair not in pairs]
-            for slot, (query, label) in zip(spare, others, strict=False):
+            spare = [column for column, pair in enumerate(ours) if pair not in pairs]
+            for column, (query, label) in zip(spare, others, strict=False):
                 score = class_logits[image, query, label].float().sigmoid()
-                if scores[image, slot] - score <= TIE:
-                    indices[image, slot], labels[image, slot], scores[image, slot] = query, label, score
+                if scores[image, column] - score <= TIE:
+                    indices[image, column], labels[image, column], scores[image, column] = query, label, score
         return replace(selection, indices=indices, labels=labels, scores=scores)
 
     return select

@@ -47,11 +47,11 @@ class Recipe:
         """Refuse a batch that the processes cannot share, as the training does."""
         if self.processes < 1:
             raise ValueError(f"{self.processes} processes; give at least 1")
-        assert self.forwards
+        assert self.micro_batches
 
     @property
-    def forwards(self) -> int:
-        """Forward passes of each process per step."""
+    def micro_batches(self) -> int:
+        """Micro-batches of each process per step."""
         train = self.train
         return Accumulation(train.batch_size, train.images_per_forward, 0, self.processes).micro_batches
 

@@ -52,9 +52,8 @@ class PlannedWork:
         how = f"{dataset.num_things} things, {dataset.num_stuff} stuff"
         yield PlanRow(WORK, "classes", dataset.num_things + dataset.num_stuff, "count", how)
         per_epoch = steps_per_epoch(dataset.train.count, train.batch_size)
-        passes = (
-            f"{counted(self.recipe.forwards, 'forward pass', 'es')} of {counted(train.images_per_forward, 'image')}"
-        )
+        passes = counted(self.recipe.micro_batches, "forward pass", "es")
+        passes = f"{passes} of {counted(train.images_per_forward, 'image')}"
         processes = counted(self.recipe.processes, "process", "es")
         how = f"{counted(train.epochs, 'epoch')} of {per_epoch}; in each {processes}"
         yield PlanRow(WORK, "steps", self.steps, "count", f"{how}, each {passes}")
