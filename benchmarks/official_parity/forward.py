@@ -31,7 +31,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Entry:
+class CheckpointEntry:
     """Name, shape and type of one entry of a published checkpoint."""
 
     name: str
@@ -51,7 +51,7 @@ class Forward:
     predictions: tuple[PanopticPrediction, ...]
 
 
-def read_entries(path: Path) -> tuple[Entry, ...]:
+def read_entries(path: Path) -> tuple[CheckpointEntry, ...]:
     """Read the ordered entries of a published checkpoint from a JSON file with `keys`: [name, shape, type] each."""
     items = read_json(path).values.get("keys")
     if not isinstance(items, list) or not items:
@@ -60,7 +60,7 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     for item in items:
         match item:
             case [str(name), list(shape), str(type_)] if all(type(size) is int for size in shape):
-                entries.append(Entry(name, tuple(shape), type_))
+                entries.append(CheckpointEntry(name, tuple(shape), type_))
             case _:
                 raise DatasetError(
                     f"{path}: 'keys' should list [name, shape, type], found {str(item)[:60]}; correct it"
@@ -68,7 +68,7 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def network_by_rule(model: str, entries: tuple[Entry, ...], subject: str) -> PanopticSegFormer:
+def network_by_rule(model: str, entries: tuple[CheckpointEntry, ...], subject: str) -> PanopticSegFormer:
     """Make a published network with the rule's value in every entry.
 
     Raises:
@@ -87,7 +87,7 @@ def network_by_rule(model: str, entries: tuple[Entry, ...], subject: str) -> Pan
     return network
 
 
-def _placeholder(entry: Entry) -> Tensor:
+def _placeholder(entry: CheckpointEntry) -> Tensor:
     """Make an integer buffer as a new network has it; for other entries zeros that take no memory."""
     if entry.name.endswith(POSITION_INDEX):
         return relative_position_index(isqrt(entry.shape[0]))

@@ -42,7 +42,7 @@ Program = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
-class MatchedQueries:
+class QueryPairs:
     """Queries of one image, matched between two programs."""
 
     ours: Tensor  # (M,) indices of the matched ones, M of N
@@ -50,7 +50,7 @@ class MatchedQueries:
     missing: int  # number of queries, ours and theirs, that the other program lacks but should have
 
     @classmethod
-    def of(cls, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> "MatchedQueries":
+    def of(cls, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> "QueryPairs":
         """Match queries of equal class and tied probability, those with the closest masks first.
 
         Args:
@@ -91,7 +91,7 @@ class Comparison:
     """Differences between the outputs of an exported file and the network's, for one image."""
 
     image: Image
-    queries: MatchedQueries
+    queries: QueryPairs
     differences: dict[str, float]  # largest by output, in the units of `BOUND`; over matched queries only
     equal_pixels: float  # fraction of the map
 
@@ -140,7 +140,7 @@ def load_onnx(path: Path) -> Program:
 
 
 @torch.no_grad()
-def compare(network: InferenceNetwork, program: Program, image: Image, settings: MergingSettings) -> Comparison:
+def compare_program(network: InferenceNetwork, program: Program, image: Image, settings: MergingSettings) -> Comparison:
     """Compare an exported program with the network on one image.
 
     Raises:
@@ -159,7 +159,7 @@ def compare(network: InferenceNetwork, program: Program, image: Image, settings:
                 f"{name} has shape {tuple(theirs[name].shape)}; the network's has {tuple(ours[name].shape)}"
             )
     maps = [_merged(network, outputs, image, settings) for outputs in (ours, theirs)]
-    queries = MatchedQueries.of(ours, theirs)
+    queries = QueryPairs.of(ours, theirs)
     differences = {}
     for name in names[1:]:  # not the labels, which are equal
         first, second = ours[name], theirs[name]

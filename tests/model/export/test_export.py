@@ -164,7 +164,7 @@ def test_a_file_that_does_not_run_is_rejected() -> None:
         raise IndexError("idx=11 must be within [-5, 4]")
 
     with pytest.raises(ExportError, match="does not run on noise 1, so it was not written: idx=11"):
-        checking.compare(inference_network(), run, checking.noise()[0], MERGING)
+        checking.compare_program(inference_network(), run, checking.noise()[0], MERGING)
 
 
 def test_a_file_of_an_earlier_export_is_never_left_beside_a_new_description(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_different_network_is_detected(added: float) -> None:
     network, other = inference_network(), inference_network()
     with torch.no_grad():
         other.network.get_parameter("encoder.level_embedding").add_(added)
-    comparison = checking.compare(network, other, checking.noise()[0], MERGING)
+    comparison = checking.compare_program(network, other, checking.noise()[0], MERGING)
     with pytest.raises(ExportError, match=r"x\.onnx differs from the network"):
         comparison.require("x.onnx")
 
