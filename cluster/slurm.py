@@ -44,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ended; `code` is its exit status, 128 + the number of a signal, or 1 if SLURM ended it."""
+    """End of a job; `code` is its exit status, 128 + the number of a signal, or 1 if SLURM ended it."""
 
     state: str
     code: int

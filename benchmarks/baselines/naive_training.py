@@ -80,7 +80,7 @@ def match_one_by_one(
     candidates: Sequence[int] | None = None,
 ) -> Matches:
     """Compute `model.training.matcher.match` with one transfer to the host for every layer of every image."""
-    first, images, slots, queries, segments = 0, [], [], [], []
+    first, images, positions, queries, segments = 0, [], [], [], []
     for b, target in enumerate(targets):
         count = candidates[b] if candidates else class_logits.shape[2]
         found = []
@@ -89,11 +89,11 @@ def match_one_by_one(
             own_boxes, own_masks = (None if values is None else values[part] for values in (boxes, masks))
             found.append(match(class_logits[part], own_boxes, [target], costs, own_masks))
         images.append(torch.full_like(found[0].images, b))
-        slots.append(found[0].slots)
+        positions.append(found[0].positions)
         queries.append(torch.cat([one.queries for one in found]))
         segments.append(torch.cat([one.segments for one in found]) + first)
         first += len(target.query_labels)
-    return Matches(torch.cat(images), torch.cat(slots), torch.cat(queries, 1), torch.cat(segments, 1))
+    return Matches(torch.cat(images), torch.cat(positions), torch.cat(queries, 1), torch.cat(segments, 1))
 
 
 def orthogonalize_one_by_one(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:

@@ -23,7 +23,7 @@ from panoptic.runtime.cli import run_command
 WORK = Path("runs/benchmarks/compare")
 
 
-def compare(
+def compare_models(
     runs: ComparisonRuns, rows: Sequence[str], seeds: Sequence[int], more_seeds: Sequence[int], out: Path
 ) -> list[str]:
     """Run what is not finished, close rows with more seeds; write the page, and return the failures."""
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def command() -> None:
         runs = ComparisonRuns(arguments.params, arguments.work, arguments.steps, arguments.jobs)
-        failures = compare(runs, arguments.rows, arguments.seeds, arguments.more_seeds, arguments.out)
+        failures = compare_models(runs, arguments.rows, arguments.seeds, arguments.more_seeds, arguments.out)
         if failures:
             print("\n".join(["", *failures]), file=sys.stderr)
             sys.exit(1)

@@ -22,7 +22,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class ModelRow:
+class ComparedModel:
     """A model and the way it is merged.
 
     A row with `weights_of` predicts with that row's weights; its override changes settings of `predict` only.
@@ -63,51 +63,53 @@ _UNTRAINED = "it has hardly begun to find things; the order is meaningful, the d
 _TWO_BLOCKS = "these settings have two blocks only: all that is left out is the tail"
 _QUALITY = "the mask's quality belongs in the score (section 3.5)"
 
-ROWS: Mapping[str, ModelRow] = MappingProxyType(
+ROWS: Mapping[str, ComparedModel] = MappingProxyType(
     {
-        "v2": ModelRow("Panoptic SegFormer, version 2"),
-        "v1": ModelRow("version 1", "v1", claims=(Claim("v2", "below", _VERSION_1),), remark=_FEW_QUERIES),
-        "joint_matching": ModelRow(
+        "v2": ComparedModel("Panoptic SegFormer, version 2"),
+        "v1": ComparedModel("version 1", "v1", claims=(Claim("v2", "below", _VERSION_1),), remark=_FEW_QUERIES),
+        "joint_matching": ComparedModel(
             "joint matching", "joint_matching", claims=(Claim("v2", "below", _JOINT),), remark=_FEW_QUERIES
         ),
-        "no_deep_supervision": ModelRow(
+        "no_deep_supervision": ComparedModel(
             "no deep supervision", "no_deep_supervision", claims=(Claim("v2", "below", _DEEP),), finding=_DILUTION
         ),
-        "deep_supervision_averaged": ModelRow(
+        "deep_supervision_averaged": ComparedModel(
             "deep supervision, its mask losses averaged",
             "deep_supervision_averaged",
             claims=(Claim("no_deep_supervision", "above", _DEEP),),
         ),
-        "box_free": ModelRow(
+        "box_free": ComparedModel(
             "box-free: centers of mass", "box_free", claims=(Claim("v2", "close", _CENTERS),), finding=_POINTS
         ),
-        "detr": ModelRow(
+        "detr": ComparedModel(
             "DETR's panoptic head, merging p", "detr", claims=(Claim("v2", "below", _DETR),), remark=_UNTRAINED
         ),
-        "detr_m": ModelRow("DETR's weights, merging m", "detr_m", "detr", claims=(Claim("detr", "above", _DETR_M),)),
-        "d_detr_ms": ModelRow(
+        "detr_m": ComparedModel(
+            "DETR's weights, merging m", "detr_m", "detr", claims=(Claim("detr", "above", _DETR_M),)
+        ),
+        "d_detr_ms": ComparedModel(
             "D-DETR-MS", "d_detr_ms", claims=(Claim("v2", "below", _D_DETR), Claim("detr_m", "above", _D_DETR))
         ),
-        "v2_p": ModelRow("v2's weights, merging p", "merging_p", "v2", claims=(Claim("v2", "below", _ARGMAX),)),
-        "v2_p_star": ModelRow(
+        "v2_p": ComparedModel("v2's weights, merging p", "merging_p", "v2", claims=(Claim("v2", "below", _ARGMAX),)),
+        "v2_p_star": ComparedModel(
             "v2's weights, merging p*",
             "merging_p_star",
             "v2",
             claims=(Claim("v2", "below", _ARGMAX), Claim("v2_p", "above", _PRODUCT)),
         ),
-        "v2_class_score": ModelRow(
+        "v2_class_score": ComparedModel(
             "v2's weights, merging m by class score alone",
             "merging_m_without_mask_quality",
             "v2",
             claims=(Claim("v2", "below", _QUALITY),),
         ),
-        "v2_published_threshold": ModelRow(
+        "v2_published_threshold": ComparedModel(
             "v2's weights, merging m at the published score threshold of 0.25", weights_of="v2", score_threshold=0.25
         ),
-        "v2_layer_1": ModelRow(
+        "v2_layer_1": ComparedModel(
             "v2's weights, masks of block 1", "read_out_layer_1", "v2", claims=(Claim("v2", "below", _LAYERS),)
         ),
-        "v2_layer_2": ModelRow(
+        "v2_layer_2": ComparedModel(
             "v2's weights, masks of block 2",
             "read_out_layer_2",
             "v2",

@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.data_access.report import OPENING, STARTING, AccessPlan, AccessReport, access_page
-from benchmarks.data_access.worker import AccessCost, Memory
+from benchmarks.data_access.worker import AccessCost, MemoryUse
 from benchmarks.data_access.workload import DataFiles, DataSize, write_files
 from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.interleave import run_worker
@@ -62,7 +62,7 @@ def _measure_alone(name: str, plan: AccessPlan, files: DataFiles) -> Iterator[Ac
     environment = {**os.environ, **_ONE_THREAD}
     for cost in json.loads(run_worker("data_access.worker", name, files.folder, *numbers, environment=environment)):
         memory = cost.pop("memory")
-        yield AccessCost(**cost, memory=Memory(**memory) if memory else None)
+        yield AccessCost(**cost, memory=MemoryUse(**memory) if memory else None)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

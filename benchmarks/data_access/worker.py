@@ -30,7 +30,7 @@ _MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryUse:
     """Memory of a process in MB: resident, the same with shared pages divided by their users, and unshared."""
 
     rss: float
@@ -38,7 +38,7 @@ class Memory:
     private: float
 
     @classmethod
-    def now(cls) -> "Memory":
+    def now(cls) -> "MemoryUse":
         """Read the memory of this process."""
         fields = {}
         for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]:
@@ -46,9 +46,9 @@ class Memory:
             fields[name.rstrip(":")] = int(value) * 1024 / _MEGABYTE
         return cls(fields["Rss"], fields["Pss"], fields["Private_Clean"] + fields["Private_Dirty"])
 
-    def above(self, base: "Memory") -> "Memory":
+    def above(self, base: "MemoryUse") -> "MemoryUse":
         """Return what was added to `base`."""
-        return Memory(self.rss - base.rss, self.pss - base.pss, self.private - base.private)
+        return MemoryUse(self.rss - base.rss, self.pss - base.pss, self.private - base.private)
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class AccessCost:
 
     name: str
     seconds: list[float]
-    memory: Memory | None = None
+    memory: MemoryUse | None = None
 
 
 def opening(what: str, files: DataFiles) -> list[AccessCost]:
     """Open the index, its records as objects, its archive, or the archive by its own directory."""
     open_ = _OPENERS[what]
-    base, timer = Memory.now(), Timer()
+    base, timer = MemoryUse.now(), Timer()
     held = timer.lap(what, open_, files)
-    taken = Memory.now().above(base)
+    taken = MemoryUse.now().above(base)
     del held
     return [AccessCost(f"open:{what}", [timer.laps[what]], taken)]
 
@@ -96,19 +96,19 @@ def starting(what: str, how: str, files: DataFiles, workers: int, reads: int) ->
         barrier.wait()
 
     seconds = Timer().seconds(start)
-    found: list[Memory] = [answers.get() for _ in processes]
+    found: list[MemoryUse] = [answers.get() for _ in processes]
     barrier.wait()
     for process in processes:
         process.join()
-    memory = Memory(*(float(np.mean([getattr(one, part) for one in found])) for part in ("rss", "pss", "private")))
+    memory = MemoryUse(*(float(np.mean([getattr(one, part) for one in found])) for part in ("rss", "pss", "private")))
     return [AccessCost(f"start:{what}:{how}", [seconds], memory)]
 
 
-def _hold(records: Sequence[ImageRecord], reads: int, seed: int, barrier: Barrier, answers: "Queue[Memory]") -> None:
+def _hold(records: Sequence[ImageRecord], reads: int, seed: int, barrier: Barrier, answers: "Queue[MemoryUse]") -> None:
     for position in np.random.default_rng(seed).integers(0, max(1, len(records)), reads).tolist():
         assert not records or records[position].segments
     barrier.wait()
-    answers.put(Memory.now())
+    answers.put(MemoryUse.now())
     barrier.wait()  # until all have looked: pages count as shared only while others hold them
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.evaluation.make_files import write_workload
-from benchmarks.evaluation.report import COMPARED, MEASUREMENTS, Conditions, EvaluationReport, evaluation_page
+from benchmarks.evaluation.report import COMPARED, MEASUREMENTS, EvaluationConditions, EvaluationReport, evaluation_page
 from benchmarks.evaluation.worker import ImageCost
 from benchmarks.evaluation.workload import Workload
 from benchmarks.harness.command import benchmark_parser
@@ -47,7 +47,7 @@ def evaluate(names: Sequence[str], images: int, repeats: int, given: PanopticFil
         costs = dict(_measure(names, workload, repeats))
         images = workload.count
     _require_equal_pq(costs)
-    conditions = Conditions(
+    conditions = EvaluationConditions(
         images=images,
         repeats=repeats,
         source="drawn from a seed, of 480 x 640 pixels" if given is None else f"of {given.panoptic_json.name}",

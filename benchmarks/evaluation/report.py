@@ -23,7 +23,7 @@ MEASUREMENTS = {**COMPARED, **INSTANCES, **PROCESSES, **CORRUPTING}
 
 
 @dataclass(frozen=True)
-class Conditions:
+class EvaluationConditions:
     """Conditions that all measurements share; `hotcoco` is its version, None where it is not installed."""
 
     images: int
@@ -38,7 +38,7 @@ class Conditions:
 class EvaluationReport:
     """The cost per image of every measurement, by its name."""
 
-    conditions: Conditions
+    conditions: EvaluationConditions
     measurements: Mapping[str, ImageCost]
 
     @property

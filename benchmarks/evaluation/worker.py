@@ -81,7 +81,7 @@ def prepare(name: str, workload: Workload) -> Task:
         case "pq_and_boundary_by_numpy":
             return _scoring_by_numpy(workload)
         case "processes":
-            return _scoring_in_processes(workload, int(variant))
+            return _scoring(workload, ScoringSettings(), -(-SCALING_IMAGES // workload.count), int(variant))
         case "hotcoco":
             return _hotcoco(workload)
         case "ap":
@@ -126,31 +126,20 @@ def _decode_by_opencv(path: Path) -> NDArray[np.int32]:
 DECODERS = {"pillow": _decode_by_pillow, "opencv": _decode_by_opencv, "ours": _decode}
 
 
-def _scoring(workload: Workload, settings: ScoringSettings) -> Task:
-    """Score the files in this process."""
+def _scoring(workload: Workload, settings: ScoringSettings, times: int = 1, workers: int = 0) -> Task:
+    """Score the files, listed so many times, in this process or in others that are started for it."""
+    files, prediction = workload.repeated(times) if times > 1 else (workload.ground_truth, workload.prediction)
 
     def once() -> float | None:
-        ground_truth = PanopticGroundTruth.from_files(workload.ground_truth)
-        return score_results(ground_truth, workload.prediction, settings).scores.average("pq")
+        ground_truth = PanopticGroundTruth.from_files(files)
+        return score_results(ground_truth, prediction, settings, workers).scores.average("pq")
 
-    return Task(once, workload.count)
+    return Task(once, times * workload.count)
 
 
 def _scoring_by_numpy(workload: Workload) -> Task:
     id_map.COMPILED = overlaps.COMPILED = False
     return _scoring(workload, ScoringSettings())
-
-
-def _scoring_in_processes(workload: Workload, processes: int) -> Task:
-    """Score a long list of images in processes that are started for it."""
-    times = -(-SCALING_IMAGES // workload.count)
-    files, prediction = workload.repeated(times)
-
-    def once() -> float | None:
-        ground_truth = PanopticGroundTruth.from_files(files)
-        return score_results(ground_truth, prediction, ScoringSettings(), workers=processes).scores.average("pq")
-
-    return Task(once, times * workload.count)
 
 
 def _hotcoco(workload: Workload) -> Task:

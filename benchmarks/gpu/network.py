@@ -55,10 +55,8 @@ class NetworkWorkload:
 def inference(work: NetworkWorkload, precision: str, compiled: bool) -> Throughput:
     """Predict images in memory one at a time: resized, normalized, segmented and merged."""
     network = work.network().eval()
-    if compiled:
-        network.compile()
     memory, timer = PeakMemory.start(work.device), timer_for(work.device)
-    runs = {"predict": lambda: timer.seconds(lambda: _predict(network, work, precision))}
+    runs = {"predict": lambda: timer.seconds(lambda: _predict(network, work, precision, compiled))}
     seconds = interleave(runs, work.rounds, "inference")["predict"]
     return Throughput(precision, compiled, 1, tuple(work.images / taken for taken in seconds), memory.bytes)
 
@@ -90,10 +88,10 @@ def training(work: NetworkWorkload, precision: str, batch: int) -> Throughput:
     return Throughput(precision, False, batch, tuple(batch / taken for taken in seconds), memory.bytes)
 
 
-def _predict(network: PanopticSegFormer, work: NetworkWorkload, precision: str) -> None:
+def _predict(network: PanopticSegFormer, work: NetworkWorkload, precision: str, compiled: bool = False) -> None:
     height, width = work.size
     records = tuple(ImageRecord(number, "", "", height, width, ()) for number in range(work.images))
-    settings = InferenceSettings(shorter=min(work.size), longer=max(work.size), precision=precision)
+    settings = InferenceSettings(min(work.size), max(work.size), precision=precision, compile=compiled)
     with tempfile.TemporaryDirectory() as nothing:
         index = PanopticIndex(made_categories(COCO_THINGS, COCO_STUFF), Path(nothing), Path(nothing), records)
         assert sum(1 for _ in predict_images(network, index, settings, read=_read)) == work.images

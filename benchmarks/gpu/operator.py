@@ -17,7 +17,6 @@ from model.ops.ms_deform_attn import level_starts
 
 HEADS, CHANNELS, POINTS = 8, 32, 4
 COPIED_BYTES = 2**32
-WARM_UP = 10
 CASES = (
     *(Case(COCO_LEVELS, batch, 0, HEADS, CHANNELS, POINTS, f"encoder, batch {batch}") for batch in (1, 2, 8)),
     Case(COCO_LEVELS, 1, 300, HEADS, CHANNELS, POINTS, "decoder, 300 queries, batch 1"),
@@ -74,10 +73,11 @@ def measure_operator(case: Case, backward: bool, rounds: int, repeats: int) -> l
     }
     if classic_cuda.unavailable():
         del runs["classic, float32"]
-    times = interleave({name: partial(milliseconds, run, repeats) for name, (_, run) in runs.items()}, rounds)
+    timer = timer_for(device)
+    times = interleave({name: partial(timer.mean, run, repeats) for name, (_, run) in runs.items()}, rounds)
     passes = "forward and backward" if backward else "forward"
     return [
-        KernelCost(case.title, passes, name, tuple(times[name]), bytes_moved(parts, backward))
+        KernelCost(case.title, passes, name, tuple(1000 * taken for taken in times[name]), bytes_moved(parts, backward))
         for name, (parts, _) in runs.items()
     ]
 
@@ -107,19 +107,8 @@ def check_classic() -> float:
     return float((ours - classic).abs().max() / ours.abs().max())
 
 
-def milliseconds(run: Callable[[], object], repeats: int) -> float:
-    """Return the mean of `repeats` runs that follow each other without a gap on the device."""
-
-    def repeat(times: int) -> None:
-        for _ in range(times):
-            run()
-
-    repeat(WARM_UP)
-    return 1000 * timer_for(torch.device("cuda")).seconds(partial(repeat, repeats)) / repeats
-
-
 def copy_bandwidth(repeats: int) -> float:
     """Return the bytes per second that a large copy on the device reads and writes."""
     source = torch.randint(256, (COPIED_BYTES,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
-    return 2 * COPIED_BYTES / milliseconds(lambda: target.copy_(source), repeats) * 1000
+    return 2 * COPIED_BYTES / timer_for(source.device).mean(lambda: target.copy_(source), repeats)

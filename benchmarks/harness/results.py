@@ -5,9 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING
 
 from panoptic.io.files import replace_atomically
 
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 RESULTS = Path("benchmarks/results")
-Report = TypeVar("Report")
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,3 @@ def publish(name: str, page: str, report: "DataclassInstance", out: Path = RESUL
         json_file.write_text(numbers)
         page_file.write_text(page)
     print(page)
-
-
-def read_report(name: str, report: type[Report], folder: Path = RESULTS) -> Report:
-    """Read what `publish` wrote beside a page.
-
-    Raises:
-        pydantic.ValidationError: the file holds no such report.
-    """
-    return TypeAdapter(report).validate_python(json.loads((folder / f"{name}.json").read_text()))

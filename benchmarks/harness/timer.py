@@ -38,6 +38,16 @@ class Timer:
         work()
         return statistics.median(self.seconds(work) for _ in range(repeats))
 
+    def mean(self, work: Callable[[], object], repeats: int) -> float:
+        """Time calls that follow each other without waiting, after as many that warm up."""
+
+        def repeat() -> None:
+            for _ in range(repeats):
+                work()
+
+        repeat()
+        return self.seconds(repeat) / repeats
+
     def lap(self, name: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work, add its seconds to the lap of this name, and return its result."""
         started = self.now()

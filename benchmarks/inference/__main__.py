@@ -19,7 +19,7 @@ from benchmarks.harness.device import timer_for
 from benchmarks.harness.interleave import Worker, interleave
 from benchmarks.harness.results import Summary, publish
 from benchmarks.inference.methods import BY_DEFAULT, METHODS, OWN, made_network, made_output, merge_naively, merge_ours
-from benchmarks.inference.report import Conditions, InferenceReport, inference_page
+from benchmarks.inference.report import InferenceConditions, InferenceReport, inference_page
 from benchmarks.inference.worker import SegmentationCost, made_image
 from model.device import pick_device
 from model.inference.predict import InferenceSettings, inference_forward
@@ -45,7 +45,7 @@ def measure(plan: InferencePlan) -> InferenceReport:
     merged = merging_seconds(plan)
     first = seconds[plan.methods[0]]
     return InferenceReport(
-        conditions=Conditions.now(plan.size, plan.rounds, plan.threads),
+        conditions=InferenceConditions.now(plan.size, plan.rounds, plan.threads),
         seconds={name: Summary.of(values) for name, values in seconds.items()},
         speedup={name: Summary.of_ratios(first, values) for name, values in seconds.items()},
         parts={name: median_parts(costs[name]) for name in OWN if name in costs},

@@ -14,7 +14,7 @@ from panoptic.markdown import markdown_page, markdown_table
 
 
 @dataclass(frozen=True)
-class Conditions:
+class InferenceConditions:
     """Conditions that all measurements share."""
 
     size: tuple[int, int]
@@ -25,7 +25,7 @@ class Conditions:
     transformers: str
 
     @classmethod
-    def now(cls, size: tuple[int, int], rounds: int, threads: int) -> "Conditions":
+    def now(cls, size: tuple[int, int], rounds: int, threads: int) -> "InferenceConditions":
         """Describe this machine."""
         device = pick_device()
         described = (
@@ -41,7 +41,7 @@ class Conditions:
 class InferenceReport:
     """Costs by method; speedups are relative to the first one, round by round."""
 
-    conditions: Conditions
+    conditions: InferenceConditions
     seconds: Mapping[str, Summary]
     speedup: Mapping[str, Summary]
     parts: Mapping[str, Mapping[str, float]]
@@ -63,7 +63,7 @@ def inference_page(report: InferenceReport) -> str:
     )
 
 
-def _introduction(conditions: Conditions) -> tuple[str, str]:
+def _introduction(conditions: InferenceConditions) -> tuple[str, str]:
     height, width = conditions.size
     how = (
         f"Written by `python -m benchmarks.inference --size {height} {width}` on {conditions.device}, torch"

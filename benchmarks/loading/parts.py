@@ -57,9 +57,9 @@ def load_by_parts(images: TrainingImages, micro_batch: MicroBatch, timer: Timer)
     """Do what `images[micro_batch]` does for a single image, and time every part."""
     index = images.index
     image_files, mask_files = index.image_files(), index.mask_files()
-    ((slot, position),) = micro_batch.images
+    ((index_in_step, position),) = micro_batch.images
     record = index.records[position]
-    rng = np.random.default_rng([images.seed, micro_batch.step, slot])
+    rng = np.random.default_rng([images.seed, micro_batch.step, index_in_step])
     jpeg = timer.lap(READ_IMAGE, image_files.read, record.file_name)
     image = timer.lap(DECODE_IMAGE, decode_image, jpeg, record.file_name)
     png = timer.lap(READ_MAP, mask_files.read, record.mask_name)

@@ -31,7 +31,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Entry:
+class CheckpointEntry:
     """Name, shape and type of one entry of a published checkpoint."""
 
     name: str
@@ -51,7 +51,7 @@ class Forward:
     predictions: tuple[PanopticPrediction, ...]
 
 
-def read_entries(path: Path) -> tuple[Entry, ...]:
+def read_entries(path: Path) -> tuple[CheckpointEntry, ...]:
     """Read the ordered entries of a published checkpoint from a JSON file with `keys`: [name, shape, type] each."""
     items = read_json(path).values.get("keys")
     if not isinstance(items, list) or not items:
@@ -60,7 +60,7 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     for item in items:
         match item:
             case [str(name), list(shape), str(type_)] if all(type(size) is int for size in shape):
-                entries.append(Entry(name, tuple(shape), type_))
+                entries.append(CheckpointEntry(name, tuple(shape), type_))
             case _:
                 raise DatasetError(
                     f"{path}: 'keys' should list [name, shape, type], found {str(item)[:60]}; correct it"
@@ -68,7 +68,7 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def network_by_rule(model: str, entries: tuple[Entry, ...], subject: str) -> PanopticSegFormer:
+def network_by_rule(model: str, entries: tuple[CheckpointEntry, ...], subject: str) -> PanopticSegFormer:
     """Make a published network with the rule's value in every entry.
 
     Raises:
@@ -87,7 +87,7 @@ def network_by_rule(model: str, entries: tuple[Entry, ...], subject: str) -> Pan
     return network
 
 
-def _placeholder(entry: Entry) -> Tensor:
+def _placeholder(entry: CheckpointEntry) -> Tensor:
     """Make an integer buffer as a new network has it; for other entries zeros that take no memory."""
     if entry.name.endswith(POSITION_INDEX):
         return relative_position_index(isqrt(entry.shape[0]))
@@ -123,8 +123,8 @@ def select_recorded(recorded: tuple[Pairs, ...]) -> QuerySelector:
     """Select the most probable pairs, and of near ties among the last ones those that were recorded."""
     best = top_queries(SELECTED)
 
-    def select(class_logits: Tensor, places: Tensor) -> QuerySelection:
-        selection = best(class_logits, places)
+    def select(class_logits: Tensor, boxes: Tensor) -> QuerySelection:
+        selection = best(class_logits, boxes)
         _, queries, classes = class_logits.shape
         indices, labels, scores = selection.indices.clone(), selection.labels.clone(), selection.scores.clone()
         for image, pairs in enumerate(recorded):
@@ -134,11 +134,11 @@ def select_recorded(recorded: tuple[Pairs, ...]) -> QuerySelector:
                 for query, label in pairs
                 if (query, label) not in ours and 0 <= query < queries and 0 <= label < classes
             ]
-            spare = [slot for slot, pair in enumerate(ours) if pair not in pairs]
-            for slot, (query, label) in zip(spare, others, strict=False):
+            spare = [column for column, pair in enumerate(ours) if pair not in pairs]
+            for column, (query, label) in zip(spare, others, strict=False):
                 score = class_logits[image, query, label].float().sigmoid()
-                if scores[image, slot] - score <= TIE:
-                    indices[image, slot], labels[image, slot], scores[image, slot] = query, label, score
+                if scores[image, column] - score <= TIE:
+                    indices[image, column], labels[image, column], scores[image, column] = query, label, score
         return replace(selection, indices=indices, labels=labels, scores=scores)
 
     return select

@@ -29,6 +29,13 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import JsonObject, read_json
 from panoptic.robustness.corrupted_split import CorruptSettings
 
+SAMPLED = 1000
+"""Images whose sizes and segments are inspected."""
+DRAWN = 200
+"""Forward passes to draw sizes for."""
+
+Size = tuple[int, int]  # (height, width)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -47,19 +54,13 @@ class Recipe:
         """Refuse a batch that the processes cannot share, as the training does."""
         if self.processes < 1:
             raise ValueError(f"{self.processes} processes; give at least 1")
-        assert self.forwards
+        assert self.micro_batches
 
     @property
-    def forwards(self) -> int:
-        """Forward passes of each process per step."""
+    def micro_batches(self) -> int:
+        """Micro-batches of each process per step."""
         train = self.train
         return Accumulation(train.batch_size, train.images_per_forward, 0, self.processes).micro_batches
-
-
-Size = tuple[int, int]  # (height, width)
-
-SAMPLED = 1000
-"""Images whose sizes and segments are inspected."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +169,6 @@ def _images(count: int, sizes: Sequence[Size], is_thing: Sequence[bool], source:
     return SplitStatistics(count, tuple(sizes), things / inspected, (len(is_thing) - things) / inspected, source)
 
 
-DRAWN = 200
-"""Forward passes to draw sizes for."""
-
-
 @dataclass(frozen=True)
 class MadeImages:
     """Inputs of the forward passes of a training.
@@ -179,7 +176,7 @@ class MadeImages:
     `sizes` are (height, width) of the images as read; `things` and `stuff` are numbers of segments per image.
     """
 
-    sizes: tuple[tuple[int, int], ...]
+    sizes: tuple[Size, ...]
     things: int
     stuff: int
     categories: CategoryTable
@@ -187,7 +184,7 @@ class MadeImages:
     images_per_forward: int
     joint_stuff: str  # `NetworkConfig.stuff`
 
-    def shape(self, draw: int) -> tuple[int, int]:
+    def shape(self, draw: int) -> Size:
         """Return the padded (height, width) of a forward pass."""
         samples = self._augmented(draw, 0, 0)
         shapes = [sample.ids.shape for sample in samples]

@@ -1,4 +1,4 @@
-"""The amount of work: counts that follow from the settings and the dataset alone."""
+"""The amount of work and of disk space: counts that follow from the settings and the dataset alone."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,7 +17,19 @@ from panoptic.datasets.download.partial_file import partial_paths
 from panoptic.datasets.known import describe_dataset
 from panoptic.io.errors import DatasetError
 
-WORK = "work"
+WORK, DISK = "work", "disk"
+MAP_BYTES = 0.023
+"""Bytes per pixel of a panoptic PNG: COCO's have 7 kB per image of 640 x 480."""
+LOSSLESS_BYTES = 1.5
+"""Bytes per pixel of a corrupted image as PNG: noise hardly compresses."""
+ANNOTATED_BYTES, ANNOTATED_PIXEL_BYTES, SEMANTIC_BYTES = 3000, 0.03, 0.018
+"""Bytes that `annotate` writes per image, per pixel, and per pixel of semantic maps, as measured on two images of COCO
+and on the embedded dataset."""
+INSTANCE_BYTES = 400
+"""Bytes per instance in the results, most of them the RLE."""
+COPIES = 2
+"""DVC's cache holds a copy of all outputs; one is enough where the file system can share blocks."""
+CACHED = "twice: DVC's cache has a copy"
 
 
 @dataclass(frozen=True)
@@ -52,9 +64,8 @@ class PlannedWork:
         how = f"{dataset.num_things} things, {dataset.num_stuff} stuff"
         yield PlanRow(WORK, "classes", dataset.num_things + dataset.num_stuff, "count", how)
         per_epoch = steps_per_epoch(dataset.train.count, train.batch_size)
-        passes = (
-            f"{counted(self.recipe.forwards, 'forward pass', 'es')} of {counted(train.images_per_forward, 'image')}"
-        )
+        passes = counted(self.recipe.micro_batches, "forward pass", "es")
+        passes = f"{passes} of {counted(train.images_per_forward, 'image')}"
         processes = counted(self.recipe.processes, "process", "es")
         how = f"{counted(train.epochs, 'epoch')} of {per_epoch}; in each {processes}"
         yield PlanRow(WORK, "steps", self.steps, "count", f"{how}, each {passes}")
@@ -70,21 +81,6 @@ def _listed_ids(path: Path) -> int:
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file; correct corrupt.image_ids")
     return sum(bool(line.partition("#")[0].strip()) for line in path.read_text().splitlines())
-
-
-DISK = "disk"
-MAP_BYTES = 0.023
-"""Bytes per pixel of a panoptic PNG: COCO's have 7 kB per image of 640 x 480."""
-LOSSLESS_BYTES = 1.5
-"""Bytes per pixel of a corrupted image as PNG: noise hardly compresses."""
-ANNOTATED_BYTES, ANNOTATED_PIXEL_BYTES, SEMANTIC_BYTES = 3000, 0.03, 0.018
-"""Bytes that `annotate` writes per image, per pixel, and per pixel of semantic maps, as measured on two images of COCO
-and on the embedded dataset."""
-INSTANCE_BYTES = 400
-"""Bytes per instance in the results, most of them the RLE."""
-COPIES = 2
-"""DVC's cache holds a copy of all outputs; one is enough where the file system can share blocks."""
-CACHED = "twice: DVC's cache has a copy"
 
 
 def disk_rows(recipe: Recipe, dataset: PlannedDataset, corrupted: int) -> Iterator[PlanRow]:

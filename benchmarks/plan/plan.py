@@ -105,14 +105,14 @@ def _step_rows(costs: Costs) -> Iterator[PlanRow]:
 def _step_seconds(work: PlannedWork, costs: Costs) -> tuple[float, str]:
     """Return the seconds of a step, and its bottleneck: computing, or reading where the workers cannot keep up."""
     recipe = work.recipe
-    computing = recipe.forwards * costs.step.mean_seconds + costs.step.optimizer_seconds
-    images, workers = recipe.forwards * recipe.train.images_per_forward, recipe.train.workers
+    computing = recipe.micro_batches * costs.step.mean_seconds + costs.step.optimizer_seconds
+    images, workers = recipe.micro_batches * recipe.train.images_per_forward, recipe.train.workers
     reading = images * costs.read_to_train_seconds / max(workers, 1)
     if not workers:
         return computing + reading, "reading, then computing, in one process"
     if reading > computing:
         return reading, f"limited by the {workers} reading workers of each process; raise train.workers"
-    how = f"{counted(recipe.forwards, 'pass', 'es')} of mean size, and the optimizer"
+    how = f"{counted(recipe.micro_batches, 'pass', 'es')} of mean size, and the optimizer"
     if recipe.processes > 1:
         how += f"; {recipe.processes} processes, each as fast as this one alone, communication not counted"
     return computing, how

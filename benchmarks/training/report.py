@@ -41,7 +41,7 @@ class StepCost:
 
 
 @dataclass(frozen=True)
-class Conditions:
+class TrainingConditions:
     """Conditions that all measurements share."""
 
     device: str
@@ -54,7 +54,7 @@ class Conditions:
 class TrainingReport:
     """The cost of every network, by comparison."""
 
-    conditions: Conditions
+    conditions: TrainingConditions
     measured: Mapping[str, Mapping[str, StepCost]]
 
 

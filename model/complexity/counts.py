@@ -43,7 +43,10 @@ def count_macs(network: PanopticSegFormer, width: int, height: int) -> MacCounts
     # With gradients: without them torch's counter cannot follow views of a parameter.
     with torch.enable_grad(), counting_modules(network) as modules, counting_operators(network) as operators:
         network(images, None, top_queries(network.config.selected_queries))
-    return MacCounts(dict(modules), dict(operators.products), dict(operators.sampling))
+    products = operators.products
+    if network.config.classes_from == "masks":  # the mask head calls the classifier, which torch counts for both
+        products["query_masks"] -= products["query_classes"]
+    return MacCounts(dict(modules), dict(products), dict(operators.sampling))
 
 
 def count_parameters(network: PanopticSegFormer) -> ParameterCounts:

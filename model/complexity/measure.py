@@ -9,8 +9,7 @@ In a process of its own the memory of one network does not count for the next, a
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import timeit
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -82,14 +81,14 @@ def measure(task: Task) -> Measurement:
             torch.cuda.synchronize(device)
 
     with torch.inference_mode():
-        milliseconds = _time(run, task.repeats)
+        seconds = timeit.repeat(run, number=1, repeat=WARM_UP + task.repeats)[WARM_UP:]
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes() - before
     return Measurement(
         width=task.width,
         height=task.height,
         device=compute_name(device),
-        median_ms=round(float(np.median(milliseconds)), 2),
-        p90_ms=round(float(np.percentile(milliseconds, 90)), 2),
+        median_ms=round(1000 * float(np.median(seconds)), 2),
+        p90_ms=round(1000 * float(np.percentile(seconds, 90)), 2),
         memory_mib=round(peak / MEBIBYTE, 1),
     )
 
@@ -99,15 +98,6 @@ def compute_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu, {torch.get_num_threads()} threads"
-
-
-def _time(run: Callable[[], None], repeats: int) -> list[float]:
-    milliseconds = []
-    for _ in range(WARM_UP + repeats):
-        started = time.perf_counter()
-        run()
-        milliseconds.append(1000 * (time.perf_counter() - started))
-    return milliseconds[WARM_UP:]
 
 
 def main() -> None:

@@ -100,7 +100,7 @@ def _check(
     """
     print(f"{name} compared with the network:")
     for image in shown:
-        comparison = checking.compare(network, program, image, merging)
+        comparison = checking.compare_program(network, program, image, merging)
         print(f"  {comparison.line()}")
         comparison.require(name)
     median, least, largest = checking.time_ratio(network, program, shown)

@@ -1,14 +1,14 @@
 """Check exported files against the network they were made from: outputs, panoptic maps and speed."""
 
 import statistics
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,16 +20,29 @@ from model.export.sizes import ExportError, Sizes
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.pixels import normalize
-from panoptic.data.reader import PanopticReader
+from panoptic.data.reader import PanopticReader, decode_image
 from panoptic.data.transforms import resize_for_inference, resize_image
 from panoptic.index import PanopticIndex
+from panoptic.io.errors import DatasetError
 
 TIE = 1e-4
 """Queries whose probabilities differ by no more may swap, or replace each other at the end of the list."""
+BOUND = 1e-3
+"""Largest accepted difference of an output, relative to its largest value or to 1, whichever is larger."""
+EQUAL_PIXELS = 0.999
+"""Least accepted fraction of pixels with the same segment after merging."""
+ROUNDS = 3
+PER_QUERY = frozenset(output.name for output in (*QUERY_OUTPUTS, BOXES))
+INDEXED_IMAGES = 3
+NOISE = ((96, 128), (128, 96), (128, 160))
+"""(height, width) of the noise that replaces images where none are given."""
+
+Program = Callable[[Tensor], tuple[Tensor, ...]]
+"""A network, exported or not: normalized images to its outputs."""
 
 
 @dataclass(frozen=True)
-class MatchedQueries:
+class QueryPairs:
     """Queries of one image, matched between two programs."""
 
     ours: Tensor  # (M,) indices of the matched ones, M of N
@@ -37,7 +50,7 @@ class MatchedQueries:
     missing: int  # number of queries, ours and theirs, that the other program lacks but should have
 
     @classmethod
-    def of(cls, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> "MatchedQueries":
+    def of(cls, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> "QueryPairs":
         """Match queries of equal class and tied probability, those with the closest masks first.
 
         Args:
@@ -61,16 +74,6 @@ def _missing(probabilities: Tensor, matched: Tensor) -> int:
     return int((probabilities[alone] > probabilities.min() + TIE).sum())
 
 
-Program = Callable[[Tensor], tuple[Tensor, ...]]
-"""A network, exported or not: normalized images to its outputs."""
-BOUND = 1e-3
-"""Largest accepted difference of an output, relative to its largest value or to 1, whichever is larger."""
-EQUAL_PIXELS = 0.999
-"""Least accepted fraction of pixels with the same segment after merging."""
-ROUNDS = 3
-PER_QUERY = frozenset(output.name for output in (*QUERY_OUTPUTS, BOXES))
-
-
 @dataclass(frozen=True)
 class Image:
     """An image (H, W, 3) uint8 RGB at the size of the network's input, and its name in messages."""
@@ -88,7 +91,7 @@ class Comparison:
     """Differences between the outputs of an exported file and the network's, for one image."""
 
     image: Image
-    queries: MatchedQueries
+    queries: QueryPairs
     differences: dict[str, float]  # largest by output, in the units of `BOUND`; over matched queries only
     equal_pixels: float  # fraction of the map
 
@@ -137,7 +140,7 @@ def load_onnx(path: Path) -> Program:
 
 
 @torch.no_grad()
-def compare(network: InferenceNetwork, program: Program, image: Image, settings: MergingSettings) -> Comparison:
+def compare_program(network: InferenceNetwork, program: Program, image: Image, settings: MergingSettings) -> Comparison:
     """Compare an exported program with the network on one image.
 
     Raises:
@@ -156,7 +159,7 @@ def compare(network: InferenceNetwork, program: Program, image: Image, settings:
                 f"{name} has shape {tuple(theirs[name].shape)}; the network's has {tuple(ours[name].shape)}"
             )
     maps = [_merged(network, outputs, image, settings) for outputs in (ours, theirs)]
-    queries = MatchedQueries.of(ours, theirs)
+    queries = QueryPairs.of(ours, theirs)
     differences = {}
     for name in names[1:]:  # not the labels, which are equal
         first, second = ours[name], theirs[name]
@@ -175,9 +178,7 @@ def time_ratio(network: InferenceNetwork, program: Program, images: Sequence[Ima
         seconds = [0.0, 0.0]
         for tensor in (image.tensor() for image in images):
             for index, forward in enumerate(programs):
-                started = time.perf_counter()
-                forward(tensor)
-                seconds[index] += time.perf_counter() - started
+                seconds[index] += timeit.timeit(partial(forward, tensor), number=1)
         ratios.append(seconds[0] / seconds[1])
     return statistics.median(ratios), min(ratios), max(ratios)
 
@@ -197,11 +198,6 @@ def _merged(
     return prediction.ids
 
 
-COUNT = 3
-NOISE = ((96, 128), (128, 96), (128, 160))
-"""(height, width) of the noise that replaces images where none are given."""
-
-
 def from_files(paths: Sequence[Path]) -> list[Image]:
     """Read images at their own size."""
     return [Image(str(path), _read(path)) for path in paths]
@@ -211,7 +207,7 @@ def from_index(path: Path) -> list[Image]:
     """Read the first images of an index."""
     index = PanopticIndex.load(path)
     reader = PanopticReader(index)
-    return [Image(record.file_name, reader.image(record)) for record in index.records[:COUNT]]
+    return [Image(record.file_name, reader.image(record)) for record in index.records[:INDEXED_IMAGES]]
 
 
 def noise() -> list[Image]:
@@ -240,7 +236,7 @@ def fitted(image: Image, sizes: Sizes, shorter: int, longer: int) -> Image:
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:
-    found = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if found is None:
-        raise ExportError(f"{path} cannot be read as an image; give a JPEG or PNG file")
-    return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
+    try:
+        return decode_image(path.read_bytes(), str(path))
+    except (OSError, DatasetError) as error:
+        raise ExportError(f"{path} cannot be read as an image ({error}); give a JPEG or PNG file") from error

@@ -84,10 +84,11 @@ def _predict_image(
 def _found(output: PanopticOutput, index: int) -> tuple[Tensor, Tensor, Tensor]:
     """Masks (N, h, w), labels and probabilities of the selected queries, then of the stuff classes with own queries."""
     chosen = output.selection.valid[index]
-    labels, probabilities, slots = (
-        part[index, chosen] for part in (output.selection.labels, output.selection.scores, output.selection.slots)
+    labels, probabilities, mask_indices = (
+        part[index, chosen]
+        for part in (output.selection.labels, output.selection.scores, output.selection.mask_indices)
     )
-    masks = output.query_masks.masks[-1, index, slots]
+    masks = output.query_masks.masks[-1, index, mask_indices]
     if output.stuff is not None and output.stuff_logits is not None:
         stuff_labels = output.num_things + torch.arange(output.stuff_logits.shape[-1], device=labels.device)
         labels = torch.cat((labels, stuff_labels))

@@ -19,7 +19,7 @@ def cross_attention(query: Tensor, tokens: Tensor, key: nn.Linear, value: nn.Lin
 
 
 def key_products(query: Tensor, tokens: Tensor, key: nn.Linear) -> Tensor:
-    """Products (B, H, N, T) of queries (B, H, N, D) and the keys of tokens (B, T, C)."""
+    """Multiply queries (B, H, N, D) by the keys of tokens (B, T, C): products (B, H, N, T)."""
     batch, heads, count, dim = query.shape
     if not few_queries(count, heads, tokens):
         return query @ split_heads(key(tokens), heads).mT
@@ -29,7 +29,7 @@ def key_products(query: Tensor, tokens: Tensor, key: nn.Linear) -> Tensor:
 
 
 def value_sums(weights: Tensor, tokens: Tensor, value: nn.Linear) -> Tensor:
-    """Sums (B, H, N, D) of the values of tokens (B, T, C) by weights (B, H, N, T) that add up to 1 over the tokens."""
+    """Sum the values of tokens (B, T, C) by weights (B, H, N, T) that add up to 1 over the tokens: (B, H, N, D)."""
     _, heads, count, _ = weights.shape
     if not few_queries(count, heads, tokens):
         return weights @ split_heads(value(tokens), heads)
@@ -37,23 +37,23 @@ def value_sums(weights: Tensor, tokens: Tensor, value: nn.Linear) -> Tensor:
 
 
 def few_queries(count: int, heads: int, tokens: Tensor) -> bool:
-    """Whether taking this many queries to the space of the tokens (B, T, C) costs less than projecting the tokens."""
+    """Tell whether to project this many queries to the space of the tokens (B, T, C) costs less than the reverse."""
     return count * (heads - 1) < tokens.shape[2]
 
 
 def split_heads(states: Tensor, heads: int) -> Tensor:
-    """(B, N, C) to (B, heads, N, C / heads)."""
+    """Split states (B, N, C) into (B, heads, N, C / heads)."""
     batch, count, channels = states.shape
     return states.view(batch, count, heads, channels // heads).transpose(1, 2)
 
 
 def _values_of(gathered: Tensor, heads: int, value: nn.Linear) -> Tensor:
-    """Values (B, H, N, D) of tokens (B, H * N, C) that every head has gathered."""
+    """Return the values (B, H, N, D) of tokens (B, H * N, C) that every head has gathered."""
     batch, total, channels = gathered.shape
     by_head = gathered.view(batch, heads, total // heads, channels)
     return by_head @ value.weight.view(heads, -1, channels).mT + value.bias.view(heads, 1, -1)
 
 
 def merge_heads(states: Tensor) -> Tensor:
-    """(B, heads, N, D) to (B, N, heads * D)."""
+    """Merge states (B, heads, N, D) into (B, N, heads * D)."""
     return states.transpose(1, 2).flatten(2)

@@ -92,7 +92,7 @@ class SelfAttention(nn.Module):
         self.norm = nn.LayerNorm(config.channels, eps=NORM_EPS)
 
     def forward(self, queries: Tensor) -> Tensor:
-        """(B, N, C) to the same shape."""
+        """Return queries (B, N, C) that have attended to each other."""
         q, k, v = (split_heads(part, self.heads) for part in self.qkv(queries).chunk(3, dim=-1))
         attended = merge_heads(F.scaled_dot_product_attention(q, k, v))
         updated: Tensor = self.norm(queries + self.output(attended))
@@ -100,7 +100,7 @@ class SelfAttention(nn.Module):
 
 
 class BlockOutput(NamedTuple):
-    """What one block gives."""
+    """Output of one block."""
 
     queries: Tensor  # (B, N, C) updated
     attending: Tensor  # (B, N, C) as they attended to the memory

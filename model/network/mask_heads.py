@@ -55,7 +55,7 @@ class ClassifiedQueryMasks(MaskDecoder):
         assert class_logits is not None
         selection, attending = select(class_logits[-1], location.boxes), decoded.attending
         if auxiliary:
-            selection = replace(selection, slots=selection.indices)
+            selection = replace(selection, mask_indices=selection.indices)
         else:
             attending = gather_queries(attending, selection)
         masks = torch.stack([*decoded.auxiliary_masks, self.read_masks(attending, pyramid.memory, mask_layer)])

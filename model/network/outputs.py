@@ -87,7 +87,7 @@ class QuerySelection:
     labels: Tensor  # (B, N) int64, 0..T-1
     scores: Tensor  # (B, N) class probability
     valid: Tensor  # (B, N) bool
-    slots: Tensor  # (B, N) int64, index of the mask of each in `PanopticOutput.query_masks`
+    mask_indices: Tensor  # (B, N) int64, of the mask of each in `PanopticOutput.query_masks`
 
 
 @dataclass(frozen=True)

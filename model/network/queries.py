@@ -40,8 +40,8 @@ def every_query(class_logits: Tensor, _boxes: Tensor) -> QuerySelection:
 
 def selection_of(indices: Tensor, labels: Tensor, scores: Tensor, valid: Tensor) -> QuerySelection:
     """Make a selection whose masks are decoded in its own order."""
-    slots = torch.arange(indices.shape[1], device=indices.device).expand_as(indices)
-    return QuerySelection(indices, labels, scores, valid, slots)
+    mask_indices = torch.arange(indices.shape[1], device=indices.device).expand_as(indices)
+    return QuerySelection(indices, labels, scores, valid, mask_indices)
 
 
 def gather_queries(states: Tensor, selection: QuerySelection) -> Tensor:

@@ -62,23 +62,23 @@ def self_test(name: str, device: str, dtype: torch.dtype) -> Differences:
     # Locations in steps of 1 / 64 pixel and not on a pixel: no rounding moves a sample across a kink of its gradient.
     sizes = torch.tensor([(width, height) for height, width in _SHAPES])[:, None]
     steps = torch.rand(2, 300, 4, len(_SHAPES), 4, 2, generator=generator) * 1.4 - 0.2
-    places = (((steps * sizes * 64).floor() + 0.5) / 64) / sizes
+    locations = (((steps * sizes * 64).floor() + 0.5) / 64) / sizes
     weights = torch.rand(2, 300, 4, len(_SHAPES), 4, generator=generator)
     grad = torch.randn(2, 300, 128, generator=generator).to(dtype)
-    found = _run(name, device, grad, value, places, weights)
-    exact = _run("reference", "cpu", *(tensor.double() for tensor in (grad, value, places, weights)))
-    shares = [
+    found = _run(name, device, grad, value, locations, weights)
+    exact = _run("reference", "cpu", *(tensor.double() for tensor in (grad, value, locations, weights)))
+    fractions = [
         float((one.double().cpu() - other).abs().max() / other.abs().max())
         for one, other in zip(found, exact, strict=True)
     ]
-    return Differences(dtype, shares[0], max(shares[1:]))
+    return Differences(dtype, fractions[0], max(fractions[1:]))
 
 
 def _run(name: str, device: str, *tensors: Tensor) -> tuple[Tensor, ...]:
-    grad, value, places, weights = (tensor.to(device) for tensor in tensors)
+    grad, value, locations, weights = (tensor.to(device) for tensor in tensors)
     backend = reference if name == "reference" else backends.load(name)
     real = backends.compute_type(value)
-    operands = value, _SHAPES, level_starts(_SHAPES), places.to(real), weights.to(real)
+    operands = value, _SHAPES, level_starts(_SHAPES), locations.to(real), weights.to(real)
     return backend.forward(*operands), *backend.backward(grad, *operands, deterministic=False)
 
 

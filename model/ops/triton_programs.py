@@ -33,7 +33,7 @@ def _program(
 
 
 @triton.jit()
-def _place(
+def _corners(
     locations: tl.tensor,
     sample: tl.tensor,
     present: tl.tensor,
@@ -111,9 +111,9 @@ def forward_program(
     """Compute weighted sums of samples."""
     batch, head, first, rows, present = _program(queries, HEADS, BLOCK)
     values += (batch * tokens * HEADS + head) * DIM
-    place = (batch * queries + first) * HEADS + head
-    locations += place * (LEVELS * POINTS * 2)
-    weights += place * (LEVELS * POINTS)
+    offset = (batch * queries + first) * HEADS + head
+    locations += offset * (LEVELS * POINTS * 2)
+    weights += offset * (LEVELS * POINTS)
 
     total = tl.zeros((BLOCK, LANES), SUM)
     start = tl.to_tensor(0)
@@ -121,7 +121,7 @@ def forward_program(
         height, width = tl.to_tensor(heights[level]), tl.to_tensor(widths[level])
         for point in tl.static_range(POINTS):
             sample = rows * (LEVELS * POINTS) + level * POINTS + point
-            pixel, down, right, has_upper, has_lower, has_left, has_right = _place(
+            pixel, down, right, has_upper, has_lower, has_left, has_right = _corners(
                 locations, sample, present, height, width, SUM
             )
             at_a = (start + pixel).to(tl.int64) * (HEADS * DIM)
@@ -136,7 +136,7 @@ def forward_program(
             total += c * (lower * (1 - right))[:, None] + d * (lower * right)[:, None]
         start += height.to(tl.int32) * width.to(tl.int32)
     channels = tl.arange(0, LANES)[None, :]
-    target = output + place * DIM + rows[:, None] * DIM + channels
+    target = output + offset * DIM + rows[:, None] * DIM + channels
     tl.store(target, total.to(output.dtype.element_ty), mask=present[:, None] & (channels < DIM))
 
 
@@ -167,12 +167,12 @@ def backward_program(
     batch, head, first, rows, present = _program(queries, HEADS, BLOCK)
     values += (batch * tokens * HEADS + head) * DIM
     value_gradient += (batch * tokens * HEADS + head) * DIM
-    place = (batch * queries + first) * HEADS + head
-    locations += place * (LEVELS * POINTS * 2)
-    location_gradient += place * (LEVELS * POINTS * 2)
-    weights += place * (LEVELS * POINTS)
-    weight_gradient += place * (LEVELS * POINTS)
-    upstream = _read(gradient, place * DIM + rows * DIM, present, DIM, LANES, SUM)
+    offset = (batch * queries + first) * HEADS + head
+    locations += offset * (LEVELS * POINTS * 2)
+    location_gradient += offset * (LEVELS * POINTS * 2)
+    weights += offset * (LEVELS * POINTS)
+    weight_gradient += offset * (LEVELS * POINTS)
+    upstream = _read(gradient, offset * DIM + rows * DIM, present, DIM, LANES, SUM)
     one = tl.load(unit) if unit is not None else None
 
     start = tl.to_tensor(0)
@@ -180,7 +180,7 @@ def backward_program(
         height, width = tl.to_tensor(heights[level]), tl.to_tensor(widths[level])
         for point in range(POINTS):  # atomic additions allow no overlap, and compiling takes a quarter
             sample = rows * (LEVELS * POINTS) + level * POINTS + point
-            pixel, down, right, has_upper, has_lower, has_left, has_right = _place(
+            pixel, down, right, has_upper, has_lower, has_left, has_right = _corners(
                 locations, sample, present, height, width, SUM
             )
             at_a = (start + pixel).to(tl.int64) * (HEADS * DIM)

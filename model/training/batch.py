@@ -15,9 +15,15 @@ from panoptic.data.target import PanopticTarget, make_target, mass_centers
 from panoptic.format.categories import CategoryTable
 
 MASKS_AT_ONCE = 16
+ALIGNMENT = 8
+"""Alignment of packed tensors in bytes: the size of the widest number."""
+_TABLES = ("query_labels", "query_boxes", "query_centers", "stuff_labels")
+"""Fields of a `Target` that are packed unchanged."""
 
 Sizes = tuple[tuple[int, int], ...]
 """(height, width) of every image."""
+Layout = tuple[tuple[torch.dtype, tuple[int, ...]], ...]
+"""Types and shapes of tensors that are packed into one."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +58,6 @@ def resized(masks: Tensor, shape: tuple[int, int]) -> Tensor:
         return masks.new_zeros(0, *shape, dtype=torch.float)
     parts = torch.split(masks[:, None], MASKS_AT_ONCE)
     return torch.cat([F.interpolate(part.float(), shape, mode="bilinear", align_corners=False)[:, 0] for part in parts])
-
-
-ALIGNMENT = 8
-"""Alignment of packed tensors in bytes: the size of the widest number."""
-
-Layout = tuple[tuple[torch.dtype, tuple[int, ...]], ...]
-"""Types and shapes of tensors that are packed into one."""
-
-_TABLES = ("query_labels", "query_boxes", "query_centers", "stuff_labels")
-"""Fields of a `Target` that are packed unchanged."""
 
 
 @dataclass(frozen=True)

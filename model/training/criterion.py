@@ -166,7 +166,7 @@ def _query_terms(
 
 
 def match_selected(output: PanopticOutput, targets: Sequence[Target]) -> Matches:
-    """Run the second matching: assign segments to the slots of the selection."""
+    """Run the second matching: assign segments to the selected queries."""
     location, selection = output.location, output.selection
     assert location.class_logits is not None
     return match(

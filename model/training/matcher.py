@@ -30,7 +30,7 @@ class Matches:
     """M pairs of query and segment in each of L layers, sorted by image, then by query."""
 
     images: Tensor  # (M,) int64
-    slots: Tensor  # (M,) int64, number of the pair within its image
+    positions: Tensor  # (M,) int64, index of the pair within its image
     queries: Tensor  # (L, M) int64
     segments: Tensor  # (L, M) int64, numbered through all images of the batch
 
@@ -109,8 +109,8 @@ def _assign(costs: np.ndarray, targets: Sequence[Target], candidates: Sequence[i
             queries, numbers = linear_sum_assignment(cost[: candidates[b], : segments[b]])
             found[:, layer, ends[b] - pairs[b] : ends[b]] = queries, numbers + firsts[b]
     images = np.repeat(np.arange(len(targets)), pairs)
-    slots = np.arange(sum(pairs)) - np.repeat(ends - pairs, pairs)
-    return Matches(*(torch.from_numpy(array) for array in (images, slots, *found)))
+    positions = np.arange(sum(pairs)) - np.repeat(ends - pairs, pairs)
+    return Matches(*(torch.from_numpy(array) for array in (images, positions, *found)))
 
 
 def _box_cost(boxes: Tensor, targets: Sequence[Target], costs: MatchCosts) -> Tensor:
@@ -152,7 +152,7 @@ class MatchedQueries:
         most = max(matched_queries(self.targets, class_logits.shape[1]))
         indices = class_logits.new_zeros((len(self.targets), most), dtype=torch.long)
         labels, valid = torch.zeros_like(indices), torch.zeros_like(indices, dtype=torch.bool)
-        entries = found.images, found.slots
+        entries = found.images, found.positions
         indices[entries] = found.queries[0]
         labels[entries] = torch.cat([target.query_labels for target in self.targets])[found.segments[0]]
         valid[entries] = True

@@ -11,6 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+WRAPPERS = ("state_dict", "model")
+"""Keys under which the authors' files store the weights; the rest concerns their training."""
+_PARALLEL = "module."
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _DAMAGE = (
     RuntimeError,
@@ -26,18 +29,18 @@ _DAMAGE = (
 """Exceptions that reading truncated or overwritten files was seen to raise."""
 
 
-class PickledWeightsError(ValueError):
-    """A file is not a pickle of weights, is damaged, or asks to run code."""
+class WeightsError(ValueError):
+    """Weights are missing, damaged, of another network, or ask to run code."""
 
 
 def is_safetensors(path: Path) -> bool:
     """Tell by its first bytes whether a file is a safetensors file, whatever its name.
 
     Raises:
-        PickledWeightsError: there is no such file.
+        WeightsError: there is no such file.
     """
     if not path.is_file():
-        raise PickledWeightsError(f"{path}: there is no such file; check the path")
+        raise WeightsError(f"{path}: there is no such file; check the path")
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 
@@ -46,22 +49,20 @@ def read_pickle(path: Path) -> object:
     """Read a file written by `torch.save`, unpickling only tensors and plain values.
 
     Raises:
-        PickledWeightsError: it is something else, is damaged, or asks to run code.
+        WeightsError: it is something else, is damaged, or asks to run code.
     """
     with path.open("rb") as file:
         start = file.read(9)
     if not start.startswith((_ZIP, _PICKLE)):
-        raise PickledWeightsError(f"{path}: is not a PyTorch checkpoint (starts with {start!r}); download it again")
+        raise WeightsError(f"{path}: is not a PyTorch checkpoint (starts with {start!r}); download it again")
     try:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise PickledWeightsError(f"{path}: {_refusal(str(error))}") from None
+        raise WeightsError(f"{path}: {_refusal(str(error))}") from None
     except _DAMAGE as error:
         reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
-        raise PickledWeightsError(
-            f"{path}: is damaged or not a PyTorch checkpoint ({reason}); download it again"
-        ) from None
+        raise WeightsError(f"{path}: is damaged or not a PyTorch checkpoint ({reason}); download it again") from None
 
 
 def _refusal(message: str) -> str:
@@ -77,36 +78,40 @@ def _refusal(message: str) -> str:
     return f"cannot be read as weights ({reason}); no code of it was run; download it again"
 
 
-_PARALLEL = "module."
-WRAPPERS = ("state_dict", "model")
-"""Keys under which the authors' files store the weights; the rest concerns their training."""
-
-
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a file by name, whatever its suffix.
 
     Raises:
-        PretrainedError, PickledWeightsError: the file is missing, is damaged, asks to run code, or has no weights.
+        WeightsError: the file is missing, is damaged, asks to run code, or has no weights.
     """
     document = _read_safetensors(path) if is_safetensors(path) else read_pickle(path)
     for wrapper in WRAPPERS:
         if isinstance(document, dict) and isinstance(document.get(wrapper), dict):
             document = document[wrapper]
-    if not isinstance(document, dict) or not document:
-        raise PretrainedError(f"{path}: holds {str(document)[:60]}; expected names and tensors")
-    wrong = [str(name) for name, value in document.items() if not isinstance(value, Tensor)]
+    return named_tensors(document, f"{path}: the file")[0]
+
+
+def named_tensors(state: object, where: str) -> tuple[dict[str, Tensor], str]:
+    """Return a state dict without the prefix that distributed training adds to every name, and that prefix.
+
+    Raises:
+        WeightsError: it is something else; `where` names it in the message.
+    """
+    if not isinstance(state, dict) or not state:
+        raise WeightsError(f"{where} should hold names and tensors, found {str(state)[:60]}")
+    wrong = [str(name) for name, tensor in state.items() if not isinstance(name, str) or not _is_plain(tensor)]
     if wrong:
-        raise PretrainedError(f"{path}: expected only names and tensors; not a tensor: {', '.join(wrong[:5])}")
-    prefix = _PARALLEL if all(name.startswith(_PARALLEL) for name in document) else ""
-    return {name.removeprefix(prefix): tensor for name, tensor in document.items()}
+        raise WeightsError(f"{where} should hold names and tensors only; not so: {', '.join(wrong[:5])}")
+    prefix = _PARALLEL if all(name.startswith(_PARALLEL) for name in state) else ""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}, prefix
+
+
+def _is_plain(tensor: object) -> bool:
+    return isinstance(tensor, Tensor) and tensor.layout == torch.strided and not tensor.is_quantized
 
 
 def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise PretrainedError(f"{path}: cannot be read as safetensors ({error}); download it again") from error
-
-
-class PretrainedError(PickledWeightsError):
-    """Weights are missing, cannot be read, or do not fit the backbone."""
+        raise WeightsError(f"{path}: cannot be read as safetensors ({error}); download it again") from error

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from model.network.backbones import BACKBONES
-from model.weights.files import PretrainedError
+from model.weights.files import WeightsError
 
 REVISION = "main"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -19,14 +19,14 @@ def find_imagenet(name: str, folder: Path) -> Path:
         folder: may contain `<name>.safetensors`, `.pth` or `.bin`; need not exist.
 
     Raises:
-        PretrainedError: there are none; says what to fetch, and where to put it.
+        WeightsError: there are none; says what to fetch, and where to put it.
     """
     local = next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
     if local is not None:
         return local
     repository = BACKBONES[name].hub
     if not repository:
-        raise PretrainedError(
+        raise WeightsError(
             f"nobody has published ImageNet weights of the backbone {name!r}, and there is no "
             f"{folder / name}.safetensors; {RANDOM}"
         )
@@ -47,7 +47,7 @@ def _fetched(name: str, repository: str, folder: Path) -> Path:
         except (OSError, EntryNotFoundError) as error:
             reasons.append(error)
     reason = str(reasons[0]).partition("\n")[0]
-    raise PretrainedError(
+    raise WeightsError(
         f"no ImageNet weights of the backbone {name}: there is no {folder / name}.safetensors, and nothing could be "
         f"fetched from https://huggingface.co/{repository} ({reason}). Where there is a network, fetch {HUB_FILES[0]} "
         f"from https://huggingface.co/{repository}/tree/{REVISION} and put it at {folder / name}.safetensors (or "

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import CheckpointError, load_checkpoint, metadata_path
-from model.weights.pretrained import PretrainedError, find_imagenet, load_backbone
+from model.weights.files import WeightsError
+from model.weights.hub import find_imagenet
+from model.weights.pretrained import load_backbone
 from panoptic.format.categories import CategoryTable
 
 RANDOM, IMAGENET = "random", "imagenet"
@@ -20,14 +22,14 @@ def find_initial_weights(source: str, backbone: str, folder: Path) -> Path | Non
         folder: may contain ImageNet weights; otherwise they are fetched from the Hugging Face hub.
 
     Raises:
-        PretrainedError: the file or the ImageNet weights do not exist; says what to fetch, and where to put it.
+        WeightsError: the file or the ImageNet weights do not exist; says what to fetch, and where to put it.
     """
     if source == RANDOM:
         return None
     if source == IMAGENET:
         return find_imagenet(backbone, folder)
     if not Path(source).is_file():
-        raise PretrainedError(
+        raise WeightsError(
             f"train.initial_weights is {source!r}, and there is no such file; give a file, {IMAGENET!r} or {RANDOM!r}"
         )
     return Path(source)
@@ -43,7 +45,7 @@ def load_initial_weights(network: PanopticSegFormer, categories: CategoryTable, 
 
     Raises:
         CheckpointError: the file's network has other sizes or categories.
-        PretrainedError: the file cannot be read, or is not for this backbone.
+        WeightsError: the file cannot be read, or is not for this backbone.
     """
     if not metadata_path(file).is_file():
         loaded = load_backbone(network.backbone, file)

@@ -12,21 +12,20 @@ from model.network.backbone import Backbone
 from model.network.backbones import BACKBONES
 from model.network.backbones.family import BackboneSize
 from model.network.config import NetworkConfig
-from model.weights.files import PretrainedError, read_weights
-from model.weights.hub import find_imagenet
+from model.weights.files import WeightsError, read_weights
 from model.weights.official.layout import Layout, backbone_layout, listed
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedWeights:
     """Weights of a file under the names of a backbone's body."""
 
     state: dict[str, Tensor]
-    kept: tuple[str, ...]  # entries of the body that the file lacks
+    kept: tuple[str, ...]  # entries of the body that the file lacks; they keep their values
     dropped: tuple[str, ...]  # entries of the file that the body lacks
 
 
-def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path) -> Fitted:
+def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path) -> FittedWeights:
     """Convert the weights of a file to a backbone's layout.
 
     Args:
@@ -36,14 +35,14 @@ def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
         source: file of the weights, for messages.
 
     Raises:
-        PretrainedError: entries are missing, unknown, or of another shape or type; names them.
+        WeightsError: entries are missing, unknown, or of another shape or type; names them.
     """
     match = _match(BACKBONES[name], weights, expected)
     issues = match.layout.issues(match.weights, match.expected)
     if issues:
         found = f"{source} is not for the backbone {name}{_advice(weights, name)}; {len(issues)} entries do not fit:"
-        raise PretrainedError("\n".join([found, *listed(issues)]))
-    return Fitted(
+        raise WeightsError("\n".join([found, *listed(issues)]))
+    return FittedWeights(
         match.layout.from_official(match.weights, match.expected),
         kept=tuple(key for key in expected if key not in match.expected),
         dropped=match.dropped,
@@ -94,31 +93,18 @@ def _advice(weights: Mapping[str, Tensor], name: str) -> str:
     return ""
 
 
-__all__ = ["LoadedBackbone", "PretrainedError", "find_imagenet", "load_backbone"]
-
-
-@dataclass(frozen=True)
-class LoadedBackbone:
-    """Entries that only one of file and backbone has."""
-
-    kept: tuple[str, ...]
-    """Entries of the backbone that the file lacks; they keep their values."""
-    dropped: tuple[str, ...]
-    """Entries of the file that the backbone lacks."""
-
-
-def load_backbone(backbone: Backbone, file: Path) -> LoadedBackbone:
+def load_backbone(backbone: Backbone, file: Path) -> FittedWeights:
     """Load a file into a backbone: its parameters, and the statistics of its batch norm.
 
     Raises:
-        PretrainedError: the file cannot be read, or does not fit.
+        WeightsError: the file cannot be read, or does not fit.
     """
     if any(isinstance(module, nn.GroupNorm) for module in backbone.modules()):
-        raise PretrainedError(
+        raise WeightsError(
             f"ImageNet weights of {backbone.name} are for batch norm, and model.backbone_norm is 'group'; set it to "
             "'frozen' or 'batch', or start from random weights (train.initial_weights: random)"
         )
     expected = dict(backbone.body.state_dict())
     fitted = fit(backbone.name, read_weights(file), expected, file)
     backbone.body.load_state_dict(expected | fitted.state)
-    return LoadedBackbone(fitted.kept, fitted.dropped)
+    return fitted

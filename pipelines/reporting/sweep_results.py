@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from tabulate import tabulate
 
 from pipelines.dvc_project.trials import Trial
 
@@ -99,15 +100,13 @@ def records(results: Sequence[Result], metric: Metric) -> list[dict[str, str | f
 
 def text_table(table: Sequence[Sequence[str]]) -> str:
     """Format a table as plain text with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    return tabulate(table, "firstrow", tablefmt="simple", disable_numparse=True)
 
 
 def markdown_table(table: Sequence[Sequence[str]]) -> str:
     """Format a table as Markdown."""
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
-    return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]]) + "\n"
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in table]
+    return tabulate(cells, "firstrow", tablefmt="pipe", disable_numparse=True) + "\n"
 
 
 def csv_table(results: Sequence[Result], metric: Metric) -> str:

@@ -1,18 +1,30 @@
 """Published pages, rendered from the committed numbers."""
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from benchmarks.compare_models.report import ComparisonReport, comparison_page
 from benchmarks.complexity import ComplexityReport
 from benchmarks.data_access.report import AccessReport, access_page
 from benchmarks.evaluation.report import EvaluationReport, evaluation_page
-from benchmarks.harness.results import Report, read_report
+from benchmarks.harness.results import RESULTS
 from benchmarks.house.__main__ import HouseReport, house_page
 from benchmarks.inference.report import InferenceReport, inference_page
 from benchmarks.loading.report import LoadingReport, loading_page
 from benchmarks.operator.__main__ import OperatorReport, operator_page
 from benchmarks.training.report import TrainingReport, training_page
 from model.complexity.table import complexity_page
+
+Report = TypeVar("Report")
+
+
+def read_report(name: str, report: type[Report], folder: Path = RESULTS) -> Report:
+    """Read the numbers that were published beside a page."""
+    return TypeAdapter(report).validate_python(json.loads((folder / f"{name}.json").read_text()))
 
 
 def _renderer(name: str, report: type[Report], page: Callable[[Report], str]) -> Callable[[], str]:

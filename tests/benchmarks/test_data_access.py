@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.data_access import __main__ as data_access
-from benchmarks.data_access.worker import AccessCost, Memory, opening, reading, starting
+from benchmarks.data_access.worker import AccessCost, MemoryUse, opening, reading, starting
 from benchmarks.data_access.workload import DataFiles, DataSize, write_files
 from panoptic.data.reader import decode_image
 from panoptic.index import PanopticIndex
@@ -60,7 +60,7 @@ def test_reading_is_interleaved_after_a_warm_up(files: DataFiles) -> None:
 def test_the_page_shows_medians_and_ratios(files: DataFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(name: str, *_: object) -> list[AccessCost]:
         if name != "read":
-            return [AccessCost(name, [2.0], Memory(30, 20, 10 + len(name)))]
+            return [AccessCost(name, [2.0], MemoryUse(30, 20, 10 + len(name)))]
         times = {"folder": [1.0, 2.0, 4.0], "archive": [2.0, 2.0, 2.0]}
         names = [(work, source, n) for work in ("read", "decode") for source in times for n in (1, 2)]
         return [AccessCost(f"{work}:{source}:{n}", times[source]) for work, source, n in names]

@@ -13,6 +13,7 @@ from benchmarks.gpu.network import NetworkWorkload, Throughput, inference, profi
 from benchmarks.gpu.operator import CHANNELS, HEADS, POINTS, KernelCost, bytes_moved, operands
 from benchmarks.gpu.report import CLASSIC, GpuMachine, GpuReport, gpu_page
 from benchmarks.operator.cases import COCO_LEVELS, Case
+from model.inference import predict
 from model.network.config import NetworkConfig
 from tests.markdown import unpadded
 
@@ -69,6 +70,19 @@ def test_the_network_is_measured() -> None:
     assert (predicted.batch, trained.batch) == (1, 2)
     assert min(*predicted.images_per_second, *trained.images_per_second) > 0
     assert "conv" in profile_table(work, "float32")
+
+
+def test_compilation_is_measured_as_the_product_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.nn.Module] = []
+
+    def keep(network: torch.nn.Module, **_: object) -> torch.nn.Module:
+        compiled.append(network)
+        return network
+
+    monkeypatch.setattr(torch, "compile", keep)
+    monkeypatch.setattr(predict, "require_compiler", lambda _: None)
+    inference(NetworkWorkload(TINY, (64, 96), images=1, rounds=1, device=CPU), "float32", compiled=True)
+    assert compiled
 
 
 def test_the_page_shows_medians_ratios_and_bandwidth() -> None:

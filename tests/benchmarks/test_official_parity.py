@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.official_parity.__main__ import case_of, main, read_recording
 from benchmarks.official_parity.checks import compare, compare_sampled, compare_stats
-from benchmarks.official_parity.forward import Entry, read_entries, select_recorded
+from benchmarks.official_parity.forward import CheckpointEntry, read_entries, select_recorded
 from benchmarks.official_parity.rules import fill
 from panoptic.io.errors import DatasetError
 
@@ -111,4 +111,6 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_entries_are_read_in_their_order() -> None:
-    assert read_entries(OFFICIAL / "keys_r50.json")[5] == Entry("backbone.bn1.num_batches_tracked", (), "int64")
+    assert read_entries(OFFICIAL / "keys_r50.json")[5] == CheckpointEntry(
+        "backbone.bn1.num_batches_tracked", (), "int64"
+    )

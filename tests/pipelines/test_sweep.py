@@ -15,6 +15,7 @@ from pipelines.dvc_project.workspace import Checkout, GitError, git
 from pipelines.process.session import CommandError
 from pipelines.reporting.sweep_results import Metric, metric_values
 from pipelines.sweep import sweep
+from tests.markdown import unpadded
 from tests.pipelines.services import in_project
 from tests.pipelines.tiny_sweep import LEARN, METRIC, dvc
 
@@ -45,7 +46,7 @@ def test_a_grid_gives_distinct_results_and_a_repeated_sweep_runs_only_new_trials
     out = checkout / "runs/sweeps/two"
     assert sorted(path.name for path in out.iterdir()) == ["results.csv", "results.md", "results.png"]
     assert (out / "results.png").read_bytes().startswith(b"\x89PNG")
-    assert "| 3 | 5 | 35 | done |" in (out / "results.md").read_text()
+    assert "| 3 | 5 | 35 | done |" in unpadded((out / "results.md").read_text())
     assert git(checkout, "status", "--porcelain") == ""
 
     sweep("two", grid | {"learn.rate": ["2", "6"]}, stages=["score"], metric=METRIC, folder=checkout)

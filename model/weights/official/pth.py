@@ -9,14 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model.weights.files import PickledWeightsError, is_safetensors, read_pickle
+from model.weights.files import WeightsError, is_safetensors, named_tensors, read_pickle
 from panoptic.io.files import write_atomically
-
-_PARALLEL = "module."
-
-
-class PthError(PickledWeightsError):
-    """A file without weights of the published code."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +28,23 @@ def read_pth(path: Path) -> PthFile:
     """Read a checkpoint; only tensors and plain values are unpickled.
 
     Raises:
-        PickledWeightsError: the file is missing, damaged or of another type, or asks to run code.
+        WeightsError: the file is missing, damaged or of another type, or asks to run code.
     """
     if is_safetensors(path):
-        raise PthError(
+        raise WeightsError(
             f"{path}: is a safetensors file, not a .pth of the published code; to convert ours: --to-official"
         )
     document = read_pickle(path)
     if not isinstance(document, dict):
-        raise PthError(f"{path}: holds a {type(document).__name__}; expected a dict with the key 'state_dict'")
+        raise WeightsError(f"{path}: holds a {type(document).__name__}; expected a dict with the key 'state_dict'")
     wrapped = "state_dict" in document
-    state = document["state_dict"] if wrapped else document
-    _require_tensors(state, path, wrapped)
-    prefix = _PARALLEL if all(name.startswith(_PARALLEL) for name in state) else ""
+    where = "'state_dict'" if wrapped else "the file, which has no key 'state_dict',"
+    state, prefix = named_tensors(document["state_dict"] if wrapped else document, f"{path}: {where}")
     meta = document.get("meta") if wrapped else None
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return PthFile(
-        state={name.removeprefix(prefix): tensor for name, tensor in state.items()},
+        state=state,
         prefix=prefix,
         meta=meta if isinstance(meta, dict) else {},
         left_out=tuple(str(key) for key in document if key not in ("state_dict", "meta")) if wrapped else (),
@@ -64,16 +57,3 @@ def write_pth(path: Path, state: Mapping[str, Tensor], meta: Mapping[str, object
     buffer = io.BytesIO()  # torch reports a full disk as an internal error, so it writes to memory
     torch.save({"meta": dict(meta), "state_dict": dict(state)}, buffer)
     write_atomically(path, buffer.getvalue())
-
-
-def _require_tensors(state: object, path: Path, wrapped: bool) -> None:
-    where = "'state_dict'" if wrapped else "the file, which has no key 'state_dict',"
-    if not isinstance(state, dict) or not state:
-        raise PthError(f"{path}: {where} should hold names and tensors, found {str(state)[:60]}")
-    wrong = [str(name) for name, tensor in state.items() if not isinstance(name, str) or not _is_plain(tensor)]
-    if wrong:
-        raise PthError(f"{path}: {where} should hold names and tensors only; not so: {', '.join(wrong[:5])}")
-
-
-def _is_plain(tensor: object) -> bool:
-    return isinstance(tensor, Tensor) and tensor.layout == torch.strided and not tensor.is_quantized

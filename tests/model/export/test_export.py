@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from model.export import checking, files
@@ -163,7 +164,7 @@ def test_a_file_that_does_not_run_is_rejected() -> None:
         raise IndexError("idx=11 must be within [-5, 4]")
 
     with pytest.raises(ExportError, match="does not run on noise 1, so it was not written: idx=11"):
-        checking.compare(inference_network(), run, checking.noise()[0], MERGING)
+        checking.compare_program(inference_network(), run, checking.noise()[0], MERGING)
 
 
 def test_a_file_of_an_earlier_export_is_never_left_beside_a_new_description(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_a_different_network_is_detected(added: float) -> None:
     network, other = inference_network(), inference_network()
     with torch.no_grad():
         other.network.get_parameter("encoder.level_embedding").add_(added)
-    comparison = checking.compare(network, other, checking.noise()[0], MERGING)
+    comparison = checking.compare_program(network, other, checking.noise()[0], MERGING)
     with pytest.raises(ExportError, match=r"x\.onnx differs from the network"):
         comparison.require("x.onnx")
 
@@ -262,6 +263,17 @@ def test_the_command_rejects_bad_arguments_before_tracing(
         main(["--random", "r50", "--out", str(tmp_path), *arguments])
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_images_keep_their_stored_orientation_and_must_be_complete(tmp_path: Path) -> None:
+    path, exif = tmp_path / "turned.jpg", Image.Exif()
+    exif[0x0112] = 6  # to be displayed rotated by 90 degrees
+    Image.new("RGB", (48, 32)).save(path, exif=exif)
+    (found,) = checking.from_files([path])
+    assert found.pixels.shape == (32, 48, 3)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ExportError, match="cut short"):
+        checking.from_files([path])
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

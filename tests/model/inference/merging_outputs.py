@@ -50,12 +50,12 @@ class Parts:
         boxes = torch.rand(1, 1, QUERIES, 4, generator=torch.Generator().manual_seed(1)).expand(1, batch, -1, 4)
         filler = torch.zeros(batch, 1, 1)
         indices = torch.arange(count).remainder(QUERIES).expand(batch, -1)
-        slots = torch.arange(count).expand(batch, -1)
+        mask_indices = torch.arange(count).expand(batch, -1)
         return PanopticOutput(
             num_things=THINGS,
             memory=Memory(filler, filler, filler[..., 0] > 0, ((1, 1),), filler),
             location=LocationOutput(filler, filler[None], torch.zeros(1, batch, QUERIES, THINGS), boxes, None),
-            selection=QuerySelection(indices, indices.remainder(THINGS), self.scores, self.valid, slots),
+            selection=QuerySelection(indices, indices.remainder(THINGS), self.scores, self.valid, mask_indices),
             query_masks=MaskOutput(torch.stack((torch.zeros_like(self.masks), self.masks)), filler[None]),
             query_class_logits=None,
             stuff=MaskOutput(torch.stack((torch.zeros_like(self.stuff_masks), self.stuff_masks)), filler[None]),

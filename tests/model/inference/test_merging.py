@@ -186,7 +186,7 @@ def test_slots_point_at_the_masks_of_the_selection() -> None:
     """They matter where all queries have masks, selected or not."""
     masks = torch.stack((box_mask(0, 0, 5, 5), box_mask(5, 5, 10, 10))).float()
     output = joint_output(masks, torch.tensor([0.9, 0.5]), torch.tensor([0, 1]))
-    crossed = replace(output, selection=replace(output.selection, slots=torch.tensor([[1, 0]])))
+    crossed = replace(output, selection=replace(output.selection, mask_indices=torch.tensor([[1, 0]])))
     assert predict_one(crossed).segments[0].label == 0
     assert predict_one(crossed).ids[7, 7] == 1
 

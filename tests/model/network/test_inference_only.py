@@ -35,7 +35,7 @@ def test_the_last_outputs_are_the_same(config: NetworkConfig, mask_layer: int) -
     assert torch.equal(last.selection.labels, whole.selection.labels)
     torch.testing.assert_close(last.location.boxes[-1], whole.location.boxes[-1])
     for image in range(2):
-        read, expected = (one.query_masks.masks[-1, image, one.selection.slots[image]] for one in (last, whole))
+        read, expected = (one.query_masks.masks[-1, image, one.selection.mask_indices[image]] for one in (last, whole))
         torch.testing.assert_close(read, expected, atol=1e-5, rtol=1e-4)
     if whole.stuff is not None and whole.stuff_logits is not None:
         assert last.stuff is not None

@@ -63,7 +63,7 @@ def test_classes_from_masks_belong_to_the_queries_whose_masks_are_taken() -> Non
     assert output.query_class_logits.shape == (3, 2, 7, THINGS + STUFF)
     assert output.query_masks.masks.shape == (4, 2, 7, 12, 16)
     selection = output.selection
-    assert torch.equal(selection.slots, selection.indices)
+    assert torch.equal(selection.mask_indices, selection.indices)
     for image in range(2):
         for query, label, score in zip(
             selection.indices[image], selection.labels[image], selection.scores[image], strict=True
@@ -73,7 +73,7 @@ def test_classes_from_masks_belong_to_the_queries_whose_masks_are_taken() -> Non
 
 def test_where_the_location_decoder_classifies_slots_count_the_selection() -> None:
     output = run(TINY)
-    assert output.selection.slots.tolist() == [list(range(5))] * 2
+    assert output.selection.mask_indices.tolist() == [list(range(5))] * 2
 
 
 def test_no_location_layers_leave_the_queries_as_they_start() -> None:

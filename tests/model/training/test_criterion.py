@@ -26,6 +26,7 @@ from model.training.matcher import MatchedQueries
 from model.weights.official import official_key
 from tests.model.conftest import OFFICIAL
 from tests.model.network.tiny_network import STUFF, THINGS
+from tests.model.training.official_ground_truth import make_ground_truth
 from tests.model.training.synthetic import NETWORK, make_target, network, random_batch, random_target
 
 WEIGHTS = LossWeights()
@@ -33,11 +34,10 @@ WEIGHTS = LossWeights()
 
 def official_target(image: int) -> tuple[Target, tuple[int, int]]:
     """The synthetic ground truth behind the recorded losses, and the image's size without padding."""
-    ground_truth = rules.make_ground_truth(image)
-    boxes, labels = torch.from_numpy(ground_truth.boxes_xyxy), torch.from_numpy(ground_truth.labels)
+    masks, boxes, labels = map(torch.from_numpy, make_ground_truth(image))
     height, width = rules.CASE_A.valid[image]
     padded = torch.zeros(len(labels), *rules.CASE_A.batch)
-    padded[:, :height, :width] = torch.from_numpy(ground_truth.masks)
+    padded[:, :height, :width] = masks
     is_thing = labels < 80
     relative = xyxy_to_cxcywh(boxes / torch.tensor([width, height, width, height]))
     things, stuff = padded[is_thing], padded[~is_thing]

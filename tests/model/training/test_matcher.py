@@ -74,7 +74,7 @@ def test_layers_and_images_are_matched_by_themselves() -> None:
     candidates = [4, 4, 2]
     together = match(logits, boxes, targets, SECOND_MATCHING, masks, candidates)
     assert together.images.tolist() == [0, 0, 0, 2, 2]
-    assert together.slots.tolist() == [0, 1, 2, 0, 1]
+    assert together.positions.tolist() == [0, 1, 2, 0, 1]
     first = 0
     for b, (target, queries) in enumerate(zip(targets, candidates, strict=True)):
         for layer in range(2):

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from model.weights.files import WeightsError
 from model.weights.initial import find_initial_weights, load_initial_weights
-from model.weights.pretrained import PretrainedError
 from panoptic.format.categories import Category, CategoryTable
 from tests.model.network.tiny_network import STUFF, THINGS, TINY, tiny_network
 
@@ -77,5 +77,5 @@ def test_other_categories_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PretrainedError, match=r"gone\.pth', and there is no such file; give a file, 'imagenet'"):
+    with pytest.raises(WeightsError, match=r"gone\.pth', and there is no such file; give a file, 'imagenet'"):
         find_initial_weights(str(tmp_path / "gone.pth"), "resnet50", tmp_path)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.official_parity.forward import Entry, read_entries
+from benchmarks.official_parity.forward import CheckpointEntry, read_entries
 from model.network.backbones import BACKBONES
 from model.network.backbones.swin import relative_position_index
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -30,7 +30,7 @@ def expected(model: str) -> Mapping[str, Tensor]:
     return expected_entries(CONFIGS[model], COCO)
 
 
-def entries(model: str) -> tuple[Entry, ...]:
+def entries(model: str) -> tuple[CheckpointEntry, ...]:
     return read_entries(OFFICIAL / f"keys_{FILES[model]}.json")
 
 
@@ -39,7 +39,7 @@ def numbered_state(model: str) -> dict[str, Tensor]:
     return {entry.name: numbered(entry, number) for number, entry in enumerate(entries(model))}
 
 
-def numbered(entry: Entry, number: int) -> Tensor:
+def numbered(entry: CheckpointEntry, number: int) -> Tensor:
     if entry.name.endswith("relative_position_index"):
         return relative_position_index(7)
     if not entry.shape:

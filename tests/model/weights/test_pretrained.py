@@ -18,8 +18,9 @@ from transformers import (
 )
 
 from model.network.backbone import Backbone
+from model.weights.files import WeightsError
 from model.weights.official.layout import backbone_layout
-from model.weights.pretrained import PretrainedError, load_backbone
+from model.weights.pretrained import load_backbone
 from tests.model.network.narrow_backbones import NARROW, narrow_backbone, use_narrow_backbones
 
 State = dict[str, Tensor]
@@ -167,7 +168,7 @@ def test_misfits_are_named(issue: Callable[[State], State], message: str, tmp_pa
     before = {key: tensor.clone() for key, tensor in body(backbone).items()}
     torch.save(issue(as_published("resnet50", body(narrow_backbone("resnet50", seed=1)))), tmp_path / "r50.pth")
     with pytest.raises(
-        PretrainedError, match=rf"r50.pth is not for the backbone resnet50; \d+ entries do not fit:\n[\s\S]*{message}"
+        WeightsError, match=rf"r50.pth is not for the backbone resnet50; \d+ entries do not fit:\n[\s\S]*{message}"
     ):
         load_backbone(backbone, tmp_path / "r50.pth")
     assert all(torch.equal(tensor, before[key]) for key, tensor in body(backbone).items())
@@ -178,10 +179,10 @@ def test_misfits_are_named(issue: Callable[[State], State], message: str, tmp_pa
 def test_weights_of_another_backbone(other: str, layout: Callable[[str, State], State], tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     torch.save(layout(other, body(narrow_backbone(other))), file)
-    with pytest.raises(PretrainedError, match=rf"not for the backbone resnet50, but for {other} \(correct"):
+    with pytest.raises(WeightsError, match=rf"not for the backbone resnet50, but for {other} \(correct"):
         load_backbone(narrow_backbone("resnet50"), file)
 
 
 def test_no_weights_for_group_norm(tmp_path: Path) -> None:
-    with pytest.raises(PretrainedError, match=r"model.backbone_norm is 'group'; set it to 'frozen' or 'batch', or"):
+    with pytest.raises(WeightsError, match=r"model.backbone_norm is 'group'; set it to 'frozen' or 'batch', or"):
         load_backbone(narrow_backbone("tiny", backbone_norm="group"), tmp_path)

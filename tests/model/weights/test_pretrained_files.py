@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.network.backbones import BACKBONES
-from model.weights.files import PickledWeightsError, read_weights
-from model.weights.pretrained import find_imagenet
+from model.weights.files import WeightsError, read_weights
+from model.weights.hub import find_imagenet
 
 
 @pytest.fixture(autouse=True)
@@ -35,30 +35,30 @@ def test_cut_files(write: Callable[[dict[str, Tensor], Path], None], part: float
     write({f"layer{number}": torch.ones(40, 40) for number in range(5)}, file)
     content = file.read_bytes()
     file.write_bytes(content[: int(part * len(content))])
-    with pytest.raises(PickledWeightsError, match=r"weights\.pth: .*(again|authors)$"):
+    with pytest.raises(WeightsError, match=r"weights\.pth: .*(again|authors)$"):
         read_weights(file)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": {"a": torch.ones(1), "b": 3}}, "expected only names and tensors; not a tensor: b"),
-        ({}, r"holds \{\}; expected names and tensors"),
-        ([torch.ones(1)], "holds .*; expected names and tensors"),
+        ({"state_dict": {"a": torch.ones(1), "b": 3}}, "should hold names and tensors only; not so: b"),
+        ({}, r"should hold names and tensors, found \{\}"),
+        ([torch.ones(1)], r"should hold names and tensors, found \["),
         (Code(), "asks to run code"),
     ],
 )
 def test_files_without_weights(content: object, message: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(PickledWeightsError, match=rf"weights\.pth: .*{message}"):
+    with pytest.raises(WeightsError, match=rf"weights\.pth: .*{message}"):
         read_weights(tmp_path / "weights.pth")
     (tmp_path / "weights.pth").write_bytes(pickle.dumps(content, protocol=2))
-    with pytest.raises(PickledWeightsError, match=r"weights\.pth: "):
+    with pytest.raises(WeightsError, match=r"weights\.pth: "):
         read_weights(tmp_path / "weights.pth")
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(PickledWeightsError, match="there is no such file"):
+    with pytest.raises(WeightsError, match="there is no such file"):
         read_weights(tmp_path / "weights.pth")
 
 
@@ -69,7 +69,7 @@ def test_every_published_backbone_has_a_repository() -> None:
 def test_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Call the hub's client in fact, without a network and with an empty cache."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(PickledWeightsError) as caught:
+    with pytest.raises(WeightsError) as caught:
         find_imagenet("swin_large", tmp_path / "weights")
     message = str(caught.value)
     repository = "https://huggingface.co/microsoft/swin-large-patch4-window7-224-in22k"
@@ -102,5 +102,5 @@ def test_the_folder_comes_first(tmp_path: Path) -> None:
 
 
 def test_the_small_backbone_has_no_published_weights(tmp_path: Path) -> None:
-    with pytest.raises(PickledWeightsError, match=r"nobody has published .* of the backbone .tiny.*random"):
+    with pytest.raises(WeightsError, match=r"nobody has published .* of the backbone .tiny.*random"):
         find_imagenet("tiny", tmp_path)
