@@ -4,6 +4,7 @@ import colorsys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,38 +29,53 @@ _OPACITY = 0.68
 _VOID_COLOR: Rgb = (20, 20, 20)
 
 
+class Segmentation(NamedTuple):
+    """An (H,W) id map and its segments."""
+
+    ids: NDArray[np.int32]
+    segments: Sequence[SegmentLabel]
+
+
 def side_by_side(
     image: NDArray[np.uint8],
-    gt_ids: NDArray[np.int32],
-    gt_segments: Sequence[SegmentLabel],
-    prediction_ids: NDArray[np.int32],
-    prediction_segments: Sequence[SegmentLabel],
+    ground_truth: Segmentation | None,
+    prediction: Segmentation | None,
     categories: CategoryTable,
 ) -> NDArray[np.uint8]:
-    """Draw image (H,W,3), ground truth and prediction (H,W) side by side with titles, as (H',W',3) uint8 RGB.
+    """Draw an image (H,W,3), its ground truth and a prediction side by side with titles, as (H',W',3) uint8 RGB.
 
-    A prediction that matches a ground truth segment (IoU above 0.5) has its color. Small images are enlarged.
+    What is None has no panel. A prediction that matches a ground truth segment (IoU above 0.5) has its color. Small
+    images are enlarged.
     """
     seen: Counter[int] = Counter()
-    gt_colors = _segment_colors(gt_segments, categories, seen)
-    gt_categories = {segment.id: segment.category_id for segment in gt_segments if not segment.is_crowd}
-    prediction_colors = _segment_colors(prediction_segments, categories, seen) | {
-        segment.id: gt_colors[matched]
-        for segment in prediction_segments
-        if gt_categories.get(matched := _matched(gt_ids, prediction_ids == segment.id)) == segment.category_id
-    }
-
     scale = max(1, ceil(_READABLE_SIDE / max(image.shape[:2])))
     size = image.shape[1] * scale, image.shape[0] * scale
     enlarged = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
-    panels = {"image": enlarged}
-    for title, ids, segments, colors in (
-        ("ground truth", gt_ids, gt_segments, gt_colors),
-        ("prediction", prediction_ids, prediction_segments, prediction_colors),
-    ):
-        large_ids = np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
-        panels[title] = _labeled(_painted(enlarged, large_ids, colors), large_ids, segments, categories)
+    panels, gt_colors = {"image": enlarged}, dict[int, Rgb]()
+    for title, segmentation in (("ground truth", ground_truth), ("prediction", prediction)):
+        if segmentation is None:
+            continue
+        colors = _segment_colors(segmentation.segments, categories, seen)
+        if segmentation is ground_truth:
+            gt_colors = colors
+        elif ground_truth is not None:
+            colors |= _matched_colors(ground_truth, segmentation, gt_colors)
+        large_ids = np.asarray(cv2.resize(segmentation.ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
+        drawn = _painted(enlarged, large_ids, colors)
+        panels[title] = _labeled(drawn, large_ids, segmentation.segments, categories)
     return _mounted(panels)
+
+
+def _matched_colors(
+    ground_truth: Segmentation, prediction: Segmentation, gt_colors: Mapping[int, Rgb]
+) -> dict[int, Rgb]:
+    """The colors of predicted segments that match one of the ground truth."""
+    gt_categories = {segment.id: segment.category_id for segment in ground_truth.segments if not segment.is_crowd}
+    return {
+        segment.id: gt_colors[matched]
+        for segment in prediction.segments
+        if gt_categories.get(matched := _matched(ground_truth.ids, prediction.ids == segment.id)) == segment.category_id
+    }
 
 
 def painted(

@@ -26,7 +26,7 @@ from panoptic.instances.detection_json import encode_mask
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
 from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
-from panoptic.visualization import side_by_side
+from panoptic.visualization import Segmentation, side_by_side
 from stages.settings import load_section
 
 
@@ -86,9 +86,10 @@ def _draw(predictions: Sequence[ImagePrediction], index: PanopticIndex, folder: 
         partial.mkdir()
         for prediction in predictions:
             sample = reader.sample(prediction.record)
-            image = side_by_side(
-                sample.image, sample.ids, sample.record.segments, prediction.ids, prediction.segments, index.categories
-            )
+            # Unlabeled images have no ground truth to show.
+            ground_truth = Segmentation(sample.ids, sample.record.segments) if sample.record.segments else None
+            predicted = Segmentation(prediction.ids, prediction.segments)
+            image = side_by_side(sample.image, ground_truth, predicted, index.categories)
             path = (partial / prediction.record.mask_name).with_suffix(".png")
             _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
             with naming_disk_errors(path):

@@ -26,7 +26,7 @@ from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.image import UNREADABLE, WRONG_HEADER
 from panoptic.tools.check.issues import Issue, Severity, by_type
 from panoptic.tools.check.split import SplitCheck
-from panoptic.visualization import side_by_side
+from panoptic.visualization import Segmentation, side_by_side
 
 # Larger files are inspected, but not shown.
 _SHOWN_BYTES, _SHOWN_PIXELS = 1 << 27, 1 << 26
@@ -138,9 +138,7 @@ def _overlay(
         ids = np.where(unlisted, np.int32(free), ids)
     drawn = set(np.unique(ids).tolist())
     segments = [segment for segment in segments if segment.id in drawn]
-    panels = side_by_side(image, ids, segments, ids, segments, table)
-    # The panels are image, ground truth and prediction, equally wide; the third would repeat the second.
-    return panels[:, : panels.shape[1] * 2 // 3]
+    return side_by_side(image, Segmentation(ids, segments), None, table)
 
 
 def _with_unknown(segments: Sequence[SegmentLabel], categories: CategoryTable | None) -> CategoryTable:
