@@ -60,7 +60,10 @@ def override_settings(params: Path, overrides: Sequence[Path], out: Path | None 
     """
     document = read_parameters(params)
     changes: list[Change] = []
-    for override in overrides:
+    for index, override in enumerate(overrides):
+        base = override.parent.with_suffix(".yaml")
+        if base in overrides[index:] and override not in overrides[overrides.index(base) :]:
+            print(f"warning: {base} comes after {override}, which goes on top of it, and undoes it", file=sys.stderr)
         for name, section in read_parameters(override).items():
             if name not in document:
                 raise ValueError(f"{override}: {params} has no section {name}; sections: {', '.join(document)}")

@@ -104,6 +104,17 @@ def test_an_experiment_is_no_path(name: str) -> None:
         experiment_files([name])
 
 
+def test_a_file_that_its_base_undoes_is_reported(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, above = params.with_name("coco.yaml"), params.with_name("coco") / "r101.yaml"
+    above.parent.mkdir()
+    for file, channels in ((base, 64), (above, 128)):
+        file.write_text(f"model: {{channels: {channels}}}")
+    override_settings(params, [base, above])
+    assert capsys.readouterr().err == ""
+    override_settings(params, [above, base])
+    assert f"warning: {base} comes after {above}, which goes on top of it, and undoes it" in capsys.readouterr().err
+
+
 def test_a_password_in_an_address_is_not_shown() -> None:
     change = Change("download.mirrors", [], ["https://me:hunter2@host.example/data", "http://host.example/a@b"])
     assert str(change) == "download.mirrors: [] -> [https://***@host.example/data, http://host.example/a@b]"
