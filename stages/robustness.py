@@ -30,7 +30,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model import ops
 from model.device import pick_device
 from model.inference.predict import InferenceSettings, ReadImages, predict_images
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -63,7 +62,7 @@ from panoptic.robustness.summary import (
     variants_to_json,
 )
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import imported_code, resume_identity
+from panoptic.runtime.fingerprint import PROJECT, imported_code, resume_identity
 from panoptic.runtime.parallel import Shard, count_processes, map_ahead, worker_pool
 from stages.settings import load_section
 
@@ -123,7 +122,7 @@ def robustness(
     index = replace(full, records=find_records(full, split.image_ids, str(manifest)))
     split.check(index, manifest)
     inputs = paths.model, metadata_path(paths.model), paths.index, manifest
-    code = imported_code() | set(Path(ops.__path__[0]).glob("*.py"))  # backends are imported when they are used
+    code = imported_code() | set((PROJECT / "model" / "ops").glob("*.py"))  # backends are imported when used
     identity = resume_identity({"inference": inference, "scoring": scoring}, files=inputs, code=code)
     state = paths.state / f"robustness-{identity}"
     found: dict[Variant, Measures] = {}

@@ -32,7 +32,6 @@ from typing import NoReturn
 import torch
 
 from cluster.settings import ClusterSettings
-from model import ops
 from model.inference.predict import InferenceSettings, predict_images, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -46,7 +45,7 @@ from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import imported_code, resume_identity
+from panoptic.runtime.fingerprint import PROJECT, imported_code, resume_identity
 from stages.settings import load_section
 
 
@@ -130,7 +129,7 @@ def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, init
         settings={"train": recipe.train, "network": recipe.network},
         files=[paths.train_index, paths.val_index, initial],
         data=[index.images, index.masks],
-        code=imported_code() | set(Path(ops.__path__[0]).glob("*.py")),  # backends are imported when they are used
+        code=imported_code() | set((PROJECT / "model" / "ops").glob("*.py")),  # backends are imported when used
     )
 
 

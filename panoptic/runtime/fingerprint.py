@@ -54,14 +54,15 @@ def _plain(value: object) -> object:
 def imported_code() -> set[Path]:
     """The source files of this project that the running program has imported so far."""
     names = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
-    files = {Path(name) for name in names if name.endswith(".py")}
+    # Resolved, as a checkout may hold links; torch has modules without a file that claim a relative one.
+    files = {Path(name).resolve() for name in names if name.endswith(".py") and Path(name).is_absolute()}
     return {file for file in files if file.is_relative_to(PROJECT) and "site-packages" not in file.parts}
 
 
 def code_digests(files: Iterable[Path] | None = None) -> dict[str, str]:
     """SHA-256 of source files of this project, by default of `imported_code`."""
     files = imported_code() if files is None else files
-    return {str(file.relative_to(PROJECT)): file_digest(file) for file in sorted(files)}
+    return {str(file.relative_to(PROJECT)): file_digest(file) for file in sorted(file.resolve() for file in files)}
 
 
 def file_digest(path: Path) -> str:

@@ -41,14 +41,15 @@ def write_experiment(project: Path, **cluster: object) -> None:
 
 def assert_trained(service: Service, project: Path, run: str) -> list[str]:
     """Check that the run succeeded and published its results, and return its log."""
+    ended = service.wait(run, "COMPLETED", "FAILED", "CRASHED")
     logged = service.messages(run)
-    assert service.wait(run, "COMPLETED", "FAILED", "CRASHED") == "COMPLETED", logged
+    assert ended == "COMPLETED", "\n".join(logged)
     assert (project / "runs/train/model.safetensors").exists()
     artifacts = service.ask("artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}})
     found = {str(artifact["key"]): str(artifact["data"]) for artifact in artifacts}
     assert {row["metric"]: row["value"] for row in json.loads(found["train-metrics"])}["steps"] == 6
     assert not [text for text in [*logged, *found.values()] if SECRET in text]
-    return service.messages(run)
+    return logged
 
 
 def test_two_processes_of_torchrun(service: Service, training: Path) -> None:

@@ -1,12 +1,14 @@
 """The identity of resumable work: every part of it counts, and where the work is done does not."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from panoptic.runtime.fingerprint import file_signature, resume_identity
+from panoptic.runtime.fingerprint import PROJECT, file_signature, resume_identity
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,14 @@ def test_every_part_counts(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_signature_covers_all_files_below_a_folder(work: Path) -> None:
     assert file_signature(work / "images").keys() == {"1.png", "below/2.png"}
     assert file_signature(work / "index").keys() == {"index"}
+
+
+def test_code_is_known_in_a_checkout_of_links(tmp_path: Path) -> None:
+    (tmp_path / "panoptic").symlink_to(PROJECT / "panoptic")
+    program = """
+from pathlib import Path
+from panoptic.runtime import fingerprint
+print(*fingerprint.code_digests(), *fingerprint.code_digests([Path(fingerprint.__file__)]), sep="\\n")
+"""
+    found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines().count("panoptic/runtime/fingerprint.py") == 2
