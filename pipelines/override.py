@@ -61,7 +61,7 @@ def override_settings(params: Path, overrides: Sequence[Path], out: Path | None 
     document = read_parameters(params)
     changes: list[Change] = []
     for index, override in enumerate(overrides):
-        base = override.parent.with_suffix(".yaml")
+        base = override.parent.parent / f"{override.parent.name}.yaml"
         if base in overrides[index:] and override not in overrides[overrides.index(base) :]:
             print(f"warning: {base} comes after {override}, which goes on top of it, and undoes it", file=sys.stderr)
         for name, section in read_parameters(override).items():

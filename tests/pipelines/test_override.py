@@ -115,6 +115,13 @@ def test_a_file_that_its_base_undoes_is_reported(params: Path, capsys: pytest.Ca
     assert f"warning: {base} comes after {above}, which goes on top of it, and undoes it" in capsys.readouterr().err
 
 
+def test_a_file_may_be_given_by_its_bare_name(params: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    override(params.parent, "model: {backbone: resnet50}", "own.yaml")
+    monkeypatch.chdir(params.parent)
+    (change,) = override_settings(params, [Path("own.yaml")])
+    assert change.key == "model.backbone"
+
+
 def test_a_password_in_an_address_is_not_shown() -> None:
     change = Change("download.mirrors", [], ["https://me:hunter2@host.example/data", "http://host.example/a@b"])
     assert str(change) == "download.mirrors: [] -> [https://***@host.example/data, http://host.example/a@b]"
