@@ -56,7 +56,7 @@ def side_by_side(
         if segmentation is None:
             continue
         colors = _segment_colors(segmentation.segments, categories, seen)
-        if segmentation is ground_truth:
+        if title == "ground truth":
             gt_colors = colors
         elif ground_truth is not None:
             colors |= _matched_colors(ground_truth, segmentation, gt_colors)

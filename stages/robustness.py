@@ -62,7 +62,7 @@ from panoptic.robustness.summary import (
     variants_to_json,
 )
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import PROJECT, imported_code, resume_identity
+from panoptic.runtime.fingerprint import imported_code, resume_identity
 from panoptic.runtime.parallel import Shard, count_processes, map_ahead, worker_pool
 from stages.settings import load_section
 
@@ -122,8 +122,8 @@ def robustness(
     index = replace(full, records=find_records(full, split.image_ids, str(manifest)))
     split.check(index, manifest)
     inputs = paths.model, metadata_path(paths.model), paths.index, manifest
-    code = imported_code() | set((PROJECT / "model" / "ops").glob("*.py"))  # backends are imported when used
-    identity = resume_identity({"inference": inference, "scoring": scoring}, files=inputs, code=code)
+    settings = {"inference": inference, "scoring": scoring}
+    identity = resume_identity(settings, files=inputs, code=imported_code("model/ops"))
     state = paths.state / f"robustness-{identity}"
     found: dict[Variant, Measures] = {}
     network = checkpoint.network.to(pick_device())

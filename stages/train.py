@@ -45,7 +45,7 @@ from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import PROJECT, imported_code, resume_identity
+from panoptic.runtime.fingerprint import imported_code, resume_identity
 from stages.settings import load_section
 
 
@@ -129,7 +129,7 @@ def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, init
         settings={"train": recipe.train, "network": recipe.network},
         files=[paths.train_index, paths.val_index, initial],
         data=[index.images, index.masks],
-        code=imported_code() | set((PROJECT / "model" / "ops").glob("*.py")),  # backends are imported when used
+        code=imported_code("model/ops"),
     )
 
 

@@ -18,7 +18,7 @@ from model.training.sampling import steps_per_epoch
 from model.training.settings import TrainSettings
 from panoptic.datasets.layout import DatasetSettings
 from panoptic.index import PanopticIndex
-from panoptic.io.files import write_atomically
+from panoptic.io.json_fields import write_json
 from panoptic.runtime.fingerprint import file_digest, fingerprint
 from pipelines.override import override_settings
 from pipelines.process.session import CommandError
@@ -72,7 +72,7 @@ class ComparisonRuns:
         if _read(settled) != settings:
             print(f"verifying {self.dataset.root}")
             self.stages.annotate(self.params, self.work)
-            _write(settled, settings)
+            write_json(settled, settings)
         per_epoch = self._steps_per_epoch
         if self.steps % per_epoch:
             nearest = max(1, round(self.steps / per_epoch)) * per_epoch
@@ -141,7 +141,7 @@ class ComparisonRuns:
             metrics = _read(folder / "train" / "metrics.json")
             seconds = None if resumed else metrics["seconds_since_last_start"]
             known = {"identity": identity, "parameters": metrics["parameters"], "seconds": seconds}
-            _write(finished, known)
+            write_json(finished, known)
         seconds = known["seconds"]
         return TrainedWeights(
             model, identity, int(str(known["parameters"])), None if seconds is None else float(str(seconds))
@@ -156,7 +156,7 @@ class ComparisonRuns:
         if known.get("identity") != identity:
             metrics = self.stages.score(params, self.index("val"), training.model, folder)
             known = {"identity": identity, "pq": metrics["pq"]}
-            _write(finished, known)
+            write_json(finished, known)
         quality = known["pq"]
         assert isinstance(quality, dict)
         pq = {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
@@ -170,7 +170,7 @@ class ComparisonRuns:
         epochs = self.steps // self._steps_per_epoch
         train = {"seed": seed, "epochs": epochs, "validate_every": self.steps}
         common = folder / "common.yaml"
-        _write(common, {"train": train, "predict": {"merging": {"score_threshold": ROWS[row].score_threshold}}})
+        write_json(common, {"train": train, "predict": {"merging": {"score_threshold": ROWS[row].score_threshold}}})
         own = [ABLATIONS / f"{override}.yaml" for override in (ROWS[row].override,) if override]
         override_settings(self.params, [*own, common], folder / "params.yaml")
         return folder / "params.yaml"
@@ -193,7 +193,3 @@ class ComparisonRuns:
 def _read(path: Path) -> dict[str, object]:
     content: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
     return content
-
-
-def _write(path: Path, content: dict[str, object]) -> None:
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -9,7 +9,6 @@ weights, on images of the sizes that the recipe's augmentation produces.
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +24,7 @@ from model.training.settings import TrainSettings
 from panoptic.datasets.download.obtaining import DownloadSettings
 from panoptic.datasets.layout import DatasetSettings
 from panoptic.datasets.shards import AnnotateSettings
-from panoptic.io.files import write_atomically
+from panoptic.io.json_fields import write_json
 from panoptic.robustness.corrupted_split import CorruptSettings
 from panoptic.runtime.cli import run_command
 from pipelines.dvc_project.parameters import read_parameters, write_parameters
@@ -91,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         plan = make_plan(recipe, arguments.annotated, max(0, arguments.measure_steps))
         print(plan_table(plan))
         if arguments.json:
-            write_atomically(arguments.json, (json.dumps(to_json(plan), indent=1) + "\n").encode())
+            write_json(arguments.json, to_json(plan))
 
     run_command(command)
 

@@ -1,6 +1,5 @@
 """This project's weight files: a safetensors file with the weights, and a JSON file that describes them."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +11,7 @@ from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from panoptic.format.categories import CategoryTable
 from panoptic.io.files import write_atomically
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import read_json, write_json
 
 FORMAT = "panoptic-segformer/2"
 RENAMED = {FORMAT: {}, "panoptic-segformer/1": {"query_initialisation": "query_initialization", "centre": "center"}}
@@ -48,7 +47,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "provenance": checkpoint.provenance,
     }
     write_atomically(path, save(state))
-    write_atomically(metadata_path(path), (json.dumps(metadata, indent=1) + "\n").encode())
+    write_json(metadata_path(path), metadata)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -51,12 +51,17 @@ def _plain(value: object) -> object:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-def imported_code() -> set[Path]:
-    """The source files of this project that the running program has imported so far."""
+def imported_code(*packages: str) -> set[Path]:
+    """The source files of this project that the running program has imported so far.
+
+    Args:
+        packages: folders whose modules all count, such as `model/ops`, because some are imported only when used.
+    """
     names = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     # Resolved, as a checkout may hold links; torch has modules without a file that claim a relative one.
     files = {Path(name).resolve() for name in names if name.endswith(".py") and Path(name).is_absolute()}
-    return {file for file in files if file.is_relative_to(PROJECT) and "site-packages" not in file.parts}
+    own = {file for file in files if file.is_relative_to(PROJECT) and "site-packages" not in file.parts}
+    return own.union(*((PROJECT / package).glob("*.py") for package in packages))
 
 
 def code_digests(files: Iterable[Path] | None = None) -> dict[str, str]:
