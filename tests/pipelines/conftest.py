@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,16 @@ from prefect.testing.utilities import prefect_test_harness
 
 from tests.pipelines.services import ROOT, Service, prefect_server, write_dvc_project
 from tests.pipelines.tiny_sweep import write_checkout
+
+
+def _forget_services_of_prefect() -> None:
+    calls = vars(threading)["_threading_atexits"]
+    calls[:] = [call for call in calls if not call.func.__module__.startswith("prefect.")]
+
+
+# Prefect 3.8 asks its services at the exit of every process, also of one that was forked beside them and has none:
+# loader processes of later tests would end with status 1.
+os.register_at_fork(after_in_child=_forget_services_of_prefect)
 
 # Holds a lock as long as it or its child process lives, and would run for ten minutes.
 HOLD = """
