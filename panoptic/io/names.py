@@ -1,0 +1,131 @@
+"""One form for the names of files, so that a name in a JSON finds its file whatever system wrote either of them.
+
+A name in normal form has `/` between folders, no empty or `.` parts, and its characters composed (Unicode NFC): Windows
+writes `images\\a.png`, some tools `./a.png`, and macOS decomposes `é` into two characters. Both the names that are
+looked for and those of files are compared in this form.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from posixpath import splitext
+from typing import Generic, TypeVar
+
+from panoptic.io.errors import DatasetError
+
+F = TypeVar("F")
+
+_LITTER = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", "@eaDir"})
+_DRIVE = re.compile(r"[A-Za-z]:/")
+
+
+def normal_text(text: str) -> str:
+    """Return a text with composed characters (NFC), for comparing names of classes or files that look the same."""
+    return unicodedata.normalize("NFC", text)
+
+
+def normal_name(name: str) -> str:
+    """Return the normal form of a file name; one that leaves its folder still does."""
+    path = normal_text(name.replace("\\", "/"))
+    parts = "/".join(part for part in path.split("/") if part not in ("", "."))
+    return f"/{parts}" if path.startswith("/") else parts
+
+
+def checked_name(name: str, folder: Path) -> str:
+    """Return the normal form of `name` if it stays below `folder`; raise `DatasetError` otherwise."""
+    normal = normal_name(name)
+    if not normal or normal.startswith("/") or _DRIVE.match(normal) or ".." in normal.split("/") or "\0" in normal:
+        raise DatasetError(f"{folder}: the file name {name!r} leaves the folder; use a plain relative name")
+    return normal
+
+
+def is_litter(name: str) -> bool:
+    """Tell whether a file is not data but something that an operating system left behind, or is in such a folder."""
+    folders = name.split("/")
+    return folders[-1].startswith("._") or not _LITTER.isdisjoint(folders)
+
+
+class NameTable(Generic[F]):
+    """The files of a folder or archive by their names in normal form.
+
+    A file may have several names, if an archive does not tell the encoding of its names; the first is shown.
+    """
+
+    def __init__(self, where: str, files: Iterable[tuple[Sequence[str], F]]) -> None:
+        """Each file comes with its names. Raises `DatasetError` for two files of one name, which `where` precedes."""
+        self._where = where
+        self._files: dict[str, F] = {}
+        self._written: dict[str, str] = {}
+        self._aliases: dict[str, set[str]] = defaultdict(set)
+        for (written, *others), file in files:
+            name = normal_name(written)
+            if self._written.setdefault(name, written) != written:
+                raise self._ambiguous(name, (self._written[name], written))
+            self._files[name] = file
+            for other in others:
+                self._aliases[normal_name(other)].add(name)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of all files but litter, sorted."""
+        return tuple(sorted(name for name in self._files if not is_litter(name)))
+
+    def find(self, name: str) -> str | None:
+        """Return the entry of `names`, or of litter, that `name` means; None if there is none.
+
+        Raises `DatasetError` if `name` fits several files in different encodings.
+        """
+        name = normal_name(name)
+        found = {name} if name in self._files else self._aliases.get(name, set())
+        if len(found) > 1:
+            raise self._ambiguous(name, sorted(found))
+        return next(iter(found), None)
+
+    def file(self, name: str) -> F:
+        """Return the file of a name that `find` has returned."""
+        return self._files[name]
+
+    def similar(self, name: str) -> tuple[str, ...]:
+        """Return the files that a missing `name` may mean: its name in upper or lower case, or in another folder.
+
+        Of several, those are returned that share the longest end of the path; `name` may leave the folder.
+        """
+        parts = normal_name(name).split("/")
+        candidates = self._by_last_part.get(parts[-1].casefold(), ())
+        ranks = {candidate: _likeness(parts, candidate.split("/")) for candidate in candidates}
+        best = max(ranks.values(), default=None)
+        return tuple(candidate for candidate, rank in ranks.items() if rank == best)
+
+    def describe_similar(self, name: str) -> str:
+        """Say where a missing file may be instead, as the end of a message; empty if nothing is similar."""
+        found = self.similar(name)
+        if not found:
+            stem, _ = splitext(normal_name(name))
+            found = tuple(other for other in self.names if splitext(other)[0] == stem)
+        shown = ", ".join(f"'{other}'" for other in found[:3]) + (", ..." if len(found) > 3 else "")
+        return f", but {shown} {'is' if len(found) == 1 else 'are'} there" if found else ""
+
+    @cached_property
+    def _by_last_part(self) -> dict[str, list[str]]:
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name in self.names:
+            groups[name.rpartition("/")[2].casefold()].append(name)
+        return groups
+
+    def _ambiguous(self, name: str, files: Sequence[str]) -> DatasetError:
+        shown = " and ".join(ascii(file) for file in files)  # in print they may look the same
+        return DatasetError(f"{self._where}: the files {shown} have the same name, '{name}'; rename one")
+
+
+def _likeness(wanted: Sequence[str], found: Sequence[str]) -> tuple[bool, int, int]:
+    """Rank a similar path: first by being equal but for case, then by the length of the common end, ignoring case."""
+    lower_wanted, lower_found = ([part.casefold() for part in parts] for parts in (wanted, found))
+    return lower_wanted == lower_found, _common_end(lower_wanted, lower_found), _common_end(wanted, found)
+
+
+def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
+    pairs = list(zip(reversed(first), reversed(second), strict=False))
+    return next((count for count, (one, other) in enumerate(pairs) if one != other), len(pairs))
