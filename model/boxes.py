@@ -16,12 +16,16 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     return torch.cat([(low + high) / 2, high - low], -1)
 
 
-def generalized_iou(first: Tensor, second: Tensor, eps: float = 1e-6) -> Tensor:
-    """Compute the GIoU, in [-1, 1], of broadcastable xyxy boxes (..., 4); `eps` bounds both denominators from below."""
+# Bounds denominators from below. Boxes are fractions of the image: a pixel in 60 000 x 60 000 has an area of 3e-10.
+_LEAST_AREA = 1e-12
+
+
+def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Compute the GIoU, in [-1, 1], of broadcastable xyxy boxes (..., 4); 0 for two boxes at one point."""
     intersection = _area(torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:]))
     union = _area(first[..., :2], first[..., 2:]) + _area(second[..., :2], second[..., 2:]) - intersection
     hull = _area(torch.minimum(first[..., :2], second[..., :2]), torch.maximum(first[..., 2:], second[..., 2:]))
-    union, hull = union.clamp(min=eps), hull.clamp(min=eps)
+    union, hull = union.clamp(min=_LEAST_AREA), hull.clamp(min=_LEAST_AREA)
     return intersection / union - (hull - union) / hull
 
 

@@ -49,6 +49,26 @@ def test_giou_by_hand() -> None:
     assert generalized_iou(first, first).item() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("image_size", [4_000, 60_000])
+def test_giou_of_the_smallest_boxes_depends_on_their_overlap_alone(image_size: int) -> None:
+    """Boxes of 3 and 1 pixels, perfect, and 3 pixels moved by one: overlap 6, union and hull 12 pixels."""
+    perfect = torch.tensor([[100.0, 200, 103, 203], [100, 200, 101, 201], [100, 200, 103, 203]], dtype=torch.float64)
+    predicted = perfect + torch.tensor([0, 0, 1.0])[:, None] * torch.tensor([1.0, 0, 1, 0])
+    found = generalized_iou(predicted / image_size, perfect / image_size)
+    assert found.tolist() == pytest.approx([1, 1, 0.5], abs=1e-8)
+    single = xyxy_to_cxcywh(perfect.float() / image_size)
+    assert box_giou_loss(single, single).tolist() == [0, 0, 0]
+
+
+def test_giou_of_boxes_without_area_is_finite() -> None:
+    point = torch.tensor([0.5, 0.5, 0.0, 0.0], requires_grad=True)
+    loss = box_giou_loss(point, point.detach())
+    loss.backward()
+    assert loss.item() == 1
+    assert point.grad is not None
+    assert torch.isfinite(point.grad).all()
+
+
 def test_box_losses_vanish_only_for_equal_boxes() -> None:
     boxes = torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.3, 0.6, 0.1, 0.1]])
     moved = boxes + 0.05
