@@ -20,6 +20,7 @@ from panoptic.datasets.download.records import working_alone
 from panoptic.datasets.known import describe_dataset
 from panoptic.datasets.layout import DatasetSettings, Part
 from panoptic.io.errors import DatasetError
+from panoptic.io.folder import Folder
 from panoptic.io.json_fields import read_json, write_json
 from panoptic.runtime.cli import run_command
 from stages.settings import load_section
@@ -105,7 +106,8 @@ def _describe(part: Part) -> dict[str, object]:
         return _file(part.path)
     names = part.names()
     if part.path.is_dir():
-        size = sum((part.path / name).stat().st_size for name in names)
+        folder = Folder(part.path)
+        size = sum(folder.path_of(name).stat().st_size for name in names)
         return {"path": part.path.as_posix(), "files": len(names), "bytes": size}
     return {**_file(part.path), "folder": part.folder, "files": len(names)}
 

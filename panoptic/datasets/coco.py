@@ -70,14 +70,17 @@ def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
     annotations = read_annotations(panoptic_json)
     assert annotations.categories is not None
     issues = tuple(map(str, unpaired_entries(str(panoptic_json), annotations)))
-    inspect = CocoInspector(open_files(images).path, open_files(masks).path)
+    files = open_files(images), open_files(masks)
+    for part in files:
+        part.names()  # refuses two files of one name
+    inspect = CocoInspector(*(part.path for part in files))
     verifiers = [
         partial(inspect, annotations.images[annotation.image_id], annotation)
         for annotation in annotations.annotations
         if annotation.image_id in annotations.images
     ]
-    files = (panoptic_json, inspect.masks, inspect.images)
-    return ImageSource(annotations.categories, images, masks, verifiers, files, issues)
+    paths = (panoptic_json, inspect.masks, inspect.images)
+    return ImageSource(annotations.categories, images, masks, verifiers, paths, issues)
 
 
 def build_index(panoptic_json: Path, masks: Path, images: Path) -> PanopticIndex:
@@ -120,7 +123,7 @@ def _check_image(entry: ImageEntry, files: FileSource) -> None:
     """Raise `DatasetError` unless the image exists, is undamaged, and has the size that the JSON says."""
     where = f"{files.path}: {entry.file_name}"
     try:
-        data = _read(files, entry.file_name)
+        data = files.read(entry.file_name)
     except DatasetError as error:
         raise DatasetError(f"{error}; or remove the image's entry (id {entry.id}) from the JSON") from None
     height, width = claimed_size(data, where)
@@ -131,7 +134,7 @@ def _check_image(entry: ImageEntry, files: FileSource) -> None:
 
 def _verify_mask(entry: ImageEntry, annotation: Annotation, masks: FileSource) -> VerifiedImage:
     where = f"{masks.path}: {annotation.file_name}"
-    data = _read(masks, annotation.file_name)
+    data = masks.read(annotation.file_name)
     if header := claimed_header(data):  # without one, decoding raises the error
         _check_size(header.height, header.width, entry, where)
     ids = decode_id_map(data, where)
@@ -149,10 +152,3 @@ def _check_size(height: int, width: int, entry: ImageEntry, where: str) -> None:
     if (height, width) != (entry.height, entry.width):
         sizes = f"{height} x {width} (height x width), but the JSON says {entry.height} x {entry.width}"
         raise DatasetError(f"{where}: the size is {sizes}; correct the file or the JSON")
-
-
-def _read(files: FileSource, name: str) -> bytes:
-    try:
-        return files.read(name)
-    except (NotADirectoryError, UnicodeError) as error:
-        raise DatasetError(f"{files.path}: no file has the name {name!r} ({error}); correct the name") from None

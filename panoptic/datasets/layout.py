@@ -6,14 +6,48 @@
 <root>/annotations/instances_<split>.json                                          instances, if it has a list of them
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import folder_or_archive, open_files
 
-# Suffixes of image files, in lower case, where images are found without a list of them.
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# Suffixes of image files, in lower case, by which images are found without a list: all that OpenCV and Pillow read.
+IMAGE_SUFFIXES = (
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jif", ".jp2", ".jpc", ".jpe", ".jpeg"),
+    *(".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr"),
+    *(".tif", ".tiff", ".webp"),
+)
+# Suffixes of photos that neither reads.
+_PHOTO_SUFFIXES = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".exr", ".hdr", ".heic", ".heif", ".hif", ".jxl", ".nef"),
+    *(".orf", ".pcx", ".pef", ".psd", ".raf", ".raw", ".rw2", ".srw", ".tga"),
+)
+_SHOWN_SUFFIXES = 6
+
+
+def is_image(name: str) -> bool:
+    """Tell by its suffix whether a file is an image that can be read."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def describe_left_out(names: Iterable[str]) -> str:
+    """Count the files that are no images by suffix, as in `3 files left out: 2 .txt, 1 .mp4`; empty if there are none.
+
+    `names` are all files in which images were looked for.
+    """
+    counts = Counter(PurePosixPath(name.lower()).suffix for name in names if not is_image(name))
+    if not counts:
+        return ""
+    shown = [
+        f"{count} {suffix or 'without a suffix'}{' (convert to JPEG or PNG)' if suffix in _PHOTO_SUFFIXES else ''}"
+        for suffix, count in counts.most_common(_SHOWN_SUFFIXES)
+    ]
+    total = counts.total()
+    more = ", ..." if len(counts) > len(shown) else ""
+    return f"{total} file{'' if total == 1 else 's'} left out: {', '.join(shown)}{more}"
 
 
 @dataclass(frozen=True)
@@ -61,12 +95,6 @@ class Part:
     suffix: str = ""
 
     def names(self) -> tuple[str, ...]:
-        """The sorted names of the files in `open_files(path)`, without those that an operating system left behind."""
-        names = (name for name in open_files(self.path).names() if name.startswith(self.folder))
-        return tuple(name for name in names if name.endswith(self.suffix) and not is_litter(name))
-
-
-def is_litter(name: str) -> bool:
-    """Tell whether a file in an archive is not data but something that an operating system left behind."""
-    folders = name.split("/")
-    return folders[-1].startswith("._") or folders[-1] in (".DS_Store", "Thumbs.db") or "__MACOSX" in folders
+        """The sorted names of the files in `open_files(path)`."""
+        names = open_files(self.path).names()
+        return tuple(name for name in names if name.startswith(self.folder) and name.endswith(self.suffix))

@@ -21,6 +21,7 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import AnnotatedSegment, Extent, SegmentLabel, measure_segments
 from panoptic.index import ImageRecord
 from panoptic.io.files import opened_files
+from panoptic.io.folder import Folder
 from panoptic.robustness.corrupted_split import corrupted_images
 from panoptic.robustness.corruptions import Variant
 from panoptic.visualization import painted
@@ -82,7 +83,7 @@ def inspect_image(item: ImageToInspect, reader: PanopticReader, boundary_ratio: 
         file_name=record.file_name,
         corruption=corruption,
         severity=severity,
-        image=None if item.keep else (reader.index.images / record.file_name).as_posix(),
+        image=None if item.keep else _loose_image(reader, record),
         height=record.height,
         width=record.width,
         pq=_image_quality(evaluation.matching),
@@ -99,6 +100,13 @@ def inspect_image(item: ImageToInspect, reader: PanopticReader, boundary_ratio: 
         prediction=entries,
     )
     return Inspected(entry, files | gt_files | own_files)
+
+
+def _loose_image(reader: PanopticReader, record: ImageRecord) -> str:
+    """The path of an image that is no part of an archive."""
+    images = opened_files(reader.index.images)
+    assert isinstance(images, Folder)
+    return images.path_of(record.file_name).as_posix()
 
 
 def _draw(

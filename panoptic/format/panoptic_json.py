@@ -44,7 +44,7 @@ class ImageEntry:
     @classmethod
     def from_json(cls, entry: JsonObject) -> "ImageEntry":
         """Read an entry of COCO's `images` list. Raises `FieldError` for a missing or wrong field."""
-        image = cls(entry.integer("id"), entry.text("file_name"), entry.integer("height"), entry.integer("width"))
+        image = cls(entry.integer("id"), entry.file_name(), entry.integer("height"), entry.integer("width"))
         if min(image.height, image.width) < 1 or max(image.height, image.width) > LONGEST_SIDE:
             found = f"the size is {image.height} x {image.width} (height x width)"
             raise FieldError(entry.where, found, "correct it")
@@ -131,7 +131,7 @@ class _Scan:
                 twice = f"image id {image_id} is annotated twice"
                 self._add("image-id-twice", entry.where, twice, "remove one", image_id)
                 continue
-            mask_name = self._attempt(entry.text, "file_name", image_id)
+            mask_name = self._attempt(entry.file_name, "file_name", image_id)
             segments = self._segments(entry, image_id)
             is_list = isinstance(entry.values.get("segments_info"), list)
             annotations[image_id] = PartialAnnotation(mask_name, segments if is_list else None)

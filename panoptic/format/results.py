@@ -14,7 +14,8 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
 from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import checked_name, naming_disk_errors, replace_atomically, write_atomically
+from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.io.names import checked_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic.index.file import ColumnFile
-from panoptic.io.files import ZipArchive, folder_or_archive, open_files
+from panoptic.io.files import folder_or_archive, open_files
+from panoptic.io.zip_archive import ZipArchive
 from panoptic.io.zip_entries import ZipEntry
 
 _FIELDS = ("offset", "packed", "size", "crc", "method")
@@ -84,7 +85,6 @@ class RecordedEntries:
         if not isinstance(files, ZipArchive):
             return {}, {}
         entries = [files.entry(text) for text in texts]
-        prefix = entries[0].name.removesuffix(texts[0]) if entries else ""
         rows = np.array([[getattr(entry, field) for field in _FIELDS] for entry in entries], np.int64)
         checksums = np.array([deflate.crc32(text.encode()) for text in texts], np.uint32)
         order = checksums.argsort(kind="stable").astype(np.int32)
@@ -93,4 +93,4 @@ class RecordedEntries:
             f"{name}_order": order,
             f"{name}_checksums": checksums[order],
         }
-        return columns, {f"{name}_prefix": prefix}
+        return columns, {f"{name}_prefix": files.prefix}

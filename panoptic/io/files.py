@@ -3,27 +3,35 @@
 import os
 import platform
 import shutil
-import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Protocol
 
 from panoptic.io.errors import DatasetError
-from panoptic.io.zip_entries import LARGEST_BYTES, ZipEntry, read_entry
+from panoptic.io.folder import Folder, describe_unusable
+from panoptic.io.names import NameTable
+from panoptic.io.zip_archive import EntryLookup, ZipArchive
 
 
 class FileSource(Protocol):
-    """Files of a folder or archive, read by their relative names. Can be pickled, and used after a fork."""
+    """Files of a folder or archive, read by their relative names. Can be pickled, and used after a fork.
+
+    Names are compared in the normal form of `panoptic.io.names`.
+    """
 
     @property
     def path(self) -> Path: ...
 
+    @property
+    def table(self) -> NameTable[object]:
+        """All files by name. Raises `DatasetError` if two files have the same name."""
+        ...
+
     def names(self) -> tuple[str, ...]:
-        """The name of every file, sorted, with `/` between folders."""
+        """The name of every file but litter, sorted. Raises `DatasetError` like `table`."""
         ...
 
     def open(self, name: str) -> IO[bytes]:
@@ -32,14 +40,6 @@ class FileSource(Protocol):
 
     def read(self, name: str) -> bytes:
         """Read a whole file. Raises `DatasetError` like `open`, and for a damaged or absurdly large file."""
-        ...
-
-
-class EntryLookup(Protocol):
-    """Recorded entries of a zip archive by name. Can be pickled, and used after a fork."""
-
-    def find(self, name: str) -> ZipEntry | None:
-        """The entry of a file, or None if it is not recorded."""
         ...
 
 
@@ -57,7 +57,8 @@ def open_files(path: Path, entries: EntryLookup | None = None) -> FileSource:
     if path.is_dir():
         return Folder(path)
     if not path.is_file():
-        raise DatasetError(f"{path}: there is no such folder or zip file; check the path")
+        missing = describe_unusable(path) or "there is no such folder or zip file"
+        raise DatasetError(f"{path}: {missing}; check the path")
     if not zipfile.is_zipfile(path):
         raise DatasetError(f"{path}: neither a folder nor a zip file; give one of the two")
     return ZipArchive(path, entries)
@@ -79,125 +80,19 @@ def _opened_in_state(path: Path, *state: int) -> FileSource:
 
 def folder_or_archive(path: Path) -> Path:
     """Return `path`, or the archive `<path>.zip` if that exists and `path` does not."""
-    archive = path.with_name(f"{path.name}.zip")
+    archive = path.parent / f"{path.name}.zip"  # `with_name` refuses the folder `.`
     return archive if archive.is_file() and not path.exists() else path
-
-
-class Folder:
-    """The files of a folder. Links are followed, because DVC may link files to its cache."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def names(self) -> tuple[str, ...]:
-        files = (entry for entry in self.path.rglob("*") if entry.is_file())
-        return tuple(sorted(entry.relative_to(self.path).as_posix() for entry in files))
-
-    def open(self, name: str) -> IO[bytes]:
-        try:
-            return (self.path / checked_name(name, self.path)).open("rb")
-        except (FileNotFoundError, IsADirectoryError):
-            raise DatasetError(f"{self.path / name}: the file is missing; add it") from None
-
-    def read(self, name: str) -> bytes:
-        with self.open(name) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_BYTES:
-                size = f"{found.st_size} bytes, or no plain file"
-                raise DatasetError(f"{self.path / name}: {size}; at most {LARGEST_BYTES} are read, replace the file")
-            return file.read()
-
-
-class ZipArchive:
-    """The files of a zip archive. Any number of processes and threads can `read` whole files at once."""
-
-    def __init__(self, path: Path, entries: EntryLookup | None = None) -> None:
-        """Raises `DatasetError` if the directory is damaged, which is read at once unless `entries` are given."""
-        self.path = path
-        self._entries = entries
-        self._directory: _Directory | None = None
-        self._file: IO[bytes] | None = None
-        if entries is None:
-            self._opened()
-
-    def names(self) -> tuple[str, ...]:
-        directory = self._opened()
-        entries = (entry for entry in directory.archive.namelist() if entry.startswith(directory.prefix))
-        return tuple(sorted(entry.removeprefix(directory.prefix) for entry in entries if not entry.endswith("/")))
-
-    def open(self, name: str) -> IO[bytes]:
-        self.entry(name)
-        directory = self._opened()
-        if directory.owner != os.getpid():  # a shared file position would mix up reads
-            self._directory = None
-            directory = self._opened()
-        try:
-            return directory.archive.open(directory.prefix + name)
-        except zipfile.BadZipFile as error:
-            raise DatasetError(f"{self.path}: '{name}' is damaged ({error}); fetch it again") from None
-
-    def read(self, name: str) -> bytes:
-        entry = self._entries.find(checked_name(name, self.path)) if self._entries else None
-        return read_entry(self._descriptor(), entry or self.entry(name), self.path)
-
-    def entry(self, name: str) -> ZipEntry:
-        """The entry of a file in the directory. Raises `DatasetError` if it is missing or unreadable."""
-        directory = self._opened()
-        try:
-            info = directory.archive.getinfo(directory.prefix + checked_name(name, self.path))
-        except KeyError:
-            raise DatasetError(f"{self.path}: no file '{name}' inside; add it or correct the name") from None
-        return ZipEntry.of(info, self.path)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "_entries": self._entries, "_directory": None, "_file": None}
-
-    def _opened(self) -> "_Directory":
-        if self._directory is None:
-            try:
-                self._directory = _Directory.of(self.path)
-            except (zipfile.BadZipFile, NotImplementedError, ValueError, FileNotFoundError) as error:
-                raise DatasetError(f"{self.path}: cannot be opened ({error}); fetch it again") from None
-        return self._directory
-
-    def _descriptor(self) -> int:
-        if self._file is None:
-            try:
-                self._file = self.path.open("rb", buffering=0)
-            except FileNotFoundError:
-                raise DatasetError(f"{self.path}: the archive is missing; fetch it again") from None
-        return self._file.fileno()
-
-
-@dataclass(frozen=True)
-class _Directory:
-    """The directory of an archive as the process `owner` has read it; `prefix` precedes all names."""
-
-    archive: zipfile.ZipFile
-    prefix: str
-    owner: int
-
-    @classmethod
-    def of(cls, path: Path) -> "_Directory":
-        archive, own_folder = zipfile.ZipFile(path), f"{path.stem}/"
-        inside = any(entry.startswith(own_folder) for entry in archive.namelist())
-        return cls(archive, own_folder if inside else "", os.getpid())
-
-
-def checked_name(name: str, folder: Path) -> str:
-    """Return `name` if it stays below `folder`; raise `DatasetError` otherwise."""
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
-        raise DatasetError(f"{folder}: the file name {name!r} leaves the folder; use a plain relative name")
-    return name
 
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
     """Yield a path to write a file or folder to, and move it to `path` when the block ends without an error.
 
-    Parents are created. After an error the old file or folder is untouched and nothing new is left behind.
+    Parents are created. After an error the old file or folder is untouched and nothing new is left behind. Raises
+    `ValueError` for the current folder, which cannot be replaced.
     """
+    if path.name in ("", ".."):
+        raise ValueError(f"{path}: cannot be replaced; name a file or folder in it")
     # On a shared disk, programs on two machines may have the same process id.
     partial = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.partial")
     with naming_disk_errors(path):

@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
+from panoptic.io.names import normal_name
 
 
 class FieldError(DatasetError):
@@ -56,6 +57,10 @@ class JsonObject:
         if not isinstance(value, str):
             raise self._wrong(key, "a text", value)
         return value
+
+    def file_name(self, key: str = "file_name") -> str:
+        """The name of a file in normal form."""
+        return normal_name(self.text(key))
 
     def flag(self, key: str) -> bool:
         """A Boolean, which COCO writes as 0 or 1."""

@@ -16,9 +16,19 @@ from typing import Generic, TypeVar
 
 from panoptic.io.errors import DatasetError
 
-F = TypeVar("F")
+File_co = TypeVar("File_co", covariant=True)
 
-_LITTER = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", "@eaDir"})
+# Files and folders of macOS, Windows, Synology and Jupyter, in lower case.
+_LITTER = frozenset(
+    (
+        *("__macosx", ".ds_store", ".trashes", ".spotlight-v100", ".fseventsd"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+        *("@eadir", "#recycle", ".ipynb_checkpoints", "lost+found"),
+    )
+)
+# Of names that are not UTF-8, from archives or file systems that do not tell: the code page of the first IBM PC, which
+# zip files have by default and which decodes anything, and those of Windows and DOS in other countries.
+_ENCODINGS = ("cp437", "cp850", "cp1252", "gb18030", "cp932", "cp949", "cp950", "cp866", "cp1251")
 _DRIVE = re.compile(r"[A-Za-z]:/")
 
 
@@ -44,20 +54,35 @@ def checked_name(name: str, folder: Path) -> str:
 
 def is_litter(name: str) -> bool:
     """Tell whether a file is not data but something that an operating system left behind, or is in such a folder."""
-    folders = name.split("/")
+    folders = name.lower().split("/")
     return folders[-1].startswith("._") or not _LITTER.isdisjoint(folders)
 
 
-class NameTable(Generic[F]):
+def decoded_names(raw: bytes) -> tuple[str, ...]:
+    """Decode a name of unknown encoding: the only name if it is UTF-8, otherwise all that it may be."""
+    try:
+        return (raw.decode(),)
+    except UnicodeDecodeError:
+        return tuple(dict.fromkeys(filter(None, (_decoded(raw, encoding) for encoding in _ENCODINGS))))
+
+
+def _decoded(raw: bytes, encoding: str) -> str | None:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+class NameTable(Generic[File_co]):
     """The files of a folder or archive by their names in normal form.
 
-    A file may have several names, if an archive does not tell the encoding of its names; the first is shown.
+    A file has several names if their encoding is unknown; the first is shown, and it is found by any of them.
     """
 
-    def __init__(self, where: str, files: Iterable[tuple[Sequence[str], F]]) -> None:
+    def __init__(self, where: str, files: Iterable[tuple[Sequence[str], File_co]]) -> None:
         """Each file comes with its names. Raises `DatasetError` for two files of one name, which `where` precedes."""
         self._where = where
-        self._files: dict[str, F] = {}
+        self._files: dict[str, File_co] = {}
         self._written: dict[str, str] = {}
         self._aliases: dict[str, set[str]] = defaultdict(set)
         for (written, *others), file in files:
@@ -67,6 +92,12 @@ class NameTable(Generic[F]):
             self._files[name] = file
             for other in others:
                 self._aliases[normal_name(other)].add(name)
+
+    @cached_property
+    def undecided(self) -> tuple[str, ...]:
+        """Those of `names` whose encoding is unknown."""
+        several = frozenset[str]().union(*self._aliases.values())
+        return tuple(name for name in self.names if name in several)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -84,7 +115,7 @@ class NameTable(Generic[F]):
             raise self._ambiguous(name, sorted(found))
         return next(iter(found), None)
 
-    def file(self, name: str) -> F:
+    def file(self, name: str) -> File_co:
         """Return the file of a name that `find` has returned."""
         return self._files[name]
 

@@ -14,11 +14,14 @@ from pathlib import Path
 import deflate
 
 from panoptic.io.errors import DatasetError
+from panoptic.io.names import decoded_names, normal_name
 
 # An entry that is larger, or that grows by more than the ratio to more than a little, is not an image.
 LARGEST_BYTES, LARGEST_RATIO, LITTLE_BYTES = 1 << 30, 200, 1 << 24
 _LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")  # signature, flags, method, lengths of name and extra field
 _ENCRYPTED = 0x2041  # by a password, strongly, or with masked headers
+UTF8 = 0x800  # the flag of a name in UTF-8; without it, programs write any encoding
+_UNICODE_PATH = 0x7075  # the extra field in which Info-ZIP repeats a name in UTF-8 (APPNOTE.TXT, 4.6.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +66,13 @@ def read_entry(file: int, entry: ZipEntry, archive: Path) -> bytes:
     """
     entry.checked(archive)
     length = os.fstat(file).st_size
-    # Names are in UTF-8 if a flag says so, otherwise in the character set of the first IBM PC, which needs fewer bytes.
-    names = entry.name.encode(), entry.name.encode("cp437", "replace")
     if not 0 <= entry.offset <= length - _LOCAL_HEADER.size:
         raise _wrong(entry, archive, "the archive ends before it")
-    head = os.pread(file, _LOCAL_HEADER.size + len(names[0]), entry.offset)
+    expected = entry.name.encode()
+    head = os.pread(file, _LOCAL_HEADER.size + len(expected), entry.offset)
     signature, flags, method, name, extra = _LOCAL_HEADER.unpack_from(head)
-    found = head[_LOCAL_HEADER.size :][:name]
-    if signature != b"PK\x03\x04" or len(found) != name or found not in names:
+    is_named = name == len(expected) and head.endswith(expected)
+    if signature != b"PK\x03\x04" or not (is_named or _is_named_otherwise(file, entry)):
         raise _wrong(entry, archive, "there is something else at its offset")
     if method != entry.method or flags & _ENCRYPTED:
         raise _wrong(entry, archive, "it is packed in another way")
@@ -87,6 +89,27 @@ def read_entry(file: int, entry: ZipEntry, archive: Path) -> bytes:
     if len(content) != entry.size or deflate.crc32(content) != entry.crc:
         raise _wrong(entry, archive, "wrong length or checksum")
     return content
+
+
+def entry_names(raw: bytes, extra: bytes, is_utf8: bool) -> tuple[str, ...]:
+    """Decode the name of a header, given its `extra` fields; several names if its encoding is unknown."""
+    if is_utf8 or raw.isascii():
+        return (raw.decode(errors="replace"),)
+    while len(extra) >= 4:
+        number, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        # Valid for the name that it was written for: programs that rename an entry may not know the field.
+        if number == _UNICODE_PATH and field[:5] == struct.pack("<BI", 1, deflate.crc32(raw)):
+            return (field[5:].decode(errors="replace"),)
+    return decoded_names(raw)
+
+
+def _is_named_otherwise(file: int, entry: ZipEntry) -> bool:
+    """Tell whether the local header has the name of an entry in another form or encoding."""
+    head = os.pread(file, _LOCAL_HEADER.size, entry.offset)
+    _, flags, _, name, extra = _LOCAL_HEADER.unpack_from(head)
+    names = os.pread(file, name + extra, entry.offset + _LOCAL_HEADER.size)
+    return entry.name in map(normal_name, entry_names(names[:name], names[name:], bool(flags & UTF8)))
 
 
 def _wrong(entry: ZipEntry, archive: Path, found: str) -> DatasetError:

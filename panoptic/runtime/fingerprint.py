@@ -11,6 +11,9 @@ from dataclasses import asdict, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from panoptic.io.folder import walk
+from panoptic.io.names import is_litter
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -77,9 +80,11 @@ def file_digest(path: Path) -> str:
 
 def file_signature(path: Path) -> dict[str, tuple[int, int]]:
     """Size and time of last change of a file, or of every file below a folder: a cheap sign that data changed."""
-    folder, files = (path, path.rglob("*")) if path.is_dir() else (path.parent, [path])
-    states = ((file, file.stat()) for file in sorted(files) if file.is_file())
-    return {file.relative_to(folder).as_posix(): (state.st_size, state.st_mtime_ns) for file, state in states}
+    folder = path if path.is_dir() else path.parent
+    names = [name for name, unusable in walk(path) if not unusable] if path.is_dir() else [path.name]
+    files = {name: folder / name for name in names if not is_litter(name)}
+    states = {name: file.stat() for name, file in files.items() if file.is_file()}
+    return {name: (state.st_size, state.st_mtime_ns) for name, state in states.items()}
 
 
 def bytes_digest(contents: Iterable[bytes]) -> str:

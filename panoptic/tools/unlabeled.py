@@ -11,7 +11,7 @@ stages.predict draws have an empty ground truth, and nothing counts in a score.
 import argparse
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -19,13 +19,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from panoptic.datasets.layout import IMAGE_SUFFIXES
+from panoptic.datasets.layout import IMAGE_SUFFIXES, describe_left_out, is_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues
-from panoptic.io.files import FileSource, naming_disk_errors, open_files, replace_atomically
+from panoptic.io.files import FileSource, naming_disk_errors, opened_files, replace_atomically
+from panoptic.io.names import checked_name
 from panoptic.runtime.cli import run_command
 from panoptic.tools.image_list import read_categories, read_image_list
 
@@ -41,7 +42,9 @@ def index_unlabeled(
     Raises `DatasetError` with the issues of all images together: an image that is missing, unreadable or of another
     size than listed, or whose result would have the same name as another's.
     """
-    files = open_files(images)
+    if out.is_dir():
+        raise DatasetError(f"{out}: is a folder; name the index to write, such as {out / 'new.index'}")
+    files = opened_files(images)
     wanted = None if images_json is None else {entry.id: entry for entry in read_image_list(images_json)}
     records = _records(files, wanted, progress)
     masks = out.with_name(f"{out.stem}_void.zip")
@@ -52,23 +55,22 @@ def index_unlabeled(
 
 
 def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progress: bool) -> tuple[ImageRecord, ...]:
-    names = files.names()
-    present = frozenset(names)
     if wanted is None:
-        chosen = dict(enumerate((name for name in names if name.lower().endswith(IMAGE_SUFFIXES)), start=1))
+        chosen = dict(enumerate(filter(is_image, files.names()), start=1))
     else:
         chosen = {image_id: entry.file_name for image_id, entry in wanted.items()}
     if not chosen:
-        raise DatasetError(
-            f"{files.path}: there are no images ({', '.join(IMAGE_SUFFIXES)}); give another folder or zip file"
-        )
+        found = describe_left_out(files.names()) or "it is empty"
+        expected = f"expected {', '.join(IMAGE_SUFFIXES)}; give another folder or zip file"
+        raise DatasetError(f"{files.path}: there are no images ({found}); {expected}")
     issues = Issues()
     records: dict[str, ImageRecord] = {}
     for image_id, name in tqdm(chosen.items(), desc="images", unit="image", disable=not progress):
         with issues.collected():
             where = f"{files.path}: {name}"
-            if name not in present:
-                raise DatasetError(f"{where}: the image is missing; add it or remove image id {image_id} from the list")
+            if files.table.find(checked_name(name, files.path)) is None:
+                missing = f"the image is missing{files.table.describe_similar(name)}"
+                raise DatasetError(f"{where}: {missing}; add it or remove image id {image_id} from the list")
             height, width = _size(files, name)
             entry = None if wanted is None else wanted[image_id]
             if entry is not None and (height, width) != (entry.height, entry.width):
@@ -81,6 +83,19 @@ def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progres
             records[mask_name] = ImageRecord(image_id, name, mask_name, height, width, ())
     issues.raise_if_any(str(files.path))
     return tuple(records.values())
+
+
+def _notes(files: FileSource, index: PanopticIndex) -> Iterator[str]:
+    """Say what was left out, and which names may be wrong."""
+    used = {files.table.find(record.file_name) for record in index.records}
+    others = [name for name in files.names() if name not in used]
+    if unlisted := sum(map(is_image, others)):
+        yield f"{unlisted} image{'' if unlisted == 1 else 's'} left out that the list does not name"
+    if left_out := describe_left_out(others):
+        yield left_out
+    if undecided := [record.file_name for record in index.records if record.file_name in files.table.undecided]:
+        shown = ", ".join(f"'{name}'" for name in undecided[:3]) + (", ..." if len(undecided) > 3 else "")
+        yield f"{len(undecided)} names are of an unknown encoding, and may look wrong ({shown}); write them as UTF-8"
 
 
 def _size(files: FileSource, name: str) -> tuple[int, int]:
@@ -121,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         categories = read_categories(arguments.categories)
         index = index_unlabeled(arguments.images, arguments.images_json, categories, arguments.out, progress=True)
         print(f"{len(index.records)} images; index {arguments.out}, void masks {index.masks}")
+        for note in _notes(opened_files(arguments.images), index):
+            print(f"note: {note}")
 
     run_command(command)
 

@@ -67,5 +67,6 @@ def _publish_metrics(name: str, file: Path) -> None:
 def _files(out: Path) -> list[Path]:
     """Return a file, or the files of a folder `images`; PNGs in other folders may be masks or tiles."""
     if out.is_dir():
-        return sorted(path for path in out.iterdir() if path.is_file()) if out.name == "images" else []
+        shown = [path for path in out.iterdir() if path.is_file() and not path.name.startswith(".")]
+        return sorted(shown) if out.name == "images" else []
     return [out]

@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from panoptic.datasets.download.partial_file import partial_paths
-from panoptic.datasets.layout import is_litter
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import checked_name, naming_disk_errors
+from panoptic.io.files import naming_disk_errors
+from panoptic.io.names import checked_name, is_litter
 
 # JSON shrinks to about a tenth; bombs approach the limit of the format, 1032. Small files may have any ratio.
 LARGEST_RATIO, SMALL_BYTES = 200, 1 << 20

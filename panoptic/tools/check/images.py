@@ -20,7 +20,7 @@ from panoptic.format.categories import Category, CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import open_files
+from panoptic.io.files import opened_files
 from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.image import UNREADABLE, WRONG_HEADER
@@ -113,7 +113,7 @@ def _read(path: Path, name: str | None) -> bytes:
     if name is None:
         return b""
     try:
-        with open_files(path).open(name) as file:
+        with opened_files(path).open(name) as file:
             data = file.read(_SHOWN_BYTES + 1)
         with Image.open(BytesIO(data)) as header:
             width, height = header.size

@@ -65,6 +65,11 @@ _ERRORS = (
     ("png-damaged", "a panoptic PNG is damaged", "write or fetch the file again"),
     ("png-not-rgb", "a panoptic PNG is not 8-bit RGB", "save it as 8-bit RGB with id = R + 256 G + 65536 B"),
     ("bomb", "a file claims an absurd size", "do not open it with other programs; replace the file"),
+    (
+        "file-unusable",
+        "something in the dataset is no file that can be read",
+        "remove it, or make its link lead to a file: DVC reads everything in the dataset",
+    ),
     ("name-leaves-folder", "a file name leaves its folder", "use a plain relative name"),
     ("size-differs", "JSON, PNG and image have different sizes", "correct the file, or 'height' and 'width'"),
     ("segment-id", "a segment id cannot be drawn", f"use 1 to {MAX_ID}: 0 is void, and a PNG holds no more"),
@@ -97,6 +102,7 @@ _NOTES = (
     ("thing-like-stuff", "a thing class is drawn like stuff", "set 'isthing' to 0 if its instances are not separated"),
     ("tiny-segment", f"segments have fewer than {TINY_AREA} pixels", "check whether they are intended"),
     ("id-across-splits", "splits share image ids", "nothing: ids are separate for each split"),
+    ("files-left-out", "files of a split are not used", "nothing, if they are no images; else convert them"),
     ("json-ignored", "a JSON is not a panoptic split and was left out", "nothing, if that is intended"),
 )
 ISSUE_TYPES = {

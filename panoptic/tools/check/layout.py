@@ -11,7 +11,9 @@ from panoptic.datasets.known import DATASETS
 from panoptic.datasets.layout import SplitFiles
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import folder_or_archive
+from panoptic.io.folder import find_unusable
 from panoptic.io.json_fields import read_json
+from panoptic.io.names import is_litter
 from panoptic.tools.check.issues import Issue
 
 _PREFIX = "panoptic_"
@@ -40,12 +42,13 @@ def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Issue]]:
             issues.append(Issue("json-ignored", "", str(files.panoptic_json), found))
     if not splits:
         raise DatasetError(f"{root}: {describe_other(root)}")
+    issues += (Issue("file-unusable", "", f"{root}: {name}", unusable) for name, unusable in find_unusable(root))
     return splits, issues
 
 
 def _split_names(annotations: Path) -> Iterator[str]:
     for path in annotations.glob(f"{_PREFIX}*"):
-        if path.is_dir() or path.suffix in (".json", ".zip"):
+        if path.is_dir() or (path.suffix in (".json", ".zip") and path.is_file()):
             yield (path.name if path.is_dir() else path.stem).removeprefix(_PREFIX)
 
 
@@ -96,7 +99,8 @@ def _other_format(root: Path) -> str:
 def _first_files(root: Path, pattern: str, count: int = 20) -> list[Path]:
     """The first files, at most two folders deep."""
     files = (path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(f"{depth}{pattern}")))
-    return [path for _, path in zip(range(count), files, strict=False) if path.is_file()]
+    data = (path for path in files if not is_litter(path.relative_to(root).as_posix()))
+    return [path for _, path in zip(range(count), data, strict=False) if path.is_file()]
 
 
 def _beginning(path: Path) -> str:

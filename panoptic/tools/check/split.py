@@ -1,6 +1,6 @@
 """Inspecting one split, whatever is wrong with it: its parts, its JSON, and every image."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,9 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from panoptic.datasets.layout import IMAGE_SUFFIXES, SplitFiles, is_litter
+from panoptic.datasets.layout import SplitFiles, describe_left_out, is_image
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import checked_name, open_files
+from panoptic.io.files import open_files
+from panoptic.io.folder import describe_unusable
+from panoptic.io.names import NameTable, checked_name
 from panoptic.runtime.parallel import map_ahead
 from panoptic.tools.check.annotations import JsonImage, SplitAnnotations, read_split_annotations
 from panoptic.tools.check.image import Source, inspect_images
@@ -41,16 +43,16 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
     """Inspect a split; nothing in it raises an error. `pool` has `workers` processes."""
     annotations = read_split_annotations(split, files.panoptic_json)
     issues: list[Issue] = []
-    image_names = _names(files.images, split, issues)
-    mask_names = _names(files.masks, split, issues)
-    images = [_with_present_files(image, files, image_names, mask_names, split, issues) for image in annotations.images]
-    issues += _unlisted(annotations, files, image_names, mask_names)
+    image_table = _table(files.images, split, issues)
+    mask_table = _table(files.masks, split, issues)
+    images = [_with_present_files(image, files, image_table, mask_table, split, issues) for image in annotations.images]
+    issues += _unlisted(annotations, files, image_table, mask_table)
 
     stuff = (
         frozenset(category.id for category in annotations.categories.stuff) if annotations.categories else frozenset()
     )
     source = Source(
-        split, None if image_names is None else files.images, None if mask_names is None else files.masks, stuff
+        split, None if image_table is None else files.images, None if mask_table is None else files.masks, stuff
     )
     summary = SplitSummary(split)
     digests: dict[int, bytes] = {}
@@ -66,10 +68,10 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
     return replace(checked, issues=(*checked.issues, *_duplicates(checked)))
 
 
-def _names(path: Path, split: str, issues: list[Issue]) -> frozenset[str] | None:
+def _table(path: Path, split: str, issues: list[Issue]) -> NameTable[object] | None:
     """List the files of a part; returns None and adds an issue if it is missing or damaged."""
     try:
-        return frozenset(open_files(path).names())
+        return open_files(path).table
     except (DatasetError, OSError) as error:
         issues.append(Issue("part-missing", split, str(path), what_was_found(DatasetError(error), str(path))))
         return None
@@ -78,22 +80,28 @@ def _names(path: Path, split: str, issues: list[Issue]) -> frozenset[str] | None
 def _with_present_files(
     image: JsonImage,
     files: SplitFiles,
-    images: frozenset[str] | None,
-    masks: frozenset[str] | None,
+    images: NameTable[object] | None,
+    masks: NameTable[object] | None,
     split: str,
     issues: list[Issue],
 ) -> JsonImage:
     """Return the image without the names of missing files, and add an issue for each."""
 
-    def present(name: str | None, path: Path, names: frozenset[str] | None, missing: str) -> str | None:
-        if name is None or names is None or name in names:
+    def present(name: str | None, path: Path, table: NameTable[object] | None, missing: str) -> str | None:
+        if name is None or table is None:
             return name
         try:
             checked_name(name, path)
         except DatasetError:
             issues.append(Issue("name-leaves-folder", split, str(path), f"{name!r}", image.image_id))
-        else:
-            issues.append(Issue(missing, split, f"{path}: {name}", _similar(name, names), image.image_id))
+            return None
+        try:
+            if table.find(name) is not None:
+                return name
+            found = describe_unusable(path / name) or f"there is no such file{table.describe_similar(name)}"
+        except DatasetError as error:
+            found = what_was_found(error, str(path))
+        issues.append(Issue(missing, split, f"{path}: {name}", found, image.image_id))
         return None
 
     return replace(
@@ -103,25 +111,34 @@ def _with_present_files(
     )
 
 
-def _similar(name: str, names: frozenset[str]) -> str:
-    """Say that a file is missing, and whether there is one with another suffix."""
-    stem = name.rpartition(".")[0]
-    others = [f"{stem}{suffix}" for suffix in (*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))]
-    found = next((other for other in others if other in names), None)
-    return f"there is no such file, but '{found}' is there" if found else "there is no such file"
-
-
 def _unlisted(
-    annotations: SplitAnnotations, files: SplitFiles, images: frozenset[str] | None, masks: frozenset[str] | None
+    annotations: SplitAnnotations,
+    files: SplitFiles,
+    images: NameTable[object] | None,
+    masks: NameTable[object] | None,
 ) -> Iterator[Issue]:
-    """Report files that the JSON does not name."""
-    for issue_type, path, names, listed in (
+    """Report files that the JSON does not name, and those that are no images."""
+    for issue_type, path, table, listed in (
         ("image-unlisted", files.images, images, {image.file_name for image in annotations.images}),
         ("png-unlisted", files.masks, masks, {image.mask_name for image in annotations.images}),
     ):
-        for name in sorted((names or frozenset()) - listed):
-            if name.lower().endswith(IMAGE_SUFFIXES) and not is_litter(name):
-                yield Issue(issue_type, annotations.split, f"{path}: {name}", "the JSON does not name it")
+        if table is None:
+            continue
+        unlisted = set(table.names).difference(_found(table, listed))
+        for name in sorted(filter(is_image, unlisted)):
+            yield Issue(issue_type, annotations.split, f"{path}: {name}", "the JSON does not name it")
+        if left_out := describe_left_out(unlisted):
+            yield Issue("files-left-out", annotations.split, str(path), left_out)
+
+
+def _found(table: NameTable[object], names: Iterable[str | None]) -> Iterator[str]:
+    for name in names:
+        try:
+            found = table.find(name) if name is not None else None
+        except DatasetError:  # reported with the image
+            continue
+        if found is not None:
+            yield found
 
 
 def _duplicates(checked: SplitCheck) -> Iterator[Issue]:

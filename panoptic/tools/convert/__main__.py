@@ -17,7 +17,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from panoptic.datasets.layout import IMAGE_SUFFIXES
+from panoptic.datasets.layout import describe_left_out, is_image
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
 from panoptic.runtime.cli import run_command
@@ -63,10 +63,12 @@ def _refuse_cvat(path: Path) -> None:
 def _notes(source: Source, summaries: Mapping[str, SplitSummary]) -> list[str]:
     notes = [f"note: no image shows '{name}'" for name in unused_classes(summaries, source.classes.categories)]
     converted = sum(summary.images for summary in summaries.values())
-    found = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in source.images.files.names())
+    names = [name for name in source.images.files.names() if not name.endswith(".json")]
+    found = sum(map(is_image, names))
     if found > converted:
         notes.append(f"note: {found - converted} of {found} images have no annotation and were left out")
-    return notes
+    left_out = describe_left_out(names)
+    return [*notes, f"note: {left_out}"] if left_out else notes
 
 
 def _parser() -> argparse.ArgumentParser:

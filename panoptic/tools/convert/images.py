@@ -13,7 +13,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from panoptic.data.reader import exif_orientation
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import FileSource, Folder, checked_name, naming_disk_errors
+from panoptic.io.files import FileSource, naming_disk_errors
+from panoptic.io.folder import Folder
+from panoptic.io.names import checked_name
 from panoptic.io.png import MAX_PIXELS
 
 REFUSE, APPLY, IGNORE = "refuse", "apply", "ignore"
@@ -69,7 +71,7 @@ class Images:
             target.parent.mkdir(parents=True, exist_ok=True)
             if self.orientation == APPLY and self._write_upright(name, target):
                 return
-            if not isinstance(self.files, Folder) or not _link((self.files.path / name).resolve(), target):
+            if not isinstance(self.files, Folder) or not _link(self.files.path_of(name).resolve(), target):
                 with self.files.open(name) as source, target.open("wb") as copy:
                     shutil.copyfileobj(source, copy)
 

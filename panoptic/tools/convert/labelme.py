@@ -21,7 +21,7 @@ from PIL import Image
 
 from panoptic.instances.rle import Rle
 from panoptic.io.errors import DatasetError, Issues
-from panoptic.io.files import Folder
+from panoptic.io.folder import Folder
 from panoptic.io.json_fields import JsonObject, is_number, read_json
 from panoptic.tools.convert.classes import ClassTable
 from panoptic.tools.convert.drawing import AnnotatedImage, Region
@@ -36,14 +36,14 @@ _POINTS = {"rectangle": 2, "circle": 2, "mask": 2, "oriented_rectangle": 4}
 class LabelMeSource:
     """The LabelMe files of a folder and its subfolders; images have the same relative paths below `images`."""
 
-    folder: Path
+    folder: Folder
     images: Images
     classes: ClassTable
     image_ids: dict[str, int]
 
     def paths(self) -> tuple[Path, ...]:
         """List the folders of the source."""
-        return self.folder, self.images.files.path
+        return self.folder.path, self.images.files.path
 
     def items(self) -> Sequence[str]:
         """List the names of the JSON files, sorted."""
@@ -51,9 +51,9 @@ class LabelMeSource:
 
     def read(self, item: str, issues: Issues) -> AnnotatedImage:
         """Read one image; adds issues of single shapes to `issues`. Raises `DatasetError` for all others."""
-        document = read_labelme(self.folder / item)
+        document = read_labelme(self.folder.path_of(item))
         # LabelMe stores a path that is valid on the machine where the image was annotated.
-        base = PurePosixPath(document.text("imagePath").replace("\\", "/")).name
+        base = PurePosixPath(document.file_name("imagePath")).name
         name = (PurePosixPath(item).parent / base).as_posix()
         size = document.integer("imageHeight"), document.integer("imageWidth")
         self.images.check_size(name, size, document.where)
@@ -69,11 +69,12 @@ class LabelMeSource:
         return AnnotatedImage(self.image_ids[item], name, *size, tuple(regions), None, document.where)
 
 
-def open_labelme(folder: Path, images: Images, classes: ClassTable | None) -> LabelMeSource:
+def open_labelme(path: Path, images: Images, classes: ClassTable | None) -> LabelMeSource:
     """Find the LabelMe files below a folder. Raises `DatasetError` if there are none, or no classes are given."""
-    names = tuple(name for name in Folder(folder).names() if name.endswith(".json"))
+    folder = Folder(path)
+    names = tuple(name for name in folder.names() if name.endswith(".json"))
     if not names:
-        raise DatasetError(f"{folder}: contains no LabelMe file (.json); give the folder in which LabelMe saved them")
+        raise DatasetError(f"{path}: contains no LabelMe file (.json); give the folder in which LabelMe saved them")
     if classes is None:
         raise DatasetError(_template(folder, names))
     return LabelMeSource(folder, images, classes, {name: image_id for image_id, name in enumerate(names, start=1)})
@@ -87,18 +88,18 @@ def read_labelme(path: Path) -> JsonObject:
     return document
 
 
-def _template(folder: Path, names: Sequence[str]) -> str:
+def _template(folder: Folder, names: Sequence[str]) -> str:
     """Propose a class table from the labels in use: LabelMe does not know things and stuff."""
     issues = Issues()
     counts: Counter[str] = Counter()
     for name in names:
         with issues.collected():
-            counts.update([shape.text("label") for shape in read_labelme(folder / name).objects("shapes")])
-    issues.raise_if_any(str(folder))
+            counts.update([shape.text("label") for shape in read_labelme(folder.path_of(name)).objects("shapes")])
+    issues.raise_if_any(str(folder.path))
     found = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
     return (
-        f"{folder}: which classes are things, and which are stuff? Found: {found or 'no shape at all'}. Write a file\n"
-        f"    things: [{', '.join(sorted(counts))}]\n    stuff: []\nmove uncountable classes"
+        f"{folder.path}: which classes are things, and which are stuff? Found: {found or 'no shape at all'}. Write a"
+        f" file\n    things: [{', '.join(sorted(counts))}]\n    stuff: []\nmove uncountable classes"
         " (sky, table) to 'stuff', and pass the file with --classes"
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from panoptic.io.errors import DatasetError, Issues, shown_ids
-from panoptic.io.files import checked_name
+from panoptic.io.names import checked_name
 from panoptic.io.zip_entries import ZipEntry
 
 # Errors of zipfile for damaged and unsupported zips; `OSError` for offsets outside the file.

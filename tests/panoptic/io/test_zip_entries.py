@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import ZipArchive, open_files
+from panoptic.io.files import open_files
+from panoptic.io.zip_archive import ZipArchive
 from panoptic.io.zip_entries import LARGEST_BYTES, LITTLE_BYTES, ZipEntry, read_entry
 from tests.archive_files import overflowing_zip, write_zip
 

@@ -220,6 +220,18 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
         "panoptic_val2.json",
         "6 ids are in 'val' as well",
     ),
+    "file-unusable": (
+        lambda made: made.image(99).symlink_to("/nonexistent/x.jpg"),
+        "own: val/000099.png",
+        "is a link to /nonexistent/x.jpg, which does not exist",
+    ),
+    "files-left-out": (
+        lambda made: [
+            made.image(1).with_name(name).write_bytes(b"") for name in ("a.heic", "b.HEIC", "c.mp4", "Thumbs.db")
+        ],
+        "own/val",
+        "3 files left out: 2 .heic (convert to JPEG or PNG), 1 .mp4",
+    ),
     "json-ignored": (
         lambda made: made.json("detection").write_text('{"annotations": [{"bbox": [0, 0, 1, 1]}]}'),
         "panoptic_detection.json",

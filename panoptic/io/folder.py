@@ -1,0 +1,132 @@
+"""The files of a folder by their names in normal form; what is no plain file is refused, and never waited for."""
+
+import os
+import stat
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from panoptic.io.errors import DatasetError
+from panoptic.io.names import NameTable, checked_name, decoded_names, is_litter
+from panoptic.io.zip_entries import LARGEST_BYTES
+
+_FOLDER = "is a folder"
+_SPECIAL = {stat.S_IFIFO: "is a named pipe", stat.S_IFSOCK: "is a socket", stat.S_IFDIR: _FOLDER}
+
+
+class Folder:
+    """The files of a folder. Links are followed, because DVC may link files to its cache."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def table(self) -> NameTable[str]:
+        """All files, as they were when it was first needed, with their paths below the folder."""
+        files = (name for name, unusable in walk(self.path) if not unusable)
+        return NameTable(str(self.path), ((decoded_names(os.fsencode(name)), name) for name in files))
+
+    def names(self) -> tuple[str, ...]:
+        return self.table.names
+
+    def path_of(self, name: str) -> Path:
+        """The path of a file. Raises `DatasetError` if it is missing or outside the folder."""
+        name = checked_name(name, self.path)
+        path = self.path / name
+        try:
+            path.stat()
+            if name.isascii():  # others may be written in several ways
+                return path
+        except (NotADirectoryError, ValueError) as error:
+            raise DatasetError(f"{self.path}: no file has the name {name!r} ({error}); correct the name") from None
+        except OSError:
+            pass
+        found = self.table.find(name)
+        if found is not None:
+            return self.path / self.table.file(found)
+        missing = describe_unusable(path) or f"the file is missing{self.table.describe_similar(name)}"
+        raise DatasetError(f"{path}: {missing}; add it, or correct its name")
+
+    def open(self, name: str) -> IO[bytes]:
+        path = self.path_of(name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # at once, even a pipe that nobody writes to
+        except OSError:
+            unusable = describe_unusable(path)
+            if not unusable:
+                raise
+            raise DatasetError(f"{path}: {unusable}; replace the file") from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise DatasetError(f"{path}: {describe_unusable(path)}; replace the file")
+        return os.fdopen(descriptor, "rb")
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST_BYTES:
+                found = f"has {size} bytes, but at most {LARGEST_BYTES} are read"
+                raise DatasetError(f"{self.path / name}: {found}; replace the file")
+            return file.read()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Folder, (self.path,)
+
+
+def walk(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the path below `folder` of everything in it but folders, and why it cannot be used; empty for files.
+
+    Links to folders are followed, except back to one that is being walked through. Litter is not left out.
+    """
+    state = folder.stat()
+    yield from _walk(os.fspath(folder), "", ((state.st_dev, state.st_ino),))
+
+
+def _walk(folder: str, below: str, within: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str]]:
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        yield below.rstrip("/"), f"cannot be listed ({error.strerror})"
+        return
+    for entry in entries:
+        name = f"{below}{entry.name}"
+        if entry.is_file(follow_symlinks=False):
+            yield name, ""
+            continue
+        path = Path(entry.path)
+        unusable = describe_unusable(path)
+        if unusable != _FOLDER:
+            yield name, unusable
+            continue
+        state = path.stat()
+        if (identity := (state.st_dev, state.st_ino)) in within:
+            yield name, "is a link to a folder that contains it"
+        else:
+            yield from _walk(entry.path, f"{name}/", (*within, identity))
+
+
+def find_unusable(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield everything below `folder` but litter that cannot be read, and why."""
+    for name, unusable in walk(folder):
+        if not is_litter(name):
+            # Only here, because it takes a call of the system for each file.
+            unusable = unusable or describe_unusable(folder / name)
+            if unusable:
+                yield name, unusable
+
+
+def describe_unusable(path: Path) -> str:
+    """Say why there is no file at `path` that can be read; empty if there is one, or nothing at all."""
+    try:
+        file_type = stat.S_IFMT(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"is a link to {path.readlink()}, which does not exist" if path.is_symlink() else ""
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    except ValueError:  # no file can have this name
+        return ""
+    if file_type != stat.S_IFREG:
+        return _SPECIAL.get(file_type, "is a device")
+    return "" if os.access(path, os.R_OK) else "cannot be read (permission denied)"

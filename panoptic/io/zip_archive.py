@@ -1,0 +1,119 @@
+"""The files of a zip archive, under names in normal form, read in place by any number of processes."""
+
+import os
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Protocol
+
+from panoptic.io.errors import DatasetError
+from panoptic.io.names import NameTable, checked_name, normal_name, normal_text
+from panoptic.io.zip_entries import UTF8, ZipEntry, entry_names, read_entry
+
+
+class EntryLookup(Protocol):
+    """Recorded entries of a zip archive by name. Can be pickled, and used after a fork."""
+
+    def find(self, name: str) -> ZipEntry | None:
+        """The entry of a file, or None if it is not recorded."""
+        ...
+
+
+class ZipArchive:
+    """The files of a zip archive. Any number of processes and threads can `read` whole files at once."""
+
+    def __init__(self, path: Path, entries: EntryLookup | None = None) -> None:
+        """Raises `DatasetError` if the directory is damaged, which is read at once unless `entries` are given."""
+        self.path = path
+        self._entries = entries
+        self._directory: _Directory | None = None
+        self._file: IO[bytes] | None = None
+        if entries is None:
+            self._opened()
+
+    @property
+    def table(self) -> NameTable[zipfile.ZipInfo]:
+        return self._opened().table
+
+    @property
+    def prefix(self) -> str:
+        """The folder in the archive to which names are relative; empty or with a `/` at the end."""
+        return self._opened().prefix
+
+    def names(self) -> tuple[str, ...]:
+        return self.table.names
+
+    def open(self, name: str) -> IO[bytes]:
+        self.entry(name)
+        if self._opened().owner != os.getpid():  # a shared file position would mix up reads
+            self._directory = None
+        try:
+            return self._opened().archive.open(self._info(name))
+        except zipfile.BadZipFile as error:
+            raise DatasetError(f"{self.path}: '{name}' is damaged ({error}); fetch it again") from None
+
+    def read(self, name: str) -> bytes:
+        entry = self._entries.find(checked_name(name, self.path)) if self._entries else None
+        return read_entry(self._descriptor(), entry or self.entry(name), self.path)
+
+    def entry(self, name: str) -> ZipEntry:
+        """The entry of a file in the directory. Raises `DatasetError` if it is missing or unreadable."""
+        # Named as it was asked for: the directory may show the name in a wrong encoding.
+        return replace(ZipEntry.of(self._info(name), self.path), name=self.prefix + checked_name(name, self.path))
+
+    def _info(self, name: str) -> zipfile.ZipInfo:
+        found = self.table.find(checked_name(name, self.path))
+        if found is None:
+            missing = f"no file '{name}' inside{self.table.describe_similar(name)}"
+            raise DatasetError(f"{self.path}: {missing}; add it or correct the name")
+        return self.table.file(found)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path, "_entries": self._entries, "_directory": None, "_file": None}
+
+    def _opened(self) -> "_Directory":
+        if self._directory is None:
+            try:
+                self._directory = _Directory.of(self.path)
+            except DatasetError:
+                raise
+            except (zipfile.BadZipFile, NotImplementedError, ValueError, FileNotFoundError) as error:
+                raise DatasetError(f"{self.path}: cannot be opened ({error}); fetch it again") from None
+        return self._directory
+
+    def _descriptor(self) -> int:
+        if self._file is None:
+            try:
+                self._file = self.path.open("rb", buffering=0)
+            except FileNotFoundError:
+                raise DatasetError(f"{self.path}: the archive is missing; fetch it again") from None
+        return self._file.fileno()
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """The directory of an archive as the process `owner` has read it; `prefix` precedes all names of the table."""
+
+    archive: zipfile.ZipFile
+    table: NameTable[zipfile.ZipInfo]
+    prefix: str
+    owner: int
+
+    @classmethod
+    def of(cls, path: Path) -> "_Directory":
+        archive = zipfile.ZipFile(path)
+        files = [(names, info) for info in archive.infolist() for names in [_file_names(info)] if names]
+        own_folder = f"{normal_text(path.stem)}/"
+        prefix = own_folder if any(names[0].startswith(own_folder) for names, _ in files) else ""
+        below = ((names, info) for names, info in files if names[0].startswith(prefix))
+        table = NameTable(str(path), (([name.removeprefix(prefix) for name in names], info) for names, info in below))
+        return cls(archive, table, prefix, os.getpid())
+
+
+def _file_names(info: zipfile.ZipInfo) -> list[str]:
+    """The names of an entry in normal form; empty for a folder, whose name ends in a slash or Windows' backslash."""
+    if info.filename.endswith(("/", "\\")):
+        return []
+    is_utf8 = bool(info.flag_bits & UTF8)
+    raw = info.filename.encode("utf-8" if is_utf8 else "cp437", "surrogatepass" if is_utf8 else "strict")
+    return [normal_name(name) for name in entry_names(raw, info.extra, is_utf8)]
