@@ -25,7 +25,7 @@ class Folder:
     def table(self) -> NameTable[str]:
         """All files, as they were when it was first needed, with their paths below the folder."""
         files = (name for name, unusable in walk(self.path) if not unusable)
-        return NameTable(str(self.path), ((decoded_names(os.fsencode(name)), name) for name in files))
+        return NameTable(str(self.path), ((_names(name), name) for name in files))
 
     def names(self) -> tuple[str, ...]:
         return self.table.names
@@ -72,6 +72,15 @@ class Folder:
 
     def __reduce__(self) -> tuple[object, ...]:
         return Folder, (self.path,)
+
+
+def _names(name: str) -> tuple[str, ...]:
+    """What the name of a file may be: itself if it is UTF-8, as almost all are."""
+    raw = os.fsencode(name)
+    try:
+        return (raw.decode(),)
+    except UnicodeDecodeError:
+        return decoded_names(raw)
 
 
 def walk(folder: Path) -> Iterator[tuple[str, str]]:

@@ -26,9 +26,9 @@ _LITTER = frozenset(
         *("@eadir", "#recycle", ".ipynb_checkpoints", "lost+found"),
     )
 )
-# Of names that are not UTF-8, from archives or file systems that do not tell: the code page of the first IBM PC, which
-# zip files have by default and which decodes anything, and those of Windows and DOS in other countries.
-_ENCODINGS = ("cp437", "cp850", "cp1252", "gb18030", "cp932", "cp949", "cp950", "cp866", "cp1251")
+# Of names in archives or file systems that do not tell theirs: UTF-8; the code page of the first IBM PC, which zip
+# files have by default and which decodes anything; and those of Windows and DOS in other countries.
+_ENCODINGS = ("utf-8", "cp437", "cp850", "cp1252", "gb18030", "cp932", "cp949", "cp950", "cp866", "cp1251")
 _DRIVE = re.compile(r"[A-Za-z]:/")
 
 
@@ -59,11 +59,8 @@ def is_litter(name: str) -> bool:
 
 
 def decoded_names(raw: bytes) -> tuple[str, ...]:
-    """Decode a name of unknown encoding: the only name if it is UTF-8, otherwise all that it may be."""
-    try:
-        return (raw.decode(),)
-    except UnicodeDecodeError:
-        return tuple(dict.fromkeys(filter(None, (_decoded(raw, encoding) for encoding in _ENCODINGS))))
+    """Decode a name of unknown encoding to all that it may be, the likeliest first."""
+    return tuple(dict.fromkeys(filter(None, (_decoded(raw, encoding) for encoding in _ENCODINGS))))
 
 
 def _decoded(raw: bytes, encoding: str) -> str | None:

@@ -95,7 +95,7 @@ def _notes(files: FileSource, index: PanopticIndex) -> Iterator[str]:
         yield left_out
     if undecided := [record.file_name for record in index.records if record.file_name in files.table.undecided]:
         shown = ", ".join(f"'{name}'" for name in undecided[:3]) + (", ..." if len(undecided) > 3 else "")
-        yield f"{len(undecided)} names are of an unknown encoding, and may look wrong ({shown}); write them as UTF-8"
+        yield f"{len(undecided)} names do not tell their encoding, and may look wrong ({shown}); write them in UTF-8"
 
 
 def _size(files: FileSource, name: str) -> tuple[int, int]:
