@@ -7,12 +7,12 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import folder_or_archive, open_files
+from panoptic.io.files import FileSource, folder_or_archive, open_files
 
 # Suffixes of image files, in lower case, by which images are found without a list: all that OpenCV and Pillow read.
 IMAGE_SUFFIXES = (
@@ -33,21 +33,26 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def describe_left_out(names: Iterable[str]) -> str:
-    """Count the files that are no images by suffix, as in `3 files left out: 2 .txt, 1 .mp4`; empty if there are none.
-
-    `names` are all files in which images were looked for.
-    """
+def describe_left_out(names: Iterable[str]) -> Iterator[str]:
+    """Count the files that are no images by suffix, as in `3 files left out: 2 .txt, 1 .mp4`; nothing without any."""
     counts = Counter(PurePosixPath(name.lower()).suffix for name in names if not is_image(name))
-    if not counts:
-        return ""
     shown = [
         f"{count} {suffix or 'without a suffix'}{' (convert to JPEG or PNG)' if suffix in _PHOTO_SUFFIXES else ''}"
         for suffix, count in counts.most_common(_SHOWN_SUFFIXES)
     ]
-    total = counts.total()
-    more = ", ..." if len(counts) > len(shown) else ""
-    return f"{total} file{'' if total == 1 else 's'} left out: {', '.join(shown)}{more}"
+    if shown:
+        yield f"{_count(counts.total())} left out: {', '.join(shown)}{', ...' if len(counts) > len(shown) else ''}"
+
+
+def describe_unusable(files: FileSource) -> Iterator[str]:
+    """Count what was found in a folder and cannot be read, with the first examples; nothing without any."""
+    unusable = [f"'{name}' {why}" for name, why in files.unusable().items()]
+    if unusable:
+        yield f"{_count(len(unusable))} left out: {'; '.join(unusable[:3])}{'; ...' if len(unusable) > 3 else ''}"
+
+
+def _count(files: int) -> str:
+    return f"{files} file{'' if files == 1 else 's'}"
 
 
 @dataclass(frozen=True)

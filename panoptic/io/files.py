@@ -34,6 +34,10 @@ class FileSource(Protocol):
         """The name of every file but litter, sorted. Raises `DatasetError` like `table`."""
         ...
 
+    def unusable(self) -> dict[str, str]:
+        """What was found beside the files and cannot be read, such as dangling links: why not, by name."""
+        ...
+
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading. Raises `DatasetError` if it is missing or outside the source."""
         ...

@@ -24,11 +24,18 @@ class Folder:
     @cached_property
     def table(self) -> NameTable[str]:
         """All files, as they were when it was first needed, with their paths below the folder."""
-        files = (name for name, unusable in walk(self.path) if not unusable)
+        files = (name for name, unusable in self._listed if not unusable)
         return NameTable(str(self.path), ((_names(name), name) for name in files))
+
+    @cached_property
+    def _listed(self) -> tuple[tuple[str, str], ...]:
+        return tuple(walk(self.path))
 
     def names(self) -> tuple[str, ...]:
         return self.table.names
+
+    def unusable(self) -> dict[str, str]:
+        return {name: unusable for name, unusable in self._listed if unusable and not is_litter(name)}
 
     def path_of(self, name: str) -> Path:
         """The path of a file. Raises `DatasetError` if it is missing or outside the folder."""
@@ -86,7 +93,7 @@ def _names(name: str) -> tuple[str, ...]:
 def walk(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the path below `folder` of everything in it but folders, and why it cannot be used; empty for files.
 
-    Links to folders are followed, except back to one that is being walked through. Litter is not left out.
+    Links to folders are followed, except back to one that is being listed. Litter is not left out.
     """
     state = folder.stat()
     yield from _walk(os.fspath(folder), "", ((state.st_dev, state.st_ino),))
@@ -110,9 +117,7 @@ def _walk(folder: str, below: str, within: tuple[tuple[int, int], ...]) -> Itera
             yield name, unusable
             continue
         state = path.stat()
-        if (identity := (state.st_dev, state.st_ino)) in within:
-            yield name, "is a link to a folder that contains it"
-        else:
+        if (identity := (state.st_dev, state.st_ino)) not in within:
             yield from _walk(entry.path, f"{name}/", (*within, identity))
 
 

@@ -39,6 +39,9 @@ def normal_text(text: str) -> str:
 
 def normal_name(name: str) -> str:
     """Return the normal form of a file name; one that leaves its folder still does."""
+    framed = f"/{name}/"
+    if name.isascii() and "\\" not in name and "//" not in framed and "/./" not in framed:
+        return name  # as almost all are: an archive may hold a hundred thousand
     path = normal_text(name.replace("\\", "/"))
     parts = "/".join(part for part in path.split("/") if part not in ("", "."))
     return f"/{parts}" if path.startswith("/") else parts
@@ -76,19 +79,25 @@ class NameTable(Generic[File_co]):
     A file has several names if their encoding is unknown; the first is shown, and it is found by any of them.
     """
 
-    def __init__(self, where: str, files: Iterable[tuple[Sequence[str], File_co]]) -> None:
-        """Each file comes with its names. Raises `DatasetError` for two files of one name, which `where` precedes."""
+    def __init__(self, where: str, files: Iterable[tuple[Sequence[str], File_co]], below: str = "") -> None:
+        """Each file comes with its names; only those `below` a folder, such as `val/`, are kept, without that folder.
+
+        Raises `DatasetError` for two files of one name, in a message that `where` precedes.
+        """
         self._where = where
         self._files: dict[str, File_co] = {}
         self._written: dict[str, str] = {}
         self._aliases: dict[str, set[str]] = defaultdict(set)
-        for (written, *others), file in files:
-            name = normal_name(written)
-            if self._written.setdefault(name, written) != written:
-                raise self._ambiguous(name, (self._written[name], written))
+        for written, file in files:
+            names = [name.removeprefix(below) for name in map(normal_name, written) if name.startswith(below)]
+            if not names:
+                continue
+            name, *others = names
+            if self._written.setdefault(name, written[0]) != written[0]:
+                raise self._ambiguous(name, (self._written[name], written[0]))
             self._files[name] = file
             for other in others:
-                self._aliases[normal_name(other)].add(name)
+                self._aliases[other].add(name)
 
     @cached_property
     def undecided(self) -> tuple[str, ...]:

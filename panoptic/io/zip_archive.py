@@ -43,6 +43,9 @@ class ZipArchive:
     def names(self) -> tuple[str, ...]:
         return self.table.names
 
+    def unusable(self) -> dict[str, str]:
+        return {}
+
     def open(self, name: str) -> IO[bytes]:
         self.entry(name)
         if self._opened().owner != os.getpid():  # a shared file position would mix up reads
@@ -102,18 +105,16 @@ class _Directory:
     @classmethod
     def of(cls, path: Path) -> "_Directory":
         archive = zipfile.ZipFile(path)
-        files = [(names, info) for info in archive.infolist() for names in [_file_names(info)] if names]
+        # A name that ends in a slash, or in the backslash of Windows, is that of a folder.
+        files = [(_names(info), info) for info in archive.infolist() if not info.filename.endswith(("/", "\\"))]
         own_folder = f"{normal_text(path.stem)}/"
-        prefix = own_folder if any(names[0].startswith(own_folder) for names, _ in files) else ""
-        below = ((names, info) for names, info in files if names[0].startswith(prefix))
-        table = NameTable(str(path), (([name.removeprefix(prefix) for name in names], info) for names, info in below))
-        return cls(archive, table, prefix, os.getpid())
+        inside = any(normal_name(name).startswith(own_folder) for names, _ in files for name in names)
+        prefix = own_folder if inside else ""
+        return cls(archive, NameTable(str(path), files, prefix), prefix, os.getpid())
 
 
-def _file_names(info: zipfile.ZipInfo) -> list[str]:
-    """The names of an entry in normal form; empty for a folder, whose name ends in a slash or Windows' backslash."""
-    if info.filename.endswith(("/", "\\")):
-        return []
+def _names(info: zipfile.ZipInfo) -> tuple[str, ...]:
+    if info.filename.isascii():
+        return (info.filename,)
     is_utf8 = bool(info.flag_bits & UTF8)
-    raw = info.filename.encode("utf-8" if is_utf8 else "cp437", "surrogatepass" if is_utf8 else "strict")
-    return [normal_name(name) for name in entry_names(raw, info.extra, is_utf8)]
+    return entry_names(info.filename.encode("utf-8" if is_utf8 else "cp437"), info.extra, is_utf8)

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from panoptic.datasets.layout import IMAGE_SUFFIXES, describe_left_out, is_image
+from panoptic.datasets.layout import IMAGE_SUFFIXES, describe_left_out, describe_unusable, is_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
 from panoptic.format.panoptic_json import ImageEntry
@@ -60,7 +60,8 @@ def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progres
     else:
         chosen = {image_id: entry.file_name for image_id, entry in wanted.items()}
     if not chosen:
-        found = describe_left_out(files.names()) or "it is empty"
+        left_out = [*describe_left_out(files.names()), *describe_unusable(files)]
+        found = ", ".join(left_out) or "it is empty"
         expected = f"expected {', '.join(IMAGE_SUFFIXES)}; give another folder or zip file"
         raise DatasetError(f"{files.path}: there are no images ({found}); {expected}")
     issues = Issues()
@@ -91,8 +92,8 @@ def _notes(files: FileSource, index: PanopticIndex) -> Iterator[str]:
     others = [name for name in files.names() if name not in used]
     if unlisted := sum(map(is_image, others)):
         yield f"{unlisted} image{'' if unlisted == 1 else 's'} left out that the list does not name"
-    if left_out := describe_left_out(others):
-        yield left_out
+    yield from describe_left_out(others)
+    yield from describe_unusable(files)
     if undecided := [record.file_name for record in index.records if record.file_name in files.table.undecided]:
         shown = ", ".join(f"'{name}'" for name in undecided[:3]) + (", ..." if len(undecided) > 3 else "")
         yield f"{len(undecided)} names do not tell their encoding, and may look wrong ({shown}); write them in UTF-8"

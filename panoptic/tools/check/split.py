@@ -127,7 +127,7 @@ def _unlisted(
         unlisted = set(table.names).difference(_found(table, listed))
         for name in sorted(filter(is_image, unlisted)):
             yield Issue(issue_type, annotations.split, f"{path}: {name}", "the JSON does not name it")
-        if left_out := describe_left_out(unlisted):
+        for left_out in describe_left_out(unlisted):
             yield Issue("files-left-out", annotations.split, str(path), left_out)
 
 
