@@ -60,7 +60,7 @@ def open_files(path: Path, entries: EntryLookup | None = None) -> FileSource:
     path = folder_or_archive(path)
     if path.is_dir():
         return Folder(path)
-    if not path.is_file():
+    if not path.is_file() or describe_unusable(path):
         missing = describe_unusable(path) or "there is no such folder or zip file"
         raise DatasetError(f"{path}: {missing}; check the path")
     if not zipfile.is_zipfile(path):

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -56,18 +57,11 @@ class Folder:
         raise DatasetError(f"{path}: {missing}; add it, or correct its name")
 
     def open(self, name: str) -> IO[bytes]:
-        path = self.path_of(name)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # at once, even a pipe that nobody writes to
-        except OSError:
-            unusable = describe_unusable(path)
-            if not unusable:
-                raise
-            raise DatasetError(f"{path}: {unusable}; replace the file") from None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise DatasetError(f"{path}: {describe_unusable(path)}; replace the file")
-        return os.fdopen(descriptor, "rb")
+        checked = checked_name(name, self.path)
+        if checked.isascii():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                return _opened(self.path / checked)
+        return _opened(self.path_of(name))
 
     def read(self, name: str) -> bytes:
         with self.open(name) as file:
@@ -79,6 +73,21 @@ class Folder:
 
     def __reduce__(self) -> tuple[object, ...]:
         return Folder, (self.path,)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Open a file at once, even a pipe that nobody writes to. Raises `DatasetError` for what is there but no file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        unusable = describe_unusable(path)
+        if not unusable:
+            raise
+        raise DatasetError(f"{path}: {unusable}; replace the file") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DatasetError(f"{path}: {describe_unusable(path)}; replace the file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _names(name: str) -> tuple[str, ...]:
@@ -104,6 +113,8 @@ def _walk(folder: str, below: str, within: tuple[tuple[int, int], ...]) -> Itera
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
+        if not below:
+            raise
         yield below.rstrip("/"), f"cannot be listed ({error.strerror})"
         return
     for entry in entries:

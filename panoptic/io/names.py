@@ -73,6 +73,10 @@ def _decoded(raw: bytes, encoding: str) -> str | None:
         return None
 
 
+class AmbiguousName(DatasetError):
+    """A name that several files have."""
+
+
 class NameTable(Generic[File_co]):
     """The files of a folder or archive by their names in normal form.
 
@@ -82,7 +86,7 @@ class NameTable(Generic[File_co]):
     def __init__(self, where: str, files: Iterable[tuple[Sequence[str], File_co]], below: str = "") -> None:
         """Each file comes with its names; only those `below` a folder, such as `val/`, are kept, without that folder.
 
-        Raises `DatasetError` for two files of one name, in a message that `where` precedes.
+        Raises `AmbiguousName` for two files of one name, in a message that `where` precedes.
         """
         self._where = where
         self._files: dict[str, File_co] = {}
@@ -113,7 +117,7 @@ class NameTable(Generic[File_co]):
     def find(self, name: str) -> str | None:
         """Return the entry of `names`, or of litter, that `name` means; None if there is none.
 
-        Raises `DatasetError` if `name` fits several files in different encodings.
+        Raises `AmbiguousName` if `name` fits several files in different encodings.
         """
         name = normal_name(name)
         found = {name} if name in self._files else self._aliases.get(name, set())
@@ -152,9 +156,9 @@ class NameTable(Generic[File_co]):
             groups[name.rpartition("/")[2].casefold()].append(name)
         return groups
 
-    def _ambiguous(self, name: str, files: Sequence[str]) -> DatasetError:
+    def _ambiguous(self, name: str, files: Sequence[str]) -> AmbiguousName:
         shown = " and ".join(ascii(file) for file in files)  # in print they may look the same
-        return DatasetError(f"{self._where}: the files {shown} have the same name, '{name}'; rename one")
+        return AmbiguousName(f"{self._where}: the files {shown} have the same name, '{name}'; rename one")
 
 
 def _likeness(wanted: Sequence[str], found: Sequence[str]) -> tuple[bool, int, int]:

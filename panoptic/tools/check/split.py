@@ -12,7 +12,7 @@ from panoptic.datasets.layout import SplitFiles, describe_left_out, is_image
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
 from panoptic.io.folder import describe_unusable
-from panoptic.io.names import NameTable, checked_name
+from panoptic.io.names import AmbiguousName, NameTable, checked_name
 from panoptic.runtime.parallel import map_ahead
 from panoptic.tools.check.annotations import JsonImage, SplitAnnotations, read_split_annotations
 from panoptic.tools.check.image import Source, inspect_images
@@ -43,16 +43,27 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
     """Inspect a split; nothing in it raises an error. `pool` has `workers` processes."""
     annotations = read_split_annotations(split, files.panoptic_json)
     issues: list[Issue] = []
-    image_table = _table(files.images, split, issues)
-    mask_table = _table(files.masks, split, issues)
-    images = [_with_present_files(image, files, image_table, mask_table, split, issues) for image in annotations.images]
-    issues += _unlisted(annotations, files, image_table, mask_table)
+    images_part = _Part.open(split, files.images, "image-missing", "image-unlisted", issues)
+    masks_part = _Part.open(split, files.masks, "png-missing", "png-unlisted", issues)
+    images = [
+        replace(
+            image,
+            file_name=images_part.present(image.file_name, image.image_id, issues),
+            mask_name=masks_part.present(image.mask_name, image.image_id, issues),
+        )
+        for image in annotations.images
+    ]
+    issues += images_part.leftovers(image.file_name for image in images)
+    issues += masks_part.leftovers(image.mask_name for image in images)
 
     stuff = (
         frozenset(category.id for category in annotations.categories.stuff) if annotations.categories else frozenset()
     )
     source = Source(
-        split, None if image_table is None else files.images, None if mask_table is None else files.masks, stuff
+        split,
+        None if images_part.table is None else files.images,
+        None if masks_part.table is None else files.masks,
+        stuff,
     )
     summary = SplitSummary(split)
     digests: dict[int, bytes] = {}
@@ -68,77 +79,51 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
     return replace(checked, issues=(*checked.issues, *_duplicates(checked)))
 
 
-def _table(path: Path, split: str, issues: list[Issue]) -> NameTable[object] | None:
-    """List the files of a part; returns None and adds an issue if it is missing or damaged."""
-    try:
-        return open_files(path).table
-    except (DatasetError, OSError) as error:
-        issues.append(Issue("part-missing", split, str(path), what_was_found(DatasetError(error), str(path))))
-        return None
+@dataclass(frozen=True)
+class _Part:
+    """The images or the PNGs of a split, and the types of issues about them; `table` is None if they cannot be read."""
 
+    split: str
+    path: Path
+    table: NameTable[object] | None
+    missing: str
+    unlisted: str
 
-def _with_present_files(
-    image: JsonImage,
-    files: SplitFiles,
-    images: NameTable[object] | None,
-    masks: NameTable[object] | None,
-    split: str,
-    issues: list[Issue],
-) -> JsonImage:
-    """Return the image without the names of missing files, and add an issue for each."""
+    @classmethod
+    def open(cls, split: str, path: Path, missing: str, unlisted: str, issues: list[Issue]) -> "_Part":
+        """List the files; adds an issue if they are missing or damaged."""
+        try:
+            return cls(split, path, open_files(path).table, missing, unlisted)
+        except (DatasetError, OSError) as error:
+            issues.append(Issue("part-missing", split, str(path), what_was_found(DatasetError(error), str(path))))
+            return cls(split, path, None, missing, unlisted)
 
-    def present(name: str | None, path: Path, table: NameTable[object] | None, missing: str) -> str | None:
-        if name is None or table is None:
+    def present(self, name: str | None, image_id: int, issues: list[Issue]) -> str | None:
+        """Return the name of a file, or None and add an issue if it is missing."""
+        if name is None or self.table is None:
             return name
+        issue_type, where = self.missing, f"{self.path}: {name}"
         try:
-            checked_name(name, path)
-        except DatasetError:
-            issues.append(Issue("name-leaves-folder", split, str(path), f"{name!r}", image.image_id))
-            return None
-        try:
-            if table.find(name) is not None:
+            checked_name(name, self.path)
+            if self.table.find(name) is not None:
                 return name
-            found = describe_unusable(path / name) or f"there is no such file{table.describe_similar(name)}"
-        except DatasetError as error:
-            found = what_was_found(error, str(path))
-        issues.append(Issue(missing, split, f"{path}: {name}", found, image.image_id))
+            found = describe_unusable(self.path / name) or "there is no such file"
+        except AmbiguousName as error:
+            found = what_was_found(error, str(self.path))
+        except DatasetError:
+            issue_type, where, found = "name-leaves-folder", str(self.path), f"{name!r}"
+        issues.append(Issue(issue_type, self.split, where, f"{found}{self.table.describe_similar(name)}", image_id))
         return None
 
-    return replace(
-        image,
-        file_name=present(image.file_name, files.images, images, "image-missing"),
-        mask_name=present(image.mask_name, files.masks, masks, "png-missing"),
-    )
-
-
-def _unlisted(
-    annotations: SplitAnnotations,
-    files: SplitFiles,
-    images: NameTable[object] | None,
-    masks: NameTable[object] | None,
-) -> Iterator[Issue]:
-    """Report files that the JSON does not name, and those that are no images."""
-    for issue_type, path, table, listed in (
-        ("image-unlisted", files.images, images, {image.file_name for image in annotations.images}),
-        ("png-unlisted", files.masks, masks, {image.mask_name for image in annotations.images}),
-    ):
-        if table is None:
-            continue
-        unlisted = set(table.names).difference(_found(table, listed))
+    def leftovers(self, listed: Iterable[str | None]) -> Iterator[Issue]:
+        """Report files that the JSON does not name, and those that are no images; `listed` are present."""
+        if self.table is None:
+            return
+        unlisted = set(self.table.names).difference(self.table.find(name) for name in listed if name is not None)
         for name in sorted(filter(is_image, unlisted)):
-            yield Issue(issue_type, annotations.split, f"{path}: {name}", "the JSON does not name it")
+            yield Issue(self.unlisted, self.split, f"{self.path}: {name}", "the JSON does not name it")
         for left_out in describe_left_out(unlisted):
-            yield Issue("files-left-out", annotations.split, str(path), left_out)
-
-
-def _found(table: NameTable[object], names: Iterable[str | None]) -> Iterator[str]:
-    for name in names:
-        try:
-            found = table.find(name) if name is not None else None
-        except DatasetError:  # reported with the image
-            continue
-        if found is not None:
-            yield found
+            yield Issue("files-left-out", self.split, str(self.path), left_out)
 
 
 def _duplicates(checked: SplitCheck) -> Iterator[Issue]:

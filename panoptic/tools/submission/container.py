@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from panoptic.io.errors import DatasetError, Issues, shown_ids
-from panoptic.io.names import checked_name
+from panoptic.io.names import checked_name, is_litter
 from panoptic.io.zip_entries import ZipEntry
 
 # Errors of zipfile for damaged and unsupported zips; `OSError` for offsets outside the file.
@@ -27,11 +27,13 @@ class SubmissionContent:
 
 
 def sort_entries(entries: Iterable[zipfile.ZipInfo], stem: str, issues: Issues) -> SubmissionContent:
-    """Sort the entries of the zip's directory into JSON and PNGs; adds all others to `issues`."""
+    """Sort the entries of the zip's directory into JSON and PNGs; adds all others but litter to `issues`."""
     known: dict[str, zipfile.ZipInfo] = {}
     masks: dict[str, zipfile.ZipInfo] = {}
     unexpected: list[str] = []
     for entry in entries:
+        if is_litter(entry.filename):
+            continue
         with issues.collected():
             _check_entry(entry, stem)
             if entry.filename in known:

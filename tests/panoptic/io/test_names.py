@@ -1,5 +1,7 @@
 """One form for the names of files."""
 
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -58,6 +60,15 @@ def test_litter_of_operating_systems_is_known(name: str) -> None:
 
 def test_data_is_no_litter() -> None:
     assert not any(map(is_litter, ("_a.jpg", "a._b.jpg", "Thumbs.db.png", ".a.jpg")))
+
+
+def test_dvc_ignores_the_same_litter() -> None:
+    names = ["data/._a", "data/__MACOSX", "data/.DS_Store", "Thumbs.db", "x/desktop.ini", "x/@eaDir", "x/lost+found"]
+    names += ["x/#recycle", "x/$RECYCLE.BIN", "x/System Volume Information", "x/.ipynb_checkpoints", "ehthumbs.db"]
+    command = [sys.executable, "-m", "dvc", "check-ignore", *names, "data/a.jpg"]
+    ignored = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    assert all(map(is_litter, names))
+    assert ignored.stdout.split("\n") == [*names, ""], ignored.stderr
 
 
 def table(*names: str) -> NameTable[str]:

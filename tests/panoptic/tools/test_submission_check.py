@@ -113,6 +113,11 @@ def test_an_issue_is_reported_with_a_hint(tmp_path: Path, issue: str) -> None:
     assert all("; " in line for line in message.splitlines() if line.startswith("  - ")), message
 
 
+def test_what_macos_packs_along_is_no_issue(tmp_path: Path) -> None:
+    litter = {f"__MACOSX/{STEM}/._000011.png": b"", f"{STEM}/._000011.png": b"", ".DS_Store": b""}
+    assert _message(pack(tmp_path / "own.zip", content() | litter)) == ""
+
+
 def test_issues_are_reported_together(tmp_path: Path) -> None:
     entries = with_segments(*SEGMENTS[:2]) | {"other.txt": b"", f"{STEM}/000012.png": b"x"}
     message = _message(pack(tmp_path / "a.zip", entries))
