@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource, folder_or_archive, open_files
+from panoptic.io.folder import describe_unusable
 
 # Suffixes of image files, in lower case, by which images are found without a list: all that OpenCV and Pillow read.
 IMAGE_SUFFIXES = (
@@ -44,7 +45,7 @@ def describe_left_out(names: Iterable[str]) -> Iterator[str]:
         yield f"{_count(counts.total())} left out: {', '.join(shown)}{', ...' if len(counts) > len(shown) else ''}"
 
 
-def describe_unusable(files: FileSource) -> Iterator[str]:
+def describe_skipped(files: FileSource) -> Iterator[str]:
     """Count what was found in a folder and cannot be read, with the first examples; nothing without any."""
     unusable = [f"'{name}' {why}" for name, why in files.unusable().items()]
     if unusable:
@@ -83,8 +84,9 @@ def find_split(root: Path, split: str) -> SplitFiles:
     annotations = root / "annotations"
     panoptic_json = annotations / f"panoptic_{split}.json"
     masks, images = folder_or_archive(annotations / f"panoptic_{split}"), folder_or_archive(root / split)
-    missing = [str(panoptic_json)] if not panoptic_json.is_file() else []
-    missing += [f"{path} (folder or .zip)" for path in (masks, images) if not path.exists()]
+    absent = {} if panoptic_json.is_file() else {panoptic_json: "file"}
+    absent |= {path: "folder or .zip" for path in (masks, images) if not path.exists()}
+    missing = [f"{path} ({describe_unusable(path) or expected})" for path, expected in absent.items()]
     if missing:
         raise DatasetError(f"{root}: split '{split}' is incomplete; missing: {', '.join(missing)}")
     instances = annotations / f"instances_{split}.json"

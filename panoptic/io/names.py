@@ -8,7 +8,7 @@ looked for and those of files are compared in this form.
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from posixpath import splitext
@@ -142,23 +142,28 @@ class NameTable(Generic[File_co]):
 
     def describe_similar(self, name: str) -> str:
         """Say where a missing file may be instead, as the end of a message; empty if nothing is similar."""
-        found = self.similar(name)
-        if not found:
-            stem, _ = splitext(normal_name(name))
-            found = tuple(other for other in self.names if splitext(other)[0] == stem)
+        found = self.similar(name) or self._by_stem.get(splitext(normal_name(name))[0], ())
         shown = ", ".join(f"'{other}'" for other in found[:3]) + (", ..." if len(found) > 3 else "")
         return f", but {shown} {'is' if len(found) == 1 else 'are'} there" if found else ""
 
     @cached_property
-    def _by_last_part(self) -> dict[str, list[str]]:
-        groups: dict[str, list[str]] = defaultdict(list)
-        for name in self.names:
-            groups[name.rpartition("/")[2].casefold()].append(name)
-        return groups
+    def _by_last_part(self) -> Mapping[str, Sequence[str]]:
+        return _grouped(self.names, lambda name: name.rpartition("/")[2].casefold())
+
+    @cached_property
+    def _by_stem(self) -> Mapping[str, Sequence[str]]:
+        return _grouped(self.names, lambda name: splitext(name)[0])
 
     def _ambiguous(self, name: str, files: Sequence[str]) -> AmbiguousName:
         shown = " and ".join(ascii(file) for file in files)  # in print they may look the same
         return AmbiguousName(f"{self._where}: the files {shown} have the same name, '{name}'; rename one")
+
+
+def _grouped(names: Iterable[str], key: Callable[[str], str]) -> Mapping[str, Sequence[str]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[key(name)].append(name)
+    return groups
 
 
 def _likeness(wanted: Sequence[str], found: Sequence[str]) -> tuple[bool, int, int]:

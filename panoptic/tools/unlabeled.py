@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from panoptic.datasets.layout import IMAGE_SUFFIXES, describe_left_out, describe_unusable, is_image
+from panoptic.datasets.layout import IMAGE_SUFFIXES, describe_left_out, describe_skipped, is_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
 from panoptic.format.panoptic_json import ImageEntry
@@ -60,7 +60,7 @@ def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progres
     else:
         chosen = {image_id: entry.file_name for image_id, entry in wanted.items()}
     if not chosen:
-        left_out = [*describe_left_out(files.names()), *describe_unusable(files)]
+        left_out = [*describe_left_out(files.names()), *describe_skipped(files)]
         found = ", ".join(left_out) or "it is empty"
         expected = f"expected {', '.join(IMAGE_SUFFIXES)}; give another folder or zip file"
         raise DatasetError(f"{files.path}: there are no images ({found}); {expected}")
@@ -93,7 +93,7 @@ def _notes(files: FileSource, index: PanopticIndex) -> Iterator[str]:
     if unlisted := sum(map(is_image, others)):
         yield f"{unlisted} image{'' if unlisted == 1 else 's'} left out that the list does not name"
     yield from describe_left_out(others)
-    yield from describe_unusable(files)
+    yield from describe_skipped(files)
     if undecided := [record.file_name for record in index.records if record.file_name in files.table.undecided]:
         shown = ", ".join(f"'{name}'" for name in undecided[:3]) + (", ..." if len(undecided) > 3 else "")
         yield f"{len(undecided)} names do not tell their encoding, and may look wrong ({shown}); write them in UTF-8"

@@ -200,10 +200,15 @@ def test_litter_is_no_data(own: OwnData, packed: bool, capsys: pytest.CaptureFix
 
 
 def _unlabeled(folder: Path, images: Path, *options: str) -> PanopticIndex:
-    categories, out = folder / "categories.json", folder / "new.index"
-    categories.write_text(json.dumps(CATEGORIES))
-    unlabeled.main(["--images", str(images), "--categories", str(categories), "--out", str(out), *options])
+    out = folder / "new.index"
+    unlabeled.main([*_options(folder, images, out), *options])
     return PanopticIndex.load(out)
+
+
+def _options(folder: Path, images: Path, out: Path) -> list[str]:
+    categories = folder / "categories.json"
+    categories.write_text(json.dumps(CATEGORIES))
+    return ["--images", str(images), "--categories", str(categories), "--out", str(out)]
 
 
 def test_litter_is_no_labelme_file(tmp_path: Path) -> None:
@@ -308,3 +313,28 @@ def test_check_finds_what_dvc_would_stop_at(own: OwnData, kind: str, capsys: pyt
     assert "ERROR file-unusable (1)" in output
     assert f"own: val/old.jpg: {message}" in output
     _assert_equal(own.annotate(), own.drawn)
+
+
+def test_a_split_on_a_disk_that_is_not_mounted_is_described(own: OwnData, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(own.files.images)
+    own.files.images.symlink_to("/mnt/disk/val")
+    assert f"{own.files.images} (is a link to /mnt/disk/val, which does not exist)" in _fails(own.annotate, 2, capsys)
+    output = _fails(lambda: check.main([str(own.root), "--workers", "0"]), 1, capsys)
+    assert "own/val: is a link to /mnt/disk/val, which does not exist" in output
+
+
+def test_the_current_folder_can_be_given(
+    own: OwnData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(own.root)
+    check.main([".", "--workers", "0"])
+    assert "0 errors, 0 warnings" in capsys.readouterr().out
+    monkeypatch.chdir(own.files.images)
+    assert len(_unlabeled(own.folder, Path()).records) == 2
+    assert "is a folder; name the index" in _fails(
+        lambda: unlabeled.main(_options(own.folder, Path(), Path())), 2, capsys
+    )
+    params = own.folder / "params.yaml"
+    own.annotate()
+    command = ["--params", str(params), "--state", str(own.folder / "state"), "--output", "."]
+    assert ".: cannot be replaced; name a file or folder in it" in _fails(lambda: annotate.main(command), 2, capsys)

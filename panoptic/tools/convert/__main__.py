@@ -17,7 +17,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from panoptic.datasets.layout import describe_left_out, describe_unusable, is_image
+from panoptic.datasets.layout import describe_left_out, describe_skipped, is_image
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
 from panoptic.runtime.cli import run_command
@@ -67,7 +67,7 @@ def _notes(source: Source, summaries: Mapping[str, SplitSummary]) -> list[str]:
     found = sum(map(is_image, names))
     if found > converted:
         notes.append(f"note: {found - converted} of {found} images have no annotation and were left out")
-    left_out = (*describe_left_out(names), *describe_unusable(source.images.files))
+    left_out = (*describe_left_out(names), *describe_skipped(source.images.files))
     return [*notes, *(f"note: {found}" for found in left_out)]
 
 
