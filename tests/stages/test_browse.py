@@ -1,6 +1,7 @@
 """The browse stage: its numbers are those of evaluate, its files are complete, and wrong input is refused."""
 
 import json
+import unicodedata
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -184,3 +185,17 @@ def test_corrupted_images_and_predictions_belong_together(
     with pytest.raises(SystemExit):
         run(root, *more)
     assert "belong together" in capsys.readouterr().err
+
+
+def test_an_image_is_shown_from_where_it_lies(root: Path) -> None:
+    """Its name may be written in another form than in the JSON, here with the accent as a character of its own."""
+    composed, decomposed = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
+    (root / "data" / "val" / "000100.png").rename(root / "data" / "val" / decomposed)
+    document = json.loads((root / "data/annotations/panoptic_val.json").read_text())
+    document["images"][0]["file_name"] = composed
+    (root / "data/annotations/panoptic_val.json").write_text(json.dumps(document))
+    parts = (root / "data/annotations/panoptic_val.json", root / "data/annotations/panoptic_val", root / "data/val")
+    build_index(*parts).save(root / "val.index")
+    images = run(root)
+    assert images[0]["file_name"] == composed
+    assert all(Path(str(image["image"])).is_file() for image in images)
