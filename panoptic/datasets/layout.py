@@ -17,7 +17,22 @@ from panoptic.io.folder import describe_unusable
 
 # Suffixes of image files, in lower case, by which images are found without a list: all that OpenCV and Pillow read.
 IMAGE_SUFFIXES = (
-    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jif", ".jp2", ".jpc", ".jpe", ".jpeg"),
+    *(
+        ".apng",
+        ".avif",
+        ".avifs",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".j2c",
+        ".j2k",
+        ".jfif",
+        ".jif",
+        ".jp2",
+        ".jpc",
+        ".jpe",
+        ".jpeg",
+    ),
     *(".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr"),
     *(".tif", ".tiff", ".webp"),
 )
