@@ -62,7 +62,9 @@ def side_by_side(
             colors |= _matched_colors(ground_truth, segmentation, gt_colors)
         large_ids = np.asarray(cv2.resize(segmentation.ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
         drawn = _painted(enlarged, large_ids, colors)
-        panels[title] = _labeled(drawn, large_ids, segmentation.segments, categories)
+        # Else an image without any segment looks like a figure that failed.
+        shown = title if segmentation.segments else f"{title}: no segments"
+        panels[shown] = _labeled(drawn, large_ids, segmentation.segments, categories)
     return _mounted(panels)
 
 

@@ -73,8 +73,8 @@ class BrowsePaths:
 
 def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
     """Inspect all images and write the folder, all or nothing."""
-    index = PanopticIndex.load(paths.index)
-    index = replace(index, records=index.records[: settings.images or None])
+    split = PanopticIndex.load(paths.index)
+    index = replace(split, records=split.records[: settings.images or None])
     items = [*_clean(index, paths.predictions), *_corrupted(index, paths)]
     work = partial(_inspect, reader=PanopticReader(images_of(index).index), boundary_ratio=settings.boundary_ratio)
     issues, workers = Issues(), count_processes(settings.workers)
@@ -100,7 +100,9 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
         issues.raise_if_any(f"{paths.predictions} against {paths.index}")
         description = {"format": FORMAT, "images": len(items), "categories": index.categories.to_json()}
         (folder / "run.json").write_bytes(encode_json(description))
-    print(f"{len(items)} images inspected; browse them with: make browse")
+    clean = f"{len(index.records)} of {len(split.records)} images (browse.images)"
+    corrupted = f"{len(items) - len(index.records)} corrupted versions of them"
+    print(f"{clean} and {corrupted} inspected; browse them with: make browse")
 
 
 def _clean(index: PanopticIndex, folder: Path) -> Iterator[ImageToInspect]:

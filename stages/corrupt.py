@@ -66,7 +66,8 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
     # With the result written, the state is no longer needed.
     shutil.rmtree(folder, ignore_errors=True)
     what = "archives written" if split.archives else "variants to be made on the fly"
-    print(f"{len(split.variants)} {what}, {len(split.image_ids)} images each; {out / 'manifest.json'}")
+    images = f"{len(split.image_ids)} of {len(index.records)} images each (corrupt.images)"
+    print(f"{len(split.variants)} {what}, {images}; {out / 'manifest.json'}")
 
 
 def _make_archives(split: CorruptedSplit, index: PanopticIndex, folder: Path, workers: int) -> None:

@@ -53,6 +53,7 @@ def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Pat
     timings = {"images": len(index.records), "seconds": round(seconds, 2), "device": str(pick_device())}
     write_json(out / "timings.json", timings)
     print(f"{len(index.records)} images predicted in {seconds:.1f} s; results in {out}")
+    print(f"{len(to_draw)} of {len(index.records)} images drawn (predict.images); {out / 'images'}")
 
 
 def instance_results(prediction: ImagePrediction, categories: CategoryTable) -> list[dict[str, object]]:

@@ -153,6 +153,9 @@ def robustness(
     # With the result written, the state is no longer needed.
     shutil.rmtree(state, ignore_errors=True)
     print(table(result, len(index.records)), end="")
+    scored, kept = len(index.records), min(inference.images, len(index.records))
+    print(f"{scored} of {len(full.records)} images scored (corrupt.images), ", end="")
+    print(f"predictions of {kept} kept to be browsed (predict.images); {paths.out}")
 
 
 def _corrupting(index: PanopticIndex, variant: Variant, pool: Executor | None, workers: int) -> ReadImages:

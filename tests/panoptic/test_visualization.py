@@ -47,6 +47,19 @@ def test_void_and_empty_images_can_be_drawn() -> None:
     assert len(_panels(side_by_side(np.zeros((30, 30, 3), np.uint8), void, void, TABLE))) == 3
 
 
+def test_the_title_says_that_nothing_was_found() -> None:
+    image = random_image(np.random.default_rng(0), 1, 24, 32)
+    ground_truth = Segmentation(image.ids, image.segments)
+    nothing = Segmentation(np.zeros_like(image.ids), [])
+    drawn = [side_by_side(image.image, ground_truth, prediction, TABLE) for prediction in (ground_truth, nothing)]
+    left, right = (
+        (one[:30, : 2 * one.shape[1] // 3] for one in drawn),
+        (one[:30, -drawn[0].shape[1] // 3 :] for one in drawn),
+    )
+    assert np.array_equal(*left)
+    assert not np.array_equal(*right)
+
+
 def test_what_is_missing_has_no_panel() -> None:
     image = random_image(np.random.default_rng(0), 1, 24, 32)
     segmentation = Segmentation(image.ids, image.segments)

@@ -48,8 +48,11 @@ def prepare(folder: Path, split: TinySplit, batch_size: int, rename: str = "") -
     ]
 
 
-def test_results_are_complete_and_can_be_evaluated(split: TinySplit, tmp_path: Path) -> None:
+def test_results_are_complete_and_can_be_evaluated(
+    split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     predict.main(prepare(tmp_path, split, batch_size=2))
+    assert f"2 of 5 images drawn (predict.images); {tmp_path / 'out' / 'images'}" in capsys.readouterr().out
     out = tmp_path / "out"
     results = json.loads((out / "panoptic.json").read_text())
     assert {annotation["image_id"] for annotation in results["annotations"]} == set(range(5))

@@ -30,7 +30,8 @@ from panoptic.visualization import Segmentation, side_by_side
 
 # Larger files are inspected, but not shown.
 _SHOWN_BYTES, _SHOWN_PIXELS = 1 << 27, 1 << 26
-_SIDE = 420
+# Equal widths give the names in all images the same size on the page.
+_WIDTH, _HEIGHT = 360, 640
 _QUALITY = 82
 _LONGEST_NAME = 30
 _ALARMING = (255, 0, 200)
@@ -98,7 +99,7 @@ def _show(split: SplitCheck, listed: JsonImage, categories: CategoryTable | None
         image = np.full((*ids.shape, 3), 255, np.uint8)
     if image is None:
         return b""
-    scale = min(1.0, _SIDE / max(image.shape[:2]))
+    scale = min(1.0, _HEIGHT / image.shape[0], _WIDTH / image.shape[1])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     if ids is None or ids.shape != image.shape[:2]:

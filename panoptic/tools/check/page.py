@@ -16,20 +16,27 @@ from panoptic.tools.check.report import class_rows, notes_on_tables, split_rows,
 _ISSUES_OF_A_KIND = 100
 
 _STYLE = """
-:root { --ink: #1d2733; --soft: #5d6b7a; --line: #e3e8ee; --error: #c62828; --warning: #b26a00; --note: #3c6e9f; }
+:root { color-scheme: light dark; --ink: #1d2733; --soft: #5d6b7a; --line: #e3e8ee; --paper: #fff; --fill: #eef2f6;
+  --error: #c62828; --warning: #945800; --note: #3c6e9f; --good: #1e6b30; --bad-fill: #fdecea; --good-fill: #e8f4ea;
+  --rare-fill: #fff3dc; }
+@media (prefers-color-scheme: dark) { :root { --ink: #dfe5ec; --soft: #98a5b3; --line: #313a45; --paper: #14181d;
+  --fill: #262e37; --error: #ff8a80; --warning: #ffb74d; --note: #8fbfea; --good: #86d69a; --bad-fill: #43201f;
+  --good-fill: #1d3624; --rare-fill: #3d3017; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1180px; padding: 2.5rem 1.5rem 5rem; background: #fff; color: var(--ink);
+body { margin: 0 auto; max-width: 1180px; padding: 2.5rem 1.5rem 5rem; background: var(--paper);
+  color: var(--ink);
   font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0 0 .3rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin: 2.6rem 0 .7rem; }
+h3 { font-size: 1rem; margin: 1.4rem 0 .5rem; }
 p { margin: .3rem 0; } .soft { color: var(--soft); font-size: .87rem; }
 .verdict { display: inline-block; padding: .25rem .8rem; border-radius: 1rem; font-weight: 600; }
-.bad { background: #fdecea; color: var(--error); } .good { background: #e8f4ea; color: #1e6b30; }
+.bad { background: var(--bad-fill); color: var(--error); } .good { background: var(--good-fill); color: var(--good); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; font-size: .87rem; } .text { text-align: left; }
 .bar { width: 30%; } .bar i { display: block; height: .62rem; border-radius: .31rem; min-width: 2px; }
-.tag { font-size: .78rem; border-radius: .3rem; padding: .05rem .4rem; background: #eef2f6; color: var(--soft); }
-.rare { background: #fff3dc; color: var(--warning); }
+.tag { font-size: .78rem; border-radius: .3rem; padding: .05rem .4rem; background: var(--fill); color: var(--soft); }
+.rare { background: var(--rare-fill); color: var(--warning); }
 details { border: 1px solid var(--line); border-left-width: 4px; border-radius: .4rem; margin: .5rem 0;
   padding: .5rem .9rem; }
 summary { cursor: pointer; } summary b { font-weight: 600; } details ul { margin: .5rem 0; padding-left: 1.1rem; }
@@ -41,15 +48,18 @@ b.note { color: var(--note); }
 figure { margin: 0; border: 1px solid var(--line); border-radius: .5rem; overflow: hidden; min-width: 0; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { padding: .6rem .8rem; overflow-wrap: anywhere; font-size: .87rem; }
-.empty { padding: 3rem 1rem; text-align: center; color: var(--soft); background: #f7f9fb; }
-@media (max-width: 620px) { .images { grid-template-columns: 1fr; } }
+.empty { padding: 3rem 1rem; text-align: center; color: var(--soft); background: var(--fill); }
+/* Names of segments would be too small on a phone: its images scroll sideways. */
+@media (max-width: 620px) { body { padding: 1.5rem 1rem; } .images { grid-template-columns: 1fr; }
+  .bar { display: none; } th, td { padding: .32rem .45rem; } figure img { width: 560px; } }
 """
 
 
 def make_page(check: DatasetCheck, images: int = 24, seed: int = 0) -> str:
     """Make the page with at most `images` images: those with issues first, then some chosen by `seed`."""
-    body = [*_header(check), *_splits(check), *_classes(check), *_issues(check)]
-    body += _images(show_images(check, images, seed))
+    total = sum(len(split.annotations.images) for split in check.splits)
+    body = [*_header(check), *_splits(check), *_issues(check), *_images(show_images(check, images, seed), total)]
+    body += _classes(check)
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return "\n".join(
         [
@@ -80,9 +90,11 @@ def _splits(check: DatasetCheck) -> Iterator[str]:
 
 def _classes(check: DatasetCheck) -> Iterator[str]:
     """One table for things and one for stuff, each with its own scale of bars."""
+    yield "<h2>Classes</h2>"
     if check.categories is None:
-        yield "<h2>Classes</h2><p>No categories could be read.</p>"
+        yield "<p>No categories could be read.</p>"
         return
+    yield '<p class="soft">Number of segments, and in brackets of images that have any, in each split.</p>'
     for title, is_thing in (("things", True), ("stuff", False)):
         chosen = [row for row in class_rows(check) if row[0].is_thing == is_thing]
         most = max((count for *_, count in chosen), default=0)
@@ -93,8 +105,8 @@ def _classes(check: DatasetCheck) -> Iterator[str]:
             bar = f'<i style="width:{100 * count / most:.1f}%;background:{color}"></i>' if count else ""
             texts = "".join(_cells([str(category.id), category.name, *cells], text=1))
             rows.append(f'{texts}<td class="text">{mark}</td><td class="bar">{bar}</td>')
-        yield f"<h2>{len(chosen)} {title}</h2>"
-        head = ["id", "class", *(f"{split.split}: segments (images)" for split in check.splits), "", ""]
+        yield f"<h3>{len(chosen)} {title}</h3>"
+        head = ["id", "class", *(split.split for split in check.splits), "", ""]
         yield from _table(head, rows, text=1)
 
 
@@ -120,15 +132,15 @@ def _issue_type(issue_type: IssueType, issues: Sequence[Issue]) -> Iterator[str]
     yield "</details>"
 
 
-def _images(shown: Sequence[ShownImage]) -> Iterator[str]:
-    if not shown:
-        return
-    yield '<h2>Images</h2><p class="soft">Images with issues first, then some chosen at random.</p><div class="images">'
+def _images(shown: Sequence[ShownImage], total: int) -> Iterator[str]:
+    yield f'<h2>Images</h2><p class="soft">{len(shown)} of {total} images (--page-images): those with '
+    yield 'issues first, then some chosen at random.</p><div class="images">'
     for item in shown:
         name = escape(item.image.file_name or f"image id {item.image.image_id}")
         if item.jpeg:
             data = b64encode(item.jpeg).decode()
-            image = f'<img src="data:image/jpeg;base64,{data}" alt="{name} and its segments" loading="lazy">'
+            source = f'src="data:image/jpeg;base64,{data}" alt="{name} and its segments" loading="lazy"'
+            image = f'<div class="wide"><img {source}></div>'
         else:
             image = '<div class="empty">cannot be shown</div>'
         words = f"{escape(item.split)} <b>{name}</b>, image id {item.image.image_id}"

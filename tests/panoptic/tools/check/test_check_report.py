@@ -144,6 +144,7 @@ def test_hostile_names_stay_text(made: MadeDataset) -> None:
 
 def test_the_page_needs_no_external_resource(made: MadeDataset) -> None:
     page = make_page(_check(made), images=5)
+    assert f"5 of {sum(len(split.annotations.images) for split in _check(made).splits)} images" in page
     assert "http" not in page.replace("http-equiv", "")
     images = _Page(page).images
     assert len(images) == 5
