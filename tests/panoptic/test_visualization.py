@@ -51,13 +51,10 @@ def test_the_title_says_that_nothing_was_found() -> None:
     image = random_image(np.random.default_rng(0), 1, 24, 32)
     ground_truth = Segmentation(image.ids, image.segments)
     nothing = Segmentation(np.zeros_like(image.ids), [])
-    drawn = [side_by_side(image.image, ground_truth, prediction, TABLE) for prediction in (ground_truth, nothing)]
-    left, right = (
-        (one[:30, : 2 * one.shape[1] // 3] for one in drawn),
-        (one[:30, -drawn[0].shape[1] // 3 :] for one in drawn),
-    )
-    assert np.array_equal(*left)
-    assert not np.array_equal(*right)
+    found, empty = (side_by_side(image.image, ground_truth, one, TABLE)[:30] for one in (ground_truth, nothing))
+    predicted = 2 * found.shape[1] // 3
+    assert np.array_equal(found[:, :predicted], empty[:, :predicted])
+    assert not np.array_equal(found[:, predicted:], empty[:, predicted:])
 
 
 def test_what_is_missing_has_no_panel() -> None:

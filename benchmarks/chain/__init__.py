@@ -1,0 +1,1 @@
+"""Time and memory of the whole chain on a dataset."""
