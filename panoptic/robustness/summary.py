@@ -152,7 +152,14 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def draw_severities(robustness: Robustness) -> bytes:
-    """A PNG file; severity 0 is clean. The gray line, the same in all panels, is the mean over all corruptions."""
+    """Return the figure of all severities as a PNG file."""
+    file = io.BytesIO()
+    severity_figure(robustness).savefig(file, format="png", dpi=120, metadata={"Software": None})
+    return file.getvalue()
+
+
+def severity_figure(robustness: Robustness) -> Figure:
+    """Draw a panel for each group, where severity 0 is clean. The gray line in all of them is the mean of all."""
     groups = robustness.groups
     # Not by pyplot, which keeps figures alive and looks for a screen.
     figure = Figure(figsize=(3.4 * len(groups), 4.2), layout="constrained")
@@ -169,15 +176,14 @@ def draw_severities(robustness: Robustness) -> bytes:
         panel.set_title(group)
         panel.set_xlabel("severity")
         panel.set_xticks([0, *robustness.severities], ["clean", *map(str, robustness.severities)])
-        panel.set_ylim(bottom=0)
         panel.grid(axis="y", color="0.9")
         panel.spines[["top", "right"]].set_visible(False)
         # Below the panel: inside, some line would always cross it.
         panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize="small")
     panels[0].set_ylabel("PQ (percent)")
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
-    return file.getvalue()
+    # Once all lines are drawn: it also fixes the top, of all panels.
+    panels[0].set_ylim(bottom=0)
+    return figure
 
 
 def _line(panel: Axes, robustness: Robustness, values: list[float | None], label: str, color: str, marker: str) -> None:

@@ -14,6 +14,7 @@ from panoptic.robustness.summary import (
     draw_severities,
     metrics_to_json,
     severity_csv,
+    severity_figure,
     table,
     variants_to_json,
 )
@@ -96,6 +97,15 @@ def test_the_image_can_be_decoded_and_shows_what_changed(measured: Robustness) -
     assert first.shape[0] > 400
     assert np.array_equal(first, drawn(measured))
     assert not np.array_equal(first, drawn(Robustness(qualities(0.1), measured.variants)))
+
+
+def test_no_line_leaves_its_panel() -> None:
+    variants = {Variant("motion_blur", 1): qualities(0.3), Variant("fog", 1): qualities(0.95)}
+    for panel in severity_figure(Robustness(qualities(0.5), variants)).axes:
+        bottom, top = panel.get_ylim()
+        assert bottom == 0
+        assert max(np.max(np.asarray(line.get_ydata())) for line in panel.lines) <= top
+        assert top > 95
 
 
 def test_a_fifth_corruption_in_a_group_and_one_of_ones_own_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
