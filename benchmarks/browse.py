@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.timer import Timer
-from panoptic.error_browser.entries import CLEAN, FORMAT, BrowserEntry, SegmentEntry, image_key
+from panoptic.error_browser.entries import CLEAN, FORMAT, BrowserEntry, SegmentEntry
+from panoptic.error_browser.image import image_key
 from panoptic.io.zip_entries import add_file
 from pipelines.browse.app import import_fiftyone
 from pipelines.browse.database import database

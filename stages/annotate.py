@@ -93,7 +93,7 @@ def _check_splits(
         entry = document.child("splits").child(role)
         if entry.text("split") != split:
             raise DatasetError(f"{entry.where}: it is split '{entry.text('split')}', not '{split}'; {again}")
-        if "image_count" not in entry.values:
+        if not entry.has("image_count"):
             raise DatasetError(f"{entry.where}: 'image_count' is missing, as in files of earlier versions; {again}")
         found, expected = len(sources[role].verifiers), entry.integer("image_count")
         # Images that are left out because of an issue are reported with it.

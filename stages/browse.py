@@ -22,7 +22,9 @@ from panoptic.data.reader import PanopticReader
 from panoptic.error_browser.entries import FORMAT, BrowserEntry
 from panoptic.error_browser.image import ImageToInspect, Inspected, inspect_image
 from panoptic.error_browser.predictions import Predictions
+from panoptic.format.image_id import ImageId, require_same_type
 from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.index.records import all_image_ids
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.json_fields import encode_json
@@ -78,7 +80,7 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
     items = [*_clean(index, paths.predictions), *_corrupted(index, paths)]
     work = partial(_inspect, reader=PanopticReader(images_of(index).index), boundary_ratio=settings.boundary_ratio)
     issues, workers = Issues(), count_processes(settings.workers)
-    clean_pq: dict[int, float | None] = {}
+    clean_pq: dict[ImageId, float | None] = {}
     with (
         replace_atomically(paths.out) as folder,
         naming_disk_errors(paths.out),
@@ -107,6 +109,7 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
 
 def _clean(index: PanopticIndex, folder: Path) -> Iterator[ImageToInspect]:
     predictions = Predictions.read(folder, index.categories)
+    require_same_type(predictions.by_image, all_image_ids(index.records), str(predictions.panoptic_json), "the index")
     missing = [record.image_id for record in index.records if record.image_id not in predictions.by_image]
     if missing:
         raise DatasetError(
@@ -141,7 +144,7 @@ def _inspect(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float
         return error
 
 
-def _compared(entry: BrowserEntry, clean_pq: dict[int, float | None]) -> BrowserEntry:
+def _compared(entry: BrowserEntry, clean_pq: dict[ImageId, float | None]) -> BrowserEntry:
     """Add the PQ lost to the corruption; clean images, which come first, are remembered."""
     if entry.severity == 0:
         clean_pq[entry.image_id] = entry.pq

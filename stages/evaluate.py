@@ -17,10 +17,17 @@ from pathlib import Path
 
 from panoptic.evaluation.average_precision import MAX_DETS, InstanceScores, average_precision, check_max_dets
 from panoptic.evaluation.bootstrap import Intervals, bootstrap_intervals
-from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticGroundTruth, score_results
+from panoptic.evaluation.dataset import (
+    FileScores,
+    PanopticFiles,
+    PanopticGroundTruth,
+    describe_areas,
+    score_results,
+)
 from panoptic.evaluation.error_breakdown import error_breakdown_table
 from panoptic.evaluation.image import ScoringSettings
 from panoptic.evaluation.report import format_table, metrics_to_json, per_class_to_json, per_image_to_json
+from panoptic.format.image_id import require_same_type
 from panoptic.instances.results import masks_by_image, read_instance_results
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import write_atomically
@@ -92,6 +99,9 @@ def evaluate(
     results = []
     if inputs.predicted_instances is not None:
         results = read_instance_results(inputs.predicted_instances, inputs.ground_truth.categories)
+    if results and outputs.with_breakdown:
+        ground_truth = inputs.ground_truth
+        require_same_type([results[0].image_id], ground_truth.by_image, results[0].where, str(ground_truth.path))
     found = score_results(
         inputs.ground_truth,
         inputs.prediction,
@@ -146,13 +156,9 @@ def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, pano
         where = f"{len(found.empty)} images (image ids {shown_ids(found.empty)})"
         yield f"{prediction}: there is no result for {where}; all their segments count as false negatives"
     if found.wrong_areas:
-        examples = "; ".join(
-            f"image id {wrong.image_id}: segment {wrong.segment_id} lists {wrong.listed}, has {wrong.counted} pixels"
-            for wrong in found.wrong_areas[:3]
-        )
         used = "the JSON is used" if panopticapi else "the pixels are used"
         what = f"the 'area' of {len(found.wrong_areas)} segments differs from the PNG"
-        yield f"{ground_truth}: {what} ({examples}); {used}"
+        yield f"{ground_truth}: {what} ({describe_areas(found.wrong_areas)}); {used}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -99,4 +99,4 @@ def _predict(network: PanopticSegFormer, work: NetworkWorkload, precision: str, 
 
 def _read(records: Sequence[ImageRecord]) -> Iterator[npt.NDArray[np.uint8]]:
     for record in records:
-        yield np.random.default_rng(record.image_id).integers(0, 256, (record.height, record.width, 3), np.uint8)
+        yield np.random.default_rng(int(record.image_id)).integers(0, 256, (record.height, record.width, 3), np.uint8)

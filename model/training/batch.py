@@ -13,6 +13,7 @@ from model.pixels import normalize
 from panoptic.data.reader import Sample
 from panoptic.data.target import PanopticTarget, make_target, mass_centers
 from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId
 
 MASKS_AT_ONCE = 16
 ALIGNMENT = 8
@@ -49,7 +50,7 @@ class Batch:
     images: Tensor
     image_sizes: Sizes
     targets: tuple[Target, ...]
-    image_ids: tuple[int, ...]
+    image_ids: tuple[ImageId, ...]
 
 
 def resized(masks: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -67,7 +68,7 @@ class PackedBatch:
     data: Tensor  # (N,) uint8
     layout: Layout
     image_sizes: Sizes
-    image_ids: tuple[int, ...]
+    image_ids: tuple[ImageId, ...]
 
     def pin_memory(self) -> "PackedBatch":
         """Copy the data to page-locked memory, from which a GPU reads asynchronously; called by the DataLoader."""

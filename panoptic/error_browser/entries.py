@@ -47,7 +47,7 @@ class BrowserEntry:
     error type adds up to 1 - `pq`. `pq_lost_to_corruption`: the clean image's PQ minus this one's.
     """
 
-    image_id: int
+    image_id: int | str
     file_name: str
     corruption: str
     severity: int
@@ -84,8 +84,3 @@ class BrowserEntry:
             segments = (entry | {"box_xywh": tuple(entry["box_xywh"])} for entry in fields[side])
             fields[side] = tuple(SegmentEntry(**entry) for entry in segments)
         return cls(**fields)
-
-
-def image_key(image_id: int, corruption: str, severity: int) -> str:
-    """The folder of an image's files in the archive."""
-    return f"{image_id:012d}/{corruption.replace(':', '.')}_{severity}"

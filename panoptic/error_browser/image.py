@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic.data.reader import PanopticReader
-from panoptic.error_browser.entries import CLEAN, BrowserEntry, SegmentEntry, image_key
+from panoptic.error_browser.entries import CLEAN, BrowserEntry, SegmentEntry
 from panoptic.error_browser.outcomes import SegmentOutcome, image_pq_loss, segment_outcomes
 from panoptic.error_browser.predictions import Predictions
 from panoptic.evaluation.error_breakdown import breakdown_image
@@ -18,6 +18,7 @@ from panoptic.evaluation.panoptic_quality import Matching
 from panoptic.evaluation.scores import ClassQuality, count_by_class, mean_of_known
 from panoptic.format.annotations import Annotation
 from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId, file_stem
 from panoptic.format.segments import AnnotatedSegment, Extent, SegmentLabel, measure_segments
 from panoptic.index import ImageRecord
 from panoptic.io.files import opened_files
@@ -48,6 +49,11 @@ class Inspected:
 
     entry: BrowserEntry
     files: dict[str, bytes]
+
+
+def image_key(image_id: ImageId, corruption: str, severity: int) -> str:
+    """Name the folder of an image's files in the archive."""
+    return f"{file_stem(image_id)}/{corruption.replace(':', '.')}_{severity}"
 
 
 def inspect_image(item: ImageToInspect, reader: PanopticReader, boundary_ratio: float) -> Inspected:

@@ -7,6 +7,7 @@ from pathlib import Path
 from panoptic.evaluation.image import Candidates
 from panoptic.format.annotations import Annotation, read_annotations
 from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId
 from panoptic.instances.results import masks_by_image, read_instance_results
 
 
@@ -19,8 +20,8 @@ class Predictions:
 
     panoptic_json: Path
     masks: Path
-    by_image: Mapping[int, Annotation]
-    candidates: Mapping[int, Candidates]
+    by_image: Mapping[ImageId, Annotation]
+    candidates: Mapping[ImageId, Candidates]
 
     @classmethod
     def read(cls, folder: Path, categories: CategoryTable) -> "Predictions":
@@ -31,7 +32,7 @@ class Predictions:
         results = read_instance_results(instances, categories) if instances.exists() else []
         return cls(path, folder / "panoptic", annotations.by_image, masks_by_image(results))
 
-    def only(self, image_id: int) -> "Predictions":
+    def only(self, image_id: ImageId) -> "Predictions":
         """The predictions of one image, which cost little to send to a worker."""
         return replace(
             self,

@@ -1,6 +1,7 @@
 """Mask and box AP by COCO's rules, computed by pycocotools while avoiding its traps.
 
-pycocotools takes an annotation with id 0 for "no match", so ids are renumbered from 1. Its summary is only printed and
+pycocotools takes an annotation with id 0 for "no match", so ids are renumbered from 1; so are images, in the order in
+which it sorts them, because it turns ids of several types into text. Its summary is only printed and
 supports no maximum of detections but 100, so the numbers are read from its tables. It fails on an empty list of
 results, silently compares masks of different sizes, and prints its progress, which is discarded. Ground truth may
 contain stuff, as ours does: only things are scored. The area of a result, which makes it small, medium or large, is
@@ -9,9 +10,9 @@ file.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -21,7 +22,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from panoptic.format.categories import CategoryTable
-from panoptic.instances.ground_truth import read_instance_ground_truth
+from panoptic.format.image_id import ImageId, image_id_order, require_same_type
+from panoptic.instances.ground_truth import InstanceGroundTruth, read_instance_ground_truth
 from panoptic.instances.results import InstanceResult
 from panoptic.instances.rle import check_size
 
@@ -45,7 +47,7 @@ class InstanceScores:
     """AP of masks, `segm`, and of boxes, `bbox`. `ignored`: image ids with results but without ground truth."""
 
     by_iou_type: dict[str, AveragePrecision]
-    ignored: tuple[int, ...]
+    ignored: tuple[ImageId, ...]
 
 
 def check_max_dets(max_dets: Sequence[int]) -> None:
@@ -69,15 +71,15 @@ def average_precision(
     """
     check_max_dets(max_dets)
     things = [category.id for category in categories.things]
-    indexed = _indexed(read_instance_ground_truth(ground_truth, categories))
-    counted = [result for result in results if result.image_id in indexed.imgs]
-    ignored = dict.fromkeys(result.image_id for result in results if result.image_id not in indexed.imgs)
+    listed = read_instance_ground_truth(ground_truth, categories)
+    if results:
+        require_same_type([results[0].image_id], listed.sizes, results[0].where, str(ground_truth))
+    counted = [result for result in results if result.image_id in listed.sizes]
+    ignored = dict.fromkeys(result.image_id for result in results if result.image_id not in listed.sizes)
     for result in counted:
-        image = indexed.imgs[result.image_id]
-        check_size(result.mask, image["height"], image["width"], result.where)
-    found = _indexed(
-        {"images": indexed.dataset["images"], "annotations": list(_annotations(counted)), "categories": []}
-    )
+        check_size(result.mask, *listed.sizes[result.image_id], result.where)
+    indexed = _indexed(listed, things)
+    found = _indexed(replace(listed, annotations=list(_annotations(counted))), things)
 
     def evaluate(iou_type: Literal["segm", "bbox"]) -> AveragePrecision:
         small, large = area_bounds
@@ -108,7 +110,18 @@ def _annotations(results: Sequence[InstanceResult]) -> Iterator[dict[str, object
         }
 
 
-def _indexed(dataset: Mapping[str, object]) -> COCO:
+def _indexed(listed: InstanceGroundTruth, things: Sequence[int]) -> COCO:
+    numbers: dict[object, int] = {}
+    images = []
+    for number, image_id in enumerate(sorted(listed.sizes, key=image_id_order), start=1):
+        height, width = listed.sizes[image_id]
+        numbers[image_id] = number
+        images.append({"id": number, "height": height, "width": width})
+    dataset = {
+        "images": images,
+        "annotations": [{**entry, "image_id": numbers[entry["image_id"]]} for entry in listed.annotations],
+        "categories": [{"id": thing} for thing in things],
+    }
     coco = COCO()
     coco.dataset = cast("_Dataset", dataset)
     with redirect_stdout(io.StringIO()):

@@ -1,7 +1,7 @@
 """Scoring one set of panoptic files against another, whatever system wrote them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -15,6 +15,7 @@ from panoptic.evaluation.image import Candidates, ImageEvaluation, ImagePair, Sc
 from panoptic.evaluation.scores import ImageCounts, ScoreCounter, Scores, count_image
 from panoptic.format.annotations import Annotation, read_annotations
 from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId, require_same_type
 from panoptic.format.segments import AnnotatedSegment
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError, Issues, shown_ids
@@ -37,7 +38,7 @@ class PanopticGroundTruth:
     path: Path
     masks: FileSource
     categories: CategoryTable
-    by_image: Mapping[int, Annotation]
+    by_image: Mapping[ImageId, Annotation]
 
     @classmethod
     def from_files(cls, files: PanopticFiles) -> "PanopticGroundTruth":
@@ -59,19 +60,31 @@ class PanopticGroundTruth:
 class WrongArea:
     """A ground truth segment whose area in the JSON is not the number of its pixels."""
 
-    image_id: int
+    image_id: ImageId
     segment_id: int
     listed: int
     counted: int
 
 
+def describe_areas(areas: Sequence[WrongArea]) -> str:
+    """Name the first of some segments for a message."""
+    return "; ".join(
+        f"image id {wrong.image_id}: segment {wrong.segment_id} lists {wrong.listed}, has {wrong.counted} pixels"
+        for wrong in areas[:3]
+    )
+
+
 @dataclass(frozen=True)
 class ImageResult:
-    """The part of an evaluation that is kept of one image; small enough to send between processes."""
+    """The part of an evaluation that is kept of one image; small enough to send between processes.
+
+    `impossible_areas` are those of the `wrong_areas` by which a union is smaller than the intersection.
+    """
 
     counts: ImageCounts
     error_breakdown: ErrorBreakdown
     wrong_areas: tuple[WrongArea, ...]
+    impossible_areas: tuple[WrongArea, ...]
 
 
 @dataclass(frozen=True)
@@ -83,10 +96,10 @@ class FileScores:
     """
 
     scores: Scores
-    per_image: dict[int, ImageCounts]
+    per_image: dict[ImageId, ImageCounts]
     error_breakdown: ErrorBreakdown | None
-    ignored: tuple[int, ...]
-    empty: tuple[int, ...]
+    ignored: tuple[ImageId, ...]
+    empty: tuple[ImageId, ...]
     wrong_areas: tuple[WrongArea, ...]
 
 
@@ -96,13 +109,13 @@ def score_results(
     settings: ScoringSettings,
     workers: int = 0,
     progress: bool = False,
-    candidates: Mapping[int, Candidates] | None = None,
+    candidates: Mapping[ImageId, Candidates] | None = None,
 ) -> FileScores:
     """Score `prediction`; with `workers` above 0 by that many processes, with the same result.
 
     With `candidates` by image id, which may be empty, the PQ loss is broken down by error. Raises `DatasetError` with
-    all issues: those of `read_annotations` and `evaluate_pair`, category lists that differ, images without a result
-    (unless the settings allow it).
+    all issues: those of `read_annotations` and `evaluate_pair`, category lists that differ, image ids of another type,
+    images without a result (unless the settings allow it), areas in the JSON that are too small.
     """
     annotations, ignored = _pair_up(ground_truth, prediction.panoptic_json, settings)
     pairs = [ImagePair(gt, predicted, (candidates or {}).get(gt.image_id, ())) for gt, predicted in annotations]
@@ -114,9 +127,10 @@ def score_results(
         with_breakdown=candidates is not None,
     )
     counter = ScoreCounter(ground_truth.categories, settings)
-    per_image: dict[int, ImageCounts] = {}
+    per_image: dict[ImageId, ImageCounts] = {}
     error_breakdown = ErrorBreakdown()
     wrong_areas: list[WrongArea] = []
+    impossible_areas: list[WrongArea] = []
     issues = Issues()
     with worker_pool(workers) as pool:
         # Few tasks for each worker, because each opens zip files anew.
@@ -130,7 +144,12 @@ def score_results(
             per_image[pair.ground_truth.image_id] = result.counts
             error_breakdown += result.error_breakdown
             wrong_areas += result.wrong_areas
+            impossible_areas += result.impossible_areas
     issues.raise_if_any(f"{prediction.masks} against {ground_truth.masks.path}")
+    if impossible_areas:
+        segments = f"{len(impossible_areas)} segment{'s' if len(impossible_areas) > 1 else ''}"
+        message = f"the 'area' of {segments} is too small for an IoU of at most 1 ({describe_areas(impossible_areas)})"
+        raise DatasetError(f"{ground_truth.path}: {message}; correct it, or leave out --panopticapi-area")
     return FileScores(
         scores=counter.result(),
         per_image=per_image,
@@ -143,11 +162,12 @@ def score_results(
 
 def _pair_up(
     ground_truth: PanopticGroundTruth, prediction_json: Path, settings: ScoringSettings
-) -> tuple[list[tuple[Annotation, Annotation | None]], tuple[int, ...]]:
+) -> tuple[list[tuple[Annotation, Annotation | None]], tuple[ImageId, ...]]:
     """Pair the entries, in the order of the ground truth; second, the image ids without ground truth."""
     prediction = read_annotations(prediction_json, known=ground_truth.categories)
     ground_truth.categories.require_same(prediction.categories, str(prediction_json), str(ground_truth.path))
     known, predicted = ground_truth.by_image, prediction.by_image
+    require_same_type(predicted, known, str(prediction_json), str(ground_truth.path))
     missing = [image_id for image_id in known if image_id not in predicted]
     if missing and not settings.missing_as_empty:
         message = f"no result for {len(missing)} of {len(known)} images (image ids {shown_ids(missing)})"
@@ -171,7 +191,26 @@ def _score(
             breakdown = breakdown_image(evaluation.matching, find_error_pairs(evaluation))
     except DatasetError as error:
         return DatasetError(f"{ground_truth.path}: {pair.ground_truth.file_name}: {error}")
-    return ImageResult(counts, breakdown, tuple(_wrong_areas(evaluation, pair.ground_truth)))
+    wrong_areas = tuple(_wrong_areas(evaluation, pair.ground_truth))
+    impossible = _impossible(evaluation) if settings.panopticapi else ()
+    return ImageResult(
+        counts, breakdown, wrong_areas, tuple(area for area in wrong_areas if area.segment_id in impossible)
+    )
+
+
+def _impossible(evaluation: ImageEvaluation) -> set[int]:
+    """The ground truth segments whose claimed area makes their union with a prediction smaller than the intersection.
+
+    panopticapi would match such a pair with an IoU above 1, infinite, or, the union being negative, not at all.
+    """
+    masks = evaluation.masks
+    gt_class = {segment.id: segment.category_id for segment in evaluation.ground_truth.segments if not segment.is_crowd}
+    predicted_class = {segment.id: segment.category_id for segment in evaluation.prediction.segments}
+    return {
+        pair[0]
+        for pair, shared in masks.shared.items()
+        if masks.union(pair) < shared and gt_class.get(pair[0]) == predicted_class[pair[1]]
+    }
 
 
 def _wrong_areas(evaluation: ImageEvaluation, ground_truth: Annotation) -> Iterator[WrongArea]:

@@ -76,19 +76,20 @@ class ImageEvaluation:
     @cached_property
     def matching(self) -> Matching:
         """The matching by mask IoU, for PQ."""
-        return match_overlaps(*self._matched, self._masks)
+        return match_overlaps(*self._matched, self.masks)
 
     @cached_property
     def boundary_matching(self) -> Matching:
         """The matching by min(mask IoU, boundary IoU), for boundary PQ; needs a boundary ratio above 0."""
-        return match_boundaries(*self._matched, self._masks)
+        return match_boundaries(*self._matched, self.masks)
 
     @property
     def _matched(self) -> tuple[Overlaps, Sequence[SegmentLabel], Sequence[SegmentLabel], MatchingRules]:
         return self.overlaps, self.ground_truth.segments, self.prediction.segments, self.settings.rules
 
     @cached_property
-    def _masks(self) -> Areas:
+    def masks(self) -> Areas:
+        """The areas of whole masks; by panopticapi's rules, those of the ground truth are the JSON's."""
         return mask_areas(self.overlaps, self.ground_truth.segments, self.settings.rules)
 
 

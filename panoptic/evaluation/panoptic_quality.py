@@ -145,10 +145,13 @@ class Areas:
 
     def iou(self, pair: tuple[int, int]) -> float:
         """IoU of a pair, without void of the ground truth; 0 where the areas claimed by a JSON leave no union."""
+        union = self.union(pair)
+        return self.shared[pair] / union if union > 0 else 0.0
+
+    def union(self, pair: tuple[int, int]) -> int:
+        """Union of a pair, without void; by areas that a JSON claims, it may be smaller than what the pair shares."""
         gt_id, prediction_id = pair
-        shared = self.shared[pair]
-        union = self.of_gt[gt_id] + self.of_prediction[prediction_id] - shared - self.on_void[prediction_id]
-        return shared / union if union > 0 else 0.0
+        return self.of_gt[gt_id] + self.of_prediction[prediction_id] - self.shared[pair] - self.on_void[prediction_id]
 
 
 def mask_areas(overlaps: Overlaps, ground_truth: Sequence[SegmentLabel], rules: MatchingRules) -> Areas:
@@ -158,6 +161,7 @@ def mask_areas(overlaps: Overlaps, ground_truth: Sequence[SegmentLabel], rules: 
         for segment in ground_truth:
             area = segment.area if isinstance(segment, AnnotatedSegment) else None
             if area is None:
-                raise DatasetError(f"segment {segment.id} has no 'area' in the JSON, which panopticapi needs; add it")
+                message = f"segment {segment.id} has no 'area' in the JSON that is a whole number"
+                raise DatasetError(f"{message}, and panopticapi needs it; add or correct it")
             areas.of_gt[segment.id] = area
     return areas

@@ -8,6 +8,7 @@ from operator import add
 from panoptic.evaluation.average_precision import AveragePrecision
 from panoptic.evaluation.bootstrap import Intervals
 from panoptic.evaluation.scores import CountMetric, ImageCounts, Scores
+from panoptic.format.image_id import ImageId
 
 Precisions = Mapping[str, AveragePrecision]
 
@@ -44,7 +45,7 @@ def per_class_to_json(scores: Scores, precisions: Precisions) -> dict[str, objec
     return document
 
 
-def per_image_to_json(scores: Scores, per_image: Mapping[int, ImageCounts]) -> dict[str, object]:
+def per_image_to_json(scores: Scores, per_image: Mapping[ImageId, ImageCounts]) -> dict[str, object]:
     """Counts of every image by its id: in total, and by category id under `classes`; `boundary` likewise."""
     document: dict[str, object] = {}
     for image_id, image in per_image.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID
+from panoptic.format.image_id import ImageId, two_types
 from panoptic.format.panoptic_json import ImageEntry, JsonIssue, PartialAnnotations, scan_annotations
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError, Issues
@@ -16,7 +17,7 @@ from panoptic.io.json_fields import read_json
 class Annotation:
     """The segments of one image; `file_name` is that of its panoptic PNG."""
 
-    image_id: int
+    image_id: ImageId
     file_name: str
     segments: tuple[SegmentLabel, ...]
 
@@ -26,12 +27,12 @@ class PanopticAnnotations:
     """A panoptic JSON. Results may leave out `images` (then empty) and `categories` (then None)."""
 
     path: Path
-    images: dict[int, ImageEntry]
+    images: dict[ImageId, ImageEntry]
     annotations: tuple[Annotation, ...]
     categories: CategoryTable | None
 
     @property
-    def by_image(self) -> dict[int, Annotation]:
+    def by_image(self) -> dict[ImageId, Annotation]:
         return {annotation.image_id: annotation for annotation in self.annotations}
 
 
@@ -52,17 +53,24 @@ def read_annotations(path: Path, known: CategoryTable | None = None) -> Panoptic
 
 
 def unpaired_entries(where: str, found: PartialAnnotations | PanopticAnnotations) -> Iterator[JsonIssue]:
-    """Yield an issue for each image without annotation or the reverse, and for each PNG of several annotations."""
+    """Yield an issue for each image without annotation or the reverse, and for each PNG of several annotations.
+
+    If images and annotations have ids of different types, that is the only issue.
+    """
     if isinstance(found, PanopticAnnotations):
-        masks: dict[int, str | None] = {entry.image_id: entry.file_name for entry in found.annotations}
+        masks: dict[ImageId, str | None] = {entry.image_id: entry.file_name for entry in found.annotations}
     else:
         masks = {image_id: entry.mask_name for image_id, entry in found.annotations.items()}
+    if mixture := two_types((*found.images, *masks)):
+        different = f"image ids of two types, {mixture}, in 'images' and 'annotations'"
+        yield JsonIssue("json-field", where, different, "write them alike, as integers or as text")
+        return
     for image_id, image in found.images.items():
         if image_id not in masks:
             hint = "add its annotation, or remove it from 'images'"
             unannotated = f"image id {image_id} ({image.file_name}) has no annotation"
             yield JsonIssue("image-unannotated", where, unannotated, hint, image_id)
-    owners: dict[str, int] = {}
+    owners: dict[str, ImageId] = {}
     for image_id, mask in masks.items():
         if image_id not in found.images:
             hint = "add the image there, or remove the annotation"

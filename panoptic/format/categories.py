@@ -22,8 +22,8 @@ class Category:
     def from_json(cls, entry: JsonObject) -> "Category":
         """Read an entry of COCO's `categories` list. Raises `FieldError` for a missing or wrong field."""
         category_id = entry.integer("id")
-        color = _color(entry) if "color" in entry.values else _color_for(category_id)
-        supercategory = entry.text("supercategory") if "supercategory" in entry.values else ""
+        color = _color(entry) if entry.has("color") else _color_for(category_id)
+        supercategory = entry.text("supercategory") if entry.has("supercategory") else ""
         return cls(category_id, entry.text("name"), entry.flag("isthing"), color, supercategory)
 
 

@@ -9,6 +9,7 @@ from typing import TypeGuard, TypeVar
 
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID
+from panoptic.format.image_id import ImageId, two_types
 from panoptic.format.segments import AnnotatedSegment
 from panoptic.io.json_fields import FieldError, JsonObject, is_number
 
@@ -26,7 +27,7 @@ class JsonIssue:
     where: str
     found: str
     hint: str
-    image_id: int | None = None
+    image_id: ImageId | None = None
 
     def __str__(self) -> str:
         return f"{self.where}: {self.found}; {self.hint}"
@@ -36,7 +37,7 @@ class JsonIssue:
 class ImageEntry:
     """An image as the JSON lists it; sizes in pixels."""
 
-    id: int
+    id: ImageId
     file_name: str
     height: int
     width: int
@@ -44,7 +45,7 @@ class ImageEntry:
     @classmethod
     def from_json(cls, entry: JsonObject) -> "ImageEntry":
         """Read an entry of COCO's `images` list. Raises `FieldError` for a missing or wrong field."""
-        image = cls(entry.integer("id"), entry.file_name(), entry.integer("height"), entry.integer("width"))
+        image = cls(entry.identifier("id"), entry.file_name(), entry.integer("height"), entry.integer("width"))
         if min(image.height, image.width) < 1 or max(image.height, image.width) > LONGEST_SIDE:
             found = f"the size is {image.height} x {image.width} (height x width)"
             raise FieldError(entry.where, found, "correct it")
@@ -63,8 +64,8 @@ class PartialAnnotation:
 class PartialAnnotations:
     """Everything that could be read of a panoptic JSON, by image id; `categories` is None if there are none."""
 
-    images: Mapping[int, ImageEntry]
-    annotations: Mapping[int, PartialAnnotation]
+    images: Mapping[ImageId, ImageEntry]
+    annotations: Mapping[ImageId, PartialAnnotation]
     categories: CategoryTable | None
 
 
@@ -92,10 +93,16 @@ class _Scan:
     table: CategoryTable | None = None
 
     def read(self, document: JsonObject, known: CategoryTable | None) -> PartialAnnotations:
-        categories = self._categories(document) if known is None or "categories" in document.values else None
+        categories = self._categories(document) if known is None or document.has("categories") else None
         self.table = categories or known
-        images = self._images(document) if "images" in document.values else {}
+        images = self._images(document) if document.has("images") else {}
         annotations = self._annotations(document)
+        for key, image_ids in (("images", images), ("annotations", annotations)):
+            if mixture := two_types(image_ids):
+                found = f"image ids of two types, {mixture}"
+                self._add(
+                    "json-field", f"{document.where}: {key}", found, "write all of them as integers, or all as text"
+                )
         if not annotations and known is None:
             found = "there are no annotations" if "annotations" in document.values else "no image is annotated"
             self._add("no-annotations", document.where, found, "add at least one image")
@@ -113,18 +120,18 @@ class _Scan:
             self._add("json-field", document.where, "the category list is empty", "list at least one category")
         return CategoryTable.of(kept.values()) if kept else None
 
-    def _images(self, document: JsonObject) -> dict[int, ImageEntry]:
-        images: dict[int, ImageEntry] = {}
+    def _images(self, document: JsonObject) -> dict[ImageId, ImageEntry]:
+        images: dict[ImageId, ImageEntry] = {}
         for entry in self._objects(document, "images"):
             image = self._attempt(ImageEntry.from_json, entry)
             if image is not None and images.setdefault(image.id, image) is not image:
                 self._add("image-id-twice", entry.where, f"image id {image.id} is listed twice", "remove one", image.id)
         return images
 
-    def _annotations(self, document: JsonObject) -> dict[int, PartialAnnotation]:
-        annotations: dict[int, PartialAnnotation] = {}
+    def _annotations(self, document: JsonObject) -> dict[ImageId, PartialAnnotation]:
+        annotations: dict[ImageId, PartialAnnotation] = {}
         for entry in self._objects(document, "annotations"):
-            image_id = self._attempt(entry.integer, "image_id")
+            image_id = self._attempt(entry.identifier, "image_id")
             if image_id is None:
                 continue
             if image_id in annotations:
@@ -137,7 +144,7 @@ class _Scan:
             annotations[image_id] = PartialAnnotation(mask_name, segments if is_list else None)
         return annotations
 
-    def _segments(self, entry: JsonObject, image_id: int) -> tuple[AnnotatedSegment, ...]:
+    def _segments(self, entry: JsonObject, image_id: ImageId) -> tuple[AnnotatedSegment, ...]:
         segments: dict[int, AnnotatedSegment] = {}
         for info in self._objects(entry, "segments_info", image_id):
             segment_id = self._attempt(info.integer, "id", image_id)
@@ -153,13 +160,13 @@ class _Scan:
                 segments[segment_id] = self._segment(info, segment_id, image_id)
         return tuple(segments.values())
 
-    def _segment(self, info: JsonObject, segment_id: int, image_id: int) -> AnnotatedSegment:
+    def _segment(self, info: JsonObject, segment_id: int, image_id: ImageId) -> AnnotatedSegment:
         """The segment with what can be read of it, or else its pixels would count as drawn but not listed."""
         category_id = self._attempt(info.integer, "category_id", image_id)
         if category_id is not None and self.table is not None and category_id not in self.table:
             unknown = f"segment {segment_id} has the unknown category {category_id}"
             self._add("unknown-category", info.where, unknown, "correct it or add it to 'categories'", image_id)
-        crowd = "iscrowd" in info.values and self._attempt(info.flag, "iscrowd", image_id)
+        crowd = info.has("iscrowd") and self._attempt(info.flag, "iscrowd", image_id)
         # By default no score depends on the claimed area, so that one that is not a whole number counts as missing.
         area, box = info.values.get("area"), info.values.get("bbox")
         whole = int(area) if is_number(area) and float(area).is_integer() else None
@@ -174,7 +181,7 @@ class _Scan:
         known_score = float(score) if is_number(score) else None
         return AnnotatedSegment(segment_id, known_id, bool(crowd), whole, kept_box, known_score)
 
-    def _objects(self, document: JsonObject, key: str, image_id: int | None = None) -> Iterator[JsonObject]:
+    def _objects(self, document: JsonObject, key: str, image_id: ImageId | None = None) -> Iterator[JsonObject]:
         """Yield each object of a list, and report every item that is not an object."""
         try:
             for item in document.items(key):
@@ -185,7 +192,7 @@ class _Scan:
         except FieldError as error:
             self._add_field(error, image_id)
 
-    def _attempt(self, read: Callable[[A], T], argument: A, image_id: int | None = None) -> T | None:
+    def _attempt(self, read: Callable[[A], T], argument: A, image_id: ImageId | None = None) -> T | None:
         """Return the result of `read`, or report a wrong field and return None."""
         try:
             return read(argument)
@@ -193,13 +200,13 @@ class _Scan:
             self._add_field(error, image_id)
             return None
 
-    def _add_claim(self, issue_type: str, where: str, found: str, image_id: int) -> None:
+    def _add_claim(self, issue_type: str, where: str, found: str, image_id: ImageId) -> None:
         self._add(issue_type, where, found, "correct it or leave it out", image_id)
 
-    def _add_field(self, error: FieldError, image_id: int | None) -> None:
+    def _add_field(self, error: FieldError, image_id: ImageId | None) -> None:
         self._add("json-field", error.where, error.found, error.hint, image_id)
 
-    def _add(self, issue_type: str, where: str, found: str, hint: str, image_id: int | None = None) -> None:
+    def _add(self, issue_type: str, where: str, found: str, hint: str, image_id: ImageId | None = None) -> None:
         self.report(JsonIssue(issue_type, where, found, hint, image_id))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from panoptic.format.annotations import Annotation, check_drawn
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
+from panoptic.format.image_id import ImageId
 from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
@@ -32,10 +33,10 @@ class ResultsWriter:
     def __init__(self, folder: Path, categories: CategoryTable) -> None:
         self._folder = folder
         self._categories = categories
-        self._annotations: dict[int, dict[str, object]] = {}
+        self._annotations: dict[ImageId, dict[str, object]] = {}
         self._file_names: set[str] = set()
 
-    def add(self, image_id: int, file_name: str, ids: NDArray[np.int32], segments: Sequence[ResultSegment]) -> None:
+    def add(self, image_id: ImageId, file_name: str, ids: NDArray[np.int32], segments: Sequence[ResultSegment]) -> None:
         """Write one image: its (H,W) id map as the PNG `file_name`, and its segments.
 
         Raises `DatasetError` for an image that is given twice, an unknown category, or ids that differ from `segments`.

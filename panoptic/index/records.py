@@ -8,9 +8,10 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic.format.image_id import ImageId
 from panoptic.format.segments import Segment
 from panoptic.index.file import ColumnFile, refusing_unsound
-from panoptic.index.table import Names
+from panoptic.index.table import ImageIds, Names
 
 _CHUNK = 256  # records that are created at a time by iteration
 
@@ -19,7 +20,7 @@ _CHUNK = 256  # records that are created at a time by iteration
 class ImageRecord:
     """One image: its names relative to the image and mask sources, its size in pixels, its segments."""
 
-    image_id: int
+    image_id: ImageId
     file_name: str
     mask_name: str
     height: int
@@ -68,9 +69,11 @@ class MappedRecords(Sequence[ImageRecord]):
             return False
         return all(one == another for one, another in zip(self, other, strict=True))
 
-    def image_ids(self) -> NDArray[np.int64]:
-        """The image id of every record, (N,)."""
-        return self._rows.image_id[self._numbers()]
+    def image_ids(self) -> list[ImageId]:
+        """The image id of every record."""
+        with refusing_unsound(self.file.path):
+            image_ids = self._rows.image_ids.read(0, self._rows.count)
+        return [image_ids[row] for row in self._chosen]
 
     def sizes(self) -> NDArray[np.int32]:
         """Height and width of every record, (N,2)."""
@@ -94,11 +97,11 @@ def take(records: Sequence[ImageRecord], positions: Sequence[int]) -> Sequence[I
     return [records[position] for position in positions]
 
 
-def all_image_ids(records: Sequence[ImageRecord]) -> NDArray[np.int64]:
-    """Return the image id of every record, (N,), without creating mapped records."""
+def all_image_ids(records: Sequence[ImageRecord]) -> list[ImageId]:
+    """Return the image id of every record without creating mapped records."""
     if isinstance(records, MappedRecords):
         return records.image_ids()
-    return np.fromiter((record.image_id for record in records), np.int64, len(records))
+    return [record.image_id for record in records]
 
 
 def image_sizes(records: Sequence[ImageRecord]) -> NDArray[np.int32]:
@@ -115,8 +118,8 @@ class Rows:
     def __init__(self, file: ColumnFile) -> None:
         """Raises `ValueError` if the columns do not fit together."""
         self.file = file
-        self.count = count = len(file.columns.get("image_id", ()))
-        self.image_id = file.column("image_id", np.int64, count)
+        self.count = count = len(file.columns.get("size", ()))
+        self.image_ids = ImageIds(file, count)
         self.size = file.column("size", np.int32, count, 2)
         self._file_names, self._mask_names = Names(file, "file_name", count), Names(file, "mask_name", count)
         self._starts = file.starts("segment_starts", count)
@@ -143,9 +146,10 @@ class Rows:
             Segment(key, category, crowd, area, (x, y, w, h)) for key, category, crowd, area, (x, y, w, h) in columns
         )
         with refusing_unsound(self.file.path):
+            image_ids = self.image_ids.read(start, stop)
             file_names, mask_names = self._file_names.texts(start, stop), self._mask_names.texts(start, stop)
         rows = zip(
-            self.image_id[start:stop].tolist(),
+            image_ids,
             file_names,
             mask_names,
             self.size[start:stop].tolist(),
@@ -162,12 +166,15 @@ class Rows:
 
 
 def record_columns(records: Sequence[ImageRecord]) -> dict[str, NDArray[np.generic]]:
-    """Build all columns except the names. Raises `OverflowError` for a number that does not fit its column."""
+    """Build all columns except the names.
+
+    Raises `OverflowError` for a number that does not fit its column, `DatasetError` for image ids of two types.
+    """
     counts = [len(record.segments) for record in records]
     segments = [segment for record in records for segment in record.segments]
     boxes = chain.from_iterable(segment.box_xywh for segment in segments)
     return {
-        "image_id": all_image_ids(records),
+        **ImageIds.columns(all_image_ids(records)),
         "size": image_sizes(records),
         "segment_starts": np.fromiter(accumulate(counts, initial=0), np.int64, len(counts) + 1),
         "segment_id": np.fromiter((segment.id for segment in segments), np.int32, len(segments)),

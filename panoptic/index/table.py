@@ -1,4 +1,4 @@
-"""The columns of an index file for names and for entries of zip archives, and the lookup of an entry by name.
+"""The columns of an index file for image ids, names and entries of zip archives, and the lookup of an entry by name.
 
 A file name is looked up by its checksum. Checksums are stored in ascending order, so that no process needs to build a
 table of names.
@@ -12,11 +12,14 @@ import deflate
 import numpy as np
 from numpy.typing import NDArray
 
+from panoptic.format.image_id import ImageId, two_types
 from panoptic.index.file import ColumnFile
+from panoptic.io.errors import DatasetError
 from panoptic.io.files import folder_or_archive, open_files
 from panoptic.io.zip_archive import ZipArchive
 from panoptic.io.zip_entries import ZipEntry
 
+_IMAGE_ID = "image_id"
 _FIELDS = ("offset", "packed", "size", "crc", "method")
 
 
@@ -45,6 +48,28 @@ class Names:
         """The text of one row in UTF-8."""
         start, stop = self._starts[row : row + 2].tolist()
         return self._bytes[start:stop].tobytes()
+
+
+class ImageIds:
+    """The column of image ids: numbers, or texts in a dataset whose ids are texts."""
+
+    def __init__(self, file: ColumnFile, rows: int) -> None:
+        """Raises `ValueError` where the columns do not fit together."""
+        is_text = f"{_IMAGE_ID}_starts" in file.columns
+        self._texts = Names(file, _IMAGE_ID, rows) if is_text else None
+        self._numbers = np.empty(0, np.int64) if is_text else file.column(_IMAGE_ID, np.int64, rows)
+
+    @staticmethod
+    def columns(image_ids: Sequence[ImageId]) -> dict[str, NDArray[np.generic]]:
+        """The columns that hold `image_ids`. Raises `DatasetError` for ids of two types."""
+        if mixture := two_types(image_ids):
+            raise DatasetError(f"image ids are of two types, {mixture}; write all of them as integers, or all as text")
+        texts = [image_id for image_id in image_ids if isinstance(image_id, str)]
+        return Names.columns(_IMAGE_ID, texts) if texts else {_IMAGE_ID: np.array(image_ids, np.int64)}
+
+    def read(self, start: int, stop: int) -> Sequence[ImageId]:
+        """The ids of rows `start` to `stop`. Raises `ValueError` if one is not UTF-8."""
+        return self._numbers[start:stop].tolist() if self._texts is None else self._texts.texts(start, stop)
 
 
 class RecordedEntries:

@@ -1,11 +1,13 @@
 """Ground truth instances in COCO's detection format, checked while they are read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pycocotools import mask as coco_mask
 
 from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId
 from panoptic.instances.rle import Rle, check_size, read_rle
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject, is_number, read_json
@@ -13,22 +15,34 @@ from panoptic.io.json_fields import JsonObject, is_number, read_json
 Size = tuple[int, int]
 
 
-def read_instance_ground_truth(path: Path, categories: CategoryTable) -> dict[str, object]:
-    """Read the things of a file as the dataset of a `pycocotools` COCO, with ids from 1; stuff is left out.
+@dataclass(frozen=True)
+class InstanceGroundTruth:
+    """The sizes of all images, and the things on them as annotations of COCO, whose ids count from 1."""
+
+    sizes: Mapping[ImageId, Size]
+    annotations: Sequence[dict[str, object]]
+
+
+def read_instance_ground_truth(path: Path, categories: CategoryTable) -> InstanceGroundTruth:
+    """Read the things of a file; stuff is left out.
 
     Raises `DatasetError` with every issue found: a missing or malformed field, a category that is unknown to
-    `categories` or has another name there, an image that is not listed, a mask that is damaged or of another size.
+    `categories` or has another name there, an image that is not listed or listed twice, a mask that is damaged or of
+    another size.
     """
     document = read_json(path)
     issues = Issues()
-    sizes: dict[int, Size] = {}
+    sizes: dict[ImageId, Size] = {}
     annotations: list[dict[str, object]] = []
     for entry in document.objects("categories"):
         with issues.collected():
             _check_name(entry, categories)
     for entry in document.objects("images"):
         with issues.collected():
-            sizes[entry.integer("id")] = entry.integer("height"), entry.integer("width")
+            image_id, size = entry.identifier("id"), (entry.integer("height"), entry.integer("width"))
+            if image_id in sizes:
+                raise DatasetError(f"{entry.where}: image id {image_id} is listed twice; remove one")
+            sizes[image_id] = size
     for entry in document.objects("annotations"):
         with issues.collected():
             category_id = entry.integer("category_id")
@@ -38,11 +52,7 @@ def read_instance_ground_truth(path: Path, categories: CategoryTable) -> dict[st
             if categories.by_id(category_id).is_thing:
                 annotations.append({"id": len(annotations) + 1, **_annotation(entry, sizes)})
     issues.raise_if_any(str(path))
-    return {
-        "images": [{"id": image_id, "height": height, "width": width} for image_id, (height, width) in sizes.items()],
-        "annotations": annotations,
-        "categories": [{"id": category.id} for category in categories.things],
-    }
+    return InstanceGroundTruth(sizes, annotations)
 
 
 def _check_name(entry: JsonObject, categories: CategoryTable) -> None:
@@ -54,14 +64,14 @@ def _check_name(entry: JsonObject, categories: CategoryTable) -> None:
         raise DatasetError(f"{entry.where}: {message}; use one list")
 
 
-def _annotation(entry: JsonObject, sizes: Mapping[int, Size]) -> dict[str, object]:
-    image_id = entry.integer("image_id")
+def _annotation(entry: JsonObject, sizes: Mapping[ImageId, Size]) -> dict[str, object]:
+    image_id = entry.identifier("image_id")
     if image_id not in sizes:
         raise DatasetError(f"{entry.where}: image id {image_id} is not in 'images'; add the image")
     return {
         "image_id": image_id,
         "category_id": entry.integer("category_id"),
-        "iscrowd": int(entry.flag("iscrowd")) if "iscrowd" in entry.values else 0,
+        "iscrowd": int(entry.flag("iscrowd")) if entry.has("iscrowd") else 0,
         "area": entry.number("area"),
         "bbox": entry.numbers("bbox", 4),
         "segmentation": _mask(entry, sizes[image_id]),

@@ -9,6 +9,7 @@ from typing import cast
 from pycocotools import mask as coco_mask
 
 from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId
 from panoptic.instances.rle import Rle, read_rle
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject, load_json
@@ -24,7 +25,7 @@ class InstanceResult:
     position in it, for errors.
     """
 
-    image_id: int
+    image_id: ImageId
     category_id: int
     score: float
     mask: Rle
@@ -68,9 +69,9 @@ def read_instance_results(path: Path, categories: CategoryTable) -> list[Instanc
     return results
 
 
-def masks_by_image(results: Iterable[InstanceResult]) -> dict[int, list[tuple[int, Rle]]]:
+def masks_by_image(results: Iterable[InstanceResult]) -> dict[ImageId, list[tuple[int, Rle]]]:
     """Group category ids and masks by image id."""
-    grouped: dict[int, list[tuple[int, Rle]]] = defaultdict(list)
+    grouped: dict[ImageId, list[tuple[int, Rle]]] = defaultdict(list)
     for result in results:
         grouped[result.image_id].append((result.category_id, result.mask))
     return dict(grouped)
@@ -82,7 +83,7 @@ def _result(entry: JsonObject) -> InstanceResult:
         left, top, width, height = entry.numbers("bbox", 4)
         box = left, top, width, height
     return InstanceResult(
-        entry.integer("image_id"),
+        entry.identifier("image_id"),
         entry.integer("category_id"),
         entry.number("score"),
         read_rle(entry.child("segmentation")),

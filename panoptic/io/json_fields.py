@@ -40,6 +40,23 @@ class JsonObject:
             raise DatasetError(f"{where}: expected a JSON object, found a {type(document).__name__}; correct it")
         return cls(document, where)
 
+    def has(self, key: str) -> bool:
+        """Tell whether a field is there; many programs write null where they have nothing to say."""
+        return self.values.get(key) is not None
+
+    def identifier(self, key: str) -> int | str:
+        """An integer of 64 bits or a text, by which entries refer to each other."""
+        value = self._value(key)
+        if not is_identifier(value):
+            raise self._wrong(key, "an integer of 64 bits or a text", value)
+        return value
+
+    def identifiers(self, key: str) -> list[int | str]:
+        value = self._value(key)
+        if not isinstance(value, list) or not all(map(is_identifier, value)):
+            raise self._wrong(key, "a list of integers or texts", value)
+        return value
+
     def integer(self, key: str) -> int:
         value = self._value(key)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -111,7 +128,8 @@ class JsonObject:
         return self.values[key]
 
     def _wrong(self, key: str, expected: str, value: object) -> FieldError:
-        return FieldError(self.where, f"'{key}' should be {expected}, found {value!r:.60}", "correct it")
+        found = "null" if value is None else f"{value!r:.60}"
+        return FieldError(self.where, f"'{key}' should be {expected}, found {found}", "correct it")
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -119,6 +137,13 @@ def is_number(value: object) -> TypeGuard[float]:
     if isinstance(value, int):
         return not isinstance(value, bool) and value.bit_length() < 64  # longer ones may have no float
     return isinstance(value, float) and isfinite(value)
+
+
+def is_identifier(value: object) -> TypeGuard[int | str]:
+    """Tell whether a value of a JSON document is an integer of 64 bits, or a text that can be written to a file."""
+    if isinstance(value, str):
+        return bool(value) and value.encode(errors="replace").decode() == value
+    return type(value) is int and value.bit_length() < 64
 
 
 def read_json(path: Path) -> JsonObject:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from panoptic.data.reader import PanopticReader
+from panoptic.format.image_id import ImageId, file_stem
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import all_image_ids, take
 from panoptic.io.errors import DatasetError, shown_ids
@@ -71,7 +72,7 @@ class CorruptSettings:
 class CorruptedSplit:
     """The manifest: the images by their ids, the variants, and everything that determines the corrupted pixels."""
 
-    image_ids: tuple[int, ...]
+    image_ids: tuple[ImageId, ...]
     variants: tuple[Variant, ...]
     archives: bool
     images: str  # SHA-256 of the images' files
@@ -83,10 +84,10 @@ class CorruptedSplit:
         """The part of `index` that `settings` ask for. Raises `DatasetError` for ids that it does not have."""
         records = index.records
         if settings.image_ids:
-            records = find_records(index, _read_ids(Path(settings.image_ids)), settings.image_ids)
+            records = find_records(index, _read_ids(Path(settings.image_ids), index), settings.image_ids)
         records = records[: settings.images or None]
         return cls(
-            image_ids=tuple(all_image_ids(records).tolist()),
+            image_ids=tuple(all_image_ids(records)),
             variants=settings.variants,
             archives=settings.archives,
             images=_digest(index, records),
@@ -104,7 +105,7 @@ class CorruptedSplit:
             )
         variants = ((entry.text("corruption"), entry.integer("severity")) for entry in document.objects("variants"))
         return cls(
-            image_ids=tuple(document.integers("image_ids")),
+            image_ids=tuple(document.identifiers("image_ids")),
             variants=tuple(Variant(*variant) for variant in variants),
             archives=document.flag("archives"),
             images=document.text("images_sha256"),
@@ -141,9 +142,9 @@ class CorruptedSplit:
         return encode_json(document)
 
 
-def find_records(index: PanopticIndex, image_ids: Sequence[int], where: str) -> Sequence[ImageRecord]:
+def find_records(index: PanopticIndex, image_ids: Sequence[ImageId], where: str) -> Sequence[ImageRecord]:
     """The records with these ids, in their order; `where` names the source of the ids in errors."""
-    known = {image_id: position for position, image_id in enumerate(all_image_ids(index.records).tolist())}
+    known = {image_id: position for position, image_id in enumerate(all_image_ids(index.records))}
     unknown = [image_id for image_id in image_ids if image_id not in known]
     if unknown:
         raise DatasetError(
@@ -197,26 +198,27 @@ def index_of_archive(index: PanopticIndex, archive: Path) -> PanopticIndex:
 
 
 def _name_in_archive(record: ImageRecord) -> str:
-    return f"{record.image_id:012d}.png"
+    return f"{file_stem(record.image_id)}.png"
 
 
-def _read_ids(path: Path) -> list[int]:
-    """Read image ids, one per line; `#` starts a comment."""
+def _read_ids(path: Path, index: PanopticIndex) -> list[ImageId]:
+    """Read image ids of the type that `index` has, one per line; `#` starts a comment."""
+    is_text = isinstance(next(iter(all_image_ids(index.records)), 0), str)
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; correct corrupt.image_ids") from None
-    seen: dict[int, int] = {}
+    seen: dict[ImageId, int] = {}
     for number, line in enumerate(lines, start=1):
         text = line.partition("#")[0].strip()
         if not text:
             continue
-        if not text.isascii() or not text.isdigit():
+        if not is_text and not (text.isascii() and text.isdigit()):
             raise DatasetError(f"{path}, line {number}: {text!r} is no image id; give one number per line")
-        image_id = int(text)
+        image_id = text if is_text else int(text)
         if image_id in seen:
             raise DatasetError(f"{path}, line {number}: image id {image_id} is in line {seen[image_id]} already")
         seen[image_id] = number
     if not seen:
-        raise DatasetError(f"{path}: no image id in it; give one number per line")
+        raise DatasetError(f"{path}: no image id in it; give one per line")
     return list(seen)

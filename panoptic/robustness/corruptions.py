@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from panoptic.format.image_id import ImageId
 from panoptic.runtime.fingerprint import file_digest
 
 Function = Callable[[NDArray[np.uint8], int, np.random.Generator], NDArray[np.uint8]]
@@ -154,7 +155,7 @@ def own_sources(names: Iterable[str]) -> dict[str, str]:
     return digests
 
 
-def corrupt_image(image: NDArray[np.uint8], corruption: str, severity: int, image_id: int) -> NDArray[np.uint8]:
+def corrupt_image(image: NDArray[np.uint8], corruption: str, severity: int, image_id: ImageId) -> NDArray[np.uint8]:
     """A corrupted copy of `image`, both (H,W,3) uint8 RGB; the same for the same arguments, whatever came before.
 
     Leaves the caller's random state as it was, except that of numba's compiled code. Not for several threads at once,
@@ -203,7 +204,7 @@ def _by_library(image: NDArray[np.uint8], variant: Variant, seed: int) -> NDArra
     return np.ascontiguousarray(result[:height, :width])
 
 
-def image_seed(variant: Variant, image_id: int) -> int:
+def image_seed(variant: Variant, image_id: ImageId) -> int:
     """A seed below 2^32 for one corrupted image, the same in every process and on every machine."""
     digest = hashlib.sha256(f"{image_id}/{variant.corruption}/{variant.severity}".encode()).digest()
     return int.from_bytes(digest[:4], "big")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject, load_json, read_json
@@ -19,8 +20,8 @@ def parse_image_list(document: JsonObject) -> tuple[ImageEntry, ...]:
     Raises `DatasetError` with every issue found: no image at all, an id or a file name listed twice, a missing or
     wrong field.
     """
-    entries: dict[int, ImageEntry] = {}
-    owners: dict[str, int] = {}
+    entries: dict[ImageId, ImageEntry] = {}
+    owners: dict[str, ImageId] = {}
     issues = Issues()
     for listed in document.objects("images"):
         with issues.collected():
@@ -41,7 +42,7 @@ def read_categories(path: Path) -> CategoryTable:
     """Read the categories of a JSON in COCO's format, or of one that is the bare list, like panopticapi's."""
     document = load_json(path)
     if isinstance(document, dict):
-        if "categories" not in document:
+        if document.get("categories") is None:
             raise DatasetError(f"{path}: the field 'categories' is missing; add the category list")
         document = document["categories"]
     return CategoryTable.from_json(document, str(path))

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from panoptic.datasets.layout import IMAGE_SUFFIXES, describe_left_out, describe_skipped, is_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
+from panoptic.format.image_id import ImageId
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues
@@ -54,7 +55,8 @@ def index_unlabeled(
     return index
 
 
-def _records(files: FileSource, wanted: Mapping[int, ImageEntry] | None, progress: bool) -> tuple[ImageRecord, ...]:
+def _records(files: FileSource, wanted: Mapping[ImageId, ImageEntry] | None, progress: bool) -> tuple[ImageRecord, ...]:
+    chosen: dict[ImageId, str]
     if wanted is None:
         chosen = dict(enumerate(filter(is_image, files.names()), start=1))
     else:

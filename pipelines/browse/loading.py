@@ -202,7 +202,9 @@ def _label_tags(sample: Document, run: NamedRun) -> dict[str, list[str]]:
 def _declare(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -> None:
     """Declare every field with its type, so that the App can filter by each, and delete the fields of other runs."""
     text, integer, real = fiftyone.StringField, fiftyone.IntField, fiftyone.FloatField
-    wanted: dict[str, Any] = {"key": text, "image_id": integer, "file_name": text, "corruption": text}
+    example = next(runs[0].run.entries(), None)
+    image_id = text if example is not None and isinstance(example.image_id, str) else integer
+    wanted: dict[str, Any] = {"key": text, "image_id": image_id, "file_name": text, "corruption": text}
     wanted["severity"] = integer
     masks: dict[str, dict[int, str]] = {}
     for run in runs:
@@ -221,6 +223,9 @@ def _declare(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -
                 category.label: category.name for category in run.run.categories.values() if not category.is_thing
             }
     present = dataset.get_field_schema(flat=True)
+    if not isinstance(present.get("image_id", image_id()), image_id):  # of runs on another dataset
+        dataset.delete_sample_field("image_id")
+        present = dataset.get_field_schema(flat=True)
     for path, field_type in wanted.items():
         if path in present:
             continue

@@ -201,3 +201,43 @@ def test_scoring_imports_nothing_heavy() -> None:
     code = f"import sys, stages.evaluate; print(*set({names}) & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_an_area_by_which_a_union_is_too_small_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two balls of 12 pixels on 24 of sky: by panopticapi's rules, IoU 12 / (area + 12 - 12)."""
+    ids = np.repeat([[5, 6, 70, 70]], 3, 0).repeat(4, 1).astype(np.int32)
+    segments = (SegmentLabel(5, 3, False), SegmentLabel(6, 3, False), SegmentLabel(70, 11, False))
+    write_split(tmp_path / "gt", "val", [TinyImage(1, np.zeros((3, 16, 3), np.uint8), ids, segments)])
+    path = tmp_path / "gt/annotations/panoptic_val.json"
+    document = json.loads(path.read_text())
+    arguments = [*evaluation_arguments(tmp_path / "gt", tmp_path / "gt", tmp_path / "out"), "--bootstrap", "0"]
+
+    def score(*areas: float) -> None:
+        for segment, area in zip(document["annotations"][0]["segments_info"], areas, strict=True):
+            segment["area"] = area
+        gt = tmp_path / "gt.json"
+        gt.write_text(json.dumps(document))
+        main([*arguments, "--ground-truth-json", str(gt), "--panopticapi-area"])
+
+    def pq() -> float:
+        value: float = json.loads((tmp_path / "out/metrics.json").read_text())["pq"]["all"]
+        return value
+
+    def refused(*areas: float) -> str:
+        with pytest.raises(SystemExit):
+            score(*areas)
+        return capsys.readouterr().err
+
+    score(12, 12, 24)
+    assert pq() == 1
+    score(16, 12, 24)
+    assert pq() == ((12 / 16 + 1) / 2 + 1) / 2
+    assert "segment 5 lists 16, has 12 pixels); the JSON is used" in capsys.readouterr().err
+    for area in (11, 1, 0, -1):
+        assert f"image id 1: segment 5 lists {area}, has 12 pixels" in refused(area, 12, 24)
+    error = refused(1, 2, 3)
+    assert "gt.json: the 'area' of 3 segments is too small for an IoU of at most 1 (image id 1: segment 5" in error
+    assert "; correct it, or leave out --panopticapi-area" in error
+    for nonsense in (11.5, float("nan"), float("inf"), 10**30):
+        assert "segment 5 has no 'area' in the JSON that is a whole number" in refused(nonsense, 12, 24)
+    assert pq() == ((12 / 16 + 1) / 2 + 1) / 2, "nothing is written of what is refused"

@@ -18,12 +18,13 @@ from model.weights.checkpoint import Checkpoint, save_checkpoint
 from panoptic.data.reader import PanopticReader
 from panoptic.datasets.coco import build_index
 from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.robustness.corruptions import corrupt_image
 from stages import corrupt, evaluate, predict, robustness
 from stages.settings import load_section
 from tests.model.training.synthetic import NETWORK
-from tests.tiny_dataset import TinySplit, random_image, write_split
+from tests.tiny_dataset import TinyImage, TinySplit, random_image, write_split
 
 # Without thresholds even an untrained network predicts something.
 PARAMS = """
@@ -45,7 +46,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
     """A split whose ground truth is the prediction under little contrast, so that the quality is 1 there."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    images = {number: random_image(rng, number, *size) for number, size in enumerate(SIZES)}
+    images: dict[ImageId, TinyImage] = {number: random_image(rng, number, *size) for number, size in enumerate(SIZES)}
     first = write_split(folder / "first", "val", images.values())
     index = build_index(first.panoptic_json, first.masks, first.images)
 
@@ -128,7 +129,7 @@ def test_clean_images_score_as_in_the_evaluate_stage(split: TinySplit, tmp_path:
 def test_a_stopped_run_measures_only_what_is_missing(
     split: TinySplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predicted: list[int] = []
+    predicted: list[ImageId] = []
     stop_at = 10  # images: clean 4, the first variant 4, and half of the second
 
     def counted(
@@ -258,7 +259,7 @@ def test_corrupted_images_of_another_split_are_refused(
 
 def test_images_are_requested_once_in_the_order_of_use(split: TinySplit) -> None:
     index = build_index(split.panoptic_json, split.masks, split.images)
-    reader, asked = PanopticReader(index), list[int]()
+    reader, asked = PanopticReader(index), list[ImageId]()
 
     def read(records: Sequence[ImageRecord]) -> Iterator[NDArray[np.uint8]]:
         asked.extend(record.image_id for record in records)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from panoptic.format.annotations import unpaired_entries
 from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId, image_id_order
 from panoptic.format.panoptic_json import ImageEntry, JsonIssue, PartialAnnotation, scan_annotations
 from panoptic.format.segments import AnnotatedSegment
 from panoptic.io.errors import DatasetError
@@ -23,7 +24,7 @@ class JsonImage:
     `file_name` and `mask_name` are relative to the split's images and masks. An image that is not in 'images' is 0 x 0.
     """
 
-    image_id: int
+    image_id: ImageId
     height: int = 0
     width: int = 0
     file_name: str | None = None
@@ -41,7 +42,7 @@ class SplitAnnotations:
     images: tuple[JsonImage, ...] = ()
     issues: list[Issue] = field(default_factory=list)
 
-    def add(self, issue_type: str, where: str, found: str, image_id: int | None = None) -> None:
+    def add(self, issue_type: str, where: str, found: str, image_id: ImageId | None = None) -> None:
         self.issues.append(Issue(issue_type, self.split, where, found, image_id))
 
     def report(self, issue: JsonIssue) -> None:
@@ -57,20 +58,20 @@ def read_split_annotations(split: str, path: Path) -> SplitAnnotations:
         result.add("json-unreadable", str(path), what_was_found(error, str(path)))
         return result
     found = scan_annotations(document, result.report, with_extents=True)
-    if "images" not in document.values:
+    if not document.has("images"):
         result.add("json-field", str(path), "the field 'images' is missing")
     for issue in unpaired_entries(str(path), found):
         result.report(issue)
     result.categories = found.categories
     result.images = tuple(
         _image(key, found.images.get(key), found.annotations.get(key, PartialAnnotation(None, None)))
-        for key in sorted(found.images.keys() | found.annotations.keys())
+        for key in sorted(found.images.keys() | found.annotations.keys(), key=image_id_order)
     )
     _warn_of_shared_names(result)
     return result
 
 
-def _image(image_id: int, entry: ImageEntry | None, annotation: PartialAnnotation) -> JsonImage:
+def _image(image_id: ImageId, entry: ImageEntry | None, annotation: PartialAnnotation) -> JsonImage:
     if entry is None:
         return JsonImage(image_id, mask_name=annotation.mask_name, segments=annotation.segments)
     size = entry.height, entry.width
@@ -79,7 +80,7 @@ def _image(image_id: int, entry: ImageEntry | None, annotation: PartialAnnotatio
 
 def _warn_of_shared_names(result: SplitAnnotations) -> None:
     """Warn of images that name one file, and of categories that share a name."""
-    owners: dict[str, int] = {}
+    owners: dict[str, ImageId] = {}
     for image in result.images:
         name = image.file_name
         if name is not None and owners.setdefault(name, image.image_id) != image.image_id:

@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from panoptic.data.reader import decode_image, exif_orientation
 from panoptic.format.id_map import decode_id_map
+from panoptic.format.image_id import ImageId
 from panoptic.format.segments import AnnotatedSegment, Extent, measure_segments
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import opened_files
@@ -64,7 +65,7 @@ class Inspected:
     `void` counts pixels without a segment; it is None if the PNG cannot be read, and then `segments` is empty.
     """
 
-    image_id: int
+    image_id: ImageId
     height: int
     width: int
     void: int | None = None

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from panoptic.data.reader import decode_image
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
+from panoptic.format.image_id import ImageId
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import opened_files
@@ -69,7 +70,7 @@ def show_images(check: DatasetCheck, count: int, seed: int) -> list[ShownImage]:
     """Draw the chosen images as JPEGs."""
     chosen = choose_images(check, count, seed)
     wanted = {(split.split, image.image_id) for split, image in chosen}
-    issues: dict[tuple[str, int], list[Issue]] = {}
+    issues: dict[tuple[str, ImageId], list[Issue]] = {}
     for issue in check.issues:
         if issue.image_id is not None and (issue.split, issue.image_id) in wanted:
             issues.setdefault((issue.split, issue.image_id), []).append(issue)

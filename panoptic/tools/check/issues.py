@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from panoptic.format.id_map import MAX_ID
+from panoptic.format.image_id import ImageId
 from panoptic.io.errors import DatasetError
 
 # A segment with fewer pixels is more often a slip than an object.
@@ -37,7 +38,7 @@ class Issue:
     split: str
     where: str
     found: str
-    image_id: int | None = None
+    image_id: ImageId | None = None
 
     @property
     def severity(self) -> Severity:

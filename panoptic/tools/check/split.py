@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from panoptic.datasets.layout import SplitFiles, describe_left_out, is_image
+from panoptic.format.image_id import ImageId
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
 from panoptic.io.folder import describe_unusable
@@ -32,7 +33,7 @@ class SplitCheck:
     annotations: SplitAnnotations
     summary: SplitSummary
     issues: tuple[Issue, ...]
-    digests: dict[int, bytes]
+    digests: dict[ImageId, bytes]
 
     def where_is(self, image: JsonImage) -> str:
         """The path of an image, for a message."""
@@ -66,7 +67,7 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
         stuff,
     )
     summary = SplitSummary(split)
-    digests: dict[int, bytes] = {}
+    digests: dict[ImageId, bytes] = {}
     with tqdm(total=len(images), desc=f"check {split}", unit="image", disable=not progress) as bar:
         for batch in map_ahead(pool, partial(inspect_images, source), _batches(images), 2 * workers):
             for inspected in batch:

@@ -54,7 +54,7 @@ def read_classes(path: Path) -> ClassTable:
     """Read a class table. Raises `DatasetError` for a file that is not one, or that contradicts itself."""
     document = _read(path)
     unknown = [str(key) for key in document.values if key not in _KEYS]
-    if unknown and "categories" not in document.values:
+    if unknown and not document.has("categories"):
         raise DatasetError(f"{path}: unknown key '{unknown[0]}'; expected {', '.join(_KEYS)}")
     categories = _categories(document)
     void = _names(document, "void")
@@ -68,7 +68,7 @@ def read_classes(path: Path) -> ClassTable:
 
 def things_only(entries: Iterator[JsonObject], where: str) -> ClassTable:
     """Read the categories of COCO's instance format, all of which are things unless `isthing` says otherwise."""
-    listed = [{"isthing": 1, **entry.values} for entry in entries]
+    listed = [entry.values if entry.has("isthing") else {**entry.values, "isthing": 1} for entry in entries]
     return ClassTable(CategoryTable.from_json(listed, where))
 
 
@@ -92,8 +92,8 @@ def _read(path: Path) -> JsonObject:
 
 
 def _categories(document: JsonObject) -> CategoryTable:
-    if "categories" in document.values:
-        if "things" in document.values or "stuff" in document.values:
+    if document.has("categories"):
+        if document.has("things") or document.has("stuff"):
             raise DatasetError(f"{document.where}: give either 'categories', or 'things' and 'stuff'")
         return CategoryTable.from_json(document.values["categories"], document.where)
     labels = [(name, is_thing) for key, is_thing in (("things", 1), ("stuff", 0)) for name in _names(document, key)]
@@ -115,7 +115,7 @@ def _names(document: JsonObject, key: str) -> list[str]:
 
 
 def _values(document: JsonObject, table: ClassTable) -> dict[int, int]:
-    if "values" not in document.values:
+    if not document.has("values"):
         return {VOID: VOID, **{category.id: category.id for category in table.categories}}
     listed = document.values["values"]
     if not isinstance(listed, dict):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from panoptic.format.image_id import ImageId
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.instances.rle import Rle, check_size, read_rle
 from panoptic.io.errors import DatasetError, Issues
@@ -31,7 +32,7 @@ class CocoSource:
     semantic: FileSource | None
     no_crowds: bool
     entries: dict[str, ImageEntry]
-    annotations: dict[int, tuple[JsonObject, ...]]
+    annotations: dict[ImageId, tuple[JsonObject, ...]]
     names: dict[int, str]
 
     def paths(self) -> tuple[Path, ...]:
@@ -63,7 +64,7 @@ class CocoSource:
         if category_id not in self.names:
             raise DatasetError(f"{annotation.where}: category {category_id} is not in 'categories'; add it there")
         category = self.classes.find(self.names[category_id], annotation.where)
-        crowd = annotation.flag("iscrowd") if "iscrowd" in annotation.values else False
+        crowd = annotation.flag("iscrowd") if annotation.has("iscrowd") else False
         where = f"{annotation.where} ('{entry.file_name}')"
         return Region(category, _mask(annotation, entry), crowd and not self.no_crowds, where)
 
@@ -87,10 +88,10 @@ def open_coco(
             if category_id in names:
                 raise DatasetError(f"{entry.where}: category id {category_id} is listed twice; remove one")
             names[category_id] = entry.text("name")
-    annotations: dict[int, list[JsonObject]] = defaultdict(list)
+    annotations: dict[ImageId, list[JsonObject]] = defaultdict(list)
     for annotation in document.objects("annotations"):
         with issues.collected():
-            image_id = annotation.integer("image_id")
+            image_id = annotation.identifier("image_id")
             if image_id not in known:
                 raise DatasetError(f"{annotation.where}: image id {image_id} is not in 'images'; add the image")
             annotations[image_id].append(annotation)
@@ -106,7 +107,7 @@ def _mask(annotation: JsonObject, entry: ImageEntry) -> Rle:
         mask = read_rle(annotation.child("segmentation"))
         check_size(mask, entry.height, entry.width, annotation.where)
         return mask
-    if not shape and "bbox" in annotation.values:
+    if not shape and annotation.has("bbox"):
         raise DatasetError(f"{annotation.where}: has only a box; draw the outline, or remove it")
     if not isinstance(shape, list) or not shape or not all(map(_is_polygon, shape)):
         raise DatasetError(f"{annotation.where}: 'segmentation' should be RLE, or polygons as lists of x, y, ...")

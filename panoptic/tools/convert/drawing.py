@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID
+from panoptic.format.image_id import ImageId
 from panoptic.format.segments import Segment, measure_segments
 from panoptic.instances.rle import Rle
 
@@ -57,7 +58,7 @@ class AnnotatedImage:
     because it does not separate instances.
     """
 
-    image_id: int
+    image_id: ImageId
     file_name: str
     height: int
     width: int

@@ -83,7 +83,7 @@ def open_labelme(path: Path, images: Images, classes: ClassTable | None) -> Labe
 def read_labelme(path: Path) -> JsonObject:
     """Read a LabelMe file. Raises `DatasetError` for any other JSON."""
     document = read_json(path)
-    if "shapes" not in document.values or "imagePath" not in document.values:
+    if not (document.has("shapes") and document.has("imagePath")):
         raise DatasetError(f"{path}: not a LabelMe file (no 'shapes' or 'imagePath'); move it elsewhere")
     return document
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from panoptic.format.annotations import Annotation, read_annotations
 from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId, require_same_type
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import FileSource, open_files, replace_atomically
@@ -53,6 +54,7 @@ def make_submission(
     if table:
         table.require_same(results.categories, str(predictions_json), "those given")
     by_image = results.by_image
+    require_same_type(by_image, [image.id for image in images], str(predictions_json), "the list of images")
     missing = [image.id for image in images if image.id not in by_image]
     if missing:
         raise InvalidSubmission(
@@ -70,9 +72,9 @@ def make_submission(
     return path
 
 
-def _file_names(images: Sequence[ImageEntry]) -> dict[int, str]:
+def _file_names(images: Sequence[ImageEntry]) -> dict[ImageId, str]:
     """Name the PNG of each image in the zip after the image; returns names by image id."""
-    names: dict[str, int] = {}
+    names: dict[str, ImageId] = {}
     for image in images:
         file_name = f"{PurePosixPath(image.file_name).stem}.png"
         if names.setdefault(file_name, image.id) != image.id:
@@ -84,8 +86,8 @@ def _file_names(images: Sequence[ImageEntry]) -> dict[int, str]:
 def _write(
     path: Path,
     stem: str,
-    file_names: Mapping[int, str],
-    results: Mapping[int, Annotation],
+    file_names: Mapping[ImageId, str],
+    results: Mapping[ImageId, Annotation],
     masks: FileSource,
     progress: bool,
 ) -> None:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from panoptic.format.annotations import Annotation, check_drawn
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
+from panoptic.format.image_id import ImageId, require_same_type
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.io.errors import DatasetError, Issues, shown_ids
@@ -137,6 +138,8 @@ def _read_annotations(
         for entry in JsonObject.of(parse_json(data, where), where).objects("annotations"):
             with issues.collected():
                 annotations.append(_annotation(entry))
+        found = [annotation.image_id for annotation in annotations]
+        require_same_type(found, [image.id for image in images], where, "the list of images")
         _check_images(annotations, images, content, issues)
         _check_segments(annotations, categories, issues)
     return annotations
@@ -146,12 +149,12 @@ def _annotation(entry: JsonObject) -> Annotation:
     segments = (
         SegmentLabel(info.integer("id"), info.integer("category_id"), False) for info in entry.objects("segments_info")
     )
-    return Annotation(entry.integer("image_id"), entry.text("file_name"), tuple(segments))
+    return Annotation(entry.identifier("image_id"), entry.text("file_name"), tuple(segments))
 
 
 def _check_segments(annotations: Sequence[Annotation], categories: CategoryTable | None, issues: Issues) -> None:
     """Check the listed segments; an issue that many images share is reported once."""
-    images: dict[str, list[int]] = defaultdict(list)
+    images: dict[str, list[ImageId]] = defaultdict(list)
     values: dict[str, set[int]] = defaultdict(set)
     for annotation in annotations:
         for issue, wrong in _wrong_segments(annotation, categories).items():

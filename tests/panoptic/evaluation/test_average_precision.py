@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from panoptic.evaluation.average_precision import average_precision
 from panoptic.format.categories import CategoryTable
 from panoptic.instances.results import read_instance_results
+from panoptic.io.errors import DatasetError
 from tests.tiny_dataset import CATEGORIES
 from tests.tiny_instances import Entries, InstanceFiles, edit, write_instances
 
@@ -88,6 +89,40 @@ def test_the_twelve_numbers_equal_those_of_pycocotools_alone(
         assert list(per_class) == [3, 7]
         assert numbers["AP"] == pytest.approx(np.mean([per_class[3], per_class[7]]))
     assert found["segm"].numbers != found["bbox"].numbers
+
+
+@pytest.mark.parametrize("names", [{4: 12, 5: -3, 9: 2**62}, {4: "town_b", 5: "town_a", 9: "10"}])
+def test_image_ids_of_any_type_are_ranked_as_by_pycocotools(files: InstanceFiles, names: dict[int, int | str]) -> None:
+    """Among equal scores, the order of the images decides."""
+    document = json.loads(files.ground_truth.read_text())
+    for image in document["images"]:
+        image["id"] = names[image["id"]]
+    for annotation in document["annotations"]:
+        annotation["image_id"] = names[annotation["image_id"]]
+    files.ground_truth.write_text(json.dumps(document))
+    results = json.loads(files.results.read_text())
+    renamed = [{**entry, "score": 0.5, "image_id": names[entry["image_id"]]} for entry in results]
+    files.results.write_text(json.dumps(renamed))
+    found = average_precision(files.ground_truth, read_instance_results(files.results, TABLE), TABLE).by_iou_type
+    for kind in KINDS:
+        expected = _plain(files.ground_truth, files.results, kind).stats.tolist()
+        assert list(found[kind].numbers.values()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_results_with_image_ids_of_another_type_are_refused(files: InstanceFiles) -> None:
+    renamed = [{**entry, "image_id": str(entry["image_id"])} for entry in json.loads(files.results.read_text())]
+    files.results.write_text(json.dumps(renamed))
+    results = read_instance_results(files.results, TABLE)
+    with pytest.raises(DatasetError, match=r"results\[0\]: image ids are of another type than .*: '4' here, 4 there"):
+        average_precision(files.ground_truth, results, TABLE)
+
+
+def test_an_image_that_is_listed_twice_is_refused(files: InstanceFiles) -> None:
+    document = json.loads(files.ground_truth.read_text())
+    document["images"].append({"id": 4, "height": 16, "width": 16})
+    files.ground_truth.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=r"images\[3\]: image id 4 is listed twice"):
+        average_precision(files.ground_truth, [], TABLE)
 
 
 def test_ground_truth_as_its_own_result_is_one_although_its_ids_start_at_0(files: InstanceFiles) -> None:

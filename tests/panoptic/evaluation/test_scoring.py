@@ -30,6 +30,7 @@ from panoptic.evaluation.scores import (
 )
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
+from panoptic.format.image_id import ImageId
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError
 from panoptic.robustness.summary import measures
@@ -65,7 +66,7 @@ def _score(
     results: PanopticFiles,
     settings: ScoringSettings,
     workers: int = 0,
-    candidates: Mapping[int, Candidates] | None = None,
+    candidates: Mapping[ImageId, Candidates] | None = None,
 ) -> FileScores:
     return score_results(
         PanopticGroundTruth.from_files(ground_truth), results, settings, workers, candidates=candidates
@@ -298,7 +299,7 @@ def test_a_metric_that_is_declared_appears_everywhere(monkeypatch: pytest.Monkey
         section="recall",
     )
     monkeypatch.setattr(scores, "METRICS", (*METRICS, recall))
-    images = {
+    images: dict[ImageId, ImageCounts] = {
         gt.image_id: _count(gt, result.ids, result.segments, SETTINGS)
         for gt, result in zip(GT_IMAGES, RESULTS, strict=True)
     }

@@ -57,7 +57,7 @@ def test_the_public_tool_reads_back_every_mask(tmp_path: Path) -> None:
     coco, reader = COCO(str(path)), PanopticReader(index)
     for record in index.records:
         ids = reader.id_map(record)
-        annotations = coco.loadAnns(coco.getAnnIds(imgIds=[record.image_id]))
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=[int(record.image_id)]))
         for annotation, segment in zip(annotations, record.segments, strict=True):
             assert np.array_equal(coco.annToMask(annotation), ids == segment.id)
 

@@ -25,8 +25,7 @@ def test_ground_truth_things_are_numbered_from_1(files: InstanceFiles) -> None:
     listed = [
         entry for entry in json.loads(files.ground_truth.read_text())["annotations"] if entry["category_id"] != 11
     ]
-    found = read_instance_ground_truth(files.ground_truth, TABLE)["annotations"]
-    assert isinstance(found, list)
+    found = read_instance_ground_truth(files.ground_truth, TABLE).annotations
     assert [entry["id"] for entry in found] == list(range(1, len(listed) + 1))
     for key in ("image_id", "category_id", "iscrowd", "area", "bbox", "segmentation"):
         assert [entry[key] for entry in found] == [entry[key] for entry in listed]
@@ -38,7 +37,7 @@ def test_ground_truth_things_are_numbered_from_1(files: InstanceFiles) -> None:
         ({"score": float("nan")}, r"results\[1\]: 'score' should be a finite number, found nan"),
         ({"score": "high"}, r"results\[1\]: 'score' should be a finite number"),
         ({"category_id": 99}, r"results\[1\]: unknown category 99"),
-        ({"image_id": "4"}, r"results\[1\]: 'image_id' should be an integer"),
+        ({"image_id": 4.5}, r"results\[1\]: 'image_id' should be an integer"),
         ({"segmentation": [[1, 2, 3]]}, r"results\[1\]: 'segmentation' should be an object"),
         ({"segmentation": {"size": [4, 5], "counts": "D"}}, "'counts' is damaged, its runs do not fill 4 x 5 pixels"),
         ({"segmentation": {"size": [4, 5], "counts": "d"}}, "'counts' is damaged"),
