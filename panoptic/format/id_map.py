@@ -54,7 +54,7 @@ def decode_id_map(data: bytes, where: str) -> NDArray[np.int32]:
     """Decode the bytes of a PNG to (H,W) ids; `where` names the file in errors.
 
     Decodes by panoptic/io/_png.cpp, or, four times slower, by OpenCV if that is not built or the image is interlaced.
-    Raises `DatasetError` for anything but an undamaged 8-bit RGB PNG.
+    Raises `DatasetError` for anything but an undamaged 8-bit RGB PNG; alpha is ignored.
     """
     rows = read_png(data, where)
     if COMPILED and not rows.interlaced:

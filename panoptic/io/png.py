@@ -1,8 +1,9 @@
-"""The container of an 8-bit RGB PNG, checked completely, down to the rows as they are stored.
+"""The container of an 8-bit RGB PNG, with or without alpha, checked completely, down to the rows as they are stored.
 
 A PNG consists of chunks with checksums. Those named IDAT hold one zlib stream of rows, each with the number of a filter
-and three bytes a pixel (PNG specification, third edition, W3C). Common readers convert other types of image to RGB and
-return what is left of a damaged one; in an id map, both would silently give wrong ids.
+and three or four bytes a pixel (PNG specification, third edition, W3C). Common readers convert other types of image to
+RGB and return what is left of a damaged one; in an id map, both would silently give wrong ids. Alpha is left out, as by
+panopticapi.
 """
 
 import struct
@@ -17,6 +18,7 @@ from panoptic.io.errors import DatasetError
 MAX_PIXELS = 1 << 28
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_CHANNELS = {2: 3, 6: 4}  # by color type
 _COLOR_TYPES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGB with alpha"}
 _FILTERS = 5
 # Adam7: (first row, first column, row step, column step) of the images that an interlaced image is split into.
@@ -32,10 +34,15 @@ class PngHeader:
     bits: int
     color_type: int
 
+    @property
+    def holds_ids(self) -> bool:
+        """Whether the pixels are three channels of 8 bits, with or without alpha."""
+        return self.bits == 8 and self.color_type in _CHANNELS
+
 
 @dataclass(frozen=True)
 class StoredRows:
-    """The filtered rows of an image of `height` x `width` pixels; of an interlaced one, those of each pass in turn."""
+    """The filtered rows of an RGB image of `height` x `width` pixels; interlaced, those of each pass in turn."""
 
     height: int
     width: int
@@ -44,7 +51,7 @@ class StoredRows:
 
 
 def read_png(data: bytes, where: str) -> StoredRows:
-    """Extract the stored rows of an 8-bit RGB PNG; `where` names it in errors.
+    """Extract the stored rows of an 8-bit RGB PNG, without alpha; `where` names it in errors.
 
     Raises `DatasetError` for another type of file or image, and for any damage.
     """
@@ -54,7 +61,7 @@ def read_png(data: bytes, where: str) -> StoredRows:
     types = [chunk_type for chunk_type, _ in chunks]
     if types[0] != b"IHDR" or types.count(b"IHDR") > 1:
         raise _damaged(where, "its header is not at its beginning, or not alone")
-    height, width, interlaced = _read_header(chunks[0][1], where)
+    height, width, interlaced, channels = _read_header(chunks[0][1], where)
     pixels = [number for number, name in enumerate(types) if name == b"IDAT"]
     if not pixels or pixels[-1] - pixels[0] >= len(pixels):
         raise _damaged(where, "it has no pixels, or something between them")
@@ -62,8 +69,8 @@ def read_png(data: bytes, where: str) -> StoredRows:
     if unknown:
         raise _damaged(where, f"it needs a reader that knows {unknown[0]!r}")
     passes = _passes(height, width) if interlaced else ((height, width),)
-    rows = _inflate(b"".join(chunks[number][1] for number in pixels), passes, where)
-    return StoredRows(height, width, interlaced, rows)
+    rows = _inflate(b"".join(chunks[number][1] for number in pixels), passes, channels, where)
+    return StoredRows(height, width, interlaced, rows if channels == 3 else _without_alpha(rows, passes))
 
 
 def claimed_header(data: bytes) -> PngHeader | None:
@@ -91,19 +98,19 @@ def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
         yield chunk_type, view[start + 8 : end - 4]
 
 
-def _read_header(header: memoryview, where: str) -> tuple[int, int, bool]:
-    """Return height, width, and whether the image is interlaced."""
+def _read_header(header: memoryview, where: str) -> tuple[int, int, bool, int]:
+    """Return height, width, whether the image is interlaced, and the number of channels."""
     if len(header) != 13:
         raise _damaged(where, f"a header of {len(header)} bytes instead of 13")
     width, height, bits, color_type, compression, filtering, interlacing = struct.unpack(">IIBBBBB", header)
-    if (bits, color_type) != (8, 2):
+    if bits != 8 or color_type not in _CHANNELS:
         found = f"{bits}-bit {_COLOR_TYPES.get(color_type, 'of an unknown type')}"
         raise DatasetError(f"{where}: the PNG is {found}; save it as 8-bit RGB with id = R + 256 G + 65536 B")
     if not 0 < width * height <= MAX_PIXELS:
         raise DatasetError(f"{where}: the PNG claims {height} x {width} pixels; 1 to {MAX_PIXELS} are read")
     if compression or filtering or interlacing > 1:
         raise _damaged(where, f"unknown methods {compression}, {filtering}, {interlacing} in its header")
-    return height, width, interlacing == 1
+    return height, width, interlacing == 1, _CHANNELS[color_type]
 
 
 def _passes(height: int, width: int) -> tuple[tuple[int, int], ...]:
@@ -112,9 +119,9 @@ def _passes(height: int, width: int) -> tuple[tuple[int, int], ...]:
     return tuple((rows, columns) for rows, columns in sizes if rows and columns)
 
 
-def _inflate(stream: bytes, passes: tuple[tuple[int, int], ...], where: str) -> bytearray:
+def _inflate(stream: bytes, passes: tuple[tuple[int, int], ...], channels: int, where: str) -> bytearray:
     """Decompress the rows of all passes, and check their number, lengths and filters."""
-    expected = sum(rows * (1 + 3 * columns) for rows, columns in passes)
+    expected = sum(rows * (1 + channels * columns) for rows, columns in passes)
     try:
         # Limited to the expected size, so that a stream that is too long cannot fill the memory.
         data = deflate.zlib_decompress(stream, expected)
@@ -124,11 +131,27 @@ def _inflate(stream: bytes, passes: tuple[tuple[int, int], ...], where: str) -> 
         raise _damaged(where, f"its pixels are not {expected} sound bytes")
     start = 0
     for rows, columns in passes:
-        end = start + rows * (1 + 3 * columns)
-        if (highest := max(data[start : end : 1 + 3 * columns])) >= _FILTERS:
+        end = start + rows * (1 + channels * columns)
+        if (highest := max(data[start : end : 1 + channels * columns])) >= _FILTERS:
             raise _damaged(where, f"unknown row filter {highest}")
         start = end
     return data
+
+
+def _without_alpha(data: bytearray, passes: tuple[tuple[int, int], ...]) -> bytearray:
+    """Drop every fourth byte: filters work on each channel alone, so the rest are the filtered rows of an RGB image."""
+    kept = bytearray()
+    start = 0
+    for rows, columns in passes:
+        for _ in range(rows):
+            end = start + 1 + 4 * columns
+            row = bytearray(1 + 3 * columns)
+            row[0] = data[start]
+            for channel in range(1, 4):
+                row[channel::3] = data[start + channel : end : 4]
+            kept += row
+            start = end
+    return kept
 
 
 def _damaged(where: str, what: str) -> DatasetError:

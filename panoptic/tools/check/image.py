@@ -156,12 +156,21 @@ def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -
         _compare_size((height, width), size, where, notes)
         if (height, width) != size and height * width > _HARMLESS_PIXELS:
             return None
-        issue_type = issue_type if (header.bits, header.color_type) == (8, 2) else "png-not-rgb"
+        issue_type = issue_type if header.holds_ids else "png-not-rgb"
     try:
-        return decode_id_map(data, where)
+        ids = decode_id_map(data, where)
     except DatasetError as error:
         notes.add(issue_type, where, what_was_found(error, where))
         return None
+    if transparent := _transparent_pixels(data):
+        notes.add("png-transparent", where, f"{transparent} pixels; alpha is ignored")
+    return ids
+
+
+def _transparent_pixels(data: bytes) -> int:
+    """Count the pixels of a sound PNG that are not opaque."""
+    with Image.open(BytesIO(data)) as image:
+        return 0 if image.mode != "RGBA" else int((np.asarray(image.getchannel("A")) < 255).sum())
 
 
 def _read(path: Path, name: str, damaged: str, notes: _Notes) -> bytes | None:

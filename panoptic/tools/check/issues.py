@@ -91,6 +91,11 @@ _WARNINGS = (
         "an image asks to be rotated (EXIF)",
         "rotate the pixels, or remove the tag, which is ignored here",
     ),
+    (
+        "png-transparent",
+        "a panoptic PNG has transparent pixels",
+        "save it without alpha, and look at its segments: some programs lose the color of transparent pixels",
+    ),
     ("image-shared", "several image ids name one file", "list each file once"),
     ("image-duplicate", "a split has the same image twice", "keep one of them"),
     ("image-across-splits", "several splits have the same image", "keep it in one, or scores will be too high"),

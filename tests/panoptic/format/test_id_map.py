@@ -76,6 +76,19 @@ def test_interlaced_images(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("alpha", [255, 0, None])
+def test_alpha_changes_no_id(shape: tuple[int, int], alpha: int | None) -> None:
+    """Opaque, transparent or any alpha, as panopticapi reads them: it looks at three channels."""
+    for rgb in images(shape):
+        noise = np.random.default_rng(2).integers(0, 256, (*shape, 1), np.uint8)
+        rgba = np.concatenate([rgb, noise if alpha is None else np.full_like(noise, alpha)], axis=2)
+        Image.fromarray(rgba).save(written := io.BytesIO(), "png")
+        plain = png(header(*shape, color=6), zlib.compress(stored_rows(rgba, (4, 3, 2, 1, 0))))
+        for data in (written.getvalue(), plain, interlaced_png(rgba)):
+            assert np.array_equal(decode_id_map(data, "a.png"), rgb_to_ids(rgb))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_pngs_of_opencv_and_pillow_with_all_their_options(shape: tuple[int, int]) -> None:
     for rgb in images(shape):
         files = []
@@ -121,7 +134,7 @@ def _png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.uint16]]) ->
         (_png(np.zeros((2, 3), np.uint8)), "8-bit gray"),
         (_png(np.zeros((2, 3), np.uint16)), "16-bit gray"),
         (_png(np.zeros((2, 3, 3), np.uint16)), "16-bit RGB"),
-        (_png(np.zeros((2, 3, 4), np.uint8)), "8-bit RGB with alpha"),
+        (_png(np.zeros((2, 3, 4), np.uint16)), "16-bit RGB with alpha"),
         (cv2.imencode(".jpg", np.zeros((2, 3, 3), np.uint8))[1].tobytes(), "not a PNG"),
     ],
 )

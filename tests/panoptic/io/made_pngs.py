@@ -26,25 +26,26 @@ def png(head: bytes, stream: bytes) -> bytes:
 
 
 def stored_rows(rgb: NDArray[np.uint8], filters: tuple[int, ...]) -> bytes:
-    """Filter the rows of an (H,W,3) image by `filters` in turn, as defined in section 9 of the specification."""
+    """Filter the rows of an (H,W,3 or 4) image by `filters` in turn, as defined in section 9 of the specification."""
     stored = bytearray()
-    above = np.zeros(rgb.shape[1] * 3, np.uint8)
-    for number, row in enumerate(rgb.reshape(len(rgb), -1)):
+    height, width, channels = rgb.shape
+    above = np.zeros(width * channels, np.uint8)
+    for number, row in enumerate(rgb.reshape(height, -1)):
         kind = filters[number % len(filters)]
         stored.append(kind)
         for place, value in enumerate(row.tolist()):
-            left, corner = (int(line[place - 3]) if place >= 3 else 0 for line in (row, above))
+            left, corner = (int(line[place - channels]) if place >= channels else 0 for line in (row, above))
             stored.append((value - _predicted(kind, left, int(above[place]), corner)) % 256)
         above = row
     return bytes(stored)
 
 
 def interlaced_png(rgb: NDArray[np.uint8]) -> bytes:
-    """Encode an (H,W,3) image interlaced, with its rows filtered by all filters in turn."""
+    """Encode an (H,W,3 or 4) image interlaced, with its rows filtered by all filters in turn."""
     passes = (rgb[y::down, x::right] for y, x, down, right in ADAM7)
     rows = b"".join(stored_rows(part, (0, 1, 2, 3, 4)) for part in passes if part.size)
-    height, width, _ = rgb.shape
-    return png(header(height, width, methods=(0, 0, 1)), zlib.compress(rows))
+    height, width, channels = rgb.shape
+    return png(header(height, width, color=2 if channels == 3 else 6, methods=(0, 0, 1)), zlib.compress(rows))
 
 
 def _predicted(kind: int, left: int, above: int, corner: int) -> int:

@@ -34,6 +34,12 @@ def test_chunks_that_change_no_pixel_are_ignored(chunks: bytes) -> None:
     assert read_png(SIGNATURE + HEAD + chunks + END, "1.png").data == ROWS
 
 
+def test_alpha_is_left_out() -> None:
+    rows = bytes([1, 10, 11, 12, 99, 20, 21, 22, 98]), bytes([2, 30, 31, 32, 97, 40, 41, 42, 96])
+    found = read_png(png(header(2, 2, color=6), zlib.compress(b"".join(rows))), "1.png")
+    assert found == StoredRows(2, 2, False, bytes([1, 10, 11, 12, 20, 21, 22, 2, 30, 31, 32, 40, 41, 42]))
+
+
 def test_every_truncation_is_an_error_that_names_the_file() -> None:
     for length in range(len(GOOD)):
         with pytest.raises(DatasetError, match=r"^masks/1\.png: (not a PNG file|the PNG is cut short)"):
@@ -76,7 +82,8 @@ def test_every_damaged_bit_is_noticed() -> None:
         (header(2, 3, color=3) + PIXELS, "8-bit palette"),
         (header(2, 3, color=0) + PIXELS, "8-bit gray"),
         (header(2, 3, color=4) + PIXELS, "8-bit gray with alpha"),
-        (header(2, 3, color=6) + PIXELS, "8-bit RGB with alpha"),
+        (header(2, 3, color=6) + PIXELS, "are not 26 sound bytes"),
+        (header(2, 3, color=6, bits=16) + PIXELS, "16-bit RGB with alpha"),
         (header(2, 3, color=7) + PIXELS, "8-bit of an unknown type"),
         (header(2, 3, bits=16) + PIXELS, "16-bit RGB"),
     ],

@@ -44,6 +44,12 @@ def _draw_unlisted(made: MadeDataset) -> None:
     made.draw(11, ids)
 
 
+def _make_transparent(made: MadeDataset) -> None:
+    pixels = cv2.cvtColor(np.asarray(cv2.imread(str(made.mask(11)))), cv2.COLOR_BGR2BGRA)
+    pixels[0, :5, 3] = 254
+    cv2.imwrite(str(made.mask(11)), pixels)
+
+
 def _draw_nothing(made: MadeDataset) -> None:
     made.draw(11, np.zeros((24, 32), np.int32))
     made.edit("val", lambda document: made.segments(document).clear())
@@ -182,6 +188,7 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
         "own/val: 000011.png",
         "orientation 3",
     ),
+    "png-transparent": (_make_transparent, "panoptic_val: 000011.png", "5 pixels; alpha is ignored"),
     "image-shared": (
         _edited(lambda document: document["images"][1].update(file_name="000011.png")),
         "panoptic_val.json",
