@@ -111,7 +111,8 @@ def evaluate(
         candidates=masks_by_image(results) if outputs.with_breakdown else None,
     )
     scores, per_image = found.scores, found.per_image
-    instances = InstanceScores({}, ())
+    ignored = dict.fromkeys(result.image_id for result in results if result.image_id not in per_image)
+    instances = InstanceScores({}, tuple(ignored))
     if inputs.gt_instances is not None:
         instances = average_precision(inputs.gt_instances, results, scores.categories, settings.max_dets)
     intervals: Intervals = {}

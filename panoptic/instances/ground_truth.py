@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-
-from pycocotools import mask as coco_mask
 
 from panoptic.format.categories import CategoryTable
 from panoptic.format.image_id import ImageId
-from panoptic.instances.rle import Rle, check_size, read_rle
+from panoptic.instances.rle import Rle, check_size, fill_polygons, read_rle
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject, is_number, read_json
+from panoptic.io.png import MAX_PIXELS
 
 Size = tuple[int, int]
 
@@ -42,6 +42,8 @@ def read_instance_ground_truth(path: Path, categories: CategoryTable) -> Instanc
             image_id, size = entry.identifier("id"), (entry.integer("height"), entry.integer("width"))
             if image_id in sizes:
                 raise DatasetError(f"{entry.where}: image id {image_id} is listed twice; remove one")
+            if min(size) < 1 or prod(size) > MAX_PIXELS:
+                raise DatasetError(f"{entry.where}: the size is {size[0]} x {size[1]} (height x width); correct it")
             sizes[image_id] = size
     for entry in document.objects("annotations"):
         with issues.collected():
@@ -87,4 +89,4 @@ def _mask(entry: JsonObject, size: Size) -> Rle:
         return mask
     if not shape or not all(isinstance(part, list) and len(part) >= 6 and all(map(is_number, part)) for part in shape):
         raise DatasetError(f"{entry.where}: 'segmentation' should be a mask, or polygons of 3 points or more")
-    return coco_mask.merge(coco_mask.frPyObjects(shape, *size))
+    return fill_polygons(shape, *size, entry.where)

@@ -1,6 +1,8 @@
 """COCO's run-length encoding (RLE) of masks, checked: pycocotools hangs on an RLE whose runs do not fill the image."""
 
-from typing import TypedDict
+from collections.abc import Sequence
+from math import prod
+from typing import TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from pycocotools import mask as coco_mask
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import JsonObject
+from panoptic.io.png import MAX_PIXELS
 
 
 class Rle(TypedDict):
@@ -20,8 +23,9 @@ class Rle(TypedDict):
 def read_rle(rle: JsonObject) -> Rle:
     """Read a mask from its `size` and `counts`, a string (compressed) or a list. Raises `DatasetError` for damage."""
     size = rle.integers("size")
-    if len(size) != 2 or min(size) < 1:
-        raise DatasetError(f"{rle.where}: 'size' should be height and width, found {size}; correct it")
+    if len(size) != 2 or min(size) < 1 or prod(size) > MAX_PIXELS:
+        found = f"found {size}; 1 to {MAX_PIXELS} pixels are read"
+        raise DatasetError(f"{rle.where}: 'size' should be height and width, {found}; correct it")
     compressed = not isinstance(rle.values.get("counts"), list)
     lengths = _run_lengths(rle.text("counts")) if compressed else rle.integers("counts")
     if not lengths or min(lengths) < 0 or sum(lengths) != size[0] * size[1]:
@@ -31,6 +35,21 @@ def read_rle(rle: JsonObject) -> Rle:
         return {"size": size, "counts": rle.text("counts")}
     pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).view(np.uint8)
     return coco_mask.encode(pixels.reshape(size[::-1]).T)
+
+
+def fill_polygons(polygons: Sequence[Sequence[float]], height: int, width: int, where: str) -> Rle:
+    """Fill polygons of at least 3 points, each x, y, x, y, ..., and return their union, cropped to the image.
+
+    Raises `DatasetError` for one that extends beyond the image by more than the image's size, a sign that the points
+    belong to another image; pycocotools would take memory for every pixel on the way there.
+    """
+    for points in polygons:
+        for x, y in zip(points[::2], points[1::2], strict=False):
+            if not (-width <= x <= 2 * width and -height <= y <= 2 * height):
+                message = f"the point ({x:g}, {y:g}) is far outside the image of {width} x {height} (width x height)"
+                raise DatasetError(f"{where}: {message}; draw the shape again")
+    # Its type stubs declare integers only.
+    return coco_mask.merge(coco_mask.frPyObjects(cast("list[list[int]]", polygons), height, width))
 
 
 def check_size(mask: Rle, height: int, width: int, where: str) -> None:

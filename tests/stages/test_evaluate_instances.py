@@ -57,7 +57,7 @@ def test_instances_give_ap(
 
 
 def test_the_breakdown_attributes_to_merging_what_the_instances_show(
-    tmp_path: Path, arguments: list[str], instances: list[str]
+    tmp_path: Path, arguments: list[str], instances: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = []
     outputs = [
@@ -78,6 +78,23 @@ def test_the_breakdown_attributes_to_merging_what_the_instances_show(
             column = {next(iter(row.values())): float(row["things"]) if row["things"] else None for row in rows}
             assert error_breakdown["things"][table].items() <= column.items()
         found.append(error_breakdown["things"])
+    assert "predicted.json: there are results for 1 images that are not in the ground truth" in capsys.readouterr().err
     alone, with_instances = found
     assert alone["pq_loss"]["merging"] is None
     assert with_instances["oracle"]["perfect_merging"] == pytest.approx(1.0)
+
+
+def test_instances_with_image_ids_of_another_type_are_refused(
+    tmp_path: Path, arguments: list[str], instances: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None would be of an image of the ground truth: nothing would be lost in merging, and AP would be 0."""
+    path = tmp_path / "predicted.json"
+    path.write_text(
+        json.dumps([{**entry, "image_id": str(entry["image_id"])} for entry in json.loads(path.read_text())])
+    )
+    for given in (["--error-breakdown", str(tmp_path / "error_breakdown.json"), *instances[2:]], instances):
+        with pytest.raises(SystemExit):
+            main([*arguments, *given])
+        error = capsys.readouterr().err
+        assert "predicted.json: results[0]: image ids are of another type than in" in error
+        assert ": '100' here, 100 there; write them as they are there" in error

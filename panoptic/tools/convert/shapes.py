@@ -1,13 +1,12 @@
 """Shapes of annotation tools as masks: polygons filled as COCO does, circles, and small masks at an offset."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from panoptic.instances.rle import Rle
+from panoptic.instances.rle import Rle, fill_polygons
 from panoptic.io.errors import DatasetError
 
 Point = tuple[float, float]
@@ -16,19 +15,13 @@ Point = tuple[float, float]
 def polygons_mask(polygons: Sequence[Sequence[Point]], height: int, width: int, where: str) -> Rle:
     """Fill polygons of at least 3 points (x, y) each and return their union, cropped to the image.
 
-    Raises `DatasetError` for a polygon with fewer points, or one that extends beyond the image by more than the
-    image's size, a sign that the points belong to another image.
+    Raises `DatasetError` for a polygon with fewer points, or one that `fill_polygons` refuses.
     """
     for points in polygons:
         if len(points) < 3:
             raise DatasetError(f"{where}: a polygon of {len(points)} points has no area; draw 3 or more, or remove it")
-        for x, y in points:
-            if not (-width <= x <= 2 * width and -height <= y <= 2 * height):
-                message = f"the point ({x:g}, {y:g}) is far outside the image of {width} x {height} (width x height)"
-                raise DatasetError(f"{where}: {message}; draw the shape again")
     flat = [[coordinate for point in points for coordinate in point] for points in polygons]
-    # Its type stubs declare integers only.
-    return coco_mask.merge(coco_mask.frPyObjects(cast("list[list[int]]", flat), height, width))
+    return fill_polygons(flat, height, width, where)
 
 
 def circle_mask(center: Point, rim: Point, height: int, width: int) -> Rle:

@@ -90,11 +90,25 @@ def test_files_without_a_list_of_results_are_named(tmp_path: Path) -> None:
         ({"segmentation": [[1, 2]]}, r"annotations\[1\]: 'segmentation' should be a mask, or polygons"),
         ({"segmentation": {"size": [4, 4], "counts": [16]}}, r"annotations\[1\]: the mask is 4 x 4 .* 160 x 160"),
         ({"segmentation": {"size": [160, 160], "counts": "1"}}, "'counts' is damaged"),
+        ({"segmentation": {"size": [10**6, 10**6], "counts": [10**12]}}, r"'size' .* found \[1000000, 1000000\]"),
+        ({"segmentation": [[0, 0, 1e9, 0, 1e9, 9]]}, r"annotations\[1\]: the point \(1e\+09, 0\) is far outside"),
+        ({"area": float("nan")}, r"annotations\[1\]: 'area' should be a finite number, found nan"),
+        ({"bbox": [0, 0, float("inf"), 1]}, r"annotations\[1\]: 'bbox' should be a list of 4 finite numbers"),
+        ({"iscrowd": "no"}, r"annotations\[1\]: 'iscrowd' should be 0 or 1, found 'no'"),
     ],
 )
 def test_malformed_ground_truth_is_named(files: InstanceFiles, change: dict[str, object], message: str) -> None:
     edit(files.ground_truth, lambda annotations: annotations[1].update(change))
     with pytest.raises(DatasetError, match=message):
+        read_instance_ground_truth(files.ground_truth, TABLE)
+
+
+@pytest.mark.parametrize("size", [(0, 160), (160, -1), (10**6, 10**6)])
+def test_a_size_that_no_image_has_is_refused(files: InstanceFiles, size: tuple[int, int]) -> None:
+    document = json.loads(files.ground_truth.read_text())
+    document["images"][1].update(height=size[0], width=size[1])
+    files.ground_truth.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=rf"images\[1\]: the size is {size[0]} x {size[1]} \(height x width\)"):
         read_instance_ground_truth(files.ground_truth, TABLE)
 
 
