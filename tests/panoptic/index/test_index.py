@@ -117,6 +117,28 @@ def test_records_are_a_sequence(loaded: PanopticIndex) -> None:
     assert list(reversed(records)) == list(reversed(RECORDS))
 
 
+def test_image_ids_may_be_text(path: Path, tmp_path: Path) -> None:
+    """Only the column of ids differs from an index of integers, and shows in nothing but the ids."""
+    named = tuple(replace(record, image_id=f"é_{record.image_id}") for record in RECORDS)
+    replace(INDEX, records=named).save(tmp_path / "a")
+    found = PanopticIndex.load(tmp_path / "a")
+    assert tuple(found.records) == named
+    assert found.records[3:9][2] == named[5]
+    assert all_image_ids(found.records[::-2]) == [record.image_id for record in named[::-2]]
+    again = pickle.loads(pickle.dumps(found))
+    assert list(find_records(again, [named[7].image_id, named[2].image_id], "ids.txt")) == [named[7], named[2]]
+    columns, plain = map_columns(tmp_path / "a").columns, map_columns(path).columns
+    assert columns.keys() - plain.keys() == {"image_id_starts"}
+    assert all(np.array_equal(columns[name], plain[name]) for name in plain if name != "image_id")
+
+
+def test_image_ids_of_two_types_are_refused(tmp_path: Path) -> None:
+    mixed = (RECORDS[0], replace(RECORDS[1], image_id="1"), *RECORDS[2:])
+    with pytest.raises(DatasetError, match=r"image ids are of two types, \d+ and '1'; write all of them"):
+        replace(INDEX, records=mixed).save(tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
 def test_ids_and_sizes_are_those_of_the_records(loaded: PanopticIndex) -> None:
     positions = [5, 5, 599, 0, -1]
     for records in (loaded.records, RECORDS):
