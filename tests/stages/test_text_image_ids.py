@@ -13,8 +13,11 @@ from panoptic.format.id_map import encode_id_map
 from panoptic.format.image_id import ImageId
 from panoptic.index import PanopticIndex
 from panoptic.tools.check.__main__ import main as check
+from panoptic.tools.convert.__main__ import main as convert
 from panoptic.tools.submission.__main__ import main as submission
+from panoptic.tools.unlabeled import main as unlabeled
 from stages import annotate, browse, corrupt, evaluate, predict, robustness, train
+from tests.panoptic.tools.convert.made_own_data import write_coco
 from tests.stages.evaluation_files import write_evaluation
 from tests.tiny_dataset import TinySplit, random_image, write_split
 
@@ -128,6 +131,25 @@ def annotated_index(split: TinySplit, root: Path) -> PanopticIndex:
     places = ["--root", str(root), "--state", str(root / "state"), "--output", str(root / "annotate")]
     annotate.main(["--params", str(root / "params.yaml"), *places])
     return PanopticIndex.load(root / "annotate/val.index")
+
+
+def test_own_annotations_and_photos_keep_text_ids(tmp_path: Path) -> None:
+    """Converted from COCO's instance format, and as a list of images to predict."""
+    source = write_coco(tmp_path, [{"segmentation": [[1, 1, 9, 1, 9, 9]]}, {"segmentation": [[12, 1, 20, 1, 20, 9]]}])
+    document = json.loads(source.read_text())
+    document["images"][0]["id"] = text_id(1)
+    for annotation in document["annotations"]:
+        annotation["image_id"] = text_id(1)
+    source.write_text(json.dumps(document))
+    convert([str(source), "--images", str(tmp_path / "images"), "--out", str(tmp_path / "own")])
+    converted = tmp_path / "own/annotations/panoptic_train.json"
+    written = json.loads(converted.read_text())
+    assert ([image["id"] for image in written["images"]], len(written["annotations"])) == ([text_id(1)], 1)
+    assert written["annotations"][0]["image_id"] == text_id(1)
+    assert len(written["annotations"][0]["segments_info"]) == 2
+    lists = ["--images-json", str(converted), "--categories", str(converted)]
+    unlabeled(["--images", str(tmp_path / "images"), *lists, "--out", str(tmp_path / "photos.index")])
+    assert [record.image_id for record in PanopticIndex.load(tmp_path / "photos.index").records] == [text_id(1)]
 
 
 def write_cityscapes(root: Path, shifted: int) -> Path:

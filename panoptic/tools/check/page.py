@@ -143,7 +143,7 @@ def _images(shown: Sequence[ShownImage], total: int) -> Iterator[str]:
             image = f'<div class="wide"><img {source}></div>'
         else:
             image = '<div class="empty">cannot be shown</div>'
-        words = f"{escape(item.split)} <b>{name}</b>, image id {item.image.image_id}"
+        words = f"{escape(item.split)} <b>{name}</b>, image id {escape(str(item.image.image_id))}"
         issues = "".join(
             f'<li><b class="{issue.severity}">{issue.type}</b> {escape(issue.found)}</li>' for issue in item.issues
         )

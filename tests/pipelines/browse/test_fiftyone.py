@@ -6,6 +6,7 @@ Skipped where FiftyOne (`make install EXTRAS=dev,browse`) or a MongoDB (which `m
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,23 @@ def test_views(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
     behind = dataset.load_saved_view("worse-in-second")
     gains = [second - first for first, second in zip(behind.values("pq"), behind.values("pq_second"), strict=True)]
     assert gains == sorted(gains)
+
+
+def test_image_ids_may_be_text_also_where_they_were_integers(
+    fiftyone: ModuleType, browsed: Path, tmp_path: Path
+) -> None:
+    load(fiftyone, "texts", open_runs(browsed, tmp_path, "first"))
+    shutil.copytree(browsed / "first", tmp_path / "texts")
+    lines = [json.loads(line) for line in (browsed / "first/images.jsonl").read_text().splitlines()]
+    renamed = [{**line, "image_id": f"town/{line['image_id']}"} for line in lines]
+    (tmp_path / "texts/images.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in renamed))
+    runs = open_runs(tmp_path, tmp_path, "texts")
+    dataset = load(fiftyone, "texts", runs)
+    assert sorted(dataset.values("image_id")) == sorted(f"town/{line['image_id']}" for line in lines)
+    assert sorted(dataset.values("pq")) == sorted(line["pq"] for line in lines)
+    save_views(fiftyone, dataset, runs)
+    grouped = dataset.load_saved_view("all-variants")
+    assert len(grouped.get_dynamic_group(grouped.first()["image_id"])) == 3
 
 
 def test_fiftyone_matches_things_as_we_do(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ def _make_hostile(made: MadeDataset) -> None:
     made.edit("val", lambda document: document["images"][0].update(file_name=f"{HOSTILE}.png"))
     made.edit("val", lambda document: document["annotations"][1].update(file_name=f"../{HOSTILE}.png"))
     made.edit("val", lambda document: document["annotations"][2].update(file_name=[HOSTILE]))
+    made.edit("val", lambda document: [image.update(id=f"{HOSTILE}{image['id']}") for image in document["images"]])
+    made.edit("val", lambda d: [entry.update(image_id=f"{HOSTILE}{entry['image_id']}") for entry in d["annotations"]])
 
 
 def test_hostile_names_stay_text(made: MadeDataset) -> None:
