@@ -99,7 +99,7 @@ class _Part:
             issues.append(Issue("part-missing", split, str(path), what_was_found(DatasetError(error), str(path))))
             return cls(split, path, None, missing, unlisted)
 
-    def present(self, name: str | None, image_id: int, issues: list[Issue]) -> str | None:
+    def present(self, name: str | None, image_id: ImageId, issues: list[Issue]) -> str | None:
         """Return the name of a file, or None and add an issue if it is missing."""
         if name is None or self.table is None:
             return name
