@@ -38,7 +38,8 @@ def file_stem(image_id: ImageId) -> str:
     """Name a file after an image; different ids of one type give different names, and none leaves its folder."""
     if isinstance(image_id, int):
         return f"{image_id:012d}"
-    name = quote(image_id, safe="").replace(".", "%2E")
+    # Without "%", which servers of files would decode once more.
+    name = quote(image_id, safe="").replace(".", "%2E").replace("%", "=")
     if len(name) <= _LONGEST_STEM:
         return name
     digest = hashlib.sha256(image_id.encode()).hexdigest()[:16]

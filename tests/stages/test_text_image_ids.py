@@ -92,7 +92,7 @@ def translated(text: str) -> str:
         return re.sub(r"\d+", lambda number: json.dumps(text_id(int(number[0]))), match[0])
 
     text = re.sub(r'(?<="image_id": )\d+|(?<=\{"id": )\d+(?=, "file_name")|(?<="image_ids": )\[[^]]*', quoted, text)
-    return re.sub(r"\d{6}(\d{6})(?=/(none|contrast)_)", r"m%C3%BCnchen%2F\1_000019%2Ev1", text)
+    return re.sub(r"\d{6}(\d{6})(?=/(none|contrast)_)", r"m=C3=BCnchen=2F\1_000019=2Ev1", text)
 
 
 def test_the_whole_chain_gives_the_same_for_text(tmp_path: Path) -> None:
