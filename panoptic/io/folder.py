@@ -36,7 +36,8 @@ class Folder:
         return self.table.names
 
     def unusable(self) -> dict[str, str]:
-        return {name: unusable for name, unusable in self._listed if unusable and not is_litter(name)}
+        listed = ((_names(name)[0], unusable) for name, unusable in self._listed if unusable)
+        return {name: unusable for name, unusable in listed if not is_litter(name)}
 
     def path_of(self, name: str) -> Path:
         """The path of a file. Raises `DatasetError` if it is missing or outside the folder."""
@@ -139,7 +140,7 @@ def find_unusable(folder: Path) -> Iterator[tuple[str, str]]:
             # Only here, because it takes a call of the system for each file.
             unusable = unusable or describe_unusable(folder / name)
             if unusable:
-                yield name, unusable
+                yield _names(name)[0], unusable
 
 
 def describe_unusable(path: Path) -> str:
@@ -154,4 +155,4 @@ def describe_unusable(path: Path) -> str:
         return ""
     if file_type != stat.S_IFREG:
         return _SPECIAL.get(file_type, "is a device")
-    return "" if os.access(path, os.R_OK) else "cannot be read (permission denied)"
+    return "" if os.access(path, os.R_OK) else "cannot be read (Permission denied)"

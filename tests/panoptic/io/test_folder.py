@@ -1,5 +1,6 @@
 """Folders with names and things of every kind in them."""
 
+import errno
 import os
 import pickle
 import socket
@@ -57,12 +58,34 @@ def test_what_is_no_file_is_refused_at_once(folder: Path, kind: str, monkeypatch
     assert list(files.unusable()) == list(dict(find_unusable(folder))) == ([] if kind == "folder" else ["a.png"])
 
 
-def test_a_file_without_permission_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path, mode: int) -> bool:
-        return False
+@pytest.fixture
+def forbidden(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a file and a folder without permission, which the system would grant to root."""
+    (folder / "secret").mkdir()
+    (folder / "secret" / "c.png").touch()
+    listed, opened, refused = os.scandir, os.open, {str(folder / "b.png"), str(folder / "secret")}
 
-    monkeypatch.setattr(os, "access", refuse)  # which root is never refused
-    assert dict(find_unusable(folder)) == {"b.png": "cannot be read (permission denied)"}
+    def refusing(call: Callable[..., object]) -> Callable[..., object]:
+        def checked(path: os.PathLike[str] | str, *more: int) -> object:
+            if os.fspath(path) in refused:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+            return call(path, *more)
+
+        return checked
+
+    monkeypatch.setattr(os, "scandir", refusing(listed))
+    monkeypatch.setattr(os, "open", refusing(opened))
+    monkeypatch.setattr(os, "access", lambda path, mode: os.fspath(path) not in refused)
+    return folder
+
+
+def test_what_may_not_be_read_is_described(forbidden: Path) -> None:
+    files = open_files(forbidden)
+    assert files.names() == ("b.png",)
+    with pytest.raises(DatasetError, match=r"b\.png: cannot be read \(Permission denied\); replace the file"):
+        files.read("b.png")
+    assert files.unusable() == {"secret": "cannot be listed (Permission denied)"}
+    assert dict(find_unusable(forbidden)) == {**files.unusable(), "b.png": "cannot be read (Permission denied)"}
 
 
 def test_links_are_followed_but_not_in_circles(folder: Path, tmp_path: Path) -> None:
@@ -101,10 +124,11 @@ def test_a_file_is_read_by_its_name_in_any_form(folder: Path, written: str, aske
 )
 def test_a_name_that_is_not_utf8_is_found_in_its_encoding(folder: Path, name: str, encoding: str) -> None:
     (folder / os.fsdecode(name.encode(encoding))).write_bytes(b"a")
+    (folder / os.fsdecode(b"gone" + name.encode(encoding))).symlink_to("/nonexistent")
     files = open_files(folder)
     assert files.read(name) == b"a"
     assert files.table.find(name) in files.names()
-    for shown in files.names():
+    for shown in (*files.names(), *files.unusable(), *dict(find_unusable(folder))):
         assert shown.encode(), "it can be printed"
 
 
