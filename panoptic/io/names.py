@@ -103,11 +103,10 @@ class NameTable(Generic[File_co]):
             for other in others:
                 self._aliases[other].add(name)
 
-    @cached_property
-    def undecided(self) -> tuple[str, ...]:
-        """Those of `names` whose encoding is unknown."""
-        several = frozenset[str]().union(*self._aliases.values())
-        return tuple(name for name in self.names if name in several)
+    @property
+    def undecided(self) -> frozenset[str]:
+        """The names of files whose encoding is unknown."""
+        return frozenset[str]().union(*self._aliases.values())
 
     @cached_property
     def names(self) -> tuple[str, ...]:

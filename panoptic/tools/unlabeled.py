@@ -27,6 +27,7 @@ from panoptic.format.panoptic_json import ImageEntry
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource, naming_disk_errors, opened_files, replace_atomically
+from panoptic.io.folder import describe_unusable
 from panoptic.io.names import checked_name
 from panoptic.runtime.cli import run_command
 from panoptic.tools.image_list import read_categories, read_image_list
@@ -72,7 +73,8 @@ def _records(files: FileSource, wanted: Mapping[ImageId, ImageEntry] | None, pro
         with issues.collected():
             where = f"{files.path}: {name}"
             if files.table.find(checked_name(name, files.path)) is None:
-                missing = f"the image is missing{files.table.describe_similar(name)}"
+                similar = files.table.describe_similar(name)
+                missing = describe_unusable(files.path / name) or f"the image is missing{similar}"
                 raise DatasetError(f"{where}: {missing}; add it or remove image id {image_id} from the list")
             height, width = _size(files, name)
             entry = None if wanted is None else wanted[image_id]
@@ -96,7 +98,7 @@ def _notes(files: FileSource, index: PanopticIndex) -> Iterator[str]:
         yield f"{unlisted} image{'' if unlisted == 1 else 's'} left out that the list does not name"
     yield from describe_left_out(others)
     yield from describe_skipped(files)
-    if undecided := [record.file_name for record in index.records if record.file_name in files.table.undecided]:
+    if undecided := sorted(files.table.undecided.intersection(record.file_name for record in index.records)):
         shown = ", ".join(f"'{name}'" for name in undecided[:3]) + (", ..." if len(undecided) > 3 else "")
         yield f"{len(undecided)} names do not tell their encoding, and may look wrong ({shown}); write them in UTF-8"
 

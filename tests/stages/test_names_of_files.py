@@ -301,7 +301,9 @@ def test_a_listed_file_that_is_none_is_an_error_of_every_command(
         make(part / "000100.png")
     output = _fails(lambda: check.main([str(own.root), "--workers", "0", "--all"]), 1, capsys)
     assert f"own/val: 000100.png: {message}" in output
-    for command in (own.annotate, own.evaluate):
+    images = own.files.images
+    listed = ["--images-json", str(own.files.panoptic_json)]
+    for command in (own.annotate, own.evaluate, lambda: _unlabeled(own.folder, images, *listed)):
         assert f"000100.png: {message}" in _fails(command, 2, capsys)
 
 

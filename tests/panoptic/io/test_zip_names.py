@@ -68,7 +68,7 @@ def test_the_unicode_path_of_info_zip_is_read(tmp_path: Path) -> None:
     files = open_files(tmp_path / "val.zip")
     assert files.names() == ("图片.jpg",)
     assert files.read("图片.jpg") == b"a"
-    assert files.table.undecided == ()
+    assert files.table.undecided == frozenset()
 
 
 def test_a_unicode_path_of_another_name_is_ignored(tmp_path: Path) -> None:
