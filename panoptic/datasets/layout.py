@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource, folder_or_archive, open_files
-from panoptic.io.folder import describe_unusable
+from panoptic.io.folder import describe_unusable, spelled_on_disk
 
 # Suffixes of image files, in lower case, by which images are found without a list: all that OpenCV and Pillow read.
 IMAGE_SUFFIXES = (
@@ -97,14 +97,14 @@ class SplitFiles:
 def find_split(root: Path, split: str) -> SplitFiles:
     """Find the parts of a split below `root`. Raises `DatasetError` that lists every missing part."""
     annotations = root / "annotations"
-    panoptic_json = annotations / f"panoptic_{split}.json"
+    panoptic_json = spelled_on_disk(annotations / f"panoptic_{split}.json")
     masks, images = folder_or_archive(annotations / f"panoptic_{split}"), folder_or_archive(root / split)
     absent = {} if panoptic_json.is_file() else {panoptic_json: "file"}
     absent |= {path: "folder or .zip" for path in (masks, images) if not path.exists()}
     missing = [f"{path} ({describe_unusable(path) or expected})" for path, expected in absent.items()]
     if missing:
         raise DatasetError(f"{root}: split '{split}' is incomplete; missing: {', '.join(missing)}")
-    instances = annotations / f"instances_{split}.json"
+    instances = spelled_on_disk(annotations / f"instances_{split}.json")
     return SplitFiles(panoptic_json, masks, images, instances if instances.is_file() else None)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from panoptic.io.errors import DatasetError
-from panoptic.io.folder import Folder, describe_unusable
+from panoptic.io.folder import Folder, describe_unusable, spelled_on_disk
 from panoptic.io.names import NameTable
 from panoptic.io.zip_archive import EntryLookup, ZipArchive
 
@@ -83,8 +83,9 @@ def _opened_in_state(path: Path, *state: int) -> FileSource:
 
 
 def folder_or_archive(path: Path) -> Path:
-    """Return `path`, or the archive `<path>.zip` if that exists and `path` does not."""
-    archive = path.parent / f"{path.name}.zip"  # `with_name` refuses the folder `.`
+    """Return `path`, or the archive `<path>.zip` if that exists and `path` does not, both like `spelled_on_disk`."""
+    path = spelled_on_disk(path)
+    archive = spelled_on_disk(path.parent / f"{path.name}.zip")  # `with_name` refuses the folder `.`
     return archive if archive.is_file() and not path.exists() else path
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from panoptic.io.errors import DatasetError
-from panoptic.io.names import NameTable, checked_name, decoded_names, is_litter
+from panoptic.io.names import NameTable, checked_name, decoded_names, is_litter, normal_text
 from panoptic.io.zip_entries import LARGEST_BYTES
 
 _FOLDER = "is a folder"
@@ -131,6 +131,17 @@ def _walk(folder: str, below: str, within: tuple[tuple[int, int], ...]) -> Itera
         state = path.stat()
         if (identity := (state.st_dev, state.st_ino)) not in within:
             yield from _walk(entry.path, f"{name}/", (*within, identity))
+
+
+def spelled_on_disk(path: Path) -> Path:
+    """Return the path that differs from `path` only in composed characters if that exists and `path` does not."""
+    if str(path).isascii() or path.exists():
+        return path
+    parent = spelled_on_disk(path.parent)
+    if not parent.is_dir():
+        return path
+    same = [entry for entry in parent.iterdir() if normal_text(entry.name) == normal_text(path.name)]
+    return same[0] if len(same) == 1 else path
 
 
 def find_unusable(folder: Path) -> Iterator[tuple[str, str]]:

@@ -72,9 +72,9 @@ class OwnData:
                         archive.write(file, file.relative_to(part).as_posix())
             shutil.rmtree(part)
 
-    def annotate(self) -> PanopticIndex:
+    def annotate(self, split: str = "val") -> PanopticIndex:
         params = self.folder / "params.yaml"
-        dataset = f"{{name: own, root: {self.root}, train: val, val: val}}"
+        dataset = f"{{name: own, root: {self.root}, train: {split}, val: {split}}}"
         params.write_text(f"dataset: {dataset}\ndownload: {{published: false}}\nannotate: {{workers: 0}}\n")
         common = ["--params", str(params), "--manifest", str(self.folder / "manifest.json")]
         download.main(common)
@@ -340,3 +340,15 @@ def test_the_current_folder_can_be_given(
     own.annotate()
     command = ["--params", str(params), "--state", str(own.folder / "state"), "--output", "."]
     assert ".: cannot be replaced; name a file or folder in it" in _fails(lambda: annotate.main(command), 2, capsys)
+
+
+@pytest.mark.parametrize("split", [NFC, NFD], ids=["composed", "decomposed"])
+def test_the_name_of_a_split_may_be_composed_or_not(
+    own: OwnData, split: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = own.files
+    for part, name in ((parts.panoptic_json, NFC), (parts.masks, NFD), (parts.images, NFC)):
+        part.rename(part.with_name(part.name.replace("val", name)))
+    check.main([str(own.root), "--split", split, "--workers", "0"])
+    assert "0 errors, 0 warnings" in capsys.readouterr().out
+    _assert_equal(own.annotate(split), own.drawn)

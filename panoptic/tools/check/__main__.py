@@ -15,6 +15,7 @@ from pathlib import Path
 from panoptic.datasets.layout import SplitFiles
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
+from panoptic.io.names import normal_text
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.parallel import count_processes
 from panoptic.tools.check.dataset import DatasetCheck, check_dataset
@@ -80,7 +81,9 @@ def _write(target: str, text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m panoptic.tools.check", description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path, nargs="?", help="folder of a dataset in COCO panoptic layout")
-    parser.add_argument("--split", action="append", default=[], help="inspect only this split; can be repeated")
+    parser.add_argument(
+        "--split", type=normal_text, action="append", default=[], help="inspect only this split; can be repeated"
+    )
     parser.add_argument("--panoptic-json", type=Path, help="the panoptic JSON of a single split in another layout")
     parser.add_argument("--masks", type=Path, help="its panoptic PNGs: a folder or a zip file")
     parser.add_argument("--images", type=Path, help="its images: a folder or a zip file")

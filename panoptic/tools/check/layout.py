@@ -11,9 +11,9 @@ from panoptic.datasets.known import DATASETS
 from panoptic.datasets.layout import SplitFiles
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import folder_or_archive
-from panoptic.io.folder import find_unusable
+from panoptic.io.folder import find_unusable, spelled_on_disk
 from panoptic.io.json_fields import read_json
-from panoptic.io.names import is_litter
+from panoptic.io.names import is_litter, normal_text
 from panoptic.tools.check.issues import Issue
 
 _PREFIX = "panoptic_"
@@ -34,7 +34,7 @@ def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Issue]]:
     issues = []
     for name in sorted(set(_split_names(annotations))):
         masks, images = folder_or_archive(annotations / f"{_PREFIX}{name}"), folder_or_archive(root / name)
-        files = SplitFiles(annotations / f"{_PREFIX}{name}.json", masks, images)
+        files = SplitFiles(spelled_on_disk(annotations / f"{_PREFIX}{name}.json"), masks, images)
         if masks.exists() or images.exists() or _is_panoptic(files.panoptic_json):
             splits[name] = files
         else:
@@ -49,7 +49,7 @@ def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Issue]]:
 def _split_names(annotations: Path) -> Iterator[str]:
     for path in annotations.glob(f"{_PREFIX}*"):
         if path.is_dir() or (path.suffix in (".json", ".zip") and path.is_file()):
-            yield (path.name if path.is_dir() else path.stem).removeprefix(_PREFIX)
+            yield normal_text(path.name if path.is_dir() else path.stem).removeprefix(_PREFIX)
 
 
 def _is_panoptic(path: Path) -> bool:

@@ -63,3 +63,16 @@ print(*fingerprint.code_digests(), *fingerprint.code_digests([Path(fingerprint._
 """
     found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert found.stdout.splitlines().count("panoptic/runtime/fingerprint.py") == 2
+
+
+def test_litter_of_an_operating_system_changes_no_signature(tmp_path: Path) -> None:
+    (tmp_path / "data" / "sub").mkdir(parents=True)
+    (tmp_path / "data" / "sub" / "a.png").write_bytes(b"a")
+    before = file_signature(tmp_path / "data")
+    assert list(before) == ["sub/a.png"]
+    (tmp_path / "data" / ".DS_Store").write_bytes(b"Finder")
+    (tmp_path / "data" / "sub" / "._a.png").write_bytes(b"macOS")
+    (tmp_path / "data" / "gone.png").symlink_to("/nonexistent")
+    assert file_signature(tmp_path / "data") == before
+    (tmp_path / "data" / "sub" / "b.png").write_bytes(b"b")
+    assert file_signature(tmp_path / "data") != before
