@@ -307,6 +307,16 @@ def test_a_listed_file_that_is_none_is_an_error_of_every_command(
         assert f"000100.png: {message}" in _fails(command, 2, capsys)
 
 
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_a_json_that_is_no_file_is_an_error(own: OwnData, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    make, message = SPECIAL[kind]
+    own.files.panoptic_json.unlink()
+    make(own.files.panoptic_json)
+    output = _fails(lambda: check.main([str(own.root), "--workers", "0", "--all"]), 1, capsys)
+    assert f"panoptic_val.json: {message}" in output
+    assert f"panoptic_val.json ({message})" in _fails(own.annotate, 2, capsys)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in SPECIAL if kind != "folder"])
 def test_check_finds_what_dvc_would_stop_at(own: OwnData, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     make, message = SPECIAL[kind]

@@ -13,6 +13,7 @@ from panoptic.format.image_id import ImageId, image_id_order
 from panoptic.format.panoptic_json import ImageEntry, JsonIssue, PartialAnnotation, scan_annotations
 from panoptic.format.segments import AnnotatedSegment
 from panoptic.io.errors import DatasetError
+from panoptic.io.folder import describe_unusable
 from panoptic.io.json_fields import read_json
 from panoptic.tools.check.issues import Issue, shown_items, what_was_found
 
@@ -52,6 +53,9 @@ class SplitAnnotations:
 def read_split_annotations(split: str, path: Path) -> SplitAnnotations:
     """Read the panoptic JSON of a split; nothing in it raises an error."""
     result = SplitAnnotations(split, path)
+    if unusable := describe_unusable(path):
+        result.add("json-unreadable", str(path), unusable)
+        return result
     try:
         document = read_json(path)
     except DatasetError as error:
