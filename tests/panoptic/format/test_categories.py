@@ -45,6 +45,19 @@ def test_a_category_without_color_gets_one_of_its_own() -> None:
     assert all(0 <= channel <= 255 for category in table for channel in category.color)
 
 
+def test_optional_fields_may_be_null_and_colors_as_on_the_web() -> None:
+    entry = {"id": 1, "name": "a", "isthing": 1}
+    plain, nothing = _table(entry).by_id(1), _table(entry | {"color": None, "supercategory": None}).by_id(1)
+    assert nothing == plain
+    assert _table(entry | {"color": "#1c4bDA"}).by_id(1).color == (0x1C, 0x4B, 0xDA)
+
+
+def test_names_of_several_classes_are_told_apart_by_id() -> None:
+    table = _table({"id": 3, "name": "star", "isthing": 1})
+    assert table.unique_names() == {3: "star (id 3)", 7: "star (id 7)", 11: "sky", 20: "water"}
+    assert table.unique_names(taken=["sky"])[11] == "sky (id 11)"
+
+
 def test_differences_are_described() -> None:
     table = _table()
     same = _table({"id": 3, "name": "ball", "isthing": 1, "color": [9, 9, 9]})
