@@ -62,7 +62,7 @@ def _refuse_cvat(path: Path) -> None:
 
 def _notes(source: Source, summaries: Mapping[str, SplitSummary]) -> list[str]:
     notes = [f"note: no image shows '{name}'" for name in unused_classes(summaries, source.classes.categories)]
-    converted = sum(summary.images for summary in summaries.values())
+    converted = sum(summary.images - summary.embedded for summary in summaries.values())
     names = [name for name in source.images.files.names() if not name.endswith(".json")]
     found = sum(map(is_image, names))
     if found > converted:
