@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from panoptic.datasets.layout import describe_left_out, describe_skipped, is_image
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import open_files
 from panoptic.runtime.cli import run_command
 from panoptic.tools.convert.classes import read_classes
@@ -61,9 +61,10 @@ def _refuse_cvat(path: Path) -> None:
 
 
 def _notes(source: Source, summaries: Mapping[str, SplitSummary]) -> list[str]:
-    notes = [f"note: no image shows '{name}'" for name in unused_classes(summaries, source.classes.categories)]
+    unused = unused_classes(summaries, source.classes.categories)
+    notes = [f"note: no image shows {shown_ids(unused, 3)} ({len(unused)} of the classes)"] if unused else []
     converted = sum(summary.images - summary.embedded for summary in summaries.values())
-    names = [name for name in source.images.files.names() if not name.endswith(".json")]
+    names = [name for name in source.images.files.names() if not name.lower().endswith(".json")]
     found = sum(map(is_image, names))
     if found > converted:
         notes.append(f"note: {found - converted} of {found} images have no annotation and were left out")

@@ -81,12 +81,15 @@ class LabelMeSource:
         recorded = posixpath.join(posixpath.dirname(item), document.file_name("imagePath"))
         beside = posixpath.join(posixpath.dirname(item), posixpath.basename(recorded))
         for name in (posixpath.normpath(recorded), beside):
-            if (file := self.images.finder.exact(name)) is not None:
+            file = self.images.finder.exact(name)
+            if file not in (None, item):  # some versions write the name of the LabelMe file itself
                 return ImageFile(file), None
         if document.has("imageData"):
-            where = f"'{beside}' in {document.where}"
             message = f"{document.where}: 'imageData' is no image; add the image '{beside}'"
-            return ImageFile(beside, _decoded(document, "imageData", message)), Note(_EMBEDDED, where)
+            content = _decoded(document, "imageData", message)
+            if beside == item:
+                beside = posixpath.splitext(item)[0] + (".jpg" if content.startswith(b"\xff\xd8") else ".png")
+            return ImageFile(beside, content), Note(_EMBEDDED, f"'{beside}' in {document.where}")
         file, _ = self.images.finder.find("/".join(part for part in recorded.split("/") if part != ".."))
         return ImageFile(file), Note(FOUND_ELSEWHERE, f"'{document.text('imagePath')}' is {file}")
 

@@ -75,4 +75,4 @@ class SplitSummary:
 def unused_classes(summaries: Mapping[str, SplitSummary], categories: CategoryTable) -> list[str]:
     """Name the classes that occur in no split."""
     used = {key for summary in summaries.values() for key in summary.segments}
-    return [name for category_id, name in categories.unique_names().items() if category_id not in used]
+    return [f"'{name}'" for category_id, name in categories.unique_names().items() if category_id not in used]

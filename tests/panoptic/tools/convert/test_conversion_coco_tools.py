@@ -48,7 +48,7 @@ def test_labelme_exporter_with_nulls_and_a_background(tmp_path: Path, capsys: py
     main(_source(tmp_path, [image], [annotation | {"area": 36.0, "bbox": [2, 2, 6, 6]}], categories))
     assert read_split(tmp_path / "out")["JPEGImages/a.png"].area("cat") == AREA
     assert _categories(tmp_path) == [(0, "_background_"), (1, "cat")]
-    assert "note: no image shows '_background_'" in capsys.readouterr().out
+    assert "note: no image shows '_background_' (1 of the classes)" in capsys.readouterr().out
 
 
 def test_every_optional_field_may_be_null(tmp_path: Path) -> None:

@@ -189,6 +189,11 @@ def test_an_image_inside_a_labelme_file_may_be_a_data_url_and_rotated(tmp_path: 
         assert image.size == (HEIGHT, WIDTH)
 
 
+@pytest.mark.parametrize(("suffix", "name"), [(".png", "a.png"), (".jpg", "a.jpg")])
+def test_an_image_path_that_names_the_labelme_file_itself_is_ignored(tmp_path: Path, suffix: str, name: str) -> None:
+    assert _labelme(tmp_path, "a.json", [], imageData=_embedded(tmp_path, suffix)[0]) == [name]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

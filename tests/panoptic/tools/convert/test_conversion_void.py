@@ -146,7 +146,7 @@ def test_what_is_hidden_completely_is_counted_and_named(tmp_path: Path, capsys: 
     names = [f"{tmp_path}/photos/a.json: shapes[{index}] ('table')" for index in range(3)]
     output = capsys.readouterr().out
     assert f"note: regions completely hidden, of which no pixel is left: 4 ({', '.join(names)}, ...)" in output
-    assert "note: no image shows 'table'" in output
+    assert "note: no image shows 'key', 'table' (2 of the classes)" in output
 
 
 def test_stuff_of_a_semantic_map_that_instances_hide_is_named(
