@@ -90,8 +90,8 @@ class Images:
             target.parent.mkdir(parents=True, exist_ok=True)
             if self.orientation == APPLY and self._write_upright(image_file, target):
                 return
-            on_disk = isinstance(self.files, Folder) and image_file.content is None
-            if not on_disk or not _link(self.files.path_of(image_file.name).resolve(), target):
+            folder = self.files if isinstance(self.files, Folder) and image_file.content is None else None
+            if folder is None or not _link(folder.path_of(image_file.name).resolve(), target):
                 with self._open(image_file) as source, target.open("wb") as copy:
                     shutil.copyfileobj(source, copy)
 
