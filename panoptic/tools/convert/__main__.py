@@ -44,9 +44,8 @@ def open_source(options: argparse.Namespace) -> Source:
     semantic = open_files(options.semantic) if options.semantic else None
     if semantic and classes is None:
         raise DatasetError(f"{options.semantic}: which classes do the values mean? Give a class table with --classes")
-    return open_coco(
-        path, Images(open_files(options.images), options.exif_orientation), classes, semantic, options.no_crowds
-    )
+    images = Images(open_files(options.images), options.exif_orientation, apart=options.out)
+    return open_coco(path, images, classes, semantic, options.no_crowds)
 
 
 def _refuse_cvat(path: Path) -> None:
@@ -64,7 +63,7 @@ def _notes(source: Source, summaries: Mapping[str, SplitSummary]) -> list[str]:
     unused = unused_classes(summaries, source.classes.categories)
     notes = [f"note: no image shows {shown_ids(unused, 3)} ({len(unused)} of the classes)"] if unused else []
     converted = sum(summary.images - summary.embedded for summary in summaries.values())
-    names = [name for name in source.images.files.names() if not name.lower().endswith(".json")]
+    names = [name for name in source.images.finder.names if not name.lower().endswith(".json")]
     found = sum(map(is_image, names))
     if found > converted:
         notes.append(f"note: {found - converted} of {found} images have no annotation and were left out")

@@ -47,16 +47,18 @@ class Images:
 
     `orientation` says what to do with images that have an EXIF orientation, as phones write it: annotation tools apply
     it, whereas training, as on COCO, reads the stored pixels. APPLY: the annotation belongs to the image as tools show
-    it, and the image is rewritten that way. IGNORE: the annotation belongs to the stored pixels.
+    it, and the image is rewritten that way. IGNORE: the annotation belongs to the stored pixels. `apart` is the folder
+    of the results, in which no image is looked for; without it, results are not written among the images.
     """
 
     files: FileSource
     orientation: str = REFUSE
+    apart: Path | None = None
 
     @cached_property
     def finder(self) -> FileFinder:
         """Finds images by the names that annotations give them."""
-        return FileFinder(self.files, "--images")
+        return FileFinder(self.files, "--images", self.apart)
 
     def size_of(self, image_file: ImageFile, annotated: tuple[int, int] | None, where: str) -> tuple[int, int]:
         """The size (height, width) that an image will have in the dataset, which must be that `annotated` in `where`.
@@ -90,8 +92,8 @@ class Images:
             target.parent.mkdir(parents=True, exist_ok=True)
             if self.orientation == APPLY and self._write_upright(image_file, target):
                 return
-            folder = self.files if isinstance(self.files, Folder) and image_file.content is None else None
-            if folder is None or not _link(folder.path_of(image_file.name).resolve(), target):
+            files = self.files if image_file.content is None else None
+            if not isinstance(files, Folder) or not _link(files.path_of(image_file.name).resolve(), target):
                 with self._open(image_file) as source, target.open("wb") as copy:
                     shutil.copyfileobj(source, copy)
 

@@ -178,7 +178,8 @@ def _require_ours(split: str, parts: SplitParts) -> None:
 def _require_apart(source: Source, root: Path, replaced: Sequence[Path]) -> None:
     """Raise `DatasetError` if this run would delete its source, or the next would read the results of this one."""
     for path in (path.resolve() for path in source.paths()):
-        if path in (root.resolve(), *root.resolve().parents):
+        told_apart = source.images.apart == root and path == source.images.files.path.resolve() != root.resolve()
+        if path in (root.resolve(), *root.resolve().parents) and not told_apart:
             raise DatasetError(f"{root}: is inside the source, {path}; choose another --out")
         for folder in replaced:
             if folder.resolve() in (path, *path.parents):

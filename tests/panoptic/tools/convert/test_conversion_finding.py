@@ -124,6 +124,18 @@ def test_semantic_maps_are_found_likewise(tmp_path: Path, capsys: pytest.Capture
     assert "note: semantic PNGs found under another name: 1 ('default/a.png' is A.PNG)" in capsys.readouterr().out
 
 
+def test_results_may_lie_among_the_images_of_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = _coco(tmp_path, "train/a.png", "A.png", "other.png")
+    # The image that the first run writes would be the better match for the second.
+    for _ in range(2):
+        main([str(source), "--images", str(tmp_path / "images"), "--out", str(tmp_path / "images" / "train")])
+        assert list(read_split(tmp_path / "images" / "train")) == ["A.png"]
+        assert "note: 1 of 2 images have no annotation and were left out" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([str(source), "--images", str(tmp_path / "images"), "--out", str(tmp_path / "images"), "--split", "val"])
+    assert "is inside the source" in capsys.readouterr().err
+
+
 def _labelme(tmp_path: Path, recorded: str, files: list[str], item: str = "a.json", **more: object) -> list[str]:
     written = write_labelme(tmp_path / "photos", item.replace(".json", ".png"), [COIN], imagePath=recorded, **more)
     written.with_suffix(".png").unlink()
