@@ -16,6 +16,7 @@ from panoptic.instances.rle import Rle, check_size, read_rle
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource
 from panoptic.io.json_fields import JsonObject, is_number, read_json
+from panoptic.io.names import normal_text
 from panoptic.tools.convert.classes import ClassTable, things_only
 from panoptic.tools.convert.drawing import NO_LABEL, AnnotatedImage, Note, Region
 from panoptic.tools.convert.finding import FileFinder
@@ -35,7 +36,7 @@ class CocoSource:
     path: Path
     images: Images
     classes: ClassTable
-    semantic: FileSource | None
+    semantic: FileFinder | None
     no_crowds: bool
     entries: dict[str, ImageEntry]
     annotations: dict[ImageId, tuple[JsonObject, ...]]
@@ -43,7 +44,7 @@ class CocoSource:
 
     def paths(self) -> tuple[Path, ...]:
         """List the files and folders of the source."""
-        semantic = () if self.semantic is None else (self.semantic.path,)
+        semantic = () if self.semantic is None else (self.semantic.files.path,)
         return self.path, self.images.files.path, *semantic
 
     def items(self) -> Sequence[str]:
@@ -61,16 +62,12 @@ class CocoSource:
             with issues.collected():
                 regions.append(self._region(annotation, entry, notes))
         semantic = None
-        if self._semantic_finder is not None and self.semantic is not None:
+        if self.semantic is not None:
             png = PurePosixPath(name).with_suffix(".png").as_posix()
-            png = _found(self._semantic_finder, png, _MAPS_ELSEWHERE, notes)
-            semantic = read_semantic(self.semantic, png, self.classes, size)
+            png = _found(self.semantic, png, _MAPS_ELSEWHERE, notes)
+            semantic = read_semantic(self.semantic.files, png, self.classes, size)
         where = f"{self.path}: '{item}'"
         return AnnotatedImage(entry.id, ImageFile(name), *size, tuple(regions), semantic, where, tuple(notes))
-
-    @cached_property
-    def _semantic_finder(self) -> FileFinder | None:
-        return None if self.semantic is None else FileFinder(self.semantic, "--semantic")
 
     @cached_property
     def _shared_names(self) -> frozenset[str]:
@@ -116,7 +113,7 @@ def open_coco(
             category_id = entry.integer("id")
             if category_id in names:
                 raise DatasetError(f"{entry.where}: category id {category_id} is listed twice; remove one")
-            names[category_id] = entry.text("name")
+            names[category_id] = normal_text(entry.text("name"))
     annotations: dict[ImageId, list[JsonObject]] = defaultdict(list)
     for annotation in document.objects("annotations"):
         with issues.collected():
@@ -127,7 +124,8 @@ def open_coco(
     issues.raise_if_any(str(path))
     table = classes or things_only(document.objects("categories"), str(path))
     grouped = {image_id: tuple(group) for image_id, group in annotations.items()}
-    return CocoSource(path, images, table, semantic, no_crowds, entries, grouped, names)
+    maps = None if semantic is None else FileFinder(semantic, "--semantic")
+    return CocoSource(path, images, table, maps, no_crowds, entries, grouped, names)
 
 
 def _mask(annotation: JsonObject, entry: ImageEntry) -> tuple[Rle, int]:
