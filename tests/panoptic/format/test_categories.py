@@ -84,6 +84,8 @@ def test_differences_are_described() -> None:
         ([{"id": 1, "name": "a", "isthing": 2}], "0 or 1"),
         ([{"id": "1", "name": "a", "isthing": 1}], "an integer"),
         ([{"id": 1, "name": "a", "isthing": 1, "color": [0, 0, 256]}], "0..255"),
+        ([{"id": 1, "name": "a", "isthing": 1, "color": "red"}], "a list of integers"),
+        ([{"id": 2**63, "name": "a", "isthing": 1}], "more than 64 bits"),
     ],
 )
 def test_wrong_lists_are_refused_with_their_position(entries: object, message: str) -> None:
