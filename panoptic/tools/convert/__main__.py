@@ -38,7 +38,8 @@ def open_source(options: argparse.Namespace) -> Source:
     if path.is_dir():
         if options.semantic or options.no_crowds:
             raise DatasetError(f"{path}: --semantic and --no-crowds need a JSON file in COCO's instance format")
-        return open_labelme(path, Images(open_files(options.images or path), options.exif_orientation), classes)
+        images = Images(open_files(options.images or path), options.exif_orientation)
+        return open_labelme(path, images, classes, options.classes)
     if options.images is None:
         raise DatasetError(f"{path}: where are its images? Give a folder or zip file with --images")
     semantic = open_files(options.semantic) if options.semantic else None

@@ -94,10 +94,15 @@ class LabelMeSource:
         return ImageFile(file), Note(FOUND_ELSEWHERE, f"'{document.text('imagePath')}' is {file}")
 
 
-def open_labelme(path: Path, images: Images, classes: ClassTable | None) -> LabelMeSource:
-    """Find the LabelMe files below a folder. Raises `DatasetError` if there are none, or no classes are given."""
+def open_labelme(path: Path, images: Images, classes: ClassTable | None, other: Path | None = None) -> LabelMeSource:
+    """Find the LabelMe files below a folder, in which the JSON `other` may lie, which is none.
+
+    Raises `DatasetError` if there are none, or no classes are given.
+    """
     folder = Folder(path)
     names = tuple(name for name in folder.names() if name.lower().endswith(".json"))
+    if other is not None:
+        names = tuple(name for name in names if folder.path_of(name).resolve() != other.resolve())
     if not names:
         raise DatasetError(f"{path}: contains no LabelMe file (.json); give the folder in which LabelMe saved them")
     if classes is None:

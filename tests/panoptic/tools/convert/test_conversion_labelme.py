@@ -136,6 +136,14 @@ def test_without_a_class_table_one_is_proposed(tmp_path: Path, capsys: pytest.Ca
     assert "things: [coin, table]" in capsys.readouterr().err
 
 
+def test_the_class_table_may_lie_among_the_labelme_files(tmp_path: Path) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [TABLE])
+    (tmp_path / "photos" / "classes.json").write_text('{"stuff": ["table"]}')
+    arguments = [str(tmp_path / "photos"), "--classes", str(tmp_path / "photos" / "classes.json")]
+    main([*arguments, "--out", str(tmp_path / "out")])
+    assert read_split(tmp_path / "out")["a.png"].area("table") == HEIGHT * WIDTH
+
+
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_the_exif_orientation_is_applied_on_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], orientation: int
