@@ -8,6 +8,7 @@ from functools import cached_property
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import FieldError, JsonObject
+from panoptic.io.names import normal_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Category:
             raise FieldError(entry.where, f"'id' is {category_id!r:.60}, more than 64 bits", "give a smaller one")
         color = _color(entry) if entry.has("color") else _color_for(category_id)
         supercategory = entry.text("supercategory") if entry.has("supercategory") else ""
-        return cls(category_id, entry.text("name"), entry.flag("isthing"), color, supercategory)
+        return cls(category_id, normal_text(entry.text("name")), entry.flag("isthing"), color, supercategory)
 
 
 @dataclass(frozen=True)

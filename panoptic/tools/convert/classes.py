@@ -39,7 +39,7 @@ class ClassTable:
     void: frozenset[str] = frozenset()
     values: Mapping[int, Category | None] = field(default_factory=dict)
 
-    def find(self, name: str, where: str, category_id: int | None = None) -> Category | None:
+    def find(self, name: str, where: str, category_id: int | str | None = None) -> Category | None:
         """Find a class by name, None for void; of several with that name, the one with the id of the annotation.
 
         Raises `DatasetError` for a name that the table does not have, or has several times and no id decides.
@@ -64,7 +64,7 @@ class ClassTable:
     def _by_name(self) -> Mapping[str, Sequence[Category]]:
         named: dict[str, list[Category]] = defaultdict(list)
         for category in self.categories:
-            named[normal_text(category.name)].append(category)
+            named[category.name].append(category)
         return dict(named)
 
 
@@ -77,7 +77,7 @@ def read_classes(path: Path) -> ClassTable:
     categories = _categories(document)
     void = _names(document, "void")
     # Classes that come with ids are told apart by them.
-    listed = [normal_text(category.name) for category in categories]
+    listed = [category.name for category in categories]
     counts = Counter([*(set(listed) if document.has("categories") else listed), *void])
     duplicates = [name for name, count in counts.items() if count > 1]
     if duplicates:

@@ -1,4 +1,5 @@
 import pickle
+import unicodedata
 
 import pytest
 
@@ -50,6 +51,12 @@ def test_optional_fields_may_be_null_and_colors_as_on_the_web() -> None:
     plain, nothing = _table(entry).by_id(1), _table(entry | {"color": None, "supercategory": None}).by_id(1)
     assert nothing == plain
     assert _table(entry | {"color": "#1c4bDA"}).by_id(1).color == (0x1C, 0x4B, 0xDA)
+
+
+def test_names_that_look_the_same_are_the_same() -> None:
+    tables = [_table({"id": 1, "name": unicodedata.normalize(form, "Münze"), "isthing": 1}) for form in ("NFC", "NFD")]
+    assert tables[0] == tables[1]
+    assert tables[0].describe_difference(tables[1]) == ""
 
 
 def test_names_of_several_classes_are_told_apart_by_id() -> None:
