@@ -13,7 +13,7 @@ from PIL import Image
 from panoptic.format.image_id import ImageId
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.instances.rle import Rle, check_size, read_rle
-from panoptic.io.errors import DatasetError, Issues
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import FileSource
 from panoptic.io.json_fields import JsonObject, is_number, read_json
 from panoptic.io.names import normal_text
@@ -40,7 +40,7 @@ class CocoSource:
     no_crowds: bool
     entries: dict[str, ImageEntry]
     annotations: dict[ImageId, tuple[JsonObject, ...]]
-    names: dict[int, str]
+    names: dict[int | str, str]
 
     def paths(self) -> tuple[Path, ...]:
         """List the files and folders of the source."""
@@ -74,9 +74,9 @@ class CocoSource:
         return frozenset(name for name, count in Counter(self.names.values()).items() if count > 1)
 
     def _region(self, annotation: JsonObject, entry: ImageEntry, notes: list[Note]) -> Region:
-        category_id = annotation.integer("category_id")
+        category_id = annotation.identifier("category_id")
         if category_id not in self.names:
-            raise DatasetError(f"{annotation.where}: category {category_id} is not in 'categories'; add it there")
+            raise DatasetError(f"{annotation.where}: category {category_id!r} is not in 'categories'; add it there")
         name, where = self.names[category_id], f"{annotation.where} ('{entry.file_name}')"
         category = self.classes.find(name, annotation.where, category_id)
         if name in self._shared_names and (category is None or category.id != category_id):
@@ -107,12 +107,12 @@ def open_coco(
     entries = {entry.file_name: entry for entry in parse_image_list(document)}
     known = {entry.id for entry in entries.values()}
     issues = Issues()
-    names: dict[int, str] = {}
+    names: dict[int | str, str] = {}
     for entry in document.objects("categories"):
         with issues.collected():
-            category_id = entry.integer("id")
+            category_id = entry.identifier("id")
             if category_id in names:
-                raise DatasetError(f"{entry.where}: category id {category_id} is listed twice; remove one")
+                raise DatasetError(f"{entry.where}: category id {category_id!r} is listed twice; remove one")
             names[category_id] = normal_text(entry.text("name"))
     annotations: dict[ImageId, list[JsonObject]] = defaultdict(list)
     for annotation in document.objects("annotations"):
@@ -122,6 +122,9 @@ def open_coco(
                 raise DatasetError(f"{annotation.where}: image id {image_id} is not in 'images'; add the image")
             annotations[image_id].append(annotation)
     issues.raise_if_any(str(path))
+    if classes is None and (texts := [category_id for category_id in names if isinstance(category_id, str)]):
+        hint = "give a class table with --classes, which numbers the classes by their names"
+        raise DatasetError(f"{path}: category ids are text ({shown_ids(texts, 3)}); {hint}")
     table = classes or things_only(document.objects("categories"), str(path))
     grouped = {image_id: tuple(group) for image_id, group in annotations.items()}
     maps = None if semantic is None else FileFinder(semantic, "--semantic")

@@ -162,6 +162,22 @@ def test_images_without_a_size_or_name_are_an_error(
         assert message in errors
 
 
+def test_category_ids_of_text_need_a_class_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    categories = [{"id": key, "name": name} for key, name in (("c9", "coin"), ("c2", "key"))]
+    annotation: Json = {"id": "x", "image_id": 0, "category_id": "c9", "segmentation": [SQUARE]}
+    arguments = _source(tmp_path, [_image(0, "a.png")], [annotation], categories)
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "category ids are text (c9, c2); give a class table with --classes" in capsys.readouterr().err
+    arguments += ["--classes", str(write_classes(tmp_path, "things: [key, coin]"))]
+    main(arguments)
+    assert read_split(tmp_path / "out")["a.png"].area("coin") == AREA
+    _source(tmp_path, [_image(0, "a.png")], [annotation | {"category_id": 9}], categories)
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "category 9 is not in 'categories'" in capsys.readouterr().err
+
+
 CARS = [{"id": 1, "name": "car"}, {"id": 2, "name": "car"}, {"id": 3, "name": "bus"}]
 
 
