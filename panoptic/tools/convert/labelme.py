@@ -80,15 +80,15 @@ class LabelMeSource:
         # The path is valid on the machine where the image was annotated.
         recorded = posixpath.join(posixpath.dirname(item), document.file_name("imagePath"))
         beside = posixpath.join(posixpath.dirname(item), posixpath.basename(recorded))
+        if beside == item or posixpath.basename(recorded) in ("", ".."):
+            # Some files name themselves, or nothing. Readers do not rely on the suffix.
+            recorded = beside = posixpath.splitext(item)[0] + ".jpg"
         for name in (posixpath.normpath(recorded), beside):
-            file = self.images.finder.exact(name)
-            if file not in (None, item):  # some versions write the name of the LabelMe file itself
+            if (file := self.images.finder.exact(name)) is not None:
                 return ImageFile(file), None
         if document.has("imageData"):
             message = f"{document.where}: 'imageData' is no image; add the image '{beside}'"
             content = _decoded(document, "imageData", message)
-            if beside == item:
-                beside = posixpath.splitext(item)[0] + (".jpg" if content.startswith(b"\xff\xd8") else ".png")
             return ImageFile(beside, content), Note(_EMBEDDED, f"'{beside}' in {document.where}")
         file, _ = self.images.finder.find("/".join(part for part in recorded.split("/") if part != ".."))
         return ImageFile(file), Note(FOUND_ELSEWHERE, f"'{document.text('imagePath')}' is {file}")

@@ -202,9 +202,11 @@ def test_an_image_inside_a_labelme_file_may_be_a_data_url_and_rotated(tmp_path: 
         assert image.size == (HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize(("suffix", "name"), [(".png", "a.png"), (".jpg", "a.jpg")])
-def test_an_image_path_that_names_the_labelme_file_itself_is_ignored(tmp_path: Path, suffix: str, name: str) -> None:
-    assert _labelme(tmp_path, "a.json", [], imageData=_embedded(tmp_path, suffix)[0]) == [name]
+@pytest.mark.parametrize("recorded", ["a.json", "", "..", "C:\\photos\\..\\"])
+def test_an_image_path_that_names_no_image_is_ignored(tmp_path: Path, recorded: str) -> None:
+    assert _labelme(tmp_path, recorded, [], imageData=_embedded(tmp_path, ".jpg")[0]) == ["a.jpg"]
+    assert _labelme(tmp_path, recorded, ["a.jpg"]) == ["a.jpg"]
+    assert (tmp_path / "out" / "train" / "a.jpg").samefile(tmp_path / "photos" / "a.jpg")
 
 
 @pytest.mark.parametrize(
