@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from panoptic.io.errors import DatasetError
@@ -72,6 +72,11 @@ class CategoryTable:
             category.id: category.name if counts[category.name] == 1 else f"{category.name} (id {category.id})"
             for category in self
         }
+
+    def with_unique_names(self) -> "CategoryTable":
+        """The table for programs that know classes by name only."""
+        names = self.unique_names()
+        return CategoryTable.of(replace(category, name=names[category.id]) for category in self)
 
     def require_same(
         self, other: "CategoryTable | None", where: str, than: str, hint: str = "use one list for both"
