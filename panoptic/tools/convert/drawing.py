@@ -26,6 +26,7 @@ ORDERS = (SMALLER, LATER)
 # Coprime to MAX_ID, so that ids neither repeat nor are 0; consecutive numbers get very different colors.
 _ID_STEP = 10_368_889
 WITHOUT_AREA = "points and lines left out, which have no area"
+_UNCOVERED = "things in semantic PNGs that no instance covers, whose pixels are void"
 _HIDDEN = "regions completely hidden, of which no pixel is left"
 
 
@@ -124,7 +125,7 @@ def draw_image(image: AnnotatedImage, categories: CategoryTable, order: str = SM
     instances = [index for index, region in enumerate(image.regions) if region.is_instance]
     hidden = sum(areas[index] - visible[index] for index in instances)
     issues, notes = _findings(image.regions, areas, owners, numbers)
-    notes += _hidden_in_map(image.where, categories, mapped, numbers)
+    notes += [*_hidden_in_map(image.where, categories, mapped, numbers), *_uncovered_things(image, categories, numbers)]
     instance_pixels = sum(areas[index] for index in instances)
     return DrawnImage(ids, segments, instance_pixels, hidden, tuple(issues), tuple(notes))
 
@@ -179,3 +180,16 @@ def _hidden_in_map(
     present, shown = (np.flatnonzero(np.bincount(drawn.reshape(-1))) for drawn in (mapped, numbers))
     hidden = np.setdiff1d(present, [VOID, *shown]).tolist()
     return [Note(_HIDDEN, f"{where}: '{categories.stuff[number - 1].name}' of the semantic map") for number in hidden]
+
+
+def _uncovered_things(image: AnnotatedImage, categories: CategoryTable, numbers: NDArray[np.int32]) -> list[Note]:
+    """Note the things of the semantic map where nothing is drawn; labels of things are the first."""
+    if image.semantic is None:
+        return []
+    labels = image.semantic[(numbers == VOID) & (image.semantic != NO_LABEL)]
+    pixels = np.bincount(labels[labels < len(categories.things)], minlength=len(categories.things)).tolist()
+    return [
+        Note(_UNCOVERED, f"{image.where}: {count} pixels of '{category.name}'")
+        for category, count in zip(categories.things, pixels, strict=True)
+        if count
+    ]
