@@ -158,27 +158,32 @@ def _findings(
 ) -> tuple[list[str], list[Note]]:
     """Find the regions without a pixel, in their mask or among the drawn (H,W) `numbers` of their owners."""
     issues, notes = [], []
+    drawn = _drawn(numbers)
     for region, area, owner in zip(regions, areas, owners, strict=True):
-        shown = numbers[_pixels(region)]
         if not area:
             issues.append(f"{region.where}: covers no pixel of the image; draw it again or remove it")
-        elif region.category is None or (shown == owner).any():
+        if not area or region.category is None or (region.is_thing and owner in drawn):
             continue
-        elif region.is_thing and (shown != VOID).all():
+        shown = numbers[_pixels(region)]
+        if region.is_thing and (shown != VOID).all():
             what = f"the {'crowd' if region.is_crowd else 'instance'} of '{region.category.name}'"
             hint = "remove it if it was drawn twice, or try the other --on-top"
             issues.append(f"{region.where}: {what} is completely hidden by others; {hint}")
-        else:
+        elif not (shown == owner).any():
             notes.append(Note(_HIDDEN, region.where))
     return issues, notes
+
+
+def _drawn(numbers: NDArray[np.int32]) -> set[int]:
+    """The numbers that occur; they are small."""
+    return set(np.flatnonzero(np.bincount(numbers.reshape(-1))).tolist())
 
 
 def _hidden_in_map(
     where: str, categories: CategoryTable, mapped: NDArray[np.int32], numbers: NDArray[np.int32]
 ) -> list[Note]:
     """Note the stuff of the semantic map of which no pixel is left."""
-    present, shown = (np.flatnonzero(np.bincount(drawn.reshape(-1))) for drawn in (mapped, numbers))
-    hidden = np.setdiff1d(present, [VOID, *shown]).tolist()
+    hidden = sorted(_drawn(mapped) - _drawn(numbers) - {VOID})
     return [Note(_HIDDEN, f"{where}: '{categories.stuff[number - 1].name}' of the semantic map") for number in hidden]
 
 
