@@ -100,7 +100,11 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
                     add_file(archive, name, data)
                 lines.write(_compared(result.entry, clean_pq).to_line() + "\n")
         issues.raise_if_any(f"{paths.predictions} against {paths.index}")
-        description = {"format": FORMAT, "images": len(items), "categories": index.categories.to_json()}
+        description = {
+            "format": FORMAT,
+            "images": len(items),
+            "categories": index.categories.with_unique_names().to_json(),
+        }
         (folder / "run.json").write_bytes(encode_json(description))
     clean = f"{len(index.records)} of {len(split.records)} images (browse.images)"
     corrupted = f"{len(items) - len(index.records)} corrupted versions of them"

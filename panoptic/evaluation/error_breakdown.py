@@ -177,7 +177,8 @@ class BreakdownTable:
 
     def _csv(self, title: str, values: Callable[[BreakdownRow], Mapping[str, float | None]]) -> bytes:
         columns = {name: values(row) for name, row in self.groups.items()}
-        columns |= {category.name: values(self.classes[category.id]) for category in self.categories}
+        names = self.categories.unique_names(taken=columns)
+        columns |= {name: values(self.classes[category_id]) for category_id, name in names.items()}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([title, *columns])

@@ -1,11 +1,14 @@
 """Category tables, taken from the data: things first, then stuff, each in ascending order of id."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import FieldError, JsonObject
+from panoptic.io.names import normal_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +25,11 @@ class Category:
     def from_json(cls, entry: JsonObject) -> "Category":
         """Read an entry of COCO's `categories` list. Raises `FieldError` for a missing or wrong field."""
         category_id = entry.integer("id")
+        if category_id.bit_length() > 63:  # indices hold no more
+            raise FieldError(entry.where, f"'id' is {category_id!r:.60}, more than 64 bits", "give a smaller one")
         color = _color(entry) if entry.has("color") else _color_for(category_id)
         supercategory = entry.text("supercategory") if entry.has("supercategory") else ""
-        return cls(category_id, entry.text("name"), entry.flag("isthing"), color, supercategory)
+        return cls(category_id, normal_text(entry.text("name")), entry.flag("isthing"), color, supercategory)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,19 @@ class CategoryTable:
     def by_id(self, category_id: int) -> Category:
         """The category with an id of the dataset. Raises `DatasetError` for an unknown id."""
         return self.category_of(self.label_of(category_id))
+
+    def unique_names(self, taken: Iterable[str] = ()) -> dict[int, str]:
+        """The names by category id, followed by the id where several classes share a name, or one of those `taken`."""
+        counts = Counter([*taken, *(category.name for category in self)])
+        return {
+            category.id: category.name if counts[category.name] == 1 else f"{category.name} (id {category.id})"
+            for category in self
+        }
+
+    def with_unique_names(self) -> "CategoryTable":
+        """The table for programs that know classes by name only."""
+        names = self.unique_names()
+        return CategoryTable.of(replace(category, name=names[category.id]) for category in self)
 
     def require_same(
         self, other: "CategoryTable | None", where: str, than: str, hint: str = "use one list for both"
@@ -124,7 +142,9 @@ class CategoryTable:
 
 
 def _color(entry: JsonObject) -> tuple[int, int, int]:
-    color = entry.integers("color")
+    written = entry.values["color"]
+    on_web = isinstance(written, str) and re.fullmatch("#[0-9a-fA-F]{6}", written)  # COCO Annotator writes it so
+    color = list(bytes.fromhex(on_web.string[1:])) if on_web else entry.integers("color")
     if len(color) != 3 or not all(0 <= channel <= 255 for channel in color):
         found = f"'color' should be three numbers 0..255, found {color}"
         raise FieldError(entry.where, found, "correct it, or leave it out")

@@ -10,6 +10,7 @@ from panoptic.format.image_id import ImageId
 from panoptic.instances.rle import Rle, check_size, fill_polygons, read_rle
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject, is_number, read_json
+from panoptic.io.names import normal_text
 from panoptic.io.png import MAX_PIXELS
 
 Size = tuple[int, int]
@@ -59,7 +60,7 @@ def read_instance_ground_truth(path: Path, categories: CategoryTable) -> Instanc
 
 def _check_name(entry: JsonObject, categories: CategoryTable) -> None:
     """Raise `DatasetError` for a name that differs: files of one dataset may number their classes differently."""
-    category_id, name = entry.integer("id"), entry.text("name")
+    category_id, name = entry.integer("id"), normal_text(entry.text("name"))
     if category_id in categories and categories.by_id(category_id).name != name:
         expected = categories.by_id(category_id).name
         message = f"category {category_id} is '{name}', but '{expected}' in the panoptic ground truth"

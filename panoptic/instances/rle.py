@@ -66,7 +66,7 @@ def _run_lengths(counts: str) -> list[int]:
     whether more follow; the highest bit of the last is the sign. From the fourth number on, each is the difference from
     the one two before (`rleToString` in cocoapi's maskApi.c).
     """
-    characters = np.frombuffer(counts.encode(), np.uint8).astype(np.int64) - ord("0")
+    characters = np.frombuffer(counts.encode(errors="surrogatepass"), np.uint8).astype(np.int64) - ord("0")
     if not characters.size or characters.min() < 0 or characters.max() > 63 or characters[-1] & 32:
         return []
     ends = np.flatnonzero(characters & 32 == 0)

@@ -129,6 +129,16 @@ def test_corrupted_images_are_beside_the_clean_ones(root: Path) -> None:
     assert np.abs(shown.astype(int) - expected).mean() < 12, "a JPEG of the corrupted image"
 
 
+def test_classes_that_share_a_name_are_told_apart(root: Path) -> None:
+    names = root / "data" / "annotations" / "panoptic_val.json", root / "predict" / "panoptic.json"
+    for path in names:
+        path.write_text(path.read_text().replace('"name": "ball"', '"name": "star"'))
+    build_index(names[0], names[0].with_suffix(""), root / "data" / "val").save(root / "val.index")
+    run(root)
+    categories = json.loads((root / "browse" / "run.json").read_text())["categories"]
+    assert [entry["name"] for entry in categories] == ["star (id 3)", "star (id 7)", "sky", "water"]
+
+
 def _named(variant: Variant) -> tuple[str, int]:
     return variant.corruption, variant.severity
 

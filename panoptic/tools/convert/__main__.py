@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from panoptic.datasets.layout import describe_left_out, describe_skipped, is_image
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import open_files
 from panoptic.runtime.cli import run_command
 from panoptic.tools.convert.classes import read_classes
@@ -38,15 +38,15 @@ def open_source(options: argparse.Namespace) -> Source:
     if path.is_dir():
         if options.semantic or options.no_crowds:
             raise DatasetError(f"{path}: --semantic and --no-crowds need a JSON file in COCO's instance format")
-        return open_labelme(path, Images(open_files(options.images or path), options.exif_orientation), classes)
+        images = Images(open_files(options.images or path), options.exif_orientation)
+        return open_labelme(path, images, classes, options.classes)
     if options.images is None:
         raise DatasetError(f"{path}: where are its images? Give a folder or zip file with --images")
     semantic = open_files(options.semantic) if options.semantic else None
     if semantic and classes is None:
         raise DatasetError(f"{options.semantic}: which classes do the values mean? Give a class table with --classes")
-    return open_coco(
-        path, Images(open_files(options.images), options.exif_orientation), classes, semantic, options.no_crowds
-    )
+    images = Images(open_files(options.images), options.exif_orientation, apart=options.out)
+    return open_coco(path, images, classes, semantic, options.no_crowds)
 
 
 def _refuse_cvat(path: Path) -> None:
@@ -61,9 +61,10 @@ def _refuse_cvat(path: Path) -> None:
 
 
 def _notes(source: Source, summaries: Mapping[str, SplitSummary]) -> list[str]:
-    notes = [f"note: no image shows '{name}'" for name in unused_classes(summaries, source.classes.categories)]
-    converted = sum(summary.images for summary in summaries.values())
-    names = [name for name in source.images.files.names() if not name.endswith(".json")]
+    unused = unused_classes(summaries, source.classes.categories)
+    notes = [f"note: no image shows {shown_ids(unused, 3)} ({len(unused)} of the classes)"] if unused else []
+    converted = sum(summary.images - summary.embedded for summary in summaries.values())
+    names = [name for name in source.images.finder.names if not name.lower().endswith(".json")]
     found = sum(map(is_image, names))
     if found > converted:
         notes.append(f"note: {found - converted} of {found} images have no annotation and were left out")

@@ -9,22 +9,23 @@ A YAML or JSON file such as
 
 Classes get the ids 1, 2, ... in this order. Instead of `things` and `stuff`, the file may have `categories`, a list in
 COCO's panoptic format (an existing category table or panoptic JSON), whose ids are kept. Without `values`, the values
-in semantic PNGs are these ids, and 0 is void.
+in semantic PNGs are these ids, and 0 is void unless it is one of them.
 """
 
 import difflib
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import yaml
 
 from panoptic.format.categories import Category, CategoryTable
-from panoptic.format.id_map import VOID
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.json_fields import JsonObject
+from panoptic.io.names import normal_text
 
 VOID_NAME = "void"
 _KEYS = ("things", "stuff", "void", "values", "categories")
@@ -32,22 +33,39 @@ _KEYS = ("things", "stuff", "void", "values", "categories")
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes; `values` maps pixel values of semantic PNGs to category ids (0: void)."""
+    """The classes; `values` maps pixel values of semantic PNGs to classes, None for void."""
 
     categories: CategoryTable
     void: frozenset[str] = frozenset()
-    values: Mapping[int, int] = field(default_factory=dict)
+    values: Mapping[int, Category | None] = field(default_factory=dict)
 
-    def find(self, name: str, where: str) -> Category | None:
-        """Find a class by name, None for void. Raises `DatasetError` for a name that the table does not have."""
-        names = {category.name: category for category in self.categories}
-        if name in names:
-            return names[name]
+    def find(self, name: str, where: str, category_id: int | str | None = None) -> Category | None:
+        """Find a class by name, None for void; of several with that name, the one with the id of the annotation.
+
+        Raises `DatasetError` for a name that the table does not have, or has several times and no id decides.
+        """
+        name = normal_text(name)
+        named = self._by_name.get(name, ())
+        if len(named) > 1:
+            for category in named:
+                if category.id == category_id:
+                    return category
+            ids = shown_ids([category.id for category in named])
+            raise DatasetError(f"{where}: several classes are named '{name}' (ids {ids}); name each differently")
+        if named:
+            return named[0]
         if name in self.void:
             return None
-        close = difflib.get_close_matches(name, [*names, *self.void], n=1)
+        close = difflib.get_close_matches(name, [*self._by_name, *self.void], n=1)
         guess = f" (did you mean '{close[0]}'?)" if close else ""
         raise DatasetError(f"{where}: the class '{name}' is unknown{guess}; correct it, or add it to the class table")
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Sequence[Category]]:
+        named: dict[str, list[Category]] = defaultdict(list)
+        for category in self.categories:
+            named[category.name].append(category)
+        return dict(named)
 
 
 def read_classes(path: Path) -> ClassTable:
@@ -58,7 +76,9 @@ def read_classes(path: Path) -> ClassTable:
         raise DatasetError(f"{path}: unknown key '{unknown[0]}'; expected {', '.join(_KEYS)}")
     categories = _categories(document)
     void = _names(document, "void")
-    counts = Counter([category.name for category in categories] + void)
+    # Classes that come with ids are told apart by them.
+    listed = [category.name for category in categories]
+    counts = Counter([*(set(listed) if document.has("categories") else listed), *void])
     duplicates = [name for name, count in counts.items() if count > 1]
     if duplicates:
         raise DatasetError(f"{path}: the class '{duplicates[0]}' is listed twice; remove one")
@@ -74,21 +94,46 @@ def things_only(entries: Iterator[JsonObject], where: str) -> ClassTable:
 
 def _read(path: Path) -> JsonObject:
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # editors on Windows write a byte order mark
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; check the path") from None
     except UnicodeDecodeError:
-        raise DatasetError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+        text = "\0"
+    if "\0" in text:
+        raise DatasetError(f"{path}: not UTF-8 text, but perhaps UTF-16 or Windows-1252; save it as UTF-8")
     try:
-        document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        if path.suffix == ".json":
+            document = json.loads(text, object_pairs_hook=_without_repeats)
+        else:
+            document = yaml.load(text, _StrictLoader)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         language = "JSON" if path.suffix == ".json" else "YAML"
-        raise DatasetError(f"{path}: not valid {language} ({' '.join(str(error).split())}); correct it") from None
+        found = " ".join(str(error).split())
+        hint = "replace its tabs by spaces" if r"'\t'" in found else "correct it"
+        raise DatasetError(f"{path}: not valid {language} ({found}); {hint}") from None
     if isinstance(document, list):
         document = {"categories": document}
     if not isinstance(document, dict):
         raise DatasetError(f"{path}: expected keys such as 'things: [coin, key]'; found {type(document).__name__}")
     return JsonObject(document, str(path))
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object of JSON. Raises `ValueError` for a key that is listed twice, of which the last would count."""
+    repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if repeated:
+        raise ValueError(f"the key '{repeated[0]}' is listed twice")
+    return dict(pairs)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Reads YAML, but refuses a key that is listed twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            raise yaml.constructor.ConstructorError(problem="a key is listed twice", problem_mark=node.start_mark)
+        return mapping
 
 
 def _categories(document: JsonObject) -> CategoryTable:
@@ -111,21 +156,22 @@ def _names(document: JsonObject, key: str) -> list[str]:
     for name in names:
         if not isinstance(name, str) or not name:
             raise DatasetError(f"{document.where}: {key}: {name!r} is not a name; quote it")
-    return names
+    return [normal_text(name) for name in names]
 
 
-def _values(document: JsonObject, table: ClassTable) -> dict[int, int]:
+def _values(document: JsonObject, table: ClassTable) -> dict[int, Category | None]:
     if not document.has("values"):
-        return {VOID: VOID, **{category.id: category.id for category in table.categories}}
+        return {0: None, **{category.id: category for category in table.categories}}
     listed = document.values["values"]
     if not isinstance(listed, dict):
         raise DatasetError(f"{document.where}: 'values' should map each value to a class, such as 1: table; correct it")
-    values = {}
+    values: dict[int, Category | None] = {}
     for value, name in listed.items():
         # Keys of JSON are always strings.
         number = int(value) if isinstance(value, str) and value.isdecimal() else value
         if type(number) is not int or number < 0 or not isinstance(name, str):
             raise DatasetError(f"{document.where}: values: {value!r}: {name!r} should be a number and a class name")
-        category = table.find(name, f"{document.where}: values: {value}")
-        values[number] = VOID if category is None else category.id
+        if number in values:
+            raise DatasetError(f"{document.where}: values: {number} is listed twice; remove one")
+        values[number] = table.find(name, f"{document.where}: values: {value}")
     return values

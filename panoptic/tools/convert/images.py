@@ -1,5 +1,6 @@
 """Images of own data: their size, their EXIF orientation, and how they get into the dataset."""
 
+import io
 import os
 import shutil
 import zipfile
@@ -7,7 +8,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -17,9 +20,11 @@ from panoptic.io.files import FileSource, naming_disk_errors
 from panoptic.io.folder import Folder
 from panoptic.io.names import checked_name
 from panoptic.io.png import MAX_PIXELS
+from panoptic.tools.convert.finding import FileFinder
 
 REFUSE, APPLY, IGNORE = "refuse", "apply", "ignore"
 ORIENTATIONS = (REFUSE, APPLY, IGNORE)
+FOUND_ELSEWHERE = "images found under another name"
 
 # Damaged EXIF data ends in a SyntaxError.
 _UNREADABLE = (
@@ -29,26 +34,41 @@ _UNREADABLE = (
 
 
 @dataclass(frozen=True)
+class ImageFile:
+    """An image by its name in the folder of the images; `content` is given if the annotation file contains it."""
+
+    name: str
+    content: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Images:
     """The annotated images.
 
     `orientation` says what to do with images that have an EXIF orientation, as phones write it: annotation tools apply
     it, whereas training, as on COCO, reads the stored pixels. APPLY: the annotation belongs to the image as tools show
-    it, and the image is rewritten that way. IGNORE: the annotation belongs to the stored pixels.
+    it, and the image is rewritten that way. IGNORE: the annotation belongs to the stored pixels. `apart` is the folder
+    of the results, in which no image is looked for; without it, results are not written among the images.
     """
 
     files: FileSource
     orientation: str = REFUSE
+    apart: Path | None = None
 
-    def check_size(self, name: str, annotated: tuple[int, int], where: str) -> None:
-        """Do nothing if an image will have the size (height, width) in the dataset that was `annotated` in `where`.
+    @cached_property
+    def finder(self) -> FileFinder:
+        """Finds images by the names that annotations give them."""
+        return FileFinder(self.files, "--images", self.apart)
+
+    def size_of(self, image_file: ImageFile, annotated: tuple[int, int] | None, where: str) -> tuple[int, int]:
+        """The size (height, width) that an image will have in the dataset, which must be that `annotated` in `where`.
 
         Reads its header only. Raises `DatasetError` for another size, for an image that is missing, unreadable or too
         large, and for one with an EXIF orientation if nothing was said about those.
         """
-        path = f"{self.files.path}: {name}"
+        path = self._where(image_file)
         unreadable = f"{path}: not a readable image; replace the file"
-        with refusing_unreadable(unreadable), self.files.open(name) as file, Image.open(file) as image:
+        with refusing_unreadable(unreadable), self._open(image_file) as file, Image.open(file) as image:
             width, height = image.size
             orientation = exif_orientation(image)
         if not 0 < width * height <= MAX_PIXELS:
@@ -60,25 +80,33 @@ class Images:
                 " ignore if the annotation belongs to the stored pixels"
             )
         size = (width, height) if orientation >= 5 and self.orientation == APPLY else (height, width)
-        if size != annotated:
+        if annotated is not None and annotated != size:
             sizes = f"{size[0]} x {size[1]} (height x width), but {where} says {annotated[0]} x {annotated[1]}"
             raise DatasetError(f"{path}: the size is {sizes}; use the image that was annotated, or correct the size")
+        return size
 
-    def put(self, name: str, folder: Path) -> None:
+    def put(self, image_file: ImageFile, folder: Path) -> None:
         """Put an image into a folder under its name: as a hard link where possible, otherwise as a copy."""
-        target = folder / checked_name(name, folder)
+        target = folder / checked_name(image_file.name, folder)
         with naming_disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            if self.orientation == APPLY and self._write_upright(name, target):
+            if self.orientation == APPLY and self._write_upright(image_file, target):
                 return
-            if not isinstance(self.files, Folder) or not _link(self.files.path_of(name).resolve(), target):
-                with self.files.open(name) as source, target.open("wb") as copy:
+            files = self.files if image_file.content is None else None
+            if not isinstance(files, Folder) or not _link(files.path_of(image_file.name).resolve(), target):
+                with self._open(image_file) as source, target.open("wb") as copy:
                     shutil.copyfileobj(source, copy)
 
-    def _write_upright(self, name: str, target: Path) -> bool:
+    def _open(self, image_file: ImageFile) -> IO[bytes]:
+        return self.files.open(image_file.name) if image_file.content is None else io.BytesIO(image_file.content)
+
+    def _where(self, image_file: ImageFile) -> str:
+        return f"{self.files.path}: {image_file.name}"
+
+    def _write_upright(self, image_file: ImageFile, target: Path) -> bool:
         """Write an image with its EXIF orientation applied to the pixels; do nothing if it has none."""
-        message = f"{self.files.path}: {name}: the image cannot be decoded (truncated or damaged); replace the file"
-        with self.files.open(name) as file:
+        message = f"{self._where(image_file)}: the image cannot be decoded (truncated or damaged); replace the file"
+        with self._open(image_file) as file:
             with refusing_unreadable(message):
                 image = Image.open(file)
                 image.load()

@@ -1,11 +1,14 @@
 """Summary of a conversion: segments per class, void, and how much overlaps hide."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from panoptic.format.categories import Category, CategoryTable
-from panoptic.tools.convert.drawing import DrawnImage
+from panoptic.io.errors import shown_ids
+from panoptic.tools.convert.drawing import AnnotatedImage, DrawnImage
+
+_EXAMPLES = 3
 
 
 @dataclass
@@ -13,6 +16,8 @@ class SplitSummary:
     """Totals of a split: segments by category id, crowds; areas in pixels."""
 
     images: int = 0
+    embedded: int = 0
+    regions: int = 0
     empty: int = 0
     segments: Counter[int] = field(default_factory=Counter)
     crowds: int = 0
@@ -21,10 +26,13 @@ class SplitSummary:
     instance_pixels: int = 0
     hidden: int = 0
     most_hidden: tuple[float, str] = (0.0, "")
+    notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, file_name: str, drawn: DrawnImage) -> None:
+    def add(self, image: AnnotatedImage, drawn: DrawnImage) -> None:
         """Count one image."""
         self.images += 1
+        self.embedded += image.file.content is not None
+        self.regions += len(image.regions)
         self.empty += not drawn.segments
         self.segments.update(segment.category_id for segment in drawn.segments)
         self.crowds += sum(segment.is_crowd for segment in drawn.segments)
@@ -33,13 +41,17 @@ class SplitSummary:
         self.instance_pixels += drawn.instance_pixels
         self.hidden += drawn.hidden
         if drawn.hidden:
-            self.most_hidden = max(self.most_hidden, (drawn.hidden / drawn.instance_pixels, file_name))
+            self.most_hidden = max(self.most_hidden, (drawn.hidden / drawn.instance_pixels, image.file.name))
+        for note in (*image.notes, *drawn.notes):
+            self.notes[note.what].append(note.where)
 
     def describe(self, split: str, categories: CategoryTable) -> str:
         """Describe the split for a person."""
 
+        names = categories.unique_names()
+
         def listed(chosen: tuple[Category, ...]) -> str:
-            return ", ".join(f"{category.name} {self.segments[category.id]}" for category in chosen) or "none"
+            return ", ".join(f"{names[category.id]} {self.segments[category.id]}" for category in chosen) or "none"
 
         crowds = f"; {self.crowds} of them crowds" if self.crowds else ""
         lines = [
@@ -53,12 +65,14 @@ class SplitSummary:
             fraction, name = self.most_hidden
             lines.append(
                 f"  note: {self.hidden / self.instance_pixels:.1%} of the instances' pixels are covered by other"
-                f" instances and count for those; most in {name}, {fraction:.1%}"
+                f" instances or void and count for those; most in {name}, {fraction:.1%}"
             )
+        for what, found in self.notes.items():
+            lines.append(f"  note: {what}: {len(found)} ({shown_ids(found, _EXAMPLES)})")
         return "\n".join(lines)
 
 
 def unused_classes(summaries: Mapping[str, SplitSummary], categories: CategoryTable) -> list[str]:
     """Name the classes that occur in no split."""
     used = {key for summary in summaries.values() for key in summary.segments}
-    return [category.name for category in categories if category.id not in used]
+    return [f"'{name}'" for category_id, name in categories.unique_names().items() if category_id not in used]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,11 +12,11 @@ from typing import Protocol
 from tqdm import tqdm
 
 from panoptic.format.id_map import encode_id_map
-from panoptic.io.errors import DatasetError, Issues
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
 from panoptic.io.zip_entries import add_file
 from panoptic.tools.convert.classes import ClassTable
-from panoptic.tools.convert.drawing import AnnotatedImage, DrawnImage, draw_image
+from panoptic.tools.convert.drawing import WITHOUT_AREA, AnnotatedImage, DrawnImage, draw_image
 from panoptic.tools.convert.images import Images
 from panoptic.tools.convert.summary import SplitSummary
 
@@ -94,6 +94,7 @@ def write_splits(
             summaries[split] = writing.write(tqdm(items, desc=split, unit="image", disable=not progress))
             documents[split] = writing.to_json()
         issues.raise_if_any("the annotations")
+        _require_area(summaries.values())
         # Before the exchange, so that a run killed in it can be repeated: a split without a JSON is incomplete.
         for part in parts.values():
             write_atomically(part.note, _NOTE.encode())
@@ -126,10 +127,10 @@ class _SplitWriter:
                     self._issues.messages.extend(drawn.issues)
                     mask_name = self._mask_name(image)
                     if not self._issues.messages:
-                        self._source.images.put(image.file_name, self._images)
+                        self._source.images.put(image.file, self._images)
                         add_file(archive, mask_name, encode_id_map(drawn.ids))
                         self._list(image, drawn, mask_name)
-                        summary.add(image.file_name, drawn)
+                        summary.add(image, drawn)
         return summary
 
     def to_json(self) -> bytes:
@@ -142,7 +143,7 @@ class _SplitWriter:
         return (json.dumps(document) + "\n").encode()
 
     def _mask_name(self, image: AnnotatedImage) -> str:
-        name = PurePosixPath(image.file_name).with_suffix(".png").as_posix()
+        name = PurePosixPath(image.file.name).with_suffix(".png").as_posix()
         other = self._masks_of.setdefault(name, image.where)
         if other != image.where:
             message = f"its id map and that of {other} would both be named '{name}'"
@@ -151,9 +152,17 @@ class _SplitWriter:
 
     def _list(self, image: AnnotatedImage, drawn: DrawnImage, mask_name: str) -> None:
         size = {"height": image.height, "width": image.width}
-        self._listed.append({"id": image.image_id, "file_name": image.file_name, **size})
+        self._listed.append({"id": image.image_id, "file_name": image.file.name, **size})
         segments = [segment.to_json() for segment in drawn.segments]
         self._annotated.append({"image_id": image.image_id, "file_name": mask_name, "segments_info": segments})
+
+
+def _require_area(summaries: Collection[SplitSummary]) -> None:
+    """Raise `DatasetError` if there are annotations, but none of them has an area."""
+    left_out = [where for summary in summaries for where in summary.notes.get(WITHOUT_AREA, ())]
+    if left_out and not any(summary.regions for summary in summaries):
+        found = f"all {len(left_out)} shapes are points or lines, which have no area ({shown_ids(left_out, 3)})"
+        raise DatasetError(f"{found}; draw polygons, rectangles, circles or masks")
 
 
 def _require_ours(split: str, parts: SplitParts) -> None:
@@ -169,7 +178,8 @@ def _require_ours(split: str, parts: SplitParts) -> None:
 def _require_apart(source: Source, root: Path, replaced: Sequence[Path]) -> None:
     """Raise `DatasetError` if this run would delete its source, or the next would read the results of this one."""
     for path in (path.resolve() for path in source.paths()):
-        if path in (root.resolve(), *root.resolve().parents):
+        told_apart = source.images.apart == root and path == source.images.files.path.resolve() != root.resolve()
+        if path in (root.resolve(), *root.resolve().parents) and not told_apart:
             raise DatasetError(f"{root}: is inside the source, {path}; choose another --out")
         for folder in replaced:
             if folder.resolve() in (path, *path.parents):

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -291,6 +291,15 @@ def test_csv_has_a_row_for_each_error_type_and_a_column_for_each_group_and_class
     oracle = list(csv.DictReader(table.oracle_csv().decode().splitlines()))
     assert [row["oracle"] for row in oracle] == ["nothing", *ORACLES]
     assert float(oracle[0]["ball"]) == 0.75
+
+
+def test_csv_keeps_classes_apart_that_share_a_name() -> None:
+    table = _table()
+    names = {"ball": "star", "sky": "all"}
+    categories = CategoryTable.of(replace(category, name=names.get(category.name, category.name)) for category in TABLE)
+    renamed = replace(table, categories=categories).pq_loss_csv().decode()
+    columns = "ball,star,sky,water", "star (id 3),star (id 7),all (id 11),water"
+    assert renamed == table.pq_loss_csv().decode().replace(*columns)
 
 
 def _instance(category_id: int, mask: NDArray[np.bool_]) -> tuple[int, Rle]:

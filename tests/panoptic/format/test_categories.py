@@ -1,4 +1,5 @@
 import pickle
+import unicodedata
 
 import pytest
 
@@ -45,6 +46,25 @@ def test_a_category_without_color_gets_one_of_its_own() -> None:
     assert all(0 <= channel <= 255 for category in table for channel in category.color)
 
 
+def test_optional_fields_may_be_null_and_colors_as_on_the_web() -> None:
+    entry = {"id": 1, "name": "a", "isthing": 1}
+    plain, nothing = _table(entry).by_id(1), _table(entry | {"color": None, "supercategory": None}).by_id(1)
+    assert nothing == plain
+    assert _table(entry | {"color": "#1c4bDA"}).by_id(1).color == (0x1C, 0x4B, 0xDA)
+
+
+def test_names_that_look_the_same_are_the_same() -> None:
+    tables = [_table({"id": 1, "name": unicodedata.normalize(form, "Münze"), "isthing": 1}) for form in ("NFC", "NFD")]
+    assert tables[0] == tables[1]
+    assert tables[0].describe_difference(tables[1]) == ""
+
+
+def test_names_of_several_classes_are_told_apart_by_id() -> None:
+    table = _table({"id": 3, "name": "star", "isthing": 1})
+    assert table.unique_names() == {3: "star (id 3)", 7: "star (id 7)", 11: "sky", 20: "water"}
+    assert table.unique_names(taken=["sky"])[11] == "sky (id 11)"
+
+
 def test_differences_are_described() -> None:
     table = _table()
     same = _table({"id": 3, "name": "ball", "isthing": 1, "color": [9, 9, 9]})
@@ -71,6 +91,8 @@ def test_differences_are_described() -> None:
         ([{"id": 1, "name": "a", "isthing": 2}], "0 or 1"),
         ([{"id": "1", "name": "a", "isthing": 1}], "an integer"),
         ([{"id": 1, "name": "a", "isthing": 1, "color": [0, 0, 256]}], "0..255"),
+        ([{"id": 1, "name": "a", "isthing": 1, "color": "red"}], "a list of integers"),
+        ([{"id": 2**63, "name": "a", "isthing": 1}], "more than 64 bits"),
     ],
 )
 def test_wrong_lists_are_refused_with_their_position(entries: object, message: str) -> None:

@@ -42,6 +42,7 @@ def test_ground_truth_things_are_numbered_from_1(files: InstanceFiles) -> None:
         ({"segmentation": {"size": [4, 5], "counts": "D"}}, "'counts' is damaged, its runs do not fill 4 x 5 pixels"),
         ({"segmentation": {"size": [4, 5], "counts": "d"}}, "'counts' is damaged"),
         ({"segmentation": {"size": [4, 5], "counts": "é"}}, "'counts' is damaged"),
+        ({"segmentation": {"size": [4, 5], "counts": "\ud800"}}, "'counts' is damaged"),
         ({"segmentation": {"size": [4, 5], "counts": [9, -4, 15]}}, "'counts' is damaged"),
         ({"segmentation": {"size": [4], "counts": "4"}}, "'size' should be height and width"),
         ({"bbox": [1, 2, 3]}, r"results\[1\]: 'bbox' should be a list of 4 finite numbers"),

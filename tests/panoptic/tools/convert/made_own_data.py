@@ -107,7 +107,7 @@ def read_split(root: Path, split: str = "train") -> dict[str, ReadImage]:
         assert ids.shape == (image.height, image.width)
         assert Image.open(files.images / image.file_name).size == (image.width, image.height)
         check_drawn(set(ids.ravel().tolist()), annotation, annotation.file_name)
-        names = np.full(ids.shape, "", "U20")
+        names = np.full(ids.shape, "", "U40")
         for segment in annotation.segments:
             names[ids == segment.id] = categories.by_id(segment.category_id).name
             assert isinstance(segment, AnnotatedSegment)

@@ -198,7 +198,7 @@ def test_invalid_semantic_maps_are_reported(
     assert "a.png" in errors
 
 
-def test_semantic_maps_may_have_a_palette_or_16_bits(tmp_path: Path) -> None:
+def test_semantic_maps_may_have_a_palette_or_16_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "maps").mkdir()
     values = np.zeros((HEIGHT, WIDTH), np.uint16)
     values[:4] = 300
@@ -209,6 +209,9 @@ def test_semantic_maps_may_have_a_palette_or_16_bits(tmp_path: Path) -> None:
     image = _coco(tmp_path, [_rectangle(0, 2, 4, 4)], *options)
     # A coin that is only in the map is void: the map does not separate instances.
     assert (image.area("table"), image.area("coin")) == (4 * WIDTH - 8, 8)
+    where = f"{tmp_path / 'instances.json'}: 'a.png'"
+    note = f"no instance covers, whose pixels are void: 1 ({where}: {2 * WIDTH} pixels of 'coin')"
+    assert note in capsys.readouterr().out
     palette = Image.fromarray(np.where(values == 300, 1, 0).astype(np.uint8), "P")
     palette.putpalette([9, 9, 9, 200, 0, 0])
     palette.save(tmp_path / "maps" / "a.png")

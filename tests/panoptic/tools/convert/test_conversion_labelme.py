@@ -102,7 +102,7 @@ def test_images_may_be_in_another_folder_than_labelme_recorded(tmp_path: Path) -
     ("bad", "message"),
     [
         (shape("con", "circle", [[5, 5], [5, 8]]), r"shapes\[1\] .*'con' is unknown \(did you mean 'coin'\?\)"),
-        (shape("coin", "linestrip", [[5, 5], [5, 8]]), "a linestrip has no area"),
+        (shape("coin", "cuboid", [[5, 5], [5, 8]]), "shapes of type 'cuboid' are unknown"),
         (shape("coin", "polygon", [[5, 5], [5, 8]]), "polygon of 2 points"),
         (shape("coin", "circle", [[5, 5]]), "a circle of 1 points instead of 2"),
         (shape("coin", "mask", box(1, 1, 2, 2), mask="!"), "not a readable PNG"),
@@ -120,7 +120,7 @@ def test_invalid_shapes_are_reported(
 
 
 def test_all_issues_of_all_files_are_reported_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_labelme(tmp_path / "photos", "a.png", [shape("dog", "circle", [[5, 5], [5, 8]]), shape("cat", "points", [])])
+    write_labelme(tmp_path / "photos", "a.png", [shape("dog", "circle", [[5, 5], [5, 8]]), shape("cat", "circle", [])])
     write_labelme(tmp_path / "photos", "b.png", [TABLE], imageHeight=99)
     write_labelme(tmp_path / "photos", "c.png", [TABLE]).with_suffix(".png").unlink()
     (tmp_path / "photos" / "settings.json").write_text(json.dumps({"zoom": 3}))
@@ -134,6 +134,14 @@ def test_without_a_class_table_one_is_proposed(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         main([str(tmp_path / "photos"), "--out", str(tmp_path / "out")])
     assert "things: [coin, table]" in capsys.readouterr().err
+
+
+def test_the_class_table_may_lie_among_the_labelme_files(tmp_path: Path) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [TABLE])
+    (tmp_path / "photos" / "classes.json").write_text('{"stuff": ["table"]}')
+    arguments = [str(tmp_path / "photos"), "--classes", str(tmp_path / "photos" / "classes.json")]
+    main([*arguments, "--out", str(tmp_path / "out")])
+    assert read_split(tmp_path / "out")["a.png"].area("table") == HEIGHT * WIDTH
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
@@ -161,3 +169,68 @@ def test_the_exif_orientation_is_applied_on_request(
         }[orientation]
         assert np.abs(np.asarray(written) - shown).mean() < 6
     assert stored.read_bytes() == before
+
+
+@pytest.mark.parametrize("shape_type", ["point", "points", "line", "linestrip"])
+def test_points_and_lines_are_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shape_type: str
+) -> None:
+    # Their labels need no class.
+    marks = [shape("middle", shape_type, [[20, 15]]), shape("coin", shape_type, [[1, 1], [5, 5]])]
+    write_labelme(
+        tmp_path / "photos", "a.png", [shape("coin", "polygon", [[10, 8], [18, 8], [18, 16], [10, 16]]), *marks]
+    )
+    image = _convert(tmp_path)["a.png"]
+    assert (image.area("coin"), image.count("coin")) == (64, 1)
+    names = [f"{tmp_path}/photos/a.json: shapes[{index}] ('{label}')" for index, label in ((1, "middle"), (2, "coin"))]
+    note = f"note: points and lines left out, which have no area: 2 ({', '.join(names)})"
+    assert note in capsys.readouterr().out
+    write_labelme(tmp_path / "photos", "b.png", marks)
+    assert _convert(tmp_path)["b.png"].area("") == HEIGHT * WIDTH
+    output = capsys.readouterr().out
+    assert "which have no area: 4 (" in output
+    assert "1 images have no segment, all their pixels are void" in output
+
+
+def test_only_points_and_lines_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.png"):
+        write_labelme(
+            tmp_path / "photos", name, [shape("coin", "point", [[5, 5]]), shape("key", "line", box(1, 1, 9, 9))]
+        )
+    errors = _fails(tmp_path, capsys)
+    assert "all 4 shapes are points or lines, which have no area" in errors
+    assert "a.json: shapes[0] ('coin')" in errors
+    assert not (tmp_path / "out" / "train").exists()
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "photos"), "--out", str(tmp_path / "out")])
+    assert "Found: no shape at all" in capsys.readouterr().err
+
+
+def test_files_of_x_anylabeling_are_converted(tmp_path: Path) -> None:
+    more: dict[str, object] = {"score": None, "difficult": False, "attributes": {}, "description": None, "flags": None}
+    shapes = [
+        shape("coin", "rectangle", [[4, 4], [14, 4], [14, 14], [4, 14]], **more),
+        shape("coin", "rotation", [[20, 2], [24, 2], [24, 6], [20, 6]], direction=6.1, **more),
+        shape("key", "polygon", [[1, 18], [5, 18], [5, 22], [1, 22]], **more | {"group_id": 3}),
+        shape("key", "polygon", [[8, 18], [12, 18], [12, 22], [8, 22]], **more | {"group_id": 3}),
+        shape("key", "polygon", [[15, 18], [19, 18], [19, 22], [15, 22]], **more | {"group_id": 4}),
+        shape("paper", "rectangle", [[30, 22], [26, 22], [26, 18], [30, 18]], **more),
+    ]
+    write_labelme(tmp_path / "photos", "a.png", shapes, flags=None, imageHeight=None, imageWidth=None)
+    image = _convert(tmp_path)["a.png"]
+    assert [image.area(name) for name in ("coin", "key", "paper")] == [100 + 16, 48, 16]
+    assert [image.count(name) for name in ("coin", "key", "paper")] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("shape_type", "points", "message"),
+    [
+        ("rectangle", [[1, 1], [5, 1], [5, 5]], "a rectangle of 3 points instead of 2 or 4"),
+        ("rotation", [[1, 1], [5, 1], [5, 5]], "a rotation of 3 points instead of 4"),
+    ],
+)
+def test_wrong_numbers_of_corners_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shape_type: str, points: list[list[float]], message: str
+) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [shape("coin", shape_type, points)])
+    assert message in _fails(tmp_path, capsys)
