@@ -39,7 +39,8 @@ from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import STOPPED, StoppedError, shielded, stop_requests
 from model.training.loop import TrainingRun, train
 from model.training.settings import TrainSettings
-from model.weights.checkpoint import Checkpoint, save_checkpoint
+from model.weights.checkpoint import Checkpoint, Description, save_checkpoint, save_description
+from model.weights.files import AVERAGE_MARK
 from model.weights.initial import find_initial_weights, load_initial_weights
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
@@ -89,7 +90,8 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
         identity = _identity(recipe, paths, index, initial)
         torch.manual_seed(settings.seed)
         network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
-        start = load_initial_weights(network, index.categories, initial) if initial else "random"
+        average = settings.initial_weights.endswith(AVERAGE_MARK)
+        start = load_initial_weights(network, index.categories, initial, average) if initial else "random"
         training = TrainingRun(
             network=network,
             index=index,
@@ -104,6 +106,8 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
         if processes.is_main:
             resumed = training.state_file.exists()
             print(f"resuming from {training.state_file}" if resumed else f"initial weights: {start}")
+            # With it, an unfinished run can be the start of another one, which may have other classes.
+            save_description(training.state_file, Description(config, index.categories, {"fingerprint": identity}))
         result = train(training)
         if processes.is_main:
             provenance = _provenance(identity, training, processes) | {"initial_weights": start}

@@ -117,5 +117,6 @@ def _require_classes(config: NetworkConfig, num_things: int, num_stuff: int) -> 
     if not enough:
         raise ValueError(
             f"the dataset has {num_things} thing and {num_stuff} stuff categories; "
-            f"model.stuff '{config.stuff}' needs {expected} (`isthing` in its `categories`)"
+            f"model.stuff '{config.stuff}' needs {expected} (`isthing` in its `categories`); for things alone set it "
+            "to none, for stuff alone to joint"
         )

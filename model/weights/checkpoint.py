@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -32,6 +33,15 @@ class Checkpoint:
     provenance: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Description:
+    """What the JSON file beside a weight file says: the network, its classes, and the origin of its weights."""
+
+    config: NetworkConfig
+    categories: CategoryTable
+    provenance: dict[str, str]
+
+
 def metadata_path(weights: Path) -> Path:
     """Return the path of the JSON file that belongs to a weight file."""
     return weights.with_suffix(".json")
@@ -40,13 +50,18 @@ def metadata_path(weights: Path) -> Path:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write `path` and the JSON file beside it, each completely or not at all."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
+    write_atomically(path, save(state))
+    save_description(path, Description(checkpoint.config, checkpoint.categories, checkpoint.provenance))
+
+
+def save_description(path: Path, description: Description) -> None:
+    """Write the JSON file beside the weights at `path`, completely or not at all."""
     metadata = {
         "format": FORMAT,
-        "model": asdict(checkpoint.config),
-        "categories": checkpoint.categories.to_json(),
-        "provenance": checkpoint.provenance,
+        "model": asdict(description.config),
+        "categories": description.categories.to_json(),
+        "provenance": description.provenance,
     }
-    write_atomically(path, save(state))
     write_json(metadata_path(path), metadata)
 
 
@@ -58,6 +73,38 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: a file is damaged, of another format, or does not fit the other file.
+    """
+    description = load_description(path)
+    try:
+        return build(description, load_file(path), path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}); train again or copy it again"
+        ) from error
+
+
+def build(description: Description, state: dict[str, Tensor], path: Path) -> Checkpoint:
+    """Build the network that a file describes, with the weights that it holds, in eval mode.
+
+    Raises:
+        CheckpointError: the weights are those of another network.
+    """
+    config, categories = description.config, description.categories
+    network = PanopticSegFormer(config, len(categories.things), len(categories.stuff)).eval()
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path} does not fit the network that {metadata_path(path)} describes: {error}"
+        ) from error
+    return Checkpoint(network, config, categories, description.provenance)
+
+
+def load_description(path: Path) -> Description:
+    """Read the JSON file beside the weights at `path`.
+
+    Raises:
+        CheckpointError: it is of another format, or describes no network.
     """
     metadata = read_json(metadata_path(path))
     written = str(metadata.values.get("format"))
@@ -77,15 +124,4 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{metadata.where} does not describe a network: {error}") from error
     categories = CategoryTable.from_json(metadata.values.get("categories"), metadata.where)
     provenance = {name: str(value) for name, value in metadata.child("provenance").values.items()}
-    network = PanopticSegFormer(config, len(categories.things), len(categories.stuff)).eval()
-    try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}); train again or copy it again"
-        ) from error
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path} does not fit the network that {metadata_path(path)} describes: {error}"
-        ) from error
-    return Checkpoint(network, config, categories, provenance)
+    return Description(config, categories, provenance)

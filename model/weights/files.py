@@ -4,6 +4,8 @@ import pickle
 import re
 import struct
 import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,8 +13,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-WRAPPERS = ("state_dict", "model")
-"""Keys under which the authors' files store the weights; the rest concerns their training."""
+from model.weights.stand_ins import container_stand_in, keeps_nothing, stand_in
+
+WRAPPERS = ("state_dict", "model", "network", "model_state_dict")
+"""Keys under which files store the weights: those of mmdet, of other authors, of our unfinished runs, and of PyTorch's
+tutorials. The rest concerns their training."""
+AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "average")
+"""Keys of moving averages of the weights (EMA): those of timm, of other authors, and of our unfinished runs."""
+AVERAGE_MARK = "#ema"
+"""Suffix of a file's name in settings by which its moving average is taken."""
+AVERAGE_HINT = f"--ema, or {AVERAGE_MARK} after the name in train.initial_weights"
+_COPY = "ema_"
 _PARALLEL = "module."
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _DAMAGE = (
@@ -45,7 +56,16 @@ def is_safetensors(path: Path) -> bool:
         return file.read(9)[8:] == b"{"
 
 
-def read_pickle(path: Path) -> object:
+@dataclass(frozen=True)
+class PickledFile:
+    """Content of a pickled file."""
+
+    content: object
+    emptied: tuple[str, ...]
+    """Classes of whose objects nothing is left, because they are neither tensors nor plain values."""
+
+
+def read_pickle(path: Path) -> PickledFile:
     """Read a file written by `torch.save`, unpickling only tensors and plain values.
 
     Raises:
@@ -55,14 +75,41 @@ def read_pickle(path: Path) -> object:
         start = file.read(9)
     if not start.startswith((_ZIP, _PICKLE)):
         raise WeightsError(f"{path}: is not a PyTorch checkpoint (starts with {start!r}); download it again")
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(f"{path}: {_refusal(str(error))}") from None
-    except _DAMAGE as error:
-        reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
-        raise WeightsError(f"{path}: is damaged or not a PyTorch checkpoint ({reason}); download it again") from None
+    used: dict[str, Callable[..., object]] = {}
+    while True:
+        try:
+            content = _unpickle(path, used)
+            break
+        except pickle.UnpicklingError as error:
+            name = _refused_name(str(error))
+            better = container_stand_in(str(error))
+            if better:
+                used |= [better]
+            elif name not in used and (substitute := stand_in(name)):
+                used[name] = substitute
+            else:
+                raise WeightsError(f"{path}: {_refusal(str(error))}") from None
+        except _DAMAGE as error:
+            reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
+            raise WeightsError(
+                f"{path}: is damaged or not a PyTorch checkpoint ({reason}); download it again"
+            ) from None
+    return PickledFile(content, tuple(name for name, substitute in used.items() if keeps_nothing(name, substitute)))
+
+
+def _unpickle(path: Path, stand_ins: Mapping[str, Callable[..., object]]) -> object:
+    allowed: list[Callable[..., object] | tuple[Callable[..., object], str]]
+    allowed = [(substitute, name) for name, substitute in stand_ins.items()]
+    with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(allowed):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _refused_name(message: str) -> str:
+    """Return the name that the unpickler did not accept, with its module; empty if something else stopped it."""
+    asked = re.search(r"GLOBAL (\S+) was not an allowed", message)
+    if not asked:
+        return ""
+    return asked[1] if "." in asked[1] else f"builtins.{asked[1]}"
 
 
 def _refusal(message: str) -> str:
@@ -78,17 +125,81 @@ def _refusal(message: str) -> str:
     return f"cannot be read as weights ({reason}); no code of it was run; download it again"
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class WeightsFile:
+    """Weights of a file, and the rest of it."""
+
+    state: dict[str, Tensor]  # without the prefix that distributed training adds to every name
+    prefix: str
+    taken: str
+    """Which of several sets of weights was taken; empty if there is only one."""
+    meta: Mapping[str, object]
+    left_out: tuple[str, ...]  # other things in the file, for example the optimizer's state
+
+
+def read_weights(path: Path, average: bool = False) -> WeightsFile:
     """Read the tensors of a file by name, whatever its suffix.
 
+    Args:
+        path: safetensors file, or what `torch.save` wrote: a state dict, alone or beside other things.
+        average: take the moving average of the weights (EMA) that the file holds beside them.
+
     Raises:
-        WeightsError: the file is missing, is damaged, asks to run code, or has no weights.
+        WeightsError: the file is missing, is damaged, asks to run code, or has no weights or no average of them.
     """
-    document = _read_safetensors(path) if is_safetensors(path) else read_pickle(path)
-    for wrapper in WRAPPERS:
-        if isinstance(document, dict) and isinstance(document.get(wrapper), dict):
-            document = document[wrapper]
-    return named_tensors(document, f"{path}: the file")[0]
+    pickled = PickledFile(_read_safetensors(path), ()) if is_safetensors(path) else read_pickle(path)
+    sections = pickled.content if isinstance(pickled.content, dict) else {}
+    plain, averaged = _section(sections, WRAPPERS), _section(sections, AVERAGES)
+    main = plain or averaged
+    where = f"{path}: '{main}'" if main else f"{path}: the file, which has no key '{WRAPPERS[0]}',"
+    state, prefix = named_tensors(_innermost(sections[main]) if main else pickled.content, where)
+    state, copies = _without_copies(state)
+    taken = f"the moving average (EMA) in '{averaged}', as there are no other weights" if main != plain else ""
+    if plain and averaged:
+        taken = _choice(average, f"'{plain}'", f"'{averaged}'")
+        if average:
+            state, prefix = named_tensors(_innermost(sections[averaged]), f"{path}: '{averaged}'")
+    elif copies:
+        taken = _choice(average, "entries of the usual names", f"entries '{_COPY}*'")
+        state = state | copies if average else state
+    elif average and not averaged:
+        raise WeightsError(f"{path}: holds no moving average of the weights (EMA); take the weights themselves")
+    known = (main, averaged, "meta")
+    meta = sections.get("meta")
+    return WeightsFile(
+        state=state,
+        prefix=prefix,
+        taken=taken,
+        meta=meta if main and isinstance(meta, dict) else {},
+        left_out=(
+            *(str(key) for key in sections if main and key not in known),
+            *(f"the content of {name}" for name in pickled.emptied),
+        ),
+    )
+
+
+def _choice(average: bool, plain: str, averaged: str) -> str:
+    """Say which of two sets of weights is taken, and how to take the other."""
+    if average:
+        return f"the moving average (EMA) in {averaged}, not the weights in {plain}"
+    return f"the weights in {plain}, not their moving average (EMA) in {averaged}; to take that: {AVERAGE_HINT}"
+
+
+def _section(sections: Mapping[object, object], names: Iterable[str]) -> str | None:
+    return next((name for name in names if isinstance(sections.get(name), dict)), None)
+
+
+def _innermost(section: object) -> object:
+    """Return the state dict in a section that wraps it once more, as some averages do; else the section."""
+    inner = _section(section, (*WRAPPERS, "shadow")) if isinstance(section, dict) else None
+    return section[inner] if isinstance(section, dict) and inner else section
+
+
+def _without_copies(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Separate the averages that mmdet keeps among the weights, as `ema_` and their name with `_` for every dot."""
+    names = {_COPY + name.replace(".", "_"): name for name in state}
+    copies = {names[key]: tensor for key, tensor in state.items() if key in names}
+    return {key: tensor for key, tensor in state.items() if key not in names}, copies
 
 
 def named_tensors(state: object, where: str) -> tuple[dict[str, Tensor], str]:
@@ -98,7 +209,8 @@ def named_tensors(state: object, where: str) -> tuple[dict[str, Tensor], str]:
         WeightsError: it is something else; `where` names it in the message.
     """
     if not isinstance(state, dict) or not state:
-        raise WeightsError(f"{where} should hold names and tensors, found {str(state)[:60]}")
+        other = "" if isinstance(state, dict) else f" (it holds a {type(state).__name__})"
+        raise WeightsError(f"{where} should hold names and tensors, found {str(state)[:60]}{other}")
     wrong = [str(name) for name, tensor in state.items() if not isinstance(name, str) or not _is_plain(tensor)]
     if wrong:
         raise WeightsError(f"{where} should hold names and tensors only; not so: {', '.join(wrong[:5])}")

@@ -1,6 +1,10 @@
-"""ImageNet weights from a folder or the Hugging Face hub. `HF_HUB_OFFLINE=1` keeps the hub's client off the network."""
+"""ImageNet weights from a folder or the Hugging Face hub. `HF_HUB_OFFLINE=1` keeps the hub's client off the network.
 
-from pathlib import Path
+The hub's weights are not always those that the authors of Panoptic SegFormer started from: `BackboneSize.hub_origin`
+says how they differ, and `BackboneSize.authors_file` where theirs are. A file in the folder comes first.
+"""
+
+from pathlib import Path, PurePosixPath
 
 from model.network.backbones import BACKBONES
 from model.weights.files import WeightsError
@@ -16,21 +20,38 @@ def find_imagenet(name: str, folder: Path) -> Path:
 
     Args:
         name: backbone, as in `NetworkConfig.backbone`.
-        folder: may contain `<name>.safetensors`, `.pth` or `.bin`; need not exist.
+        folder: may contain `<name>.safetensors`, `.pth` or `.bin`, or the authors' file; need not exist.
 
     Raises:
         WeightsError: there are none; says what to fetch, and where to put it.
     """
-    local = next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
+    size = BACKBONES[name]
+    names = [f"{name}{suffix}" for suffix in SUFFIXES] + [PurePosixPath(size.authors_file).name]
+    local = next((path for file in names if (path := folder / file).is_file()), None)
     if local is not None:
         return local
-    repository = BACKBONES[name].hub
+    repository = size.hub
     if not repository:
         raise WeightsError(
             f"nobody has published ImageNet weights of the backbone {name!r}, and there is no "
             f"{folder / name}.safetensors; {RANDOM}"
         )
     return _fetched(name, repository, folder)
+
+
+def origin(name: str, file: Path) -> str:
+    """Remark on a file of ImageNet weights that the hub's client fetched, if the authors started from others."""
+    size = BACKBONES[name]
+    if not size.hub_origin or f"models--{size.hub.replace('/', '--')}" not in file.parts:
+        return ""
+    return (
+        f" (from the hub: {size.hub_origin}; to start from those, put {size.authors_file} into the folder --pretrained)"
+    )
+
+
+def _alternative(name: str, folder: Path) -> str:
+    address = BACKBONES[name].authors_file
+    return f", or what the authors of Panoptic SegFormer started from, {address}, into {folder}" if address else ""
 
 
 def _fetched(name: str, repository: str, folder: Path) -> Path:
@@ -51,5 +72,5 @@ def _fetched(name: str, repository: str, folder: Path) -> Path:
         f"no ImageNet weights of the backbone {name}: there is no {folder / name}.safetensors, and nothing could be "
         f"fetched from https://huggingface.co/{repository} ({reason}). Where there is a network, fetch {HUB_FILES[0]} "
         f"from https://huggingface.co/{repository}/tree/{REVISION} and put it at {folder / name}.safetensors (or "
-        f"{HUB_FILES[1]} at {folder / name}.bin); {RANDOM}"
+        f"{HUB_FILES[1]} at {folder / name}.bin){_alternative(name, folder)}; {RANDOM}"
     ) from reasons[0]

@@ -1,13 +1,13 @@
 """Initial weights of a training: random, a backbone's from ImageNet, or those of a whole trained network."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import CheckpointError, load_checkpoint, metadata_path
-from model.weights.files import WeightsError
-from model.weights.hub import find_imagenet
+from model.weights.checkpoint import Checkpoint, Description, build, load_checkpoint, load_description, metadata_path
+from model.weights.files import AVERAGE_MARK, WeightsError, is_safetensors, read_weights
+from model.weights.hub import find_imagenet, origin
 from model.weights.pretrained import load_backbone
+from model.weights.transfer import transfer
 from panoptic.format.categories import CategoryTable
 
 RANDOM, IMAGENET = "random", "imagenet"
@@ -17,7 +17,7 @@ def find_initial_weights(source: str, backbone: str, folder: Path) -> Path | Non
     """Find the file that `train.initial_weights` refers to; None for random weights.
 
     Args:
-        source: "random", "imagenet", or the path of a file.
+        source: "random", "imagenet", or the path of a file, perhaps with `AVERAGE_MARK`.
         backbone: name, as in `NetworkConfig.backbone`.
         folder: may contain ImageNet weights; otherwise they are fetched from the Hugging Face hub.
 
@@ -28,43 +28,64 @@ def find_initial_weights(source: str, backbone: str, folder: Path) -> Path | Non
         return None
     if source == IMAGENET:
         return find_imagenet(backbone, folder)
-    if not Path(source).is_file():
+    file = Path(source.removesuffix(AVERAGE_MARK))
+    if not file.is_file():
         raise WeightsError(
             f"train.initial_weights is {source!r}, and there is no such file; give a file, {IMAGENET!r} or {RANDOM!r}"
         )
-    return Path(source)
+    return file
 
 
-def load_initial_weights(network: PanopticSegFormer, categories: CategoryTable, file: Path) -> str:
+def load_initial_weights(
+    network: PanopticSegFormer, categories: CategoryTable, file: Path, average: bool = False
+) -> str:
     """Load a file into the network, or into its backbone where the file holds no more.
 
-    A file with a JSON beside it, as `stages.train` and `model.weights.official` write them, is a whole network.
+    A whole network is a file with a JSON beside it, as `stages.train` and `model.weights.official` write them, or a
+    checkpoint of the published code. Its classes may be others than `categories` (see `model.weights.transfer`).
+
+    Args:
+        network: receives the weights.
+        categories: its classes.
+        file: weights.
+        average: take the moving average of the weights (EMA) that the file holds beside them.
 
     Returns:
-        A description of what was loaded.
+        A description of what was loaded, with a line for everything that was not taken as it is.
 
     Raises:
-        CheckpointError: the file's network has other sizes or categories.
+        CheckpointError: the file's network has other sizes, or classes that cannot be told by their names.
         WeightsError: the file cannot be read, or is not for this backbone.
     """
-    if not metadata_path(file).is_file():
-        loaded = load_backbone(network.backbone, file)
+    checkpoint, remarks = _whole_network(file, average)
+    if checkpoint is None:
+        loaded = load_backbone(network.backbone, file, average)
         exceptions = {"not in the file, left at their initial values": loaded.kept, "not used": loaded.dropped}
         details = [f"; {what}: {', '.join(entries)}" for what, entries in exceptions.items() if entries]
-        return f"{network.backbone.name} from {file}{''.join(details)}"
-    found = load_checkpoint(file)
-    difference = found.categories.describe_difference(categories)
-    if difference:
-        raise CheckpointError(
-            f"{file} has other categories than the training images: {difference}; start from a backbone, or "
-            "convert published weights with `python -m model.weights.official --categories`"
+        return f"{network.backbone.name} from {file}{origin(network.backbone.name, file)}{''.join(details)}"
+    description = Description(checkpoint.config, checkpoint.categories, checkpoint.provenance)
+    transferred = transfer(checkpoint.network.state_dict(), description, network, categories, str(file))
+    network.load_state_dict(transferred.state)
+    lines = transferred.lines()
+    return "\n  ".join([f"the {'network' if lines else 'whole network'} from {file}", *remarks, *lines])
+
+
+def _whole_network(file: Path, average: bool) -> tuple[Checkpoint | None, list[str]]:
+    """Read a whole network, and a remark on what was taken; None if the file holds no more than a backbone."""
+    described = metadata_path(file).is_file()
+    if described and not average and is_safetensors(file):
+        return load_checkpoint(file), []
+    weights = read_weights(file, average)
+    if described:
+        return build(load_description(file), weights.state, file), [f"taken: {weights.taken}"] if weights.taken else []
+    if any(name.startswith("bbox_head.") for name in weights.state):
+        raise WeightsError(
+            f"{file} is a checkpoint of the published code; convert it, with its classes, and start from the result: "
+            f"python -m model.weights.official {file} --model NAME --out {file.with_suffix('.safetensors')}"
         )
-    try:
-        network.load_state_dict(found.network.state_dict())
-    except RuntimeError:
-        sizes, own = asdict(found.config), asdict(network.config)
-        other = ", ".join(f"{name} {own[name]} instead of {sizes[name]}" for name in own if own[name] != sizes[name])
-        raise CheckpointError(
-            f"{file} is a network of another shape; the model section has {other}: correct it, or name another file"
-        ) from None
-    return f"the whole network from {file}"
+    if any(name.startswith("location_decoder.") for name in weights.state):
+        raise WeightsError(
+            f"{file} is a whole network without the JSON that names its classes; put it at {metadata_path(file)}: the "
+            "one of any weights with the same classes and model section"
+        )
+    return None, []

@@ -93,8 +93,8 @@ def _advice(weights: Mapping[str, Tensor], name: str) -> str:
     return ""
 
 
-def load_backbone(backbone: Backbone, file: Path) -> FittedWeights:
-    """Load a file into a backbone: its parameters, and the statistics of its batch norm.
+def load_backbone(backbone: Backbone, file: Path, average: bool = False) -> FittedWeights:
+    """Load a file, or the moving average in it, into a backbone: parameters, and the statistics of its batch norm.
 
     Raises:
         WeightsError: the file cannot be read, or does not fit.
@@ -105,6 +105,6 @@ def load_backbone(backbone: Backbone, file: Path) -> FittedWeights:
             "'frozen' or 'batch', or start from random weights (train.initial_weights: random)"
         )
     expected = dict(backbone.body.state_dict())
-    fitted = fit(backbone.name, read_weights(file), expected, file)
+    fitted = fit(backbone.name, read_weights(file, average).state, expected, file)
     backbone.body.load_state_dict(expected | fitted.state)
     return fitted

@@ -29,6 +29,10 @@ class BackboneSize(ABC):
     """The three stages (1-based) whose outputs are used."""
     hub: str = field(default="", kw_only=True)
     """Repository on the Hugging Face hub with its ImageNet weights; empty if nobody has published any."""
+    hub_origin: str = field(default="", kw_only=True)
+    """How those weights differ from the ones that Panoptic SegFormer's authors started from; empty if they do not."""
+    authors_file: str = field(default="", kw_only=True)
+    """Address of the file that Panoptic SegFormer's authors started from, where they name it."""
 
     stem: ClassVar[str] = ""
     """Submodule of the body that comes before the first stage, if any."""

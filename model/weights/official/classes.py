@@ -1,11 +1,12 @@
 """Classes of published checkpoints, and the heads that do not fit other classes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
+from model.network.config import NetworkConfig
 from model.weights.official.layout import OfficialLayoutError, listed
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.json_fields import read_json
@@ -60,6 +61,28 @@ def heads_of_other_classes(counts: ClassCounts, wanted: CategoryTable) -> tuple[
     )
 
 
+def trained_classes(counts: ClassCounts, wanted: CategoryTable) -> CategoryTable:
+    """Return the classes of a checkpoint: COCO's or the wanted ones, whichever has its counts.
+
+    If neither has, they are unknown, and have ids and names that no dataset has.
+    """
+    coco = coco_categories()
+    for known in (coco, wanted):
+        if counts == ClassCounts(len(known.things), len(known.stuff)):
+            return known
+    return CategoryTable.of(
+        Category(-1 - label, f"unknown class {label}", label < counts.things, (0, 0, 0))
+        for label in range(counts.things + counts.stuff)
+    )
+
+
+def config_for(config: NetworkConfig, categories: CategoryTable) -> NetworkConfig:
+    """Return the network for these classes: without its stuff parts for things alone, and joint for stuff alone."""
+    if not categories.stuff:
+        return replace(config, stuff="none")
+    return config if categories.things else replace(config, stuff="joint")
+
+
 def require_classes(weights: Mapping[str, Tensor], counts: ClassCounts, wanted: CategoryTable, subject: str) -> None:
     """Check that all heads of a checkpoint fit the wanted classes.
 
@@ -71,7 +94,8 @@ def require_classes(weights: Mapping[str, Tensor], counts: ClassCounts, wanted: 
         return
     sizes = {_THING_HEADS: len(wanted.things), _STUFF_QUERIES: len(wanted.stuff)}
     heads = {
-        key: f"{tuple(tensor.shape)}, would become {(sizes[prefix], *tensor.shape[1:])}"
+        key: f"{tuple(tensor.shape)}, would "
+        + (f"become {(sizes[prefix], *tensor.shape[1:])}" if sizes[prefix] else "be dropped")
         for prefix in prefixes
         for key, tensor in weights.items()
         if key.startswith(prefix)
@@ -80,7 +104,8 @@ def require_classes(weights: Mapping[str, Tensor], counts: ClassCounts, wanted: 
         f"{subject}: has heads for {counts.things} thing and {counts.stuff} stuff classes, "
         f"{_difference(counts, wanted)}. These would be re-initialized:\n"
         + "\n".join(listed(heads))
-        + "\ngive the classes that it was trained on with --categories, or allow it with --reinitialize"
+        + "\ngive the classes that it was trained on with --categories, or allow it with --reinitialize "
+        "(classes of the same name keep what they learnt)"
     )
 
 

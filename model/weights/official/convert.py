@@ -1,20 +1,28 @@
 """Conversion of a published checkpoint to ours and back. Our weights come with two files: a JSON and the sidecar."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from model.weights.official.classes import ClassCounts, coco_categories, heads_of_other_classes, require_classes
+from model.weights.checkpoint import Checkpoint, Description, load_checkpoint, save_checkpoint
+from model.weights.official.classes import (
+    ClassCounts,
+    coco_categories,
+    config_for,
+    require_classes,
+    trained_classes,
+)
 from model.weights.official.layout import OfficialLayoutError, listed
-from model.weights.official.models import CONFIGS, expected_entries, model_of, require_model
-from model.weights.official.names import UNUSED, from_official, to_official, without_unused
+from model.weights.official.models import CONFIGS, expected_entries, model_of, recognize
+from model.weights.official.names import UNUSED, from_official, official_key, to_official, without_unused
 from model.weights.official.pth import read_pth, write_pth
 from model.weights.official.sidecar import Sidecar, SidecarError, load_sidecar, save_sidecar, sidecar_path
+from model.weights.transfer import transfer
 from panoptic.format.categories import CategoryTable
 
 SEED = 0  # of the heads that are re-initialized
@@ -27,44 +35,66 @@ class Converted:
     checkpoint: Checkpoint
     sidecar: Sidecar
     reinitialized: tuple[str, ...]  # our entries
+    keeps_classes: bool  # whether rows of some classes were kept there
     left_out: tuple[str, ...]  # parts of the file other than weights and metadata
+    remarks: tuple[str, ...]  # on weights, names and classes that are not as published
 
 
-def convert(path: Path, model: str, categories: CategoryTable | None = None, reinitialize: bool = False) -> Converted:
+def convert(
+    path: Path,
+    model: str,
+    categories: CategoryTable | None = None,
+    reinitialize: bool = False,
+    average: bool = False,
+) -> Converted:
     """Read a published checkpoint into our network.
 
     Args:
         path: `.pth` file.
         model: key of `CONFIGS`.
         categories: classes of the network; None: COCO's.
-        reinitialize: replace heads of other classes by newly initialized ones.
+        reinitialize: replace heads of other classes by newly initialized ones, and leave out what has no class.
+        average: take the moving average of the weights (EMA) that the file holds beside them.
 
     Raises:
         ValueError: the file cannot be read, is of another model, has values that are not finite, or heads of other
             classes.
     """
-    pth = read_pth(path)
-    require_model(pth.state, model, str(path))
+    pth = read_pth(path, average)
+    recognized = recognize(pth.state, model, str(path))
+    pth = replace(pth, state=recognized.state)
     used = without_unused(pth.state)
     _require_finite(used, path)
-    config, counts, table = CONFIGS[model], ClassCounts.of_official(used), categories or coco_categories()
-    weights = from_official(config.backbone, used, expected_entries(config, counts))
+    published, counts, table = CONFIGS[model], ClassCounts.of_official(used), categories or coco_categories()
+    weights = from_official(published.backbone, used, expected_entries(published, counts))
     if not reinitialize:
         require_classes(weights, counts, table, str(path))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        network = PanopticSegFormer(config, len(table.things), len(table.stuff)).eval()
-    own, others = network.state_dict(), heads_of_other_classes(counts, table)
-    fresh = {key: tensor for key, tensor in own.items() if others and key.startswith(others)}
-    network.load_state_dict(weights | fresh)
-    provenance = {"source": path.name, "sha256": pth.sha256, "model": model, "reinitialized": ", ".join(fresh)}
-    unused = {name: tensor for name, tensor in pth.state.items() if name not in used}
+    config = config_for(published, table)
+    network = _new_network(config, table)
+    trained = Description(published, trained_classes(counts, table), {})
+    transferred = transfer(weights, trained, network, table, str(path))
+    network.load_state_dict(transferred.state)
+    initial = ", ".join(transferred.initial)
+    provenance = {"source": path.name, "sha256": pth.sha256, "model": model, "reinitialized": initial}
+    dropped = {official_key(key, config.backbone) for key in transferred.dropped}
+    unused = {name: tensor for name, tensor in pth.state.items() if name not in used or name in dropped}
+    remarks = [f"taken: {pth.taken}"] if pth.taken else []
+    if config.stuff != published.stuff:
+        remarks.append(f"for these classes the network has, and params.yaml needs, model: {{stuff: {config.stuff}}}")
     return Converted(
         checkpoint=Checkpoint(network, config, table, provenance),
         sidecar=Sidecar.of(pth, unused),
-        reinitialized=tuple(fresh),
+        reinitialized=transferred.initial,
+        keeps_classes=bool(transferred.classes.sources),
         left_out=pth.left_out,
+        remarks=(*remarks, *recognized.lines(), *transferred.lines()),
     )
+
+
+def _new_network(config: NetworkConfig, table: CategoryTable) -> PanopticSegFormer:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        return PanopticSegFormer(config, len(table.things), len(table.stuff)).eval()
 
 
 def save_converted(out: Path, converted: Converted) -> None:

@@ -64,6 +64,21 @@ class Layout:
                 issues[name] = issue
         return issues
 
+    def forms(self, expected: Mapping[str, Tensor]) -> dict[str, "Form"]:
+        """Return the form of every published entry."""
+        parts = {name: [expected[key] for key in keys] for name, keys in self.sources.items()}
+        return {name: _form(tensors) for name, tensors in parts.items()} | {
+            name: _form([tensor]) for name, tensor in self.fixed.items()
+        }
+
+
+@dataclass(frozen=True)
+class Form:
+    """What two entries have in common that can stand for each other."""
+
+    shape: tuple[int, ...]
+    is_float: bool
+
 
 def backbone_layout(size: BackboneSize, expected: Mapping[str, Tensor]) -> Layout:
     """Correspondence between the entries of the authors' files and those of a backbone's body.
@@ -97,13 +112,19 @@ def _misfit(tensor: Tensor, parts: list[Tensor]) -> str:
 
     A half-precision entry fits: the network's precision represents its values exactly, both ways.
     """
-    shape = tuple(parts[0].shape) if len(parts) == 1 else (sum(map(len, parts)), *parts[0].shape[1:])
+    shape = _form(parts).shape
     if tuple(tensor.shape) != shape:
         return f"has shape {tuple(tensor.shape)}, expected {shape}"
     dtype = parts[0].dtype
     if tensor.is_floating_point() != dtype.is_floating_point or torch.promote_types(tensor.dtype, dtype) != dtype:
         return f"has type {type_name(tensor.dtype)}, expected {type_name(dtype)}"
     return ""
+
+
+def _form(parts: list[Tensor]) -> Form:
+    """Return the form of the published entry that holds these parts."""
+    shape = tuple(parts[0].shape) if len(parts) == 1 else (sum(map(len, parts)), *parts[0].shape[1:])
+    return Form(shape, parts[0].is_floating_point())
 
 
 def type_name(dtype: torch.dtype) -> str:

@@ -1,17 +1,18 @@
 """The four networks of the published checkpoints, and recognition of the one that a state dict belongs to."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
 from model.network.config import NetworkConfig
-from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import PUBLISHED
 from model.weights.official.classes import ClassCounts
 from model.weights.official.layout import OfficialLayoutError, listed
 from model.weights.official.names import network_layout, without_unused
+from model.weights.official.renaming import current_names, describe_renamed, guess_names
+from model.weights.transfer import meta_entries
 
 CONFIGS: Mapping[str, NetworkConfig] = MappingProxyType(
     {name: model.config for name, model in PUBLISHED.items() if model.checkpoint}
@@ -19,10 +20,46 @@ CONFIGS: Mapping[str, NetworkConfig] = MappingProxyType(
 """The rows of `PUBLISHED` whose weights the authors published."""
 
 
+@dataclass(frozen=True)
+class Recognized:
+    """A state dict in the present published names."""
+
+    state: dict[str, Tensor]
+    renamed: Mapping[str, str]  # present name by one that the code had earlier
+    guessed: Mapping[str, str]  # published name by one that is unknown
+
+    def lines(self) -> list[str]:
+        """List the names that were taken for others."""
+        return [
+            *describe_renamed(self.renamed, "its name before 2021-12-08"),
+            *describe_renamed(self.guessed, "guessed by shape and order, as the name is unknown; check the scores"),
+        ]
+
+
 def expected_entries(config: NetworkConfig, counts: ClassCounts) -> dict[str, Tensor]:
     """Names, shapes and types of our network's entries, without memory for their values."""
-    with torch.device("meta"):
-        return dict(PanopticSegFormer(config, counts.things, counts.stuff).state_dict())
+    return meta_entries(config, counts.things, counts.stuff)
+
+
+def recognize(state: Mapping[str, Tensor], model: str, subject: str) -> Recognized:
+    """Find the published name of every entry of a file: names of earlier code are known, others are guessed.
+
+    Guesses count only if they leave no entry over, on either side.
+
+    Raises:
+        OfficialLayoutError: the state dict is of another model, or of none; says what does not fit.
+    """
+    renamed = current_names(state)
+    named = {renamed.get(name, name): tensor for name, tensor in state.items()}
+    expected = expected_entries(CONFIGS[model], ClassCounts.of_official(named))
+    forms = network_layout(CONFIGS[model].backbone, expected).forms(expected)
+    unknown = {name: tensor for name, tensor in without_unused(named).items() if name not in forms}
+    guessed = guess_names(unknown, {name: form for name, form in forms.items() if name not in named})
+    complete = {guessed.get(name, name): tensor for name, tensor in named.items()}
+    if guessed and not _issues(complete, model):
+        return Recognized(complete, renamed, guessed)
+    require_model(named, model, subject)
+    return Recognized(named, renamed, {})
 
 
 def require_model(state: Mapping[str, Tensor], model: str, subject: str) -> None:

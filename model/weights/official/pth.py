@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model.weights.files import WeightsError, is_safetensors, named_tensors, read_pickle
+from model.weights.files import WeightsError, is_safetensors, read_weights
 from panoptic.io.files import write_atomically
 
 
@@ -22,34 +22,27 @@ class PthFile:
     meta: Mapping[str, object]
     left_out: tuple[str, ...]  # other things in the file, for example the optimizer's state
     sha256: str
+    taken: str = ""  # which of several sets of weights
 
 
-def read_pth(path: Path) -> PthFile:
+def read_pth(path: Path, average: bool = False) -> PthFile:
     """Read a checkpoint; only tensors and plain values are unpickled.
 
+    Args:
+        path: file of the published code, or of another that trains its networks.
+        average: take the moving average of the weights (EMA) that the file holds beside them.
+
     Raises:
-        WeightsError: the file is missing, damaged or of another type, or asks to run code.
+        WeightsError: the file is missing, damaged or of another type, asks to run code, or lacks what is to be taken.
     """
     if is_safetensors(path):
         raise WeightsError(
             f"{path}: is a safetensors file, not a .pth of the published code; to convert ours: --to-official"
         )
-    document = read_pickle(path)
-    if not isinstance(document, dict):
-        raise WeightsError(f"{path}: holds a {type(document).__name__}; expected a dict with the key 'state_dict'")
-    wrapped = "state_dict" in document
-    where = "'state_dict'" if wrapped else "the file, which has no key 'state_dict',"
-    state, prefix = named_tensors(document["state_dict"] if wrapped else document, f"{path}: {where}")
-    meta = document.get("meta") if wrapped else None
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return PthFile(
-        state=state,
-        prefix=prefix,
-        meta=meta if isinstance(meta, dict) else {},
-        left_out=tuple(str(key) for key in document if key not in ("state_dict", "meta")) if wrapped else (),
-        sha256=sha256,
-    )
+    file = read_weights(path, average)
+    with path.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    return PthFile(file.state, file.prefix, file.meta, file.left_out, sha256, file.taken)
 
 
 def write_pth(path: Path, state: Mapping[str, Tensor], meta: Mapping[str, object]) -> None:

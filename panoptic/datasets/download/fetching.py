@@ -30,12 +30,13 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file to fetch, the addresses to try in order, and its size and checksum (None if unknown)."""
+    """A file to fetch, the addresses to try in order, its size and checksum (None if unknown), and other ways to it."""
 
     target: Path
     addresses: tuple[str, ...]
     bytes: int | None = None
     sha256: str | None = None
+    hint: str = "name a mirror in download.mirrors, or a folder that has the file in download.from_folder"
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,7 @@ def fetch(
                 refusals.append(f"{address} {error}")
     raise DatasetError(
         f"{wanted.target.name} could not be fetched: {'; '.join(refusals) or 'no address is known'}. Check the network"
-        " and its settings (http_proxy, https_proxy, REQUESTS_CA_BUNDLE), name a mirror in download.mirrors, or a"
-        " folder that has the file in download.from_folder"
+        f" and its settings (http_proxy, https_proxy, REQUESTS_CA_BUNDLE), {wanted.hint}"
     )
 
 

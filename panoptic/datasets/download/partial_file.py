@@ -18,7 +18,11 @@ from panoptic.io.json_fields import read_json
 
 # The number of bytes at the beginning of a file that show its type. An empty zip file begins with its end record.
 HEAD = 512
-_MAGIC = {".zip": (0, (b"PK\x03\x04", b"PK\x05\x06")), ".tar": (257, (b"ustar",))}
+_MAGIC = {
+    ".zip": (0, (b"PK\x03\x04", b"PK\x05\x06"), "archive"),
+    ".tar": (257, (b"ustar",), "archive"),
+    ".pth": (0, (b"PK\x03\x04", b"\x80"), "checkpoint"),
+}
 
 
 @dataclass(frozen=True)
@@ -118,14 +122,14 @@ def read_pieces(path: Path) -> Iterator[bytes]:
 
 
 def other_content(head: bytes, name: str) -> str:
-    """Describe what a file is instead of the archive that its `name` promises; empty if it is that archive.
+    """Describe what a file is instead of the archive or checkpoint that its `name` promises; empty if it is that.
 
     `head` are its first `HEAD` bytes. Servers often send a login or error page in place of a file.
     """
-    offset, beginnings = _MAGIC[PurePosixPath(name).suffix]
+    offset, beginnings, promised = _MAGIC[PurePosixPath(name).suffix]
     if head[offset:].startswith(beginnings):
         return ""
     text = head.decode("latin-1")
     content = "a web page" if re.search(r"<(!doctype )?html", text, re.IGNORECASE) else "something else"
     words = " ".join(re.sub(r"<[^>]*>|[^ -~]+", " ", text).split())
-    return f"{content} instead of the archive: '{words[:80]}'"
+    return f"{content} instead of the {promised}: '{words[:80]}'"

@@ -6,11 +6,13 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -227,8 +229,8 @@ def test_other_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "there is no such file" in convert_refused(capsys, tmp_path / "none.pth")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     assert "holds a list" in convert_refused(capsys, tmp_path / "list.pth")
-    torch.save({"model": {"a": torch.zeros(1)}}, tmp_path / "nested.pth")
-    assert "no key 'state_dict', should hold names and tensors only; not so: model" in convert_refused(
+    torch.save({"nested": {"a": torch.zeros(1)}}, tmp_path / "nested.pth")
+    assert "no key 'state_dict', should hold names and tensors only; not so: nested" in convert_refused(
         capsys, tmp_path / "nested.pth"
     )
 
@@ -294,6 +296,66 @@ def test_heads_are_initialized_again_when_asked(
     changed = {key.split(".")[1] for key, tensor in first.items() if not torch.equal(tensor, published[key])}
     assert changed == {"class_heads", "query_embedding"}
     assert first["location_decoder.class_heads.0.weight"].shape == (3, 256)
+
+
+def test_classes_of_the_same_name_keep_their_heads(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By name, whatever their ids; without stuff its parts are dropped, and kept for the way back."""
+    categories = [{"id": 1, "name": "ring", "isthing": 1}, {"id": 2, "name": "person", "isthing": 1}]
+    (tmp_path / "things.json").write_text(json.dumps({"categories": categories}))
+    out, source = tmp_path / "things.safetensors", folder / "r50.pth"
+    options = ("--categories", tmp_path / "things.json", "--model", "r50", "--out", out)
+    assert "stuff_masks.query_embedding.weight: (53, 512), would be dropped" in refused(capsys, source, *options)
+    main([str(argument) for argument in (source, *options, "--reinitialize")])
+    report = capsys.readouterr().out
+    for line in (
+        "location_decoder.class_heads.{0..5}.weight (6 entries): re-initialized for the new classes, seed 0",
+        "params.yaml needs, model: {stuff: none}",
+        "classes kept: 1 (person)",
+        "new classes, with initial values: 1 (ring)",
+        "classes dropped: 132 (bicycle, car, ",
+        "dropped, as the network has no such part: stuff_masks (205 entries)",
+    ):
+        assert line in report
+    head = "bbox_head.cls_branches.0.weight"
+    loaded = load_checkpoint(out)
+    assert loaded.config.stuff == "none"
+    assert torch.equal(to_official("resnet50", loaded.network.state_dict())[head][1], small_file_state()[head][0])
+    main([str(out), "--to-official", "--out", str(tmp_path / "back.pth")])
+    back = torch.load(tmp_path / "back.pth", weights_only=True)["state_dict"]
+    assert list(back) == list(small_file_state())
+    assert back[head].shape == (2, 256)
+
+
+def test_stuff_alone_makes_a_joint_network(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    categories, out = write_categories(tmp_path / "stuff.json", 0, 3), tmp_path / "stuff.safetensors"
+    options = ["--categories", str(categories), "--model", "r50", "--reinitialize", "--out", str(out)]
+    main([str(folder / "r50.pth"), *options])
+    assert "params.yaml needs, model: {stuff: joint}" in capsys.readouterr().out
+    assert load_checkpoint(out).network.state_dict()["location_decoder.class_heads.0.bias"].shape == (3,)
+    out.unlink()
+
+
+def test_a_checkpoint_of_another_trainer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With earlier names, numbers of NumPy and objects in its metadata, an optimizer's state, and averaged weights."""
+    state = {name.replace("things_mask_head", "mask_head"): tensor for name, tensor in small_file_state().items()}
+    bias = "bbox_head.cls_branches.0.bias"
+    average = state | {bias: torch.arange(80.0)}
+    meta = {"epoch": 24, "hook_msgs": {"best_score": np.float64(49.6)}, "config": Namespace(lr=0.1)}
+    document = {"meta": meta, "state_dict": state, "state_dict_ema": average, "optimizer": {"lr": 1.0}}
+    torch.save(document, tmp_path / "x.pth")
+    for options, expected in (((), state[bias]), (("--ema",), average[bias])):
+        out = tmp_path / "x.safetensors"
+        main([str(tmp_path / "x.pth"), "--model", "r50", "--out", str(out), *options])
+        report = capsys.readouterr().out
+        assert "bbox_head.mask_head.* (108 entries) is read as bbox_head.things_mask_head.*" in report
+        assert "not converted: optimizer, the content of argparse.Namespace" in report
+        assert ("taken: the moving average (EMA) in 'state_dict_ema'" in report) is bool(options)
+        assert ("not their moving average (EMA) in 'state_dict_ema'" in report) is not bool(options)
+        assert torch.equal(load_file(out)["location_decoder.class_heads.0.bias"], expected)
+        assert load_sidecar(sidecar_path(out)).meta["hook_msgs"] == {"best_score": 49.6}
+    out.unlink()
 
 
 def test_own_categories_with_the_counts_of_the_checkpoint_keep_its_heads(tmp_path: Path) -> None:
