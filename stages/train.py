@@ -5,7 +5,8 @@
         --pretrained pretrained --state runs/state --model runs/train/model.safetensors --curves runs/train
 
 `train.initial_weights` selects the initial weights. ImageNet weights are read from the folder `--pretrained`, as
-`<backbone>.safetensors`, `.pth` or `.bin`, or downloaded from the Hugging Face hub.
+`<backbone>.safetensors`, `.pth` or `.bin`, or downloaded from the Hugging Face hub. Weights of a whole network, or the
+state of an unfinished run, may have other classes than the images: heads follow their classes.
 An interrupted run, even a killed one, resumes from the last saved state when the command is repeated. States are kept
 in a folder named after everything that decides the result, so a run with other settings, data or code starts afresh.
 During training `loss.csv` and `quality.csv` grow in the curves folder. Quality is measured by the `evaluate` stage in a
@@ -39,7 +40,7 @@ from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import STOPPED, StoppedError, shielded, stop_requests
 from model.training.loop import TrainingRun, train
 from model.training.settings import TrainSettings
-from model.weights.checkpoint import Checkpoint, Description, save_checkpoint, save_description
+from model.weights.checkpoint import Checkpoint, Description, metadata_path, save_checkpoint, save_description
 from model.weights.files import AVERAGE_MARK
 from model.weights.initial import find_initial_weights, load_initial_weights
 from panoptic.format.results import write_results
@@ -131,10 +132,15 @@ def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, init
     """Hash of everything that decides the weights; the number of processes does only by rounding."""
     return resume_identity(
         settings={"train": recipe.train, "network": recipe.network},
-        files=[paths.train_index, paths.val_index, initial],
+        files=[paths.train_index, paths.val_index, initial, _description_of(initial)],
         data=[index.images, index.masks],
         code=imported_code("model/ops"),
     )
+
+
+def _description_of(initial: Path | None) -> Path | None:
+    """Find the file that names the classes of the initial weights, and so decides which heads are kept."""
+    return metadata_path(initial) if initial and metadata_path(initial).is_file() else None
 
 
 def measure_quality(

@@ -60,7 +60,11 @@ def load_initial_weights(
     checkpoint, remarks = _whole_network(file, average)
     if checkpoint is None:
         loaded = load_backbone(network.backbone, file, average)
-        exceptions = {"not in the file, left at their initial values": loaded.kept, "not used": loaded.dropped}
+        exceptions = {
+            "taken": (loaded.taken,) if loaded.taken else (),
+            "not in the file, left at their initial values": loaded.kept,
+            "not used": (*loaded.dropped, *loaded.left_out),
+        }
         details = [f"; {what}: {', '.join(entries)}" for what, entries in exceptions.items() if entries]
         return f"{network.backbone.name} from {file}{origin(network.backbone.name, file)}{''.join(details)}"
     description = Description(checkpoint.config, checkpoint.categories, checkpoint.provenance)

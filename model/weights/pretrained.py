@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,6 +23,8 @@ class FittedWeights:
     state: dict[str, Tensor]
     kept: tuple[str, ...]  # entries of the body that the file lacks; they keep their values
     dropped: tuple[str, ...]  # entries of the file that the body lacks
+    taken: str = ""  # which of several sets of weights in the file
+    left_out: tuple[str, ...] = ()  # other things in the file, for example the optimizer's state
 
 
 def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path) -> FittedWeights:
@@ -105,6 +107,7 @@ def load_backbone(backbone: Backbone, file: Path, average: bool = False) -> Fitt
             "'frozen' or 'batch', or start from random weights (train.initial_weights: random)"
         )
     expected = dict(backbone.body.state_dict())
-    fitted = fit(backbone.name, read_weights(file, average).state, expected, file)
+    weights = read_weights(file, average)
+    fitted = fit(backbone.name, weights.state, expected, file)
     backbone.body.load_state_dict(expected | fitted.state)
-    return fitted
+    return replace(fitted, taken=weights.taken, left_out=weights.left_out)

@@ -1,5 +1,6 @@
 """Converts the published checkpoints of Panoptic SegFormer (version 2) to our layout and back, bit for bit.
 
+    python -m model.weights.official --fetch r50_2x --out r50.safetensors
     python -m model.weights.official panoptic_segformer_r50_2x.pth --model r50 --out r50.safetensors
     python -m model.weights.official r50.safetensors --to-official --out back.pth
 

@@ -62,6 +62,20 @@ def test_a_backbone_leaves_the_head_as_it_is(tmp_path: Path) -> None:
     assert torch.equal(network.state_dict()[first], tiny_network().state_dict()[first])
 
 
+def test_a_backbone_beside_other_things_says_what_was_taken(tmp_path: Path) -> None:
+    body = tiny_network().backbone.body.state_dict()
+    averaged = {name: tensor + 1 for name, tensor in body.items()}
+    torch.save({"model": body, "model_ema": averaged, "optimizer": {}, "epoch": 3}, tmp_path / "tiny.pth")
+    first = "backbone.body.embedder.embedder.convolution.weight"
+    for average, state in ((False, body), (True, averaged)):
+        network = new_network()
+        described = load_initial_weights(network, CATEGORIES, tmp_path / "tiny.pth", average)
+        assert torch.equal(network.state_dict()[first], state[first.removeprefix("backbone.body.")])
+        taken = "the moving average (EMA) in 'model_ema'" if average else "the weights in 'model'"
+        assert f"; taken: {taken}, not " in described
+        assert described.endswith("; not used: optimizer, epoch")
+
+
 def test_a_network_of_another_shape_is_refused(tmp_path: Path) -> None:
     file = saved(tmp_path / "model.safetensors")
     other = PanopticSegFormer(replace(TINY, queries=9, dropout=0.5), THINGS, STUFF)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.network.backbones import BACKBONES
 from model.weights.files import WeightsError, read_weights
-from model.weights.hub import find_imagenet
+from model.weights.hub import find_imagenet, origin
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +92,35 @@ def test_the_cache_of_the_hub_is_enough(tmp_path: Path, monkeypatch: pytest.Monk
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     assert find_imagenet("resnet50", tmp_path / "weights") == file
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("resnet50", "resnet50-0676ba61.pth"),
+        ("resnet101", "resnet101-63fe2227.pth"),
+        ("pvt_v2_b5", "pvt_v2_b5_22k.pth"),
+        ("swin_large", "swin_large_patch4_window7_224_22k.pth"),
+    ],
+)
+def test_the_file_of_the_authors_is_found_under_its_own_name(
+    name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(WeightsError, match=rf"authors of Panoptic SegFormer started from, https://.*/{file}, "):
+        find_imagenet(name, tmp_path)
+    (tmp_path / file).touch()
+    assert find_imagenet(name, tmp_path) == tmp_path / file
+
+
+def test_weights_of_the_hub_say_how_they_differ_from_the_authors(tmp_path: Path) -> None:
+    hub = Path("models--microsoft--resnet-50/snapshots/0/model.safetensors")
+    assert "timm's weights of the recipe A1" in origin("resnet50", tmp_path / hub)
+    assert "resnet50-0676ba61.pth into the folder --pretrained" in origin("resnet50", tmp_path / hub)
+    hub = Path("models--OpenGVLab--pvt_v2_b5/snapshots/0/pytorch_model.bin")
+    assert "trained on ImageNet-1k, while the authors took weights trained on ImageNet-22k" in origin("pvt_v2_b5", hub)
+    assert not origin("resnet50", tmp_path / "resnet50.safetensors")
+    assert not origin("swin_large", Path("models--microsoft--swin-large-patch4-window7-224-in22k/model.safetensors"))
 
 
 def test_the_folder_comes_first(tmp_path: Path) -> None:
