@@ -24,7 +24,8 @@ AVERAGE_MARK = "#ema"
 """Suffix of a file's name in settings by which its moving average is taken."""
 AVERAGE_HINT = f"--ema, or {AVERAGE_MARK} after the name in train.initial_weights"
 _COPY = "ema_"
-_PARALLEL = "module."
+_PREFIXES = ("module.", "_orig_mod.", "model.", "network.")
+"""Beginnings of all names in files of programs that wrap a network: for several GPUs, to compile it, or to train it."""
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _DAMAGE = (
     RuntimeError,
@@ -120,6 +121,11 @@ def _refusal(message: str) -> str:
             f"asks to run code ({asked[1].rstrip('.')}), none of which was run. Weights need none: get the file from "
             "its authors, or have its owner save only the state dict"
         )
+    if re.search(r"Unsupported operand|not all operators|pickle protocol", message):
+        return (
+            "is written in a pickle protocol other than 2, torch's own, which cannot be read without running code; "
+            "have its owner write it again: torch.save(torch.load(FILE, weights_only=False), FILE)"
+        )
     detail = re.search(r"Unpickler error:\s*(.+)", message)
     reason = detail[1] if detail else "unknown content"
     return f"cannot be read as weights ({reason}); no code of it was run; download it again"
@@ -129,7 +135,7 @@ def _refusal(message: str) -> str:
 class WeightsFile:
     """Weights of a file, and the rest of it."""
 
-    state: dict[str, Tensor]  # without the prefix that distributed training adds to every name
+    state: dict[str, Tensor]  # without the prefix that wrapping a network adds to every name
     prefix: str
     taken: str
     """Which of several sets of weights was taken; empty if there is only one."""
@@ -203,7 +209,7 @@ def _without_copies(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
 
 
 def named_tensors(state: object, where: str) -> tuple[dict[str, Tensor], str]:
-    """Return a state dict without the prefix that distributed training adds to every name, and that prefix.
+    """Return a state dict without the prefix that wrapping a network adds to every name, and that prefix.
 
     Raises:
         WeightsError: it is something else; `where` names it in the message.
@@ -214,7 +220,9 @@ def named_tensors(state: object, where: str) -> tuple[dict[str, Tensor], str]:
     wrong = [str(name) for name, tensor in state.items() if not isinstance(name, str) or not _is_plain(tensor)]
     if wrong:
         raise WeightsError(f"{where} should hold names and tensors only; not so: {', '.join(wrong[:5])}")
-    prefix = _PARALLEL if all(name.startswith(_PARALLEL) for name in state) else ""
+    prefix = ""
+    while wrapper := next((part for part in _PREFIXES if all(name.startswith(prefix + part) for name in state)), ""):
+        prefix += wrapper
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}, prefix
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import cast
 
 _INTEGERS = {"i": "bhiq", "u": "BHIQ"}
-_FORMATS = {"b1": "?", "f2": "e", "f4": "f", "f8": "d"} | {
+_FORMATS = {"b1": "?", "f2": "e", "f4": "f", "f8": "d", "c8": "2f", "c16": "2d"} | {
     f"{kind}{1 << power}": letter for kind, letters in _INTEGERS.items() for power, letter in enumerate(letters)
 }
 """Formats of `struct` by NumPy's codes of types."""
@@ -66,10 +66,11 @@ class PlainList(EmptyObject):
 
 
 class NumberType:
-    """Stands for `numpy.dtype`: the type of a single number."""
+    """Stands for `numpy.dtype`: the type of a single number or text."""
 
     def __init__(self, code: object, *_flags: object) -> None:
-        self.format = _FORMATS.get(str(code), "")
+        self.code = str(code)
+        self.format = _FORMATS.get(self.code, "")
         self.order = "="
 
     def __setstate__(self, state: object) -> None:
@@ -79,11 +80,15 @@ class NumberType:
 
 
 def plain_number(number_type: object, content: object = b"") -> object:
-    """Stand for `numpy.core.multiarray.scalar`: return the plain number, or an `EmptyObject` for anything else."""
-    if isinstance(number_type, NumberType) and isinstance(content, bytes) and number_type.format:
-        form = number_type.order + number_type.format
-        if struct.calcsize(form) == len(content):
-            return struct.unpack(form, content)[0]
+    """Stand for `numpy.core.multiarray.scalar`: return the plain number or text, or an `EmptyObject` for others."""
+    if not isinstance(number_type, NumberType) or not isinstance(content, bytes):
+        return EmptyObject()
+    form = number_type.order + number_type.format
+    if number_type.format and struct.calcsize(form) == len(content):
+        parts: tuple[float, ...] = struct.unpack(form, content)
+        return complex(*parts) if len(parts) > 1 else parts[0]
+    if number_type.code.startswith("U"):
+        return content.decode("utf-32-be" if number_type.order == ">" else "utf-32-le", "replace").rstrip("\0")
     return EmptyObject()
 
 

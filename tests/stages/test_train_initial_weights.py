@@ -98,11 +98,23 @@ def test_things_alone_start_from_weights_with_stuff(
     two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = run(tmp_path / "own", two)
-    things = write_index(tmp_path / "things", CATEGORIES)
+    things = write_index(tmp_path / "things", [{**entry, "isthing": 1} for entry in CATEGORIES])
     again = run(tmp_path / "again", things, weights=str(own), stuff="none")
-    assert close(load_file(again)[HEAD], load_file(own)[HEAD])
+    assert close(load_file(again)[HEAD][:2], load_file(own)[HEAD])
     assert not [name for name in load_file(again) if name.startswith("stuff_masks.")]
     assert "dropped, as the network has no such part: stuff_masks (" in capsys.readouterr().out
+
+
+def test_stuff_alone_starts_a_joint_network_from_weights_with_things(
+    two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = run(tmp_path / "own", two)
+    stuff = write_index(tmp_path / "stuff", [{**entry, "isthing": 0} for entry in CATEGORIES])
+    again = run(tmp_path / "again", stuff, weights=str(own), stuff="joint")
+    assert load_file(again)[HEAD].shape[0] == len(CATEGORIES)
+    name = "encoder.layers.0.attention.value_proj.weight"
+    assert close(load_file(again)[name], load_file(own)[name])
+    assert "classes kept: 2 (sky, water)" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -40,6 +40,8 @@ def with_module(path: Path, old: bytes, new: bytes) -> None:
         np.int64(-(2**40)),
         np.uint8(200),
         np.bool_(True),
+        np.complex64(1 + 2j),
+        np.str_("großes Ω"),
         np.array(7, ">i4")[()],
         np.array(2.5, ">f8")[()],
     ],
@@ -198,6 +200,20 @@ def test_weights_and_their_average(document: dict[str, object], both: bool, tmp_
     averaged = read_weights(path, average=True)
     assert averaged.taken.startswith("the moving average (EMA) in ")
     assert torch.equal(averaged.state["a.b"], AVERAGE)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "module._orig_mod.", "network.module."])
+def test_prefixes_of_programs_that_wrap_a_network(prefix: str, tmp_path: Path) -> None:
+    torch.save({"state_dict": {f"{prefix}a.b": WEIGHTS, f"{prefix}model.c": WEIGHTS}}, tmp_path / "x.pth")
+    file = read_weights(tmp_path / "x.pth")
+    assert file.state.keys() == {"a.b", "model.c"}
+    assert file.prefix == prefix
+
+
+def test_a_newer_pickle_protocol_is_no_damage(tmp_path: Path) -> None:
+    torch.save({"state_dict": STATE}, tmp_path / "x.pth", pickle_protocol=4)
+    with pytest.raises(WeightsError, match=r"pickle protocol .*torch\.save\(torch\.load"):
+        read_weights(tmp_path / "x.pth")
 
 
 def test_an_average_alone_is_taken_and_said(tmp_path: Path) -> None:
