@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.weights.stand_ins import container_stand_in, keeps_nothing, stand_in
+from model.weights.stand_ins import EmptyObject, container_stand_in, keeps_nothing, stand_in
 
 WRAPPERS = ("state_dict", "model", "network", "model_state_dict")
 """Keys under which files store the weights: those of mmdet, of other authors, of our unfinished runs, and of PyTorch's
@@ -163,8 +163,8 @@ def read_weights(path: Path, average: bool = False) -> WeightsFile:
     taken = f"the moving average (EMA) in '{averaged}', as there are no other weights" if main != plain else ""
     if plain and averaged:
         taken = _choice(average, f"'{plain}'", f"'{averaged}'")
-        if average:
-            state, prefix = named_tensors(_innermost(sections[averaged]), f"{path}: '{averaged}'")
+        if average:  # some averages leave out the buffers
+            state = state | named_tensors(_innermost(sections[averaged]), f"{path}: '{averaged}'")[0]
     elif copies:
         taken = _choice(average, "entries of the usual names", f"entries '{_COPY}*'")
         state = state | copies if average else state
@@ -196,9 +196,14 @@ def _section(sections: Mapping[object, object], names: Iterable[str]) -> str | N
 
 
 def _innermost(section: object) -> object:
-    """Return the state dict in a section that wraps it once more, as some averages do; else the section."""
-    inner = _section(section, (*WRAPPERS, "shadow")) if isinstance(section, dict) else None
-    return section[inner] if isinstance(section, dict) and inner else section
+    """Return the state dict in a section that wraps it once more, as some averages do; else the section.
+
+    The number of averaged networks, which PyTorch's `AveragedModel` keeps among its weights, is left out.
+    """
+    if not isinstance(section, dict):
+        return section
+    inner = _section(section, (*WRAPPERS, "shadow"))
+    return section[inner] if inner else {name: tensor for name, tensor in section.items() if name != "n_averaged"}
 
 
 def _without_copies(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -214,6 +219,13 @@ def named_tensors(state: object, where: str) -> tuple[dict[str, Tensor], str]:
     Raises:
         WeightsError: it is something else; `where` names it in the message.
     """
+    objects = state.values() if isinstance(state, dict) else [state]
+    classes = [type(value).__name__ for value in objects if isinstance(value, EmptyObject)]
+    if classes:
+        raise WeightsError(
+            f"{where} holds objects of {classes[0]}, which are not read, as that would run code; have its owner save "
+            "the state dict alone"
+        )
     if not isinstance(state, dict) or not state:
         other = "" if isinstance(state, dict) else f" (it holds a {type(state).__name__})"
         raise WeightsError(f"{where} should hold names and tensors, found {str(state)[:60]}{other}")

@@ -41,8 +41,8 @@ def load_initial_weights(
 ) -> str:
     """Load a file into the network, or into its backbone where the file holds no more.
 
-    A whole network is a file with a JSON beside it, as `stages.train` and `model.weights.official` write them, or a
-    checkpoint of the published code. Its classes may be others than `categories` (see `model.weights.transfer`).
+    A whole network is a file with a JSON beside it, as `stages.train` and `model.weights.official` write them. Its
+    classes may be others than `categories` (see `model.weights.transfer`).
 
     Args:
         network: receives the weights.

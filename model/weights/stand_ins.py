@@ -104,8 +104,8 @@ def stand_in(name: str) -> Callable[..., object] | None:
     if _SCALAR.fullmatch(name):
         return plain_number
     if root == "numpy":
-        return EmptyObject if _ARRAY.fullmatch(name) else None
-    if root in sys.stdlib_module_names or root in PYTHON_2_MODULES:
+        is_value = _ARRAY.fullmatch(name) is not None
+    elif root in sys.stdlib_module_names or root in PYTHON_2_MODULES:
         is_value = last in _VALUES.get(module, "").split()
     else:
         is_value = last[:1].isupper()

@@ -163,9 +163,14 @@ def test_a_forged_number_reads_no_memory(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_objects_are_refused(tmp_path: Path) -> None:
+    """An array, and a whole network as `torch.save(network)` writes it, of which no class is imported."""
     torch.save({"state_dict": {"a": np.zeros(3)}}, tmp_path / "x.pth")
-    with pytest.raises(WeightsError, match="'state_dict' should hold names and tensors only; not so: a"):
+    with pytest.raises(WeightsError, match=r"'state_dict' holds objects of numpy\..*, which are not read"):
         read_weights(tmp_path / "x.pth")
+    for document in (torch.nn.Linear(2, 2), {"model": torch.nn.Linear(2, 2), "epoch": 3}):
+        torch.save(document, tmp_path / "x.pth")
+        with pytest.raises(WeightsError, match=r"objects of torch\.nn\.modules\.linear\.Linear.*the state dict alone"):
+            read_weights(tmp_path / "x.pth")
 
 
 WEIGHTS, AVERAGE = torch.zeros(2), torch.ones(2)
@@ -178,6 +183,7 @@ WEIGHTS, AVERAGE = torch.zeros(2), torch.ones(2)
         ({"model": {"a.b": WEIGHTS}, "model_ema": {"module.a.b": AVERAGE}, "optimizer": {}}, True),
         ({"model": {"state_dict": {"a.b": WEIGHTS}}, "ema": {"shadow": {"a.b": AVERAGE}}, "optimizer": {}}, True),
         ({"state_dict": {"a.b": WEIGHTS, "ema_a_b": AVERAGE}, "optimizer": {}}, True),
+        ({"model": {"a.b": WEIGHTS}, "ema": {"n_averaged": WEIGHTS, "module.a.b": AVERAGE}, "optimizer": {}}, True),
         ({"network": {"a.b": WEIGHTS}, "average": {"a.b": AVERAGE}, "optimizer": {}}, True),
         ({"state_dict": {"module.a.b": WEIGHTS, "module.ema_a_b": AVERAGE}, "optimizer": {}}, True),
         ({"state_dict": {"a.b": WEIGHTS}, "average": None, "optimizer": {}}, False),
