@@ -108,7 +108,7 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
             resumed = training.state_file.exists()
             print(f"resuming from {training.state_file}" if resumed else f"initial weights: {start}")
             # With it, an unfinished run can be the start of another one, which may have other classes.
-            save_description(training.state_file, Description(config, index.categories, {"fingerprint": identity}))
+            save_description(training.state_file, Description(config, index.categories, {"initial_weights": start}))
         result = train(training)
         if processes.is_main:
             provenance = _provenance(identity, training, processes) | {"initial_weights": start}
