@@ -123,8 +123,8 @@ def _refusal(message: str) -> str:
         )
     if re.search(r"Unsupported operand|not all operators|pickle protocol", message):
         return (
-            "is written in a pickle protocol other than 2, torch's own, which cannot be read without running code; "
-            "have its owner write it again: torch.save(torch.load(FILE, weights_only=False), FILE)"
+            "is written in another pickle protocol than torch's own, and cannot be read without running code, none of "
+            "which was run; get the file from its authors, or have its owner write it with torch's own protocol"
         )
     detail = re.search(r"Unpickler error:\s*(.+)", message)
     reason = detail[1] if detail else "unknown content"

@@ -218,7 +218,7 @@ def test_prefixes_of_programs_that_wrap_a_network(prefix: str, tmp_path: Path) -
 
 def test_a_newer_pickle_protocol_is_no_damage(tmp_path: Path) -> None:
     torch.save({"state_dict": STATE}, tmp_path / "x.pth", pickle_protocol=4)
-    with pytest.raises(WeightsError, match=r"pickle protocol .*torch\.save\(torch\.load"):
+    with pytest.raises(WeightsError, match=r"another pickle protocol than torch's own"):
         read_weights(tmp_path / "x.pth")
 
 
