@@ -15,7 +15,7 @@ from pathlib import Path
 from pipelines.dvc_project.without_git import use_dvc_without_git
 
 _TRACKED = {"data.dvc": "data"}
-_MADE_BY = " -m venv "
+_MADE_BY = re.compile(r"command = .* -m venv (?:--\S+ )*(.+)")
 # A program's first line, or the three with which a shell starts it: the first cannot hold a path with spaces.
 _HEAD = re.compile(r"#!/bin/sh\n'''exec' .*\n' '''\n|#!.*/python[\d.]*\n")
 
@@ -59,9 +59,8 @@ def _head(python: Path) -> str:
 
 def _first_place(configuration: Path) -> Path | None:
     """Return the folder for which `python -m venv` made the environment, if it did."""
-    lines = configuration.read_text().splitlines() if configuration.is_file() else []
-    command = next((line for line in lines if line.startswith("command = ")), "")
-    return Path(command.partition(_MADE_BY)[2]) if _MADE_BY in command else None
+    found = _MADE_BY.search(configuration.read_text()) if configuration.is_file() else None
+    return Path(found[1]) if found else None
 
 
 if __name__ == "__main__":

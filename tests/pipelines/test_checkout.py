@@ -13,7 +13,7 @@ def environment_at(folder: Path, named: Path) -> Path:
     """Write the files of an environment that was made for the folder `named`."""
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(sys.executable)
-    (folder / "pyvenv.cfg").write_text(f"home = /usr/bin\ncommand = /usr/bin/python3 -m venv {named}\n")
+    (folder / "pyvenv.cfg").write_text(f"home = /usr/bin\ncommand = /usr/bin/python3 -m venv --without-pip {named}\n")
     tool = folder / "bin" / "tool"
     tool.write_text(f"#!{named}/bin/python\nimport sys\nprint('here', *sys.argv[1:])\n")
     tool.chmod(0o755)
