@@ -6,7 +6,7 @@
 
 DVC decides what is out of date; the flow decides when to run it, and shows its progress. No Prefect server is needed:
 without one, Prefect starts its own on 127.0.0.1 for as long as the flow runs. With one (`make server`, `make worker`,
-`make deploy`): `prefect deployment run reproduce/local -p experiment='["coco", "coco/12e"]' --watch`.
+`make deploy`): `prefect deployment run reproduce/local -p settings='{"train.epochs": "12"}' --watch`.
 """
 
 import argparse
