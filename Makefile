@@ -8,6 +8,8 @@ POOL ?= local
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Tools run as modules: their programs name the folder that the environment was installed in, which may have moved.
+PY := $(BIN)/python
 SOURCES := $(wildcard panoptic/*/_*.cpp model/ops/_*.cpp)
 # Including those of earlier versions, in other folders.
 COMPILED = panoptic/*.so panoptic/*/*.so model/ops/*.so
@@ -28,23 +30,20 @@ export PYTHONUNBUFFERED := 1
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
 
-run: install  ## fetch the embedded dataset and run every outdated stage: train, predict, evaluate, ...
-	$(BIN)/dvc pull --quiet data.dvc
-	$(BIN)/dvc repro
+run: install  ## run every outdated stage: train, predict, evaluate, ..., and print the scores
+	$(PY) -m dvc repro
+	@echo; $(PY) -m pipelines.summary
 
 browse:  ## browse errors in the FiftyOne App on 127.0.0.1 (BROWSE="NAME=FOLDER ..." compares runs)
 	@$(MAKE) --no-print-directory install EXTRAS=dev,browse
-	$(BIN)/dvc pull --quiet data.dvc
-	$(BIN)/dvc repro browse
-	exec $(BIN)/python -m pipelines.browse $(BROWSE)
+	$(PY) -m dvc repro browse
+	exec $(PY) -m pipelines.browse $(BROWSE)
 
 test: install  ## run the quick tests
-	$(BIN)/dvc pull --quiet data.dvc
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m 'not slow'
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m 'not slow'
 
 test-slow: install  ## run the tests that start servers or many processes: Prefect, torchrun, SLURM, the App
-	$(BIN)/dvc pull --quiet data.dvc
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m slow
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m slow
 
 slow-tools:  ## install SLURM for test-slow (needs root on Debian; without it, its tests are skipped)
 	@{ command -v slurmctld && command -v munged; } >/dev/null || { test "$$(id -u)" = 0 && apt-get -qq update && \
@@ -52,47 +51,47 @@ slow-tools:  ## install SLURM for test-slow (needs root on Debian; without it, i
 	} >/dev/null 2>&1 || echo "note: slurm-wlm and munge are missing and cannot be installed here; tests of SLURM will be skipped"
 
 lint: install  ## check style, formatting and types
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 data: install  ## regenerate the embedded dataset and compare it byte for byte with data.dvc
-	$(BIN)/dvc pull --quiet data.dvc
 	rm -rf runs/mini-again
-	$(BIN)/python -m panoptic.tools.mini --out runs/mini-again
+	$(PY) -m panoptic.tools.mini --out runs/mini-again
 	diff -r data/mini runs/mini-again
 	@echo "data/mini is byte-identical to the output of the generator"
 
 server worker deploy: export PREFECT_API_URL := http://127.0.0.1:$(PREFECT_PORT)/api
 
 server: install  ## start a local Prefect server, with its UI on http://127.0.0.1:4200 (PREFECT_PORT=...)
-	$(BIN)/prefect server start --host 127.0.0.1 --port $(PREFECT_PORT)
+	$(PY) -m prefect server start --host 127.0.0.1 --port $(PREFECT_PORT)
 
 worker: install  ## run scheduled flows in this checkout (POOL=cluster on a machine with sbatch)
-	$(BIN)/prefect work-pool inspect $(POOL) >/dev/null 2>&1 || $(BIN)/prefect work-pool create --type process $(POOL)
-	$(BIN)/prefect worker start --type process --pool $(POOL)
+	$(PY) -m prefect work-pool inspect $(POOL) >/dev/null 2>&1 || $(PY) -m prefect work-pool create --type process $(POOL)
+	$(PY) -m prefect worker start --type process --pool $(POOL)
 
 deploy: install  ## register the deployments of prefect.yaml with the server
 	for pool in local cluster; do \
-	  $(BIN)/prefect work-pool inspect $$pool >/dev/null 2>&1 || $(BIN)/prefect work-pool create --type process $$pool; \
+	  $(PY) -m prefect work-pool inspect $$pool >/dev/null 2>&1 || $(PY) -m prefect work-pool create --type process $$pool; \
 	done
-	$(BIN)/prefect --no-prompt deploy --all
+	$(PY) -m prefect --no-prompt deploy --all
 
-install: $(INSTALLED)  ## create the environment in .venv as pinned in requirements.lock (EXTRAS=dev,browse for more)
+install: $(INSTALLED)  ## create the environment in .venv as pinned in requirements.lock, and fetch the embedded dataset
+	@$(PY) -m pipelines.checkout
 
 $(INSTALLED): pyproject.toml requirements.lock setup.py $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)."; \
 	  echo "Give its path: make PYTHON=/path/to/python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the packages of requirements.lock into $(VENV), which takes some minutes the first time ..."
 	@rm -f $(COMPILED)
-	@$(BIN)/python -m pip install -qq --no-input -c requirements.lock -e '.[$(EXTRAS)]'
+	@$(PY) -m pip install --no-input -c requirements.lock -e '.[$(EXTRAS)]'
 	@find panoptic model -name '_*.so' | grep -q . || \
 	  echo "note: no working C++ compiler (see c++ -v); evaluation, and training on a CPU, will be slower"
 	@# imagecorruptions-imaug installs opencv-python, which overwrites the headless build and needs libGL.
-	@$(BIN)/python -c 'import cv2' 2>/dev/null || \
-	  $(BIN)/python -m pip install -qq --no-input --force-reinstall --no-deps -c requirements.lock opencv-python-headless
+	@$(PY) -c 'import cv2' 2>/dev/null || \
+	  $(PY) -m pip install --no-input --force-reinstall --no-deps -c requirements.lock opencv-python-headless
 	@touch $@
 
 clean:  ## remove the environment and caches; data/ and runs/ stay

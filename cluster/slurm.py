@@ -185,7 +185,8 @@ def _slurm(*command: str) -> str:
     except subprocess.TimeoutExpired:
         raise SlurmError(f"`{shlex.join(command)}` did not answer within a minute") from None
     if answer.returncode:
-        raise SlurmError(f"`{shlex.join(command)}`: {answer.stderr.strip()}")
+        said = answer.stderr.strip() or f"ended with status {answer.returncode} without a message"
+        raise SlurmError(f"`{shlex.join(command)}`: {said}")
     return answer.stdout
 
 

@@ -20,6 +20,7 @@ from pipelines.dvc_project.project import DvcProject
 from pipelines.executors.executor import Program
 from pipelines.executors.run_programs import run_programs
 from pipelines.process.flow_command import run_as_program
+from pipelines.process.preconditions import require_idle
 from pipelines.reporting.sweep_results import markdown_table, text_table
 from pipelines.reproduce import run_stage
 
@@ -42,6 +43,7 @@ def evaluate(results: list[str], jobs: int = 2, scheduler: str | None = None, fo
             raise ValueError(f"{result}: not a folder of predictions in this checkout; give one with panoptic.json")
     project = DvcProject(folder)
     before = (*project.needs(GROUND_TRUTH), GROUND_TRUTH)
+    project.fetch([GROUND_TRUTH])
     for stage in before:
         run_stage(stage, folder)
     ground_truth = project.written(before)
@@ -79,7 +81,7 @@ def main() -> int:
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler on whose machines to run")
     given = parser.parse_args()
     results = [str(Path(result)) for result in given.results]
-    return run_as_program("pipelines.evaluate", lambda: evaluate(results, given.jobs, given.scheduler))
+    return run_as_program("pipelines.evaluate", lambda: evaluate(results, given.jobs, given.scheduler), require_idle)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 
 DVC decides what is out of date; the flow decides when to run it, and shows its progress. No Prefect server is needed:
 without one, Prefect starts its own on 127.0.0.1 for as long as the flow runs. With one (`make server`, `make worker`,
-`make deploy`): `prefect deployment run reproduce/local -p experiment='["coco", "coco/12e"]' --watch`.
+`make deploy`): `prefect deployment run reproduce/local -p settings='{"train.epochs": "12"}' --watch`.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from pipelines.dvc_project.project import DvcProject
 from pipelines.override import experiment_files
 from pipelines.process.flow_command import run_as_program, setting
+from pipelines.process.preconditions import require_idle
 from pipelines.reporting.artifacts import publish
 from pipelines.reporting.stage_output import StageOutput
 
@@ -56,6 +57,7 @@ def reproduce(
     files = [*experiment_files(experiment or ()), *(overrides or ())]
     for change in project.set_parameters(files, settings or {}):
         print(change)
+    project.fetch(chosen)
     for stage in chosen:
         runner = run_stage.with_options(
             timeout_seconds=stage_timeout_seconds, retries=RETRIES.get(stage, 0), retry_delay_seconds=RETRY_SECONDS
@@ -78,6 +80,7 @@ def main() -> int:
     return run_as_program(
         "pipelines.reproduce",
         lambda: reproduce(given.stages, settings, given.override, given.experiment, given.stage_timeout),
+        require_idle,
     )
 
 

@@ -20,6 +20,7 @@ from pipelines.dvc_project.project import DvcProject
 from pipelines.executors.executor import Program
 from pipelines.executors.run_programs import run_programs
 from pipelines.process.flow_command import run_as_program
+from pipelines.process.preconditions import require_idle
 from pipelines.reproduce import run_stage
 
 STAGE = "robustness"
@@ -37,6 +38,7 @@ def robustness(jobs: int = 2, scheduler: str | None = None, folder: Path = Path(
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; give 1 or more")
     project = DvcProject(folder)
+    project.fetch([STAGE])
     done: list[str] = []
     for stage in (*project.needs(STAGE), STAGE):
         if stage in SHARDED and not project.is_up_to_date(stage):
@@ -66,7 +68,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="programs to run, one per GPU (default: 2)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler on whose machines to run")
     given = parser.parse_args()
-    return run_as_program("pipelines.robustness", lambda: robustness(given.jobs, given.scheduler))
+    return run_as_program("pipelines.robustness", lambda: robustness(given.jobs, given.scheduler), require_idle)
 
 
 if __name__ == "__main__":

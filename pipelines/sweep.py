@@ -27,6 +27,7 @@ from pipelines.dvc_project.project import DvcProject
 from pipelines.dvc_project.trials import Trial, parse_grid, trial_name, trials_of
 from pipelines.dvc_project.workspace import Checkout, Workspace
 from pipelines.process.flow_command import run_as_program, setting
+from pipelines.process.preconditions import require_git
 from pipelines.process.session import CommandError, end_all
 from pipelines.reporting.artifacts import embedded, publish_markdown, publish_table
 from pipelines.reporting.stage_output import StageOutput
@@ -61,7 +62,7 @@ def run_trial(trial: str, name: str, parameters: Path, folder: Path, stages: lis
     """Run one experiment in its own workspace, which is removed on success."""
     checkout = Checkout(folder)
     workspace = Workspace(checkout, parameters.with_suffix(""))
-    workspace.prepare(parameters, cache)
+    workspace.prepare(parameters, cache, stages)
     workspace.run(name, stages, StageOutput(get_run_logger(), alone=jobs == 1).show)
     workspace.remove()
 
@@ -95,7 +96,7 @@ def sweep(
     plans = _plan(name, trials_of(grid or {}, trials or ()), overrides or [], targets, DvcProject(folder), out)
     before = checkout.experiments()
     failed = _run([plan for plan in plans if plan.name not in before], checkout, targets, jobs)
-    values = metric_values(DvcProject(folder).dvc("exp", "show", "--json"), wanted)
+    values = metric_values(DvcProject(folder).dvc("exp", "show", "--json"), wanted, checkout.cache())
     states = {plan.name: "already there" if plan.name in before else "done" for plan in plans} | failed
     results = [Result(plan.trial, plan.name, states[plan.name], values.get(plan.name)) for plan in plans]
     _report(name, results, wanted, out)
@@ -163,6 +164,11 @@ def _report(name: str, results: Sequence[Result], metric: Metric, out: Path) -> 
     print(f"table and plot are in {out}")
 
 
+def _require_commit(folder: Path) -> None:
+    require_git(folder)
+    Checkout(folder).require_committed()
+
+
 def main() -> int:
     """Run the command line; the exit status is 0 if every trial has an experiment."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.sweep", description=__doc__.splitlines()[0])
@@ -191,6 +197,7 @@ def main() -> int:
     return run_as_program(
         "pipelines.sweep",
         lambda: sweep(given.name, grid, trials, given.override, given.stages, given.jobs, given.metric),
+        _require_commit,
     )
 
 

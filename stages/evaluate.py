@@ -26,7 +26,7 @@ from panoptic.evaluation.dataset import (
 )
 from panoptic.evaluation.error_breakdown import error_breakdown_table
 from panoptic.evaluation.image import ScoringSettings
-from panoptic.evaluation.report import format_table, metrics_to_json, per_class_to_json, per_image_to_json
+from panoptic.evaluation.report import format_table, metrics_to_json, per_class_to_json, per_image_to_json, summary
 from panoptic.format.image_id import require_same_type
 from panoptic.instances.results import masks_by_image, read_instance_results
 from panoptic.io.errors import DatasetError, shown_ids
@@ -76,6 +76,7 @@ class Outputs:
     """The files to write; None for those not wanted."""
 
     metrics: Path
+    summary: Path | None = None
     per_class: Path | None = None
     per_image: Path | None = None
     error_breakdown: Path | None = None
@@ -122,7 +123,10 @@ def evaluate(
         )
     for warning in _warnings(inputs, found, instances, panopticapi):
         print(f"warning: {warning}", file=sys.stderr)
-    write_json(outputs.metrics, metrics_to_json(scores, instances.by_iou_type, intervals))
+    metrics = metrics_to_json(scores, instances.by_iou_type, intervals)
+    write_json(outputs.metrics, metrics)
+    if outputs.summary is not None:
+        write_json(outputs.summary, summary(metrics))
     if outputs.per_class is not None:
         write_json(outputs.per_class, per_class_to_json(scores, instances.by_iou_type))
     if outputs.per_image is not None:
@@ -175,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     }.items():
         parser.add_argument(flag, type=Path, required=True, help=purpose)
     for flag, purpose in {
+        "--summary": "JSON file to write the eight best-known averages to, for `dvc metrics show`",
         "--per-class": "JSON file to write counts and qualities per class to",
         "--per-image": "JSON file to write counts per image to",
         "--error-breakdown": "JSON file to write the error breakdown to: PQ loss by error type, and PQ with oracles",

@@ -160,7 +160,8 @@ def measure_quality(
         with shielded():
             evaluation = subprocess.run(command, capture_output=True, text=True)
         if evaluation.returncode:
-            raise ValueError(f"the network could not be validated: {evaluation.stderr.strip()}")
+            said = evaluation.stderr.strip() or f"stages.evaluate ended with status {evaluation.returncode}, silently"
+            raise ValueError(f"the network could not be validated: {said}")
         quality = json.loads(metrics.read_text())["pq"]
     return {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
 

@@ -55,7 +55,8 @@ class Revision:
 def _git(*arguments: str) -> bytes:
     done = subprocess.run(["git", *arguments], capture_output=True)
     if done.returncode:
-        raise ValueError(f"git {' '.join(arguments)}: {done.stderr.decode().strip()}")
+        said = done.stderr.decode().strip() or f"ended with status {done.returncode} without a message"
+        raise ValueError(f"git {' '.join(arguments)}: {said}")
     return done.stdout
 
 

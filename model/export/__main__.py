@@ -62,18 +62,26 @@ def _export(options: argparse.Namespace) -> None:
     shown = _images(options, sizes, settings)
     network = InferenceNetwork(checkpoint.network, settings.mask_layer)
     description = files.describe(checkpoint, network, sizes, settings)
+    _say("tracing the network, which may take minutes")
     program = files.trace(network, sizes)
     with ExitStack() as written:  # no file replaces an older one before all of them are checked
         if "torch" in formats:
             path = written.enter_context(replace_atomically(options.out / files.TORCH_FILE))
+            _say(f"writing {files.TORCH_FILE}")
             files.save_torch(program, path)
             _check(files.TORCH_FILE, network, checking.load_torch(path), shown, settings.merging)
         if "onnx" in formats:
             path = written.enter_context(replace_atomically(options.out / files.ONNX_FILE))
+            _say(f"writing {files.ONNX_FILE}, which may take minutes")
             files.save_onnx(program, network, description, path)
             _check(files.ONNX_FILE, network, checking.load_onnx(path), shown, settings.merging)
         write_atomically(options.out / files.DESCRIPTION, description.encode())
     print(f"written to {options.out}; {files.DESCRIPTION} describes the input and the outputs")
+
+
+def _say(step: str) -> None:
+    """Print what begins now, at once, also where the output is a file."""
+    print(f"{step} ...", flush=True)
 
 
 def _images(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings) -> list[checking.Image]:
@@ -98,7 +106,7 @@ def _check(
     Raises:
         ExportError: their results differ.
     """
-    print(f"{name} compared with the network:")
+    _say(f"comparing {name} with the network, and timing both")
     for image in shown:
         comparison = checking.compare_program(network, program, image, merging)
         print(f"  {comparison.line()}")

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 from torch.onnx import OnnxExporterError
-from transformers import PreTrainedModel
 
 from model.export.inference_network import INPUT, InferenceNetwork
 from model.export.sizes import ExportError, Sizes
@@ -55,6 +54,11 @@ def trace(network: InferenceNetwork, sizes: Sizes) -> ExportedProgram:
 @contextmanager
 def _plain_attention(network: nn.Module) -> Iterator[None]:
     """Let backbones spell out attention: the fused kernel returns another memory layout than its ONNX form."""
+    if not any(type(part).__module__.startswith("transformers.") for part in network.modules()):
+        yield
+        return
+    from transformers import PreTrainedModel  # slow, and not needed by networks without a backbone of it
+
     bodies = [part for part in network.modules() if isinstance(part, PreTrainedModel)]
     before = [body.config._attn_implementation for body in bodies]
     try:

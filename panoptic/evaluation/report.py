@@ -30,6 +30,29 @@ def metrics_to_json(scores: Scores, precisions: Precisions, intervals: Intervals
     return metrics
 
 
+_SUMMARY = {
+    "PQ": "pq.all",
+    "PQ_th": "pq.things",
+    "PQ_st": "pq.stuff",
+    "SQ": "sq.all",
+    "RQ": "rq.all",
+    "boundary_PQ": "boundary_pq.all",
+    "mIoU": "miou",
+    "AP": "ap.segm.AP",
+}
+
+
+def summary(metrics: Mapping[str, object]) -> dict[str, object]:
+    """The best-known averages of `metrics_to_json`, few enough for one line; None where there is none."""
+    found: dict[str, object] = {}
+    for name, key in _SUMMARY.items():
+        value: object = metrics
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        found[name] = value
+    return found
+
+
 def per_class_to_json(scores: Scores, precisions: Precisions) -> dict[str, object]:
     """Counts and values of every category by its id; those for boundaries under `boundary`."""
     values = {metric.name: scores.per_class(metric) for metric in scores.metrics}

@@ -14,15 +14,16 @@ from tempfile import TemporaryDirectory
 
 from pipelines.dvc_project.parameters import read_parameters, write_parameters
 from pipelines.override import Change, change_settings, override_settings
-from pipelines.process.session import CommandError, Show, run_in_session
+from pipelines.process.session import CommandError, Show, failure, run_in_session
 
 _DVC = (sys.executable, "-m", "dvc")
+_TRACKING = ".dvc"
 _DOT_NAMES = re.compile(r'"([^"]+)"')
 
 
 @dataclass(frozen=True)
 class Outs:
-    """Files and folders that a stage has written: its metrics, and all others."""
+    """Files and folders that a stage has written: its metrics, with outs of the type `metrics`, and all others."""
 
     metrics: tuple[Path, ...]
     others: tuple[Path, ...]
@@ -59,17 +60,18 @@ class DvcProject:
     def outs(self, stage: str) -> Outs:
         """Return the existing outputs of a stage, as listed in dvc.yaml."""
         described = read_parameters(self.folder / "dvc.yaml")["stages"][stage]
-        return Outs(self._present(described.get("metrics")), self._present(described.get("outs")))
+        metrics, others = dict(map(_with_options, described.get("metrics") or ())), dict[str, Mapping[str, object]]()
+        for name, options in map(_with_options, described.get("outs") or ()):
+            (metrics if options.get("type") == "metrics" else others)[name] = options
+        return Outs(self._present(metrics), self._present(others))
 
     def written(self, stages: Iterable[str]) -> tuple[str, ...]:
         """Return the existing outputs of several stages, relative to the project."""
         outs = [self.outs(stage) for stage in stages]
         return tuple(str(path.relative_to(self.folder)) for out in outs for path in (*out.metrics, *out.others))
 
-    def _present(self, entries: Sequence[object] | None) -> tuple[Path, ...]:
-        """Return the existing paths of a list in dvc.yaml, whose entries are names, or a name with options."""
-        names = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries or ()]
-        return tuple(path for name in names if (path := self.folder / str(name)).exists())
+    def _present(self, names: Iterable[str]) -> tuple[Path, ...]:
+        return tuple(path for name in names if (path := self.folder / name).exists())
 
     def reproduce(self, stage: str, show: Show) -> None:
         """Run one stage if it is out of date, without those it depends on; `show` receives its output line by line.
@@ -79,6 +81,25 @@ class DvcProject:
         """
         command = (*_DVC, "--wait-for-lock", "repro", "--single-item", stage)
         run_in_session(command, show, self.folder, _environment())
+
+    def fetch(self, stages: Iterable[str]) -> None:
+        """Put the data that DVC tracks (`data.dvc`) in place if one of the stages needs it, from the cache or remote.
+
+        Raises:
+            CommandError: It is in neither.
+        """
+        files = [file for file in self.tracked_files(stages) if not self._in_place(self.folder / file)]
+        if files:
+            self.dvc("pull", *files)
+
+    def tracked_files(self, stages: Iterable[str]) -> tuple[str, ...]:
+        """Return the files such as `data.dvc`, in which DVC tracks data without a stage, that the stages depend on."""
+        files = {file for stage in stages for file in tracked_files(self.dvc("dag", "--dot", stage))}
+        return tuple(sorted(files))
+
+    @staticmethod
+    def _in_place(tracking: Path) -> bool:
+        return all((tracking.parent / str(out["path"])).exists() for out in read_parameters(tracking)["outs"])
 
     def needs(self, stage: str) -> tuple[str, ...]:
         """Return the stages that a stage depends on, directly or indirectly, in topological order."""
@@ -152,7 +173,8 @@ class DvcProject:
         command = [sys.executable, "-m", "stages.check_settings", "--params", *map(str, files)]
         answer = self._ask(command)
         if answer.returncode:
-            raise ValueError(answer.stderr.strip().removeprefix("error: "))
+            said = answer.stderr.strip() or failure(command, answer.returncode, "")
+            raise ValueError(said.removeprefix("error: "))
 
     def run_experiment(self, name: str, stages: Sequence[str], show: Show) -> None:
         """Bring stages and all they depend on up to date as a DVC experiment.
@@ -170,8 +192,8 @@ class DvcProject:
         """
         answer = self._ask((*_DVC, *arguments))
         if answer.returncode:
-            what = f"`dvc {' '.join(arguments)}` failed in {self.folder.resolve()}"
-            raise CommandError(f"{what}: {answer.stderr.strip()}")
+            said = failure(("dvc", *arguments), answer.returncode, answer.stderr)
+            raise CommandError(f"in {self.folder.resolve()}, {said}")
         return answer.stdout
 
     @property
@@ -189,6 +211,14 @@ class DvcProject:
         )
 
 
+def _with_options(entry: object) -> tuple[str, Mapping[str, object]]:
+    """Parse an entry of a list in dvc.yaml: a name, or one with options."""
+    if isinstance(entry, Mapping):
+        ((name, options),) = entry.items()
+        return str(name), options
+    return str(entry), {}
+
+
 def stages_in_order(dot: str) -> tuple[str, ...]:
     """Return the stages of a graph printed by `dvc dag --dot`, in topological order.
 
@@ -199,7 +229,12 @@ def stages_in_order(dot: str) -> tuple[str, ...]:
         names = _DOT_NAMES.findall(line)
         if names:
             graph.add(names[-1], *names[:-1])
-    return tuple(name for name in graph.static_order() if not name.endswith(".dvc"))
+    return tuple(name for name in graph.static_order() if not name.endswith(_TRACKING))
+
+
+def tracked_files(dot: str) -> frozenset[str]:
+    """Return the files in which DVC tracks data by itself, without a stage, in a graph printed by `dvc dag --dot`."""
+    return frozenset(name for name in _DOT_NAMES.findall(dot) if name.endswith(_TRACKING))
 
 
 def _environment() -> dict[str, str]:

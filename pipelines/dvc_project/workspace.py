@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.dvc_project.project import DvcProject
-from pipelines.process.session import Show
+from pipelines.process.session import Show, failure
 
 # Files that git ignores and stages read, relative to the checkout. Each trial has its own outputs (runs/).
 LINKED = ("datasets", "pretrained", "panoptic/*/_*.so", "panoptic/*/_*.pyd", "model/ops/_*.so", "model/ops/_*.pyd")
@@ -33,7 +33,7 @@ class Checkout:
 
     def require_committed(self) -> None:
         """Raise `GitError` if a tracked file other than params.yaml differs from the commit."""
-        lines = git(self.folder, "status", "--porcelain", "--untracked-files=no").splitlines()
+        lines = git(self.folder, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no").split("\0")[:-1]
         changed = [line[3:] for line in lines if line[3:] != "params.yaml"]
         if changed:
             raise GitError(
@@ -64,8 +64,8 @@ class Workspace:
     checkout: Checkout
     folder: Path
 
-    def prepare(self, parameters: Path, cache: Path) -> None:
-        """Create the clone, or reuse the one of a stopped trial, and write its settings.
+    def prepare(self, parameters: Path, cache: Path, stages: Sequence[str]) -> None:
+        """Create the clone, or reuse the one of a stopped trial, with its settings and the data that `stages` need.
 
         Raises:
             CommandError, GitError: git or DVC failed.
@@ -79,11 +79,11 @@ class Workspace:
         for key, fallback in (("user.name", "sweep"), ("user.email", "sweep@localhost")):
             if not git(self.folder, "config", "--default", "", "--get", key).strip():
                 git(self.folder, "config", key, fallback)
-        (self.folder / ".dvc" / "config.local").write_text(f'[cache]\n    dir = "{cache}"\n')
-        self._link()
-        if files := git(self.folder, "ls-files", "*.dvc").splitlines():
-            DvcProject(self.folder).dvc("checkout", "--quiet", *files)
         shutil.copyfile(parameters, self.folder / "params.yaml")
+        self._link(cache)
+        project = DvcProject(self.folder)
+        if files := project.tracked_files(stages):
+            project.dvc("pull", *files)  # from the remote only what the cache lacks
 
     def run(self, name: str, stages: Sequence[str], show: Show) -> None:
         """Run the experiment and push it to the checkout.
@@ -109,7 +109,13 @@ class Workspace:
         )
         return top.returncode == 0 and top.stdout.splitlines() == [str(self.folder.resolve()), commit]
 
-    def _link(self) -> None:
+    def _link(self, cache: Path) -> None:
+        # As a link, the cache may have any path; some, with quotes or umlauts, cannot be written into DVC's settings.
+        dvc = self.folder / ".dvc"
+        (dvc / "config.local").write_text("[cache]\n    dir = cache\n")
+        cache.mkdir(parents=True, exist_ok=True)
+        if not (dvc / "cache").is_symlink():
+            (dvc / "cache").symlink_to(cache)
         source = self.checkout.folder.resolve()
         found = [path.relative_to(source) for pattern in LINKED for path in sorted(source.glob(pattern))]
         for path in found:
@@ -132,6 +138,6 @@ def git(folder: Path, *arguments: str) -> str:
     """
     answer = subprocess.run(["git", *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if answer.returncode:
-        what = f"`git {' '.join(arguments)}` failed in {folder.resolve()}"
-        raise GitError(f"{what}: {answer.stderr.strip()}")
+        said = failure(("git", *arguments), answer.returncode, answer.stderr)
+        raise GitError(f"in {folder.resolve()}, {said}")
     return answer.stdout

@@ -7,21 +7,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from pipelines.process import guard
+from pipelines.process.preconditions import check_preconditions
 from pipelines.process.session import CommandError, end_all
 
 GRACE_SECONDS = 20.0  # longer than the grace of a stage, for which the flow waits
 _INSIDE = "PIPELINES_UNDER_GUARD"
 
 
-def run_as_program(module: str, flow: Callable[[], None]) -> int:
-    """Run a flow without a running Prefect server, and return the exit status.
+def run_as_program(module: str, flow: Callable[[], None], require: Callable[[Path], None]) -> int:
+    """Run a flow without a running Prefect server, and return the exit status: 2 if it cannot start.
 
-    Prefect starts a temporary server for the flow. The flow runs in a second process under a guard, because that server
-    would outlive a SIGKILL.
+    `require` checks what the flow needs of the checkout on top of `check_preconditions`. Prefect starts a temporary
+    server for the flow. The flow runs in a second process under a guard, because that server would outlive a SIGKILL.
     """
     if os.environ.get(_INSIDE):
         os.environ.pop(_INSIDE)
@@ -32,6 +34,12 @@ def run_as_program(module: str, flow: Callable[[], None]) -> int:
             print(f"error: {error}", file=sys.stderr)  # repeated without the traceback in Prefect's log above
             return 1
         return 0
+    try:
+        check_preconditions(Path())
+        require(Path())
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return _run_again_under_guard(module, sys.argv[1:])
 
 

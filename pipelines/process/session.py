@@ -9,6 +9,7 @@ import codecs
 import os
 import queue
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -88,9 +89,14 @@ def run_in_session(
     while _pass_on(lines, show, tail):
         pass
     if process.returncode:
-        last = "\n".join(f"  {text}" for text in tail)
-        what = f"`{' '.join(command)}` ended with status {process.returncode}"
-        raise CommandError(f"{what}; its last output:\n{last}")
+        raise CommandError(failure(command, process.returncode, "\n".join(f"  {text}" for text in tail)))
+
+
+def failure(command: Sequence[str], status: int, output: str) -> str:
+    """Describe how a command failed: its status, and its last lines of output or that there are none."""
+    said = [line.rstrip() for line in output.splitlines() if line.strip()][-TAIL_LINES:]
+    what = f"`{shlex.join(command)}` ended with status {status}"
+    return "\n".join([f"{what}; its last output:", *said]) if said else f"{what}, without a message"
 
 
 def end_all() -> None:

@@ -50,20 +50,26 @@ class Result:
     value: float | None
 
 
-def metric_values(shown: str, metric: Metric) -> dict[str, float]:
-    """Return the metric of each experiment that has it, by name, from the output of `dvc exp show --json`."""
+def metric_values(shown: str, metric: Metric, cache: Path) -> dict[str, float]:
+    """Return the metric of each experiment that has it, by name, from the output of `dvc exp show --json`.
+
+    Metrics of DVC are part of it; of any other file it has the digest, by which the file lies in DVC's cache.
+    """
     values = {}
     for baseline in json.loads(shown):
         for experiment in baseline.get("experiments") or []:
             for revision in experiment["revs"]:
-                value = _look_up(revision.get("data") or {}, metric)
+                value = _look_up(revision.get("data") or {}, metric, cache)
                 if revision.get("name") and value is not None:
                     values[str(revision["name"])] = value
     return values
 
 
-def _look_up(data: dict[str, Any], metric: Metric) -> float | None:
+def _look_up(data: dict[str, Any], metric: Metric, cache: Path) -> float | None:
     found: object = ((data.get("metrics") or {}).get(metric.file) or {}).get("data")
+    digest = ((data.get("outs") or {}).get(metric.file) or {}).get("hash")
+    if found is None and digest and (file := cache / "files" / "md5" / digest[:2] / digest[2:]).is_file():
+        found = json.loads(file.read_text())
     for part in metric.key.split("."):
         found = found.get(part) if isinstance(found, dict) else None
     return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None

@@ -83,8 +83,10 @@ stages:
   scored:
     cmd: python score.py
     deps: [score.py]
-    outs: [plot.png, table.md]
-    metrics: [metrics.json]
+    outs:
+      - plot.png
+      - table.md
+      - metrics.json: {type: metrics}
   count:
     cmd: python count.py
     deps: [count.py]

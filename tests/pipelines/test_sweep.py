@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,40 @@ def test_a_grid_gives_distinct_results_and_a_repeated_sweep_runs_only_new_trials
         ["64.0", "done"],
         ["65.0", "done"],
     ]
+
+
+ODD = 'a "quote", it\'s größe %20'
+
+
+@pytest.mark.usefixtures("prefect")
+@pytest.mark.parametrize("name", ["data that was never pulled", ODD])
+def test_trials_find_their_data_and_metric_wherever_the_checkout_is(checkout: Path, tmp_path: Path, name: str) -> None:
+    """The remote has the data, nothing else has; the metric is one that `dvc metrics show` leaves out."""
+    stages = (checkout / "dvc.yaml").read_text()
+    (checkout / "dvc.yaml").write_text(stages.replace("metrics: [runs/metrics.json]", "outs: [runs/metrics.json]"))
+    dvc(checkout, "remote", "add", "--default", "origin", str(tmp_path / "remote"))
+    dvc(checkout, "push", "data.dvc")
+    git(checkout, "commit", "--quiet", "--all", "-m", "Have a remote")
+    (checkout / "data").unlink()
+    shutil.rmtree(checkout / ".dvc" / "cache")
+    checkout = checkout.rename(tmp_path / name)
+    sweep("two", {"learn.rate": ["2", "3"]}, stages=["score"], metric=METRIC, folder=checkout)
+    assert [row[:3] for row in table(checkout)[1:]] == [["2", "21.0", "done"], ["3", "31.0", "done"]]
+
+
+@pytest.mark.usefixtures("prefect")
+def test_trials_take_only_the_data_that_their_stages_need(checkout: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (checkout / "data").unlink()
+    shutil.rmtree(checkout / ".dvc" / "cache")
+    with pytest.raises(CommandError, match="1 of 1 trials failed"):
+        sweep("two", {"learn.rate": ["2"]}, stages=["score"], metric=METRIC, folder=checkout)
+    assert "`dvc pull data.dvc` ended with status" in caplog.text
+    assert "data\nIs your cache up to date?" in caplog.text
+    stages = (checkout / "dvc.yaml").read_text()
+    (checkout / "dvc.yaml").write_text(stages.replace("[learn.py, data]", "[learn.py]"))
+    git(checkout, "commit", "--quiet", "--all", "-m", "Need no data")
+    sweep("two", {"learn.rate": ["2"]}, stages=["score"], metric=METRIC, folder=checkout)
+    assert table(checkout)[1][:3] == ["2", "21.0", "done"]
 
 
 @pytest.mark.usefixtures("prefect")
@@ -133,4 +168,4 @@ def test_dvcs_queue_runs_a_choice_of_settings(checkout: Path) -> None:
         assert "Queued" in status or "Running" in status or "Success" in status, status
     dvc(checkout, "queue", "stop")
     shown = DvcProject(checkout).dvc("exp", "show", "--json")
-    assert sorted(metric_values(shown, Metric.parse(METRIC)).values()) == [24, 25, 34, 35]
+    assert sorted(metric_values(shown, Metric.parse(METRIC), Checkout(checkout).cache()).values()) == [24, 25, 34, 35]

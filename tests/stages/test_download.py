@@ -58,3 +58,12 @@ def test_missing_parts_are_listed_with_the_hint(
     assert hint in message
     assert str(own / "val") in message
     assert not (own.parent / "out").exists()
+
+
+def test_links_that_lead_nowhere_are_named_before_dvc_meets_them(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No JSON lists the image, so nothing but DVC would notice."""
+    (own / "train" / "old.jpg").symlink_to("/nonexistent/x.jpg")
+    with pytest.raises(SystemExit) as ended:
+        _inspect(own)
+    assert ended.value.code == 2
+    assert f"1 links lead to files that are not there ({own}/train/old.jpg); mount" in capsys.readouterr().err

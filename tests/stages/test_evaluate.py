@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from panoptic.format.segments import SegmentLabel
 from stages.evaluate import main
@@ -59,6 +60,24 @@ def test_the_files_agree_with_each_other(
     assert list(per_image) == ["100", "101", "102"]
     assert metrics["pq"]["all"] != round(metrics["pq"]["all"], 10), "written at full precision"
     assert f"{100 * metrics['pq']['things']:.2f}" in capsys.readouterr().out
+
+
+def test_dvc_shows_eight_metrics_from_the_file_of_all(tmp_path: Path, arguments: list[str]) -> None:
+    main([*arguments, "--summary", str(tmp_path / "summary.json")])
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert json.loads((tmp_path / "summary.json").read_text()) == {
+        "PQ": metrics["pq"]["all"],
+        "PQ_th": metrics["pq"]["things"],
+        "PQ_st": metrics["pq"]["stuff"],
+        "SQ": metrics["sq"]["all"],
+        "RQ": metrics["rq"]["all"],
+        "boundary_PQ": metrics["boundary_pq"]["all"],
+        "mIoU": metrics["miou"],
+        "AP": None,  # no instances were given
+    }
+    stages = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())["stages"]
+    shown = [next(iter(metric)) for stage in stages.values() for metric in stage.get("metrics", [])]
+    assert shown == ["runs/evaluate/summary.json"]
 
 
 def test_an_empty_group_is_null(tmp_path: Path) -> None:

@@ -33,12 +33,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def command() -> None:
         check = _check(arguments)
+        if arguments.page:
+            _write(arguments.page, make_page(check, arguments.page_images, arguments.seed))
         if arguments.json:
             _write(arguments.json, as_json(check))
         if arguments.json != "-":
             print(as_text(check, arguments.all))
-        if arguments.page:
-            _write(arguments.page, make_page(check, arguments.page_images, arguments.seed))
         if check.has_errors:
             sys.exit(1)
 

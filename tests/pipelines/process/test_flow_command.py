@@ -24,5 +24,5 @@ def test_the_last_output_is_the_reason(error: Exception, capsys: pytest.CaptureF
     def flow() -> None:
         raise error
 
-    assert run_as_program("a.module", flow) == 1
+    assert run_as_program("a.module", flow, lambda _: None) == 1
     assert capsys.readouterr().err == f"error: {error}\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.process import guard, session
-from pipelines.process.session import TAIL_LINES, CommandError, OutputLine, end_all, run_in_session
+from pipelines.process.session import TAIL_LINES, CommandError, OutputLine, end_all, failure, run_in_session
 from tests.pipelines.conftest import HOLD
 
 
@@ -58,9 +58,9 @@ for byte in "one\r\ntwö\n\n 50%\r100%\r\nlast".encode():
 
 def test_a_failure_reports_status_and_last_lines(tmp_path: Path) -> None:
     program = f"for i in range({TAIL_LINES} + 1): print('line', i)\nraise SystemExit(7)"
-    with pytest.raises(CommandError, match="ended with status 7") as failure:
+    with pytest.raises(CommandError, match="ended with status 7") as caught:
         run(program, tmp_path, lambda line: None)
-    assert str(failure.value).partition("its last output:\n")[2].splitlines() == [
+    assert str(caught.value).partition("its last output:\n")[2].splitlines() == [
         f"  line {i}" for i in range(1, TAIL_LINES + 1)
     ]
 
@@ -153,3 +153,12 @@ sys.exit(guard.wait())
 def test_a_missing_command_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no-such-program: cannot be started: No such file"):
         run_in_session(["no-such-program"], lambda line: None, tmp_path, os.environ)
+
+
+@pytest.mark.parametrize("output", ["", "\n \n"])
+def test_no_reason_is_ever_empty(output: str) -> None:
+    said = failure(("dvc", "pull", "a b"), 3, output)
+    assert said == "`dvc pull 'a b'` ended with status 3, without a message"
+    lines = failure(("git", "log"), 128, "".join(f"line {number}\n\n" for number in range(100))).splitlines()
+    last = [f"line {number}" for number in range(60, 100)]
+    assert lines == ["`git log` ended with status 128; its last output:", *last]

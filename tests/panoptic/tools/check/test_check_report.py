@@ -1,6 +1,8 @@
 """The output of `check`: the numbers of the summary, the JSON, the page, and the exit status of the command."""
 
 import json
+import subprocess
+import sys
 from base64 import b64decode
 from collections import Counter
 from html.parser import HTMLParser
@@ -269,3 +271,15 @@ def test_another_layout_is_recognized(tmp_path: Path, name: str, content: str, t
     with pytest.raises(DatasetError) as raised:
         find_splits(tmp_path)
     assert told in str(raised.value)
+
+
+def test_a_reader_of_the_tables_that_ends_early_does_not_lose_the_page(made: MadeDataset, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    command = [sys.executable, "-m", "panoptic.tools.check", str(made.root), "--page", str(page), "--workers", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "Broken pipe" not in process.stderr.read()
+    assert process.returncode in (0, 1)
+    assert page.read_text().endswith("</html>\n")

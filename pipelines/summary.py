@@ -1,0 +1,71 @@
+"""Print the scores of the last run, and where its images, plots and tables are; `make run` ends with it.
+
+python -m pipelines.summary
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipelines.reporting.sweep_results import text_table
+
+SCORES = Path("runs/evaluate/metrics.json")
+# By section of the file, and the group of classes or else the key whose number is in the row "all".
+_COLUMNS = {"PQ": "pq", "SQ": "sq", "RQ": "rq", "boundary PQ": "boundary_pq"}
+_SINGLE = {"mIoU": ("all", "miou"), "mask AP": ("things", "ap.segm.AP"), "box AP": ("things", "ap.bbox.AP")}
+_GROUPS = ("all", "things", "stuff")
+_PLACES = {
+    "runs/predict/images": "images: image, ground truth and prediction side by side",
+    "runs/plots": "plots: loss, PQ during training, PQ loss by error type",
+    "runs/robustness/severity.png": "plot: PQ under corruption",
+    "runs/robustness/table.md": "table: PQ under corruption",
+    "runs/complexity/table.md": "table: parameters, FLOPs, latency and memory",
+    "runs/evaluate": "all scores, by class and by image",
+    "runs/train/model.safetensors": "weights",
+}
+
+
+def summary(folder: Path) -> str:
+    """Return the text.
+
+    Raises:
+        ValueError: There are no scores.
+    """
+    try:
+        metrics = json.loads((folder / SCORES).read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{folder / SCORES}: no scores yet; compute them with `dvc repro evaluate`") from None
+    table = [["percent", *_COLUMNS, *_SINGLE]]
+    for group in _GROUPS:
+        row = [_percent(_look_up(metrics, f"{section}.{group}")) for section in _COLUMNS.values()]
+        row += [_percent(_look_up(metrics, key)) if group == of else "" for of, key in _SINGLE.values()]
+        table.append([group, *row])
+    places = [f"  {path:30}{content}" for path, content in _PLACES.items() if (folder / path).exists()]
+    return "\n".join([text_table(table), "", *places, "", "Inspect the errors, segment by segment: make browse"])
+
+
+def _look_up(metrics: object, key: str) -> object:
+    for part in key.split("."):
+        metrics = metrics.get(part) if isinstance(metrics, Mapping) else None
+    return metrics
+
+
+def _percent(value: object) -> str:
+    return f"{100 * value:.1f}" if isinstance(value, float) else "-"
+
+
+def main() -> int:
+    """Run the command line; the exit status is 2 if there are no scores."""
+    argparse.ArgumentParser(prog="python -m pipelines.summary", description=__doc__.splitlines()[0]).parse_args()
+    try:
+        print(summary(Path()))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

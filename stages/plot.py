@@ -1,0 +1,107 @@
+"""Draw the curves of training and the error breakdown as PNG files, which `dvc plots show` shows without a network.
+
+    python -m stages.plot --curves runs/train --scores runs/evaluate --out runs/plots
+
+A stage of its own: to edit a plot computes no weights and no scores again.
+"""
+
+import argparse
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from panoptic.io.files import write_atomically
+from panoptic.runtime.cli import run_command
+
+Table = Mapping[str, Sequence[str]]
+"""The columns of a CSV file by name."""
+
+
+# Distinguishable with color blindness, too (Okabe and Ito).
+_COLORS = ("#0072b2", "#d55e00", "#009e73")
+
+
+def plot(curves: Path, scores: Path, out: Path) -> None:
+    """Draw all plots into the folder `out`."""
+    loss, quality = read_table(curves / "loss.csv"), read_table(curves / "quality.csv")
+    pq_loss, oracle = read_table(scores / "pq_loss.csv"), read_table(scores / "oracle.csv")
+    drawn = {
+        "loss": _draw(_lines(loss, ("total",)), "Training loss", "step", "sum of all terms"),
+        "quality": _draw(_lines(quality, ("all", "things", "stuff")), "PQ on the validation split", "step", "percent"),
+        "pq_loss": _draw(_bars(pq_loss, "error"), "PQ loss by error type", "percentage points", ""),
+        "oracle": _draw(_bars(oracle, "oracle"), "PQ with an oracle for one error type", "percent", ""),
+    }
+    for name, figure in drawn.items():
+        write_atomically(out / f"{name}.png", figure)
+
+
+def read_table(file: Path) -> Table:
+    """Read a CSV file with a header."""
+    with file.open(newline="") as text:
+        head, *rows = csv.reader(text)
+    return {name: [row[index] for row in rows] for index, name in enumerate(head)}
+
+
+def _lines(table: Table, columns: Sequence[str]) -> Callable[[Axes], None]:
+    """Draw columns over the steps; values that are not known leave a gap."""
+
+    def draw(axes: Axes) -> None:
+        steps = [int(step) for step in table["step"]]
+        for column, color in zip(columns, _COLORS, strict=False):
+            values = [float(value or "nan") for value in table[column]]
+            axes.plot(steps, values, color=color, marker=".", label=column)
+        axes.set_ylim(bottom=0)
+        if len(columns) > 1:
+            axes.legend(frameon=False)
+
+    return draw
+
+
+def _bars(table: Table, names: str) -> Callable[[Axes], None]:
+    """Draw the mean over all classes as a bar for each name, the first at the top, with its value beside it."""
+
+    def draw(axes: Axes) -> None:
+        values = [100 * float(value or "nan") for value in table["all"]]
+        bars = axes.barh([name.replace("_", " ") for name in table[names]], values, color=_COLORS[0])
+        axes.bar_label(bars, fmt="%.1f", padding=3)
+        axes.invert_yaxis()
+        axes.margins(x=0.1)
+
+    return draw
+
+
+def _draw(draw: Callable[[Axes], None], title: str, x_label: str, y_label: str) -> bytes:
+    """Draw one plot to a PNG file."""
+    # Not by pyplot, which keeps figures alive and looks for a screen.
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    draw(axes)
+    axes.set_title(title)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(axis="both", color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    return file.getvalue()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.plot", description=__doc__.splitlines()[0])
+    parser.add_argument("--curves", type=Path, required=True, help="folder with loss.csv and quality.csv")
+    parser.add_argument("--scores", type=Path, required=True, help="folder with pq_loss.csv and oracle.csv")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
+    given = parser.parse_args(argv)
+    run_command(lambda: plot(given.curves, given.scores, given.out))
+
+
+if __name__ == "__main__":
+    main()
