@@ -5,7 +5,7 @@ dropped. Samples of more than 8 bits are divided by a power of two: cameras and 
 and a file does not say so, hence the smallest of `DEPTHS` that holds the largest value of the image counts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 
 import cv2
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from panoptic.data.image_header import UnsupportedImageError, read_header, turned_upright
+from panoptic.data.image_header import ImageHeader, UnsupportedImageError, read_header, turned_upright
 from panoptic.data.jpeg import BEGIN, END, lacks_pixels, whole_jpeg
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource
@@ -54,25 +54,40 @@ def verify_image(data: bytes, where: str) -> int:
     return bits
 
 
-def describe_bit_depths(files: FileSource, names: Iterable[str]) -> str:
-    """Count and name the images with samples of more than 8 bits in one line, empty if there are none."""
-    deep = [name for name in names if _is_deep(files, name)]
-    if not deep:
-        return ""
-    named = ", ".join(deep[:_NAMED]) + (", ..." if len(deep) > _NAMED else "")
-    what = f"{len(deep)} image{'s have' if len(deep) > 1 else ' has'} more than 8 bits a sample ({named})"
-    return f"note: {what}; each is read with the smallest of {', '.join(map(str, DEPTHS))} bits that holds its values"
+def reading_notes(files: FileSource, names: Iterable[str]) -> list[str]:
+    """Count and name images of which not everything is read: samples of more than 8 bits, several images in a file."""
+    deep, several = [], []
+    for name in names:
+        header = _header_unless_jpeg(files, name)
+        if header and header.bits > DEPTHS[0]:
+            deep.append(name)
+        if header and header.frames > 1:
+            several.append(name)
+    depths = ", ".join(map(str, DEPTHS))
+    rules = (
+        (deep, "more than 8 bits a sample", f"each is read with the smallest of {depths} bits that holds its values"),
+        (several, "several images in the file", "the first is read"),
+    )
+    return [f"note: {_counted(found)} {what} ({_named(found)}); {rule}" for found, what, rule in rules if found]
 
 
-def _is_deep(files: FileSource, name: str) -> bool:
+def _counted(names: Sequence[str]) -> str:
+    return f"{len(names)} image{'s have' if len(names) > 1 else ' has'}"
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def _header_unless_jpeg(files: FileSource, name: str) -> ImageHeader | None:
     with files.open(name) as file:
         if file.read(len(BEGIN)) == BEGIN:
-            return False
+            return None
         file.seek(0)
         try:
-            return read_header(file, name).bits > DEPTHS[0]
+            return read_header(file, name)
         except DatasetError:
-            return False  # the command that reads the image says what is wrong
+            return None  # the command that reads the image says what is wrong
 
 
 def whole_file(data: bytes, where: str) -> bytes:

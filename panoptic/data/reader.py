@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic.data.decoding import decode_image
+from panoptic.data.decoding import decode_image, reading_notes
 from panoptic.data.image_header import read_header, turned_upright
 from panoptic.format.id_map import decode_id_map
 from panoptic.index import ImageRecord, PanopticIndex
@@ -54,6 +54,12 @@ class PanopticReader:
     def sample(self, record: ImageRecord) -> Sample:
         """Read an image together with its id map."""
         return Sample(self.image(record), self.id_map(record), record)
+
+
+def print_reading_notes(index: PanopticIndex) -> None:
+    """Print a line about images with more than 8 bits a sample, and one about files with several images, if any."""
+    for note in reading_notes(index.image_files(), (record.file_name for record in index.records)):
+        print(note)
 
 
 def _check_size(shape: tuple[int, int], record: ImageRecord, where: str) -> None:
