@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic.data.decoding import decode_image, reading_notes
+from panoptic.data.decoding import DEPTHS, decode_image, reading_notes
 from panoptic.data.image_header import read_header, turned_upright
 from panoptic.format.id_map import decode_id_map
 from panoptic.index import ImageRecord, PanopticIndex
@@ -42,6 +42,13 @@ class PanopticReader:
         _check_size(header.size(self.index.upright), record, where)
         image = decode_image(data, where)
         return turned_upright(image, header.orientation) if self.index.upright else image
+
+    def shown_as_read(self, record: ImageRecord) -> bool:
+        """Tell whether a browser shows the file of an image as it is read here."""
+        name = record.file_name
+        header = read_header(BytesIO(self._images.read(name)), f"{self._images.path}: {name}")
+        turned = header.orientation != 1 and not self.index.upright
+        return header.bits <= DEPTHS[0] and not turned and not name.lower().endswith((".tif", ".tiff"))
 
     def id_map(self, record: ImageRecord) -> NDArray[np.int32]:
         """Read an id map, (H,W) int32. Raises `DatasetError` if it is missing, damaged or of another size."""

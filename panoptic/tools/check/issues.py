@@ -100,7 +100,7 @@ _WARNINGS = (
     (
         "image-bit-depth",
         "an image has more than 8 bits a sample",
-        "nothing if the bits are right: values are divided so that they become 8; otherwise scale and save them as 8",
+        "nothing, if the bits (the fewest of 8, 10, 12, 14, 16 that hold its values) are right; else save it with 8",
     ),
     ("image-frames", "a file has several images", "save the one that is annotated as a file of its own"),
     ("image-shared", "several image ids name one file", "list each file once"),
