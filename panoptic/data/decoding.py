@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from panoptic.data.image_header import ImageHeader, UnsupportedImageError, read_header, turned_upright
+from panoptic.data.image_header import ImageHeader, UnsupportedImageError, read_header, turned_upright, white_is_zero
 from panoptic.data.jpeg import BEGIN, END, lacks_pixels, whole_jpeg
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource
@@ -33,7 +33,7 @@ def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
 
     Raises `DatasetError` if the image cannot be decoded.
     """
-    return _to_8_bits(_decode(data, where), where)[0]
+    return _decode(data, where)[0]
 
 
 def decode_upright(data: bytes, where: str) -> NDArray[np.uint8]:
@@ -48,7 +48,7 @@ def verify_image(data: bytes, where: str) -> int:
     In addition to `decode_image`, it finds JPEGs with an end mark that are cut short nevertheless. What a command takes
     in is verified once, so that reading it need not be.
     """
-    image, bits = _to_8_bits(_decode(data, where), where)
+    image, bits = _decode(data, where)
     if data.startswith(BEGIN) and lacks_pixels(data, image):
         raise _undecodable(where)
     return bits
@@ -105,14 +105,18 @@ def whole_file(data: bytes, where: str) -> bytes:
     return whole
 
 
-def _decode(data: bytes, where: str) -> NDArray[np.generic]:
-    """Decode to (H,W,3) BGR samples of any type."""
+def _decode(data: bytes, where: str) -> tuple[NDArray[np.uint8], int]:
+    """Decode to (H,W,3) RGB; returns the bits that the samples were taken to have, too."""
     whole = whole_file(data, where)
-    image = cv2.imdecode(np.frombuffer(whole, np.uint8), _FLAGS)
-    found = _decode_wide(whole) if image is None else image
-    if found is None:
+    found = cv2.imdecode(np.frombuffer(whole, np.uint8), _FLAGS)
+    samples = _decode_wide(whole) if found is None else found
+    if samples is None:
         raise _undecodable(where)
-    return found
+    if samples.dtype == np.uint8:
+        image = samples.view(np.uint8)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), dtype=np.uint8), DEPTHS[0]
+    image, bits = _to_8_bits(samples, where)
+    return (~image if white_is_zero(whole) else image), bits
 
 
 def _decode_wide(data: bytes) -> NDArray[np.generic] | None:
@@ -125,10 +129,7 @@ def _decode_wide(data: bytes) -> NDArray[np.generic] | None:
 
 
 def _to_8_bits(samples: NDArray[np.generic], where: str) -> tuple[NDArray[np.uint8], int]:
-    """Convert (H,W,3) BGR samples of any type to 8-bit RGB; returns the bits that they were taken to have, too."""
-    if samples.dtype == np.uint8:
-        image = samples.view(np.uint8)
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), dtype=np.uint8), DEPTHS[0]
+    """Scale (H,W,3) BGR samples of another type to 8-bit RGB; returns the bits that they were taken to have, too."""
     lowest, highest = samples.min().item(), samples.max().item()
     bits = next((bits for bits in DEPTHS if highest < 1 << bits), None)
     if not np.issubdtype(samples.dtype, np.integer) or lowest < 0 or bits is None:

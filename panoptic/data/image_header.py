@@ -9,6 +9,7 @@ of the two an index is. The orientation of a TIFF is part of its format: all dec
 import struct
 import warnings
 from dataclasses import dataclass
+from io import BytesIO
 from typing import IO
 
 import numpy as np
@@ -20,7 +21,7 @@ from panoptic.io.png import claimed_header
 
 # Raised by Pillow for a file that begins like an image.
 _WRONG_HEADER = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # tags of a TIFF
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
 _SAMPLES = {1: "unsigned integer", 2: "signed integer", 3: "floating-point", 5: "complex", 6: "complex"}
 _FLOATING_POINT = 3
 _HINT = "scale them, and save the image with 8 or 16 bits a sample"
@@ -76,6 +77,12 @@ def read_header(file: IO[bytes], where: str) -> ImageHeader:
         _refuse_type(file, begin, where)
         found = "cut short, or of another type" if begin else "the file is empty"
         raise DatasetError(f"{where}: the image cannot be decoded ({found}); replace the file") from None
+
+
+def white_is_zero(data: bytes) -> bool:
+    """Tell whether a file is a TIFF in which 0 means white, which OpenCV heeds for samples of 8 bits alone."""
+    with Image.open(BytesIO(data)) as image:
+        return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
 
 
 def turned_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

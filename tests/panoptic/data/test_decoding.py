@@ -63,8 +63,16 @@ CUT = "a.jpg: the image cannot be decoded (cut short or damaged); replace the fi
         lambda data: data.removesuffix(END),
         lambda data: data[:-1],
         lambda data: data.removesuffix(END) + bytes(5000),
+        lambda data: data.removesuffix(END) + b"\0\0\1\nImage_UTC_DataSEFHk\0\0\0SEFT",
     ],
-    ids=["motion photo", "zeros behind", "no end mark", "half an end mark", "zeros for the end mark"],
+    ids=[
+        "motion photo",
+        "zeros behind",
+        "no end mark",
+        "half an end mark",
+        "zeros for the end mark",
+        "text for the end mark",
+    ],
 )
 def test_a_jpeg_with_all_pixels_is_sound_whatever_its_end(encoder: str, change: Callable[[bytes], bytes]) -> None:
     data = _jpeg(**JPEGS[encoder])
@@ -120,6 +128,14 @@ def test_colors_of_16_bits_keep_their_order(kind: str) -> None:
     samples[0, 0] = 4095
     data = cv2.imencode(kind, samples)[1].tobytes()
     assert np.array_equal(decode_image(data, "a"), samples[..., ::-1] // 16)
+
+
+def test_a_tiff_in_which_zero_is_white_is_inverted() -> None:
+    data = bytearray(_encoded(Image.fromarray(np.array([[0, 4095, 16]], np.uint16)), "TIFF"))
+    tag = data.index(b"\x06\x01\x03\x00\x01\x00\x00\x00")  # photometric interpretation, one short
+    assert data[tag + 8] == 1
+    data[tag + 8] = 0
+    assert decode_image(bytes(data), "a.tif")[..., 0].tolist() == [[255, 0, 254]]
 
 
 def test_integers_of_32_bits_are_read_if_16_hold_them() -> None:
