@@ -54,40 +54,39 @@ def verify_image(data: bytes, where: str) -> int:
     return bits
 
 
-def reading_notes(files: FileSource, names: Iterable[str]) -> list[str]:
-    """Count and name images of which not everything is read: samples of more than 8 bits, several images in a file."""
-    deep, several = [], []
-    for name in names:
-        header = _header_unless_jpeg(files, name)
-        if header and header.bits > DEPTHS[0]:
-            deep.append(name)
-        if header and header.frames > 1:
-            several.append(name)
+def reading_notes(files: FileSource, names: Iterable[str], upright: bool = False) -> list[str]:
+    """Count and name images that are not read as a viewer shows them, in one line for each reason.
+
+    `upright` says that the EXIF orientation is applied. Files that cannot be read are left to whatever reads them.
+    """
+    headers = {name: header for name in names if (header := _header(files, name))}
     depths = ", ".join(map(str, DEPTHS))
-    rules = (
-        (deep, "more than 8 bits a sample", f"each is read with the smallest of {depths} bits that holds its values"),
-        (several, "several images in the file", "the first is read"),
-    )
-    return [f"note: {_counted(found)} {what} ({_named(found)}); {rule}" for found, what, rule in rules if found]
-
-
-def _counted(names: Sequence[str]) -> str:
-    return f"{len(names)} image{'s have' if len(names) > 1 else ' has'}"
+    reasons = {
+        f"more than 8 bits a sample; each is read with the fewest of {depths} bits that hold its values": [
+            name for name, header in headers.items() if header.bits > DEPTHS[0]
+        ],
+        "several frames or pages; the first is read": [name for name, header in headers.items() if header.frames > 1],
+        "an EXIF orientation, which is ignored: annotations belong to the stored pixels": [
+            name for name, header in headers.items() if header.orientation != 1 and not upright
+        ],
+    }
+    return [
+        f"note: {len(found)} image{'s have' if len(found) > 1 else ' has'} {reason} ({_named(found)})"
+        for reason, found in reasons.items()
+        if found
+    ]
 
 
 def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
-def _header_unless_jpeg(files: FileSource, name: str) -> ImageHeader | None:
-    with files.open(name) as file:
-        if file.read(len(BEGIN)) == BEGIN:
-            return None
-        file.seek(0)
-        try:
+def _header(files: FileSource, name: str) -> ImageHeader | None:
+    try:
+        with files.open(name) as file:
             return read_header(file, name)
-        except DatasetError:
-            return None  # the command that reads the image says what is wrong
+    except DatasetError:
+        return None
 
 
 def whole_file(data: bytes, where: str) -> bytes:

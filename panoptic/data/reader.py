@@ -64,12 +64,13 @@ class PanopticReader:
 
 
 def print_reading_notes(index: PanopticIndex) -> None:
-    """Print a line about images with more than 8 bits a sample, and one about files with several images, if any."""
-    for note in reading_notes(index.image_files(), (record.file_name for record in index.records)):
+    """Print which images are not read as a viewer shows them, if there are any."""
+    names = (record.file_name for record in index.records)
+    for note in reading_notes(index.image_files(), names, index.upright):
         print(note)
 
 
 def _check_size(shape: tuple[int, int], record: ImageRecord, where: str) -> None:
     if shape != (record.height, record.width):
         sizes = f"found {shape[0]} x {shape[1]}, expected {record.height} x {record.width} (height x width)"
-        raise DatasetError(f"{where}: {sizes}; run stages.annotate again")
+        raise DatasetError(f"{where}: {sizes}; write the index again, with the command that made it")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, save_checkpoint
+from panoptic.data.decoding import decode_image
 from panoptic.data.reader import PanopticReader
 from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
@@ -67,8 +68,9 @@ class Commands:
     def check(self) -> None:
         check.main([str(self.root / "own"), "--workers", "0"])
 
-    def convert(self) -> None:
-        convert.main([str(self.photos), "--classes", str(self.root / "classes.yaml"), "--out", str(self.root / "out")])
+    def convert(self, *more: str) -> None:
+        classes, out = str(self.root / "classes.yaml"), str(self.root / "out")
+        convert.main([str(self.photos), "--classes", classes, "--out", out, *more])
 
     def annotate(self) -> None:
         output = ["--state", str(self.root / "state"), "--output", str(self.root / "annotated")]
@@ -142,6 +144,18 @@ def test_every_command_refuses_what_lacks_pixels_in_the_same_words(
         assert f"000002.png: {CUT}" in printed
 
 
+def test_a_photo_without_an_end_mark_is_stored_upright(tmp_path: Path) -> None:
+    photo = _encoded(Image.fromarray(_colors()), "JPEG", orientation=3)
+    whole, open_ended = Commands(tmp_path / "a", [photo]), Commands(tmp_path / "b", [photo[:-2]])
+    stored = []
+    for commands in (whole, open_ended):
+        commands.convert("--exif-orientation", "apply")
+        stored.append((commands.root / "out" / "train" / "000000.png").read_bytes())
+    assert stored[0] == stored[1]
+    turned = decode_image(stored[0], "stored").astype(int)
+    assert np.abs(turned - decode_image(photo, "photo")[::-1, ::-1]).mean() < 3
+
+
 @pytest.mark.parametrize("listed", [None, (WIDTH, HEIGHT)], ids=["photos", "list of upright sizes"])
 def test_a_photo_is_predicted_upright(tmp_path: Path, listed: tuple[int, int] | None) -> None:
     pixels = _colors()
@@ -184,6 +198,12 @@ def test_annotated_images_keep_their_stored_pixels(tmp_path: Path, capsys: pytes
     commands.check()
     assert "WARNING exif-rotation (2)" in capsys.readouterr().out
     commands.annotate()
+    note = (
+        "note: 1 image has an EXIF orientation, which is ignored: annotations belong to the stored pixels (000000.png)"
+    )
+    assert capsys.readouterr().out.count(note) == 2
+    commands.unlabeled()
+    assert "EXIF" not in capsys.readouterr().out
     reader = PanopticReader(PanopticIndex.load(tmp_path / "annotated" / "train.index"))
     assert np.array_equal(reader.image(reader.index.records[0]), pixels)
 
@@ -202,8 +222,8 @@ def test_every_command_says_how_16_bits_are_read(tmp_path: Path, capsys: pytest.
         names = ", ".join(f"{folder}{number:06}.png" for number in (0, 2, 3))
         (line, *others) = [line for line in capsys.readouterr().out.splitlines() if "bits a sample" in line]
         assert line == (
-            f"note: 4 images have more than 8 bits a sample ({names}, ...); each is read with the smallest of 8, 10, "
-            "12, 14, 16 bits that holds its values"
+            "note: 4 images have more than 8 bits a sample; each is read with the fewest of 8, 10, 12, 14, 16 bits "
+            f"that hold its values ({names}, ...)"
         )
         assert len(others) == (command is Commands.annotate)  # one line for each split
     reader = PanopticReader(PanopticIndex.load(commands.index))
@@ -219,7 +239,7 @@ def test_the_other_images_of_a_file_are_not_left_out_silently(
     commands = Commands(tmp_path, [file.getvalue()])
     for command in (Commands.annotate, Commands.unlabeled, Commands.predict):
         command(commands)
-        note = "note: 1 image has several images in the file (000000.png); the first is read"
+        note = "note: 1 image has several frames or pages; the first is read (000000.png)"
         assert note in capsys.readouterr().out
     reader = PanopticReader(PanopticIndex.load(commands.index))
     assert np.array_equal(reader.image(reader.index.records[0]), _colors())
