@@ -97,8 +97,8 @@ def turned_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.ui
 
 
 def _header(image: Image.Image, begin: bytes, where: str) -> ImageHeader:
-    png, bits = claimed_header(begin), 8
-    if png:
+    bits = 16 if image.mode.startswith("I") else 8
+    if png := claimed_header(begin):
         bits = png.bits
     elif isinstance(image, TiffImagePlugin.TiffImageFile):
         _require_integers(image.tag_v2, where)

@@ -115,8 +115,8 @@ def _inspect_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) 
         _note_traits(header, where, notes)
         if stored == size or header.height * header.width <= _HARMLESS_PIXELS:
             bits = verify_image(data, where)
-            if header.bits > DEPTHS[0]:
-                notes.add("image-bit-depth", where, f"{header.bits}-bit samples, read as {bits}-bit")
+            if (stored_bits := max(header.bits, bits)) > DEPTHS[0]:
+                notes.add("image-bit-depth", where, f"{stored_bits}-bit samples, read as {bits}-bit")
     except DatasetError as error:
         types = {UnsupportedImageError: "image-type", EnormousImageError: "bomb"}
         notes.add(types.get(type(error), "image-damaged"), where, what_was_found(error, where))

@@ -109,7 +109,7 @@ def test_the_thumbnail_in_a_jpeg_does_not_end_it() -> None:
     assert _verdicts(data[: len(data) // 2]) == [CUT, CUT]
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 @pytest.mark.parametrize(("bits", "highest"), [(8, 255), (10, 256), (10, 1023), (12, 1024), (14, 9000), (16, 65535)])
 def test_samples_of_16_bits_are_divided_by_the_bits_that_the_image_needs(kind: str, bits: int, highest: int) -> None:
     samples = np.random.default_rng(1).integers(0, highest, (6, 9), np.uint16)
