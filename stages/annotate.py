@@ -18,12 +18,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
+from panoptic.data.reader import print_reading_notes
 from panoptic.datasets import shards
 from panoptic.datasets.coco import ImageSource
 from panoptic.datasets.known import describe_dataset
 from panoptic.datasets.layout import DatasetSettings
 from panoptic.datasets.outputs import write_split
 from panoptic.datasets.shards import AnnotateSettings, cut_into_shards, make_shards
+from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.json_fields import encode_json, read_json
@@ -72,6 +74,7 @@ def annotate(
     shutil.rmtree(folder, ignore_errors=True)
     for role, source in sources.items():
         print(f"{role}: {len(source.verifiers)} images")
+        print_reading_notes(PanopticIndex.load(output / f"{role}.index"))
     categories = sources["train"].categories
     print(f"categories: {len(categories.things)} things, {len(categories.stuff)} stuff; written to {output}")
 

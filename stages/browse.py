@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from panoptic.data.reader import PanopticReader
+from panoptic.data.reader import PanopticReader, print_reading_notes
 from panoptic.error_browser.entries import FORMAT, BrowserEntry
 from panoptic.error_browser.image import ImageToInspect, Inspected, inspect_image
 from panoptic.error_browser.predictions import Predictions
@@ -77,6 +77,7 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
     """Inspect all images and write the folder, all or nothing."""
     split = PanopticIndex.load(paths.index)
     index = replace(split, records=split.records[: settings.images or None])
+    print_reading_notes(index)
     items = [*_clean(index, paths.predictions), *_corrupted(index, paths)]
     work = partial(_inspect, reader=PanopticReader(images_of(index).index), boundary_ratio=settings.boundary_ratio)
     issues, workers = Issues(), count_processes(settings.workers)

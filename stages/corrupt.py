@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from panoptic.data.reader import print_reading_notes
 from panoptic.index import PanopticIndex
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.robustness import corrupted_split, corruptions
@@ -45,6 +46,7 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
         return
     index = PanopticIndex.load(index_path)
     split = CorruptedSplit.choose(index, settings)
+    print_reading_notes(replace(index, records=find_records(index, split.image_ids, str(index.images))))
     # With the code that corrupts, but not the code that reads images: a digest of their files is in the manifest.
     code = [Path(module.__file__) for module in (corrupted_split, corruptions) if module.__file__]
     identity = resume_identity({"manifest": split.to_json().decode()}, code=code)

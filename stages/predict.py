@@ -18,7 +18,7 @@ import cv2
 from model.device import pick_device
 from model.inference.predict import ImagePrediction, InferenceSettings, predict_images
 from model.weights.checkpoint import load_checkpoint
-from panoptic.data.reader import PanopticReader
+from panoptic.data.reader import PanopticReader, print_reading_notes
 from panoptic.format.categories import CategoryTable
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
@@ -35,6 +35,7 @@ def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Pat
     index, checkpoint = PanopticIndex.load(index_path), load_checkpoint(model)
     hint = "train on a dataset with these categories, or predict images of the dataset it was trained on"
     checkpoint.categories.require_same(index.categories, str(index_path), f"the model {model}", hint)
+    print_reading_notes(index)
     network = checkpoint.network.to(pick_device())
     instances: list[dict[str, object]] = []
     to_draw: list[ImagePrediction] = []

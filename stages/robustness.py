@@ -34,7 +34,7 @@ from model.device import pick_device
 from model.inference.predict import InferenceSettings, ReadImages, predict_images
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import load_checkpoint, metadata_path
-from panoptic.data.reader import PanopticReader
+from panoptic.data.reader import PanopticReader, print_reading_notes
 from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import ScoreCounter, count_image
 from panoptic.format.results import write_results
@@ -120,6 +120,7 @@ def robustness(
     than, hint = f"the model {paths.model}", "train on a dataset with these categories"
     checkpoint.categories.require_same(full.categories, str(paths.index), than, hint)
     index = replace(full, records=find_records(full, split.image_ids, str(manifest)))
+    print_reading_notes(index)
     split.check(index, manifest)
     inputs = paths.model, metadata_path(paths.model), paths.index, manifest
     settings = {"inference": inference, "scoring": scoring}

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.data_access.workload import DataFiles
 from benchmarks.harness.interleave import interleave
 from benchmarks.harness.timer import Timer
-from panoptic.data.reader import decode_image
+from panoptic.data.decoding import decode_image
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.files import FileSource, open_files
 

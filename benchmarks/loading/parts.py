@@ -24,7 +24,8 @@ from benchmarks.loading.report import (
 )
 from model.training.batch import PackedBatch, collate
 from model.training.sampling import MicroBatch, TrainingImages, training_loader
-from panoptic.data.reader import Sample, decode_image
+from panoptic.data.decoding import decode_image
+from panoptic.data.reader import Sample
 from panoptic.data.transforms import augment
 from panoptic.format.id_map import decode_id_map, rgb_to_ids
 

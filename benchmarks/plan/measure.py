@@ -28,7 +28,8 @@ from model.pixels import normalize
 from model.training.batch import Batch, collate
 from model.training.loop import TrainingRun, optimize
 from model.training.state import RunState
-from panoptic.data.reader import Sample, decode_image
+from panoptic.data.decoding import decode_image
+from panoptic.data.reader import Sample
 from panoptic.data.transforms import augment, resize_for_inference
 from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import count_image

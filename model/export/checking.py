@@ -20,7 +20,8 @@ from model.export.sizes import ExportError, Sizes
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.pixels import normalize
-from panoptic.data.reader import PanopticReader, decode_image
+from panoptic.data.decoding import decode_upright
+from panoptic.data.reader import PanopticReader
 from panoptic.data.transforms import resize_for_inference, resize_image
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
@@ -237,6 +238,6 @@ def fitted(image: Image, sizes: Sizes, shorter: int, longer: int) -> Image:
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:
     try:
-        return decode_image(path.read_bytes(), str(path))
+        return decode_upright(path.read_bytes(), str(path))
     except (OSError, DatasetError) as error:
         raise ExportError(f"{path} cannot be read as an image ({error}); give a JPEG or PNG file") from error

@@ -3,20 +3,15 @@
 from dataclasses import dataclass
 from io import BytesIO
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
 
+from panoptic.data.decoding import DEPTHS, decode_image, reading_notes
+from panoptic.data.image_header import read_header, turned_upright
 from panoptic.format.id_map import decode_id_map
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError
 from panoptic.io.png import claimed_header
-
-# In bytes. Some programs append a little after the end mark; that of an embedded thumbnail is farther away.
-_END_WINDOW = 1024
-# The first and the last bytes of PNG and JPEG files.
-_MARKS = ((b"\x89PNG", b"IEND\xaeB`\x82"), (b"\xff\xd8", b"\xff\xd9"))
 
 
 @dataclass(frozen=True)
@@ -37,11 +32,23 @@ class PanopticReader:
         self._masks = index.mask_files()
 
     def image(self, record: ImageRecord) -> NDArray[np.uint8]:
-        """Read an image, (H,W,3) uint8 RGB. Raises `DatasetError` if it is missing, damaged or of another size."""
+        """Read an image, (H,W,3) uint8 RGB, upright if the index says so.
+
+        Raises `DatasetError` if it is missing, damaged or of another size.
+        """
         where = f"{self._images.path}: {record.file_name}"
         data = self._images.read(record.file_name)
-        _check_size(claimed_size(data, where), record, where)
-        return decode_image(data, where)
+        header = read_header(BytesIO(data), where)
+        _check_size(header.size(self.index.upright), record, where)
+        image = decode_image(data, where)
+        return turned_upright(image, header.orientation) if self.index.upright else image
+
+    def shown_as_read(self, record: ImageRecord) -> bool:
+        """Tell whether a browser shows the file of an image as it is read here."""
+        name = record.file_name
+        header = read_header(BytesIO(self._images.read(name)), f"{self._images.path}: {name}")
+        turned = header.orientation != 1 and not self.index.upright
+        return header.bits <= DEPTHS[0] and not turned and not name.lower().endswith((".tif", ".tiff"))
 
     def id_map(self, record: ImageRecord) -> NDArray[np.int32]:
         """Read an id map, (H,W) int32. Raises `DatasetError` if it is missing, damaged or of another size."""
@@ -56,51 +63,14 @@ class PanopticReader:
         return Sample(self.image(record), self.id_map(record), record)
 
 
-def claimed_size(data: bytes, where: str) -> tuple[int, int]:
-    """Return height and width from the header of an image file, before memory is allocated for its pixels.
-
-    `where` names the file in errors. Raises `DatasetError` if it is not an image, or if it has so many pixels that
-    Pillow takes it for a decompression bomb.
-    """
-    try:
-        with Image.open(BytesIO(data)) as header:
-            width, height = header.size
-    except Image.DecompressionBombError:
-        raise DatasetError(f"{where}: the image claims more pixels than are read; replace the file") from None
-    except (UnidentifiedImageError, OSError):
-        raise DatasetError(
-            f"{where}: the image cannot be decoded (cut short, or of another type); replace the file"
-        ) from None
-    return height, width
-
-
-def exif_orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation: 1 as stored, 2 to 8 mirrored or rotated, from 5 on with height and width swapped.
-
-    Raises many types of errors for damaged EXIF data, as Pillow does.
-    """
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1  # Pillow would decode the whole image to look for EXIF data behind its pixels
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return orientation if orientation in range(2, 9) else 1
-
-
-def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
-    """Decode the bytes of an image file to (H,W,3) uint8 RGB; `where` names it in errors.
-
-    The EXIF orientation is ignored, because COCO's annotations refer to the stored pixels. Raises `DatasetError` if the
-    image cannot be decoded.
-    """
-    # OpenCV silently fills the missing part of a file that was cut short with gray.
-    cut_short = any(data.startswith(begin) and end not in data[-_END_WINDOW:] for begin, end in _MARKS)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and not cut_short else None
-    if image is None:
-        raise DatasetError(f"{where}: the image cannot be decoded (cut short or damaged); replace the file")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), dtype=np.uint8)
+def print_reading_notes(index: PanopticIndex) -> None:
+    """Print which images are not read as a viewer shows them, if there are any."""
+    names = (record.file_name for record in index.records)
+    for note in reading_notes(index.image_files(), names, index.upright):
+        print(note)
 
 
 def _check_size(shape: tuple[int, int], record: ImageRecord, where: str) -> None:
     if shape != (record.height, record.width):
         sizes = f"found {shape[0]} x {shape[1]}, expected {record.height} x {record.width} (height x width)"
-        raise DatasetError(f"{where}: {sizes}; run stages.annotate again")
+        raise DatasetError(f"{where}: {sizes}; write the index again, with the command that made it")

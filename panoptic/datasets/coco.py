@@ -6,12 +6,14 @@ Areas and boxes are measured in the PNGs; those in the JSON are not used.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic.data.reader import claimed_size, decode_image
+from panoptic.data.decoding import verify_image
+from panoptic.data.image_header import read_header
 from panoptic.datasets.layout import find_split
 from panoptic.format.annotations import Annotation, check_drawn, read_annotations, unpaired_entries
 from panoptic.format.categories import CategoryTable
@@ -126,10 +128,10 @@ def _check_image(entry: ImageEntry, files: FileSource) -> None:
         data = files.read(entry.file_name)
     except DatasetError as error:
         raise DatasetError(f"{error}; or remove the image's entry (id {entry.id}) from the JSON") from None
-    height, width = claimed_size(data, where)
+    header = read_header(BytesIO(data), where)
     # The size first: a file that claims to be enormous is never decoded.
-    _check_size(height, width, entry, where)
-    decode_image(data, where)
+    _check_size(header.height, header.width, entry, where)
+    verify_image(data, where)
 
 
 def _verify_mask(entry: ImageEntry, annotation: Annotation, masks: FileSource) -> VerifiedImage:

@@ -32,7 +32,8 @@ _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 90)  # for viewing; nothing is measured in it
 
 @dataclass(frozen=True)
 class ImageToInspect:
-    """An image with its `predictions`; `variant` says how to corrupt it, `keep` to store the image itself, too.
+    """An image with its `predictions`; `variant` says how to corrupt it, `keep` to store the image itself, too,
+    as is done wherever a browser would show its file in another way than it is read.
 
     `record` is that of the clean image, which has the segments.
     """
@@ -80,7 +81,8 @@ def inspect_image(item: ImageToInspect, reader: PanopticReader, boundary_ratio: 
     key = image_key(record.image_id, corruption, severity)
     overlay = painted(image, evaluation.prediction.ids, evaluation.prediction.segments, categories)
     files = {f"{key}/overlay.jpg": _jpeg(overlay)}
-    if item.keep:
+    keep = item.keep or not reader.shown_as_read(record)
+    if keep:
         files[f"{key}/image.jpg"] = _jpeg(image)
     gt_entries, gt_files = _draw(f"{key}/ground_truth", evaluation.ground_truth, outcomes.ground_truth, categories)
     entries, own_files = _draw(f"{key}/prediction", evaluation.prediction, outcomes.prediction, categories)
@@ -89,7 +91,7 @@ def inspect_image(item: ImageToInspect, reader: PanopticReader, boundary_ratio: 
         file_name=record.file_name,
         corruption=corruption,
         severity=severity,
-        image=None if item.keep else _loose_image(reader, record),
+        image=None if keep else _loose_image(reader, record),
         height=record.height,
         width=record.width,
         pq=_image_quality(evaluation.matching),

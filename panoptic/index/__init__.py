@@ -24,6 +24,8 @@ __all__ = ["ImageRecord", "PanopticIndex"]
 class PanopticIndex:
     """A verified split: `images` and `masks` are folders or zip files.
 
+    `upright` says whether the images are turned as their EXIF orientation says, which is so for photos without
+    annotations; annotations belong to the pixels as they are stored (`panoptic.data.image_header` has the rule).
     `masks_sha256` is the digest of masks that are not part of the dataset but were made along with the index; it makes
     the bytes of the index depend on them.
     """
@@ -33,6 +35,7 @@ class PanopticIndex:
     masks: Path
     records: Sequence[ImageRecord]
     masks_sha256: str | None = None
+    upright: bool = False
 
     def save(self, path: Path, masks_now: Path | None = None) -> None:
         """Write the index; equal indices give equal bytes.
@@ -46,7 +49,7 @@ class PanopticIndex:
             "masks": self.masks.as_posix(),
             "masks_sha256": self.masks_sha256,
             "categories": self.categories.to_json(),
-        }
+        } | ({"upright": True} if self.upright else {})
         try:
             columns = record_columns(self.records)
             for name, archive in (("file_name", self.images), ("mask_name", masks_now or self.masks)):
@@ -70,6 +73,7 @@ class PanopticIndex:
                 masks=Path(file.description.text("masks")),
                 records=MappedRecords(Rows(file)),
                 masks_sha256=None if digest is None else file.description.text("masks_sha256"),
+                upright=file.description.values.get("upright") is True,
             )
 
     def image_files(self) -> FileSource:

@@ -10,15 +10,18 @@ stages.predict draws have an empty ground truth, and nothing counts in a score.
 
 import argparse
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from panoptic.data.decoding import verify_image
+from panoptic.data.image_header import read_header
+from panoptic.data.reader import print_reading_notes
 from panoptic.datasets.layout import IMAGE_SUFFIXES, describe_left_out, describe_skipped, is_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
@@ -39,7 +42,8 @@ def index_unlabeled(
     """Write the index of the images in `images` (a folder or zip file) to `out`, and their void masks next to it.
 
     `images_json` lists the images to index, with their ids; without it all are indexed, with ids counted from 1 in the
-    order of their names. Only the headers of the images are read.
+    order of their names. Every image is decoded once, so that no damaged one stops a long prediction. Photos are turned
+    upright, unless the sizes in the list are those of the stored pixels.
 
     Raises `DatasetError` with the issues of all images together: an image that is missing, unreadable or of another
     size than listed, or whose result would have the same name as another's.
@@ -48,15 +52,18 @@ def index_unlabeled(
         raise DatasetError(f"{out}: is a folder; name the index to write, such as {out / 'new.index'}")
     files = opened_files(images)
     wanted = None if images_json is None else {entry.id: entry for entry in read_image_list(images_json)}
-    records = _records(files, wanted, progress)
+    upright = wanted is None or _lists_upright_sizes(files, wanted.values())
+    records = _records(files, wanted, upright, progress)
     masks = out.with_name(f"{out.stem}_void.zip")
     _write_void_masks(masks, records, progress)
-    index = PanopticIndex(categories, images, masks, records)
+    index = PanopticIndex(categories, images, masks, records, upright=upright)
     index.save(out)
     return index
 
 
-def _records(files: FileSource, wanted: Mapping[ImageId, ImageEntry] | None, progress: bool) -> tuple[ImageRecord, ...]:
+def _records(
+    files: FileSource, wanted: Mapping[ImageId, ImageEntry] | None, upright: bool, progress: bool
+) -> tuple[ImageRecord, ...]:
     chosen: dict[ImageId, str]
     if wanted is None:
         chosen = dict(enumerate(filter(is_image, files.names()), start=1))
@@ -76,7 +83,7 @@ def _records(files: FileSource, wanted: Mapping[ImageId, ImageEntry] | None, pro
                 similar = files.table.describe_similar(name)
                 missing = describe_unusable(files.path / name) or f"the image is missing{similar}"
                 raise DatasetError(f"{where}: {missing}; add it or remove image id {image_id} from the list")
-            height, width = _size(files, name)
+            height, width = _verified_size(files, name, upright)
             entry = None if wanted is None else wanted[image_id]
             if entry is not None and (height, width) != (entry.height, entry.width):
                 sizes = f"{height} x {width} (height x width), but the list says {entry.height} x {entry.width}"
@@ -103,14 +110,23 @@ def _notes(files: FileSource, index: PanopticIndex) -> Iterator[str]:
         yield f"{len(undecided)} names do not tell their encoding, and may look wrong ({shown}); write them in UTF-8"
 
 
-def _size(files: FileSource, name: str) -> tuple[int, int]:
-    """Read (height, width) of an image, as it is stored, from its header."""
-    try:
-        with files.open(name) as file, Image.open(file) as header:
-            width, height = header.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, zipfile.BadZipFile, zlib.error):
-        raise DatasetError(f"{files.path}: {name}: not an image that can be read; replace the file") from None
-    return height, width
+def _lists_upright_sizes(files: FileSource, entries: Iterable[ImageEntry]) -> bool:
+    """Tell whether the sizes in a list can be those of upright photos; COCO's lists have those of stored pixels."""
+    for entry in entries:
+        with suppress(DatasetError), files.open(entry.file_name) as file:
+            header = read_header(file, entry.file_name)
+            if header.size(upright=True) != (entry.height, entry.width) == header.size(upright=False):
+                return False
+    return True
+
+
+def _verified_size(files: FileSource, name: str, upright: bool) -> tuple[int, int]:
+    """Return (height, width) of an image. Raises `DatasetError` if it cannot be decoded."""
+    where = f"{files.path}: {name}"
+    data = files.read(name)
+    header = read_header(BytesIO(data), where)
+    verify_image(data, where)
+    return header.size(upright)
 
 
 def _write_void_masks(path: Path, records: Sequence[ImageRecord], progress: bool) -> None:
@@ -141,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         categories = read_categories(arguments.categories)
         index = index_unlabeled(arguments.images, arguments.images_json, categories, arguments.out, progress=True)
         print(f"{len(index.records)} images; index {arguments.out}, void masks {index.masks}")
+        print_reading_notes(index)
         for note in _notes(opened_files(arguments.images), index):
             print(f"note: {note}")
 

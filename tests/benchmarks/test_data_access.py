@@ -9,7 +9,7 @@ import pytest
 from benchmarks.data_access import __main__ as data_access
 from benchmarks.data_access.worker import AccessCost, MemoryUse, opening, reading, starting
 from benchmarks.data_access.workload import DataFiles, DataSize, write_files
-from panoptic.data.reader import decode_image
+from panoptic.data.decoding import decode_image
 from panoptic.index import PanopticIndex
 from panoptic.io.files import open_files
 from tests.markdown import unpadded

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from panoptic.data.reader import PanopticReader
 from panoptic.datasets.coco import build_index
@@ -95,6 +96,24 @@ def test_masks_are_cropped_to_their_boxes_and_stuff_is_one_map(root: Path) -> No
                     expected[inside] = TABLE.label_of(int(str(segment["category_id"]))) + 1
             assert np.array_equal(read(image["stuff_ground_truth"]), expected)
             assert read(image["overlay"]).shape == (*ids.shape, 3)
+
+
+def test_images_that_a_browser_shows_differently_are_stored_as_they_are_read(root: Path) -> None:
+    files, exif = sorted((root / "data" / "val").iterdir()), Image.Exif()
+    exif[0x0112] = 3  # a browser would turn it upside down
+    for file, step in ((files[0], 1), (files[1], 16)):  # 12 bits are nearly black in a browser
+        with Image.open(file) as image:
+            pixels = np.arange(image.height * image.width).reshape(image.height, image.width) * step // 3
+        Image.fromarray(pixels.astype(np.uint8 if step == 1 else np.uint16)).save(
+            file, exif=exif if step == 1 else None
+        )
+    images = run(root)
+    assert [image["image"] is None for image in images] == [True, True, False, False]
+    reader = PanopticReader(PanopticIndex.load(root / "val.index"))
+    with zipfile.ZipFile(root / "browse" / "files.zip") as archive:
+        for record, shown in zip(reader.index.records[:2], images[:2], strict=True):
+            with Image.open(archive.open(str(shown["overlay"]).replace("overlay", "image"))) as image:
+                assert np.abs(np.asarray(image).astype(int) - reader.image(record)).mean() < 3
 
 
 def test_existing_scores_are_kept(root: Path) -> None:

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from panoptic.data.reader import claimed_size, decode_image
+from panoptic.data.decoding import verify_image
+from panoptic.data.image_header import read_header
 from panoptic.datasets.ade20k.layout import Ade20kSplit, find_ade20k_split
 from panoptic.datasets.ade20k.maps import CLASSES, draw_segments, list_segments
 from panoptic.datasets.ade20k.things import CLASS_OF_THING
@@ -120,10 +121,10 @@ class Ade20kInspector:
             for part in (self.split.images, self.split.semantic, self.split.instances)
         )
         # All sizes first: a file that claims to be enormous is never decoded.
-        size = claimed_size(*image)
+        size = read_header(BytesIO(image[0]), image[1]).size(upright=False)
         for data, where in (semantic_map, instance_map):
             _check_png(data, size, where)
-        decode_image(*image)
+        verify_image(*image)
         ids = draw_segments(_decode_classes(*semantic_map), decode_id_map(*instance_map), instance_map[1])
         segments = list_segments(ids, instance_map[1])
         record = ImageRecord(_number(stem), _name(self.split.images, stem), f"{stem}.png", *size, segments)

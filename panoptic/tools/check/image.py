@@ -5,8 +5,6 @@ are not read beyond the size that their image can need, and images that claim to
 """
 
 import hashlib
-import struct
-import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -17,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from panoptic.data.reader import decode_image, exif_orientation
+from panoptic.data.decoding import DEPTHS, verify_image
+from panoptic.data.image_header import EnormousImageError, ImageHeader, UnsupportedImageError, read_header
 from panoptic.format.id_map import decode_id_map
 from panoptic.format.image_id import ImageId
 from panoptic.format.segments import AnnotatedSegment, Extent, measure_segments
@@ -33,8 +32,6 @@ from panoptic.tools.check.issues import TINY_AREA, Issue, shown_items, what_was_
 _FILE_BYTES, _BYTES_PER_PIXEL = 1 << 26, 8
 # Images up to this size are decoded even if the JSON expects another, so that a wrong size hides no other issue.
 _HARMLESS_PIXELS = 1 << 24
-# Raised by Pillow for a file that begins like an image.
-WRONG_HEADER = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
 UNREADABLE = (DatasetError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
 
 
@@ -112,33 +109,27 @@ def _inspect_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) 
         return
     notes.inspected.digest = hashlib.blake2b(data, digest_size=16).digest()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about damaged EXIF data, and about sizes that are checked below
-            with Image.open(BytesIO(data)) as header:
-                width, height = header.size
-                orientation = _orientation(header)
-    except Image.DecompressionBombError:
-        notes.add("bomb", where, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels")
-        return
-    except (UnidentifiedImageError, *WRONG_HEADER) as error:
-        notes.add("image-damaged", where, f"not an image that can be read ({type(error).__name__})")
-        return
-    _compare_size((height, width), size, where, notes, orientation)
-    if orientation != 1:
-        notes.add("exif-rotation", where, f"orientation {orientation}; the pixels are used as they are stored")
-    if (height, width) == size or height * width <= _HARMLESS_PIXELS:
-        try:
-            decode_image(data, where)
-        except DatasetError as error:
-            notes.add("image-damaged", where, what_was_found(error, where))
+        header = read_header(BytesIO(data), where)
+        stored = header.size(upright=False)
+        _compare_size(stored, size, where, notes, header.orientation)
+        _note_traits(header, where, notes)
+        if stored == size or header.height * header.width <= _HARMLESS_PIXELS:
+            bits = verify_image(data, where)
+            if (stored_bits := max(header.bits, bits)) > DEPTHS[0]:
+                notes.add("image-bit-depth", where, f"{stored_bits}-bit samples, read as {bits}-bit")
+    except DatasetError as error:
+        types = {UnsupportedImageError: "image-type", EnormousImageError: "bomb"}
+        notes.add(types.get(type(error), "image-damaged"), where, what_was_found(error, where))
 
 
-def _orientation(header: Image.Image) -> int:
-    """The EXIF orientation, or 1 (upright) if it cannot be read."""
-    try:
-        return exif_orientation(header)
-    except WRONG_HEADER:
-        return 1
+def _note_traits(header: ImageHeader, where: str, notes: _Notes) -> None:
+    """Note what a file has, but training does not see."""
+    if header.orientation != 1:
+        notes.add("exif-rotation", where, f"orientation {header.orientation}; the pixels are used as they are stored")
+    if header.frames > 1:
+        notes.add("image-frames", where, f"{header.frames} images, of which the first is read")
+    if header.alpha:
+        notes.add("image-alpha", where, "the colors are read as if every pixel were opaque")
 
 
 def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> NDArray[np.int32] | None:

@@ -13,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from panoptic.data.reader import decode_image
+from panoptic.data.decoding import decode_image
+from panoptic.data.image_header import read_header
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
 from panoptic.format.image_id import ImageId
@@ -24,7 +25,7 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.files import opened_files
 from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.dataset import DatasetCheck
-from panoptic.tools.check.image import UNREADABLE, WRONG_HEADER
+from panoptic.tools.check.image import UNREADABLE
 from panoptic.tools.check.issues import Issue, Severity, by_type
 from panoptic.tools.check.split import SplitCheck
 from panoptic.visualization import Segmentation, side_by_side
@@ -117,11 +118,10 @@ def _read(path: Path, name: str | None) -> bytes:
     try:
         with opened_files(path).open(name) as file:
             data = file.read(_SHOWN_BYTES + 1)
-        with Image.open(BytesIO(data)) as header:
-            width, height = header.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, *UNREADABLE, *WRONG_HEADER):
+        header = read_header(BytesIO(data), name)
+    except (UnicodeError, *UNREADABLE):
         return b""
-    return data if len(data) <= _SHOWN_BYTES and height * width <= _SHOWN_PIXELS else b""
+    return data if len(data) <= _SHOWN_BYTES and header.height * header.width <= _SHOWN_PIXELS else b""
 
 
 def _overlay(

@@ -17,6 +17,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from panoptic.data.decoding import reading_notes
 from panoptic.datasets.layout import describe_left_out, describe_skipped, is_image
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import open_files
@@ -110,7 +111,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         summaries = write_splits(source, splits, options.out, options.on_top, progress=True)
         for split, summary in summaries.items():
             print(summary.describe(split, source.classes.categories))
-        print("\n".join([*_notes(source, summaries), f"written to {options.out}"]))
+        written = open_files(options.out)
+        images = (name for name in written.names() if name.partition("/")[0] in summaries)
+        notes = [*_notes(source, summaries), *reading_notes(written, images)]
+        print("\n".join([*notes, f"written to {options.out}"]))
 
     run_command(command)
 

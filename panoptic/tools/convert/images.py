@@ -14,7 +14,8 @@ from typing import IO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from panoptic.data.reader import exif_orientation
+from panoptic.data.decoding import verify_image, whole_file
+from panoptic.data.image_header import read_header
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource, naming_disk_errors
 from panoptic.io.folder import Folder
@@ -63,26 +64,25 @@ class Images:
     def size_of(self, image_file: ImageFile, annotated: tuple[int, int] | None, where: str) -> tuple[int, int]:
         """The size (height, width) that an image will have in the dataset, which must be that `annotated` in `where`.
 
-        Reads its header only. Raises `DatasetError` for another size, for an image that is missing, unreadable or too
-        large, and for one with an EXIF orientation if nothing was said about those.
+        Raises `DatasetError` for another size, for an image that is missing, cannot be decoded or is too large, and for
+        one with an EXIF orientation if nothing was said about those.
         """
         path = self._where(image_file)
-        unreadable = f"{path}: not a readable image; replace the file"
-        with refusing_unreadable(unreadable), self._open(image_file) as file, Image.open(file) as image:
-            width, height = image.size
-            orientation = exif_orientation(image)
-        if not 0 < width * height <= MAX_PIXELS:
-            raise DatasetError(f"{path}: claims {height} x {width} pixels; expected 1 to {MAX_PIXELS}")
-        if orientation != 1 and self.orientation == REFUSE:
+        data = self._read(image_file)
+        header = read_header(io.BytesIO(data), path)
+        if not 0 < header.height * header.width <= MAX_PIXELS:
+            raise DatasetError(f"{path}: claims {header.height} x {header.width} pixels; expected 1 to {MAX_PIXELS}")
+        if header.orientation != 1 and self.orientation == REFUSE:
             raise DatasetError(
-                f"{path}: has EXIF orientation {orientation}, which annotation tools apply but training does not. Add"
-                " --exif-orientation apply if the image was annotated upright (LabelMe, CVAT), or --exif-orientation"
-                " ignore if the annotation belongs to the stored pixels"
+                f"{path}: has EXIF orientation {header.orientation}, which annotation tools apply but training does"
+                " not. Add --exif-orientation apply if the image was annotated upright (LabelMe, CVAT), or"
+                " --exif-orientation ignore if the annotation belongs to the stored pixels"
             )
-        size = (width, height) if orientation >= 5 and self.orientation == APPLY else (height, width)
+        size = header.size(upright=self.orientation == APPLY)
         if annotated is not None and annotated != size:
             sizes = f"{size[0]} x {size[1]} (height x width), but {where} says {annotated[0]} x {annotated[1]}"
             raise DatasetError(f"{path}: the size is {sizes}; use the image that was annotated, or correct the size")
+        verify_image(data, path)
         return size
 
     def put(self, image_file: ImageFile, folder: Path) -> None:
@@ -100,18 +100,19 @@ class Images:
     def _open(self, image_file: ImageFile) -> IO[bytes]:
         return self.files.open(image_file.name) if image_file.content is None else io.BytesIO(image_file.content)
 
+    def _read(self, image_file: ImageFile) -> bytes:
+        return self.files.read(image_file.name) if image_file.content is None else image_file.content
+
     def _where(self, image_file: ImageFile) -> str:
         return f"{self.files.path}: {image_file.name}"
 
     def _write_upright(self, image_file: ImageFile, target: Path) -> bool:
         """Write an image with its EXIF orientation applied to the pixels; do nothing if it has none."""
-        message = f"{self._where(image_file)}: the image cannot be decoded (truncated or damaged); replace the file"
-        with self._open(image_file) as file:
-            with refusing_unreadable(message):
-                image = Image.open(file)
-                image.load()
-            if exif_orientation(image) == 1:
-                return False
+        where = self._where(image_file)
+        data = self._read(image_file)
+        if read_header(io.BytesIO(data), where).orientation == 1:
+            return False
+        with Image.open(io.BytesIO(whole_file(data, where))) as image:
             if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with a thumbnail, as phones write it
                 # Visually lossless, and with color at full resolution, which the original may have.
                 ImageOps.exif_transpose(image).save(target, "JPEG", quality=95, subsampling=0)

@@ -265,12 +265,12 @@ def test_the_command_rejects_bad_arguments_before_tracing(
     assert not list(tmp_path.iterdir())
 
 
-def test_images_keep_their_stored_orientation_and_must_be_complete(tmp_path: Path) -> None:
+def test_photos_are_turned_upright_and_must_be_complete(tmp_path: Path) -> None:
     path, exif = tmp_path / "turned.jpg", Image.Exif()
     exif[0x0112] = 6  # to be displayed rotated by 90 degrees
     Image.new("RGB", (48, 32)).save(path, exif=exif)
     (found,) = checking.from_files([path])
-    assert found.pixels.shape == (32, 48, 3)
+    assert found.pixels.shape == (48, 32, 3)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ExportError, match="cut short"):
         checking.from_files([path])

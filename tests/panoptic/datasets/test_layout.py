@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panoptic.data.reader import claimed_size, decode_image
+from panoptic.data.decoding import decode_image
+from panoptic.data.image_header import read_header
 from panoptic.datasets.layout import IMAGE_SUFFIXES, describe_left_out, is_image
 from panoptic.io.errors import DatasetError
 
@@ -18,7 +19,7 @@ OTHERWISE_WRITTEN = {".dib": ".bmp", ".ras": ".ras", ".sr": ".ras", ".jif": ".jp
 
 def _is_decoded(data: bytes) -> bool:
     try:
-        return claimed_size(data, "") == decode_image(data, "").shape[:2]
+        return read_header(BytesIO(data), "").size(upright=False) == decode_image(data, "").shape[:2]
     except DatasetError:
         return False
 

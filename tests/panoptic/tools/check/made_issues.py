@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from tests.panoptic.tools.check.made_datasets import (
     JsonDict,
@@ -110,6 +111,10 @@ def _copy_split(made: MadeDataset) -> None:
     shutil.copy(made.json("val"), made.json("val2"))
 
 
+def _image_of(image: Image.Image, kind: str, **options: object) -> Spoil:
+    return lambda made: image.save(made.image(11), kind, **options)
+
+
 def _things(annotation: dict[str, object]) -> list[dict[str, object]]:
     segments = annotation["segments_info"]
     assert isinstance(segments, list)
@@ -145,6 +150,11 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
     "image-undeclared": (_edited(lambda d: d["images"].pop()), "panoptic_val.json", "image id 16"),
     "image-missing": (_rename_image, "own/val: 000011.png", "but '000011.JPG' is there"),
     "image-damaged": (lambda made: halve(made.image(11)), "own/val: 000011.png", "cut short"),
+    "image-type": (
+        _image_of(Image.fromarray(np.zeros((24, 32), np.float32)), "TIFF"),
+        "own/val: 000011.png",
+        "the TIFF has 32-bit floating-point samples, not integers",
+    ),
     "png-missing": (lambda made: made.mask(11).unlink(), "panoptic_val: 000011.png", "no such file"),
     "png-shared": (
         _edited(lambda document: document["annotations"][1].update(file_name="000011.png")),
@@ -189,6 +199,16 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
         "orientation 3",
     ),
     "png-transparent": (_make_transparent, "panoptic_val: 000011.png", "5 pixels; alpha is ignored"),
+    "image-bit-depth": (
+        _image_of(Image.fromarray(np.full((24, 32), 3743, np.uint16)), "PNG"),
+        "own/val: 000011.png",
+        "16-bit samples, read as 12-bit",
+    ),
+    "image-frames": (
+        _image_of(Image.new("L", (32, 24), 3), "TIFF", save_all=True, append_images=[Image.new("L", (32, 24))]),
+        "own/val: 000011.png",
+        "2 images, of which the first is read",
+    ),
     "image-shared": (
         _edited(lambda document: document["images"][1].update(file_name="000011.png")),
         "panoptic_val.json",
@@ -222,6 +242,11 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
     ),
     "thing-like-stuff": (_draw_thing_like_stuff, "categories", "30 'fog': one segment in each of 12 images"),
     "tiny-segment": (_draw_one_pixel, "panoptic_val: 000011.png", "1 of "),
+    "image-alpha": (
+        _image_of(Image.new("RGBA", (32, 24), (9, 8, 7, 0)), "PNG"),
+        "own/val: 000011.png",
+        "as if every pixel were opaque",
+    ),
     "id-across-splits": (
         _copy_split,
         "panoptic_val2.json",

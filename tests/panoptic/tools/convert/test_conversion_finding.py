@@ -213,8 +213,8 @@ def test_an_image_path_that_names_no_image_is_ignored(tmp_path: Path, recorded: 
     ("data", "message"),
     [
         ("x", "'imageData' is no image; add the image 'a.png'"),
-        ("AAAA", "photos: a.png: not a readable image"),
-        (base64.b64encode(b"\x89PNG").decode(), "photos: a.png: not a readable image"),
+        ("AAAA", "photos: a.png: the image cannot be decoded"),
+        (base64.b64encode(b"\x89PNG").decode(), "photos: a.png: the image cannot be decoded"),
     ],
 )
 def test_a_damaged_image_inside_a_labelme_file_is_reported(

@@ -1,0 +1,141 @@
+"""Decoding image files to 8-bit RGB: one rule for every command.
+
+The stored pixels of the first image in a file are read. Gray values and palettes become RGB, and an alpha channel is
+dropped. Samples of more than 8 bits are divided by a power of two: cameras and scanners put 10, 12 or 14 bits into 16,
+and a file does not say so, hence the smallest of `DEPTHS` that holds the largest value of the image counts.
+"""
+
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from panoptic.data.image_header import ImageHeader, UnsupportedImageError, read_header, turned_upright, white_is_zero
+from panoptic.data.jpeg import BEGIN, END, lacks_pixels, whole_jpeg
+from panoptic.io.errors import DatasetError
+from panoptic.io.files import FileSource
+
+DEPTHS = (8, 10, 12, 14, 16)
+_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+# In bytes. The end mark of a JPEG is mostly this near; that of an embedded thumbnail is farther away.
+_END_WINDOW = 1024
+_PNG, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
+_NAMED = 3
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file is said by our errors
+
+
+def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file to the stored pixels, (H,W,3) uint8 RGB; `where` names it in errors.
+
+    Raises `DatasetError` if the image cannot be decoded.
+    """
+    return _decode(data, where)[0]
+
+
+def decode_upright(data: bytes, where: str) -> NDArray[np.uint8]:
+    """Decode like `decode_image`, and turn the image as its EXIF orientation says."""
+    header = read_header(BytesIO(data), where)
+    return turned_upright(decode_image(data, where), header.orientation)
+
+
+def verify_image(data: bytes, where: str) -> int:
+    """Raise `DatasetError` unless all pixels of an image can be decoded; return the bits that its samples have.
+
+    In addition to `decode_image`, it finds JPEGs with an end mark that are cut short nevertheless. What a command takes
+    in is verified once, so that reading it need not be.
+    """
+    image, bits = _decode(data, where)
+    if data.startswith(BEGIN) and lacks_pixels(data, image):
+        raise _undecodable(where)
+    return bits
+
+
+def reading_notes(files: FileSource, names: Iterable[str], upright: bool = False) -> list[str]:
+    """Count and name images that are not read as a viewer shows them, in one line for each reason.
+
+    `upright` says that the EXIF orientation is applied. Files that cannot be read are left to whatever reads them.
+    """
+    headers = {name: header for name in names if (header := _header(files, name))}
+    depths = ", ".join(map(str, DEPTHS))
+    reasons = {
+        f"more than 8 bits a sample; each is read with the fewest of {depths} bits that hold its values": [
+            name for name, header in headers.items() if header.bits > DEPTHS[0]
+        ],
+        "several frames or pages; the first is read": [name for name, header in headers.items() if header.frames > 1],
+        "an EXIF orientation, which is ignored: annotations belong to the stored pixels": [
+            name for name, header in headers.items() if header.orientation != 1 and not upright
+        ],
+    }
+    return [
+        f"note: {len(found)} image{'s have' if len(found) > 1 else ' has'} {reason} ({_named(found)})"
+        for reason, found in reasons.items()
+        if found
+    ]
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def _header(files: FileSource, name: str) -> ImageHeader | None:
+    try:
+        with files.open(name) as file:
+            return read_header(file, name)
+    except DatasetError:
+        return None
+
+
+def whole_file(data: bytes, where: str) -> bytes:
+    """Return a file that any decoder takes: the end mark of a JPEG is added if it is all that is missing.
+
+    Raises `DatasetError` for a PNG or JPEG that is cut short.
+    """
+    whole: bytes | None = data
+    if data.startswith(_PNG) and _PNG_END not in data:
+        whole = None
+    elif data.startswith(BEGIN) and END not in data[-_END_WINDOW:]:
+        whole = whole_jpeg(data)
+    if not whole:
+        raise _undecodable(where)
+    return whole
+
+
+def _decode(data: bytes, where: str) -> tuple[NDArray[np.uint8], int]:
+    """Decode to (H,W,3) RGB; returns the bits that the samples were taken to have, too."""
+    whole = whole_file(data, where)
+    found = cv2.imdecode(np.frombuffer(whole, np.uint8), _FLAGS)
+    samples = _decode_wide(whole) if found is None else found
+    if samples is None:
+        raise _undecodable(where)
+    if samples.dtype == np.uint8:
+        image = samples.view(np.uint8)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), dtype=np.uint8), DEPTHS[0]
+    image, bits = _to_8_bits(samples, where)
+    return (~image if white_is_zero(whole) else image), bits
+
+
+def _decode_wide(data: bytes) -> NDArray[np.generic] | None:
+    """Decode one channel of 32-bit integers, which OpenCV does not; None for any other image."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return np.repeat(np.asarray(image)[..., None], 3, axis=2) if image.mode == "I" else None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _to_8_bits(samples: NDArray[np.generic], where: str) -> tuple[NDArray[np.uint8], int]:
+    """Scale (H,W,3) BGR samples of another type to 8-bit RGB; returns the bits that they were taken to have, too."""
+    lowest, highest = samples.min().item(), samples.max().item()
+    bits = next((bits for bits in DEPTHS if highest < 1 << bits), None)
+    if not np.issubdtype(samples.dtype, np.integer) or lowest < 0 or bits is None:
+        found = f"the image has {samples.dtype} samples from {lowest:g} to {highest:g}"
+        raise UnsupportedImageError(f"{where}: {found}; scale them to 0 to 65535 and save it with 16 bits a sample")
+    return np.ascontiguousarray(samples[..., ::-1].astype(np.uint16) >> (bits - DEPTHS[0]), dtype=np.uint8), bits
+
+
+def _undecodable(where: str) -> DatasetError:
+    return DatasetError(f"{where}: the image cannot be decoded (cut short or damaged); replace the file")

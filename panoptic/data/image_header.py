@@ -1,0 +1,147 @@
+"""What the header of an image file says, read before memory is allocated for its pixels.
+
+One rule for EXIF orientation holds everywhere. Annotations belong to the pixels as they are stored, as in COCO, so an
+index of annotated images ignores the orientation; `panoptic.tools.convert` turns photos upright that were annotated
+that way. Photos without annotations are turned upright, as every viewer shows them. `PanopticIndex.upright` says which
+of the two an index is. The orientation of a TIFF is part of its format: all decoders apply it, so it has none here.
+"""
+
+import struct
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, TiffImagePlugin
+
+from panoptic.io.errors import DatasetError
+from panoptic.io.png import claimed_header
+
+# Raised by Pillow for a file that begins like an image.
+_WRONG_HEADER = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
+_SAMPLES = {1: "unsigned integer", 2: "signed integer", 3: "floating-point", 5: "complex", 6: "complex"}
+_FLOATING_POINT = 3
+_HINT = "scale them, and save the image with 8 or 16 bits a sample"
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_BEGIN = 26  # bytes that have the header of a PNG, and the type of any other file
+
+
+class UnsupportedImageError(DatasetError):
+    """The image is sound, but of a type that is not read."""
+
+
+class EnormousImageError(DatasetError):
+    """The image has so many pixels that Pillow takes it for a decompression bomb."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """Height and width of the stored pixels, and what else matters about a file.
+
+    `orientation` is that of EXIF: 1 as stored, 2 to 8 mirrored or rotated, from 5 on with height and width swapped.
+    `bits` are those of a sample; `frames` is the number of images in the file, of which the first is read.
+    """
+
+    height: int
+    width: int
+    orientation: int = 1
+    bits: int = 8
+    frames: int = 1
+    alpha: bool = False
+
+    def size(self, upright: bool) -> tuple[int, int]:
+        """Return height and width of the image, as it is stored or turned upright."""
+        return (self.width, self.height) if upright and self.orientation >= 5 else (self.height, self.width)
+
+
+def read_header(file: IO[bytes], where: str) -> ImageHeader:
+    """Read the header of an image file; `where` names it in errors.
+
+    Raises `DatasetError` if it is not an image, is enormous, or is of a type that is not read.
+    """
+    begin = file.read(_BEGIN)
+    file.seek(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about damaged EXIF data, and about sizes that are checked elsewhere
+            with Image.open(file) as image:
+                return _header(image, begin, where)
+    except Image.DecompressionBombError:
+        raise EnormousImageError(f"{where}: the image claims more pixels than are read; replace the file") from None
+    except UnsupportedImageError:
+        raise
+    except _WRONG_HEADER:
+        _refuse_type(file, begin, where)
+        found = "cut short, or of another type" if begin else "the file is empty"
+        raise DatasetError(f"{where}: the image cannot be decoded ({found}); replace the file") from None
+
+
+def white_is_zero(data: bytes) -> bool:
+    """Tell whether a file is a TIFF in which 0 means white, which OpenCV heeds for samples of 8 bits alone."""
+    with Image.open(BytesIO(data)) as image:
+        return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+
+
+def turned_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn (H,W,C) pixels as their EXIF orientation says."""
+    if orientation in (3, 4, 6, 7):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 7, 8):
+        pixels = pixels[:, ::-1]
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    return np.ascontiguousarray(pixels)
+
+
+def _header(image: Image.Image, begin: bytes, where: str) -> ImageHeader:
+    bits = 16 if image.mode.startswith("I") else 8
+    if png := claimed_header(begin):
+        bits = png.bits
+    elif isinstance(image, TiffImagePlugin.TiffImageFile):
+        _require_integers(image.tag_v2, where)
+        bits = max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,)))
+    # The other images of an MPO are a thumbnail or a map of brightness, as phones add them.
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    alpha = "A" in image.getbands() or "transparency" in image.info
+    return ImageHeader(image.height, image.width, _orientation(image), bits, frames, alpha)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation; 1 if there is none or its data are damaged, because the pixels may be sound."""
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return 1  # of a PNG, Pillow would decode all pixels to look for EXIF data behind them
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _WRONG_HEADER:
+        return 1
+    return orientation if orientation in range(2, 9) else 1
+
+
+def _refuse_type(file: IO[bytes], begin: bytes, where: str) -> None:
+    """Raise `UnsupportedImageError` if Pillow does not know a file, but its type can be named."""
+    if begin[4:8] == b"ftyp" and begin[8:12] in _HEIC:
+        raise UnsupportedImageError(f"{where}: the image is a HEIC photo, whatever its name; convert it to JPEG or PNG")
+    if begin[:4] not in (b"II*\0", b"MM\0*"):
+        return
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(begin[:8])
+        file.seek(tags.next)
+        tags.load(file)
+    except _WRONG_HEADER:
+        return
+    _require_integers(tags, where)
+    if tags.get(_SAMPLE_FORMAT):
+        raise UnsupportedImageError(f"{where}: the TIFF has {_samples(tags)} samples, which are not read; {_HINT}")
+
+
+def _require_integers(tags: TiffImagePlugin.ImageFileDirectory_v2, where: str) -> None:
+    if max(tags.get(_SAMPLE_FORMAT, (1,))) >= _FLOATING_POINT:
+        raise UnsupportedImageError(f"{where}: the TIFF has {_samples(tags)} samples, not integers; {_HINT}")
+
+
+def _samples(tags: TiffImagePlugin.ImageFileDirectory_v2) -> str:
+    kind = _SAMPLES.get(max(tags.get(_SAMPLE_FORMAT, (1,))), "unknown")
+    return f"{max(tags.get(_BITS_PER_SAMPLE, (1,)))}-bit {kind}"
