@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -32,12 +32,13 @@ from typing import NoReturn
 import torch
 
 from cluster.settings import ClusterSettings
-from model.inference.predict import InferenceSettings, predict_images, require_mask_layer
+from model.inference.predict import InferenceSettings, crowded_images, predict_images, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import STOPPED, StoppedError, shielded, stop_requests
 from model.training.loop import TrainingRun, train
+from model.training.overview import describe_run
 from model.training.settings import TrainSettings
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from model.weights.initial import find_initial_weights, load_initial_weights
@@ -45,7 +46,8 @@ from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import imported_code, resume_identity
+from panoptic.runtime.fingerprint import imported_code
+from panoptic.runtime.resume import ResumeIdentity, open_work, resume_identity, work_folder
 from stages.settings import load_section
 
 
@@ -94,7 +96,7 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
             network=network,
             index=index,
             settings=settings,
-            state_file=paths.state / identity / "state.pt",
+            state_file=work_folder(paths.state, "train", identity) / "state.pt",
             curves=paths.curves,
             processes=processes,
             validate=lambda network: measure_quality(network, val_index, inference, paths),
@@ -102,11 +104,13 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
             sharding=recipe.cluster.sharding,
         )
         if processes.is_main:
-            resumed = training.state_file.exists()
-            print(f"resuming from {training.state_file}" if resumed else f"initial weights: {start}")
+            print(*describe_run(training), *_crowded(config, index, val_index, paths), sep="\n", flush=True)
+            open_work(paths.state, "train", identity)
+            if not training.state_file.exists():  # else the loop names it, and its step
+                print(f"initial weights: {start}", flush=True)
         result = train(training)
         if processes.is_main:
-            provenance = _provenance(identity, training, processes) | {"initial_weights": start}
+            provenance = _provenance(identity.name, training, processes) | {"initial_weights": start}
             save_checkpoint(paths.model, Checkpoint(result, config, index.categories, provenance))
             _write_metrics(paths, training, time.monotonic() - started)
             # The state is no longer needed, and `dvc repro --force` has to train again.
@@ -123,14 +127,20 @@ def _initial_weights(recipe: TrainRecipe, paths: TrainPaths, processes: Processe
     return initial
 
 
-def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, initial: Path | None) -> str:
-    """Hash of everything that decides the weights; the number of processes does only by rounding."""
+def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, initial: Path | None) -> ResumeIdentity:
+    """Everything that decides weights and curves; the number of processes does only by rounding."""
     return resume_identity(
-        settings={"train": recipe.train, "network": recipe.network},
-        files=[paths.train_index, paths.val_index, initial],
-        data=[index.images, index.masks],
+        settings={"train": recipe.train, "model": recipe.network},
+        files={"training index": paths.train_index, "validation index": paths.val_index, "initial weights": initial},
+        data={"training images": index.images, "training masks": index.masks},
         code=imported_code("model/ops"),
     )
+
+
+def _crowded(config: NetworkConfig, train: PanopticIndex, val: PanopticIndex, paths: TrainPaths) -> Iterator[str]:
+    """Warn of images with more segments than the network can find."""
+    for index, path in ((train, paths.train_index), (val, paths.val_index)):
+        yield from crowded_images(config, index, str(path))
 
 
 def measure_quality(

@@ -24,6 +24,11 @@ def test_the_settings_of_the_repository_pass(capsys: pytest.CaptureFixture[str])
             "train.lerning_rate: unknown key (did you mean 'learning",
         ),
         ("batch_size: 4", "batch_size: 0", "train.batch_size is 0; give at least 1"),
+        (
+            "schedule: cosine",
+            "schedule: step\n  step_epochs: [6]",
+            "train.step_epochs is [6], but train.epochs is 6; give",
+        ),
         ("queries: 30", "queries: many", "model.queries: Value 'many'"),
         ("evaluate:", "evalate:", "unknown section 'evalate' (did you mean 'evaluate'?)"),
     ],
