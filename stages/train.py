@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -32,13 +32,14 @@ from typing import NoReturn
 import torch
 
 from cluster.settings import ClusterSettings
-from model.inference.predict import InferenceSettings, crowded_images, predict_images, require_mask_layer
+from model.inference.predict import InferenceSettings, predict_images, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import STOPPED, StoppedError, shielded, stop_requests
 from model.training.loop import TrainingRun, train
-from model.training.overview import describe_run
+from model.training.overview import data_warnings, describe_run, require_segments
+from model.training.sampling import Accumulation
 from model.training.settings import TrainSettings
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from model.weights.initial import find_initial_weights, load_initial_weights
@@ -48,6 +49,7 @@ from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import imported_code
 from panoptic.runtime.resume import ResumeIdentity, open_work, resume_identity, work_folder
+from panoptic.runtime.settings import SettingsError
 from stages.settings import load_section
 
 
@@ -72,18 +74,38 @@ class TrainRecipe:
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
+    def __post_init__(self) -> None:
+        """Reject sections that do not fit together, before any process or job is started."""
+        require_mask_layer(self.inference, self.network)
+        if self.inference.mask_layer and not self.train.deep_supervision:
+            raise ValueError(
+                f"predict.mask_layer is {self.inference.mask_layer}, but train.deep_supervision is false, so that only "
+                "the final masks and classes are trained; set predict.mask_layer to 0"
+            )
+        processes = self.cluster.nodes * self.cluster.processes_per_node
+        Accumulation(self.train.batch_size, self.train.images_per_forward, world_size=processes)
+
+
+def load_recipe(params: Path) -> TrainRecipe:
+    """Read all settings of the stage. Raises `SettingsError` for one that is wrong, or for some that do not fit."""
+    sections = (
+        load_section(params, "train", TrainSettings),
+        load_section(params, "model", NetworkConfig),
+        load_section(params, "predict", InferenceSettings),
+        load_section(params, "cluster", ClusterSettings, required=False),
+    )
+    try:
+        return TrainRecipe(*sections)
+    except ValueError as error:
+        raise SettingsError(f"{params}: {error}") from None
+
 
 def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
     """Train to the end, and write the network and how it was made."""
     settings, config, inference = recipe.train, recipe.network, recipe.inference
     index, val_index = PanopticIndex.load(paths.train_index), PanopticIndex.load(paths.val_index)
     index.categories.require_same(val_index.categories, str(paths.val_index), str(paths.train_index))
-    require_mask_layer(inference, config)  # now rather than at the first validation
-    if inference.mask_layer and not settings.deep_supervision:
-        raise ValueError(
-            f"predict.mask_layer is {inference.mask_layer}, but train.deep_supervision is false, so that only the "
-            "final masks and classes are trained; set predict.mask_layer to 0"
-        )
+    require_segments(index, str(paths.train_index))
     step_wait = timedelta(minutes=recipe.cluster.timeout_minutes)
     with joined_processes(step_wait) as processes, stop_requests() as stop_requested:
         started = time.monotonic()
@@ -104,7 +126,8 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
             sharding=recipe.cluster.sharding,
         )
         if processes.is_main:
-            print(*describe_run(training), *_crowded(config, index, val_index, paths), sep="\n", flush=True)
+            indices = {str(paths.train_index): index, str(paths.val_index): val_index}
+            print(*describe_run(training), *data_warnings(config, indices), sep="\n", flush=True)
             open_work(paths.state, "train", identity)
             if not training.state_file.exists():  # else the loop names it, and its step
                 print(f"initial weights: {start}", flush=True)
@@ -135,12 +158,6 @@ def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, init
         data={"training images": index.images, "training masks": index.masks},
         code=imported_code("model/ops"),
     )
-
-
-def _crowded(config: NetworkConfig, train: PanopticIndex, val: PanopticIndex, paths: TrainPaths) -> Iterator[str]:
-    """Warn of images with more segments than the network can find."""
-    for index, path in ((train, paths.train_index), (val, paths.val_index)):
-        yield from crowded_images(config, index, str(path))
 
 
 def measure_quality(
@@ -208,12 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = TrainPaths(**arguments)
 
     def stage() -> None:
-        recipe = TrainRecipe(
-            load_section(params, "train", TrainSettings),
-            load_section(params, "model", NetworkConfig),
-            load_section(params, "predict", InferenceSettings),
-            load_section(params, "cluster", ClusterSettings, required=False),
-        )
+        recipe = load_recipe(params)
         if recipe.cluster.launcher != "local" and "WORLD_SIZE" not in os.environ:
             _start_processes(recipe.cluster, params, paths.state / "jobs", words)
         try:

@@ -1,10 +1,28 @@
 """The first lines of a training run: what is about to happen, and settings that do not suit the amount of data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from model.device import pick_device
+from model.inference.predict import crowded_images
+from model.network.config import NetworkConfig
 from model.training.loop import TrainingRun, uses_bfloat16
 from model.training.settings import TrainSettings
+from panoptic.index import PanopticIndex
+from panoptic.index.records import segment_counts
+from panoptic.io.errors import DatasetError
+
+
+def require_segments(index: PanopticIndex, where: str) -> None:
+    """Check that there is something to learn.
+
+    Raises:
+        DatasetError: no image of `index`, which `where` names, has a segment.
+    """
+    if not segment_counts(index.records, [category.id for category in index.categories]).any():
+        raise DatasetError(
+            f"{where}: {len(index.records)} images, none of which has a segment, so that there is nothing to learn; "
+            "run stages.annotate on a split with annotated images"
+        )
 
 
 def describe_run(run: TrainingRun) -> Iterator[str]:
@@ -20,6 +38,14 @@ def describe_run(run: TrainingRun) -> Iterator[str]:
         f"{settings.optimizer}, {_describe_rate(settings)}"
     )
     yield from _warnings(run)
+
+
+def data_warnings(config: NetworkConfig, indices: Mapping[str, PanopticIndex]) -> Iterator[str]:
+    """Warn of an index without images, and of images with more segments than the network can find."""
+    for where, index in indices.items():
+        if not index.records:
+            yield f"warning: {where}: no image, so that the quality is never measured"
+        yield from crowded_images(config, index, where)
 
 
 def _describe_rate(settings: TrainSettings) -> str:

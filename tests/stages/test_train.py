@@ -189,6 +189,32 @@ def test_changed_data_is_the_reason_why_a_run_starts_anew(
     assert "because of a change since: training index changed; validation index changed. " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("images", [0, 3])
+def test_nothing_to_learn_is_an_error(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], images: int
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(dataset, copy)
+    index = PanopticIndex.load(dataset / "index.json")
+    void = [replace(record, segments=()) for record in index.records[:images]]
+    replace(index, records=void).save(copy / "index.json")
+    with pytest.raises(SystemExit):
+        train.main(arguments_with(PARAMS, copy, tmp_path))
+    assert f"index.json: {images} images, none of which has a segment" in capsys.readouterr().err
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_validation_without_images_is_said(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "measure_quality", quality)
+    empty = tmp_path / "empty.index"
+    replace(PanopticIndex.load(dataset / "index.json"), records=[]).save(empty)
+    settings = PARAMS.replace("epochs: 12", "epochs: 1")
+    train.main([*arguments_with(settings, dataset, tmp_path), "--val-index", str(empty)])
+    assert f"warning: {empty}: no image, so that the quality is never measured" in capsys.readouterr().out
+
+
 def test_the_first_lines_say_what_will_happen(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,7 +228,6 @@ def test_the_first_lines_say_what_will_happen(
         "3 epochs, 3 steps of 6 images, 2 per forward pass; 1 process on ",
         "warning: train.batch_size is 6, but there are 4 images, so that each step takes some of them several times",
         "warning: train.warmup_steps is 9, but the run has 3 steps, so that the learning rate never reaches ",
-        f"warning: {dataset / 'index.json'}: ",
         f"warning: {dataset / 'index.json'}: ",
         "initial weights: random",
     )
