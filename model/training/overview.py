@@ -31,11 +31,10 @@ def describe_run(run: TrainingRun) -> Iterator[str]:
     classes = f"{len(categories.things)} thing and {len(categories.stuff)} stuff classes"
     yield f"training on {len(run.index.records)} images of {classes} from {run.index.images}"
     batch = f"{settings.batch_size} images, {settings.images_per_forward} per forward pass"
-    processes = f"{run.processes.world_size} process{'es' if run.processes.world_size > 1 else ''}"
     precision = "bfloat16" if uses_bfloat16(settings, device) else "float32"
     yield (
-        f"{settings.epochs} epochs, {run.steps} steps of {batch}; {processes} on {device.type} in {precision}; "
-        f"{settings.optimizer}, {_describe_rate(settings)}"
+        f"epochs: {settings.epochs}; steps: {run.steps}, of {batch}; processes: {run.processes.world_size}, on "
+        f"{device.type} in {precision}; {settings.optimizer}, {_describe_rate(settings)}"
     )
     yield from _warnings(run)
 

@@ -48,7 +48,10 @@ def file_digest(path: Path) -> str:
 
 
 def file_signature(path: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of last change of a file, or of every file below a folder: a cheap sign that data changed."""
+    """Size and time of last change of a file, or of every file below a folder: a cheap sign that data changed.
+
+    Files that an operating system leaves behind, such as `.DS_Store`, do not count.
+    """
     folder = path if path.is_dir() else path.parent
     names = [name for name, unusable in walk(path) if not unusable] if path.is_dir() else [path.name]
     files = {name: folder / name for name in names if not is_litter(name)}

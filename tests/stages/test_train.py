@@ -225,7 +225,7 @@ def test_the_first_lines_say_what_will_happen(
     things = "things, one has"
     expected = (
         "training on 4 images of 2 thing and 2 stuff classes from ",
-        "3 epochs, 3 steps of 6 images, 2 per forward pass; 1 process on ",
+        "epochs: 3; steps: 3, of 6 images, 2 per forward pass; processes: 1, on ",
         "warning: train.batch_size is 6, but there are 4 images, so that each step takes some of them several times",
         "warning: train.warmup_steps is 9, but the run has 3 steps, so that the learning rate never reaches ",
         f"warning: {dataset / 'index.json'}: ",

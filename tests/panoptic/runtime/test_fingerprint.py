@@ -18,6 +18,7 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_a_signature_covers_all_files_below_a_folder(work: Path) -> None:
+    (work / "images" / ".DS_Store").touch()
     assert file_signature(work / "images").keys() == {"1.png", "below/2.png"}
     assert file_signature(work / "index").keys() == {"index"}
 
