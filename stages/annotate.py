@@ -30,8 +30,9 @@ from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.json_fields import encode_json, read_json
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import PROJECT, resume_identity
+from panoptic.runtime.fingerprint import PROJECT
 from panoptic.runtime.parallel import count_processes
+from panoptic.runtime.resume import ResumeIdentity, open_work, resume_identity
 from stages.settings import load_section
 
 # Listed by name: the modules imported so far would depend on what else the process has done.
@@ -47,7 +48,7 @@ def annotate(
     description = describe_dataset(dataset.name)
     sources = {role: description.find_source(root, split) for role, split in splits.items()}
     _check_splits(dataset, sources, root, manifest)
-    folder = state / f"annotate-{_identity(sources, settings)}"
+    folder = open_work(state, "annotate", _identity(sources, settings))
     parts = {role: cut_into_shards(role, source, folder, settings.semantic) for role, source in sources.items()}
     finished = sum(shard.finished for those in parts.values() for shard in those)
     if finished:
@@ -105,17 +106,17 @@ def _check_splits(
             raise DatasetError(f"{root}: {message}; {again}")
 
 
-def _identity(sources: Mapping[str, ImageSource], settings: AnnotateSettings) -> str:
-    """Hash of everything that decides the shards: the dataset's files, and all code and libraries that read images."""
+def _identity(sources: Mapping[str, ImageSource], settings: AnnotateSettings) -> ResumeIdentity:
+    """Everything that decides the shards: the dataset's files, and all code and libraries that read images."""
     paths = sorted({path for source in sources.values() for path in source.files})
     return resume_identity(
         settings={
-            "semantic": settings.semantic,
+            "annotate.semantic": settings.semantic,
             "images_per_shard": shards.SHARD,
             "splits": {role: source.files for role, source in sources.items()},
         },
-        files=[path for path in paths if path.suffix == ".json"],
-        data=[path for path in paths if path.suffix != ".json"],
+        files={str(path): path for path in paths if path.suffix == ".json"},
+        data={str(path): path for path in paths if path.suffix != ".json"},
         code=(file for package in _CODE for file in (PROJECT / "panoptic" / package).rglob("*.py")),
         libraries=_LIBRARIES,
     )

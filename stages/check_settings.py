@@ -23,6 +23,7 @@ from panoptic.runtime.cli import run_command
 from stages.browse import BrowseSettings
 from stages.evaluate import EvaluationSettings
 from stages.settings import load_section
+from stages.train import load_recipe
 
 SCHEMAS: dict[str, type[object]] = {
     "dataset": DatasetSettings,
@@ -43,9 +44,11 @@ def check_settings(params: Path) -> dict[str, object]:
     """Read every section of a file as the stages do.
 
     Raises:
-        SettingsError: if a section is missing, or its stage does not accept it.
+        SettingsError: if a section is missing, its stage does not accept it, or sections do not fit together.
     """
-    return {name: load_section(params, name, schema) for name, schema in SCHEMAS.items()}
+    sections = {name: load_section(params, name, schema) for name, schema in SCHEMAS.items()}
+    load_recipe(params)
+    return sections
 
 
 def main(argv: Sequence[str] | None = None) -> None:

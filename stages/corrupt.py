@@ -34,8 +34,8 @@ from panoptic.robustness.corrupted_split import (
     write_archive,
 )
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import resume_identity
 from panoptic.runtime.parallel import Shard, count_processes, worker_pool
+from panoptic.runtime.resume import open_work, resume_identity, work_folder
 from stages.settings import load_section
 
 
@@ -48,9 +48,12 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
     split = CorruptedSplit.choose(index, settings)
     print_reading_notes(replace(index, records=find_records(index, split.image_ids, str(index.images))))
     # With the code that corrupts, but not the code that reads images: a digest of their files is in the manifest.
+    # Without the variants: which archives are made decides none of them.
     code = [Path(module.__file__) for module in (corrupted_split, corruptions) if module.__file__]
-    identity = resume_identity({"manifest": split.to_json().decode()}, code=code)
-    folder = state / f"corrupt-{identity}"
+    identity = resume_identity({"corrupt": replace(split, variants=())}, code=code)
+    folder = work_folder(state, "corrupt", identity)
+    if split.archives:
+        open_work(state, "corrupt", identity)
     if shard:
         variants = shard.choose(split.variants)
         print(f"{shard}: {', '.join(map(str, variants))}", flush=True)

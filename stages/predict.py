@@ -9,6 +9,7 @@ results with masks), `timings.json`, and `images/` with image, ground truth and 
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import cv2
 
 from model.device import pick_device
-from model.inference.predict import ImagePrediction, InferenceSettings, predict_images
+from model.inference.predict import ImagePrediction, InferenceSettings, crowded_images, predict_images
 from model.weights.checkpoint import load_checkpoint
 from panoptic.data.reader import PanopticReader, print_reading_notes
 from panoptic.format.categories import CategoryTable
@@ -36,6 +37,8 @@ def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Pat
     hint = "train on a dataset with these categories, or predict images of the dataset it was trained on"
     checkpoint.categories.require_same(index.categories, str(index_path), f"the model {model}", hint)
     print_reading_notes(index)
+    for warning in crowded_images(checkpoint.network.config, index, str(index_path)):
+        print(warning, file=sys.stderr)
     network = checkpoint.network.to(pick_device())
     instances: list[dict[str, object]] = []
     to_draw: list[ImagePrediction] = []

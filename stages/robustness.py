@@ -62,8 +62,9 @@ from panoptic.robustness.summary import (
     variants_to_json,
 )
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import imported_code, resume_identity
+from panoptic.runtime.fingerprint import imported_code
 from panoptic.runtime.parallel import Shard, count_processes, map_ahead, worker_pool
+from panoptic.runtime.resume import open_work, resume_identity
 from stages.settings import load_section
 
 # Images that a worker corrupts at a time, and tasks that may wait for each worker: they bound the memory.
@@ -122,10 +123,11 @@ def robustness(
     index = replace(full, records=find_records(full, split.image_ids, str(manifest)))
     print_reading_notes(index)
     split.check(index, manifest)
-    inputs = paths.model, metadata_path(paths.model), paths.index, manifest
-    settings = {"inference": inference, "scoring": scoring}
-    identity = resume_identity(settings, files=inputs, code=imported_code("model/ops"))
-    state = paths.state / f"robustness-{identity}"
+    inputs = {"model": paths.model, "model.json": metadata_path(paths.model), "index": paths.index}
+    # Without the variants: which are measured decides no measure.
+    settings = {"predict": inference, "scoring": scoring, "corrupt": replace(split, variants=())}
+    identity = resume_identity(settings, inputs, code=imported_code("model/ops"))
+    state = open_work(paths.state, "robustness", identity)
     found: dict[Variant, Measures] = {}
     network = checkpoint.network.to(pick_device())
     variants = shard.choose(split.variants) if shard else split.variants

@@ -39,6 +39,8 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import STOPPED, StoppedError, shielded, stop_requests
 from model.training.loop import TrainingRun, train
+from model.training.overview import data_warnings, describe_run, require_segments
+from model.training.sampling import Accumulation
 from model.training.settings import TrainSettings
 from model.weights.checkpoint import Checkpoint, Description, metadata_path, save_checkpoint, save_description
 from model.weights.files import AVERAGE_MARK
@@ -47,7 +49,9 @@ from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
 from panoptic.runtime.cli import run_command
-from panoptic.runtime.fingerprint import imported_code, resume_identity
+from panoptic.runtime.fingerprint import imported_code
+from panoptic.runtime.resume import ResumeIdentity, open_work, resume_identity, work_folder
+from panoptic.runtime.settings import SettingsError
 from stages.settings import load_section
 
 
@@ -72,18 +76,38 @@ class TrainRecipe:
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
+    def __post_init__(self) -> None:
+        """Reject sections that do not fit together, before any process or job is started."""
+        require_mask_layer(self.inference, self.network)
+        if self.inference.mask_layer and not self.train.deep_supervision:
+            raise ValueError(
+                f"predict.mask_layer is {self.inference.mask_layer}, but train.deep_supervision is false, so that only "
+                "the final masks and classes are trained; set predict.mask_layer to 0"
+            )
+        processes = self.cluster.nodes * self.cluster.processes_per_node
+        Accumulation(self.train.batch_size, self.train.images_per_forward, world_size=processes)
+
+
+def load_recipe(params: Path) -> TrainRecipe:
+    """Read all settings of the stage. Raises `SettingsError` for one that is wrong, or for some that do not fit."""
+    sections = (
+        load_section(params, "train", TrainSettings),
+        load_section(params, "model", NetworkConfig),
+        load_section(params, "predict", InferenceSettings),
+        load_section(params, "cluster", ClusterSettings, required=False),
+    )
+    try:
+        return TrainRecipe(*sections)
+    except ValueError as error:
+        raise SettingsError(f"{params}: {error}") from None
+
 
 def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
     """Train to the end, and write the network and how it was made."""
     settings, config, inference = recipe.train, recipe.network, recipe.inference
     index, val_index = PanopticIndex.load(paths.train_index), PanopticIndex.load(paths.val_index)
     index.categories.require_same(val_index.categories, str(paths.val_index), str(paths.train_index))
-    require_mask_layer(inference, config)  # now rather than at the first validation
-    if inference.mask_layer and not settings.deep_supervision:
-        raise ValueError(
-            f"predict.mask_layer is {inference.mask_layer}, but train.deep_supervision is false, so that only the "
-            "final masks and classes are trained; set predict.mask_layer to 0"
-        )
+    require_segments(index, str(paths.train_index))
     step_wait = timedelta(minutes=recipe.cluster.timeout_minutes)
     with joined_processes(step_wait) as processes, stop_requests() as stop_requested:
         started = time.monotonic()
@@ -97,7 +121,7 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
             network=network,
             index=index,
             settings=settings,
-            state_file=paths.state / identity / "state.pt",
+            state_file=work_folder(paths.state, "train", identity) / "state.pt",
             curves=paths.curves,
             processes=processes,
             validate=lambda network: measure_quality(network, val_index, inference, paths),
@@ -105,13 +129,16 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
             sharding=recipe.cluster.sharding,
         )
         if processes.is_main:
-            resumed = training.state_file.exists()
-            print(f"resuming from {training.state_file}" if resumed else f"initial weights: {start}")
+            indices = {str(paths.train_index): index, str(paths.val_index): val_index}
+            print(*describe_run(training), *data_warnings(config, indices), sep="\n", flush=True)
+            open_work(paths.state, "train", identity)
+            if not training.state_file.exists():  # else the loop names it, and its step
+                print(f"initial weights: {start}", flush=True)
             # With it, an unfinished run can be the start of another one, which may have other classes.
             save_description(training.state_file, Description(config, index.categories, {"initial_weights": start}))
         result = train(training)
         if processes.is_main:
-            provenance = _provenance(identity, training, processes) | {"initial_weights": start}
+            provenance = _provenance(identity.name, training, processes) | {"initial_weights": start}
             save_checkpoint(paths.model, Checkpoint(result, config, index.categories, provenance))
             _write_metrics(paths, training, time.monotonic() - started)
             # The state is no longer needed, and `dvc repro --force` has to train again.
@@ -128,12 +155,17 @@ def _initial_weights(recipe: TrainRecipe, paths: TrainPaths, processes: Processe
     return initial
 
 
-def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, initial: Path | None) -> str:
-    """Hash of everything that decides the weights; the number of processes does only by rounding."""
+def _identity(recipe: TrainRecipe, paths: TrainPaths, index: PanopticIndex, initial: Path | None) -> ResumeIdentity:
+    """Everything that decides weights and curves; the number of processes does only by rounding."""
     return resume_identity(
-        settings={"train": recipe.train, "network": recipe.network},
-        files=[paths.train_index, paths.val_index, initial, _description_of(initial)],
-        data=[index.images, index.masks],
+        settings={"train": recipe.train, "model": recipe.network},
+        files={
+            "training index": paths.train_index,
+            "validation index": paths.val_index,
+            "initial weights": initial,
+            "classes of the initial weights": _description_of(initial),
+        },
+        data={"training images": index.images, "training masks": index.masks},
         code=imported_code("model/ops"),
     )
 
@@ -209,12 +241,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = TrainPaths(**arguments)
 
     def stage() -> None:
-        recipe = TrainRecipe(
-            load_section(params, "train", TrainSettings),
-            load_section(params, "model", NetworkConfig),
-            load_section(params, "predict", InferenceSettings),
-            load_section(params, "cluster", ClusterSettings, required=False),
-        )
+        recipe = load_recipe(params)
         if recipe.cluster.launcher != "local" and "WORLD_SIZE" not in os.environ:
             _start_processes(recipe.cluster, params, paths.state / "jobs", words)
         try:

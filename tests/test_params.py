@@ -14,6 +14,7 @@ from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
 from panoptic.datasets.known import DATASETS
 from panoptic.datasets.layout import DatasetSettings
+from panoptic.runtime.settings import flat_settings
 from pipelines.dvc_project.parameters import read_parameters
 from pipelines.override import experiment_files, override_settings
 from stages.check_settings import SCHEMAS, check_settings
@@ -154,6 +155,13 @@ def test_every_published_recipe_downloads_its_public_dataset(entry: Published, t
     assert dataset.root == f"datasets/{dataset.name}"
 
 
+@by_row
+def test_a_published_model_is_trained_in_the_precision_of_its_authors(entry: Published, tmp_path: Path) -> None:
+    train = settings_of(*entry.files(), folder=tmp_path)["train"]
+    assert isinstance(train, TrainSettings)
+    assert train.precision == "float32"
+
+
 @pytest.mark.parametrize(("names", "epochs", "step"), [(["coco", "coco/12e"], 12, 8), (["coco"], 24, 18)])
 def test_the_published_recipe_is_equal_to_the_defaults(
     names: list[str], epochs: int, step: int, tmp_path: Path
@@ -177,6 +185,11 @@ def test_the_full_recipe_sets_everything_that_the_embedded_run_sets() -> None:
     """No setting of the small run may remain in the large one, except for the machine it runs on."""
     missing = set(keys(read_parameters(PARAMS))) - set(keys(read_parameters(EXPERIMENTS / "coco.yaml")))
     assert {key for key in missing if not key.startswith("cluster.")} <= FREE
+
+
+def test_the_full_recipe_sets_everything_that_decides_a_weight() -> None:
+    decisive = {name for name, _ in flat_settings({"model": NetworkConfig(), "train": TrainSettings()})}
+    assert decisive - set(keys(read_parameters(EXPERIMENTS / "coco.yaml"))) <= FREE
 
 
 def keys(section: Mapping[str, object]) -> Iterator[str]:

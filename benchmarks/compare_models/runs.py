@@ -20,6 +20,7 @@ from panoptic.datasets.layout import DatasetSettings
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
 from panoptic.runtime.fingerprint import file_digest, fingerprint
+from panoptic.runtime.settings import flat_settings
 from pipelines.override import override_settings
 from pipelines.process.session import CommandError
 from stages.settings import load_section
@@ -177,9 +178,12 @@ class ComparisonRuns:
 
     def _identity(self, params: Path) -> str:
         """Fingerprint everything that determines the weights, except the code."""
-        settings = load_section(params, "model", NetworkConfig), load_section(params, "train", TrainSettings)
+        settings = {
+            "model": load_section(params, "model", NetworkConfig),
+            "train": load_section(params, "train", TrainSettings),
+        }
         indices = [file_digest(self.index(role)) for role in ("train", "val")]
-        return fingerprint({"settings": [asdict(section) for section in settings], "indices": indices})
+        return fingerprint({"settings": dict(flat_settings(settings)), "indices": indices})
 
     def _folder(self, row: str, seed: int) -> Path:
         return self.work / f"{row}-{seed}"

@@ -28,8 +28,9 @@ from model.pixels import normalize
 from panoptic.data.reader import PanopticReader
 from panoptic.data.transforms import fitted_size, resize_for_inference
 from panoptic.format.results import ResultSegment
+from panoptic.format.segments import describe_excess
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.index.records import image_sizes, take
+from panoptic.index.records import image_sizes, segment_counts, take
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 
@@ -90,6 +91,15 @@ def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> No
             f"predict.mask_layer is {settings.mask_layer}, but the mask decoders have {max(decoders)} layers; "
             "give one of them, or 0 for the final masks"
         )
+
+
+def crowded_images(config: NetworkConfig, index: PanopticIndex, where: str) -> Iterator[str]:
+    """Yield a warning if images of `index`, which `where` names, need more queries than the network has."""
+    what, found = ("segments", index.categories) if config.stuff == "joint" else ("things", index.categories.things)
+    counts = segment_counts(index.records, [category.id for category in found])
+    limits = {"model.queries": config.queries, "model.selected_queries": config.selected_queries}
+    if excess := describe_excess(counts, limits, what):
+        yield f"warning: {where}: {excess}"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ Every field is a primitive, so the class doubles as the typed schema of the `mod
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from panoptic.runtime.settings import NO_INFLUENCE
 
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -80,7 +82,7 @@ class NetworkConfig:
     """Hidden width of the mask decoders."""
     queries: int = 300
     """Queries of the location decoder, for things; with joint matching, for things and stuff."""
-    selected_queries: int = 100
+    selected_queries: int = field(default=100, metadata=NO_INFLUENCE)  # on weights
     """Number of (query, class) pairs, those of the highest probability, that are merged at inference."""
     dropout: float = 0.1
     """Dropout in attention and feed-forward of encoder and location decoder; the mask decoders have none."""

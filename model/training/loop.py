@@ -34,6 +34,7 @@ from model.training.sampling import Accumulation, TrainingImages, batch_plan, st
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.index import PanopticIndex
+from panoptic.runtime.resume import note_progress
 
 Validate = Callable[[PanopticSegFormer], dict[str, float]]
 """Evaluates a network; the result is a row of the quality curve."""
@@ -98,6 +99,8 @@ def train(run: TrainingRun) -> PanopticSegFormer:
     saved = run.processes.broadcast(run.state_file.read_bytes() if is_main and run.state_file.exists() else None)
     if saved is not None:
         state.restore(saved, run.state_file, is_main)
+        if is_main:
+            print(f"resuming from {run.state_file}: step {state.step} of {run.steps}", flush=True)
     steps = steps_of_batches(run, state.step)
     bar = tqdm(steps, total=run.steps, initial=state.step, unit="step", disable=not is_main)
     for batches in bar:
@@ -121,6 +124,8 @@ def train(run: TrainingRun) -> PanopticSegFormer:
             if is_main:
                 ownership.check()
             state.save(run.state_file, is_main)
+            if is_main:
+                note_progress(run.state_file.parent, f"step {state.step} of {run.steps}")
         if stopping:
             raise StoppedError(f"stopped after step {state.step} of {run.steps}: {run.state_file} is saved")
     return _evaluated_network(run, state, full_network).cpu().eval()
@@ -164,7 +169,8 @@ def optimize(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[st
         set_gradient_sync(network, index == len(batches) - 1)
         _seed_forward(settings.seed, state.step, run.processes.rank * len(batches) + index)
         select = MatchedQueries(batch.targets) if network.config.classes_from == "location" else every_query
-        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=_autocast(settings, batch)):
+        device = batch.images.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(settings, device)):
             output = network(batch.images, batch.image_sizes, select)
         terms = panoptic_losses(output, batch.targets, counts, settings.losses, settings.deep_supervision)
         _check_finite(terms, state.step, [batch])
@@ -197,9 +203,10 @@ def _count_segments(run: TrainingRun, batches: list[Batch]) -> SegmentCounts:
     return SegmentCounts(*sums.tolist())
 
 
-def _autocast(settings: TrainSettings, batch: Batch) -> bool:
+def uses_bfloat16(settings: TrainSettings, device: torch.device) -> bool:
+    """Tell whether the network computes in bfloat16 on `device`."""
     if settings.precision == "auto":
-        return batch.images.is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return settings.precision == "bfloat16"
 
 

@@ -54,7 +54,7 @@ def rate_at(step: int, steps_per_epoch: int, settings: TrainSettings) -> float:
     rate = settings.learning_rate * min(1.0, (step + 1) / (settings.warmup_steps + 1))
     if settings.schedule == "cosine":
         return rate * (1 + math.cos(math.pi * step / (steps_per_epoch * settings.epochs))) / 2
-    drops = sum(step >= epoch * steps_per_epoch for epoch in settings.step_epochs)
+    drops = sum(step >= epoch * steps_per_epoch for epoch in settings.rate_steps)
     return rate * 0.1**drops
 
 

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from panoptic.data.reader import Sample
 from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import Segment
+from panoptic.io.errors import DatasetError
+
+MOST_SEGMENTS = int(np.iinfo(np.int16).max)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ def make_target(sample: Sample, categories: CategoryTable) -> PanopticTarget:
         else:
             stuff.setdefault(label, []).append(segment)
     found = [*things, *sorted(stuff.items())]
+    if len(found) > MOST_SEGMENTS:
+        where = f"image {sample.record.image_id} ({sample.record.file_name})"
+        raise DatasetError(f"{where}: {len(found)} segments, expected at most {MOST_SEGMENTS}; divide the image")
 
     segments = np.zeros(sample.ids.shape, np.int16)
     boxes = np.empty((len(found), 4), np.float32)

@@ -20,8 +20,8 @@ def flip_horizontal(sample: Sample) -> Sample:
         for segment in sample.record.segments
         for x, y, w, h in (segment.box_xywh,)
     )
-    image = np.ascontiguousarray(sample.image[:, ::-1])
-    ids = np.ascontiguousarray(sample.ids[:, ::-1])
+    # Copied, as torch takes no negative strides, which numpy regards as contiguous where there is a single column.
+    image, ids = np.copy(sample.image[:, ::-1], order="C"), np.copy(sample.ids[:, ::-1], order="C")
     return Sample(image, ids, replace(sample.record, segments=segments))
 
 

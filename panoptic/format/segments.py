@@ -1,9 +1,10 @@
 """Segments of a panoptic image, and measuring them in an id map."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from panoptic.format.id_map import VOID
 
@@ -83,3 +84,24 @@ def measure_segments(ids: NDArray[np.int32]) -> dict[int, Extent]:
         for segment_id, area, (x, y, w, h) in zip(run_ids[groups].tolist(), areas.tolist(), boxes.tolist(), strict=True)
         if segment_id != VOID
     }
+
+
+def describe_excess(counts: ArrayLike, limits: Mapping[str, int], what: str) -> str:
+    """Say in how many images there are more segments than settings allow; an empty text if there are none.
+
+    Args:
+        counts: segments of each image.
+        limits: settings by name.
+        what: word for the segments, such as "things".
+    """
+    found = np.asarray(counts, np.int64)
+    most = int(found.max(initial=0))
+    exceeded = {name: limit for name, limit in limits.items() if limit < most}
+    if not exceeded:
+        return ""
+    lowest = min(exceeded.values())
+    named = " and ".join(f"{name} ({limit})" for name, limit in exceeded.items())
+    return (
+        f"{int((found > lowest).sum())} of {len(found)} images have more than {lowest} {what}, one has {most}: "
+        f"more than {named} can find; the rest is neither learned nor predicted; train with at least {most}"
+    )

@@ -79,6 +79,10 @@ class MappedRecords(Sequence[ImageRecord]):
         """Height and width of every record, (N,2)."""
         return self._rows.size[self._numbers()]
 
+    def segment_counts(self, category_ids: Sequence[int]) -> NDArray[np.int64]:
+        """Count every record's segments of some categories, without crowds, (N,)."""
+        return self._rows.segment_counts(category_ids)[self._numbers()]
+
     def take(self, positions: Sequence[int]) -> "MappedRecords":
         """The records at some positions, not created yet."""
         return MappedRecords(self._rows, [self._chosen[position] for position in positions])
@@ -112,6 +116,17 @@ def image_sizes(records: Sequence[ImageRecord]) -> NDArray[np.int32]:
     return np.fromiter(numbers, np.int32, 2 * len(records)).reshape(-1, 2)
 
 
+def segment_counts(records: Sequence[ImageRecord], category_ids: Sequence[int]) -> NDArray[np.int64]:
+    """Count each record's segments of some categories without crowds, (N,), without creating mapped records."""
+    if isinstance(records, MappedRecords):
+        return records.segment_counts(category_ids)
+    wanted = frozenset(category_ids)
+    counts = (
+        sum(not segment.is_crowd and segment.category_id in wanted for segment in record.segments) for record in records
+    )
+    return np.fromiter(counts, np.int64, len(records))
+
+
 class Rows:
     """The columns of an index file, checked to fit together."""
 
@@ -129,6 +144,11 @@ class Rows:
         self._is_crowd = file.column("segment_is_crowd", np.bool_, segments)
         self._area = file.column("segment_area", np.int32, segments)
         self._box = file.column("segment_box", np.int32, segments, 4)
+
+    def segment_counts(self, category_ids: Sequence[int]) -> NDArray[np.int64]:
+        """Count the segments of some categories in every row, without crowds, (N,)."""
+        wanted = ~self._is_crowd & np.isin(self._category_id, category_ids)
+        return np.diff(np.concatenate(([0], np.cumsum(wanted)))[self._starts])
 
     def made(self, start: int, stop: int) -> list[ImageRecord]:
         """Create the records of rows `start` to `stop`. Raises `DatasetError` for a name that is not UTF-8."""

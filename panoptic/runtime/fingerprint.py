@@ -1,47 +1,16 @@
-"""Fingerprints of everything that decides a result.
-
-They name the folders of unfinished work, so that a run resumes only work that would have the same result.
-"""
+"""Fingerprints of settings, files, folders and code, from which `panoptic.runtime.resume` knows equal work."""
 
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from panoptic.io.folder import walk
 from panoptic.io.names import is_litter
 
 PROJECT = Path(__file__).resolve().parents[2]
-
-
-def resume_identity(
-    settings: Mapping[str, object],
-    files: Sequence[Path | None] = (),
-    data: Sequence[Path] = (),
-    code: Iterable[Path] | None = None,
-    libraries: Sequence[str] = (),
-) -> str:
-    """Short hash of everything that decides a result.
-
-    Args:
-        settings: dataclasses and JSON-like values, by name.
-        files: inputs that are read whole, each by its content; None for one that is not used.
-        data: folders and archives that are too large for that: by the names, sizes and times of their files.
-        code: source files, by default `imported_code`; add modules that are imported later, by name.
-        libraries: distributions whose versions matter.
-    """
-    return fingerprint(
-        {
-            "settings": settings,
-            "files": [None if path is None else file_digest(path) for path in files],
-            "data": [file_signature(path) for path in data],
-            "code": code_digests(code),
-            "libraries": {name: version(name) for name in libraries},
-        }
-    )
 
 
 def fingerprint(parts: Mapping[str, object]) -> str:
@@ -79,7 +48,10 @@ def file_digest(path: Path) -> str:
 
 
 def file_signature(path: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of last change of a file, or of every file below a folder: a cheap sign that data changed."""
+    """Size and time of last change of a file, or of every file below a folder: a cheap sign that data changed.
+
+    Files that an operating system leaves behind, such as `.DS_Store`, do not count.
+    """
     folder = path if path.is_dir() else path.parent
     names = [name for name, unusable in walk(path) if not unusable] if path.is_dir() else [path.name]
     files = {name: folder / name for name in names if not is_litter(name)}

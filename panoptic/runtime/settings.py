@@ -1,7 +1,7 @@
 """Reading a section of a YAML file of settings as a typed dataclass."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import TypeVar, cast, get_type_hints
@@ -11,6 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 T = TypeVar("T")
+
+NO_INFLUENCE: Mapping[str, bool] = {"decides_result": False}
+"""Metadata of a field that does not change the result of a stage, such as a number of worker processes."""
 
 
 class SettingsError(ValueError):
@@ -50,6 +53,23 @@ def read_section(
         raise SettingsError(f"{message}; correct the value.\n{_valid_keys(schema)}") from None
     except ValueError as error:
         raise SettingsError(f"{path}: {name}: {error}") from None
+
+
+def read_values(path: Path) -> dict[str, object]:
+    """Read all values of a YAML file of settings by their full names, without checking them."""
+    return dict(flat_settings(cast("dict[str, object]", OmegaConf.to_container(_read_yaml(path), resolve=True))))
+
+
+def flat_settings(settings: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield full names and values of nested settings, without fields that do not decide the result."""
+    if is_dataclass(settings) and not isinstance(settings, type):
+        kept = [field.name for field in fields(settings) if field.metadata.get("decides_result", True)]
+        settings = {name: getattr(settings, name) for name in kept}
+    if not isinstance(settings, Mapping):
+        yield prefix, settings
+        return
+    for name, value in settings.items():
+        yield from flat_settings(value, f"{prefix}.{name}" if prefix else str(name))
 
 
 def _read_yaml(path: Path) -> DictConfig:

@@ -24,6 +24,13 @@ def test_the_settings_of_the_repository_pass(capsys: pytest.CaptureFixture[str])
             "train.lerning_rate: unknown key (did you mean 'learning",
         ),
         ("batch_size: 4", "batch_size: 0", "train.batch_size is 0; give at least 1"),
+        (
+            "schedule: cosine",
+            "schedule: step\n  step_epochs: [6]",
+            "train.step_epochs is [6], but train.epochs is 6; give",
+        ),
+        ("batch_size: 4", "batch_size: 6", "train.batch_size is 6, which 1 processes with 4 images per forward pass"),
+        ("  images: 24", "  mask_layer: 9\n  images: 24", "predict.mask_layer is 9, but the mask decoders have 2"),
         ("queries: 30", "queries: many", "model.queries: Value 'many'"),
         ("evaluate:", "evalate:", "unknown section 'evalate' (did you mean 'evaluate'?)"),
     ],

@@ -113,6 +113,15 @@ def test_shards_together_leave_nothing_to_make(
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
 
 
+def test_finished_archives_are_kept_when_other_variants_are_asked_for(
+    split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corrupt.main([*prepare(tmp_path, split, "corruptions: [contrast], severities: [1]"), "--shard", "1/1"])
+    corrupt.main(prepare(tmp_path, split, "corruptions: [contrast], severities: [1, 2], workers: 1"))
+    assert ": 1 of 2 archives done" in capsys.readouterr().out
+    assert set(contents(tmp_path)) == {"manifest.json", "contrast_1.zip", "contrast_2.zip"}
+
+
 def test_a_shard_has_nothing_to_do_without_archives(split: TinySplit, tmp_path: Path) -> None:
     corrupt.main([*prepare(tmp_path, split, "archives: false"), "--shard", "1/2"])
     assert not (tmp_path / "out").exists()

@@ -14,6 +14,7 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from panoptic.datasets.coco import build_index
 from panoptic.format.categories import CategoryTable
+from panoptic.index import PanopticIndex
 from stages import evaluate, predict
 from tests.model.training.synthetic import NETWORK
 from tests.tiny_dataset import TinySplit, random_image, write_split
@@ -111,3 +112,25 @@ def test_a_missing_image_leaves_no_partial_results(
         moved.write_bytes(content)
     assert "000003.png" in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_images_with_more_things_than_queries_are_counted(
+    split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = prepare(tmp_path, split, batch_size=1)
+    index = PanopticIndex.load(tmp_path / "index.json")
+    config = replace(NETWORK, queries=3, selected_queries=4)
+    network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
+    save_checkpoint(tmp_path / "model.safetensors", Checkpoint(network, config, index.categories, {}))
+    predict.main(arguments)
+    things = {category.id for category in index.categories.things}
+    counts = [
+        sum(not segment.is_crowd and segment.category_id in things for segment in record.segments)
+        for record in index.records
+    ]
+    assert sum(count > 3 for count in counts) > 0 < sum(count > 4 for count in counts)
+    expected = (
+        f"{sum(count > 3 for count in counts)} of 5 images have more than 3 things, one has {max(counts)}: more than "
+        "model.queries (3) and model.selected_queries (4) can find"
+    )
+    assert f"warning: {tmp_path / 'index.json'}: {expected}" in capsys.readouterr().err

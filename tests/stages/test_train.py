@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +17,7 @@ import pytest
 
 from model.training.distributed.stopping import STOPPED
 from panoptic.datasets.coco import build_index
+from panoptic.index import PanopticIndex
 from stages import train
 from tests.stages.training_runs import commands, until
 from tests.tiny_dataset import random_image, write_split
@@ -108,19 +111,131 @@ def evaluates(group: int) -> bool:
     return False
 
 
+def arguments_with(settings: str, dataset: Path, folder: Path) -> list[str]:
+    """Write settings and return the arguments of the stage that reads them."""
+    params = folder / "params.yaml"
+    params.write_text(settings)
+    arguments = command(dataset, folder)[3:]
+    arguments[arguments.index("--params") + 1] = str(params)
+    return arguments
+
+
 def test_other_settings_never_resume_a_stopped_run(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(train, "measure_quality", stop)
+    said = []
     for rate in ("1e-3", "2e-3", "1e-3"):
-        params = tmp_path / "params.yaml"
-        params.write_text(PARAMS.replace("learning_rate: 1e-3", f"learning_rate: {rate}"))
-        arguments = command(dataset, tmp_path)[3:]
-        arguments[arguments.index("--params") + 1] = str(params)
         with pytest.raises(KeyboardInterrupt):
-            train.main(arguments)
+            train.main(
+                arguments_with(PARAMS.replace("learning_rate: 1e-3", f"learning_rate: {rate}"), dataset, tmp_path)
+            )
+        said.append(capsys.readouterr().out)
     assert len(list((tmp_path / "state").iterdir())) == 2
-    assert capsys.readouterr().out.count("resuming from") == 1
+    first, other, again = said
+    assert "resum" not in first
+    assert "because of a change since: train.learning_rate 0.001 -> 0.002. This run starts from the beg" in other
+    assert "(step 6 of 24, " in other
+    assert "initial weights: random" in other
+    assert "state.pt: step 6 of 24" in again
+
+
+def quality(*_: object) -> dict[str, float]:
+    return {"all": 1.0}
+
+
+def test_settings_that_decide_no_weight_may_change_when_a_run_is_resumed(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {
+        "workers: 1": "workers: 0",
+        "log_every: 1,": "log_every: 5,",
+        "save_every: 3": "save_every: 4",
+        "validate_every: 8": "validate_every: 5",
+        "epochs: 12": "activation_checkpointing: true, epochs: 12",
+        "queries: 6": "queries: 6, selected_queries: 3",
+        "longer: 64": "longer: 32",
+        "predict:": "cluster: {timeout_minutes: 3}\npredict:",
+    }
+    changed = PARAMS
+    for old, new in changes.items():
+        assert changed.count(old) == 1
+        changed = changed.replace(old, new)
+    for folder in ("undisturbed", "stopped"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(train, "measure_quality", quality)
+    train.main(arguments_with(PARAMS, dataset, tmp_path / "undisturbed"))
+    monkeypatch.setattr(train, "measure_quality", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(arguments_with(PARAMS, dataset, tmp_path / "stopped"))
+    monkeypatch.setattr(train, "measure_quality", quality)
+    train.main(arguments_with(changed, dataset, tmp_path / "stopped"))
+    assert "state.pt: step 6 of 24" in capsys.readouterr().out
+    weights = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("undisturbed", "stopped")]
+    assert weights[0] == weights[1]
+
+
+def test_changed_data_is_the_reason_why_a_run_starts_anew(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(dataset, copy)
+    monkeypatch.setattr(train, "measure_quality", stop)
+    for images in (4, 3):
+        index = PanopticIndex.load(dataset / "index.json")
+        replace(index, records=index.records[:images]).save(copy / "index.json")
+        with pytest.raises(KeyboardInterrupt):
+            train.main(arguments_with(PARAMS, copy, tmp_path))
+    assert "because of a change since: training index changed; validation index changed. " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("images", [0, 3])
+def test_nothing_to_learn_is_an_error(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], images: int
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(dataset, copy)
+    index = PanopticIndex.load(dataset / "index.json")
+    void = [replace(record, segments=()) for record in index.records[:images]]
+    replace(index, records=void).save(copy / "index.json")
+    with pytest.raises(SystemExit):
+        train.main(arguments_with(PARAMS, copy, tmp_path))
+    assert f"index.json: {images} images, none of which has a segment" in capsys.readouterr().err
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_validation_without_images_is_said(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "measure_quality", quality)
+    empty = tmp_path / "empty.index"
+    replace(PanopticIndex.load(dataset / "index.json"), records=[]).save(empty)
+    settings = PARAMS.replace("epochs: 12", "epochs: 1")
+    train.main([*arguments_with(settings, dataset, tmp_path), "--val-index", str(empty)])
+    assert f"warning: {empty}: no image, so that the quality is never measured" in capsys.readouterr().out
+
+
+def test_the_first_lines_say_what_will_happen(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "measure_quality", quality)
+    settings = PARAMS.replace("epochs: 12", "epochs: 3, warmup_steps: 9").replace("batch_size: 2", "batch_size: 6")
+    train.main(arguments_with(settings.replace("queries: 6", "queries: 2"), dataset, tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    things = "things, one has"
+    expected = (
+        "training on 4 images of 2 thing and 2 stuff classes from ",
+        "epochs: 3; steps: 3, of 6 images, 2 per forward pass; processes: 1, on ",
+        "warning: train.batch_size is 6, but there are 4 images, so that each step takes some of them several times",
+        "warning: train.warmup_steps is 9, but the run has 3 steps, so that the learning rate never reaches ",
+        f"warning: {dataset / 'index.json'}: ",
+        "initial weights: random",
+    )
+    assert len(lines) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True))
+    assert things in lines[4]
+    assert "more than model.queries (2) can find" in lines[4]
+    assert lines[1].endswith("adamw, learning rate 0.001, constant")
 
 
 def stop(*_: object) -> NoReturn:

@@ -1,6 +1,6 @@
 """Inspect a dataset in COCO panoptic layout: report every issue with its file and a hint, and a summary.
 
-    python -m panoptic.tools.check PATH [--json FILE] [--page FILE.html] [--workers N] [--all]
+    python -m panoptic.tools.check PATH [--params FILE] [--json FILE] [--page FILE.html] [--workers N] [--all]
     python -m panoptic.tools.check --panoptic-json JSON --masks PNGS --images IMAGES
 
 If there are no errors, the dataset is fit for use and the exit status is 0. The status is 1 if there are errors, and
@@ -18,6 +18,7 @@ from panoptic.io.files import write_atomically
 from panoptic.io.names import normal_text
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.parallel import count_processes
+from panoptic.tools.check.capacity import PUBLISHED_QUERIES, read_queries
 from panoptic.tools.check.dataset import DatasetCheck, check_dataset
 from panoptic.tools.check.issues import Issue
 from panoptic.tools.check.layout import find_splits
@@ -48,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _check(arguments: argparse.Namespace) -> DatasetCheck:
     name, splits, issues = _splits(arguments)
     progress = sys.stderr.isatty()
-    return check_dataset(name, splits, issues, count_processes(arguments.workers), progress)
+    # Only a file that was asked for has to exist: a dataset can be inspected anywhere.
+    params = arguments.params or Path("params.yaml")
+    queries = read_queries(params) if arguments.params or params.exists() else PUBLISHED_QUERIES
+    return check_dataset(name, splits, issues, count_processes(arguments.workers), progress, queries)
 
 
 def _splits(arguments: argparse.Namespace) -> tuple[str, dict[str, SplitFiles], list[Issue]]:
@@ -87,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--panoptic-json", type=Path, help="the panoptic JSON of a single split in another layout")
     parser.add_argument("--masks", type=Path, help="its panoptic PNGs: a folder or a zip file")
     parser.add_argument("--images", type=Path, help="its images: a folder or a zip file")
+    parser.add_argument("--params", type=Path, help="settings with the number of queries (default: params.yaml)")
     parser.add_argument("--json", metavar="FILE", help="write everything as JSON; - prints it instead of the tables")
     parser.add_argument(
         "--page", metavar="FILE", help="write a page with summary, issues and images (a single HTML file)"

@@ -8,6 +8,7 @@ from panoptic.datasets.layout import SplitFiles
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.runtime.parallel import worker_pool
 from panoptic.tools.check.annotations import JsonImage
+from panoptic.tools.check.capacity import PUBLISHED_QUERIES, Queries, capacity_issues
 from panoptic.tools.check.issues import Issue, Severity, count_severities, shown_items
 from panoptic.tools.check.split import SplitCheck, check_split
 
@@ -31,15 +32,24 @@ class DatasetCheck:
 
 
 def check_dataset(
-    name: str, splits: Mapping[str, SplitFiles], issues: Sequence[Issue] = (), workers: int = 0, progress: bool = False
+    name: str,
+    splits: Mapping[str, SplitFiles],
+    issues: Sequence[Issue] = (),
+    workers: int = 0,
+    progress: bool = False,
+    queries: Queries = PUBLISHED_QUERIES,
 ) -> DatasetCheck:
-    """Inspect the splits of a dataset in `workers` processes (0: in this one). `issues` were found already."""
+    """Inspect the splits of a dataset in `workers` processes (0: in this one). `issues` were found already.
+
+    `queries` bound what the network to be trained can find.
+    """
     with worker_pool(workers) as pool:
         checked = tuple(check_split(split, files, pool, workers, progress) for split, files in splits.items())
     categories = _all_categories(checked)
     together = [
         *_different_categories(checked),
         *(issue for split in checked for issue in split.issues),
+        *(issue for split in checked for issue in capacity_issues(split, queries)),
         *_shared_images(checked),
         *_shared_ids(checked),
         *(issue for category in categories or () for issue in _class_issues(category, checked)),

@@ -86,6 +86,11 @@ _WARNINGS = (
     ("box-differs", "'bbox' disagrees with the pixels", "write the tightest [left, top, width, height]"),
     ("category-name-twice", "categories share a name", "give each its own: reports list classes by name"),
     ("thing-without-instance", "a thing class has no instance in any split", "draw one, or remove the class"),
+    (
+        "more-things-than-queries",
+        "images have more segments than the network finds",
+        "raise model.queries and model.selected_queries, or divide the images",
+    ),
     ("void-image", "an image has no segment at all", "annotate it, or remove it"),
     (
         "exif-rotation",
@@ -117,6 +122,11 @@ _NOTES = (
     ("image-alpha", "an image has an alpha channel, which is ignored", "nothing, if hidden pixels may be seen"),
     ("id-across-splits", "splits share image ids", "nothing: ids are separate for each split"),
     ("files-left-out", "files of a split are not used", "nothing, if they are no images; else convert them"),
+    (
+        "more-things-than-ap",
+        "images have more things than AP counts",
+        "nothing: by COCO's rule AP counts the 100 most probable detections of an image, PQ counts all",
+    ),
     ("json-ignored", "a JSON is not a panoptic split and was left out", "nothing, if that is intended"),
 )
 ISSUE_TYPES = {

@@ -66,7 +66,7 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
         None if masks_part.table is None else files.masks,
         stuff,
     )
-    summary = SplitSummary(split)
+    summary = SplitSummary(split, stuff)
     digests: dict[ImageId, bytes] = {}
     with tqdm(total=len(images), desc=f"check {split}", unit="image", disable=not progress) as bar:
         for batch in map_ahead(pool, partial(inspect_images, source), _batches(images), 2 * workers):

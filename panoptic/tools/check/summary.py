@@ -62,13 +62,19 @@ class ClassCounts:
 
 @dataclass
 class SplitSummary:
-    """Counts over the images of a split. Pixels are those of images whose PNG could be read."""
+    """Counts over the images of a split. Pixels are those of images whose PNG could be read.
+
+    `stuff_ids` are the stuff categories; `things` and `stuff` count the segments of each image, without crowd regions.
+    """
 
     split: str
+    stuff_ids: frozenset[int] = frozenset()
     images: int = 0
     heights: "array[int]" = field(default_factory=lambda: array("q"))
     widths: "array[int]" = field(default_factory=lambda: array("q"))
     segments: "array[int]" = field(default_factory=lambda: array("q"))
+    things: "array[int]" = field(default_factory=lambda: array("q"))
+    stuff: "array[int]" = field(default_factory=lambda: array("q"))
     pixels: int = 0
     void_pixels: int = 0
     crowd_pixels: int = 0
@@ -84,6 +90,9 @@ class SplitSummary:
         if inspected.void is None:
             return
         self.segments.append(len(inspected.segments))
+        is_stuff = [segment.category_id in self.stuff_ids for segment in inspected.segments if not segment.is_crowd]
+        self.things.append(len(is_stuff) - sum(is_stuff))
+        self.stuff.append(sum(is_stuff))
         self.pixels += inspected.height * inspected.width
         self.void_pixels += inspected.void
         self.void_images += not inspected.segments

@@ -8,6 +8,7 @@ from panoptic.data.transforms import crop, flip_horizontal
 from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import Segment
 from panoptic.index import ImageRecord
+from panoptic.io.errors import DatasetError
 from tests.tiny_dataset import CATEGORIES, STUFF, THINGS, make_sample
 
 TABLE = CategoryTable.from_json(CATEGORIES)
@@ -66,3 +67,11 @@ def test_parts_of_one_stuff_class_are_one_segment() -> None:
     assert target.labels.tolist() == [len(THINGS) + 1]
     assert np.array_equal(target.segments, ids > 0)
     assert target.boxes_xyxy.tolist() == [[0, 0, 12, 24]]
+
+
+def test_more_segments_than_a_map_holds_are_refused() -> None:
+    ids = np.arange(1, 32769, dtype=np.int32).reshape(128, 256)
+    segments = tuple(Segment(int(key), THINGS[0], False, 1, (0, 0, 1, 1)) for key in ids.flat)
+    record = ImageRecord(5, "5.png", "5.png", 128, 256, segments)
+    with pytest.raises(DatasetError, match=r"image 5 \(5.png\): 32768 segments, expected at most 32767; divide"):
+        make_target(Sample(np.zeros((128, 256, 3), np.uint8), ids, record), TABLE)

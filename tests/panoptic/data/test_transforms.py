@@ -20,6 +20,11 @@ def test_flip_mirrors_and_flips_back(seed: int) -> None:
     assert_equal(flip_horizontal(flipped), sample)
 
 
+def test_a_flipped_image_of_one_column_can_become_a_tensor() -> None:
+    flipped = flip_horizontal(make_sample(0, height=3, width=1))
+    assert min(*flipped.image.strides, *flipped.ids.strides) > 0
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_crop_keeps_image_and_ids_aligned(seed: int) -> None:
     sample = make_sample(seed)

@@ -122,6 +122,15 @@ def _things(annotation: dict[str, object]) -> list[dict[str, object]]:
 
 
 # type: what to do to the dataset, the end of the place, a part of what was found
+def _crowd_with_things(made: MadeDataset) -> None:
+    """Draw 101 stars of a pixel each in a 12 x 9 corner of the first image, and nothing else."""
+    ids = np.zeros((24, 32), np.int32)
+    ids[:12, :9].flat[:101] = np.arange(1, 102)
+    made.draw(11, ids)
+    stars: list[dict[str, object]] = [{"id": number, "category_id": 7, "iscrowd": 0} for number in range(1, 102)]
+    made.edit("val", lambda document: made.segments(document).__setitem__(slice(None), stars))
+
+
 ISSUES: dict[str, tuple[Spoil, str, str]] = {
     "part-missing": (lambda made: shutil.rmtree(made.root / "val"), "own/val", "no such folder"),
     "json-unreadable": (lambda made: made.json().write_text('{"images": ['), "panoptic_val.json", "not valid JSON"),
@@ -129,6 +138,16 @@ ISSUES: dict[str, tuple[Spoil, str, str]] = {
         _edited(lambda document: document["images"][2].__delitem__("height")),
         "panoptic_val.json: images[2]",
         "'height' is missing",
+    ),
+    "more-things-than-queries": (
+        _crowd_with_things,
+        "panoptic_val.json",
+        "1 of 6 images have more than 100 things, one has 101: more than model.selected_queries (100) can find",
+    ),
+    "more-things-than-ap": (
+        _crowd_with_things,
+        "panoptic_val.json",
+        "1 of 6 images have more than 100 things, one has 101",
     ),
     "no-annotations": (_edited(lambda d: d.update(images=[], annotations=[])), "panoptic_val.json", "no annotation"),
     "category-twice": (

@@ -65,6 +65,8 @@ def test_an_issue_is_found_with_its_file_and_hint(made: MadeDataset, issue_type:
 
 # Issues that bring others along, and which.
 CONSEQUENCES = {
+    "more-things-than-queries": {"more-things-than-ap", "tiny-segment"},
+    "more-things-than-ap": {"more-things-than-queries", "tiny-segment"},
     "json-unreadable": {"image-unlisted", "png-unlisted", "class-not-in-split"},
     "json-field": {"image-undeclared", "image-unlisted"},
     "no-annotations": {"image-unlisted", "png-unlisted", "class-not-in-split"},

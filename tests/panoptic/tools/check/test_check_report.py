@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from model.network.config import NetworkConfig
 from panoptic.format.id_map import encode_id_map
 from panoptic.io.errors import DatasetError
 from panoptic.tools.check.__main__ import main
+from panoptic.tools.check.capacity import PUBLISHED_QUERIES, Queries
 from panoptic.tools.check.dataset import DatasetCheck, check_dataset
 from panoptic.tools.check.images import choose_images, show_images
 from panoptic.tools.check.issues import ISSUE_TYPES
@@ -283,3 +285,35 @@ def test_a_reader_of_the_tables_that_ends_early_does_not_lose_the_page(made: Mad
         assert "Broken pipe" not in process.stderr.read()
     assert process.returncode in (0, 1)
     assert page.read_text().endswith("</html>\n")
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        (
+            "{queries: 2, selected_queries: 9}",
+            "have more than 2 things, one has 6: more than model.queries (2) can",
+        ),
+        (
+            "{queries: 7, selected_queries: 7, stuff: joint}",
+            "segments, one has 8: more than model.queries (7) and",
+        ),
+    ],
+)
+def test_images_with_more_things_than_the_settings_allow_are_counted(
+    made: MadeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, found: str
+) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(f"model: {model}\n")
+    assert _status(str(made.root), "--params", str(params), "--workers", "0") == 0
+    assert found in capsys.readouterr().out
+
+
+def test_settings_that_were_asked_for_have_to_exist(made: MadeDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status(str(made.root), "--params", "nowhere.yaml") == 2
+    assert "nowhere.yaml: there is no such file" in capsys.readouterr().err
+
+
+def test_the_published_numbers_of_queries_are_the_defaults_of_the_network() -> None:
+    published = NetworkConfig()
+    assert Queries(published.queries, published.selected_queries) == PUBLISHED_QUERIES
