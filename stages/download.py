@@ -19,7 +19,7 @@ from panoptic.datasets.download.obtaining import DownloadSettings, obtain
 from panoptic.datasets.download.records import working_alone
 from panoptic.datasets.known import describe_dataset
 from panoptic.datasets.layout import DatasetSettings, Part
-from panoptic.io.errors import DatasetError, shown_ids
+from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.folder import Folder
 from panoptic.io.json_fields import read_json, write_json
 from panoptic.runtime.cli import run_command
@@ -29,24 +29,20 @@ from stages.settings import load_section
 def download(dataset: DatasetSettings, settings: DownloadSettings, root: Path, manifest: Path) -> None:
     """Bring the dataset to `root` if it is published, check that it is complete, and write the manifest."""
     description = describe_dataset(dataset.name)
-    _require_targets(root)
     if description.archives:
         content = _fetch(description, dataset, settings, root)
     else:
         content = {"splits": {role: _own_split(description, root, split) for role, split in _roles(dataset).items()}}
+    _require_files(root)
     content = {"dataset": dataset.name, **content}
     write_json(manifest, content)
     print(f"dataset '{dataset.name}' is complete; manifest written to {manifest}")
 
 
-def _require_targets(root: Path) -> None:
-    """Refuse links that lead nowhere: DVC hashes each file below `root`, needed or not, before a stage reads any."""
-    dangling = sorted(path.as_posix() for path in root.rglob("*") if path.is_symlink() and not path.exists())
-    if dangling:
-        raise DatasetError(
-            f"{root}: {len(dangling)} links lead to files that are not there ({shown_ids(dangling, 3)}); mount the disk"
-            " that has them, or remove the links"
-        )
+def _require_files(root: Path) -> None:
+    """Refuse links that lead nowhere and the like: DVC reads everything below `root`, needed or not, before a stage."""
+    hint = "remove it, or mount the disk that has it"
+    Issues([f"{name}: {reason}; {hint}" for name, reason in Folder(root).unusable().items()]).raise_if_any(str(root))
 
 
 def _roles(dataset: DatasetSettings) -> dict[str, str]:

@@ -66,4 +66,4 @@ def test_links_that_lead_nowhere_are_named_before_dvc_meets_them(own: Path, caps
     with pytest.raises(SystemExit) as ended:
         _inspect(own)
     assert ended.value.code == 2
-    assert f"1 links lead to files that are not there ({own}/train/old.jpg); mount" in capsys.readouterr().err
+    assert f"{own}: 1 issue found\n  - train/old.jpg: is a link to /nonexistent/x.jpg" in capsys.readouterr().err

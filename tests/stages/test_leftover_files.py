@@ -132,7 +132,7 @@ def test_check_finds_what_dvc_would_stop_at(own: OwnData, kind: str, capsys: pyt
     output = fails(lambda: check.main([str(own.root), "--workers", "0"]), 1, capsys)
     assert "ERROR file-unusable (1)" in output
     assert f"own: val/old.jpg: {message}" in output
-    assert_equal(own.annotate(), own.drawn)
+    assert f"val/old.jpg: {message}; remove it" in fails(own.annotate, 2, capsys)
 
 
 def test_a_split_on_a_disk_that_is_not_mounted_is_described(own: OwnData, capsys: pytest.CaptureFixture[str]) -> None:
