@@ -5,7 +5,7 @@ dropped. Samples of more than 8 bits are divided by a power of two: cameras and 
 and a file does not say so, hence the smallest of `DEPTHS` that holds the largest value of the image counts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from io import BytesIO
 
 import cv2
@@ -15,7 +15,7 @@ from PIL import Image
 
 from panoptic.data.image_header import ImageHeader, UnsupportedImageError, read_header, turned_upright, white_is_zero
 from panoptic.data.jpeg import BEGIN, END, lacks_pixels, whole_jpeg
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import FileSource
 
 DEPTHS = (8, 10, 12, 14, 16)
@@ -23,7 +23,6 @@ _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 # In bytes. The end mark of a JPEG is mostly this near; that of an embedded thumbnail is farther away.
 _END_WINDOW = 1024
 _PNG, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
-_NAMED = 3
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file is said by our errors
 
@@ -71,14 +70,10 @@ def reading_notes(files: FileSource, names: Iterable[str], upright: bool = False
         ],
     }
     return [
-        f"note: {len(found)} image{'s have' if len(found) > 1 else ' has'} {reason} ({_named(found)})"
+        f"note: {len(found)} image{'s have' if len(found) > 1 else ' has'} {reason} ({shown_ids(found, 3)})"
         for reason, found in reasons.items()
         if found
     ]
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def _header(files: FileSource, name: str) -> ImageHeader | None:

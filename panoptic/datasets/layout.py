@@ -11,29 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import FileSource, folder_or_archive, open_files
 from panoptic.io.folder import describe_unusable, spelled_on_disk
 
 # Suffixes of image files, in lower case, by which images are found without a list: all that OpenCV and Pillow read.
 IMAGE_SUFFIXES = (
-    *(
-        ".apng",
-        ".avif",
-        ".avifs",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".j2c",
-        ".j2k",
-        ".jfif",
-        ".jif",
-        ".jp2",
-        ".jpc",
-        ".jpe",
-        ".jpeg",
-    ),
-    *(".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr"),
+    *(".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jif", ".jp2", ".jpc", ".jpe"),
+    *(".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr"),
     *(".tif", ".tiff", ".webp"),
 )
 # Suffixes of photos that neither reads.
@@ -41,7 +26,6 @@ _PHOTO_SUFFIXES = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".exr", ".hdr", ".heic", ".heif", ".hif", ".jxl", ".nef"),
     *(".orf", ".pcx", ".pef", ".psd", ".raf", ".raw", ".rw2", ".srw", ".tga"),
 )
-_SHOWN_SUFFIXES = 6
 
 
 def is_image(name: str) -> bool:
@@ -52,19 +36,17 @@ def is_image(name: str) -> bool:
 def describe_left_out(names: Iterable[str]) -> Iterator[str]:
     """Count the files that are no images by suffix, as in `3 files left out: 2 .txt, 1 .mp4`; nothing without any."""
     counts = Counter(PurePosixPath(name.lower()).suffix for name in names if not is_image(name))
-    shown = [
+    if found := [
         f"{count} {suffix or 'without a suffix'}{' (convert to JPEG or PNG)' if suffix in _PHOTO_SUFFIXES else ''}"
-        for suffix, count in counts.most_common(_SHOWN_SUFFIXES)
-    ]
-    if shown:
-        yield f"{_count(counts.total())} left out: {', '.join(shown)}{', ...' if len(counts) > len(shown) else ''}"
+        for suffix, count in counts.most_common()
+    ]:
+        yield f"{_count(counts.total())} left out: {shown_ids(found, 6)}"
 
 
 def describe_skipped(files: FileSource) -> Iterator[str]:
     """Count what was found in a folder and cannot be read, with the first examples; nothing without any."""
-    unusable = [f"'{name}' {why}" for name, why in files.unusable().items()]
-    if unusable:
-        yield f"{_count(len(unusable))} left out: {'; '.join(unusable[:3])}{'; ...' if len(unusable) > 3 else ''}"
+    if unusable := [f"'{name}' {why}" for name, why in files.unusable().items()]:
+        yield f"{_count(len(unusable))} left out: {shown_ids(unusable, 3)}"
 
 
 def _count(files: int) -> str:

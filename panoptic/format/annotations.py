@@ -9,7 +9,7 @@ from panoptic.format.id_map import VOID
 from panoptic.format.image_id import ImageId, two_types
 from panoptic.format.panoptic_json import ImageEntry, JsonIssue, PartialAnnotations, scan_annotations
 from panoptic.format.segments import SegmentLabel
-from panoptic.io.errors import DatasetError, Issues
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.json_fields import read_json
 
 
@@ -87,19 +87,10 @@ def check_drawn(drawn: Set[int], annotation: Annotation, where: str) -> None:
     drawn = drawn - {VOID}
     listed = {segment.id for segment in annotation.segments}
     image = f"(image id {annotation.image_id})"
-    if drawn - listed:
-        raise DatasetError(
-            f"{where}: {_some(drawn - listed)} drawn but not listed in 'segments_info' {image};"
-            f" list the segment or paint it void (0)"
-        )
-    if listed - drawn:
-        raise DatasetError(
-            f"{where}: {_some(listed - drawn)} listed in 'segments_info' but not drawn {image};"
-            f" draw the segment or remove it from the list"
-        )
-
-
-def _some(ids: Set[int]) -> str:
-    shown = ", ".join(map(str, sorted(ids)[:5]))
-    more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
-    return f"id {shown} is" if len(ids) == 1 else f"ids {shown}{more} are"
+    for ids, found, hint in (
+        (drawn - listed, "drawn but not listed in 'segments_info'", "list the segment or paint it void (0)"),
+        (listed - drawn, "listed in 'segments_info' but not drawn", "draw the segment or remove it from the list"),
+    ):
+        if ids:
+            noun, verb = ("id", "is") if len(ids) == 1 else ("ids", "are")
+            raise DatasetError(f"{where}: {noun} {shown_ids(sorted(ids), 5)} {verb} {found} {image}; {hint}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.json_fields import FieldError, JsonObject
 from panoptic.io.names import normal_text
 
@@ -97,8 +97,7 @@ class CategoryTable:
             if here[key].is_thing != there[key].is_thing:
                 now, before = ("thing", "stuff") if there[key].is_thing else ("stuff", "thing")
                 parts.append(f"id {key} '{there[key].name}' is {now} instead of {before}")
-        shown = "; ".join(parts[:5])
-        return f"{shown}; and {len(parts) - 5} more" if len(parts) > 5 else shown
+        return shown_ids(parts, 5)
 
     def to_json(self) -> list[dict[str, object]]:
         """COCO's `categories` list, things first."""

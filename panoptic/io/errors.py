@@ -41,5 +41,5 @@ class Issues:
 
 
 def shown_ids(ids: Sequence[object], count: int = 20) -> str:
-    """Format the first ids or names of a list for a message."""
-    return ", ".join(map(str, ids[:count])) + (", ..." if len(ids) > count else "")
+    """Format the first ids or names of a list, and the number of others, for a message."""
+    return ", ".join(map(str, ids[:count])) + (f" and {len(ids) - count} more" if len(ids) > count else "")

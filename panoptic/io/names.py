@@ -14,7 +14,7 @@ from pathlib import Path
 from posixpath import splitext
 from typing import Generic, TypeVar
 
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, shown_ids
 
 File_co = TypeVar("File_co", covariant=True)
 
@@ -142,7 +142,7 @@ class NameTable(Generic[File_co]):
     def describe_similar(self, name: str) -> str:
         """Say where a missing file may be instead, as the end of a message; empty if nothing is similar."""
         found = self.similar(name) or self._by_stem.get(splitext(normal_name(name))[0], ())
-        shown = ", ".join(f"'{other}'" for other in found[:3]) + (", ..." if len(found) > 3 else "")
+        shown = shown_ids([f"'{other}'" for other in found], 3)
         return f", but {shown} {'is' if len(found) == 1 else 'are'} there" if found else ""
 
     @cached_property

@@ -28,7 +28,7 @@ from panoptic.format.id_map import VOID, encode_id_map
 from panoptic.format.image_id import ImageId
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.io.errors import DatasetError, Issues
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import FileSource, naming_disk_errors, opened_files, replace_atomically
 from panoptic.io.folder import describe_unusable
 from panoptic.io.names import checked_name
@@ -106,7 +106,7 @@ def _notes(files: FileSource, index: PanopticIndex) -> Iterator[str]:
     yield from describe_left_out(others)
     yield from describe_skipped(files)
     if undecided := sorted(files.table.undecided.intersection(record.file_name for record in index.records)):
-        shown = ", ".join(f"'{name}'" for name in undecided[:3]) + (", ..." if len(undecided) > 3 else "")
+        shown = shown_ids([f"'{name}'" for name in undecided], 3)
         yield f"{len(undecided)} names do not tell their encoding, and may look wrong ({shown}); write them in UTF-8"
 
 

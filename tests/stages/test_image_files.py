@@ -223,7 +223,7 @@ def test_every_command_says_how_16_bits_are_read(tmp_path: Path, capsys: pytest.
         (line, *others) = [line for line in capsys.readouterr().out.splitlines() if "bits a sample" in line]
         assert line == (
             "note: 4 images have more than 8 bits a sample; each is read with the fewest of 8, 10, 12, 14, 16 bits "
-            f"that hold its values ({names}, ...)"
+            f"that hold its values ({names} and 1 more)"
         )
         assert len(others) == (command is Commands.annotate)  # one line for each split
     reader = PanopticReader(PanopticIndex.load(commands.index))

@@ -12,10 +12,10 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.image_id import ImageId, image_id_order
 from panoptic.format.panoptic_json import ImageEntry, JsonIssue, PartialAnnotation, scan_annotations
 from panoptic.format.segments import AnnotatedSegment
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.folder import describe_unusable
 from panoptic.io.json_fields import read_json
-from panoptic.tools.check.issues import Issue, shown_items, what_was_found
+from panoptic.tools.check.issues import Issue, what_was_found
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +94,4 @@ def _warn_of_shared_names(result: SplitAnnotations) -> None:
     for name, count in Counter(category.name for category in categories).items():
         if count > 1:
             ids = [category.id for category in categories if category.name == name]
-            result.add("category-name-twice", f"{result.path}: categories", f"'{name}': ids {shown_items(ids)}")
+            result.add("category-name-twice", f"{result.path}: categories", f"'{name}': ids {shown_ids(ids, 5)}")

@@ -6,10 +6,11 @@ from itertools import combinations
 
 from panoptic.datasets.layout import SplitFiles
 from panoptic.format.categories import Category, CategoryTable
+from panoptic.io.errors import shown_ids
 from panoptic.runtime.parallel import worker_pool
 from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.capacity import PUBLISHED_QUERIES, Queries, capacity_issues
-from panoptic.tools.check.issues import Issue, Severity, count_severities, shown_items
+from panoptic.tools.check.issues import Issue, Severity, count_severities
 from panoptic.tools.check.split import SplitCheck, check_split
 
 # A thing class is reported as drawn like stuff if it occurs in at least this many images, always as a single segment
@@ -95,7 +96,7 @@ def _shared_ids(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
     for one, two in combinations(splits, 2):
         ids = [{image.image_id for image in split.annotations.images} for split in (one, two)]
         if both := sorted(ids[0] & ids[1]):
-            found = f"{len(both)} ids are in '{one.split}' as well: {shown_items(both)}"
+            found = f"{len(both)} ids are in '{one.split}' as well: {shown_ids(both, 5)}"
             yield Issue("id-across-splits", two.split, str(two.files.panoptic_json), found)
 
 
@@ -111,7 +112,7 @@ def _class_issues(category: Category, splits: Sequence[SplitCheck]) -> Iterator[
         issue_type = "thing-without-instance" if category.is_thing else "stuff-unused"
         yield Issue(issue_type, "", where, f"{named}{only_crowd}")
         return
-    there = shown_items([f"'{name}'" for name, count in instances.items() if count])
+    there = shown_ids([f"'{name}'" for name, count in instances.items() if count], 5)
     for split in splits:
         if not instances[split.split]:
             found = f"{named} is only in {there}"

@@ -22,11 +22,11 @@ from panoptic.data.image_header import EnormousImageError, ImageHeader, Unsuppor
 from panoptic.format.id_map import decode_id_map
 from panoptic.format.image_id import ImageId
 from panoptic.format.segments import AnnotatedSegment, Extent, measure_segments
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import opened_files
 from panoptic.io.png import MAX_PIXELS, claimed_header
 from panoptic.tools.check.annotations import JsonImage
-from panoptic.tools.check.issues import TINY_AREA, Issue, shown_items, what_was_found
+from panoptic.tools.check.issues import TINY_AREA, Issue, what_was_found
 
 # Bytes that a file may have beyond its pixels, and bytes for each pixel: 16 bits in 4 channels.
 _FILE_BYTES, _BYTES_PER_PIXEL = 1 << 26, 8
@@ -202,7 +202,7 @@ def _inspect_segments(
     divided = [f"category {key} ({n} segments)" for key, n in counts.items() if n > 1 and key in source.stuff]
     tiny = sum(segment.area < TINY_AREA and not segment.is_crowd for segment in drawn)
     if divided:
-        notes.add("stuff-divided", where, shown_items(divided))
+        notes.add("stuff-divided", where, shown_ids(divided, 5))
     if tiny:
         notes.add("tiny-segment", where, f"{tiny} of {len(drawn)} segments")
     if not extents:
@@ -225,7 +225,7 @@ def _compare(listed: Mapping[int, AnnotatedSegment], extents: Mapping[int, Exten
         ("box-differs", boxes),
     ):
         if items:
-            notes.add(issue_type, where, shown_items(items))
+            notes.add(issue_type, where, shown_ids(items, 5))
 
 
 def _drawn(

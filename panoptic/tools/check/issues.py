@@ -1,6 +1,6 @@
 """Every type of issue that `check` can find in a dataset, with its severity and a hint, and a single issue."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -155,9 +155,3 @@ def by_type(issues: Iterable[Issue]) -> dict[IssueType, list[Issue]]:
 def what_was_found(error: DatasetError, where: str) -> str:
     """Extract the finding of a message `where: finding; hint`: an issue has the other two itself."""
     return str(error).removeprefix(f"{where}: ").split("; ")[0]
-
-
-def shown_items(items: Sequence[object], count: int = 5) -> str:
-    """Format the first items of a list and the number of others for a message."""
-    more = f" and {len(items) - count} more" if len(items) > count else ""
-    return ", ".join(map(str, items[:count])) + more

@@ -60,4 +60,4 @@ def test_files_that_are_no_images_are_counted_by_suffix() -> None:
     ]
     assert list(describe_left_out(["d.png"])) == []
     (many,) = describe_left_out([f"a.{number}" for number in range(9)])
-    assert many.endswith("1 .5, ...")
+    assert many.endswith("1 .5 and 3 more")

@@ -146,7 +146,7 @@ def test_what_is_hidden_completely_is_counted_and_named(tmp_path: Path, capsys: 
     assert (image.area("table"), image.area("key"), image.area("paper")) == (0, 0, 40)
     names = [f"{tmp_path}/photos/a.json: shapes[{index}] ('table')" for index in range(3)]
     output = capsys.readouterr().out
-    assert f"note: regions completely hidden, of which no pixel is left: 4 ({', '.join(names)}, ...)" in output
+    assert f"note: regions completely hidden, of which no pixel is left: 4 ({', '.join(names)} and 1 more)" in output
     assert "note: no image shows 'key', 'table' (2 of the classes)" in output
 
 
