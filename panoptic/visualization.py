@@ -138,10 +138,7 @@ def _painted(image: NDArray[np.uint8], ids: NDArray[np.int32], colors: Mapping[i
 
 
 def _labeled(
-    painted: NDArray[np.uint8],
-    ids: NDArray[np.int32],
-    segments: Sequence[SegmentLabel],
-    categories: CategoryTable,
+    painted: NDArray[np.uint8], ids: NDArray[np.int32], segments: Sequence[SegmentLabel], categories: CategoryTable
 ) -> NDArray[np.uint8]:
     """Write the name into each segment, largest first; labels that would cover another one are left out."""
     canvas = Image.fromarray(painted)

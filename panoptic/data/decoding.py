@@ -6,6 +6,7 @@ and a file does not say so, hence the smallest of `DEPTHS` that holds the larges
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from io import BytesIO
 
 import cv2
@@ -58,7 +59,10 @@ def reading_notes(files: FileSource, names: Iterable[str], upright: bool = False
 
     `upright` says that the EXIF orientation is applied. Files that cannot be read are left to whatever reads them.
     """
-    headers = {name: header for name in names if (header := _header(files, name))}
+    headers: dict[str, ImageHeader] = {}
+    for name in names:
+        with suppress(DatasetError), files.open(name) as file:
+            headers[name] = read_header(file, name)
     depths = ", ".join(map(str, DEPTHS))
     reasons = {
         f"more than 8 bits a sample; each is read with the fewest of {depths} bits that hold its values": [
@@ -74,14 +78,6 @@ def reading_notes(files: FileSource, names: Iterable[str], upright: bool = False
         for reason, found in reasons.items()
         if found
     ]
-
-
-def _header(files: FileSource, name: str) -> ImageHeader | None:
-    try:
-        with files.open(name) as file:
-            return read_header(file, name)
-    except DatasetError:
-        return None
 
 
 def whole_file(data: bytes, where: str) -> bytes:

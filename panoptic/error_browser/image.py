@@ -118,10 +118,7 @@ def _loose_image(reader: PanopticReader, record: ImageRecord) -> str:
 
 
 def _draw(
-    prefix: str,
-    side: SegmentedImage,
-    outcomes: Sequence[SegmentOutcome],
-    categories: CategoryTable,
+    prefix: str, side: SegmentedImage, outcomes: Sequence[SegmentOutcome], categories: CategoryTable
 ) -> tuple[tuple[SegmentEntry, ...], dict[str, bytes]]:
     """The entries of one side, and its files: a map of stuff and the mask of each thing."""
     extents = measure_segments(side.ids)

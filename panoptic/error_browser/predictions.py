@@ -35,7 +35,5 @@ class Predictions:
     def only(self, image_id: ImageId) -> "Predictions":
         """The predictions of one image, which cost little to send to a worker."""
         return replace(
-            self,
-            by_image={image_id: self.by_image[image_id]},
-            candidates={image_id: self.candidates.get(image_id, ())},
+            self, by_image={image_id: self.by_image[image_id]}, candidates={image_id: self.candidates.get(image_id, ())}
         )

@@ -58,12 +58,16 @@ class PanopticGroundTruth:
 
 @dataclass(frozen=True, slots=True)
 class WrongArea:
-    """A ground truth segment whose area in the JSON is not the number of its pixels."""
+    """A ground truth segment whose area in the JSON is not the number of its pixels.
+
+    `is_impossible`: by the listed area, its union with a prediction is smaller than the intersection.
+    """
 
     image_id: ImageId
     segment_id: int
     listed: int
     counted: int
+    is_impossible: bool = False
 
 
 def describe_areas(areas: Sequence[WrongArea]) -> str:
@@ -76,15 +80,11 @@ def describe_areas(areas: Sequence[WrongArea]) -> str:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """The part of an evaluation that is kept of one image; small enough to send between processes.
-
-    `impossible_areas` are those of the `wrong_areas` by which a union is smaller than the intersection.
-    """
+    """The part of an evaluation that is kept of one image; small enough to send between processes."""
 
     counts: ImageCounts
     error_breakdown: ErrorBreakdown
     wrong_areas: tuple[WrongArea, ...]
-    impossible_areas: tuple[WrongArea, ...]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,6 @@ def score_results(
     per_image: dict[ImageId, ImageCounts] = {}
     error_breakdown = ErrorBreakdown()
     wrong_areas: list[WrongArea] = []
-    impossible_areas: list[WrongArea] = []
     issues = Issues()
     with worker_pool(workers) as pool:
         # Few tasks for each worker, because each opens zip files anew.
@@ -144,12 +143,8 @@ def score_results(
             per_image[pair.ground_truth.image_id] = result.counts
             error_breakdown += result.error_breakdown
             wrong_areas += result.wrong_areas
-            impossible_areas += result.impossible_areas
     issues.raise_if_any(f"{prediction.masks} against {ground_truth.masks.path}")
-    if impossible_areas:
-        segments = f"{len(impossible_areas)} segment{'s' if len(impossible_areas) > 1 else ''}"
-        message = f"the 'area' of {segments} is too small for an IoU of at most 1 ({describe_areas(impossible_areas)})"
-        raise DatasetError(f"{ground_truth.path}: {message}; correct it, or leave out --panopticapi-area")
+    _refuse_impossible(wrong_areas, ground_truth.path)
     return FileScores(
         scores=counter.result(),
         per_image=per_image,
@@ -191,11 +186,14 @@ def _score(
             breakdown = breakdown_image(evaluation.matching, find_error_pairs(evaluation))
     except DatasetError as error:
         return DatasetError(f"{ground_truth.path}: {pair.ground_truth.file_name}: {error}")
-    wrong_areas = tuple(_wrong_areas(evaluation, pair.ground_truth))
-    impossible = _impossible(evaluation) if settings.panopticapi else ()
-    return ImageResult(
-        counts, breakdown, wrong_areas, tuple(area for area in wrong_areas if area.segment_id in impossible)
-    )
+    return ImageResult(counts, breakdown, tuple(_wrong_areas(evaluation, pair.ground_truth)))
+
+
+def _refuse_impossible(areas: Sequence[WrongArea], path: Path) -> None:
+    if impossible := [area for area in areas if area.is_impossible]:
+        segments = f"{len(impossible)} segment{'s' if len(impossible) > 1 else ''}"
+        message = f"the 'area' of {segments} is too small for an IoU of at most 1 ({describe_areas(impossible)})"
+        raise DatasetError(f"{path}: {message}; correct it, or leave out --panopticapi-area")
 
 
 def _impossible(evaluation: ImageEvaluation) -> set[int]:
@@ -214,10 +212,12 @@ def _impossible(evaluation: ImageEvaluation) -> set[int]:
 
 
 def _wrong_areas(evaluation: ImageEvaluation, ground_truth: Annotation) -> Iterator[WrongArea]:
+    impossible = _impossible(evaluation) if evaluation.settings.panopticapi else ()
     counted = Counter[int]()
     for gt_id, pixels in zip(evaluation.overlaps.gt_ids.tolist(), evaluation.overlaps.pixels.tolist(), strict=True):
         counted[gt_id] += pixels
     for segment in ground_truth.segments:
         listed = segment.area if isinstance(segment, AnnotatedSegment) else None
         if listed is not None and listed != counted[segment.id]:
-            yield WrongArea(ground_truth.image_id, segment.id, listed, counted[segment.id])
+            is_impossible = segment.id in impossible
+            yield WrongArea(ground_truth.image_id, segment.id, listed, counted[segment.id], is_impossible)

@@ -94,10 +94,7 @@ class ImageEvaluation:
 
 
 def evaluate_image(
-    ground_truth: SegmentedImage,
-    prediction: SegmentedImage,
-    settings: ScoringSettings,
-    candidates: Candidates = (),
+    ground_truth: SegmentedImage, prediction: SegmentedImage, settings: ScoringSettings, candidates: Candidates = ()
 ) -> ImageEvaluation:
     """Evaluate one image, given two id maps of one size whose ids are exactly those of their segments."""
     height, width = ground_truth.ids.shape

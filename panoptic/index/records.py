@@ -168,14 +168,7 @@ class Rows:
         with refusing_unsound(self.file.path):
             image_ids = self.image_ids.read(start, stop)
             file_names, mask_names = self._file_names.texts(start, stop), self._mask_names.texts(start, stop)
-        rows = zip(
-            image_ids,
-            file_names,
-            mask_names,
-            self.size[start:stop].tolist(),
-            pairwise(starts),
-            strict=True,
-        )
+        rows = zip(image_ids, file_names, mask_names, self.size[start:stop].tolist(), pairwise(starts), strict=True)
         return [
             ImageRecord(image_id, file_name, mask_name, height, width, segments[begin - first : end - first])
             for image_id, file_name, mask_name, (height, width), (begin, end) in rows

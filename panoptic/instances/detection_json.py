@@ -43,12 +43,7 @@ def write_detection_format(
 def list_images(records: Iterable[ImageRecord]) -> Iterator[dict[str, object]]:
     """Yield the elements of `images` in any of COCO's formats."""
     for record in records:
-        yield {
-            "id": record.image_id,
-            "file_name": record.file_name,
-            "height": record.height,
-            "width": record.width,
-        }
+        yield {"id": record.image_id, "file_name": record.file_name, "height": record.height, "width": record.width}
 
 
 def write_json_lists(file: IO[bytes], lists: Mapping[str, Iterable[object]]) -> None:

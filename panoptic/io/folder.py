@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -36,8 +35,9 @@ class Folder:
         return self.table.names
 
     def unusable(self) -> dict[str, str]:
-        listed = ((_names(name)[0], unusable) for name, unusable in self._listed if unusable)
-        return {name: unusable for name, unusable in listed if not is_litter(name)}
+        # Asked of each file only here, because it takes a call of the system.
+        found = ((name, why or describe_unusable(self.path / name)) for name, why in self._listed)
+        return {_names(name)[0]: why for name, why in found if why and not is_litter(name)}
 
     def path_of(self, name: str) -> Path:
         """The path of a file. Raises `DatasetError` if it is missing or outside the folder."""
@@ -58,10 +58,6 @@ class Folder:
         raise DatasetError(f"{path}: {missing}; add it, or correct its name")
 
     def open(self, name: str) -> IO[bytes]:
-        checked = checked_name(name, self.path)
-        if checked.isascii():
-            with suppress(FileNotFoundError, NotADirectoryError):
-                return _opened(self.path / checked)
         return _opened(self.path_of(name))
 
     def read(self, name: str) -> bytes:
@@ -142,16 +138,6 @@ def spelled_on_disk(path: Path) -> Path:
         return path
     same = [entry for entry in parent.iterdir() if normal_text(entry.name) == normal_text(path.name)]
     return same[0] if len(same) == 1 else path
-
-
-def find_unusable(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield everything below `folder` but litter that cannot be read, and why."""
-    for name, unusable in walk(folder):
-        if not is_litter(name):
-            # Only here, because it takes a call of the system for each file.
-            unusable = unusable or describe_unusable(folder / name)
-            if unusable:
-                yield _names(name)[0], unusable
 
 
 def describe_unusable(path: Path) -> str:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from posixpath import splitext
+from posixpath import commonprefix, splitext
 from typing import Generic, TypeVar
 
 from panoptic.io.errors import DatasetError, shown_ids
@@ -167,10 +167,6 @@ def _grouped(names: Iterable[str], key: Callable[[str], str]) -> Mapping[str, Se
 
 def _likeness(wanted: Sequence[str], found: Sequence[str]) -> tuple[bool, int, int]:
     """Rank a similar path: first by being equal but for case, then by the length of the common end, ignoring case."""
-    lower_wanted, lower_found = ([part.casefold() for part in parts] for parts in (wanted, found))
-    return lower_wanted == lower_found, _common_end(lower_wanted, lower_found), _common_end(wanted, found)
-
-
-def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
-    pairs = list(zip(reversed(first), reversed(second), strict=False))
-    return next((count for count, (one, other) in enumerate(pairs) if one != other), len(pairs))
+    exact = [list(reversed(parts)) for parts in (wanted, found)]
+    lower = [[part.casefold() for part in parts] for parts in exact]
+    return lower[0] == lower[1], len(commonprefix(lower)), len(commonprefix(exact))

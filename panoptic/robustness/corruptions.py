@@ -68,15 +68,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 # These have random generators of their own and take a seed; all others draw from numpy's global one.
 _SEEDED = {"glass_blur", "impulse_noise"}
 _MIN_SIDE = 32  # pixels, the least that the module accepts
-_LIBRARIES = (
-    "imagecorruptions-imaug",
-    "numba",
-    "numpy",
-    "opencv-python-headless",
-    "pillow",
-    "scikit-image",
-    "scipy",
-)
+_LIBRARIES = ("imagecorruptions-imaug", "numba", "numpy", "opencv-python-headless", "pillow", "scikit-image", "scipy")
 
 
 # A function of one's own may raise anything, and must not end the program as if all were well.

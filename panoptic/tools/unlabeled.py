@@ -30,8 +30,7 @@ from panoptic.format.panoptic_json import ImageEntry
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import FileSource, naming_disk_errors, opened_files, replace_atomically
-from panoptic.io.folder import describe_unusable
-from panoptic.io.names import checked_name
+from panoptic.io.zip_entries import add_file
 from panoptic.runtime.cli import run_command
 from panoptic.tools.image_list import read_categories, read_image_list
 
@@ -79,11 +78,13 @@ def _records(
     for image_id, name in tqdm(chosen.items(), desc="images", unit="image", disable=not progress):
         with issues.collected():
             where = f"{files.path}: {name}"
-            if files.table.find(checked_name(name, files.path)) is None:
-                similar = files.table.describe_similar(name)
-                missing = describe_unusable(files.path / name) or f"the image is missing{similar}"
-                raise DatasetError(f"{where}: {missing}; add it or remove image id {image_id} from the list")
-            height, width = _verified_size(files, name, upright)
+            try:
+                data = files.read(name)
+            except DatasetError as error:
+                raise DatasetError(f"{error}; or remove image id {image_id} from the list") from None
+            header = read_header(BytesIO(data), where)
+            verify_image(data, where)
+            height, width = header.size(upright)
             entry = None if wanted is None else wanted[image_id]
             if entry is not None and (height, width) != (entry.height, entry.width):
                 sizes = f"{height} x {width} (height x width), but the list says {entry.height} x {entry.width}"
@@ -120,15 +121,6 @@ def _lists_upright_sizes(files: FileSource, entries: Iterable[ImageEntry]) -> bo
     return True
 
 
-def _verified_size(files: FileSource, name: str, upright: bool) -> tuple[int, int]:
-    """Return (height, width) of an image. Raises `DatasetError` if it cannot be decoded."""
-    where = f"{files.path}: {name}"
-    data = files.read(name)
-    header = read_header(BytesIO(data), where)
-    verify_image(data, where)
-    return header.size(upright)
-
-
 def _write_void_masks(path: Path, records: Sequence[ImageRecord], progress: bool) -> None:
     @cache
     def void(height: int, width: int) -> bytes:
@@ -137,11 +129,10 @@ def _write_void_masks(path: Path, records: Sequence[ImageRecord], progress: bool
     with (
         replace_atomically(path) as partial,
         naming_disk_errors(path),
-        zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive,
+        zipfile.ZipFile(partial, "w") as archive,
     ):
         for record in tqdm(records, desc="void masks", unit="image", disable=not progress):
-            info = zipfile.ZipInfo(record.mask_name)  # with a fixed date: equal images give equal bytes
-            archive.writestr(info, void(record.height, record.width), zipfile.ZIP_DEFLATED)
+            add_file(archive, record.mask_name, void(record.height, record.width), zipfile.ZIP_DEFLATED)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -62,6 +62,7 @@ class Inspected:
     `void` counts pixels without a segment; it is None if the PNG cannot be read, and then `segments` is empty.
     """
 
+    split: str
     image_id: ImageId
     height: int
     width: int
@@ -70,16 +71,8 @@ class Inspected:
     digest: bytes = b""
     issues: list[Issue] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class _Notes:
-    """Collects the issues of one image."""
-
-    split: str
-    inspected: Inspected
-
     def add(self, issue_type: str, where: str, found: str) -> None:
-        self.inspected.issues.append(Issue(issue_type, self.split, where, found, self.inspected.image_id))
+        self.issues.append(Issue(issue_type, self.split, where, found, self.image_id))
 
 
 def inspect_images(source: Source, images: Sequence[JsonImage]) -> list[Inspected]:
@@ -89,72 +82,71 @@ def inspect_images(source: Source, images: Sequence[JsonImage]) -> list[Inspecte
 
 def _inspect(source: Source, image: JsonImage) -> Inspected:
     size = (image.height, image.width)
-    inspected = Inspected(image.image_id, *size)
-    notes = _Notes(source.split, inspected)
+    inspected = Inspected(source.split, image.image_id, *size)
     if image.file_name is not None and source.images:
-        _inspect_image(source.images, image.file_name, size, notes)
+        _inspect_image(source.images, image.file_name, size, inspected)
     if image.mask_name is not None and source.masks:
-        ids = _inspect_mask(source.masks, image.mask_name, size, notes)
+        ids = _inspect_mask(source.masks, image.mask_name, size, inspected)
         if ids is not None:
             inspected.height, inspected.width = ids.shape
         if ids is not None and image.segments is not None:
-            _inspect_segments(ids, image.segments, source, f"{source.masks}: {image.mask_name}", notes)
+            _inspect_segments(ids, image.segments, source, f"{source.masks}: {image.mask_name}", inspected)
     return inspected
 
 
-def _inspect_image(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> None:
+def _inspect_image(path: Path, name: str, size: tuple[int, int], inspected: Inspected) -> None:
     where = f"{path}: {name}"
-    data = _read(path, name, "image-damaged", notes)
+    data = _read(path, name, "image-damaged", inspected)
     if data is None:
         return
-    notes.inspected.digest = hashlib.blake2b(data, digest_size=16).digest()
+    inspected.digest = hashlib.blake2b(data, digest_size=16).digest()
     try:
         header = read_header(BytesIO(data), where)
         stored = header.size(upright=False)
-        _compare_size(stored, size, where, notes, header.orientation)
-        _note_traits(header, where, notes)
+        _compare_size(stored, size, where, inspected, header.orientation)
+        _note_traits(header, where, inspected)
         if stored == size or header.height * header.width <= _HARMLESS_PIXELS:
             bits = verify_image(data, where)
             if (stored_bits := max(header.bits, bits)) > DEPTHS[0]:
-                notes.add("image-bit-depth", where, f"{stored_bits}-bit samples, read as {bits}-bit")
+                inspected.add("image-bit-depth", where, f"{stored_bits}-bit samples, read as {bits}-bit")
     except DatasetError as error:
         types = {UnsupportedImageError: "image-type", EnormousImageError: "bomb"}
-        notes.add(types.get(type(error), "image-damaged"), where, what_was_found(error, where))
+        inspected.add(types.get(type(error), "image-damaged"), where, what_was_found(error, where))
 
 
-def _note_traits(header: ImageHeader, where: str, notes: _Notes) -> None:
+def _note_traits(header: ImageHeader, where: str, inspected: Inspected) -> None:
     """Note what a file has, but training does not see."""
     if header.orientation != 1:
-        notes.add("exif-rotation", where, f"orientation {header.orientation}; the pixels are used as they are stored")
+        inspected.add("exif-rotation", where, f"orientation {header.orientation}; the stored pixels are used")
     if header.frames > 1:
-        notes.add("image-frames", where, f"{header.frames} images, of which the first is read")
+        inspected.add("image-frames", where, f"{header.frames} images, of which the first is read")
     if header.alpha:
-        notes.add("image-alpha", where, "the colors are read as if every pixel were opaque")
+        inspected.add("image-alpha", where, "the colors are read as if every pixel were opaque")
 
 
-def _inspect_mask(path: Path, name: str, size: tuple[int, int], notes: _Notes) -> NDArray[np.int32] | None:
+def _inspect_mask(path: Path, name: str, size: tuple[int, int], inspected: Inspected) -> NDArray[np.int32] | None:
     """Return the drawn ids, (H,W), or None if they cannot be read."""
     where = f"{path}: {name}"
-    data = _read(path, name, "png-damaged", notes)
+    data = _read(path, name, "png-damaged", inspected)
     if data is None:
         return None
     issue_type = "png-damaged"
     if header := claimed_header(data):
         height, width = header.height, header.width
         if height * width > MAX_PIXELS:
-            notes.add("bomb", where, f"the PNG claims {height} x {width} pixels")
+            inspected.add("bomb", where, f"the PNG claims {height} x {width} pixels")
             return None
-        _compare_size((height, width), size, where, notes)
+        _compare_size((height, width), size, where, inspected)
         if (height, width) != size and height * width > _HARMLESS_PIXELS:
             return None
         issue_type = issue_type if header.holds_ids else "png-not-rgb"
     try:
         ids = decode_id_map(data, where)
     except DatasetError as error:
-        notes.add(issue_type, where, what_was_found(error, where))
+        inspected.add(issue_type, where, what_was_found(error, where))
         return None
     if transparent := _transparent_pixels(data):
-        notes.add("png-transparent", where, f"{transparent} pixels; alpha is ignored")
+        inspected.add("png-transparent", where, f"{transparent} pixels; alpha is ignored")
     return ids
 
 
@@ -164,52 +156,54 @@ def _transparent_pixels(data: bytes) -> int:
         return 0 if image.mode != "RGBA" else int((np.asarray(image.getchannel("A")) < 255).sum())
 
 
-def _read(path: Path, name: str, damaged: str, notes: _Notes) -> bytes | None:
+def _read(path: Path, name: str, damaged: str, inspected: Inspected) -> bytes | None:
     """Read a file; None if it cannot be read, or is larger than its image can need."""
-    limit = _FILE_BYTES + _BYTES_PER_PIXEL * min(notes.inspected.height * notes.inspected.width, MAX_PIXELS)
+    limit = _FILE_BYTES + _BYTES_PER_PIXEL * min(inspected.height * inspected.width, MAX_PIXELS)
     try:
         with opened_files(path).open(name) as file:
             data = file.read(limit + 1)
     except UNREADABLE as error:
-        notes.add(damaged, f"{path}: {name}", f"the file cannot be read ({error})")
+        inspected.add(damaged, f"{path}: {name}", f"the file cannot be read ({error})")
         return None
     if len(data) > limit:
-        notes.add("bomb", f"{path}: {name}", f"more than {limit} bytes")
+        inspected.add("bomb", f"{path}: {name}", f"more than {limit} bytes")
         return None
     return data
 
 
 def _compare_size(
-    found: tuple[int, int], listed: tuple[int, int], where: str, notes: _Notes, orientation: int = 1
+    found: tuple[int, int], listed: tuple[int, int], where: str, inspected: Inspected, orientation: int = 1
 ) -> None:
     if found == listed or listed == (0, 0):
         return
     rotated = orientation >= 5 and found == listed[::-1]
     why = "; they agree once the EXIF orientation is applied, as annotation tools do" if rotated else ""
     sizes = f"{found[0]} x {found[1]} (height x width), but the JSON says {listed[0]} x {listed[1]}"
-    notes.add("size-differs", where, sizes + why)
+    inspected.add("size-differs", where, sizes + why)
 
 
 def _inspect_segments(
-    ids: NDArray[np.int32], segments: Sequence[AnnotatedSegment], source: Source, where: str, notes: _Notes
+    ids: NDArray[np.int32], segments: Sequence[AnnotatedSegment], source: Source, where: str, inspected: Inspected
 ) -> None:
     extents = measure_segments(ids)
-    _compare({segment.id: segment for segment in segments}, extents, where, notes)
+    _compare({segment.id: segment for segment in segments}, extents, where, inspected)
     drawn = _drawn(segments, extents, ids.shape)
-    notes.inspected.segments = drawn
-    notes.inspected.void = ids.size - sum(segment.area for segment in drawn)
+    inspected.segments = drawn
+    inspected.void = ids.size - sum(segment.area for segment in drawn)
     counts = Counter(segment.category_id for segment in drawn if not segment.is_crowd)
     divided = [f"category {key} ({n} segments)" for key, n in counts.items() if n > 1 and key in source.stuff]
     tiny = sum(segment.area < TINY_AREA and not segment.is_crowd for segment in drawn)
     if divided:
-        notes.add("stuff-divided", where, shown_ids(divided, 5))
+        inspected.add("stuff-divided", where, shown_ids(divided, 5))
     if tiny:
-        notes.add("tiny-segment", where, f"{tiny} of {len(drawn)} segments")
+        inspected.add("tiny-segment", where, f"{tiny} of {len(drawn)} segments")
     if not extents:
-        notes.add("void-image", where, "every pixel is void")
+        inspected.add("void-image", where, "every pixel is void")
 
 
-def _compare(listed: Mapping[int, AnnotatedSegment], extents: Mapping[int, Extent], where: str, notes: _Notes) -> None:
+def _compare(
+    listed: Mapping[int, AnnotatedSegment], extents: Mapping[int, Extent], where: str, inspected: Inspected
+) -> None:
     """Compare listed with drawn segments. Several segments with the same issue are one finding."""
     areas, boxes = [], []
     for key, segment in listed.items():
@@ -225,7 +219,7 @@ def _compare(listed: Mapping[int, AnnotatedSegment], extents: Mapping[int, Exten
         ("box-differs", boxes),
     ):
         if items:
-            notes.add(issue_type, where, shown_ids(items, 5))
+            inspected.add(issue_type, where, shown_ids(items, 5))
 
 
 def _drawn(

@@ -4,11 +4,13 @@ Issues stay visible: pixels that are drawn but not listed, and segments of unkno
 """
 
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,7 +23,6 @@ from panoptic.format.categories import Category, CategoryTable
 from panoptic.format.id_map import MAX_ID, VOID, decode_id_map
 from panoptic.format.image_id import ImageId
 from panoptic.format.segments import SegmentLabel
-from panoptic.io.errors import DatasetError
 from panoptic.io.files import opened_files
 from panoptic.tools.check.annotations import JsonImage
 from panoptic.tools.check.dataset import DatasetCheck
@@ -30,6 +31,7 @@ from panoptic.tools.check.issues import Issue, Severity, by_type
 from panoptic.tools.check.split import SplitCheck
 from panoptic.visualization import Segmentation, side_by_side
 
+T = TypeVar("T", bound=np.generic)
 # Larger files are inspected, but not shown.
 _SHOWN_BYTES, _SHOWN_PIXELS = 1 << 27, 1 << 26
 # Equal widths give the names in all images the same size on the page.
@@ -69,34 +71,19 @@ def choose_images(check: DatasetCheck, count: int, seed: int) -> list[tuple[Spli
 
 def show_images(check: DatasetCheck, count: int, seed: int) -> list[ShownImage]:
     """Draw the chosen images as JPEGs."""
-    chosen = choose_images(check, count, seed)
-    wanted = {(split.split, image.image_id) for split, image in chosen}
-    issues: dict[tuple[str, ImageId], list[Issue]] = {}
+    issues: dict[tuple[str, ImageId | None], list[Issue]] = defaultdict(list)
     for issue in check.issues:
-        if issue.image_id is not None and (issue.split, issue.image_id) in wanted:
-            issues.setdefault((issue.split, issue.image_id), []).append(issue)
+        issues[issue.split, issue.image_id].append(issue)
+    chosen = [(split, image, issues[split.split, image.image_id]) for split, image in choose_images(check, count, seed)]
     return [
-        ShownImage(
-            split.split,
-            image,
-            tuple(issues.get((split.split, image.image_id), ())),
-            _show(split, image, check.categories),
-        )
-        for split, image in chosen
+        ShownImage(split.split, image, tuple(found), _show(split, image, check.categories))
+        for split, image, found in chosen
     ]
 
 
 def _show(split: SplitCheck, listed: JsonImage, categories: CategoryTable | None) -> bytes:
-    image_data = _read(split.files.images, listed.file_name)
-    mask_data = _read(split.files.masks, listed.mask_name)
-    try:
-        image = decode_image(image_data, "") if image_data else None
-    except DatasetError:
-        image = None
-    try:
-        ids = decode_id_map(mask_data, "") if mask_data else None
-    except DatasetError:
-        ids = None
+    image = _read(split.files.images, listed.file_name, decode_image)
+    ids = _read(split.files.masks, listed.mask_name, decode_id_map)
     if image is None and ids is not None:
         image = np.full((*ids.shape, 3), 255, np.uint8)
     if image is None:
@@ -111,17 +98,18 @@ def _show(split: SplitCheck, listed: JsonImage, categories: CategoryTable | None
     return _jpeg(_overlay(small, small_ids, listed, categories))
 
 
-def _read(path: Path, name: str | None) -> bytes:
-    """Read a file; empty if it cannot be shown."""
+def _read(path: Path, name: str | None, decode: Callable[[bytes, str], NDArray[T]]) -> NDArray[T] | None:
+    """Read and decode a file; None if it cannot be shown."""
     if name is None:
-        return b""
+        return None
     try:
         with opened_files(path).open(name) as file:
             data = file.read(_SHOWN_BYTES + 1)
         header = read_header(BytesIO(data), name)
+        is_shown = len(data) <= _SHOWN_BYTES and header.height * header.width <= _SHOWN_PIXELS
+        return decode(data, name) if is_shown else None
     except (UnicodeError, *UNREADABLE):
-        return b""
-    return data if len(data) <= _SHOWN_BYTES and header.height * header.width <= _SHOWN_PIXELS else b""
+        return None
 
 
 def _overlay(

@@ -67,11 +67,7 @@ _ERRORS = (
     ("png-damaged", "a panoptic PNG is damaged", "write or fetch the file again"),
     ("png-not-rgb", "a panoptic PNG is not 8-bit RGB", "save it as 8-bit RGB with id = R + 256 G + 65536 B"),
     ("bomb", "a file claims an absurd size", "do not open it with other programs; replace the file"),
-    (
-        "file-unusable",
-        "something in the dataset is no file that can be read",
-        "remove it, or make its link lead to a file: DVC reads everything in the dataset",
-    ),
+    ("file-unusable", "something is no file that can be read", "remove it, or mend its link: DVC reads everything"),
     ("name-leaves-folder", "a file name leaves its folder", "use a plain relative name"),
     ("size-differs", "JSON, PNG and image have different sizes", "correct the file, or 'height' and 'width'"),
     ("segment-id", "a segment id cannot be drawn", f"use 1 to {MAX_ID}: 0 is void, and a PNG holds no more"),
@@ -92,11 +88,7 @@ _WARNINGS = (
         "raise model.queries and model.selected_queries, or divide the images",
     ),
     ("void-image", "an image has no segment at all", "annotate it, or remove it"),
-    (
-        "exif-rotation",
-        "an image asks to be rotated (EXIF)",
-        "rotate the pixels, or remove the tag, which is ignored here",
-    ),
+    ("exif-rotation", "an image asks to be rotated (EXIF)", "rotate the pixels, or remove the tag, which is ignored"),
     (
         "png-transparent",
         "a panoptic PNG has transparent pixels",

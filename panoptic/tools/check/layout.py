@@ -11,7 +11,7 @@ from panoptic.datasets.known import DATASETS
 from panoptic.datasets.layout import SplitFiles
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import folder_or_archive
-from panoptic.io.folder import find_unusable, spelled_on_disk
+from panoptic.io.folder import Folder, spelled_on_disk
 from panoptic.io.json_fields import read_json
 from panoptic.io.names import is_litter, normal_text
 from panoptic.tools.check.issues import Issue
@@ -42,7 +42,7 @@ def find_splits(root: Path) -> tuple[dict[str, SplitFiles], list[Issue]]:
             issues.append(Issue("json-ignored", "", str(files.panoptic_json), found))
     if not splits:
         raise DatasetError(f"{root}: {describe_other(root)}")
-    issues += (Issue("file-unusable", "", f"{root}: {name}", unusable) for name, unusable in find_unusable(root))
+    issues += (Issue("file-unusable", "", f"{root}: {name}", why) for name, why in Folder(root).unusable().items())
     return splits, issues
 
 

@@ -34,17 +34,7 @@ def printable(text: str) -> str:
 
 def split_rows(check: DatasetCheck) -> list[list[str]]:
     """The table of the splits; the first row is its header."""
-    head = [
-        "split",
-        "images",
-        "smallest",
-        "median",
-        "largest (h x w)",
-        "segments/image",
-        "small",
-        "medium",
-        "large",
-    ]
+    head = ["split", "images", "smallest", "median", "largest (h x w)", "segments/image", "small", "medium", "large"]
     rows = [[*head, "void", "crowd"]]
     for split in check.splits:
         summary = split.summary

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -158,7 +159,8 @@ def read_semantic(files: FileSource, name: str, classes: ClassTable, size: tuple
     """
     where = f"{files.path}: {name}"
     unreadable = f"{where}: not a readable PNG; write it again"
-    with refusing_unreadable(unreadable), files.open(name) as file, Image.open(file) as image:
+    data = files.read(name)
+    with refusing_unreadable(unreadable), Image.open(BytesIO(data)) as image:
         if image.mode not in ("1", "L", "P", "I", "I;16"):
             hint = "write one channel, or a palette, in which the value of a pixel is its class"
             raise DatasetError(f"{where}: a color image ({image.mode}); {hint}")

@@ -3,8 +3,6 @@
 import io
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from panoptic.data.decoding import verify_image, whole_file
 from panoptic.data.image_header import read_header
@@ -26,12 +24,6 @@ from panoptic.tools.convert.finding import FileFinder
 REFUSE, APPLY, IGNORE = "refuse", "apply", "ignore"
 ORIENTATIONS = (REFUSE, APPLY, IGNORE)
 FOUND_ELSEWHERE = "images found under another name"
-
-# Damaged EXIF data ends in a SyntaxError.
-_UNREADABLE = (
-    *(UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 
 
 @dataclass(frozen=True)
@@ -126,7 +118,7 @@ def refusing_unreadable(message: str) -> Iterator[None]:
     """Raise `DatasetError` with this message if PIL cannot read an image in the block."""
     try:
         yield
-    except _UNREADABLE:
+    except (Image.DecompressionBombError, OSError, SyntaxError):  # the last for damaged EXIF data
         raise DatasetError(message) from None
 
 

@@ -63,10 +63,7 @@ def split_randomly(items: Sequence[str], val_fraction: float, seed: int) -> dict
         raise DatasetError(f"{message}; give another fraction")
     ranked = sorted(items, key=lambda item: hashlib.sha256(f"{seed}:{item}".encode()).digest())
     chosen = set(ranked[:count])
-    return {
-        "train": [item for item in items if item not in chosen],
-        "val": [item for item in items if item in chosen],
-    }
+    return {"train": [item for item in items if item not in chosen], "val": [item for item in items if item in chosen]}
 
 
 def write_splits(

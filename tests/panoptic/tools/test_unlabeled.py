@@ -88,7 +88,7 @@ def test_issues_of_all_images_are_reported_together(images: Path, tmp_path: Path
         index_unlabeled(images, listed, TABLE, tmp_path / "index.json")
     message = str(error.value)
     assert "3 issues" in message
-    assert "gone.jpg: the image is missing" in message
+    assert "gone.jpg: the file is missing" in message
     assert "broken.jpg: the image cannot be decoded" in message
     assert "b.jpg: the size is 8 x 12 (height x width), but the list says 12 x 8" in message
     assert not list(tmp_path.glob("index*"))
