@@ -39,6 +39,10 @@ class PngHeader:
         """Whether the pixels are three channels of 8 bits, with or without alpha."""
         return self.bits == 8 and self.color_type in _CHANNELS
 
+    @property
+    def has_alpha(self) -> bool:
+        return self.color_type in (4, 6)
+
 
 @dataclass(frozen=True)
 class StoredRows:

@@ -145,15 +145,15 @@ def _inspect_mask(path: Path, name: str, size: tuple[int, int], inspected: Inspe
     except DatasetError as error:
         inspected.add(issue_type, where, what_was_found(error, where))
         return None
-    if transparent := _transparent_pixels(data):
+    if header and header.has_alpha and (transparent := _transparent_pixels(data)):
         inspected.add("png-transparent", where, f"{transparent} pixels; alpha is ignored")
     return ids
 
 
 def _transparent_pixels(data: bytes) -> int:
-    """Count the pixels of a sound PNG that are not opaque."""
+    """Count the pixels of a sound PNG with alpha that are not opaque."""
     with Image.open(BytesIO(data)) as image:
-        return 0 if image.mode != "RGBA" else int((np.asarray(image.getchannel("A")) < 255).sum())
+        return int((np.asarray(image.getchannel("A")) < 255).sum())
 
 
 def _read(path: Path, name: str, damaged: str, inspected: Inspected) -> bytes | None:
