@@ -71,7 +71,8 @@ def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
     """
     annotations = read_annotations(panoptic_json)
     assert annotations.categories is not None
-    issues = tuple(map(str, unpaired_entries(str(panoptic_json), annotations)))
+    names = {annotation.image_id: annotation.file_name for annotation in annotations.annotations}
+    issues = tuple(map(str, unpaired_entries(str(panoptic_json), annotations.images, names)))
     files = open_files(images), open_files(masks)
     for part in files:
         part.names()  # refuses two files of one name

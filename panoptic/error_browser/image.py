@@ -32,10 +32,10 @@ _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 90)  # for viewing; nothing is measured in it
 
 @dataclass(frozen=True)
 class ImageToInspect:
-    """An image with its `predictions`; `variant` says how to corrupt it, `keep` to store the image itself, too,
-    as is done wherever a browser would show its file in another way than it is read.
+    """An image with its `predictions`; `variant` says how to corrupt it.
 
-    `record` is that of the clean image, which has the segments.
+    `record` is that of the clean image, which has the segments. `keep` says to store the image itself, too; so is every
+    image whose file a browser would show in another way than it is read.
     """
 
     record: ImageRecord

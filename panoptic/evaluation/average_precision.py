@@ -1,9 +1,9 @@
 """Mask and box AP by COCO's rules, computed by pycocotools while avoiding its traps.
 
 pycocotools takes an annotation with id 0 for "no match", so ids are renumbered from 1; so are images, in the order in
-which it sorts them, because it turns ids of several types into text. Its summary is only printed and
-supports no maximum of detections but 100, so the numbers are read from its tables. It fails on an empty list of
-results, silently compares masks of different sizes, and prints its progress, which is discarded. Ground truth may
+which it sorts them, because it turns ids of several types into text. Its summary is only printed and supports no
+maximum of detections but 100, so the numbers are read from its tables. It fails on an empty list of results, silently
+compares masks of different sizes, and prints its progress, which is discarded. Ground truth may
 contain stuff, as ours does: only things are scored. The area of a result, which makes it small, medium or large, is
 that of its box if it lists one, otherwise of its mask, for mask and box AP alike, as when pycocotools reads a results
 file.

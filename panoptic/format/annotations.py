@@ -1,13 +1,13 @@
 """COCO's panoptic JSON, of ground truth or of results, checked as far as possible without the images."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID
 from panoptic.format.image_id import ImageId, two_types
-from panoptic.format.panoptic_json import ImageEntry, JsonIssue, PartialAnnotations, scan_annotations
+from panoptic.format.panoptic_json import ImageEntry, JsonIssue, scan_annotations
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.json_fields import read_json
@@ -52,31 +52,29 @@ def read_annotations(path: Path, known: CategoryTable | None = None) -> Panoptic
     return PanopticAnnotations(path, dict(found.images), tuple(annotations), found.categories)
 
 
-def unpaired_entries(where: str, found: PartialAnnotations | PanopticAnnotations) -> Iterator[JsonIssue]:
+def unpaired_entries(
+    where: str, images: Mapping[ImageId, ImageEntry], masks: Mapping[ImageId, str | None]
+) -> Iterator[JsonIssue]:
     """Yield an issue for each image without annotation or the reverse, and for each PNG of several annotations.
 
-    If images and annotations have ids of different types, that is the only issue.
+    `masks` are the names of PNGs, None if one cannot be read. If images and annotations have ids of different types,
+    that is the only issue.
     """
-    if isinstance(found, PanopticAnnotations):
-        masks: dict[ImageId, str | None] = {entry.image_id: entry.file_name for entry in found.annotations}
-    else:
-        masks = {image_id: entry.mask_name for image_id, entry in found.annotations.items()}
-    if mixture := two_types((*found.images, *masks)):
+    if mixture := two_types((*images, *masks)):
         different = f"image ids of two types, {mixture}, in 'images' and 'annotations'"
         yield JsonIssue("json-field", where, different, "write them alike, as integers or as text")
         return
-    for image_id, image in found.images.items():
+    for image_id, image in images.items():
         if image_id not in masks:
             hint = "add its annotation, or remove it from 'images'"
             unannotated = f"image id {image_id} ({image.file_name}) has no annotation"
             yield JsonIssue("image-unannotated", where, unannotated, hint, image_id)
     owners: dict[str, ImageId] = {}
     for image_id, mask in masks.items():
-        if image_id not in found.images:
+        if image_id not in images:
             hint = "add the image there, or remove the annotation"
-            yield JsonIssue(
-                "image-undeclared", where, f"annotated image id {image_id}: not in 'images'", hint, image_id
-            )
+            undeclared = f"annotated image id {image_id}: not in 'images'"
+            yield JsonIssue("image-undeclared", where, undeclared, hint, image_id)
         if mask is not None and owners.setdefault(mask, image_id) != image_id:
             shared = f"the PNG '{mask}' belongs to image ids {owners[mask]} and {image_id}"
             yield JsonIssue("png-shared", where, shared, "give each image its own PNG", image_id)

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from posixpath import commonprefix, splitext
@@ -63,14 +64,11 @@ def is_litter(name: str) -> bool:
 
 def decoded_names(raw: bytes) -> tuple[str, ...]:
     """Decode a name of unknown encoding to all that it may be, the likeliest first."""
-    return tuple(dict.fromkeys(filter(None, (_decoded(raw, encoding) for encoding in _ENCODINGS))))
-
-
-def _decoded(raw: bytes, encoding: str) -> str | None:
-    try:
-        return raw.decode(encoding)
-    except UnicodeDecodeError:
-        return None
+    names: dict[str, None] = {}
+    for encoding in _ENCODINGS:
+        with suppress(UnicodeDecodeError):
+            names[raw.decode(encoding)] = None
+    return tuple(names)
 
 
 class AmbiguousName(DatasetError):

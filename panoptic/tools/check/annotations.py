@@ -64,7 +64,8 @@ def read_split_annotations(split: str, path: Path) -> SplitAnnotations:
     found = scan_annotations(document, result.report, with_extents=True)
     if not document.has("images"):
         result.add("json-field", str(path), "the field 'images' is missing")
-    for issue in unpaired_entries(str(path), found):
+    names = {image_id: annotation.mask_name for image_id, annotation in found.annotations.items()}
+    for issue in unpaired_entries(str(path), found.images, names):
         result.report(issue)
     result.categories = found.categories
     result.images = tuple(

@@ -51,7 +51,7 @@ def check_dataset(
         *_different_categories(checked),
         *(issue for split in checked for issue in split.issues),
         *(issue for split in checked for issue in capacity_issues(split, queries)),
-        *_shared_images(checked),
+        *_equal_images(checked),
         *_shared_ids(checked),
         *(issue for category in categories or () for issue in _class_issues(category, checked)),
         *issues,
@@ -77,18 +77,21 @@ def _different_categories(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
             yield Issue("categories-differ", split.split, str(split.files.panoptic_json), found)
 
 
-def _shared_images(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
-    """Report images of equal content; equal names of different content are not an issue."""
+def _equal_images(splits: Sequence[SplitCheck]) -> Iterator[Issue]:
+    """Report images of equal content: in one split if their names differ, in several splits whatever their names."""
     first: dict[bytes, tuple[SplitCheck, JsonImage]] = {}
     for split in splits:
+        own: dict[bytes, JsonImage] = {}
         for image in split.annotations.images:
-            digest = split.digests.get(image.image_id)
-            if digest is None:
+            if (digest := split.digests.get(image.image_id)) is None:
                 continue
+            where, twin = f"{split.files.images}: {image.file_name}", own.setdefault(digest, image)
+            if twin.file_name != image.file_name:
+                found = f"the same as '{twin.file_name}' (image id {twin.image_id})"
+                yield Issue("image-duplicate", split.split, where, found, image.image_id)
             other, twin = first.setdefault(digest, (split, image))
             if other is not split:
                 found = f"the same as '{twin.file_name}' of '{other.split}' (image id {twin.image_id})"
-                where = split.where_is(image)
                 yield Issue("image-across-splits", split.split, where, found, image.image_id)
 
 

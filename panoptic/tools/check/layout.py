@@ -17,8 +17,8 @@ from panoptic.io.names import is_litter, normal_text
 from panoptic.tools.check.issues import Issue
 
 _PREFIX = "panoptic_"
-# This much of a file shows its format; those of LabelMe hold a whole image.
-_BEGINNING = 1 << 16
+# Bytes at either end of a file that show its format; those of LabelMe hold a whole image between them.
+_SHOWS_FORMAT = 1 << 16
 _CONVERT = "python -m panoptic.tools.convert"
 
 
@@ -79,8 +79,8 @@ def describe_other(root: Path) -> str:
 def _other_format(root: Path) -> str:
     """Name the format of the annotations and the command that converts them; empty if there are none."""
     for path in _first_files(root, "*.json"):
-        beginning = _beginning(path)
-        if '"shapes"' in beginning and '"imagePath"' in f"{beginning}{_end(path)}":
+        beginning, end = _ends(path)
+        if '"shapes"' in beginning and '"imagePath"' in f"{beginning}{end}":
             command = f"{_CONVERT} {path.parent} --classes classes.yaml --out NEW_FOLDER --val-fraction 0.2"
             return f"{path.name} seems to be made by LabelMe; convert the folder: {command} (see docs/own-data.md)"
         if re.search(r'"(images|annotations|categories)"\s*:', beginning):
@@ -88,7 +88,7 @@ def _other_format(root: Path) -> str:
             what = f"{path.name} seems to hold instances in COCO's format, and no panoptic JSON is here"
             return f"{what}; convert it: {command}; semantic PNGs go with --semantic (see docs/own-data.md)"
     for path in _first_files(root, "*.xml"):
-        if re.search(r"<annotations[\s>]", _beginning(path)):
+        if re.search(r"<annotations[\s>]", _ends(path)[0]):
             return (
                 f"{path.name} seems to be exported from CVAT; export the task as 'COCO 1.0', and convert the JSON:"
                 f" {_CONVERT} instances_default.json --images FOLDER --out NEW_FOLDER (see docs/own-data.md)"
@@ -103,12 +103,9 @@ def _first_files(root: Path, pattern: str, count: int = 20) -> list[Path]:
     return [path for _, path in zip(range(count), data, strict=False) if path.is_file()]
 
 
-def _beginning(path: Path) -> str:
+def _ends(path: Path) -> tuple[str, str]:
+    """Read the beginning and the end of a file, which are the same in a small one."""
     with path.open("rb") as file:
-        return file.read(_BEGINNING).decode(errors="replace")
-
-
-def _end(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _BEGINNING))
-        return file.read().decode(errors="replace")
+        beginning = file.read(_SHOWS_FORMAT)
+        file.seek(max(0, path.stat().st_size - _SHOWS_FORMAT))
+        return beginning.decode(errors="replace"), file.read().decode(errors="replace")

@@ -35,10 +35,6 @@ class SplitCheck:
     issues: tuple[Issue, ...]
     digests: dict[ImageId, bytes]
 
-    def where_is(self, image: JsonImage) -> str:
-        """The path of an image, for a message."""
-        return f"{self.files.images}: {image.file_name}"
-
 
 def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: int, progress: bool) -> SplitCheck:
     """Inspect a split; nothing in it raises an error. `pool` has `workers` processes."""
@@ -57,15 +53,9 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
     issues += images_part.leftovers(image.file_name for image in images)
     issues += masks_part.leftovers(image.mask_name for image in images)
 
-    stuff = (
-        frozenset(category.id for category in annotations.categories.stuff) if annotations.categories else frozenset()
-    )
-    source = Source(
-        split,
-        None if images_part.table is None else files.images,
-        None if masks_part.table is None else files.masks,
-        stuff,
-    )
+    stuff = frozenset(category.id for category in annotations.categories or () if not category.is_thing)
+    images_path, masks_path = (None if part.table is None else part.path for part in (images_part, masks_part))
+    source = Source(split, images_path, masks_path, stuff)
     summary = SplitSummary(split, stuff)
     digests: dict[ImageId, bytes] = {}
     with tqdm(total=len(images), desc=f"check {split}", unit="image", disable=not progress) as bar:
@@ -76,8 +66,7 @@ def check_split(split: str, files: SplitFiles, pool: Executor | None, workers: i
                 if inspected.digest:
                     digests[inspected.image_id] = inspected.digest
             bar.update(len(batch))
-    checked = SplitCheck(split, files, annotations, summary, (*annotations.issues, *issues), digests)
-    return replace(checked, issues=(*checked.issues, *_duplicates(checked)))
+    return SplitCheck(split, files, annotations, summary, (*annotations.issues, *issues), digests)
 
 
 @dataclass(frozen=True)
@@ -125,19 +114,6 @@ class _Part:
             yield Issue(self.unlisted, self.split, f"{self.path}: {name}", "the JSON does not name it")
         for left_out in describe_left_out(unlisted):
             yield Issue("files-left-out", self.split, str(self.path), left_out)
-
-
-def _duplicates(checked: SplitCheck) -> Iterator[Issue]:
-    """Report images of one split with equal content under different names."""
-    first: dict[bytes, JsonImage] = {}
-    for image in checked.annotations.images:
-        digest = checked.digests.get(image.image_id)
-        if digest is None:
-            continue
-        other = first.setdefault(digest, image)
-        if other.file_name != image.file_name:
-            found = f"the same as '{other.file_name}' (image id {other.image_id})"
-            yield Issue("image-duplicate", checked.split, checked.where_is(image), found, image.image_id)
 
 
 def _batches(images: Sequence[JsonImage]) -> Iterator[Sequence[JsonImage]]:

@@ -2,13 +2,11 @@
 
 import io
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 from PIL import Image, ImageOps
 
@@ -86,11 +84,7 @@ class Images:
                 return
             files = self.files if image_file.content is None else None
             if not isinstance(files, Folder) or not _link(files.path_of(image_file.name).resolve(), target):
-                with self._open(image_file) as source, target.open("wb") as copy:
-                    shutil.copyfileobj(source, copy)
-
-    def _open(self, image_file: ImageFile) -> IO[bytes]:
-        return self.files.open(image_file.name) if image_file.content is None else io.BytesIO(image_file.content)
+                target.write_bytes(self._read(image_file))
 
     def _read(self, image_file: ImageFile) -> bytes:
         return self.files.read(image_file.name) if image_file.content is None else image_file.content

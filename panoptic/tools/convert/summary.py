@@ -47,7 +47,6 @@ class SplitSummary:
 
     def describe(self, split: str, categories: CategoryTable) -> str:
         """Describe the split for a person."""
-
         names = categories.unique_names()
 
         def listed(chosen: tuple[Category, ...]) -> str:

@@ -19,6 +19,5 @@ SAND: Final = Category(119, "sand", False, (220, 195, 140), "land")
 WATER: Final = Category(126, "water", False, (50, 110, 180), "water")
 
 CATEGORIES: Final = CategoryTable(
-    things=(BALL, RING, MOON, STAR, KITE, HEART),
-    stuff=(SKY, MOUNTAIN, FOREST, MEADOW, SAND, WATER),
+    things=(BALL, RING, MOON, STAR, KITE, HEART), stuff=(SKY, MOUNTAIN, FOREST, MEADOW, SAND, WATER)
 )

@@ -36,11 +36,7 @@ def _sky(camera: Camera, light: Light, rng: np.random.Generator) -> Colors:
 def _mountain(camera: Camera, light: Light, rng: np.random.Generator) -> Colors:
     """Folded rock, lit from one side, sometimes with snow, hazier towards the foot."""
     rock = _between(
-        rng,
-        color(0.42, 0.40, 0.42),
-        color(0.50, 0.40, 0.32),
-        color(0.36, 0.42, 0.36),
-        color(0.34, 0.38, 0.50),
+        rng, color(0.42, 0.40, 0.42), color(0.50, 0.40, 0.32), color(0.36, 0.42, 0.36), color(0.34, 0.38, 0.50)
     )
     u, v = camera.x * 5, camera.y * 6
     folds = 1 - np.abs(noise.fractal(rng, u + 0.35 * v, v, octaves=4, gain=0.6))
@@ -59,11 +55,7 @@ def _mountain(camera: Camera, light: Light, rng: np.random.Generator) -> Colors:
 def _forest(camera: Camera, light: Light, rng: np.random.Generator) -> Colors:
     """Dense crowns, each a dome lit by the sun, dark in between; green or in autumn colors."""
     leaf = _between(
-        rng,
-        color(0.18, 0.42, 0.20),
-        color(0.14, 0.38, 0.28),
-        color(0.40, 0.44, 0.16),
-        color(0.56, 0.34, 0.15),
+        rng, color(0.18, 0.42, 0.20), color(0.14, 0.38, 0.28), color(0.40, 0.44, 0.16), color(0.56, 0.34, 0.15)
     )
     scale = rng.uniform(15, 21)
     dome, own = noise.bumps(rng, camera.x * scale, camera.y * scale * 0.9)
@@ -78,11 +70,7 @@ def _forest(camera: Camera, light: Light, rng: np.random.Generator) -> Colors:
 def _meadow(camera: Camera, light: Light, rng: np.random.Generator) -> Colors:
     """Patches of green and straw with upright blades and some flowers."""
     grass = _between(
-        rng,
-        color(0.38, 0.58, 0.22),
-        color(0.30, 0.52, 0.26),
-        color(0.60, 0.62, 0.28),
-        color(0.70, 0.62, 0.36),
+        rng, color(0.38, 0.58, 0.22), color(0.30, 0.52, 0.26), color(0.60, 0.62, 0.28), color(0.70, 0.62, 0.36)
     )
     u, v = camera.ground
     patches = noise.fractal(rng, u * 3, v * 3, octaves=3)[..., None]
@@ -100,11 +88,7 @@ def _meadow(camera: Camera, light: Light, rng: np.random.Generator) -> Colors:
 def _sand(camera: Camera, light: Light, rng: np.random.Generator) -> Colors:
     """Low dunes with wind ripples and grains."""
     sand = _between(
-        rng,
-        color(0.88, 0.78, 0.56),
-        color(0.80, 0.66, 0.46),
-        color(0.78, 0.74, 0.66),
-        color(0.74, 0.56, 0.42),
+        rng, color(0.88, 0.78, 0.56), color(0.80, 0.66, 0.46), color(0.78, 0.74, 0.66), color(0.74, 0.56, 0.42)
     )
     u, v = camera.ground
     dunes = noise.fractal(rng, u * 2, v * 3, octaves=2)
@@ -119,11 +103,7 @@ def _sand(camera: Camera, light: Light, rng: np.random.Generator) -> Colors:
 def _water(camera: Camera, light: Light, rng: np.random.Generator) -> Colors:
     """The sky reflected in long low waves over the water's own color, with glitter below the sun."""
     deep = _between(
-        rng,
-        color(0.12, 0.40, 0.58),
-        color(0.14, 0.50, 0.54),
-        color(0.26, 0.42, 0.44),
-        color(0.20, 0.34, 0.54),
+        rng, color(0.12, 0.40, 0.58), color(0.14, 0.50, 0.54), color(0.26, 0.42, 0.44), color(0.20, 0.34, 0.54)
     )
     u, v = camera.ground
     waves = noise.fractal(rng, u * 6, v * 32, octaves=3, gain=0.5)
