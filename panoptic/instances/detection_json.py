@@ -5,29 +5,16 @@ Segments keep their order; annotation ids count from 0 over the whole split, as 
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from io import BytesIO
 from itertools import count
 from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from tqdm import tqdm
 
-from panoptic.data.reader import PanopticReader
 from panoptic.format.categories import CategoryTable
-from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.index import ImageRecord
 from panoptic.instances.rle import Rle, run_starts
-
-
-def to_detection_format(index: PanopticIndex, progress: bool = False) -> bytes:
-    """Convert a split to JSON with `images`, `annotations` and `categories`; equal indices give equal bytes."""
-    reader = PanopticReader(index)
-    shown = tqdm(index.records, desc="instances", unit="image", disable=not progress)
-    rles = (segment_rles(reader.id_map(record), [segment.id for segment in record.segments]) for record in shown)
-    file = BytesIO()
-    write_detection_format(file, index.records, rles, index.categories)
-    return file.getvalue()
 
 
 def write_detection_format(

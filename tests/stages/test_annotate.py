@@ -16,9 +16,9 @@ from panoptic.datasets import shards
 from panoptic.datasets.coco import build_index
 from panoptic.datasets.shards import ImageShard, encode_semantic_map, make_semantic_map
 from panoptic.index import PanopticIndex
-from panoptic.instances.detection_json import to_detection_format
 from panoptic.io.files import open_files
 from stages.annotate import main
+from tests.detection_document import to_detection_format
 from tests.tiny_dataset import random_images, write_split
 
 ROOT = Path(__file__).parents[2]

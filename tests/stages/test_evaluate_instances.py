@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from panoptic.datasets.coco import build_index
-from panoptic.instances.detection_json import to_detection_format
 from stages.evaluate import main
+from tests.detection_document import to_detection_format
 from tests.stages.evaluation_files import write_evaluation
 
 

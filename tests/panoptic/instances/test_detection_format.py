@@ -11,7 +11,8 @@ from pycocotools.coco import COCO
 from panoptic.data.reader import PanopticReader
 from panoptic.datasets.coco import build_index
 from panoptic.format.segments import SegmentLabel
-from panoptic.instances.detection_json import encode_mask, segment_rles, to_detection_format, write_json_lists
+from panoptic.instances.detection_json import encode_mask, segment_rles, write_json_lists
+from tests.detection_document import to_detection_format
 from tests.tiny_dataset import TinyImage, random_images, write_split
 
 COCO_SAMPLE = Path(__file__).parents[4] / "shared" / "coco-sample"
