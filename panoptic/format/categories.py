@@ -97,7 +97,7 @@ class CategoryTable:
             if here[key].is_thing != there[key].is_thing:
                 now, before = ("thing", "stuff") if there[key].is_thing else ("stuff", "thing")
                 parts.append(f"id {key} '{there[key].name}' is {now} instead of {before}")
-        return shown_ids(parts, 5)
+        return shown_ids(parts, 5, "; ")
 
     def to_json(self) -> list[dict[str, object]]:
         """COCO's `categories` list, things first."""

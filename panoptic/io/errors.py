@@ -40,6 +40,7 @@ class Issues:
         raise DatasetError("\n".join(lines))
 
 
-def shown_ids(ids: Sequence[object], count: int = 20) -> str:
+def shown_ids(ids: Sequence[object], count: int = 20, separator: str = ", ") -> str:
     """Format the first ids or names of a list, and the number of others, for a message."""
-    return ", ".join(map(str, ids[:count])) + (f" and {len(ids) - count} more" if len(ids) > count else "")
+    more = f" and {len(ids) - count} more" if len(ids) > count else ""
+    return separator.join(map(str, ids[:count])) + more
