@@ -7,9 +7,9 @@ from pathlib import Path
 from torch import Tensor
 
 from model.weights.checkpoint import metadata_path
+from model.weights.loading.layout import listed
 from model.weights.official.classes import categories_of
 from model.weights.official.convert import SEED, Converted, convert, convert_back, save_converted
-from model.weights.official.layout import listed
 from model.weights.official.models import CONFIGS
 from model.weights.official.names import UNUSED
 from model.weights.official.released import RELEASED, fetch_released, record

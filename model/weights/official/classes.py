@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from model.network.config import NetworkConfig
-from model.weights.official.layout import OfficialLayoutError, listed
+from model.weights.loading.layout import OfficialLayoutError, listed
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.json_fields import read_json
 

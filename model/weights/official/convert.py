@@ -10,6 +10,8 @@ from torch import Tensor
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, Description, load_checkpoint, save_checkpoint
+from model.weights.loading.layout import OfficialLayoutError, listed
+from model.weights.loading.transfer import transfer
 from model.weights.official.classes import (
     ClassCounts,
     coco_categories,
@@ -17,12 +19,10 @@ from model.weights.official.classes import (
     require_classes,
     trained_classes,
 )
-from model.weights.official.layout import OfficialLayoutError, listed
 from model.weights.official.models import CONFIGS, expected_entries, model_of, recognize
 from model.weights.official.names import UNUSED, from_official, official_key, to_official, without_unused
 from model.weights.official.pth import read_pth, write_pth
 from model.weights.official.sidecar import Sidecar, SidecarError, load_sidecar, save_sidecar, sidecar_path
-from model.weights.transfer import transfer
 from panoptic.format.categories import CategoryTable
 
 SEED = 0  # of the heads that are re-initialized

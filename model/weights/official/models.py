@@ -8,11 +8,11 @@ from torch import Tensor
 
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED
+from model.weights.loading.layout import OfficialLayoutError, listed
+from model.weights.loading.transfer import meta_entries
 from model.weights.official.classes import ClassCounts
-from model.weights.official.layout import OfficialLayoutError, listed
 from model.weights.official.names import network_layout, without_unused
 from model.weights.official.renaming import current_names, describe_renamed, guess_names
-from model.weights.transfer import meta_entries
 
 CONFIGS: Mapping[str, NetworkConfig] = MappingProxyType(
     {name: model.config for name, model in PUBLISHED.items() if model.checkpoint}

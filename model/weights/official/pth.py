@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model.weights.files import WeightsError, is_safetensors, read_weights
+from model.weights.loading.files import WeightsError, is_safetensors, read_weights
 from panoptic.io.files import write_atomically
 
 

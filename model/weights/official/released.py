@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from tqdm import tqdm
 
-from model.weights.files import WeightsError
+from model.weights.loading.files import WeightsError
 from panoptic.datasets.download.fetching import Patience, Wanted, fetch
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import read_json, write_json

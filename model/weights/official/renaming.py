@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from model.weights.official.layout import Form
+from model.weights.loading.layout import Form
 
 EARLIER_NAMES: Mapping[str, str] = MappingProxyType(
     {

@@ -12,8 +12,8 @@ from benchmarks.official_parity.forward import CheckpointEntry, read_entries
 from model.network.backbones import BACKBONES
 from model.network.backbones.swin import relative_position_index
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.weights.loading.layout import OfficialLayoutError, backbone_layout, listed
 from model.weights.official.classes import ClassCounts, coco_categories
-from model.weights.official.layout import OfficialLayoutError, backbone_layout, listed
 from model.weights.official.models import CONFIGS, expected_entries, require_model
 from model.weights.official.names import UNUSED, from_official, network_layout, to_official, without_unused
 from model.weights.official.pth import PthFile

@@ -18,9 +18,9 @@ from model.weights.checkpoint import (
     save_checkpoint,
     save_description,
 )
-from model.weights.files import WeightsError
-from model.weights.initial import find_initial_weights, load_initial_weights
-from model.weights.transfer import class_rows
+from model.weights.loading.files import WeightsError
+from model.weights.loading.initial import find_initial_weights, load_initial_weights
+from model.weights.loading.transfer import class_rows
 from panoptic.format.categories import Category, CategoryTable
 from tests.model.network.tiny_network import TINY
 

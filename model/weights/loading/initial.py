@@ -4,10 +4,10 @@ from pathlib import Path
 
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, Description, build, load_checkpoint, load_description, metadata_path
-from model.weights.files import AVERAGE_MARK, WeightsError, is_safetensors, read_weights
-from model.weights.hub import find_imagenet, origin
-from model.weights.pretrained import load_backbone
-from model.weights.transfer import transfer
+from model.weights.loading.files import AVERAGE_MARK, WeightsError, is_safetensors, read_weights
+from model.weights.loading.hub import find_imagenet, origin
+from model.weights.loading.pretrained import load_backbone
+from model.weights.loading.transfer import transfer
 from panoptic.format.categories import CategoryTable
 
 RANDOM, IMAGENET = "random", "imagenet"
@@ -42,7 +42,7 @@ def load_initial_weights(
     """Load a file into the network, or into its backbone where the file holds no more.
 
     A whole network is a file with a JSON beside it, as `stages.train` and `model.weights.official` write them. Its
-    classes may be others than `categories` (see `model.weights.transfer`).
+    classes may be others than `categories` (see `model.weights.loading.transfer`).
 
     Args:
         network: receives the weights.

@@ -1,7 +1,7 @@
-"""Carries weights over to a network that differs in its classes, or in how it segments stuff.
+"""Carry weights over to a network that differs in its classes, or in how it segments stuff.
 
-Rows of heads and queries that stand for a class follow it (`model.weights.class_match`), and everything else is taken
-as it is. What the old network lacks keeps its initial value.
+Rows of heads and queries that stand for a class follow it (`match_classes`), and everything else is taken as it is.
+What the old network lacks keeps its initial value.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from torch import Tensor
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import CheckpointError, Description
-from model.weights.class_match import ClassMatch, match_classes
+from model.weights.loading.class_match import ClassMatch, match_classes
 from panoptic.format.categories import CategoryTable
 
 
