@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, Description, build, load_checkpoint, load_description, metadata_path
+from model.weights.checkpoint import Checkpoint, build, load_checkpoint, load_description, metadata_path
 from model.weights.loading.files import AVERAGE_MARK, WeightsError, is_safetensors, read_weights
 from model.weights.loading.hub import find_imagenet, origin
 from model.weights.loading.pretrained import load_backbone
@@ -67,8 +67,7 @@ def load_initial_weights(
         }
         details = [f"; {what}: {', '.join(entries)}" for what, entries in exceptions.items() if entries]
         return f"{network.backbone.name} from {file}{origin(network.backbone.name, file)}{''.join(details)}"
-    description = Description(checkpoint.config, checkpoint.categories, checkpoint.provenance)
-    transferred = transfer(checkpoint.network.state_dict(), description, network, categories, str(file))
+    transferred = transfer(checkpoint.network.state_dict(), checkpoint, network, categories, str(file))
     network.load_state_dict(transferred.state)
     lines = transferred.lines()
     return "\n  ".join([f"the {'network' if lines else 'whole network'} from {file}", *remarks, *lines])

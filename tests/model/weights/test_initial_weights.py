@@ -22,7 +22,7 @@ CATEGORIES = CategoryTable(
 
 def saved(path: Path) -> Path:
     """A trained network as the train stage writes it."""
-    save_checkpoint(path, Checkpoint(tiny_network(), TINY, CATEGORIES, {}))
+    save_checkpoint(path, Checkpoint(TINY, CATEGORIES, {}, tiny_network()))
     return path
 
 

@@ -54,7 +54,7 @@ def started(
     """Start a network with `wanted` classes from one with `old`: its state, those before and after, the description."""
     old = old or table(THINGS, STUFF)
     source = network_of(old, TINY, seed=0)
-    save_checkpoint(folder / "model.safetensors", Checkpoint(source, TINY, old, {}))
+    save_checkpoint(folder / "model.safetensors", Checkpoint(TINY, old, {}, source))
     network = network_of(wanted, config, seed=1)
     initial = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     description = load_initial_weights(network, wanted, folder / "model.safetensors")
