@@ -139,7 +139,7 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
         result = train(training)
         if processes.is_main:
             provenance = _provenance(identity.name, training, processes) | {"initial_weights": start}
-            save_checkpoint(paths.model, Checkpoint(result, config, index.categories, provenance))
+            save_checkpoint(paths.model, Checkpoint(config, index.categories, provenance, result))
             _write_metrics(paths, training, time.monotonic() - started)
             # The state is no longer needed, and `dvc repro --force` has to train again.
             shutil.rmtree(training.state_file.parent, ignore_errors=True)
