@@ -1,4 +1,4 @@
-"""The device of this process, and how its memory is managed."""
+"""The device of this process, the precision on it, and how memory is managed."""
 
 import ctypes
 import os
@@ -12,6 +12,16 @@ def pick_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
+
+
+PRECISIONS = ("float32", "bfloat16", "auto")
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Tell whether one of `PRECISIONS` means bfloat16 on a device; auto does on GPUs that support it."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bfloat16"
 
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1

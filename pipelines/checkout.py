@@ -32,8 +32,8 @@ def main() -> int:
 
 
 def repair_programs(environment: Path) -> int:
-    """Name the place of a moved environment in its programs, which pip wrote for the old one; return their number."""
-    old = _first_place(environment / "pyvenv.cfg")
+    """Correct the paths in the programs of a moved environment, and return the number of changed files."""
+    old = _original_folder(environment / "pyvenv.cfg")
     if old is None or old.exists():  # never moved, or made by another tool, or `environment` is a link
         return 0
     texts = [environment / "pyvenv.cfg", *environment.glob("lib/python*/site-packages/__editable__*.py")]
@@ -57,7 +57,7 @@ def _head(python: Path) -> str:
     return f"#!/bin/sh\n'''exec' \"{quoted}\" \"$0\" \"$@\"\n' '''\n"
 
 
-def _first_place(configuration: Path) -> Path | None:
+def _original_folder(configuration: Path) -> Path | None:
     """Return the folder for which `python -m venv` made the environment, if it did."""
     found = _MADE_BY.search(configuration.read_text()) if configuration.is_file() else None
     return Path(found[1]) if found else None

@@ -16,7 +16,7 @@ SCORES = Path("runs/evaluate/metrics.json")
 _COLUMNS = {"PQ": "pq", "SQ": "sq", "RQ": "rq", "boundary PQ": "boundary_pq"}
 _SINGLE = {"mIoU": ("all", "miou"), "mask AP": ("things", "ap.segm.AP"), "box AP": ("things", "ap.bbox.AP")}
 _GROUPS = ("all", "things", "stuff")
-_PLACES = {
+_OUTPUTS = {
     "runs/predict/images": "images: image, ground truth and prediction side by side",
     "runs/plots": "plots: loss, PQ during training, PQ loss by error type",
     "runs/robustness/severity.png": "plot: PQ under corruption",
@@ -28,7 +28,7 @@ _PLACES = {
 
 
 def summary(folder: Path) -> str:
-    """Return the text.
+    """Return the table of scores and the list of outputs.
 
     Raises:
         ValueError: There are no scores.
@@ -42,8 +42,8 @@ def summary(folder: Path) -> str:
         row = [_percent(_look_up(metrics, f"{section}.{group}")) for section in _COLUMNS.values()]
         row += [_percent(_look_up(metrics, key)) if group == of else "" for of, key in _SINGLE.values()]
         table.append([group, *row])
-    places = [f"  {path:30}{content}" for path, content in _PLACES.items() if (folder / path).exists()]
-    return "\n".join([text_table(table), "", *places, "", "Inspect the errors, segment by segment: make browse"])
+    outputs = [f"  {path:30}{content}" for path, content in _OUTPUTS.items() if (folder / path).exists()]
+    return "\n".join([text_table(table), "", *outputs, "", "Inspect the errors, segment by segment: make browse"])
 
 
 def _look_up(metrics: object, key: str) -> object:

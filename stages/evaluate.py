@@ -123,6 +123,14 @@ def evaluate(
         )
     for warning in _warnings(inputs, found, instances, panopticapi):
         print(f"warning: {warning}", file=sys.stderr)
+    _write(outputs, found, instances, intervals, with_merging=inputs.predicted_instances is not None)
+    print(format_table(scores, instances.by_iou_type, intervals, len(per_image)))
+
+
+def _write(
+    outputs: Outputs, found: FileScores, instances: InstanceScores, intervals: Intervals, with_merging: bool
+) -> None:
+    scores = found.scores
     metrics = metrics_to_json(scores, instances.by_iou_type, intervals)
     write_json(outputs.metrics, metrics)
     if outputs.summary is not None:
@@ -130,16 +138,15 @@ def evaluate(
     if outputs.per_class is not None:
         write_json(outputs.per_class, per_class_to_json(scores, instances.by_iou_type))
     if outputs.per_image is not None:
-        write_json(outputs.per_image, per_image_to_json(scores, per_image))
+        write_json(outputs.per_image, per_image_to_json(scores, found.per_image))
     if found.error_breakdown is not None:
-        table = error_breakdown_table(found.error_breakdown, scores.categories, inputs.predicted_instances is not None)
+        table = error_breakdown_table(found.error_breakdown, scores.categories, with_merging)
         if outputs.error_breakdown is not None:
             write_json(outputs.error_breakdown, table.to_json())
         if outputs.error_breakdown_table is not None:
             write_atomically(outputs.error_breakdown_table, table.pq_loss_csv())
         if outputs.oracle_table is not None:
             write_atomically(outputs.oracle_table, table.oracle_csv())
-    print(format_table(scores, instances.by_iou_type, intervals, len(per_image)))
 
 
 def _check(inputs: Inputs, with_breakdown: bool) -> None:

@@ -8,11 +8,10 @@ A stage of its own: to edit a plot computes no weights and no scores again.
 import argparse
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from panoptic.io.files import write_atomically
@@ -20,8 +19,6 @@ from panoptic.runtime.cli import run_command
 
 Table = Mapping[str, Sequence[str]]
 """The columns of a CSV file by name."""
-
-
 # Distinguishable with color blindness, too (Okabe and Ito).
 _COLORS = ("#0072b2", "#d55e00", "#009e73")
 
@@ -30,14 +27,16 @@ def plot(curves: Path, scores: Path, out: Path) -> None:
     """Draw all plots into the folder `out`."""
     loss, quality = read_table(curves / "loss.csv"), read_table(curves / "quality.csv")
     pq_loss, oracle = read_table(scores / "pq_loss.csv"), read_table(scores / "oracle.csv")
-    drawn = {
-        "loss": _draw(_lines(loss, ("total",)), "Training loss", "step", "sum of all terms"),
-        "quality": _draw(_lines(quality, ("all", "things", "stuff")), "PQ on the validation split", "step", "percent"),
-        "pq_loss": _draw(_bars(pq_loss, "error"), "PQ loss by error type", "percentage points", ""),
-        "oracle": _draw(_bars(oracle, "oracle"), "PQ with an oracle for one error type", "percent", ""),
+    figures = {
+        "loss": _lines("Training loss", "sum of all terms", loss, ("total",)),
+        "quality": _lines("PQ on the validation split", "percent", quality, ("all", "things", "stuff")),
+        "pq_loss": _bars("PQ loss by error type", "percentage points", pq_loss, "error"),
+        "oracle": _bars("PQ with an oracle for one error type", "percent", oracle, "oracle"),
     }
-    for name, figure in drawn.items():
-        write_atomically(out / f"{name}.png", figure)
+    for name, figure in figures.items():
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+        write_atomically(out / f"{name}.png", file.getvalue())
 
 
 def read_table(file: Path) -> Table:
@@ -47,50 +46,38 @@ def read_table(file: Path) -> Table:
     return {name: [row[index] for row in rows] for index, name in enumerate(head)}
 
 
-def _lines(table: Table, columns: Sequence[str]) -> Callable[[Axes], None]:
+def _lines(title: str, unit: str, table: Table, columns: Sequence[str]) -> Figure:
     """Draw columns over the steps; values that are not known leave a gap."""
-
-    def draw(axes: Axes) -> None:
-        steps = [int(step) for step in table["step"]]
-        for column, color in zip(columns, _COLORS, strict=False):
-            values = [float(value or "nan") for value in table[column]]
-            axes.plot(steps, values, color=color, marker=".", label=column)
-        axes.set_ylim(bottom=0)
-        if len(columns) > 1:
-            axes.legend(frameon=False)
-
-    return draw
+    figure, axes = _empty_plot(title, "step", unit)
+    steps = [int(step) for step in table["step"]]
+    for column, color in zip(columns, _COLORS, strict=False):
+        values = [float(value or "nan") for value in table[column]]
+        axes.plot(steps, values, color=color, marker=".", label=column)
+    axes.set_ylim(bottom=0)
+    if len(columns) > 1:
+        axes.legend(frameon=False)
+    return figure
 
 
-def _bars(table: Table, names: str) -> Callable[[Axes], None]:
+def _bars(title: str, unit: str, table: Table, names: str) -> Figure:
     """Draw the mean over all classes as a bar for each name, the first at the top, with its value beside it."""
-
-    def draw(axes: Axes) -> None:
-        values = [100 * float(value or "nan") for value in table["all"]]
-        bars = axes.barh([name.replace("_", " ") for name in table[names]], values, color=_COLORS[0])
-        axes.bar_label(bars, fmt="%.1f", padding=3)
-        axes.invert_yaxis()
-        axes.margins(x=0.1)
-
-    return draw
+    figure, axes = _empty_plot(title, unit, "")
+    values = [100 * float(value or "nan") for value in table["all"]]
+    bars = axes.barh([name.replace("_", " ") for name in table[names]], values, color=_COLORS[0])
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    return figure
 
 
-def _draw(draw: Callable[[Axes], None], title: str, x_label: str, y_label: str) -> bytes:
-    """Draw one plot to a PNG file."""
+def _empty_plot(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
     # Not by pyplot, which keeps figures alive and looks for a screen.
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    draw(axes)
-    axes.set_title(title)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
     axes.grid(axis="both", color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
-    return file.getvalue()
+    return figure, axes
 
 
 def main(argv: Sequence[str] | None = None) -> None:

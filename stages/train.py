@@ -43,8 +43,8 @@ from model.training.overview import data_warnings, describe_run, require_segment
 from model.training.sampling import Accumulation
 from model.training.settings import TrainSettings
 from model.weights.checkpoint import Checkpoint, Description, metadata_path, save_checkpoint, save_description
-from model.weights.files import AVERAGE_MARK
-from model.weights.initial import find_initial_weights, load_initial_weights
+from model.weights.loading.files import AVERAGE_MARK
+from model.weights.loading.initial import find_initial_weights, load_initial_weights
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
@@ -139,7 +139,7 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
         result = train(training)
         if processes.is_main:
             provenance = _provenance(identity.name, training, processes) | {"initial_weights": start}
-            save_checkpoint(paths.model, Checkpoint(result, config, index.categories, provenance))
+            save_checkpoint(paths.model, Checkpoint(config, index.categories, provenance, result))
             _write_metrics(paths, training, time.monotonic() - started)
             # The state is no longer needed, and `dvc repro --force` has to train again.
             shutil.rmtree(training.state_file.parent, ignore_errors=True)

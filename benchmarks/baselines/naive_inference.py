@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.inference.bit_masks import Size
 from model.inference.merging import Merged, MergingSettings
-from model.inference.merging_reference import merge_masks, segment_masks
+from model.merging_reference import merge_masks, segment_masks
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.queries import top_queries

@@ -125,7 +125,7 @@ def random_checkpoint(model: PublishedModel) -> Checkpoint:
         for group, first, count in (("thing", 1, model.num_things), ("stuff", 1 + model.num_things, model.num_stuff))
     )
     network = PanopticSegFormer(model.config, len(things), len(stuff)).eval()
-    return Checkpoint(network, model.config, CategoryTable(things, stuff), {"weights": "random"})
+    return Checkpoint(model.config, CategoryTable(things, stuff), {"weights": "random"}, network)
 
 
 if __name__ == "__main__":

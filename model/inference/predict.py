@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model.device import keep_freed_memory
+from model.device import PRECISIONS, keep_freed_memory, uses_bfloat16
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, Instances, PanopticPrediction, predict_panoptic
 from model.network.config import NetworkConfig
@@ -31,8 +31,6 @@ from panoptic.format.results import ResultSegment
 from panoptic.format.segments import describe_excess
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import image_sizes, segment_counts, take
-
-PRECISIONS = ("float32", "bfloat16", "auto")
 
 ReadImages = Callable[[Sequence[ImageRecord]], Iterator[npt.NDArray[np.uint8]]]
 """Yields the images of some records one by one, (H,W,3) uint8 RGB; it may read ahead."""
@@ -154,11 +152,7 @@ def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -
         ValueError: it should be compiled, but there is no compiler.
     """
     device = next(network.parameters()).device
-    reduced = settings.precision == "bfloat16" or (
-        settings.precision == "auto"
-        and device.type == "cuda"
-        and torch.cuda.is_bf16_supported(including_emulation=False)
-    )
+    reduced = uses_bfloat16(settings.precision, device)
     select = top_queries(network.config.selected_queries)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     if settings.compile:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from model.device import keep_freed_memory, pick_device
+from model.device import keep_freed_memory, pick_device, uses_bfloat16
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.queries import every_query
 from model.training.batch import Batch, PackedBatch
@@ -170,7 +170,7 @@ def optimize(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[st
         _seed_forward(settings.seed, state.step, run.processes.rank * len(batches) + index)
         select = MatchedQueries(batch.targets) if network.config.classes_from == "location" else every_query
         device = batch.images.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(settings, device)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(settings.precision, device)):
             output = network(batch.images, batch.image_sizes, select)
         terms = panoptic_losses(output, batch.targets, counts, settings.losses, settings.deep_supervision)
         _check_finite(terms, state.step, [batch])
@@ -201,13 +201,6 @@ def _count_segments(run: TrainingRun, batches: list[Batch]) -> SegmentCounts:
     sums = torch.tensor([counts.images, counts.things, counts.stuff], device=batches[0].images.device)
     run.processes.sum_([sums])
     return SegmentCounts(*sums.tolist())
-
-
-def uses_bfloat16(settings: TrainSettings, device: torch.device) -> bool:
-    """Tell whether the network computes in bfloat16 on `device`."""
-    if settings.precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return settings.precision == "bfloat16"
 
 
 def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:

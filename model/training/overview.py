@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from model.device import pick_device
+from model.device import pick_device, uses_bfloat16
 from model.inference.predict import crowded_images
 from model.network.config import NetworkConfig
-from model.training.loop import TrainingRun, uses_bfloat16
+from model.training.loop import TrainingRun
 from model.training.settings import TrainSettings
 from panoptic.index import PanopticIndex
 from panoptic.index.records import segment_counts
@@ -31,7 +31,7 @@ def describe_run(run: TrainingRun) -> Iterator[str]:
     classes = f"{len(categories.things)} thing and {len(categories.stuff)} stuff classes"
     yield f"training on {len(run.index.records)} images of {classes} from {run.index.images}"
     batch = f"{settings.batch_size} images, {settings.images_per_forward} per forward pass"
-    precision = "bfloat16" if uses_bfloat16(settings, device) else "float32"
+    precision = "bfloat16" if uses_bfloat16(settings.precision, device) else "float32"
     yield (
         f"epochs: {settings.epochs}; steps: {run.steps}, of {batch}; processes: {run.processes.world_size}, on "
         f"{device.type} in {precision}; {settings.optimizer}, {_describe_rate(settings)}"

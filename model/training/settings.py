@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from model.device import PRECISIONS
 from model.training.criterion import LossWeights
 from panoptic.data.transforms import AugmentationSettings
 from panoptic.runtime.settings import NO_INFLUENCE
@@ -66,7 +67,7 @@ class TrainSettings:
         for name, choices in {
             "optimizer": ("adamw", "muon"),
             "schedule": ("step", "cosine"),
-            "precision": ("auto", "float32", "bfloat16"),
+            "precision": PRECISIONS,
         }.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"train.{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}")

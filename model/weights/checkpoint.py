@@ -24,22 +24,19 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A trained network with everything needed to use it and to trace its origin."""
+class Description:
+    """Content of the JSON file beside a weight file: the network, its classes, and the origin of its weights."""
 
-    network: PanopticSegFormer
     config: NetworkConfig
     categories: CategoryTable
     provenance: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Description:
-    """What the JSON file beside a weight file says: the network, its classes, and the origin of its weights."""
+class Checkpoint(Description):
+    """A trained network with everything needed to use it and to trace its origin."""
 
-    config: NetworkConfig
-    categories: CategoryTable
-    provenance: dict[str, str]
+    network: PanopticSegFormer
 
 
 def metadata_path(weights: Path) -> Path:
@@ -51,7 +48,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write `path` and the JSON file beside it, each completely or not at all."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
     write_atomically(path, save(state))
-    save_description(path, Description(checkpoint.config, checkpoint.categories, checkpoint.provenance))
+    save_description(path, checkpoint)
 
 
 def save_description(path: Path, description: Description) -> None:
@@ -97,7 +94,7 @@ def build(description: Description, state: dict[str, Tensor], path: Path) -> Che
         raise CheckpointError(
             f"{path} does not fit the network that {metadata_path(path)} describes: {error}"
         ) from error
-    return Checkpoint(network, config, categories, description.provenance)
+    return Checkpoint(config, categories, description.provenance, network)
 
 
 def load_description(path: Path) -> Description:

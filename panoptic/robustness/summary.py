@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from panoptic.evaluation.scores import Scores, mean_of_known
@@ -163,7 +162,6 @@ def severity_figure(robustness: Robustness) -> Figure:
     groups = robustness.groups
     # Not by pyplot, which keeps figures alive and looks for a screen.
     figure = Figure(figsize=(3.4 * len(groups), 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
     panels: list[Axes] = list(figure.subplots(1, len(groups), sharey=True, squeeze=False)[0])
     for panel, (group, names) in zip(panels, groups.items(), strict=True):
         _line(

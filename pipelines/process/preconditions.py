@@ -1,4 +1,4 @@
-"""What a flow needs of the machine and the checkout, checked before anything starts, so that no run ends halfway."""
+"""Checks of the machine and the checkout before a flow starts, so that no run ends halfway."""
 
 import fcntl
 import json

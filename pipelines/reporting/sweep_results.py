@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
@@ -137,7 +136,6 @@ def draw(results: Sequence[Result], metric: Metric, file: Path) -> bool:
     keys = varied_keys(results)
     complete = all(len(result.trial.settings) == len(keys) for result in results)
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if len(keys) <= 2 and complete:
         _draw_lines(axes, results, keys)

@@ -63,7 +63,7 @@ class Commands:
         table = CategoryTable.from_json(CATEGORIES)
         torch.manual_seed(0)
         network = PanopticSegFormer(NETWORK, len(table.things), len(table.stuff))
-        save_checkpoint(root / "model.safetensors", Checkpoint(network, NETWORK, table, {}))
+        save_checkpoint(root / "model.safetensors", Checkpoint(NETWORK, table, {}, network))
 
     def check(self) -> None:
         check.main([str(self.root / "own"), "--workers", "0"])

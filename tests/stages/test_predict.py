@@ -42,7 +42,7 @@ def prepare(folder: Path, split: TinySplit, batch_size: int, rename: str = "") -
     categories = CategoryTable((replace(first, name=rename or first.name), *others), index.categories.stuff)
     torch.manual_seed(0)
     network = PanopticSegFormer(NETWORK, len(categories.things), len(categories.stuff))
-    save_checkpoint(folder / "model.safetensors", Checkpoint(network, NETWORK, categories, {}))
+    save_checkpoint(folder / "model.safetensors", Checkpoint(NETWORK, categories, {}, network))
     return [
         *("--params", str(folder / "params.yaml"), "--index", str(folder / "index.json")),
         *("--model", str(folder / "model.safetensors"), "--out", str(folder / "out")),
@@ -121,7 +121,7 @@ def test_images_with_more_things_than_queries_are_counted(
     index = PanopticIndex.load(tmp_path / "index.json")
     config = replace(NETWORK, queries=3, selected_queries=4)
     network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
-    save_checkpoint(tmp_path / "model.safetensors", Checkpoint(network, config, index.categories, {}))
+    save_checkpoint(tmp_path / "model.safetensors", Checkpoint(config, index.categories, {}, network))
     predict.main(arguments)
     things = {category.id for category in index.categories.things}
     counts = [

@@ -73,7 +73,7 @@ def prepare(folder: Path, split: TinySplit, archives: bool = False, workers: int
     (folder / "params.yaml").write_text(PARAMS % (str(archives).lower(), workers))
     first, *others = index.categories.things
     categories = CategoryTable((replace(first, name=rename or first.name), *others), index.categories.stuff)
-    save_checkpoint(folder / "model.safetensors", Checkpoint(network_for(categories), NETWORK, categories, {}))
+    save_checkpoint(folder / "model.safetensors", Checkpoint(NETWORK, categories, {}, network_for(categories)))
     common = ["--params", str(folder / "params.yaml"), "--index", str(folder / "index.json")]
     state = ["--state", str(folder / "state")]
     corrupt.main([*common, *state, "--out", str(folder / "corrupted")])

@@ -8,7 +8,7 @@ Every entry of a checkpoint has a counterpart, is dropped by name, or is refused
 uses, are kept in a sidecar beside our weights, so that converting back gives the whole checkpoint.
 """
 
-from model.weights.official.layout import OfficialLayoutError
+from model.weights.loading.layout import OfficialLayoutError
 from model.weights.official.names import UNUSED, from_official, official_key, to_official
 
 __all__ = ["UNUSED", "OfficialLayoutError", "from_official", "official_key", "to_official"]

@@ -7,9 +7,9 @@ from pathlib import Path
 from torch import Tensor
 
 from model.weights.checkpoint import metadata_path
+from model.weights.loading.layout import listed
 from model.weights.official.classes import categories_of
 from model.weights.official.convert import SEED, Converted, convert, convert_back, save_converted
-from model.weights.official.layout import listed
 from model.weights.official.models import CONFIGS
 from model.weights.official.names import UNUSED
 from model.weights.official.released import RELEASED, fetch_released, record
@@ -109,9 +109,10 @@ def _report(out: Path, converted: Converted) -> list[str]:
     if others:
         lines.append(_line("dropped", len(others), _size(others), "of no use for these classes, see below"))
     lines.append(_line("in all", len(sidecar.types), used + _size(list(sidecar.unused.values())), ""))
-    rows = " for the new classes" if converted.keeps_classes else ""
-    lines += listed(dict.fromkeys(converted.reinitialized, f"re-initialized{rows}, seed {SEED}"))
-    lines += [f"  - {remark}" for remark in converted.remarks]
+    transferred = converted.transferred
+    rows = " for the new classes" if transferred.classes.sources else ""
+    lines += listed(dict.fromkeys(transferred.initial, f"re-initialized{rows}, seed {SEED}"))
+    lines += [f"  - {remark}" for remark in (*converted.remarks, *transferred.lines())]
     if converted.left_out:
         lines.append(f"  not converted: {', '.join(converted.left_out)} (training state)")
     return [*lines, f"wrote {out}, {metadata_path(out).name} and, for the way back, {sidecar_path(out).name}"]

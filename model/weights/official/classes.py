@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from model.network.config import NetworkConfig
-from model.weights.official.layout import OfficialLayoutError, listed
+from model.weights.loading.layout import OfficialLayoutError, listed
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.json_fields import read_json
 
@@ -43,24 +43,6 @@ def categories_of(path: Path) -> CategoryTable:
     return CategoryTable.from_json(read_json(path).values.get("categories"), str(path))
 
 
-def heads_of_other_classes(counts: ClassCounts, wanted: CategoryTable) -> tuple[str, ...]:
-    """Name prefixes of our entries that a checkpoint with these counts holds for other classes than the wanted.
-
-    A checkpoint does not name its classes; if it has COCO's numbers of things and stuff, they are taken to be COCO's.
-    """
-    coco = coco_categories()
-    known = counts == ClassCounts(len(coco.things), len(coco.stuff))
-    heads = (
-        (_THING_HEADS, wanted.things, coco.things, counts.things),
-        (_STUFF_QUERIES, wanted.stuff, coco.stuff, counts.stuff),
-    )
-    return tuple(
-        prefix
-        for prefix, classes, trained, count in heads
-        if len(classes) != count or (known and _names(classes) != _names(trained))
-    )
-
-
 def trained_classes(counts: ClassCounts, wanted: CategoryTable) -> CategoryTable:
     """Return the classes of a checkpoint: COCO's or the wanted ones, whichever has its counts.
 
@@ -83,39 +65,37 @@ def config_for(config: NetworkConfig, categories: CategoryTable) -> NetworkConfi
     return config if categories.things else replace(config, stuff="joint")
 
 
-def require_classes(weights: Mapping[str, Tensor], counts: ClassCounts, wanted: CategoryTable, subject: str) -> None:
-    """Check that all heads of a checkpoint fit the wanted classes.
+def require_classes(weights: Mapping[str, Tensor], trained: CategoryTable, wanted: CategoryTable, subject: str) -> None:
+    """Check that all heads of a checkpoint, which were trained on the classes `trained`, are for the wanted ones.
 
     Raises:
-        OfficialLayoutError: some do not; names them.
+        OfficialLayoutError: some are not; names them.
     """
-    prefixes = heads_of_other_classes(counts, wanted)
-    if not prefixes:
-        return
-    sizes = {_THING_HEADS: len(wanted.things), _STUFF_QUERIES: len(wanted.stuff)}
     heads = {
         key: f"{tuple(tensor.shape)}, would "
-        + (f"become {(sizes[prefix], *tensor.shape[1:])}" if sizes[prefix] else "be dropped")
-        for prefix in prefixes
+        + (f"become {(len(classes), *tensor.shape[1:])}" if classes else "be dropped")
+        for prefix, before, classes in (
+            (_THING_HEADS, trained.things, wanted.things),
+            (_STUFF_QUERIES, trained.stuff, wanted.stuff),
+        )
+        if [category.name for category in before] != [category.name for category in classes]
         for key, tensor in weights.items()
         if key.startswith(prefix)
     }
-    raise OfficialLayoutError(
-        f"{subject}: has heads for {counts.things} thing and {counts.stuff} stuff classes, "
-        f"{_difference(counts, wanted)}. These would be re-initialized:\n"
-        + "\n".join(listed(heads))
-        + "\ngive the classes that it was trained on with --categories, or allow it with --reinitialize "
-        "(classes of the same name keep what they learnt)"
-    )
+    if heads:
+        raise OfficialLayoutError(
+            f"{subject}: has heads for {len(trained.things)} thing and {len(trained.stuff)} stuff classes, "
+            f"{_difference(trained, wanted)}. These would be re-initialized:\n"
+            + "\n".join(listed(heads))
+            + "\ngive the classes that it was trained on with --categories, or allow it with --reinitialize "
+            "(classes of the same name keep what they learnt)"
+        )
 
 
-def _difference(counts: ClassCounts, wanted: CategoryTable) -> str:
-    if counts != ClassCounts(len(wanted.things), len(wanted.stuff)):
-        return f"but {len(wanted.things)} and {len(wanted.stuff)} are wanted"
-    pairs = zip(coco_categories(), wanted, strict=True)
-    first = next((ours, theirs) for ours, theirs in pairs if ours.name != theirs.name)
-    return f"COCO's by their number, but '{first[1].name}' is wanted instead of '{first[0].name}'"
-
-
-def _names(categories: tuple[Category, ...]) -> list[str]:
-    return [category.name for category in categories]
+def _difference(trained: CategoryTable, wanted: CategoryTable) -> str:
+    things, stuff = len(wanted.things), len(wanted.stuff)
+    if (things, stuff) != (len(trained.things), len(trained.stuff)):
+        return f"but {things} and {stuff} are wanted"
+    pairs = zip(trained, wanted, strict=True)
+    old, new = next((before, now) for before, now in pairs if before.name != now.name)
+    return f"COCO's by their number, but '{new.name}' is wanted instead of '{old.name}'"

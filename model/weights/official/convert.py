@@ -10,6 +10,8 @@ from torch import Tensor
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, Description, load_checkpoint, save_checkpoint
+from model.weights.loading.layout import OfficialLayoutError, listed
+from model.weights.loading.transfer import Transferred, transfer
 from model.weights.official.classes import (
     ClassCounts,
     coco_categories,
@@ -17,12 +19,10 @@ from model.weights.official.classes import (
     require_classes,
     trained_classes,
 )
-from model.weights.official.layout import OfficialLayoutError, listed
 from model.weights.official.models import CONFIGS, expected_entries, model_of, recognize
 from model.weights.official.names import UNUSED, from_official, official_key, to_official, without_unused
 from model.weights.official.pth import read_pth, write_pth
 from model.weights.official.sidecar import Sidecar, SidecarError, load_sidecar, save_sidecar, sidecar_path
-from model.weights.transfer import transfer
 from panoptic.format.categories import CategoryTable
 
 SEED = 0  # of the heads that are re-initialized
@@ -34,10 +34,9 @@ class Converted:
 
     checkpoint: Checkpoint
     sidecar: Sidecar
-    reinitialized: tuple[str, ...]  # our entries
-    keeps_classes: bool  # whether rows of some classes were kept there
+    transferred: Transferred
     left_out: tuple[str, ...]  # parts of the file other than weights and metadata
-    remarks: tuple[str, ...]  # on weights, names and classes that are not as published
+    remarks: tuple[str, ...]  # on weights and names that are not as published
 
 
 def convert(
@@ -67,11 +66,11 @@ def convert(
     _require_finite(used, path)
     published, counts, table = CONFIGS[model], ClassCounts.of_official(used), categories or coco_categories()
     weights = from_official(published.backbone, used, expected_entries(published, counts))
+    trained = Description(published, trained_classes(counts, table), {})
     if not reinitialize:
-        require_classes(weights, counts, table, str(path))
+        require_classes(weights, trained.categories, table, str(path))
     config = config_for(published, table)
     network = _new_network(config, table)
-    trained = Description(published, trained_classes(counts, table), {})
     transferred = transfer(weights, trained, network, table, str(path))
     network.load_state_dict(transferred.state)
     initial = ", ".join(transferred.initial)
@@ -82,12 +81,11 @@ def convert(
     if config.stuff != published.stuff:
         remarks.append(f"for these classes the network has, and params.yaml needs, model: {{stuff: {config.stuff}}}")
     return Converted(
-        checkpoint=Checkpoint(network, config, table, provenance),
+        checkpoint=Checkpoint(config, table, provenance, network),
         sidecar=Sidecar.of(pth, unused),
-        reinitialized=transferred.initial,
-        keeps_classes=bool(transferred.classes.sources),
+        transferred=transferred,
         left_out=pth.left_out,
-        remarks=(*remarks, *recognized.lines(), *transferred.lines()),
+        remarks=(*remarks, *recognized.lines()),
     )
 
 

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED
+from model.weights.loading.layout import OfficialLayoutError, form_of, listed
+from model.weights.loading.transfer import meta_entries
 from model.weights.official.classes import ClassCounts
-from model.weights.official.layout import OfficialLayoutError, listed
 from model.weights.official.names import network_layout, without_unused
 from model.weights.official.renaming import current_names, describe_renamed, guess_names
-from model.weights.transfer import meta_entries
 
 CONFIGS: Mapping[str, NetworkConfig] = MappingProxyType(
     {name: model.config for name, model in PUBLISHED.items() if model.checkpoint}
@@ -53,7 +53,7 @@ def recognize(state: Mapping[str, Tensor], model: str, subject: str) -> Recogniz
     named = {renamed.get(name, name): tensor for name, tensor in state.items()}
     expected = expected_entries(CONFIGS[model], ClassCounts.of_official(named))
     forms = network_layout(CONFIGS[model].backbone, expected).forms(expected)
-    unknown = {name: tensor for name, tensor in without_unused(named).items() if name not in forms}
+    unknown = {name: form_of([tensor]) for name, tensor in without_unused(named).items() if name not in forms}
     guessed = guess_names(unknown, {name: form for name, form in forms.items() if name not in named})
     complete = {guessed.get(name, name): tensor for name, tensor in named.items()}
     if guessed and not _issues(complete, model):

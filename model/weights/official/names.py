@@ -6,8 +6,8 @@ from types import MappingProxyType
 from torch import Tensor
 
 from model.network.backbones import BACKBONES
+from model.weights.loading.layout import Layout, backbone_layout, layout_of
 from model.weights.official.head import official_head_key
-from model.weights.official.layout import Layout, backbone_layout, layout_of
 
 UNUSED: Mapping[str, str] = MappingProxyType(
     {

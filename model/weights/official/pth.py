@@ -9,20 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model.weights.files import WeightsError, is_safetensors, read_weights
+from model.weights.loading.files import WeightsError, WeightsFile, is_safetensors, read_weights
 from panoptic.io.files import write_atomically
 
 
 @dataclass(frozen=True)
-class PthFile:
+class PthFile(WeightsFile):
     """Content of a checkpoint of the published code."""
 
-    state: Mapping[str, Tensor]  # without the prefix that distributed training adds to every name
-    prefix: str
-    meta: Mapping[str, object]
-    left_out: tuple[str, ...]  # other things in the file, for example the optimizer's state
     sha256: str
-    taken: str = ""  # which of several sets of weights
 
 
 def read_pth(path: Path, average: bool = False) -> PthFile:
@@ -42,7 +37,7 @@ def read_pth(path: Path, average: bool = False) -> PthFile:
     file = read_weights(path, average)
     with path.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    return PthFile(file.state, file.prefix, file.meta, file.left_out, sha256, file.taken)
+    return PthFile(**vars(file), sha256=sha256)
 
 
 def write_pth(path: Path, state: Mapping[str, Tensor], meta: Mapping[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""The released checkpoints, and fetching one: resumed after dropped connections, and verified.
+"""Download of the released checkpoints, resumed after dropped connections, and verified.
 
 No page states their sizes and checksums. The first file that arrives and is converted, so that every entry of it fits
 the network, is recorded beside itself; any later one has to be the same.
@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from tqdm import tqdm
 
-from model.weights.files import WeightsError
+from model.weights.loading.files import WeightsError
 from panoptic.datasets.download.fetching import Patience, Wanted, fetch
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import read_json, write_json
@@ -23,12 +23,10 @@ PATIENCE = Patience(retries=8, timeout_s=60.0, backoff_s=1.0)
 
 @dataclass(frozen=True)
 class ReleasedFile:
-    """A released checkpoint; `model` is the key of its network, and size and checksum are None where unknown."""
+    """A released checkpoint; `model` is the key of its network."""
 
     name: str
     model: str
-    bytes: int | None = None
-    sha256: str | None = None
 
     @property
     def address(self) -> str:
@@ -63,13 +61,13 @@ def fetch_released(released: ReleasedFile, target: Path, mirrors: Sequence[str] 
     """
     if target.suffix != ".pth":
         raise WeightsError(f"{target} is where to put {released.name}; give a name that ends in .pth")
-    size, sha256 = _expected(released, target)
+    size, sha256 = _recorded(target) or (None, None)
     addresses = (*(f"{mirror.rstrip('/')}/{released.name}" for mirror in mirrors), released.address)
     hint = f"name a mirror with --mirror, or fetch {released.address} elsewhere and put it at {target}"
     if not target.is_file():
         _fetch(Wanted(target, addresses, size, sha256, hint))
     found = _measured(target)
-    if (size, sha256) not in ((None, None), found):
+    if size is not None and found != (size, sha256):
         raise WeightsError(
             f"{target}: has {found[0]} bytes and SHA-256 {found[1]}, expected {size} and {sha256}, as recorded in "
             f"{record_path(target)}; remove the file to have it fetched again, or the record if the release has changed"
@@ -91,8 +89,8 @@ def _fetch(wanted: Wanted) -> None:
 
 
 def record(released: ReleasedFile, target: Path) -> None:
-    """Record size and checksum of a file that has proved to be the checkpoint, unless they are known."""
-    if _expected(released, target) == (None, None):
+    """Record size and checksum of a file that has proved to be the checkpoint, unless they are recorded."""
+    if _recorded(target) is None:
         size, sha256 = _measured(target)
         write_json(record_path(target), {"address": released.address, "bytes": size, "sha256": sha256})
 
@@ -102,9 +100,9 @@ def record_path(target: Path) -> Path:
     return target.with_name(f"{target.name}.json")
 
 
-def _expected(released: ReleasedFile, target: Path) -> tuple[int | None, str | None]:
-    if released.sha256 is not None or not record_path(target).is_file():
-        return released.bytes, released.sha256
+def _recorded(target: Path) -> tuple[int, str] | None:
+    if not record_path(target).is_file():
+        return None
     recorded = read_json(record_path(target))
     return recorded.integer("bytes"), recorded.text("sha256")
 

@@ -4,13 +4,11 @@ The code had other names before 2021-12-08, which the released files may still h
 that are neither are tried by shape and order (`guess_names`). Both are reported, name by name.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TypeVar
 
-from torch import Tensor
-
-from model.weights.official.layout import Form
+from model.weights.loading.layout import Form
 
 EARLIER_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -29,7 +27,6 @@ _RANKS: Mapping[str, int] = MappingProxyType(
     }
 )
 """Order of parts in the published code where ours defines them in another."""
-_Entry = TypeVar("_Entry", Tensor, Form)
 
 
 def current_names(names: Iterable[str]) -> dict[str, str]:
@@ -44,7 +41,7 @@ def current_names(names: Iterable[str]) -> dict[str, str]:
     return {name: current for name, current in renamed.items() if current not in present}
 
 
-def guess_names(unknown: Mapping[str, Tensor], missing: Mapping[str, Form]) -> dict[str, str]:
+def guess_names(unknown: Mapping[str, Form], missing: Mapping[str, Form]) -> dict[str, str]:
     """Guess which of the missing entries each unknown one is.
 
     Candidates have the same shape and the same numbers between dots. They are compared by the last parts of their
@@ -63,7 +60,7 @@ def guess_names(unknown: Mapping[str, Tensor], missing: Mapping[str, Form]) -> d
             others = wanted_groups.get(key, [])
             if len(names) == len(others):
                 guessed |= zip(names, others, strict=True)
-        left = {name: tensor for name, tensor in left.items() if name not in guessed}
+        left = {name: form for name, form in left.items() if name not in guessed}
         taken = set(guessed.values())
         wanted = {name: form for name, form in wanted.items() if name not in taken}
     return guessed
@@ -90,26 +87,23 @@ def _rank(prefix: str) -> int:
 
 def describe_renamed(renamed: Mapping[str, str], reason: str) -> list[str]:
     """List what entries were taken for, in a line for all that differ in the same parts of their names."""
-    groups: dict[tuple[str, str], int] = {}
+    groups: Counter[tuple[str, str]] = Counter()
     for name, current in renamed.items():
         parts, current_parts = name.split("."), current.split(".")
         while len(parts) > 1 and len(current_parts) > 1 and parts[-1] == current_parts[-1]:
             parts, current_parts = parts[:-1], current_parts[:-1]
-        key = ".".join(_without_numbers(parts)), ".".join(_without_numbers(current_parts))
-        groups[key] = groups.get(key, 0) + 1
+        groups[_without_numbers(parts), _without_numbers(current_parts)] += 1
     return [f"{name}.* ({count} entries) is read as {current}.*: {reason}" for (name, current), count in groups.items()]
 
 
-def _grouped(entries: Mapping[str, _Entry], count: int) -> dict[tuple[object, ...], list[str]]:
+def _grouped(entries: Mapping[str, Form], count: int) -> dict[tuple[object, ...], list[str]]:
     groups: dict[tuple[object, ...], list[str]] = {}
-    for name, entry in entries.items():
+    for name, form in entries.items():
         parts = name.split(".")
-        is_float = entry.is_float if isinstance(entry, Form) else entry.is_floating_point()
         numbers = tuple(part for part in parts if part.isdigit())
-        key = (tuple(entry.shape), is_float, numbers, tuple(parts[len(parts) - count :]))
-        groups.setdefault(key, []).append(name)
+        groups.setdefault((form, numbers, tuple(parts[len(parts) - count :])), []).append(name)
     return groups
 
 
-def _without_numbers(parts: Iterable[str]) -> list[str]:
-    return ["#" if part.isdigit() else part for part in parts]
+def _without_numbers(parts: Iterable[str]) -> str:
+    return ".".join("#" if part.isdigit() else part for part in parts)

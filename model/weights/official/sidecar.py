@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from model.weights.official.layout import type_name
+from model.weights.loading.layout import type_name
 from model.weights.official.pth import PthFile
 from panoptic.io.files import write_atomically
 

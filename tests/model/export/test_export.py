@@ -40,7 +40,7 @@ def inference_network(config: NetworkConfig = CONFIG) -> InferenceNetwork:
 def export(folder: Path, *arguments: str, config: NetworkConfig = CONFIG) -> Path:
     """Export the tiny network with the command, which checks all files on three images."""
     network = inference_network(config).network
-    save_checkpoint(folder / "tiny.safetensors", Checkpoint(network, config, CATEGORIES, {"code": "abc"}))
+    save_checkpoint(folder / "tiny.safetensors", Checkpoint(config, CATEGORIES, {"code": "abc"}, network))
     (folder / "params.yaml").write_text(PARAMS)
     paths = [folder / f"{index}.png" for index in range(3)]
     for path, shown in zip(paths, checking.noise(), strict=True):

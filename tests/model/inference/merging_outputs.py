@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from model.inference import merging_reference
+from model import merging_reference
 from model.inference.bit_masks import BitMasks, Size
 from model.inference.merging import Candidates, Merged, MergingSettings, merge_masks
 from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic

@@ -25,7 +25,7 @@ NARROW: Mapping[str, BackboneSize] = {
 def use_narrow_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the table of sizes where it is used."""
     monkeypatch.setattr("model.network.backbone.BACKBONES", NARROW)
-    monkeypatch.setattr("model.weights.pretrained.BACKBONES", NARROW)
+    monkeypatch.setattr("model.weights.loading.pretrained.BACKBONES", NARROW)
 
 
 def narrow_backbone(name: str, seed: int = 0, **settings: str | int | float) -> Backbone:

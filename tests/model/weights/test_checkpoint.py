@@ -22,7 +22,7 @@ CATEGORIES = CategoryTable(
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
-    save_checkpoint(path, Checkpoint(NETWORK, TINY, CATEGORIES, {"steps": "3"}))
+    save_checkpoint(path, Checkpoint(TINY, CATEGORIES, {"steps": "3"}, NETWORK))
     return path
 
 
@@ -36,7 +36,7 @@ def test_round_trip(weights: Path) -> None:
 
 def test_equal_networks_give_equal_files(weights: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.safetensors"
-    save_checkpoint(again, Checkpoint(NETWORK, TINY, CATEGORIES, {"steps": "3"}))
+    save_checkpoint(again, Checkpoint(TINY, CATEGORIES, {"steps": "3"}, NETWORK))
     assert again.read_bytes() == weights.read_bytes()
     assert metadata_path(again).read_bytes() == metadata_path(weights).read_bytes()
 
@@ -61,7 +61,7 @@ def test_values_of_an_earlier_version_are_read_and_wrong_ones_name_the_file(weig
     with pytest.raises(CheckpointError, match=r"model\.json does not describe a network: .*'centre'"):
         load_checkpoint(weights)
     config = replace(TINY, location_target="center")
-    save_checkpoint(weights, Checkpoint(PanopticSegFormer(config, THINGS, STUFF), config, CATEGORIES, {}))
+    save_checkpoint(weights, Checkpoint(config, CATEGORIES, {}, PanopticSegFormer(config, THINGS, STUFF)))
     metadata = json.loads(path.read_text())
     metadata["format"], metadata["model"]["location_target"] = "panoptic-segformer/1", "centre"
     path.write_text(json.dumps(metadata))

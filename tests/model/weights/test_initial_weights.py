@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, CheckpointError, save_checkpoint
-from model.weights.files import WeightsError
-from model.weights.initial import find_initial_weights, load_initial_weights
+from model.weights.loading.files import WeightsError
+from model.weights.loading.initial import find_initial_weights, load_initial_weights
 from panoptic.format.categories import Category, CategoryTable
 from tests.model.network.tiny_network import STUFF, THINGS, TINY, tiny_network
 
@@ -22,7 +22,7 @@ CATEGORIES = CategoryTable(
 
 def saved(path: Path) -> Path:
     """A trained network as the train stage writes it."""
-    save_checkpoint(path, Checkpoint(tiny_network(), TINY, CATEGORIES, {}))
+    save_checkpoint(path, Checkpoint(TINY, CATEGORIES, {}, tiny_network()))
     return path
 
 

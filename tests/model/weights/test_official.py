@@ -12,8 +12,8 @@ from benchmarks.official_parity.forward import CheckpointEntry, read_entries
 from model.network.backbones import BACKBONES
 from model.network.backbones.swin import relative_position_index
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.weights.loading.layout import OfficialLayoutError, backbone_layout, listed
 from model.weights.official.classes import ClassCounts, coco_categories
-from model.weights.official.layout import OfficialLayoutError, backbone_layout, listed
 from model.weights.official.models import CONFIGS, expected_entries, require_model
 from model.weights.official.names import UNUSED, from_official, network_layout, to_official, without_unused
 from model.weights.official.pth import PthFile
@@ -55,7 +55,7 @@ def test_round_trip_gives_all_entries_in_their_order(model: str) -> None:
     assert list(ours) == list(expected(model))
     assert all(ours[key].shape == tensor.shape for key, tensor in expected(model).items())
     unused = {name: tensor for name, tensor in state.items() if name.startswith(tuple(UNUSED))}
-    back = Sidecar.of(PthFile(state, "", {}, (), ""), unused).complete(to_official(CONFIGS[model].backbone, ours))
+    back = Sidecar.of(PthFile(state, "", "", {}, (), ""), unused).complete(to_official(CONFIGS[model].backbone, ours))
     assert list(back) == list(state)
     for name, tensor in state.items():
         assert back[name].dtype == tensor.dtype
@@ -137,7 +137,7 @@ def test_half_precision_fits_and_comes_back() -> None:
     }
     ours = from_official("resnet50", state, expected("r50"))
     single = {key: tensor.to(expected("r50")[key].dtype) for key, tensor in ours.items()}
-    back = Sidecar.of(PthFile(without_unused(state), "", {}, (), ""), {}).complete(to_official("resnet50", single))
+    back = Sidecar.of(PthFile(without_unused(state), "", "", {}, (), ""), {}).complete(to_official("resnet50", single))
     assert back["neck.convs.0.gn.weight"].dtype == torch.float16
     assert all(torch.equal(tensor, state[name]) for name, tensor in back.items())
 

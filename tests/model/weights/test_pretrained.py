@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from model.network.backbone import Backbone
-from model.weights.files import WeightsError
-from model.weights.official.layout import backbone_layout
-from model.weights.pretrained import load_backbone
+from model.weights.loading.files import WeightsError
+from model.weights.loading.layout import backbone_layout
+from model.weights.loading.pretrained import load_backbone
 from tests.model.network.narrow_backbones import NARROW, narrow_backbone, use_narrow_backbones
 
 State = dict[str, Tensor]

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.network.backbones import BACKBONES
-from model.weights.files import WeightsError, read_weights
-from model.weights.hub import find_imagenet, origin
+from model.weights.loading.files import WeightsError, read_weights
+from model.weights.loading.hub import find_imagenet, origin
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from benchmarks.official_parity.forward import read_entries
+from model.weights.loading.layout import OfficialLayoutError
 from model.weights.official.classes import ClassCounts
-from model.weights.official.layout import OfficialLayoutError
 from model.weights.official.models import CONFIGS, expected_entries, recognize
 from model.weights.official.names import UNUSED, network_layout
 from model.weights.official.renaming import in_published_order

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.weights.files import WeightsError, read_pickle, read_weights
+from model.weights.loading.files import WeightsError, read_pickle, read_weights
 
 STATE = {"a.weight": torch.arange(3.0)}
 

@@ -18,9 +18,9 @@ from model.weights.checkpoint import (
     save_checkpoint,
     save_description,
 )
-from model.weights.files import WeightsError
-from model.weights.initial import find_initial_weights, load_initial_weights
-from model.weights.transfer import class_rows
+from model.weights.loading.files import WeightsError
+from model.weights.loading.initial import find_initial_weights, load_initial_weights
+from model.weights.loading.transfer import class_rows
 from panoptic.format.categories import Category, CategoryTable
 from tests.model.network.tiny_network import TINY
 
@@ -54,7 +54,7 @@ def started(
     """Start a network with `wanted` classes from one with `old`: its state, those before and after, the description."""
     old = old or table(THINGS, STUFF)
     source = network_of(old, TINY, seed=0)
-    save_checkpoint(folder / "model.safetensors", Checkpoint(source, TINY, old, {}))
+    save_checkpoint(folder / "model.safetensors", Checkpoint(TINY, old, {}, source))
     network = network_of(wanted, config, seed=1)
     initial = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     description = load_initial_weights(network, wanted, folder / "model.safetensors")

@@ -1,7 +1,7 @@
 """Correspondence between the entries of a published checkpoint and those of our network."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -67,8 +67,8 @@ class Layout:
     def forms(self, expected: Mapping[str, Tensor]) -> dict[str, "Form"]:
         """Return the form of every published entry."""
         parts = {name: [expected[key] for key in keys] for name, keys in self.sources.items()}
-        return {name: _form(tensors) for name, tensors in parts.items()} | {
-            name: _form([tensor]) for name, tensor in self.fixed.items()
+        return {name: form_of(tensors) for name, tensors in parts.items()} | {
+            name: form_of([tensor]) for name, tensor in self.fixed.items()
         }
 
 
@@ -112,7 +112,7 @@ def _misfit(tensor: Tensor, parts: list[Tensor]) -> str:
 
     A half-precision entry fits: the network's precision represents its values exactly, both ways.
     """
-    shape = _form(parts).shape
+    shape = form_of(parts).shape
     if tuple(tensor.shape) != shape:
         return f"has shape {tuple(tensor.shape)}, expected {shape}"
     dtype = parts[0].dtype
@@ -121,8 +121,8 @@ def _misfit(tensor: Tensor, parts: list[Tensor]) -> str:
     return ""
 
 
-def _form(parts: list[Tensor]) -> Form:
-    """Return the form of the published entry that holds these parts."""
+def form_of(parts: Sequence[Tensor]) -> Form:
+    """Return the form of the published entry that holds these parts, or of a single one."""
     shape = tuple(parts[0].shape) if len(parts) == 1 else (sum(map(len, parts)), *parts[0].shape[1:])
     return Form(shape, parts[0].is_floating_point())
 

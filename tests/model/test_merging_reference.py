@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.inference import merging_reference
+from model import merging_reference
 from model.inference.bit_masks import BitMasks, segment_masks
 from model.inference.merging import METHODS, Candidates, Merged, MergingSettings, merge
 from tests.model.inference.merging_outputs import STUFF, THINGS

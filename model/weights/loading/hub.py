@@ -7,7 +7,7 @@ says how they differ, and `BackboneSize.authors_file` where theirs are. A file i
 from pathlib import Path, PurePosixPath
 
 from model.network.backbones import BACKBONES
-from model.weights.files import WeightsError
+from model.weights.loading.files import WeightsError
 
 REVISION = "main"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")

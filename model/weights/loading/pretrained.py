@@ -12,8 +12,8 @@ from model.network.backbone import Backbone
 from model.network.backbones import BACKBONES
 from model.network.backbones.family import BackboneSize
 from model.network.config import NetworkConfig
-from model.weights.files import WeightsError, read_weights
-from model.weights.official.layout import Layout, backbone_layout, listed
+from model.weights.loading.files import WeightsError, read_weights
+from model.weights.loading.layout import Layout, backbone_layout, listed
 
 
 @dataclass(frozen=True)

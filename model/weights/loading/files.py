@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.weights.stand_ins import EmptyObject, container_stand_in, keeps_nothing, stand_in
+from model.weights.loading.stand_ins import EmptyObject, container_stand_in, keeps_nothing, stand_in
 
 WRAPPERS = ("state_dict", "model", "network", "model_state_dict")
 """Keys under which files store the weights: those of mmdet, of other authors, of our unfinished runs, and of PyTorch's

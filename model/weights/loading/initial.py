@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, Description, build, load_checkpoint, load_description, metadata_path
-from model.weights.files import AVERAGE_MARK, WeightsError, is_safetensors, read_weights
-from model.weights.hub import find_imagenet, origin
-from model.weights.pretrained import load_backbone
-from model.weights.transfer import transfer
+from model.weights.checkpoint import Checkpoint, build, load_checkpoint, load_description, metadata_path
+from model.weights.loading.files import AVERAGE_MARK, WeightsError, is_safetensors, read_weights
+from model.weights.loading.hub import find_imagenet, origin
+from model.weights.loading.pretrained import load_backbone
+from model.weights.loading.transfer import transfer
 from panoptic.format.categories import CategoryTable
 
 RANDOM, IMAGENET = "random", "imagenet"
@@ -42,7 +42,7 @@ def load_initial_weights(
     """Load a file into the network, or into its backbone where the file holds no more.
 
     A whole network is a file with a JSON beside it, as `stages.train` and `model.weights.official` write them. Its
-    classes may be others than `categories` (see `model.weights.transfer`).
+    classes may be others than `categories` (see `model.weights.loading.transfer`).
 
     Args:
         network: receives the weights.
@@ -67,8 +67,7 @@ def load_initial_weights(
         }
         details = [f"; {what}: {', '.join(entries)}" for what, entries in exceptions.items() if entries]
         return f"{network.backbone.name} from {file}{origin(network.backbone.name, file)}{''.join(details)}"
-    description = Description(checkpoint.config, checkpoint.categories, checkpoint.provenance)
-    transferred = transfer(checkpoint.network.state_dict(), description, network, categories, str(file))
+    transferred = transfer(checkpoint.network.state_dict(), checkpoint, network, categories, str(file))
     network.load_state_dict(transferred.state)
     lines = transferred.lines()
     return "\n  ".join([f"the {'network' if lines else 'whole network'} from {file}", *remarks, *lines])

@@ -1,7 +1,7 @@
-"""Carries weights over to a network that differs in its classes, or in how it segments stuff.
+"""Carry weights over to a network that differs in its classes, or in how it segments stuff.
 
-Rows of heads and queries that stand for a class follow it (`model.weights.class_match`), and everything else is taken
-as it is. What the old network lacks keeps its initial value.
+Rows of heads and queries that stand for a class follow it (`match_classes`), and everything else is taken as it is.
+What the old network lacks keeps its initial value.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from torch import Tensor
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import CheckpointError, Description
-from model.weights.class_match import ClassMatch, match_classes
+from model.weights.loading.class_match import ClassMatch, match_classes
 from panoptic.format.categories import CategoryTable
 
 
@@ -56,26 +56,16 @@ def transfer(
     match = match_classes(found.categories, categories, source)
     rows, old_rows = class_rows(network.config, categories), class_rows(found.config, found.categories)
     state: dict[str, Tensor] = {}
-    kept: set[str] = set()
+    incomplete: list[str] = []
     for name, own in initial.items():
-        sources = [match.sources.get(category_id) for category_id in rows.get(name, ())]
-        known = old_rows.get(name, [])
-        if name in weights and (name not in rows or sources == known):
-            state[name] = weights[name]
-            kept.add(name)
-            continue
-        state[name] = own.clone()
+        state[name] = weights[name] if name in weights and name not in rows else own.clone()
+        sources, known = [match.sources.get(new) for new in rows.get(name, ())], old_rows.get(name, [])
         taken = {row: known.index(old) for row, old in enumerate(sources) if old in known}
         for row, old_row in taken.items():
             state[name][row] = weights[name][old_row]
-        if name in weights and len(taken) == len(sources):
-            kept.add(name)
-    return Transferred(
-        state,
-        match,
-        initial=tuple(name for name in initial if name not in kept),
-        dropped=tuple(name for name in weights if name not in initial),
-    )
+        if name not in weights or len(taken) < len(sources):
+            incomplete.append(name)
+    return Transferred(state, match, tuple(incomplete), tuple(name for name in weights if name not in initial))
 
 
 def meta_entries(config: NetworkConfig, num_things: int, num_stuff: int) -> dict[str, Tensor]:
