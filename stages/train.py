@@ -42,8 +42,8 @@ from model.training.loop import TrainingRun, train
 from model.training.overview import data_warnings, describe_run, require_segments
 from model.training.sampling import Accumulation
 from model.training.settings import TrainSettings
+from model.weights.averages import AVERAGE_MARK
 from model.weights.checkpoint import Checkpoint, Description, metadata_path, save_checkpoint, save_description
-from model.weights.files import AVERAGE_MARK
 from model.weights.initial import find_initial_weights, load_initial_weights
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex

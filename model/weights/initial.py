@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.weights.averages import AVERAGE_MARK
 from model.weights.checkpoint import Checkpoint, Description, build, load_checkpoint, load_description, metadata_path
-from model.weights.files import AVERAGE_MARK, WeightsError, is_safetensors, read_weights
+from model.weights.files import WeightsError, is_safetensors, read_weights
 from model.weights.hub import find_imagenet, origin
 from model.weights.pretrained import load_backbone
 from model.weights.transfer import transfer
