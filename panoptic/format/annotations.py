@@ -68,7 +68,7 @@ def _counted_labels(found: PartialAnnotations, known: CategoryTable) -> str:
     ids = sorted(category.id for category in known)
     return (
         f"the category ids are {min(used)} to {max(used)}, so they seem to be a network's labels, which count the "
-        f"{len(ids)} classes from 0; the ids in the ground truth are {shown_ids(ids, 5)}: write those"
+        f"{len(ids)} classes from 0; their ids are {shown_ids(ids, 5)}: write those"
     )
 
 
