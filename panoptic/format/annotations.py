@@ -107,6 +107,11 @@ def check_drawn(drawn: Set[int], annotation: Annotation, where: str) -> None:
     drawn = drawn - {VOID}
     listed = {segment.id for segment in annotation.segments}
     image = f"(image id {annotation.image_id})"
+    if drawn != listed == set(map(_exchange_red_and_blue, drawn)):
+        raise DatasetError(
+            f"{where}: red and blue are exchanged {image}, as OpenCV's order of channels is BGR; save it as RGB with "
+            "id = R + 256 G + 65536 B"
+        )
     if drawn - listed:
         raise DatasetError(
             f"{where}: {_some(drawn - listed)} drawn but not listed in 'segments_info' {image};"
@@ -117,6 +122,10 @@ def check_drawn(drawn: Set[int], annotation: Annotation, where: str) -> None:
             f"{where}: {_some(listed - drawn)} listed in 'segments_info' but not drawn {image};"
             f" draw the segment or remove it from the list"
         )
+
+
+def _exchange_red_and_blue(segment_id: int) -> int:
+    return (segment_id & 0xFF) << 16 | segment_id & 0xFF00 | segment_id >> 16
 
 
 def _some(ids: Set[int]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from panoptic.format.segments import SegmentLabel
 from stages.evaluate import main
@@ -301,3 +302,14 @@ def test_other_files_than_panoptic_results_are_named(
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert "is a folder; give the JSON file" in capsys.readouterr().err
+
+
+def test_maps_with_red_and_blue_exchanged_are_recognized(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in Path(arguments[7]).glob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path))[..., ::-1]).save(path)
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    issues = capsys.readouterr().err.splitlines()[1:]
+    assert sum("red and blue are exchanged (image id " in issue for issue in issues) == 3

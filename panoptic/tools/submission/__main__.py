@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from panoptic.format.annotations import Annotation, read_annotations
 from panoptic.format.categories import CategoryTable
-from panoptic.format.image_id import ImageId, image_id_order, require_same_type
+from panoptic.format.image_id import ImageId, require_same_type
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import FileSource, open_files, replace_atomically
@@ -66,9 +66,9 @@ def make_submission(
     with replace_atomically(path) as partial:
         _write(partial, name.stem, file_names, by_image, open_files(masks), progress)
         check_submission(partial, name, images, table, progress)
-    left_out = list(by_image.keys() - file_names.keys())
+    left_out = [image_id for image_id in by_image if image_id not in file_names]
     if left_out:
-        shown = shown_ids(sorted(left_out, key=image_id_order), 3)
+        shown = shown_ids(left_out, 3)
         print(f"{len(left_out)} results belong to images that are not listed and were left out (image ids {shown})")
     return path
 
