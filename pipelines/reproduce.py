@@ -54,6 +54,7 @@ def reproduce(
     """
     project = DvcProject(folder)
     chosen = project.stages() if stages is None else project.choose(stages)
+    project.require_inputs(chosen)
     files = [*experiment_files(experiment or ()), *(overrides or ())]
     for change in project.set_parameters(files, settings or {}):
         print(change)

@@ -43,7 +43,7 @@ from model.training.overview import data_warnings, describe_run, require_segment
 from model.training.sampling import Accumulation
 from model.training.settings import TrainSettings
 from model.weights.checkpoint import Checkpoint, Description, metadata_path, save_checkpoint, save_description
-from model.weights.loading.files import AVERAGE_MARK
+from model.weights.loading.averages import AVERAGE_MARK
 from model.weights.loading.initial import find_initial_weights, load_initial_weights
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex

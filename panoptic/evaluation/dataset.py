@@ -166,6 +166,8 @@ def _pair_up(
     missing = [image_id for image_id in known if image_id not in predicted]
     if missing and not settings.missing_as_empty:
         message = f"no result for {len(missing)} of {len(known)} images (image ids {shown_ids(missing)})"
+        if predicted and len(missing) == len(known):
+            message += f", only for image ids {shown_ids(list(predicted), 3)}"
         raise DatasetError(f"{prediction_json}: {message}; add their results, or count them with --missing-as-empty")
     pairs = [(annotation, predicted.get(image_id)) for image_id, annotation in known.items()]
     return pairs, tuple(image_id for image_id in predicted if image_id not in known)

@@ -7,10 +7,10 @@ from pathlib import Path
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID
 from panoptic.format.image_id import ImageId, two_types
-from panoptic.format.panoptic_json import ImageEntry, JsonIssue, scan_annotations
+from panoptic.format.panoptic_json import ImageEntry, JsonIssue, PartialAnnotations, scan_annotations
 from panoptic.format.segments import SegmentLabel
 from panoptic.io.errors import DatasetError, Issues, shown_ids
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import JsonObject, load_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,15 @@ def read_annotations(path: Path, known: CategoryTable | None = None) -> Panoptic
     Raises `DatasetError` with every issue that `scan_annotations` finds.
     """
     issues = Issues()
-    found = scan_annotations(read_json(path), lambda issue: issues.add(str(issue)), known)
+    document = load_json(path)
+    if isinstance(document, list):
+        raise DatasetError(
+            f"{path}: is a list; COCO's panoptic format is an object with 'annotations', a list of one entry for each "
+            "image with 'image_id', 'file_name' and 'segments_info'"
+        )
+    found = scan_annotations(JsonObject.of(document, str(path)), lambda issue: issues.add(str(issue)), known)
+    if known and (counted := _counted_labels(found, known)):
+        issues.messages.insert(0, f"{path}: {counted}")  # since only the first ones are shown
     issues.raise_if_any(str(path))
     annotations = []
     for image_id, annotation in found.annotations.items():
@@ -50,6 +58,18 @@ def read_annotations(path: Path, known: CategoryTable | None = None) -> Panoptic
         assert annotation.segments is not None
         annotations.append(Annotation(image_id, annotation.mask_name, annotation.segments))
     return PanopticAnnotations(path, dict(found.images), tuple(annotations), found.categories)
+
+
+def _counted_labels(found: PartialAnnotations, known: CategoryTable) -> str:
+    """Say that category ids seem to be labels from 0 on, if some are unknown and none exceeds the number of classes."""
+    used = {segment.category_id for entry in found.annotations.values() for segment in entry.segments or ()}
+    if all(category_id in known for category_id in used) or not used <= set(range(len(known))):
+        return ""
+    ids = sorted(category.id for category in known)
+    return (
+        f"the category ids are {min(used)} to {max(used)}, so they seem to be a network's labels, which count the "
+        f"{len(ids)} classes from 0; their ids are {shown_ids(ids, 5)}: write those"
+    )
 
 
 def unpaired_entries(
@@ -85,6 +105,11 @@ def check_drawn(drawn: Set[int], annotation: Annotation, where: str) -> None:
     drawn = drawn - {VOID}
     listed = {segment.id for segment in annotation.segments}
     image = f"(image id {annotation.image_id})"
+    if drawn != listed == set(map(_exchange_red_and_blue, drawn)):
+        raise DatasetError(
+            f"{where}: red and blue are exchanged {image}, as OpenCV's order of channels is BGR; save it as RGB with "
+            "id = R + 256 G + 65536 B"
+        )
     for ids, found, hint in (
         (drawn - listed, "drawn but not listed in 'segments_info'", "list the segment or paint it void (0)"),
         (listed - drawn, "listed in 'segments_info' but not drawn", "draw the segment or remove it from the list"),
@@ -92,3 +117,7 @@ def check_drawn(drawn: Set[int], annotation: Annotation, where: str) -> None:
         if ids:
             noun, verb = ("id", "is") if len(ids) == 1 else ("ids", "are")
             raise DatasetError(f"{where}: {noun} {shown_ids(sorted(ids), 5)} {verb} {found} {image}; {hint}")
+
+
+def _exchange_red_and_blue(segment_id: int) -> int:
+    return (segment_id & 0xFF) << 16 | segment_id & 0xFF00 | segment_id >> 16

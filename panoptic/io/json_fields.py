@@ -157,6 +157,8 @@ def load_json(path: Path) -> object:
         data = path.read_bytes()
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; check the path") from None
+    except IsADirectoryError:
+        raise DatasetError(f"{path}: is a folder; give the JSON file") from None
     return parse_json(data, str(path))
 
 

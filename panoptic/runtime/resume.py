@@ -119,9 +119,10 @@ class Unfinished:
     def identity(self) -> ResumeIdentity | None:
         """The identity of the work; None if an earlier version of the project left it."""
         try:
-            return ResumeIdentity(**json.loads((self.folder / _NOTE).read_text()))
+            identity = ResumeIdentity(**json.loads((self.folder / _NOTE).read_text()))
         except (OSError, ValueError, TypeError):
             return None
+        return identity if all(isinstance(part, dict) for part in vars(identity).values()) else None
 
     @property
     def progress(self) -> str:

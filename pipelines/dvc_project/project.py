@@ -70,6 +70,20 @@ class DvcProject:
         outs = [self.outs(stage) for stage in stages]
         return tuple(str(path.relative_to(self.folder)) for out in outs for path in (*out.metrics, *out.others))
 
+    def require_inputs(self, chosen: Sequence[str]) -> None:
+        """Raise `ValueError` if a chosen stage reads what one that is not chosen has yet to write."""
+        described = read_parameters(self.folder / "dvc.yaml")["stages"]
+        for stage in chosen:
+            missing = [str(name) for name in described[stage].get("deps") or () if not (self.folder / name).exists()]
+            for writer in described.keys() - set(chosen):
+                outs = [
+                    name
+                    for key in ("outs", "metrics")
+                    for name, _ in map(_with_options, described[writer].get(key, ()))
+                ]
+                if found := [name for name in missing if any(Path(name).is_relative_to(out) for out in outs)]:
+                    raise ValueError(f"stage {stage} reads {found[0]}, which stage {writer} writes; run that first")
+
     def _present(self, names: Iterable[str]) -> tuple[Path, ...]:
         return tuple(path for name in names if (path := self.folder / name).exists())
 

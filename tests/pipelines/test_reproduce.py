@@ -69,6 +69,18 @@ def test_only_the_download_is_retried(project: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("prefect")
+def test_a_stage_whose_input_another_one_has_yet_to_write_is_refused_at_once(project: Path) -> None:
+    with (project / "dvc.yaml").open("a") as stages:
+        stages.write("  first:\n    cmd: mkdir made && touch made/a\n    outs: [made: {push: false}]\n")
+        stages.write("  second:\n    cmd: cat made/a\n    deps: [made/a]\n")
+    with pytest.raises(ValueError, match="stage second reads made/a, which stage first writes; run that first"):
+        reproduce(["zero", "second"], folder=project)
+    assert not (project / "ran").exists()
+    reproduce(["first", "second"], folder=project)
+    reproduce(["second"], folder=project)
+
+
+@pytest.mark.usefixtures("prefect")
 def test_nothing_runs_and_nothing_is_written_if_settings_are_refused(project: Path) -> None:
     (project / "experiments").mkdir()
     (project / "experiments" / "seven.yaml").write_text("zero: {rate: 7}\n")

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from panoptic.format.segments import SegmentLabel
 from stages.evaluate import main
@@ -260,3 +262,54 @@ def test_an_area_by_which_a_union_is_too_small_is_refused(tmp_path: Path, capsys
     for nonsense in (11.5, float("nan"), float("inf"), 10**30):
         assert "segment 5 has no 'area' in the JSON that is a whole number" in refused(nonsense, 12, 24)
     assert pq() == ((12 / 16 + 1) / 2 + 1) / 2, "nothing is written of what is refused"
+
+
+def test_labels_of_a_network_are_recognized_as_no_category_ids(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Detection libraries count classes from 0; of many issues, this one comes first."""
+    ground_truth, results = (json.loads(Path(arguments[index]).read_text()) for index in (1, 5))
+    labels = {category["id"]: label for label, category in enumerate(ground_truth["categories"])}
+    for entry in results["annotations"]:
+        for segment in entry["segments_info"]:
+            segment["category_id"] = labels[segment["category_id"]]
+    results.pop("categories", None)
+    Path(arguments[5]).write_text(json.dumps(results))
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    first = capsys.readouterr().err.splitlines()[1]
+    assert "a network's labels" in first
+    assert f"count the {len(labels)} classes from 0" in first
+
+
+def test_other_files_than_panoptic_results_are_named(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Path(arguments[5])
+    content = json.loads(results.read_text())
+    content["annotations"] = [{**entry, "image_id": entry["image_id"] + 1000} for entry in content["annotations"]]
+    shifted = ", ".join(str(entry["image_id"]) for entry in content["annotations"])
+    for text, message in (
+        (json.dumps(content["annotations"]), "is a list; COCO's panoptic format is an object with 'annotations'"),
+        (json.dumps(content), f"no result for 3 of 3 images .*, only for image ids {shifted}"),
+    ):
+        results.write_text(text)
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert re.search(message, capsys.readouterr().err)
+    results.unlink()
+    results.mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "is a folder; give the JSON file" in capsys.readouterr().err
+
+
+def test_maps_with_red_and_blue_exchanged_are_recognized(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in Path(arguments[7]).glob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path))[..., ::-1]).save(path)
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    issues = capsys.readouterr().err.splitlines()[1:]
+    assert sum("red and blue are exchanged (image id " in issue for issue in issues) == 3

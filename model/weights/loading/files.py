@@ -4,7 +4,8 @@ import pickle
 import re
 import struct
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,19 +14,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.weights.loading.averages import (
+    AVERAGES,
+    COPIES,
+    USUAL_NAMES,
+    WRAPPERS,
+    describe_choice,
+    exchanged_by_mmcv,
+    exchanged_by_mmengine,
+    innermost,
+    section,
+    without_copies,
+)
 from model.weights.loading.stand_ins import EmptyObject, container_stand_in, keeps_nothing, stand_in
 
-WRAPPERS = ("state_dict", "model", "network", "model_state_dict")
-"""Keys under which files store the weights: those of mmdet, of other authors, of our unfinished runs, and of PyTorch's
-tutorials. The rest concerns their training."""
-AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "average")
-"""Keys of moving averages of the weights (EMA): those of timm, of other authors, and of our unfinished runs."""
-AVERAGE_MARK = "#ema"
-"""Suffix of a file's name in settings by which its moving average is taken."""
-AVERAGE_HINT = f"--ema, or {AVERAGE_MARK} after the name in train.initial_weights"
-_COPY = "ema_"
-_PREFIXES = ("module.", "_orig_mod.", "model.", "network.")
-"""Beginnings of all names in files of programs that wrap a network: for several GPUs, to compile it, or to train it."""
+_PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "model.", "network.", "net.")
+"""Beginnings of names in files of programs that wrap a network: for several GPUs, to compile it, or to train it."""
+_INNER_WRAPPERS = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Parts of names in files of programs that wrap parts of a network."""
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _DAMAGE = (
     RuntimeError,
@@ -155,66 +161,49 @@ def read_weights(path: Path, average: bool = False) -> WeightsFile:
     """
     pickled = PickledFile(_read_safetensors(path), ()) if is_safetensors(path) else read_pickle(path)
     sections = pickled.content if isinstance(pickled.content, dict) else {}
-    plain, averaged = _section(sections, WRAPPERS), _section(sections, AVERAGES)
+    plain, averaged = section(sections, WRAPPERS), section(sections, AVERAGES)
     main = plain or averaged
     where = f"{path}: '{main}'" if main else f"{path}: the file, which has no key '{WRAPPERS[0]}',"
-    state, prefix = named_tensors(_innermost(sections[main]) if main else pickled.content, where)
-    state, copies = _without_copies(state)
+    named = named_tensors(innermost(sections[main]) if main else pickled.content, where)
+    state, others = without_copies(named.state)
+    meta = sections.get("meta")
     taken = f"the moving average (EMA) in '{averaged}', as there are no other weights" if main != plain else ""
+    exchanged = False
     if plain and averaged:
-        taken = _choice(average, f"'{plain}'", f"'{averaged}'")
-        if average:  # some averages leave out the buffers
-            state = state | named_tensors(_innermost(sections[averaged]), f"{path}: '{averaged}'")[0]
-    elif copies:
-        taken = _choice(average, "entries of the usual names", f"entries '{_COPY}*'")
-        state = state | copies if average else state
+        exchanged = exchanged_by_mmengine(sections[averaged])
+        taken = describe_choice(average, exchanged, f"'{plain}'", f"'{averaged}'")
+        if average and not exchanged:  # some averages leave out the buffers
+            others = named_tensors(innermost(sections[averaged]), f"{path}: '{averaged}'").state
+    elif others:
+        exchanged = exchanged_by_mmcv(meta)
+        taken = describe_choice(average, exchanged, USUAL_NAMES, COPIES)
     elif average and not averaged:
         raise WeightsError(f"{path}: holds no moving average of the weights (EMA); take the weights themselves")
     known = (main, averaged, "meta")
-    meta = sections.get("meta")
     return WeightsFile(
-        state=state,
-        prefix=prefix,
+        state=state | others if average and not exchanged else state,
+        prefix=named.prefix,
         taken=taken,
         meta=meta if main and isinstance(meta, dict) else {},
         left_out=(
             *(str(key) for key in sections if main and key not in known),
+            *named.left_out,
             *(f"the content of {name}" for name in pickled.emptied),
         ),
     )
 
 
-def _choice(average: bool, plain: str, averaged: str) -> str:
-    """Say which of two sets of weights is taken, and how to take the other."""
-    if average:
-        return f"the moving average (EMA) in {averaged}, not the weights in {plain}"
-    return f"the weights in {plain}, not their moving average (EMA) in {averaged}; to take that: {AVERAGE_HINT}"
+@dataclass(frozen=True)
+class NamedTensors:
+    """A state dict without the prefix that wrapping a network adds to every name."""
+
+    state: dict[str, Tensor]
+    prefix: str
+    left_out: tuple[str, ...]  # parts beside the wrapped network, for example of the loss
 
 
-def _section(sections: Mapping[object, object], names: Iterable[str]) -> str | None:
-    return next((name for name in names if isinstance(sections.get(name), dict)), None)
-
-
-def _innermost(section: object) -> object:
-    """Return the state dict in a section that wraps it once more, as some averages do; else the section.
-
-    The number of averaged networks, which PyTorch's `AveragedModel` keeps among its weights, is left out.
-    """
-    if not isinstance(section, dict):
-        return section
-    inner = _section(section, (*WRAPPERS, "shadow"))
-    return section[inner] if inner else {name: tensor for name, tensor in section.items() if name != "n_averaged"}
-
-
-def _without_copies(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Separate the averages that mmdet keeps among the weights, as `ema_` and their name with `_` for every dot."""
-    names = {_COPY + name.replace(".", "_"): name for name in state}
-    copies = {names[key]: tensor for key, tensor in state.items() if key in names}
-    return {key: tensor for key, tensor in state.items() if key not in names}, copies
-
-
-def named_tensors(state: object, where: str) -> tuple[dict[str, Tensor], str]:
-    """Return a state dict without the prefix that wrapping a network adds to every name, and that prefix.
+def named_tensors(state: object, where: str) -> NamedTensors:
+    """Check that an object is a state dict, and remove what wrapping a network adds to its names.
 
     Raises:
         WeightsError: it is something else; `where` names it in the message.
@@ -232,10 +221,20 @@ def named_tensors(state: object, where: str) -> tuple[dict[str, Tensor], str]:
     wrong = [str(name) for name, tensor in state.items() if not isinstance(name, str) or not _is_plain(tensor)]
     if wrong:
         raise WeightsError(f"{where} should hold names and tensors only; not so: {', '.join(wrong[:5])}")
-    prefix = ""
-    while wrapper := next((part for part in _PREFIXES if all(name.startswith(prefix + part) for name in state)), ""):
-        prefix += wrapper
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}, prefix
+    prefix, inside = "", list(state)
+    # Beside the network, a wrapped one may be trained with a loss that has entries of its own.
+    while wrapped := next((part for part in map(prefix.__add__, _PREFIXES) if _begins_most(part, inside)), ""):
+        prefix, inside = wrapped, [name for name in inside if name.startswith(wrapped)]
+    outside = Counter(name.partition(".")[0] for name in state if not name.startswith(prefix))
+    return NamedTensors(
+        {_INNER_WRAPPERS.sub("", name.removeprefix(prefix)): state[name] for name in inside},
+        prefix,
+        tuple(f"{part} ({count} entries)" for part, count in outside.items()),
+    )
+
+
+def _begins_most(prefix: str, names: list[str]) -> bool:
+    return 2 * sum(name.startswith(prefix) for name in names) > len(names)
 
 
 def _is_plain(tensor: object) -> bool:

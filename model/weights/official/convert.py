@@ -78,6 +78,8 @@ def convert(
     dropped = {official_key(key, config.backbone) for key in transferred.dropped}
     unused = {name: tensor for name, tensor in pth.state.items() if name not in used or name in dropped}
     remarks = [f"taken: {pth.taken}"] if pth.taken else []
+    if types := {str(tensor.dtype).removeprefix("torch.") for tensor in used.values() if _is_short(tensor)}:
+        remarks.append(f"{' and '.join(sorted(types))} values, which are less precise, became float32")
     if config.stuff != published.stuff:
         remarks.append(f"for these classes the network has, and params.yaml needs, model: {{stuff: {config.stuff}}}")
     return Converted(
@@ -142,6 +144,10 @@ def _sidecar_of(weights: Path, source: str) -> Sidecar:
             f"{source or 'unknown'}); put the right one there, or write without it: --without-unused"
         )
     return sidecar
+
+
+def _is_short(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.itemsize < torch.float32.itemsize
 
 
 def _require_finite(state: Mapping[str, Tensor], path: Path) -> None:

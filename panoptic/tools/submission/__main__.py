@@ -66,9 +66,10 @@ def make_submission(
     with replace_atomically(path) as partial:
         _write(partial, name.stem, file_names, by_image, open_files(masks), progress)
         check_submission(partial, name, images, table, progress)
-    left_out = len(by_image) - len(images)
+    left_out = [image_id for image_id in by_image if image_id not in file_names]
     if left_out:
-        print(f"{left_out} results belong to images that are not listed and were left out")
+        shown = shown_ids(left_out, 3)
+        print(f"{len(left_out)} results belong to images that are not listed and were left out (image ids {shown})")
     return path
 
 

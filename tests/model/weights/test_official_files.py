@@ -353,8 +353,12 @@ def test_a_checkpoint_of_another_trainer(tmp_path: Path, capsys: pytest.CaptureF
         assert "not converted: optimizer, the content of argparse.Namespace" in report
         assert ("taken: the moving average (EMA) in 'state_dict_ema'" in report) is bool(options)
         assert ("not their moving average (EMA) in 'state_dict_ema'" in report) is not bool(options)
+        assert "less precise" not in report
         assert torch.equal(load_file(out)["location_decoder.class_heads.0.bias"], expected)
         assert load_sidecar(sidecar_path(out)).meta["hook_msgs"] == {"best_score": 49.6}
+    torch.save({"state_dict": {**state, bias: state[bias].half()}}, tmp_path / "x.pth")
+    main([str(tmp_path / "x.pth"), "--model", "r50", "--out", str(out)])
+    assert "float16 values, which are less precise, became float32" in capsys.readouterr().out
     out.unlink()
 
 

@@ -174,6 +174,8 @@ def test_weights_that_are_objects_are_refused(tmp_path: Path) -> None:
 
 
 WEIGHTS, AVERAGE = torch.zeros(2), torch.ones(2)
+PLAIN_HOOK = "custom_hooks = [dict(type='EMAHook', momentum=0.0002)]"
+EARLY_HOOK = "custom_hooks = [dict(type='ExpMomentumEMAHook', momentum=0.0001, priority=49)]"
 
 
 @pytest.mark.parametrize(
@@ -182,10 +184,18 @@ WEIGHTS, AVERAGE = torch.zeros(2), torch.ones(2)
         ({"state_dict": {"a.b": WEIGHTS}, "state_dict_ema": {"a.b": AVERAGE}, "optimizer": {}}, True),
         ({"model": {"a.b": WEIGHTS}, "model_ema": {"module.a.b": AVERAGE}, "optimizer": {}}, True),
         ({"model": {"state_dict": {"a.b": WEIGHTS}}, "ema": {"shadow": {"a.b": AVERAGE}}, "optimizer": {}}, True),
-        ({"state_dict": {"a.b": WEIGHTS, "ema_a_b": AVERAGE}, "optimizer": {}}, True),
+        ({"state_dict": {"a.b": WEIGHTS, "ema_a_b": AVERAGE}, "meta": {"config": PLAIN_HOOK}, "optimizer": {}}, True),
         ({"model": {"a.b": WEIGHTS}, "ema": {"n_averaged": WEIGHTS, "module.a.b": AVERAGE}, "optimizer": {}}, True),
         ({"network": {"a.b": WEIGHTS}, "average": {"a.b": AVERAGE}, "optimizer": {}}, True),
-        ({"state_dict": {"module.a.b": WEIGHTS, "module.ema_a_b": AVERAGE}, "optimizer": {}}, True),
+        (
+            {
+                "state_dict": {"module.a.b": WEIGHTS, "module.ema_a_b": AVERAGE},
+                "meta": {"config": f"{EARLY_HOOK}; runner = dict(type='IterBasedRunner')"},
+                "optimizer": {},
+            },
+            True,
+        ),
+        ({"params": {"a.b": WEIGHTS}, "params_ema": {"a.b": AVERAGE}, "optimizer": {}}, True),
         ({"state_dict": {"a.b": WEIGHTS}, "average": None, "optimizer": {}}, False),
     ],
 )
@@ -206,6 +216,44 @@ def test_weights_and_their_average(document: dict[str, object], both: bool, tmp_
     averaged = read_weights(path, average=True)
     assert averaged.taken.startswith("the moving average (EMA) in ")
     assert torch.equal(averaged.state["a.b"], AVERAGE)
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"state_dict": {"a.b": AVERAGE, "ema_a_b": WEIGHTS}},
+        {"state_dict": {"a.b": AVERAGE, "ema_a_b": WEIGHTS}, "meta": {"config": EARLY_HOOK}},
+        {
+            "state_dict": {"a.b": AVERAGE, "ema_a_b": WEIGHTS},
+            "meta": {"config": PLAIN_HOOK.replace(")", ", priority='HIGH')")},
+        },
+        {"state_dict": {"a.b": AVERAGE}, "ema_state_dict": {"steps": torch.tensor(7), "module.a.b": WEIGHTS}},
+    ],
+)
+def test_openmmlab_stores_the_average_under_the_usual_names(
+    document: dict[str, object], average: bool, tmp_path: Path
+) -> None:
+    """mmcv's hook exchanges it with the weights after every epoch, and mmengine's in the file."""
+    torch.save(document, tmp_path / "x.pth")
+    file = read_weights(tmp_path / "x.pth", average)
+    assert file.state.keys() == {"a.b"}
+    assert torch.equal(file.state["a.b"], AVERAGE)
+    assert file.taken.startswith("the moving average (EMA) in ")
+    assert "not the weights in" in file.taken
+
+
+def test_weights_of_deepspeed_lightning_and_fsdp(tmp_path: Path) -> None:
+    """A loss beside the network is left out and named, and wrapped parts have their own names."""
+    path = tmp_path / "x.pth"
+    torch.save({"module": {"module.a.b": WEIGHTS}, "optimizer": None}, path)
+    assert read_weights(path).state.keys() == {"a.b"}
+    torch.save({"state_dict": {"model.a": WEIGHTS, "model.b": WEIGHTS, "loss.weight": AVERAGE}, "epoch": 1}, path)
+    lightning = read_weights(path)
+    assert lightning.state.keys() == {"a", "b"}
+    assert lightning.left_out == ("epoch", "loss (1 entries)")
+    torch.save({"_fsdp_wrapped_module.a._fsdp_wrapped_module.b": WEIGHTS, "_fsdp_wrapped_module.c": WEIGHTS}, path)
+    assert read_weights(path).state.keys() == {"a.b", "c"}
 
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "module._orig_mod.", "network.module."])

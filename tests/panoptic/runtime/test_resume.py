@@ -90,9 +90,20 @@ def test_the_newest_work_of_the_same_stage_is_compared(
     assert other.parent == state
 
 
-def test_work_of_an_earlier_version_is_named(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    old = tmp_path / "state" / "0123456789abcdef"
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("0123456789abcdef", "[]"),
+        ("train-0123456789abcdef", ""),
+        ("train-0123456789abcdef", '{"settings": 1, "files": {}, "data": {}, "code": {}, "libraries": {}}'),
+    ],
+)
+def test_work_of_an_earlier_version_is_named(
+    name: str, note: str, work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = tmp_path / "state" / name
     old.mkdir(parents=True)
+    (old / "identity.json").write_text(note)
     (old / "state.pt").write_text("weights")
     open_work(tmp_path / "state", "train", _identity(work))
     assert "left by another version of the project" in capsys.readouterr().out

@@ -67,7 +67,7 @@ def test_make_writes_what_validate_accepts(
     tmp_path: Path, predictions: Path, images: Path, categories: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(_make(predictions, images, tmp_path / "out"))
-    assert "1 results belong to images that are not listed and were left out" in capsys.readouterr().out
+    assert "1 results belong to images that are not listed and were left out (image ids " in capsys.readouterr().out
     path = tmp_path / "out" / f"{STEM}.zip"
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == sorted(content())
