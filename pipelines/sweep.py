@@ -93,9 +93,13 @@ def sweep(
     targets = list(DvcProject(folder).choose(stages or list(STAGES)))
     out = folder / SWEEPS / name
     out.mkdir(parents=True, exist_ok=True)
-    plans = _plan(name, trials_of(grid or {}, trials or ()), overrides or [], targets, DvcProject(folder), out)
+    wanted_trials = trials_of(grid or {}, trials or ())
+    print(f"checking the settings of {len(wanted_trials)} trials")
+    plans = _plan(name, wanted_trials, overrides or [], targets, DvcProject(folder), out)
     before = checkout.experiments()
-    failed = _run([plan for plan in plans if plan.name not in before], checkout, targets, jobs)
+    new = [plan for plan in plans if plan.name not in before]
+    print(f"{len(new)} trials to run, {jobs} at a time; {len(plans) - len(new)} have a result already")
+    failed = _run(new, checkout, targets, jobs)
     values = metric_values(DvcProject(folder).dvc("exp", "show", "--json"), wanted, checkout.cache())
     states = {plan.name: "already there" if plan.name in before else "done" for plan in plans} | failed
     results = [Result(plan.trial, plan.name, states[plan.name], values.get(plan.name)) for plan in plans]
