@@ -93,12 +93,11 @@ def sweep(
     targets = list(DvcProject(folder).choose(stages or list(STAGES)))
     out = folder / SWEEPS / name
     out.mkdir(parents=True, exist_ok=True)
-    wanted_trials = trials_of(grid or {}, trials or ())
-    print(f"checking the settings of {len(wanted_trials)} trials")
-    plans = _plan(name, wanted_trials, overrides or [], targets, DvcProject(folder), out)
+    print("checking the settings of all trials")
+    plans = _plan(name, trials_of(grid or {}, trials or ()), overrides or [], targets, DvcProject(folder), out)
     before = checkout.experiments()
     new = [plan for plan in plans if plan.name not in before]
-    print(f"{len(new)} trials to run, {jobs} at a time; {len(plans) - len(new)} have a result already")
+    print(f"trials to run: {len(new)}, {jobs} at a time; with a result already: {len(plans) - len(new)}")
     failed = _run(new, checkout, targets, jobs)
     values = metric_values(DvcProject(folder).dvc("exp", "show", "--json"), wanted, checkout.cache())
     states = {plan.name: "already there" if plan.name in before else "done" for plan in plans} | failed

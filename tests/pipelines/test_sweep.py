@@ -93,7 +93,7 @@ def test_trials_take_only_the_data_that_their_stages_need(checkout: Path, caplog
     caplog.clear()
     sweep("two", {"learn.rate": ["2", "3"]}, stages=["score"], metric=METRIC, folder=checkout)
     assert table(checkout)[1][:3] == ["2", "21.0", "done"]
-    assert "2 trials to run, 1 at a time; 0 have a result already" in caplog.text
+    assert "trials to run: 2, 1 at a time; with a result already: 0" in caplog.text
     assert "Running stage 'learn'" in caplog.text
     assert "No file hash info" not in caplog.text
 
@@ -154,6 +154,8 @@ def test_trials_that_cannot_run_are_refused(checkout: Path) -> None:
         sweep("two", {"learn.rate": ["2"]}, folder=checkout)
     (checkout / "params.yaml").write_text("learn: {rate: 5, width: 6}\n")  # settings need not be committed
     (checkout / "learn.py").write_text("# another\n")
+    (checkout / "dvc.lock").write_text("# DVC rewrites it after each run, and asks to `git add` it\n")
+    git(checkout, "add", "dvc.lock")
     with pytest.raises(GitError, match=r"uncommitted changes: learn\.py; "):
         sweep("two", {"learn.rate": ["2"]}, stages=["score"], folder=checkout)
     assert not (checkout / "datasets/begun").exists()
