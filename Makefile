@@ -1,4 +1,4 @@
-# `make run` goes from images to PQ; `make help` lists all targets. Needs git and Python 3.11 or newer.
+# `make run` goes from images to PQ; `make help` lists all targets. Needs Python 3.11 or newer.
 
 PYTHON ?= python3
 EXTRAS ?= dev

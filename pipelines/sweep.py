@@ -93,9 +93,12 @@ def sweep(
     targets = list(DvcProject(folder).choose(stages or list(STAGES)))
     out = folder / SWEEPS / name
     out.mkdir(parents=True, exist_ok=True)
+    print("checking the settings of all trials")
     plans = _plan(name, trials_of(grid or {}, trials or ()), overrides or [], targets, DvcProject(folder), out)
     before = checkout.experiments()
-    failed = _run([plan for plan in plans if plan.name not in before], checkout, targets, jobs)
+    new = [plan for plan in plans if plan.name not in before]
+    print(f"trials to run: {len(new)}, {jobs} at a time; with a result already: {len(plans) - len(new)}")
+    failed = _run(new, checkout, targets, jobs)
     values = metric_values(DvcProject(folder).dvc("exp", "show", "--json"), wanted, checkout.cache())
     states = {plan.name: "already there" if plan.name in before else "done" for plan in plans} | failed
     results = [Result(plan.trial, plan.name, states[plan.name], values.get(plan.name)) for plan in plans]

@@ -106,8 +106,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__.splitlines()[0])
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'predict' is read")
-    parser.add_argument("--index", type=Path, required=True, help="index of the images to predict")
-    parser.add_argument("--model", type=Path, required=True, help="safetensors file that stages.train wrote")
+    parser.add_argument(
+        "--index", type=Path, required=True, help="index that stages.annotate, or panoptic.tools.unlabeled, wrote"
+    )
+    parser.add_argument(
+        "--model", type=Path, required=True, help="weights that stages.train, or model.weights.official, wrote"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
 

@@ -82,7 +82,10 @@ def map_columns(path: Path) -> ColumnFile:
             empty = not file.seek(0, os.SEEK_END)
             mapped = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (FileNotFoundError, IsADirectoryError):
-        raise DatasetError(f"{path}: there is no such index; check the path, or run `dvc repro annotate`") from None
+        raise DatasetError(
+            f"{path}: there is no such index; check the path, or run `dvc repro annotate`; for images without "
+            "annotations, `python -m panoptic.tools.unlabeled` writes one"
+        ) from None
     with refusing_unsound(path):
         found = _checked(path, mapped)
     if isinstance(mapped, mmap.mmap):

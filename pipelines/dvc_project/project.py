@@ -14,9 +14,11 @@ from tempfile import TemporaryDirectory
 
 from pipelines.dvc_project.parameters import read_parameters, write_parameters
 from pipelines.override import Change, change_settings, override_settings
-from pipelines.process.session import CommandError, Show, failure, run_in_session
+from pipelines.process.session import CommandError, OutputLine, Show, failure, run_in_session
 
 _DVC = (sys.executable, "-m", "dvc")
+# DVC warns so of every file that a stage has yet to write when it starts an experiment in a new clone.
+_NOT_YET_THERE = "WARNING: No file hash info found for "
 _TRACKING = ".dvc"
 _DOT_NAMES = re.compile(r'"([^"]+)"')
 
@@ -196,7 +198,12 @@ class DvcProject:
         Raises:
             CommandError: A stage failed; the message ends with its last lines of output.
         """
-        run_in_session((*_DVC, "exp", "run", "--name", name, *stages), show, self.folder, _environment())
+
+        def show_relevant(line: OutputLine) -> None:
+            if not line.text.startswith(_NOT_YET_THERE):
+                show(line)
+
+        run_in_session((*_DVC, "exp", "run", "--name", name, *stages), show_relevant, self.folder, _environment())
 
     def dvc(self, *arguments: str) -> str:
         """Run a short DVC command and return its output.

@@ -15,6 +15,8 @@ from pipelines.process.session import Show, failure
 
 # Files that git ignores and stages read, relative to the checkout. Each trial has its own outputs (runs/).
 LINKED = ("datasets", "pretrained", "panoptic/*/_*.so", "panoptic/*/_*.pyd", "model/ops/_*.so", "model/ops/_*.pyd")
+# Trials take the settings from the checkout, and any stage that ran before from DVC's cache, whatever dvc.lock says.
+UNCOMMITTED = ("params.yaml", "dvc.lock")
 
 
 class GitError(ValueError):
@@ -32,9 +34,9 @@ class Checkout:
         return git(self.folder, "rev-parse", "HEAD").strip()
 
     def require_committed(self) -> None:
-        """Raise `GitError` if a tracked file other than params.yaml differs from the commit."""
+        """Raise `GitError` if a tracked file differs from the commit, unless it is in `UNCOMMITTED`."""
         lines = git(self.folder, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no").split("\0")[:-1]
-        changed = [line[3:] for line in lines if line[3:] != "params.yaml"]
+        changed = [line[3:] for line in lines if line[3:] not in UNCOMMITTED]
         if changed:
             raise GitError(
                 f"uncommitted changes: {', '.join(changed)}; trials run the commit, with the current settings of"

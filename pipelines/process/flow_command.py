@@ -51,7 +51,10 @@ def _run_again_under_guard(module: str, arguments: Sequence[str]) -> int:
     assert process.stdin is not None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_, stdin=process.stdin: stdin.close())
-    return process.wait()
+    status = process.wait()
+    if status and process.stdin.closed:
+        print("stopped; repeat the command to resume", file=sys.stderr)
+    return status
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:

@@ -90,8 +90,12 @@ def test_trials_take_only_the_data_that_their_stages_need(checkout: Path, caplog
     stages = (checkout / "dvc.yaml").read_text()
     (checkout / "dvc.yaml").write_text(stages.replace("[learn.py, data]", "[learn.py]"))
     git(checkout, "commit", "--quiet", "--all", "-m", "Need no data")
-    sweep("two", {"learn.rate": ["2"]}, stages=["score"], metric=METRIC, folder=checkout)
+    caplog.clear()
+    sweep("two", {"learn.rate": ["2", "3"]}, stages=["score"], metric=METRIC, folder=checkout)
     assert table(checkout)[1][:3] == ["2", "21.0", "done"]
+    assert "trials to run: 2, 1 at a time; with a result already: 0" in caplog.text
+    assert "Running stage 'learn'" in caplog.text
+    assert "No file hash info" not in caplog.text
 
 
 @pytest.mark.usefixtures("prefect")
@@ -128,6 +132,7 @@ def test_a_killed_sweep_leaves_no_process_and_resumes(checkout: Path, alone: dic
         output += process.stdout  # until the last process that could write to it is gone
     assert process.returncode == (-ending if ending == signal.SIGKILL else 128 + ending), "".join(output)
     assert "--- Logging error ---\n" not in output
+    assert (output[-1] == "stopped; repeat the command to resume\n") == (ending == signal.SIGTERM), output[-1]
     with (checkout / "datasets/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     while in_project(checkout):  # Prefect's temporary server too
@@ -149,6 +154,8 @@ def test_trials_that_cannot_run_are_refused(checkout: Path) -> None:
         sweep("two", {"learn.rate": ["2"]}, folder=checkout)
     (checkout / "params.yaml").write_text("learn: {rate: 5, width: 6}\n")  # settings need not be committed
     (checkout / "learn.py").write_text("# another\n")
+    (checkout / "dvc.lock").write_text("# DVC rewrites it after each run, and asks to `git add` it\n")
+    git(checkout, "add", "dvc.lock")
     with pytest.raises(GitError, match=r"uncommitted changes: learn\.py; "):
         sweep("two", {"learn.rate": ["2"]}, stages=["score"], folder=checkout)
     assert not (checkout / "datasets/begun").exists()
