@@ -1,8 +1,9 @@
 """Decoding image files to 8-bit RGB: one rule for every command.
 
-The stored pixels of the first image in a file are read. Gray values and palettes become RGB, and an alpha channel is
-dropped. Samples of more than 8 bits are divided by a power of two: cameras and scanners put 10, 12 or 14 bits into 16,
-and a file does not say so, hence the smallest of `DEPTHS` that holds the largest value of the image counts.
+The stored pixels of the first image in a file are read, by OpenCV or, where it cannot, by Pillow. Gray values and
+palettes become RGB, and an alpha channel is dropped. Samples of more than 8 bits are divided by a power of two:
+cameras and scanners put 10, 12 or 14 bits into 16, and a file does not say so, hence the smallest of `DEPTHS` that
+holds the largest value of the image counts.
 """
 
 from collections.abc import Iterable
@@ -23,6 +24,8 @@ DEPTHS = (8, 10, 12, 14, 16)
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 # In bytes. The end mark of a JPEG is mostly this near; that of an embedded thumbnail is farther away.
 _END_WINDOW = 1024
+# GIF and TIFF, whose colors OpenCV mixes with black or white where they are transparent.
+_BLENDED = (b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file is said by our errors
@@ -98,8 +101,11 @@ def whole_file(data: bytes, where: str) -> bytes:
 def _decode(data: bytes, where: str) -> tuple[NDArray[np.uint8], int]:
     """Decode to (H,W,3) RGB; returns the bits that the samples were taken to have, too."""
     whole = whole_file(data, where)
-    found = cv2.imdecode(np.frombuffer(whole, np.uint8), _FLAGS)
-    samples = _decode_wide(whole) if found is None else found
+    samples: NDArray[np.generic] | None = cv2.imdecode(np.frombuffer(whole, np.uint8), _FLAGS)
+    if samples is None or (samples.dtype == np.uint8 and whole.startswith(_BLENDED)):
+        header = read_header(BytesIO(whole), where)
+        if samples is None or header.alpha:
+            samples = _decode_by_pillow(whole, header)
     if samples is None:
         raise _undecodable(where)
     if samples.dtype == np.uint8:
@@ -109,11 +115,15 @@ def _decode(data: bytes, where: str) -> tuple[NDArray[np.uint8], int]:
     return (~image if white_is_zero(whole) else image), bits
 
 
-def _decode_wide(data: bytes) -> NDArray[np.generic] | None:
-    """Decode one channel of 32-bit integers, which OpenCV does not; None for any other image."""
+def _decode_by_pillow(data: bytes, header: ImageHeader) -> NDArray[np.generic] | None:
+    """Decode to (H,W,3) BGR samples of 8 bits, or of 32 if the file has such integers; None if Pillow cannot."""
     try:
         with Image.open(BytesIO(data)) as image:
-            return np.repeat(np.asarray(image)[..., None], 3, axis=2) if image.mode == "I" else None
+            if image.mode == "I":
+                return np.repeat(np.asarray(image)[..., None], 3, axis=2)
+            if header.bits > DEPTHS[0] or image.mode == "F":  # which Pillow would cut off
+                return None
+            return np.array(np.asarray(image.convert("RGB"))[..., ::-1])
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
 

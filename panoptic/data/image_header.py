@@ -21,12 +21,21 @@ from panoptic.io.png import claimed_header
 
 # Raised by Pillow for a file that begins like an image.
 _WRONG_HEADER = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339  # tags of a TIFF
 _SAMPLES = {1: "unsigned integer", 2: "signed integer", 3: "floating-point", 5: "complex", 6: "complex"}
 _FLOATING_POINT = 3
+_SEPARATE = 2
 _HINT = "scale them, and save the image with 8 or 16 bits a sample"
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _BEGIN = 26  # bytes that have the header of a PNG, and the type of any other file
+_JPEG_XL = ("is a JPEG XL image", "convert it to JPEG or PNG")
+# What else is found under the names of images, by its first bytes, and what to do about it.
+_OTHER_TYPES = (
+    (b"version https://git-lfs", "is in Git LFS, and this file only points to it", "fetch it with: git lfs pull"),
+    (b"<", "is a text, such as a web page or an SVG", "fetch or export it again, as JPEG or PNG"),
+    (b"\xff\n", *_JPEG_XL),
+    (b"\0\0\0\x0cJXL ", *_JPEG_XL),
+)
 
 
 class UnsupportedImageError(DatasetError):
@@ -102,11 +111,15 @@ def _header(image: Image.Image, begin: bytes, where: str) -> ImageHeader:
         bits = png.bits
     elif isinstance(image, TiffImagePlugin.TiffImageFile):
         _require_integers(image.tag_v2, where)
-        bits = max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,)))
+        samples = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))
+        bits = max(samples)
+        if bits > 8 and len(samples) > 1 and image.tag_v2.get(_PLANAR) == _SEPARATE:
+            found = f"the TIFF has {bits}-bit samples, each channel in a plane of its own"  # decoders mix them up
+            raise UnsupportedImageError(f"{where}: {found}; save it with the channels of a pixel together, or as PNG")
     # The other images of an MPO are a thumbnail or a map of brightness, as phones add them.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    alpha = "A" in image.getbands() or "transparency" in image.info
-    return ImageHeader(image.height, image.width, _orientation(image), bits, frames, alpha)
+    orientation = _orientation(image)
+    return ImageHeader(image.height, image.width, orientation, bits, frames, image.has_transparency_data)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -122,6 +135,9 @@ def _orientation(image: Image.Image) -> int:
 
 def _refuse_type(file: IO[bytes], begin: bytes, where: str) -> None:
     """Raise `UnsupportedImageError` if Pillow does not know a file, but its type can be named."""
+    for first, what, hint in _OTHER_TYPES:
+        if begin.startswith(first):
+            raise UnsupportedImageError(f"{where}: the image {what}; {hint}")
     if begin[4:8] == b"ftyp" and begin[8:12] in _HEIC:
         raise UnsupportedImageError(f"{where}: the image is a HEIC photo, whatever its name; convert it to JPEG or PNG")
     if begin[:4] not in (b"II*\0", b"MM\0*"):

@@ -17,14 +17,15 @@ from panoptic.io.folder import describe_unusable, spelled_on_disk
 
 # Suffixes of image files, in lower case, by which images are found without a list: all that OpenCV and Pillow read.
 IMAGE_SUFFIXES = (
-    *(".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jif", ".jp2", ".jpc", ".jpe"),
-    *(".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr"),
-    *(".tif", ".tiff", ".webp"),
+    *(".apng", ".avif", ".avifs", ".bmp", ".bw", ".dds", ".dib", ".gif", ".icb", ".icns", ".ico", ".im"),
+    *(".j2c", ".j2k", ".jfif", ".jif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo"),
+    *(".msp", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".ras", ".rgb", ".rgba"),
+    *(".sgi", ".sr", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm"),
 )
 # Suffixes of photos that neither reads.
 _PHOTO_SUFFIXES = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".exr", ".hdr", ".heic", ".heif", ".hif", ".jxl", ".nef"),
-    *(".orf", ".pcx", ".pef", ".psd", ".raf", ".raw", ".rw2", ".srw", ".tga"),
+    *(".orf", ".pef", ".psd", ".raf", ".raw", ".rw2", ".srw"),
 )
 
 
