@@ -83,7 +83,7 @@ def reading_notes(files: FileSource, names: Iterable[str], upright: bool = False
     ]
 
 
-def whole_file(data: bytes, where: str) -> bytes:
+def _whole_file(data: bytes, where: str) -> bytes:
     """Return a file that any decoder takes: the end mark of a JPEG is added if it is all that is missing.
 
     Raises `DatasetError` for a PNG or JPEG that is cut short.
@@ -100,7 +100,7 @@ def whole_file(data: bytes, where: str) -> bytes:
 
 def _decode(data: bytes, where: str) -> tuple[NDArray[np.uint8], int]:
     """Decode to (H,W,3) RGB; returns the bits that the samples were taken to have, too."""
-    whole = whole_file(data, where)
+    whole = _whole_file(data, where)
     samples: NDArray[np.generic] | None = cv2.imdecode(np.frombuffer(whole, np.uint8), _FLAGS)
     if samples is None or (samples.dtype == np.uint8 and whole.startswith(_BLENDED)):
         header = read_header(BytesIO(whole), where)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from panoptic.data.decoding import verify_image
 from panoptic.data.image_header import read_header
 from panoptic.data.reader import print_reading_notes
-from panoptic.datasets.layout import IMAGE_SUFFIXES, describe_left_out, describe_skipped, is_image
+from panoptic.datasets.layout import describe_left_out, describe_skipped, is_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
 from panoptic.format.image_id import ImageId
@@ -71,8 +71,8 @@ def _records(
     if not chosen:
         left_out = [*describe_left_out(files.names()), *describe_skipped(files)]
         found = ", ".join(left_out) or "it is empty"
-        expected = f"expected {', '.join(IMAGE_SUFFIXES)}; give another folder or zip file"
-        raise DatasetError(f"{files.path}: there are no images ({found}); {expected}")
+        hint = "give a folder or zip file with images such as .jpg or .png"
+        raise DatasetError(f"{files.path}: there are no images ({found}); {hint}")
     issues = Issues()
     records: dict[str, ImageRecord] = {}
     for image_id, name in tqdm(chosen.items(), desc="images", unit="image", disable=not progress):

@@ -4,12 +4,15 @@ import base64
 import io
 import json
 import re
+import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from panoptic.data.decoding import decode_image, decode_upright
 from panoptic.tools.convert.__main__ import main
 from tests.panoptic.tools.convert.made_own_data import (
     HEIGHT,
@@ -169,6 +172,25 @@ def test_the_exif_orientation_is_applied_on_request(
         }[orientation]
         assert np.abs(np.asarray(written) - shown).mean() < 6
     assert stored.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_a_photo_that_is_turned_keeps_the_pixels_that_are_read(tmp_path: Path, suffix: str) -> None:
+    samples = np.random.default_rng(0).integers(0, 4096, (WIDTH, HEIGHT, 3), np.uint16)  # 12 bits in 16
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = write_image(tmp_path / "photos" / f"a{suffix}", WIDTH, HEIGHT)
+    if suffix == ".png":
+        data, chunk = bytes(cv2.imencode(".png", samples)[1]), b"eXIf" + exif.tobytes()[6:]
+        framed = (len(chunk) - 4).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4)
+        image.write_bytes(data[:33] + framed + data[33:])  # behind the header
+    else:
+        Image.fromarray((samples >> 4).astype(np.uint8)).save(image, lossless=True, exif=exif)
+    upright = decode_upright(image.read_bytes(), "a")
+    assert upright.max() == 255
+    write_labelme(tmp_path / "photos", f"a{suffix}", [TABLE])
+    _convert(tmp_path, "--exif-orientation", "apply")
+    assert np.array_equal(decode_image((tmp_path / "out" / "train" / f"a{suffix}").read_bytes(), "a"), upright)
 
 
 @pytest.mark.parametrize("shape_type", ["point", "points", "line", "linestrip"])
