@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from panoptic.format.image_id import ImageId
+from panoptic.format.image_id import ImageId, two_types
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.instances.rle import Rle, check_size, read_rle
 from panoptic.io.errors import DatasetError, Issues, shown_ids
@@ -120,7 +120,9 @@ def open_coco(
         with issues.collected():
             image_id = annotation.identifier("image_id")
             if image_id not in known:
-                raise DatasetError(f"{annotation.where}: image id {image_id} is not in 'images'; add the image")
+                mixture = two_types((image_id, *known))
+                hint = f"write ids of one type, here are {mixture}" if mixture else "add the image"
+                raise DatasetError(f"{annotation.where}: image id {image_id!r} is not in 'images'; {hint}")
             annotations[image_id].append(annotation)
     issues.raise_if_any(str(path))
     if classes is None and (texts := [category_id for category_id in names if isinstance(category_id, str)]):

@@ -256,3 +256,38 @@ def test_wrong_numbers_of_corners_are_reported(
 ) -> None:
     write_labelme(tmp_path / "photos", "a.png", [shape("coin", shape_type, points)])
     assert message in _fails(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("recorded", [None, "", "a.json", ".."])
+def test_a_file_without_the_name_of_its_image_means_the_one_of_its_own_name(
+    tmp_path: Path, recorded: str | None
+) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [TABLE], imagePath=recorded)
+    assert _convert(tmp_path)["a.png"].area("table") == HEIGHT * WIDTH
+
+
+def test_an_empty_group_id_is_none(tmp_path: Path) -> None:
+    coins = [shape("coin", "rectangle", box(left, 2, left + 4, 6), group_id="") for left in (2, 10)]
+    write_labelme(tmp_path / "photos", "a.png", coins)
+    assert _convert(tmp_path)["a.png"].count("coin") == 2
+
+
+@pytest.mark.parametrize("split", ["", ".", "..", "a/b", "a\\b", "/a", "annotations", "a\0b"])
+def test_a_split_has_a_plain_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [TABLE])
+    kept = tmp_path / "out" / "train" / "kept.png"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert "cannot be the name of a split; give a plain name such as train" in _fails(
+        tmp_path, capsys, "--split", split
+    )
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("fraction", ["nan", "inf", "-0.2", "0", "1"])
+def test_a_fraction_that_leaves_a_split_empty_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fraction: str
+) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [TABLE])
+    error = _fails(tmp_path, capsys, f"--val-fraction={fraction}")
+    assert error == f"error: --val-fraction {fraction} of 1 images leaves a split empty; give another fraction\n"
