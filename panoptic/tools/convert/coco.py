@@ -163,6 +163,8 @@ def read_semantic(files: FileSource, name: str, classes: ClassTable, size: tuple
     unreadable = f"{where}: not a readable PNG; write it again"
     data = files.read(name)
     with refusing_unreadable(unreadable), Image.open(BytesIO(data)) as image:
+        if image.format != "PNG":
+            raise DatasetError(f"{where}: a {image.format}, not a PNG; write it as PNG, which keeps every value")
         if image.mode not in ("1", "L", "P", "I", "I;16"):
             hint = "write one channel, or a palette, in which the value of a pixel is its class"
             raise DatasetError(f"{where}: a color image ({image.mode}); {hint}")
