@@ -44,6 +44,17 @@ def describe_left_out(names: Iterable[str]) -> Iterator[str]:
         yield f"{_count(counts.total())} left out: {shown_ids(found, 6)}"
 
 
+def describe_unused(files: FileSource, used: Iterable[str]) -> Iterator[str]:
+    """Count what a list leaves out of a folder or zip file, in one line each for images, other files and non-files."""
+    found = {files.table.find(name) for name in used}
+    others = [name for name in files.names() if name not in found]
+    if unlisted := list(filter(is_image, others)):
+        images = f"{len(unlisted)} image{'' if len(unlisted) == 1 else 's'}"
+        yield f"{images} left out that the list does not name ({shown_ids(unlisted, 3)})"
+    yield from describe_left_out(others)
+    yield from describe_skipped(files)
+
+
 def describe_skipped(files: FileSource) -> Iterator[str]:
     """Count what was found in a folder and cannot be read, with the first examples; nothing without any."""
     if unusable := [f"'{name}' {why}" for name, why in files.unusable().items()]:
