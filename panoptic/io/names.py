@@ -30,8 +30,12 @@ _LITTER = frozenset(
     )
 )
 # Of names in archives or file systems that do not tell theirs: UTF-8; the code page of the first IBM PC, which zip
-# files have by default and which decodes anything; and those of Windows and DOS in other countries.
-_ENCODINGS = ("utf-8", "cp437", "cp850", "cp1252", "gb18030", "cp932", "cp949", "cp950", "cp866", "cp1251")
+# files have by default and which decodes anything; and those of Windows, DOS and Unix in other countries.
+_ENCODINGS = (
+    *("utf-8", "cp437", "cp850", "cp1252", "gb18030", "cp932", "cp949", "cp950", "cp866", "cp1251", "cp852", "cp1250"),
+    *("cp737", "cp1253", "cp857", "cp1254", "cp862", "cp1255", "cp720", "cp1256", "cp775", "cp1257", "cp1258", "cp874"),
+    *("euc_jp", "koi8_r"),
+)
 _DRIVE = re.compile(r"[A-Za-z]:/")
 
 
