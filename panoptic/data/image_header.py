@@ -9,7 +9,7 @@ of the two an index is. The orientation of a TIFF is part of its format: all dec
 import struct
 import warnings
 from dataclasses import dataclass
-from io import BytesIO
+from io import SEEK_CUR, BytesIO
 from typing import IO
 
 import numpy as np
@@ -27,6 +27,7 @@ _FLOATING_POINT = 3
 _SEPARATE = 2
 _HINT = "scale them, and save the image with 8 or 16 bits a sample"
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_PNG_SIGNATURE = 8  # bytes
 _BEGIN = 26  # bytes that have the header of a PNG, and the type of any other file
 _JPEG_XL = ("is a JPEG XL image", "convert it to JPEG or PNG")
 # What else is found under the names of images, by its first bytes, and what to do about it.
@@ -77,7 +78,7 @@ def read_header(file: IO[bytes], where: str) -> ImageHeader:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged EXIF data, and about sizes that are checked elsewhere
             with Image.open(file) as image:
-                return _header(image, begin, where)
+                return _header(image, file, begin, where)
     except Image.DecompressionBombError:
         raise EnormousImageError(f"{where}: the image claims more pixels than are read; replace the file") from None
     except UnsupportedImageError:
@@ -105,7 +106,7 @@ def turned_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.ui
     return np.ascontiguousarray(pixels)
 
 
-def _header(image: Image.Image, begin: bytes, where: str) -> ImageHeader:
+def _header(image: Image.Image, file: IO[bytes], begin: bytes, where: str) -> ImageHeader:
     bits = 16 if image.mode.startswith("I") else 8
     if png := claimed_header(begin):
         bits = png.bits
@@ -118,19 +119,34 @@ def _header(image: Image.Image, begin: bytes, where: str) -> ImageHeader:
             raise UnsupportedImageError(f"{where}: {found}; save it with the channels of a pixel together, or as PNG")
     # The other images of an MPO are a thumbnail or a map of brightness, as phones add them.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    orientation = _orientation(image)
+    orientation = _orientation(image, file)
     return ImageHeader(image.height, image.width, orientation, bits, frames, image.has_transparency_data)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, file: IO[bytes]) -> int:
     """Read the EXIF orientation; 1 if there is none or its data are damaged, because the pixels may be sound."""
-    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+    if image.format == "TIFF" or (image.format == "PNG" and not _has_exif(image, file)):
         return 1  # of a PNG, Pillow would decode all pixels to look for EXIF data behind them
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except _WRONG_HEADER:
         return 1
     return orientation if orientation in range(2, 9) else 1
+
+
+def _has_exif(image: Image.Image, file: IO[bytes]) -> bool:
+    """Tell whether a PNG has EXIF data, before its pixels, behind them, or as a text, as some programs write them."""
+    if "exif" in image.info or "Raw profile type exif" in image.info:
+        return True
+    start = file.tell()
+    file.seek(_PNG_SIGNATURE)
+    found = False
+    while not found and len(head := file.read(8)) == 8:
+        length, chunk_type = struct.unpack(">I4s", head)
+        found = chunk_type == b"eXIf"
+        file.seek(length + 4, SEEK_CUR)
+    file.seek(start)
+    return found
 
 
 def _refuse_type(file: IO[bytes], begin: bytes, where: str) -> None:

@@ -1,5 +1,6 @@
 """One reader for every image file: its type, its bits, and whether all of its pixels are there."""
 
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from panoptic.data.decoding import decode_image, decode_upright, verify_image
@@ -230,6 +232,21 @@ def test_a_photo_is_turned_upright_as_pillow_does(kind: str, orientation: int) -
         operation = None if kind == "TIFF" else operations[orientation - 1]
         expected = np.asarray((image.transpose(operation) if operation is not None else image).convert("RGB"))
     assert np.abs(upright.astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("place", ["before", "behind", "text"])
+def test_exif_data_anywhere_in_a_png_count(place: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image, written, chunk = Image.fromarray(_noise(24, 32)), exif.tobytes(), b"eXIf" + exif.tobytes()[6:]
+    text = PngInfo()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(written):8}\n{written.hex()}\n")  # as by ImageMagick
+    data = _encoded(image, "PNG", **({"pnginfo": text} if place == "text" else {}))
+    at = {"before": 33, "behind": len(data) - 12, "text": 0}[place]
+    if at:
+        data = data[:at] + (len(chunk) - 4).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4) + data[at:]
+    assert read_header(BytesIO(data), "a.png").orientation == 6
+    assert np.array_equal(decode_upright(data, "a.png"), np.rot90(_noise(24, 32), -1))
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "PNG", "WEBP", "TGA"])
