@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from panoptic.data.image_header import ImageHeader, UnsupportedImageError, read_header, turned_upright, white_is_zero
+from panoptic.data.image_header import (
+    WRONG_FILE,
+    ImageHeader,
+    UnsupportedImageError,
+    read_header,
+    turned_upright,
+    white_is_zero,
+)
 from panoptic.data.jpeg import BEGIN, END, lacks_pixels, whole_jpeg
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import FileSource
@@ -101,7 +108,9 @@ def _whole_file(data: bytes, where: str) -> bytes:
 def _decode(data: bytes, where: str) -> tuple[NDArray[np.uint8], int]:
     """Decode to (H,W,3) RGB; returns the bits that the samples were taken to have, too."""
     whole = _whole_file(data, where)
-    samples: NDArray[np.generic] | None = cv2.imdecode(np.frombuffer(whole, np.uint8), _FLAGS)
+    samples: NDArray[np.generic] | None = None
+    with suppress(cv2.error):  # of a size that OpenCV refuses
+        samples = cv2.imdecode(np.frombuffer(whole, np.uint8), _FLAGS)
     if samples is None or (samples.dtype == np.uint8 and whole.startswith(_BLENDED)):
         header = read_header(BytesIO(whole), where)
         if samples is None or header.alpha:
@@ -124,7 +133,7 @@ def _decode_by_pillow(data: bytes, header: ImageHeader) -> NDArray[np.generic] |
             if header.bits > DEPTHS[0] or image.mode == "F":  # which Pillow would cut off
                 return None
             return np.array(np.asarray(image.convert("RGB"))[..., ::-1])
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (*WRONG_FILE, Image.DecompressionBombError):
         return None
 
 

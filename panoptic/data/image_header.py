@@ -20,7 +20,7 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.png import claimed_header
 
 # Raised by Pillow for a file that begins like an image.
-_WRONG_HEADER = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
+WRONG_FILE = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, RuntimeError, struct.error)
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339  # tags of a TIFF
 _SAMPLES = {1: "unsigned integer", 2: "signed integer", 3: "floating-point", 5: "complex", 6: "complex"}
 _FLOATING_POINT = 3
@@ -83,7 +83,7 @@ def read_header(file: IO[bytes], where: str) -> ImageHeader:
         raise EnormousImageError(f"{where}: the image claims more pixels than are read; replace the file") from None
     except UnsupportedImageError:
         raise
-    except _WRONG_HEADER:
+    except WRONG_FILE:
         _refuse_type(file, begin, where)
         found = "cut short, or of another type" if begin else "the file is empty"
         raise DatasetError(f"{where}: the image cannot be decoded ({found}); replace the file") from None
@@ -91,8 +91,11 @@ def read_header(file: IO[bytes], where: str) -> ImageHeader:
 
 def white_is_zero(data: bytes) -> bool:
     """Tell whether a file is a TIFF in which 0 means white, which OpenCV heeds for samples of 8 bits alone."""
-    with Image.open(BytesIO(data)) as image:
-        return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+    except WRONG_FILE:  # of another type, which OpenCV reads
+        return False
 
 
 def turned_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -129,7 +132,7 @@ def _orientation(image: Image.Image, file: IO[bytes]) -> int:
         return 1  # of a PNG, Pillow would decode all pixels to look for EXIF data behind them
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _WRONG_HEADER:
+    except WRONG_FILE:
         return 1
     return orientation if orientation in range(2, 9) else 1
 
@@ -162,7 +165,7 @@ def _refuse_type(file: IO[bytes], begin: bytes, where: str) -> None:
         tags = TiffImagePlugin.ImageFileDirectory_v2(begin[:8])
         file.seek(tags.next)
         tags.load(file)
-    except _WRONG_HEADER:
+    except WRONG_FILE:
         return
     _require_integers(tags, where)
     if tags.get(_SAMPLE_FORMAT):

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 
 import cv2
@@ -288,3 +289,26 @@ def test_a_tiff_whose_decoders_would_mix_up_its_planes_is_refused() -> None:
 def test_a_color_space_with_an_axis_a_has_no_alpha() -> None:
     data = _encoded(Image.new("LAB", (6, 4), (200, 128, 128)), "TIFF")
     assert not read_header(BytesIO(data), "a.tif").alpha
+
+
+def _avif(offset: int) -> bytes:
+    data = bytearray(_encoded(Image.fromarray(_noise()), "AVIF"))
+    data[-offset] ^= 255
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P5 6 4 4\xc70 " + bytes(100),
+        b"P5 6 4 65535\xa2b" + bytes(100),
+        _encoded(Image.fromarray(_noise()), "AVIF").replace(b"iloc", b"ilox"),
+        *(_avif(offset) for offset in range(900, 1400, 100)),
+        b"P5 60000 60000 255\n" + bytes(100),
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\x7f\xff\xff\xff" * 2 + b"\x10\2\0\0\0" + bytes(50) + b"IEND\xaeB`\x82",
+    ],
+)
+def test_damage_that_libraries_report_in_other_ways_is_described(data: bytes) -> None:
+    for read in (decode_image, verify_image, decode_upright, lambda data, where: read_header(BytesIO(data), where)):
+        with suppress(DatasetError):  # any other error fails the test
+            read(data, "a")
