@@ -22,7 +22,7 @@ from panoptic.data.reader import print_reading_notes
 from panoptic.datasets import shards
 from panoptic.datasets.coco import ImageSource
 from panoptic.datasets.known import describe_dataset
-from panoptic.datasets.layout import DatasetSettings
+from panoptic.datasets.layout import DatasetSettings, describe_unused
 from panoptic.datasets.outputs import write_split
 from panoptic.datasets.shards import AnnotateSettings, cut_into_shards, make_shards
 from panoptic.index import PanopticIndex
@@ -75,9 +75,17 @@ def annotate(
     shutil.rmtree(folder, ignore_errors=True)
     for role, source in sources.items():
         print(f"{role}: {len(source.verifiers)} images")
-        print_reading_notes(PanopticIndex.load(output / f"{role}.index"))
+        _print_notes(PanopticIndex.load(output / f"{role}.index"), is_published=bool(description.archives))
     categories = sources["train"].categories
     print(f"categories: {len(categories.things)} things, {len(categories.stuff)} stuff; written to {output}")
+
+
+def _print_notes(index: PanopticIndex, is_published: bool) -> None:
+    """Say what is not as it seems; the number of images of a published dataset is verified, and its files are fixed."""
+    print_reading_notes(index)
+    if not is_published:
+        for note in describe_unused(index.image_files(), (record.file_name for record in index.records)):
+            print(f"note: {note}")
 
 
 def _check_splits(

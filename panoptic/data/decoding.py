@@ -1,8 +1,9 @@
 """Decoding image files to 8-bit RGB: one rule for every command.
 
-The stored pixels of the first image in a file are read. Gray values and palettes become RGB, and an alpha channel is
-dropped. Samples of more than 8 bits are divided by a power of two: cameras and scanners put 10, 12 or 14 bits into 16,
-and a file does not say so, hence the smallest of `DEPTHS` that holds the largest value of the image counts.
+The stored pixels of the first image in a file are read, by OpenCV or, where it cannot, by Pillow. Gray values and
+palettes become RGB, and an alpha channel is dropped. Samples of more than 8 bits are divided by a power of two:
+cameras and scanners put 10, 12 or 14 bits into 16, and a file does not say so, hence the smallest of `DEPTHS` that
+holds the largest value of the image counts.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from panoptic.data.image_header import ImageHeader, UnsupportedImageError, read_header, turned_upright, white_is_zero
+from panoptic.data.image_header import (
+    WRONG_FILE,
+    ImageHeader,
+    UnsupportedImageError,
+    read_header,
+    turned_upright,
+    white_is_zero,
+)
 from panoptic.data.jpeg import BEGIN, END, lacks_pixels, whole_jpeg
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import FileSource
@@ -23,6 +31,8 @@ DEPTHS = (8, 10, 12, 14, 16)
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 # In bytes. The end mark of a JPEG is mostly this near; that of an embedded thumbnail is farther away.
 _END_WINDOW = 1024
+# GIF and TIFF, whose colors OpenCV mixes with black or white where they are transparent.
+_BLENDED = (b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file is said by our errors
@@ -80,7 +90,7 @@ def reading_notes(files: FileSource, names: Iterable[str], upright: bool = False
     ]
 
 
-def whole_file(data: bytes, where: str) -> bytes:
+def _whole_file(data: bytes, where: str) -> bytes:
     """Return a file that any decoder takes: the end mark of a JPEG is added if it is all that is missing.
 
     Raises `DatasetError` for a PNG or JPEG that is cut short.
@@ -97,9 +107,14 @@ def whole_file(data: bytes, where: str) -> bytes:
 
 def _decode(data: bytes, where: str) -> tuple[NDArray[np.uint8], int]:
     """Decode to (H,W,3) RGB; returns the bits that the samples were taken to have, too."""
-    whole = whole_file(data, where)
-    found = cv2.imdecode(np.frombuffer(whole, np.uint8), _FLAGS)
-    samples = _decode_wide(whole) if found is None else found
+    whole = _whole_file(data, where)
+    samples: NDArray[np.generic] | None = None
+    with suppress(cv2.error):  # of a size that OpenCV refuses
+        samples = cv2.imdecode(np.frombuffer(whole, np.uint8), _FLAGS)
+    if samples is None or (samples.dtype == np.uint8 and whole.startswith(_BLENDED)):
+        header = read_header(BytesIO(whole), where)
+        if samples is None or header.alpha:
+            samples = _decode_by_pillow(whole, header)
     if samples is None:
         raise _undecodable(where)
     if samples.dtype == np.uint8:
@@ -109,12 +124,16 @@ def _decode(data: bytes, where: str) -> tuple[NDArray[np.uint8], int]:
     return (~image if white_is_zero(whole) else image), bits
 
 
-def _decode_wide(data: bytes) -> NDArray[np.generic] | None:
-    """Decode one channel of 32-bit integers, which OpenCV does not; None for any other image."""
+def _decode_by_pillow(data: bytes, header: ImageHeader) -> NDArray[np.generic] | None:
+    """Decode to (H,W,3) BGR samples of 8 bits, or of 32 if the file has such integers; None if Pillow cannot."""
     try:
         with Image.open(BytesIO(data)) as image:
-            return np.repeat(np.asarray(image)[..., None], 3, axis=2) if image.mode == "I" else None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            if image.mode == "I":
+                return np.repeat(np.asarray(image)[..., None], 3, axis=2)
+            if header.bits > DEPTHS[0] or image.mode == "F":  # which Pillow would cut off
+                return None
+            return np.array(np.asarray(image.convert("RGB"))[..., ::-1])
+    except (*WRONG_FILE, Image.DecompressionBombError):
         return None
 
 

@@ -9,7 +9,7 @@ of the two an index is. The orientation of a TIFF is part of its format: all dec
 import struct
 import warnings
 from dataclasses import dataclass
-from io import BytesIO
+from io import SEEK_CUR, BytesIO
 from typing import IO
 
 import numpy as np
@@ -20,13 +20,23 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.png import claimed_header
 
 # Raised by Pillow for a file that begins like an image.
-_WRONG_HEADER = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
+WRONG_FILE = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, RuntimeError, struct.error)
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339  # tags of a TIFF
 _SAMPLES = {1: "unsigned integer", 2: "signed integer", 3: "floating-point", 5: "complex", 6: "complex"}
 _FLOATING_POINT = 3
+_SEPARATE = 2
 _HINT = "scale them, and save the image with 8 or 16 bits a sample"
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_PNG_SIGNATURE = 8  # bytes
 _BEGIN = 26  # bytes that have the header of a PNG, and the type of any other file
+_JPEG_XL = ("is a JPEG XL image", "convert it to JPEG or PNG")
+# What else is found under the names of images, by its first bytes, and what to do about it.
+_OTHER_TYPES = (
+    (b"version https://git-lfs", "is in Git LFS, and this file only points to it", "fetch it with: git lfs pull"),
+    (b"<", "is a text, such as a web page or an SVG", "fetch or export it again, as JPEG or PNG"),
+    (b"\xff\n", *_JPEG_XL),
+    (b"\0\0\0\x0cJXL ", *_JPEG_XL),
+)
 
 
 class UnsupportedImageError(DatasetError):
@@ -68,12 +78,12 @@ def read_header(file: IO[bytes], where: str) -> ImageHeader:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged EXIF data, and about sizes that are checked elsewhere
             with Image.open(file) as image:
-                return _header(image, begin, where)
+                return _header(image, file, begin, where)
     except Image.DecompressionBombError:
         raise EnormousImageError(f"{where}: the image claims more pixels than are read; replace the file") from None
     except UnsupportedImageError:
         raise
-    except _WRONG_HEADER:
+    except WRONG_FILE:
         _refuse_type(file, begin, where)
         found = "cut short, or of another type" if begin else "the file is empty"
         raise DatasetError(f"{where}: the image cannot be decoded ({found}); replace the file") from None
@@ -81,8 +91,11 @@ def read_header(file: IO[bytes], where: str) -> ImageHeader:
 
 def white_is_zero(data: bytes) -> bool:
     """Tell whether a file is a TIFF in which 0 means white, which OpenCV heeds for samples of 8 bits alone."""
-    with Image.open(BytesIO(data)) as image:
-        return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+    except WRONG_FILE:  # of another type, which OpenCV reads
+        return False
 
 
 def turned_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -96,32 +109,54 @@ def turned_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.ui
     return np.ascontiguousarray(pixels)
 
 
-def _header(image: Image.Image, begin: bytes, where: str) -> ImageHeader:
+def _header(image: Image.Image, file: IO[bytes], begin: bytes, where: str) -> ImageHeader:
     bits = 16 if image.mode.startswith("I") else 8
     if png := claimed_header(begin):
         bits = png.bits
     elif isinstance(image, TiffImagePlugin.TiffImageFile):
         _require_integers(image.tag_v2, where)
-        bits = max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,)))
+        samples = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))
+        bits = max(samples)
+        if bits > 8 and len(samples) > 1 and image.tag_v2.get(_PLANAR) == _SEPARATE:
+            found = f"the TIFF has {bits}-bit samples, each channel in a plane of its own"  # decoders mix them up
+            raise UnsupportedImageError(f"{where}: {found}; save it with the channels of a pixel together, or as PNG")
     # The other images of an MPO are a thumbnail or a map of brightness, as phones add them.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    alpha = "A" in image.getbands() or "transparency" in image.info
-    return ImageHeader(image.height, image.width, _orientation(image), bits, frames, alpha)
+    orientation = _orientation(image, file)
+    return ImageHeader(image.height, image.width, orientation, bits, frames, image.has_transparency_data)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, file: IO[bytes]) -> int:
     """Read the EXIF orientation; 1 if there is none or its data are damaged, because the pixels may be sound."""
-    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+    if image.format == "TIFF" or (image.format == "PNG" and not _has_exif(image, file)):
         return 1  # of a PNG, Pillow would decode all pixels to look for EXIF data behind them
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _WRONG_HEADER:
+    except WRONG_FILE:
         return 1
     return orientation if orientation in range(2, 9) else 1
 
 
+def _has_exif(image: Image.Image, file: IO[bytes]) -> bool:
+    """Tell whether a PNG has EXIF data, before its pixels, behind them, or as a text, as some programs write them."""
+    if "exif" in image.info or "Raw profile type exif" in image.info:
+        return True
+    start = file.tell()
+    file.seek(_PNG_SIGNATURE)
+    found = False
+    while not found and len(head := file.read(8)) == 8:
+        length, chunk_type = struct.unpack(">I4s", head)
+        found = chunk_type == b"eXIf"
+        file.seek(length + 4, SEEK_CUR)
+    file.seek(start)
+    return found
+
+
 def _refuse_type(file: IO[bytes], begin: bytes, where: str) -> None:
     """Raise `UnsupportedImageError` if Pillow does not know a file, but its type can be named."""
+    for first, what, hint in _OTHER_TYPES:
+        if begin.startswith(first):
+            raise UnsupportedImageError(f"{where}: the image {what}; {hint}")
     if begin[4:8] == b"ftyp" and begin[8:12] in _HEIC:
         raise UnsupportedImageError(f"{where}: the image is a HEIC photo, whatever its name; convert it to JPEG or PNG")
     if begin[:4] not in (b"II*\0", b"MM\0*"):
@@ -130,7 +165,7 @@ def _refuse_type(file: IO[bytes], begin: bytes, where: str) -> None:
         tags = TiffImagePlugin.ImageFileDirectory_v2(begin[:8])
         file.seek(tags.next)
         tags.load(file)
-    except _WRONG_HEADER:
+    except WRONG_FILE:
         return
     _require_integers(tags, where)
     if tags.get(_SAMPLE_FORMAT):

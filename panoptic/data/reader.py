@@ -13,6 +13,8 @@ from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError
 from panoptic.io.png import claimed_header
 
+_SHOWN_BY_BROWSERS = (".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -48,7 +50,8 @@ class PanopticReader:
         name = record.file_name
         header = read_header(BytesIO(self._images.read(name)), f"{self._images.path}: {name}")
         turned = header.orientation != 1 and not self.index.upright
-        return header.bits <= DEPTHS[0] and not turned and not name.lower().endswith((".tif", ".tiff"))
+        changed = turned or header.alpha or header.bits > DEPTHS[0]
+        return name.lower().endswith(_SHOWN_BY_BROWSERS) and not changed
 
     def id_map(self, record: ImageRecord) -> NDArray[np.int32]:
         """Read an id map, (H,W) int32. Raises `DatasetError` if it is missing, damaged or of another size."""

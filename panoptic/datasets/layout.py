@@ -17,14 +17,15 @@ from panoptic.io.folder import describe_unusable, spelled_on_disk
 
 # Suffixes of image files, in lower case, by which images are found without a list: all that OpenCV and Pillow read.
 IMAGE_SUFFIXES = (
-    *(".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jif", ".jp2", ".jpc", ".jpe"),
-    *(".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr"),
-    *(".tif", ".tiff", ".webp"),
+    *(".apng", ".avif", ".avifs", ".bmp", ".bw", ".dds", ".dib", ".gif", ".icb", ".icns", ".ico", ".im"),
+    *(".j2c", ".j2k", ".jfif", ".jif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo"),
+    *(".msp", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".ras", ".rgb", ".rgba"),
+    *(".sgi", ".sr", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm"),
 )
 # Suffixes of photos that neither reads.
 _PHOTO_SUFFIXES = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".exr", ".hdr", ".heic", ".heif", ".hif", ".jxl", ".nef"),
-    *(".orf", ".pcx", ".pef", ".psd", ".raf", ".raw", ".rw2", ".srw", ".tga"),
+    *(".orf", ".pef", ".psd", ".raf", ".raw", ".rw2", ".srw"),
 )
 
 
@@ -41,6 +42,17 @@ def describe_left_out(names: Iterable[str]) -> Iterator[str]:
         for suffix, count in counts.most_common()
     ]:
         yield f"{_count(counts.total())} left out: {shown_ids(found, 6)}"
+
+
+def describe_unused(files: FileSource, used: Iterable[str]) -> Iterator[str]:
+    """Count what a list leaves out of a folder or zip file, in one line each for images, other files and non-files."""
+    found = {files.table.find(name) for name in used}
+    others = [name for name in files.names() if name not in found]
+    if unlisted := list(filter(is_image, others)):
+        images = f"{len(unlisted)} image{'' if len(unlisted) == 1 else 's'}"
+        yield f"{images} left out that the list does not name ({shown_ids(unlisted, 3)})"
+    yield from describe_left_out(others)
+    yield from describe_skipped(files)
 
 
 def describe_skipped(files: FileSource) -> Iterator[str]:

@@ -53,9 +53,9 @@ def open_files(path: Path, entries: EntryLookup | None = None) -> FileSource:
     With `entries` the directory of an archive is not read, which saves a second and 70 MB at 120 000 entries. Files
     that are not recorded there are still found, and reading notices if the archive has changed since.
 
-    If all entries of an archive are below a folder of its own name (`val2017/1.jpg` in `val2017.zip`), names are
-    relative to that folder, so that an archive and its unpacked folder have the same names. The archive `<path>.zip`
-    stands in for a missing folder. Raises `DatasetError` if there is neither, or the archive is damaged.
+    If an archive has a folder of its own name (`val2017/1.jpg` in `val2017.zip`), names are relative to that folder, so
+    that an archive and its unpacked folder have the same names; files beside it are `unusable`. The archive
+    `<path>.zip` stands in for a missing folder. Raises `DatasetError` if there is neither, or the archive is damaged.
     """
     path = folder_or_archive(path)
     if path.is_dir():

@@ -58,7 +58,7 @@ class Folder:
         raise DatasetError(f"{path}: {missing}; add it, or correct its name")
 
     def open(self, name: str) -> IO[bytes]:
-        return _opened(self.path_of(name))
+        return open_file(self.path_of(name))
 
     def read(self, name: str) -> bytes:
         with self.open(name) as file:
@@ -72,7 +72,7 @@ class Folder:
         return Folder, (self.path,)
 
 
-def _opened(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> IO[bytes]:
     """Open a file at once, even a pipe that nobody writes to. Raises `DatasetError` for what is there but no file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

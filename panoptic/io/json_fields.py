@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
+from panoptic.io.folder import open_file
 from panoptic.io.names import normal_name
 
 
@@ -153,13 +154,16 @@ def read_json(path: Path) -> JsonObject:
 
 def load_json(path: Path) -> object:
     """Read any JSON file. Raises `DatasetError` naming the file."""
+    return parse_json(read_file(path), str(path))
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file that a user names. Raises `DatasetError` for a missing one, and for what is no file, at once."""
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+        with open_file(path) as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(f"{path}: there is no such file; check the path") from None
-    except IsADirectoryError:
-        raise DatasetError(f"{path}: is a folder; give the JSON file") from None
-    return parse_json(data, str(path))
 
 
 def parse_json(data: bytes, where: str) -> object:

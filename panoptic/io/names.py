@@ -19,17 +19,23 @@ from panoptic.io.errors import DatasetError, shown_ids
 
 File_co = TypeVar("File_co", covariant=True)
 
-# Files and folders of macOS, Windows, Synology and Jupyter, in lower case.
+# Files and folders of macOS, Windows, Linux, network disks, version control and Jupyter, in lower case.
 _LITTER = frozenset(
     (
-        *("__macosx", ".ds_store", ".trashes", ".spotlight-v100", ".fseventsd"),
+        *("__macosx", ".ds_store", ".trashes", ".spotlight-v100", ".fseventsd", ".appledouble"),
+        *(".temporaryitems", ".documentrevisions-v100", ".volumeicon.icns", ".apdisk"),
         *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
-        *("@eadir", "#recycle", ".ipynb_checkpoints", "lost+found"),
+        *("@eadir", "@synoresource", "#recycle", "#snapshot", ".snapshot", "@recycle", ".@__thumb", ".stversions"),
+        *(".trash", ".thumbnails", "lost+found", ".ipynb_checkpoints", ".git", ".svn", ".dvc"),
     )
 )
 # Of names in archives or file systems that do not tell theirs: UTF-8; the code page of the first IBM PC, which zip
-# files have by default and which decodes anything; and those of Windows and DOS in other countries.
-_ENCODINGS = ("utf-8", "cp437", "cp850", "cp1252", "gb18030", "cp932", "cp949", "cp950", "cp866", "cp1251")
+# files have by default and which decodes anything; and those of Windows, DOS and Unix in other countries.
+_ENCODINGS = (
+    *("utf-8", "cp437", "cp850", "cp1252", "gb18030", "cp932", "cp949", "cp950", "cp866", "cp1251", "cp852", "cp1250"),
+    *("cp737", "cp1253", "cp857", "cp1254", "cp862", "cp1255", "cp720", "cp1256", "cp775", "cp1257", "cp1258", "cp874"),
+    *("euc_jp", "koi8_r"),
+)
 _DRIVE = re.compile(r"[A-Za-z]:/")
 
 
@@ -59,7 +65,9 @@ def checked_name(name: str, folder: Path) -> str:
 def is_litter(name: str) -> bool:
     """Tell whether a file is not data but something that an operating system left behind, or is in such a folder."""
     folders = name.lower().split("/")
-    return folders[-1].startswith("._") or not _LITTER.isdisjoint(folders)
+    # A user's trash has the user's number behind its name.
+    trashed = any(folder.startswith(".trash-") for folder in folders)
+    return trashed or folders[-1].startswith("._") or not _LITTER.isdisjoint(folders)
 
 
 def decoded_names(raw: bytes) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from panoptic.io.errors import DatasetError
-from panoptic.io.names import NameTable, checked_name, normal_name, normal_text
+from panoptic.io.names import NameTable, checked_name, is_litter, normal_name, normal_text
 from panoptic.io.zip_entries import UTF8, ZipEntry, entry_names, read_entry
 
 
@@ -44,7 +44,9 @@ class ZipArchive:
         return self.table.names
 
     def unusable(self) -> dict[str, str]:
-        return {}
+        """The files beside the folder to which names are relative."""
+        beside = f"is not in '{self.prefix}', the folder of the archive's own name"
+        return dict.fromkeys(self._opened().outside, beside)
 
     def open(self, name: str) -> IO[bytes]:
         self.entry(name)
@@ -95,11 +97,15 @@ class ZipArchive:
 
 @dataclass(frozen=True)
 class _Directory:
-    """The directory of an archive as the process `owner` has read it; `prefix` precedes all names of the table."""
+    """The directory of an archive as the process `owner` has read it.
+
+    `prefix` precedes all names of the table; `outside` are those of files but litter that do not have it.
+    """
 
     archive: zipfile.ZipFile
     table: NameTable[zipfile.ZipInfo]
     prefix: str
+    outside: tuple[str, ...]
     owner: int
 
     @classmethod
@@ -110,7 +116,10 @@ class _Directory:
         own_folder = f"{normal_text(path.stem)}/"
         inside = any(normal_name(name).startswith(own_folder) for names, _ in files for name in names)
         prefix = own_folder if inside else ""
-        return cls(archive, NameTable(str(path), files, prefix), prefix, os.getpid())
+        read = ([normal_name(name) for name in names] for names, _ in files)
+        others = (names[0] for names in read if not any(name.startswith(prefix) for name in names))
+        outside = tuple(name for name in others if not is_litter(name))
+        return cls(archive, NameTable(str(path), files, prefix), prefix, outside, os.getpid())
 
 
 def _names(info: zipfile.ZipInfo) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from panoptic.format.categories import CategoryTable
-from panoptic.format.image_id import ImageId
+from panoptic.format.image_id import ImageId, two_types
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.json_fields import JsonObject, load_json, read_json
@@ -32,6 +32,8 @@ def parse_image_list(document: JsonObject) -> tuple[ImageEntry, ...]:
             if owners.setdefault(entry.file_name, entry.id) != entry.id:
                 both = f"{owners[entry.file_name]} and {entry.id}"
                 raise DatasetError(f"{listed.where}: image ids {both} share '{entry.file_name}'; correct one")
+    if mixture := two_types(entries):
+        issues.add(f"{document.where}: image ids of two types, {mixture}; write all as integers, or all as text")
     issues.raise_if_any(document.where)
     if not entries:
         raise DatasetError(f"{document.where}: 'images' is empty; list at least one image")

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from panoptic.data.decoding import verify_image
 from panoptic.data.image_header import read_header
 from panoptic.data.reader import print_reading_notes
-from panoptic.datasets.layout import IMAGE_SUFFIXES, describe_left_out, describe_skipped, is_image
+from panoptic.datasets.layout import describe_left_out, describe_skipped, describe_unused, is_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import VOID, encode_id_map
 from panoptic.format.image_id import ImageId
@@ -71,8 +71,8 @@ def _records(
     if not chosen:
         left_out = [*describe_left_out(files.names()), *describe_skipped(files)]
         found = ", ".join(left_out) or "it is empty"
-        expected = f"expected {', '.join(IMAGE_SUFFIXES)}; give another folder or zip file"
-        raise DatasetError(f"{files.path}: there are no images ({found}); {expected}")
+        hint = "give a folder or zip file with images such as .jpg or .png"
+        raise DatasetError(f"{files.path}: there are no images ({found}); {hint}")
     issues = Issues()
     records: dict[str, ImageRecord] = {}
     for image_id, name in tqdm(chosen.items(), desc="images", unit="image", disable=not progress):
@@ -100,12 +100,7 @@ def _records(
 
 def _notes(files: FileSource, index: PanopticIndex) -> Iterator[str]:
     """Say what was left out, and which names may be wrong."""
-    used = {files.table.find(record.file_name) for record in index.records}
-    others = [name for name in files.names() if name not in used]
-    if unlisted := sum(map(is_image, others)):
-        yield f"{unlisted} image{'' if unlisted == 1 else 's'} left out that the list does not name"
-    yield from describe_left_out(others)
-    yield from describe_skipped(files)
+    yield from describe_unused(files, (record.file_name for record in index.records))
     if undecided := sorted(files.table.undecided.intersection(record.file_name for record in index.records)):
         shown = shown_ids([f"'{name}'" for name in undecided], 3)
         yield f"{len(undecided)} names do not tell their encoding, and may look wrong ({shown}); write them in UTF-8"

@@ -90,6 +90,15 @@ def test_images_that_a_list_does_not_name_are_counted(own: OwnData, capsys: pyte
     assert "note: 1 image left out that the list does not name" in capsys.readouterr().out
 
 
+def test_images_that_are_not_annotated_are_counted(own: OwnData, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("new.png", "._new.png", "notes.txt"):
+        (own.files.images / name).write_bytes((own.files.images / "000100.png").read_bytes())
+    own.annotate()
+    output = capsys.readouterr().out
+    assert "note: 1 image left out that the list does not name (new.png)\n" in output
+    assert "note: 1 file left out: 1 .txt\n" in output
+
+
 SPECIAL: dict[str, tuple[Callable[[Path], object], str]] = {
     "pipe": (os.mkfifo, "is a named pipe"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "is a device"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from panoptic.datasets.layout import SplitFiles, describe_left_out, is_image
+from panoptic.datasets.layout import SplitFiles, describe_left_out, describe_skipped, is_image
 from panoptic.format.image_id import ImageId
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
@@ -83,7 +83,11 @@ class _Part:
     def open(cls, split: str, path: Path, missing: str, unlisted: str, issues: list[Issue]) -> "_Part":
         """List the files; adds an issue if they are missing or damaged."""
         try:
-            return cls(split, path, open_files(path).table, missing, unlisted)
+            files = open_files(path)
+            if not path.is_dir():  # those of folders are errors, because DVC would stop at them
+                skipped = describe_skipped(files)
+                issues.extend(Issue("files-left-out", split, str(path), left_out) for left_out in skipped)
+            return cls(split, path, files.table, missing, unlisted)
         except (DatasetError, OSError) as error:
             issues.append(Issue("part-missing", split, str(path), what_was_found(DatasetError(error), str(path))))
             return cls(split, path, None, missing, unlisted)

@@ -24,7 +24,7 @@ import yaml
 
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.errors import DatasetError, shown_ids
-from panoptic.io.json_fields import JsonObject
+from panoptic.io.json_fields import JsonObject, read_file
 from panoptic.io.names import normal_text
 
 VOID_NAME = "void"
@@ -94,9 +94,7 @@ def things_only(entries: Iterator[JsonObject], where: str) -> ClassTable:
 
 def _read(path: Path) -> JsonObject:
     try:
-        text = path.read_text("utf-8-sig")  # editors on Windows write a byte order mark
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: there is no such file; check the path") from None
+        text = read_file(path).decode("utf-8-sig")  # editors on Windows write a byte order mark
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from panoptic.format.image_id import ImageId
+from panoptic.format.image_id import ImageId, two_types
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.instances.rle import Rle, check_size, read_rle
 from panoptic.io.errors import DatasetError, Issues, shown_ids
@@ -120,7 +120,9 @@ def open_coco(
         with issues.collected():
             image_id = annotation.identifier("image_id")
             if image_id not in known:
-                raise DatasetError(f"{annotation.where}: image id {image_id} is not in 'images'; add the image")
+                mixture = two_types((image_id, *known))
+                hint = f"write ids of one type, here are {mixture}" if mixture else "add the image"
+                raise DatasetError(f"{annotation.where}: image id {image_id!r} is not in 'images'; {hint}")
             annotations[image_id].append(annotation)
     issues.raise_if_any(str(path))
     if classes is None and (texts := [category_id for category_id in names if isinstance(category_id, str)]):
@@ -161,6 +163,8 @@ def read_semantic(files: FileSource, name: str, classes: ClassTable, size: tuple
     unreadable = f"{where}: not a readable PNG; write it again"
     data = files.read(name)
     with refusing_unreadable(unreadable), Image.open(BytesIO(data)) as image:
+        if image.format != "PNG":
+            raise DatasetError(f"{where}: a {image.format}, not a PNG; write it as PNG, which keeps every value")
         if image.mode not in ("1", "L", "P", "I", "I;16"):
             hint = "write one channel, or a palette, in which the value of a pixel is its class"
             raise DatasetError(f"{where}: a color image ({image.mode}); {hint}")

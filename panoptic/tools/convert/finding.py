@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import FileSource
@@ -16,7 +17,8 @@ class FileFinder:
     `option` is the one that names the source, for messages.
 
     A file that is not there under its name is looked for by the last part of it, in any folder and in upper or lower
-    case: CVAT writes images to folders that its annotations do not name, and LabelMe names paths on another machine.
+    case: CVAT writes images to folders that its annotations do not name, LabelMe names paths on another machine, and
+    Label Studio addresses, in which a space is %20.
     """
 
     files: FileSource
@@ -45,7 +47,7 @@ class FileFinder:
         exact = self.exact(name)
         if exact is not None:
             return exact, True
-        found = self._table.similar(name)
+        found = self._table.similar(name) or self._table.similar(unquote(name))
         if len(found) == 1:
             return found[0], False
         where = f"{self.files.path}: {name}: the file is missing"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from panoptic.data.decoding import verify_image, whole_file
+from panoptic.data.decoding import decode_upright, verify_image
 from panoptic.data.image_header import read_header
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource, naming_disk_errors
@@ -22,6 +22,13 @@ from panoptic.tools.convert.finding import FileFinder
 REFUSE, APPLY, IGNORE = "refuse", "apply", "ignore"
 ORIENTATIONS = (REFUSE, APPLY, IGNORE)
 FOUND_ELSEWHERE = "images found under another name"
+
+# Visually lossless, and with color at full resolution, which the original may have; other types are lossless anyway.
+_SAVED: dict[str, dict[str, object]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
+    "WEBP": {"lossless": True},
+}
 
 
 @dataclass(frozen=True)
@@ -93,17 +100,16 @@ class Images:
         return f"{self.files.path}: {image_file.name}"
 
     def _write_upright(self, image_file: ImageFile, target: Path) -> bool:
-        """Write an image with its EXIF orientation applied to the pixels; do nothing if it has none."""
+        """Write an image as it is read, with its EXIF orientation applied; do nothing if it has none."""
         where = self._where(image_file)
         data = self._read(image_file)
         if read_header(io.BytesIO(data), where).orientation == 1:
             return False
-        with Image.open(io.BytesIO(whole_file(data, where))) as image:
-            if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with a thumbnail, as phones write it
-                # Visually lossless, and with color at full resolution, which the original may have.
-                ImageOps.exif_transpose(image).save(target, "JPEG", quality=95, subsampling=0)
-            else:
-                ImageOps.exif_transpose(image).save(target, image.format)
+        with Image.open(io.BytesIO(data)) as image:
+            # MPO: a JPEG with a thumbnail, as phones write it
+            file_type = "JPEG" if image.format == "MPO" else image.format
+        upright = Image.fromarray(decode_upright(data, where))
+        upright.save(target, file_type, **_SAVED.get(file_type or "", {}))
         return True
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from panoptic.datasets.layout import is_image
 from panoptic.instances.rle import Rle
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.folder import Folder
@@ -70,7 +71,7 @@ class LabelMeSource:
                     notes.append(Note(WITHOUT_AREA, where))
                     continue
                 part = Region(self.classes.find(label, where), _mask(shape, *size, where), _is_crowd(shape), where)
-                key = label, str(index) if group is None else f"group {group!r}", part.marked_crowd
+                key = label, str(index) if group in (None, "") else f"group {group!r}", part.marked_crowd
                 instances.setdefault(key, []).append(part)
         regions = (replace(parts[0], mask=union([part.mask for part in parts])) for parts in instances.values())
         return AnnotatedImage(self.image_ids[item], file, *size, tuple(regions), None, document.where, tuple(notes))
@@ -78,11 +79,14 @@ class LabelMeSource:
     def _image(self, item: str, document: JsonObject) -> tuple[ImageFile, Note | None]:
         """Find the image of a LabelMe file: where its path says, beside the file, inside it, or anywhere else."""
         # The path is valid on the machine where the image was annotated.
-        recorded = posixpath.join(posixpath.dirname(item), document.file_name("imagePath"))
+        named = document.file_name("imagePath") if document.has("imagePath") else ""
+        recorded = posixpath.join(posixpath.dirname(item), named)
         beside = posixpath.join(posixpath.dirname(item), posixpath.basename(recorded))
         if beside == item or posixpath.basename(recorded) in ("", ".."):
             # Some files name themselves, or nothing. Readers do not rely on the suffix.
-            recorded = beside = posixpath.splitext(item)[0] + ".jpg"
+            stem = posixpath.splitext(item)[0]
+            same = [name for name in self.images.finder.names if is_image(name) and posixpath.splitext(name)[0] == stem]
+            recorded = beside = same[0] if len(same) == 1 else f"{stem}.jpg"
         for name in (posixpath.normpath(recorded), beside):
             if (file := self.images.finder.exact(name)) is not None:
                 return ImageFile(file), None
@@ -91,7 +95,7 @@ class LabelMeSource:
             content = _decoded(document, "imageData", message)
             return ImageFile(beside, content), Note(_EMBEDDED, f"'{beside}' in {document.where}")
         file, _ = self.images.finder.find("/".join(part for part in recorded.split("/") if part != ".."))
-        return ImageFile(file), Note(FOUND_ELSEWHERE, f"'{document.text('imagePath')}' is {file}")
+        return ImageFile(file), Note(FOUND_ELSEWHERE, f"'{named}' is {file}")
 
 
 def open_labelme(path: Path, images: Images, classes: ClassTable | None, other: Path | None = None) -> LabelMeSource:
@@ -113,7 +117,7 @@ def open_labelme(path: Path, images: Images, classes: ClassTable | None, other: 
 def read_labelme(path: Path) -> JsonObject:
     """Read a LabelMe file. Raises `DatasetError` for any other JSON."""
     document = read_json(path)
-    if not (document.has("shapes") and document.has("imagePath")):
+    if not (document.has("shapes") and "imagePath" in document.values):
         raise DatasetError(f"{path}: not a LabelMe file (no 'shapes' or 'imagePath'); move it elsewhere")
     return document
 

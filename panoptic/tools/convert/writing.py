@@ -14,6 +14,7 @@ from tqdm import tqdm
 from panoptic.format.id_map import encode_id_map
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.io.names import normal_name
 from panoptic.io.zip_entries import add_file
 from panoptic.tools.convert.classes import ClassTable
 from panoptic.tools.convert.drawing import WITHOUT_AREA, AnnotatedImage, DrawnImage, draw_image
@@ -57,7 +58,7 @@ def split_randomly(items: Sequence[str], val_fraction: float, seed: int) -> dict
 
     Raises `DatasetError` for a fraction that leaves one of the two without an image.
     """
-    count = round(val_fraction * len(items))
+    count = round(val_fraction * len(items)) if 0 < val_fraction < 1 else 0
     if not 0 < count < len(items):
         message = f"--val-fraction {val_fraction:g} of {len(items)} images leaves a split empty"
         raise DatasetError(f"{message}; give another fraction")
@@ -164,7 +165,7 @@ def _require_area(summaries: Collection[SplitSummary]) -> None:
 
 def _require_ours(split: str, parts: SplitParts) -> None:
     """Raise `DatasetError` for an invalid name of a split, or one with parts that this command has not written."""
-    if Path(split).name != split or split == parts.note.parent.name:
+    if split in ("", ".", "..", parts.note.parent.name) or "/" in normal_name(split) or "\0" in split:
         raise DatasetError(f"'{split}' cannot be the name of a split; give a plain name such as train")
     existing = [part for part in (parts.images, parts.masks, parts.panoptic_json) if part.exists()]
     if existing and not parts.note.is_file():

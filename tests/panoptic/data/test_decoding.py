@@ -1,6 +1,8 @@
 """One reader for every image file: its type, its bits, and whether all of its pixels are there."""
 
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 
 import cv2
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from panoptic.data.decoding import decode_image, decode_upright, verify_image
@@ -171,7 +174,10 @@ def test_files_that_are_no_images_are_described() -> None:
     for data, message in (
         (b"", "the file is empty"),
         (heic, "a HEIC photo, whatever its name; convert it to JPEG or PNG"),
-        (b"<html>", "cut short, or of another type"),
+        (b"<html>", "is a text, such as a web page or an SVG; fetch or export it again, as JPEG or PNG"),
+        (b"version https://git-lfs.github.com/spec/v1", "in Git LFS, and .* points to it; fetch it with: git lfs pull"),
+        (b"\xff\n\xfa", "a JPEG XL image; convert it"),
+        (b"words", "cut short, or of another type"),
     ):
         with pytest.raises(DatasetError, match=rf"^a\.jpg: the image .*{message}"):
             read_header(BytesIO(data), "a.jpg")
@@ -227,3 +233,82 @@ def test_a_photo_is_turned_upright_as_pillow_does(kind: str, orientation: int) -
         operation = None if kind == "TIFF" else operations[orientation - 1]
         expected = np.asarray((image.transpose(operation) if operation is not None else image).convert("RGB"))
     assert np.abs(upright.astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("place", ["before", "behind", "text"])
+def test_exif_data_anywhere_in_a_png_count(place: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image, written, chunk = Image.fromarray(_noise(24, 32)), exif.tobytes(), b"eXIf" + exif.tobytes()[6:]
+    text = PngInfo()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(written):8}\n{written.hex()}\n")  # as by ImageMagick
+    data = _encoded(image, "PNG", **({"pnginfo": text} if place == "text" else {}))
+    at = {"before": 33, "behind": len(data) - 12, "text": 0}[place]
+    if at:
+        data = data[:at] + (len(chunk) - 4).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4) + data[at:]
+    assert read_header(BytesIO(data), "a.png").orientation == 6
+    assert np.array_equal(decode_upright(data, "a.png"), np.rot90(_noise(24, 32), -1))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "WEBP", "TGA"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_colors_do_not_depend_on_opacity(kind: str, mode: str) -> None:
+    image = Image.fromarray(_noise()).convert(mode[:-1])
+    alpha = Image.fromarray(np.linspace(0, 255, _noise()[..., 0].size).reshape(_noise().shape[:2]).astype(np.uint8))
+    transparent = Image.merge(mode, [*image.split(), alpha])
+    data = _encoded(transparent, kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
+    assert np.array_equal(decode_image(data, "a"), np.asarray(image.convert("RGB")))
+
+
+def test_a_transparent_color_of_a_gif_is_kept() -> None:
+    image = Image.fromarray(_noise()).quantize(16)
+    data = _encoded(image, "GIF", transparency=3)
+    assert np.array_equal(decode_image(data, "a.gif"), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", ["TGA", "PCX", "SGI", "ICO", "DDS", "QOI"])
+def test_types_that_only_pillow_reads_are_read(kind: str) -> None:
+    pixels = _noise()
+    options = {"sizes": [pixels.shape[1::-1]]} if kind == "ICO" else {}
+    assert np.array_equal(decode_image(_encoded(Image.fromarray(pixels), kind, **options), "a"), pixels)
+
+
+def test_a_tiff_whose_decoders_would_mix_up_its_planes_is_refused() -> None:
+    planes = np.arange(3 * 4 * 6, dtype="<u2") * 50
+    tags = ImageFileDirectory_v2()
+    tags.update({256: 6, 257: 4, 258: (16, 16, 16), 259: 1, 262: 2, 273: (500, 548, 596), 277: 3, 278: 4})
+    tags.update({279: (48, 48, 48), 284: 2})
+    file = BytesIO(b"II*\0\10\0\0\0")
+    file.seek(8)
+    tags.save(file)
+    data = file.getvalue().ljust(500, b"\0") + planes.tobytes()
+    with pytest.raises(UnsupportedImageError, match="16-bit samples, each channel in a plane of its own; save it with"):
+        read_header(BytesIO(data), "a.tif")
+
+
+def test_a_color_space_with_an_axis_a_has_no_alpha() -> None:
+    data = _encoded(Image.new("LAB", (6, 4), (200, 128, 128)), "TIFF")
+    assert not read_header(BytesIO(data), "a.tif").alpha
+
+
+def _avif(offset: int) -> bytes:
+    data = bytearray(_encoded(Image.fromarray(_noise()), "AVIF"))
+    data[-offset] ^= 255
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P5 6 4 4\xc70 " + bytes(100),
+        b"P5 6 4 65535\xa2b" + bytes(100),
+        _encoded(Image.fromarray(_noise()), "AVIF").replace(b"iloc", b"ilox"),
+        *(_avif(offset) for offset in range(900, 1400, 100)),
+        b"P5 60000 60000 255\n" + bytes(100),
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\x7f\xff\xff\xff" * 2 + b"\x10\2\0\0\0" + bytes(50) + b"IEND\xaeB`\x82",
+    ],
+)
+def test_damage_that_libraries_report_in_other_ways_is_described(data: bytes) -> None:
+    for read in (decode_image, verify_image, decode_upright, lambda data, where: read_header(BytesIO(data), where)):
+        with suppress(DatasetError):  # any other error fails the test
+            read(data, "a")

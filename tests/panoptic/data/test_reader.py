@@ -10,15 +10,18 @@ import cv2
 import deflate
 import numpy as np
 import pytest
+from PIL import Image
 
 from panoptic.data.decoding import decode_image
 from panoptic.data.image_header import ImageHeader, read_header
 from panoptic.data.reader import PanopticReader
 from panoptic.datasets.coco import build_index
+from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
-from tests.tiny_dataset import TinyImage, TinySplit, random_images, write_split
+from panoptic.tools.unlabeled import index_unlabeled
+from tests.tiny_dataset import CATEGORIES, TinyImage, TinySplit, random_images, write_split
 
 
 @pytest.fixture
@@ -113,3 +116,19 @@ def test_the_claimed_size_is_that_of_the_pixels() -> None:
     for data in (b"", b"text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"):
         with pytest.raises(DatasetError, match="images/1: the image cannot be decoded"):
             read_header(BytesIO(data), "images/1")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "shown"),
+    [
+        *(("a.png", "RGB", True), ("a.JPG", "RGB", True), ("a.gif", "P", True), ("a.webp", "RGB", True)),
+        *(("a.jp2", "RGB", False), ("a.ppm", "RGB", False), ("a.tga", "RGB", False), ("a.tif", "RGB", False)),
+        *(("a.png", "RGBA", False), ("a.webp", "RGBA", False), ("a.png", "I;16", False)),
+    ],
+)
+def test_what_a_browser_shows_otherwise_is_known(tmp_path: Path, name: str, mode: str, shown: bool) -> None:
+    (tmp_path / "new").mkdir()
+    Image.new(mode, (8, 6)).save(tmp_path / "new" / name)
+    table = CategoryTable.from_json(CATEGORIES)
+    index = index_unlabeled(tmp_path / "new", None, table, tmp_path / "new.index")
+    assert PanopticReader(index).shown_as_read(index.records[0]) == shown

@@ -1,11 +1,14 @@
 """Typed fields of JSON objects: wrong ones are refused with where, what was found, and what to do."""
 
+import os
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from panoptic.io.json_fields import FieldError, JsonObject
+from panoptic.io.errors import DatasetError
+from panoptic.io.json_fields import FieldError, JsonObject, load_json
 
 OBJECT = JsonObject({"text": "x", "number": 1.5, "integer": 3, "list": [1, {"id": 2}], "huge": 10**400}, "a.json")
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
@@ -33,3 +36,22 @@ def test_items_go_on_after_one_that_is_not_an_object() -> None:
     assert isinstance(error, FieldError)
     assert isinstance(item, JsonObject)
     assert (item.where, item.integer("id")) == ("a.json: list[1]", 2)
+
+
+NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "folder": (Path.mkdir, "is a folder; replace the file"),
+    "pipe": (os.mkfifo, "is a named pipe; replace the file"),
+    "dangling link": (
+        lambda path: path.symlink_to("gone"),
+        "is a link to gone, which does not exist; replace the file",
+    ),
+    "nothing": (lambda path: None, "there is no such file; check the path"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_named_at_once(tmp_path: Path, kind: str) -> None:
+    make, found = NO_FILES[kind]
+    make(tmp_path / "a.json")
+    with pytest.raises(DatasetError, match=f"a.json: {found}$"):
+        load_json(tmp_path / "a.json")

@@ -52,19 +52,24 @@ def test_dots_inside_of_names_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["._a.jpg", "sub/._a.json", "__MACOSX/a.jpg", ".DS_Store", "x/Thumbs.db", "desktop.ini", "x/@eaDir/a.jpg"]
+    "name",
+    [
+        *("._a.jpg", "sub/._a.json", "__MACOSX/a.jpg", ".DS_Store", "x/Thumbs.db", "desktop.ini", "x/@eaDir/a.jpg"),
+        *(".Trash-1000/files/a.jpg", ".git/objects/a", ".@__thumb/a.jpg", ".AppleDouble/a.jpg"),
+    ],
 )
 def test_litter_of_operating_systems_is_known(name: str) -> None:
     assert is_litter(name)
 
 
 def test_data_is_no_litter() -> None:
-    assert not any(map(is_litter, ("_a.jpg", "a._b.jpg", "Thumbs.db.png", ".a.jpg")))
+    assert not any(map(is_litter, ("_a.jpg", "a._b.jpg", "Thumbs.db.png", ".a.jpg", "Trash-1/a.jpg", "a.git")))
 
 
 def test_dvc_ignores_the_same_litter() -> None:
     names = ["data/._a", "data/__MACOSX", "data/.DS_Store", "Thumbs.db", "x/desktop.ini", "x/@eaDir", "x/lost+found"]
     names += ["x/#recycle", "x/$RECYCLE.BIN", "x/System Volume Information", "x/.ipynb_checkpoints", "ehthumbs.db"]
+    names += ["x/.Trash-1000", "x/#snapshot", "x/.@__thumb", "x/@Recycle", "x/.thumbnails", "x/.AppleDouble"]
     command = [sys.executable, "-m", "dvc", "check-ignore", *names, "data/a.jpg"]
     ignored = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
     assert all(map(is_litter, names))

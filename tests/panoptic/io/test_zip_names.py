@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from panoptic.datasets.layout import describe_skipped
 from panoptic.format.categories import CategoryTable
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.io.errors import DatasetError
@@ -19,6 +20,15 @@ NFD = unicodedata.normalize("NFD", "Münze")
 ENCODINGS = {
     "Windows, Chinese": ("图片1.jpg", "gb18030"),  # which is valid UTF-8 by chance
     "Windows, Chinese, in a folder": ("训练/照片.jpg", "gb18030"),
+    "Windows, Central European": ("żółw/łąka.jpg", "cp1250"),
+    "DOS, Central European": ("żółw/łąka.jpg", "cp852"),
+    "Windows, Greek": ("φωτο.jpg", "cp1253"),
+    "Windows, Turkish": ("İşçi_ğ.jpg", "cp1254"),
+    "Windows, Arabic": ("صورة.jpg", "cp1256"),
+    "Windows, Hebrew": ("תמונה.jpg", "cp1255"),
+    "Windows, Thai": ("ภาพ.jpg", "cp874"),
+    "Unix, Japanese": ("写真.jpg", "euc_jp"),
+    "Unix, Russian": ("фото.jpg", "koi8_r"),
     "Windows, Japanese": ("写真/表.jpg", "cp932"),  # with a backslash as second byte
     "Windows, Korean": ("사진.jpg", "cp949"),
     "Windows, Chinese of Taiwan": ("圖片.jpg", "cp950"),
@@ -80,6 +90,18 @@ def test_a_unicode_path_of_another_name_is_ignored(tmp_path: Path) -> None:
 def test_a_damaged_extra_field_is_no_name(tmp_path: Path) -> None:
     write_raw_zip(tmp_path / "val.zip", {"é.jpg".encode(): b"a"}, b"\x75\x70\x03\x00\x01\x02\x03\x04\x05\x06")
     assert open_files(tmp_path / "val.zip").read("é.jpg") == b"a"
+
+
+def test_files_beside_the_folder_of_an_archive_are_named(tmp_path: Path) -> None:
+    write_raw_zip(
+        tmp_path / "图片.zip",
+        {name.encode("gb18030"): b"a" for name in ("图片/照片.jpg", "b.jpg", "__MACOSX/._b.jpg", "图片2/c.jpg")},
+    )
+    files = open_files(tmp_path / "图片.zip")
+    assert files.names() == ("照片.jpg",)
+    assert next(iter(files.unusable())) == "b.jpg"
+    assert len(files.unusable()) == 2
+    assert "'b.jpg' is not in '图片/', the folder of the archive's own name" in next(describe_skipped(files))
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "val/", ".\\val\\"])

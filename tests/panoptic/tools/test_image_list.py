@@ -32,6 +32,7 @@ def test_images_come_in_the_order_of_the_list(tmp_path: Path) -> None:
         ([], "'images' is empty"),
         ([FIRST, SECOND | {"id": 7}], r"images\[1\]: image id 7 is listed twice"),
         ([FIRST, SECOND | {"file_name": "b.jpg"}], "image ids 7 and 2 share 'b.jpg'"),
+        ([FIRST, SECOND | {"id": "2"}], "info.json: image ids of two types, 7 and '2'; write all as integers"),
         ([FIRST | {"width": 0}], r"images\[0\]: the size is 3 x 0"),
         ([FIRST | {"height": "3"}], "'height' should be an integer"),
         ([{"id": 1}, {"id": "x"}, SECOND], "2 issues found"),

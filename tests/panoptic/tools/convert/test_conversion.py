@@ -198,6 +198,15 @@ def test_invalid_semantic_maps_are_reported(
     assert "a.png" in errors
 
 
+def test_semantic_maps_that_are_no_png_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "maps").mkdir()
+    Image.fromarray(np.ones((HEIGHT, WIDTH), np.uint8)).save(tmp_path / "maps" / "a.png", "JPEG")
+    options = ["--semantic", str(tmp_path / "maps"), "--classes", str(write_classes(tmp_path))]
+    with pytest.raises(SystemExit):
+        _coco(tmp_path, [_rectangle(1, 1, 4, 4)], *options)
+    assert "maps: a.png: a JPEG, not a PNG; write it as PNG, which keeps every value" in capsys.readouterr().err
+
+
 def test_semantic_maps_may_have_a_palette_or_16_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "maps").mkdir()
     values = np.zeros((HEIGHT, WIDTH), np.uint16)

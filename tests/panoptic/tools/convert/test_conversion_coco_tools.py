@@ -131,6 +131,10 @@ def test_cvat_with_brush_strokes_as_uncompressed_rle(tmp_path: Path) -> None:
         ({"segmentation": [SQUARE], "category_id": None}, "'category_id' should be"),
         ({"segmentation": [SQUARE], "category_id": 4}, "category 4 is not in 'categories'; add it there"),
         ({"segmentation": [SQUARE], "image_id": 5}, "image id 5 is not in 'images'; add the image"),
+        (
+            {"segmentation": [SQUARE], "image_id": "10"},
+            "image id '10' is not in 'images'; write ids of one type, here are '10' and ",
+        ),
         ({"segmentation": {"counts": [1, 2], "size": [HEIGHT, WIDTH]}}, "its runs do not fill 24 x 32 pixels"),
     ],
 )

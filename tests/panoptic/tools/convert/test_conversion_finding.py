@@ -54,6 +54,7 @@ def _convert(tmp_path: Path, source: Path, *options: str) -> dict[str, ReadImage
         ("Train/IMG_1.png", ["other/IMG_1.png", "x/train/img_1.png"], "x/train/img_1.png"),
         ("C:\\Users\\me\\day1\\a.png", ["day1/a.png", "day2/a.png"], "day1/a.png"),
         ("/datasets/photos/a.png", ["a.png"], "a.png"),
+        ("upload/a%20b.png", ["a b.png"], "a b.png"),
         ("train\\a.png", ["a.png", "._a.png", "__MACOSX/a.png"], "a.png"),
     ],
 )

@@ -4,12 +4,15 @@ import base64
 import io
 import json
 import re
+import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from panoptic.data.decoding import decode_image, decode_upright
 from panoptic.tools.convert.__main__ import main
 from tests.panoptic.tools.convert.made_own_data import (
     HEIGHT,
@@ -171,6 +174,25 @@ def test_the_exif_orientation_is_applied_on_request(
     assert stored.read_bytes() == before
 
 
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_a_photo_that_is_turned_keeps_the_pixels_that_are_read(tmp_path: Path, suffix: str) -> None:
+    samples = np.random.default_rng(0).integers(0, 4096, (WIDTH, HEIGHT, 3), np.uint16)  # 12 bits in 16
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = write_image(tmp_path / "photos" / f"a{suffix}", WIDTH, HEIGHT)
+    if suffix == ".png":
+        data, chunk = bytes(cv2.imencode(".png", samples)[1]), b"eXIf" + exif.tobytes()[6:]
+        framed = (len(chunk) - 4).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4)
+        image.write_bytes(data[:33] + framed + data[33:])  # behind the header
+    else:
+        Image.fromarray((samples >> 4).astype(np.uint8)).save(image, lossless=True, exif=exif)
+    upright = decode_upright(image.read_bytes(), "a")
+    assert upright.max() == 255
+    write_labelme(tmp_path / "photos", f"a{suffix}", [TABLE])
+    _convert(tmp_path, "--exif-orientation", "apply")
+    assert np.array_equal(decode_image((tmp_path / "out" / "train" / f"a{suffix}").read_bytes(), "a"), upright)
+
+
 @pytest.mark.parametrize("shape_type", ["point", "points", "line", "linestrip"])
 def test_points_and_lines_are_left_out_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], shape_type: str
@@ -234,3 +256,38 @@ def test_wrong_numbers_of_corners_are_reported(
 ) -> None:
     write_labelme(tmp_path / "photos", "a.png", [shape("coin", shape_type, points)])
     assert message in _fails(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("recorded", [None, "", "a.json", ".."])
+def test_a_file_without_the_name_of_its_image_means_the_one_of_its_own_name(
+    tmp_path: Path, recorded: str | None
+) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [TABLE], imagePath=recorded)
+    assert _convert(tmp_path)["a.png"].area("table") == HEIGHT * WIDTH
+
+
+def test_an_empty_group_id_is_none(tmp_path: Path) -> None:
+    coins = [shape("coin", "rectangle", box(left, 2, left + 4, 6), group_id="") for left in (2, 10)]
+    write_labelme(tmp_path / "photos", "a.png", coins)
+    assert _convert(tmp_path)["a.png"].count("coin") == 2
+
+
+@pytest.mark.parametrize("split", ["", ".", "..", "a/b", "a\\b", "/a", "annotations", "a\0b"])
+def test_a_split_has_a_plain_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [TABLE])
+    kept = tmp_path / "out" / "train" / "kept.png"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert "cannot be the name of a split; give a plain name such as train" in _fails(
+        tmp_path, capsys, "--split", split
+    )
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("fraction", ["nan", "inf", "-0.2", "0", "1"])
+def test_a_fraction_that_leaves_a_split_empty_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fraction: str
+) -> None:
+    write_labelme(tmp_path / "photos", "a.png", [TABLE])
+    error = _fails(tmp_path, capsys, f"--val-fraction={fraction}")
+    assert error == f"error: --val-fraction {fraction} of 1 images leaves a split empty; give another fraction\n"
