@@ -65,7 +65,7 @@ class Folder:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST_BYTES:
                 found = f"has {size} bytes, but at most {LARGEST_BYTES} are read"
-                raise DatasetError(f"{self.path / name}: {found}; replace the file")
+                raise DatasetError(f"{self.path / name}: {found}; give a smaller file")
             return file.read()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -80,10 +80,10 @@ def open_file(path: Path) -> IO[bytes]:
         unusable = describe_unusable(path)
         if not unusable:
             raise
-        raise DatasetError(f"{path}: {unusable}; replace the file") from None
+        raise DatasetError(f"{path}: {unusable}; give a file that can be read") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise DatasetError(f"{path}: {describe_unusable(path)}; replace the file")
+        raise DatasetError(f"{path}: {describe_unusable(path)}; give a file that can be read")
     return os.fdopen(descriptor, "rb")
 
 

@@ -301,7 +301,7 @@ def test_other_files_than_panoptic_results_are_named(
     results.mkdir()
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
-    assert "is a folder; give the JSON file" in capsys.readouterr().err
+    assert "is a folder; give a file that can be read" in capsys.readouterr().err
 
 
 def test_maps_with_red_and_blue_exchanged_are_recognized(

@@ -105,7 +105,7 @@ def test_an_endless_file_is_refused_before_it_is_read(folder: Path) -> None:
         file.truncate(1 << 40)  # which takes no disk
     (folder / "endless.png").symlink_to("/dev/zero")
     for name in ("huge.png", "endless.png"):
-        with pytest.raises(DatasetError, match=rf"{name}: .*replace the file"):
+        with pytest.raises(DatasetError, match=rf"{name}: .*; give a"):
             open_files(folder).read(name)
 
 

@@ -82,7 +82,7 @@ def forbidden(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_may_not_be_read_is_described(forbidden: Path) -> None:
     files = open_files(forbidden)
     assert files.names() == ("b.png",)
-    with pytest.raises(DatasetError, match=r"b\.png: cannot be read \(Permission denied\); replace the file"):
+    with pytest.raises(DatasetError, match=r"b\.png: cannot be read \(Permission denied\); give a file"):
         files.read("b.png")
     assert files.unusable() == {
         "b.png": "cannot be read (Permission denied)",

@@ -39,11 +39,11 @@ def test_items_go_on_after_one_that_is_not_an_object() -> None:
 
 
 NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "folder": (Path.mkdir, "is a folder; replace the file"),
-    "pipe": (os.mkfifo, "is a named pipe; replace the file"),
+    "folder": (Path.mkdir, "is a folder; give a file that can be read"),
+    "pipe": (os.mkfifo, "is a named pipe; give a file that can be read"),
     "dangling link": (
         lambda path: path.symlink_to("gone"),
-        "is a link to gone, which does not exist; replace the file",
+        "is a link to gone, which does not exist; give a file that can be read",
     ),
     "nothing": (lambda path: None, "there is no such file; check the path"),
 }

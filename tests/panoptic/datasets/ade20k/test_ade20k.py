@@ -242,7 +242,7 @@ ISSUES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
         "101 and 101; expected 1 to 100",
     ),
     "image cut short": (IMAGE, lambda old: old[: len(old) // 2], "cannot be decoded"),
-    "image that is text": (IMAGE, lambda old: b"<html>", "the image cannot be decoded"),
+    "image that is text": (IMAGE, lambda old: b"<html>", "the image is a text, such as a web page"),
 }
 
 
