@@ -57,6 +57,7 @@ from panoptic.robustness.summary import (
     draw_severities,
     measures,
     metrics_to_json,
+    narrow_table,
     severity_csv,
     table,
     variants_to_json,
@@ -155,7 +156,7 @@ def robustness(
     _write(result, len(index.records), state, paths.out)
     # With the result written, the state is no longer needed.
     shutil.rmtree(state, ignore_errors=True)
-    print(table(result, len(index.records)), end="")
+    print(narrow_table(result, len(index.records)), end="")
     scored, kept = len(index.records), min(inference.images, len(index.records))
     print(f"{scored} of {len(full.records)} images scored (corrupt.images), ", end="")
     print(f"predictions of {kept} kept to be browsed (predict.images); {paths.out}")

@@ -110,19 +110,42 @@ def severity_csv(robustness: Robustness) -> str:
 
 def table(robustness: Robustness, images: int) -> str:
     """Table 11 in Markdown: PQ in percent under each corruption, averaged over the severities, and at each of them."""
-    severities = ", ".join(map(str, robustness.severities))
-    averages = [_row(classes, robustness, None, classes) for classes in CLASS_GROUPS]
-    levels = [_row(str(severity), robustness, severity, CLASS_GROUPS[0]) for severity in robustness.severities]
-    paragraphs = [
-        f"PQ in percent on {images} images; means over severities {severities}.",
+    averages, levels = _rows(robustness)
+    return markdown_page(
+        f"PQ in percent on {images} images; means over severities {_severities(robustness)}.",
         markdown_table(_titles("classes", robustness), averages),
         "All classes at each severity:",
         markdown_table(_titles("severity", robustness), levels),
-    ]
+        _retained(robustness),
+    )
+
+
+def narrow_table(robustness: Robustness, images: int) -> str:
+    """Render the numbers of `table` for a terminal, which has no room for a column for each corruption."""
+    averages, levels = _rows(robustness)
+    header, *lines = zip(_titles("corruption", robustness), *averages, *levels, strict=True)
+    return markdown_page(
+        f"PQ in percent on {images} images: means over severities {_severities(robustness)}, and of all at each.",
+        markdown_table(header, lines),
+        _retained(robustness),
+    )
+
+
+def _rows(robustness: Robustness) -> tuple[list[list[str]], list[list[str]]]:
+    """A row for each group of classes, averaged over the severities, and one for each severity."""
+    return (
+        [_row(classes, robustness, None, classes) for classes in CLASS_GROUPS],
+        [_row(str(severity), robustness, severity, CLASS_GROUPS[0]) for severity in robustness.severities],
+    )
+
+
+def _severities(robustness: Robustness) -> str:
+    return ", ".join(map(str, robustness.severities))
+
+
+def _retained(robustness: Robustness) -> str:
     kept = _fraction(robustness.mean_pq(), robustness.clean["pq"]["all"])
-    if kept is not None:
-        paragraphs.append(f"On average, {100 * kept:.1f} % of the clean PQ is retained under corruption.")
-    return markdown_page(*paragraphs)
+    return "" if kept is None else f"On average, {100 * kept:.1f} % of the clean PQ is retained under corruption."
 
 
 def _fraction(part: float | None, whole: float | None) -> float | None:

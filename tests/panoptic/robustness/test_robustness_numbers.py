@@ -13,6 +13,7 @@ from panoptic.robustness.summary import (
     Robustness,
     draw_severities,
     metrics_to_json,
+    narrow_table,
     severity_csv,
     severity_figure,
     table,
@@ -85,6 +86,23 @@ def test_the_table_has_the_papers_columns_and_every_severity(measured: Robustnes
     assert "| stuff | - | - | - | - |" in lines
     assert "| 1 | 70.0 | 50.0 | 40.0 | 60.0 |" in lines
     assert lines[-1] == "On average, 50.0 % of the clean PQ is retained under corruption."
+
+
+def test_the_printed_table_has_the_same_numbers_in_a_row_for_each_corruption(measured: Robustness) -> None:
+    lines = unpadded(narrow_table(measured, 12)).splitlines()
+    assert lines[0] == "PQ in percent on 12 images: means over severities 1, 5, and of all at each."
+    assert "| corruption | all | things | stuff | 1 | 5 |" in lines
+    assert "| clean | 70.0 | 50.0 | - | 70.0 | 70.0 |" in lines
+    assert "| mean | 35.0 | 15.0 | - | 50.0 | 20.0 |" in lines
+    assert "| blur: Motion | 30.0 | 10.0 | - | 40.0 | 20.0 |" in lines
+    assert "| weather: Fog | 40.0 | 20.0 | - | 60.0 | 20.0 |" in lines
+    assert lines[-1] == "On average, 50.0 % of the clean PQ is retained under corruption."
+
+
+def test_the_printed_table_of_all_corruptions_fits_a_terminal() -> None:
+    variants = {Variant(name, level): qualities(0.5) for name in corruptions.CORRUPTIONS for level in range(1, 6)}
+    lines = narrow_table(Robustness(qualities(0.7), variants), 5000).splitlines()
+    assert max(map(len, lines)) <= 100
 
 
 def test_the_image_can_be_decoded_and_shows_what_changed(measured: Robustness) -> None:
