@@ -16,7 +16,7 @@ from tqdm import tqdm
 from model.complexity.measure import Measurement, Task, measure_apart
 from model.complexity.rows import ModelRow, count_own, count_published
 from model.complexity.settings import CONFIGURED, ComplexitySettings
-from model.complexity.table import complexity_page, models_table
+from model.complexity.table import complexity_page, narrow_tables
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED
 from panoptic.format.categories import CategoryTable
@@ -28,20 +28,20 @@ from stages.settings import load_section
 
 
 def complexity(settings: ComplexitySettings, config: NetworkConfig, index_path: Path, out: Path) -> None:
-    """Count and measure all models, write the results and print the table."""
+    """Count and measure all models, write the results and print the tables of models."""
     rows = count_models(settings, config, PanopticIndex.load(index_path).categories)
     metrics = {row.name: row.metrics() for row in rows}
     write_json(out / "rows.json", [row.to_json() for row in rows])
     write_atomically(out / "table.md", complexity_page(rows).encode())
     write_json(out / "metrics.json", metrics)
-    print(models_table(rows))
+    print(narrow_tables(rows))
     print(f"{len(rows)} models counted; results in {out}")
 
 
 def count_models(settings: ComplexitySettings, config: NetworkConfig, categories: CategoryTable) -> list[ModelRow]:
     """Count all models of the settings and measure some; `config` and `categories` describe the configured one."""
     classes = len(categories.things), len(categories.stuff)
-    progress = tqdm(settings.models, unit="model", desc="complexity", disable=None)
+    progress = tqdm(settings.models, unit="model", desc="complexity")
     rows = []
     for name in progress:
         progress.set_postfix_str(name)

@@ -11,6 +11,7 @@ EXPLANATION = """Parameters in millions (M); multiply-adds of one image in G, a 
 convolutions, linear layers, norms, ReLUs and pooling, at the size that the paper used.
 *Full*: all convolutions and matrix products, attention included; *sampling*: what deformable attention adds to that."""
 LATENCY = """The network alone, with random weights, on one image. Memory is the peak, weights included."""
+_PAPERS_SIZE = 6  # column
 PUBLISHED_FILES = """All parameters of the authors' files; ours lack the parts that nothing uses."""
 
 
@@ -32,10 +33,21 @@ def complexity_page(rows: Sequence[ModelRow]) -> str:
 
 def models_table(rows: Sequence[ModelRow]) -> str:
     """Render one line per model."""
-    width, height = rows[0].size
+    return markdown_table(_header(rows[0]), [_line(row) for row in rows])
+
+
+def narrow_tables(rows: Sequence[ModelRow]) -> str:
+    """Render the table of models for a terminal, as two without the paper's size: parameters, then multiply-adds."""
+    lines = [_header(rows[0]), *map(_line, rows)]
+    parameters = [line[:_PAPERS_SIZE] for line in lines]
+    multiply_adds = [line[:1] + line[_PAPERS_SIZE + 1 :] for line in lines]
+    return "\n\n".join(markdown_table(head, body) for head, *body in (parameters, multiply_adds))
+
+
+def _header(row: ModelRow) -> list[str]:
+    width, height = row.size
     header = ["model", "M", "M trainable", "M paper's count", "M paper", "diff.", "paper's size"]
-    header += ["G paper's count", "G paper", "diff.", f"G full, {width} x {height}", "G sampling"]
-    return markdown_table(header, [_line(row) for row in rows])
+    return [*header, "G paper's count", "G paper", "diff.", f"G full, {width} x {height}", "G sampling"]
 
 
 def _line(row: ModelRow) -> list[str]:
