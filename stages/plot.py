@@ -28,8 +28,8 @@ def plot(curves: Path, scores: Path, out: Path) -> None:
     loss, quality = read_table(curves / "loss.csv"), read_table(curves / "quality.csv")
     pq_loss, oracle = read_table(scores / "pq_loss.csv"), read_table(scores / "oracle.csv")
     figures = {
-        "loss": _lines("Training loss", "sum of all terms", loss, ("total",)),
-        "quality": _lines("PQ on the validation split", "percent", quality, ("all", "things", "stuff")),
+        "loss": lines_figure("Training loss", "sum of all terms", loss, ("total",)),
+        "quality": lines_figure("PQ on the validation split", "percent", quality, ("all", "things", "stuff")),
         "pq_loss": _bars("PQ loss by error type", "percentage points", pq_loss, "error"),
         "oracle": _bars("PQ with an oracle for one error type", "percent", oracle, "oracle"),
     }
@@ -46,14 +46,17 @@ def read_table(file: Path) -> Table:
     return {name: [row[index] for row in rows] for index, name in enumerate(head)}
 
 
-def _lines(title: str, unit: str, table: Table, columns: Sequence[str]) -> Figure:
+def lines_figure(title: str, unit: str, table: Table, columns: Sequence[str]) -> Figure:
     """Draw columns over the steps; values that are not known leave a gap."""
     figure, axes = _empty_plot(title, "step", unit)
     steps = [int(step) for step in table["step"]]
     for column, color in zip(columns, _COLORS, strict=False):
         values = [float(value or "nan") for value in table[column]]
-        axes.plot(steps, values, color=color, marker=".", label=column)
+        # Not clipped: half of a marker at 0 would be outside the axes.
+        axes.plot(steps, values, color=color, marker=".", label=column, clip_on=False)
+    axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
+    axes.locator_params(axis="x", integer=True)
     if len(columns) > 1:
         axes.legend(frameon=False)
     return figure

@@ -172,8 +172,8 @@ class BreakdownTable:
         return self._csv("error", lambda row: row.pq_loss)
 
     def oracle_csv(self) -> bytes:
-        """PQ by what is perfect, with `nothing` first; a column for each group and class."""
-        return self._csv("oracle", lambda row: {"nothing": row.pq, **row.oracle})
+        """PQ by what is perfect, with `no_oracle` first; a column for each group and class."""
+        return self._csv("oracle", lambda row: {"no_oracle": row.pq, **row.oracle})
 
     def _csv(self, title: str, values: Callable[[BreakdownRow], Mapping[str, float | None]]) -> bytes:
         columns = {name: values(row) for name, row in self.groups.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from stages.plot import main, read_table
+from stages.plot import lines_figure, main, read_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,7 @@ def write_tables(folder: Path) -> None:
     (folder / "loss.csv").write_text("step,total\n20,18.5\n40,12.5\n")
     (folder / "quality.csv").write_text("step,all,things,stuff\n20,31,0,62\n40,32,,\n")
     (folder / "pq_loss.csv").write_text("error,all,things\nmerging,0.25,0.5\nmissed,0.5,1\n")
-    (folder / "oracle.csv").write_text("oracle,all\nnothing,0.25\nperfect_masks,\n")
+    (folder / "oracle.csv").write_text("oracle,all\nno_oracle,0.25\nperfect_masks,\n")
 
 
 def test_every_table_becomes_a_plot(tmp_path: Path) -> None:
@@ -33,6 +33,16 @@ def test_every_table_becomes_a_plot(tmp_path: Path) -> None:
 def test_a_table_is_read_by_columns(tmp_path: Path) -> None:
     write_tables(tmp_path)
     assert read_table(tmp_path / "quality.csv")["things"] == ["0", ""]
+
+
+def test_a_single_validation_is_drawn_in_full_from_step_0() -> None:
+    figure = lines_figure("PQ", "percent", {"step": ["90"], "all": ["0"]}, ["all"])
+    axes, (line,) = figure.axes[0], figure.axes[0].lines
+    assert axes.get_xlim()[0] == 0
+    assert axes.get_xlim()[1] >= 90
+    assert axes.get_ylim()[0] == 0
+    assert all(step.is_integer() for step in axes.get_xticks())
+    assert not line.get_clip_on(), "the lower half of the marker would be outside the axes"
 
 
 def test_the_page_of_dvcs_plots_loads_nothing_from_the_internet(tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ def test_csv_has_a_row_for_each_error_type_and_a_column_for_each_group_and_class
     assert sum(float(row["things"]) for row in lost) == pytest.approx(0.25)
     assert {row["star"] for row in lost} == {""}, "no value where nothing occurs"
     oracle = list(csv.DictReader(table.oracle_csv().decode().splitlines()))
-    assert [row["oracle"] for row in oracle] == ["nothing", *ORACLES]
+    assert [row["oracle"] for row in oracle] == ["no_oracle", *ORACLES]
     assert float(oracle[0]["ball"]) == 0.75
 
 
