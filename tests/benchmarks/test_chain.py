@@ -42,4 +42,5 @@ def test_a_step_that_fails_ends_the_benchmark_with_its_message(
     said = capsys.readouterr().err
     assert f"panoptic.tools.check {tmp_path / 'nothing'}" in said
     assert "there is no such" in said
+    assert said.startswith("check ..."), "the step is named before it runs"
     assert not (tmp_path / "out").exists()
