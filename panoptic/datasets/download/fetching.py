@@ -21,7 +21,7 @@ from requests.exceptions import ConnectTimeout, InvalidSchema, InvalidURL, SSLEr
 from urllib3.exceptions import NewConnectionError
 
 from panoptic.datasets.download.partial_file import HEAD, Origin, PartialFile, other_content
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, causes, root_cause
 
 LONGEST_WAIT_S = 600.0  # that a server may request
 LONGEST_BACKOFF_S = 60.0
@@ -110,9 +110,9 @@ class _Transfer:
                     self._receive(patience.timeout_s)
                 return self._checked()
             except (SSLError, TooManyRedirects, InvalidURL, InvalidSchema) as error:
-                raise _RefusedError(f"cannot be asked: {_cause(error)}") from None
+                raise _RefusedError(f"cannot be asked: {root_cause(error)}") from None
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                problem, wait_s = _cause(error), None
+                problem, wait_s = root_cause(error), None
                 if not self._has_answered and _is_unreachable(error):
                     retries = min(patience.retries, UNREACHABLE_RETRIES)
             except _AskAgainError as error:
@@ -241,18 +241,6 @@ def _retry_after(value: str) -> float | None:
         return None
 
 
-def _cause(error: BaseException) -> str:
-    """The root cause of an error that libraries have wrapped several times."""
-    *_, root = _chain(error)
-    return str(root) or type(root).__name__
-
-
 def _is_unreachable(error: BaseException) -> bool:
     """Tell whether there was no connection at all: the name is unknown, or the server, or a proxy, does not accept."""
-    return any(isinstance(part, NewConnectionError | ConnectTimeout) for part in _chain(error))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error:
-        yield error
-        error = error.__cause__ or error.__context__
+    return any(isinstance(part, NewConnectionError | ConnectTimeout) for part in causes(error))
