@@ -83,6 +83,9 @@ def per_image_to_json(scores: Scores, per_image: Mapping[ImageId, ImageCounts]) 
     return document
 
 
+_IOU_TYPES = {"segm": "mask", "bbox": "box"}
+
+
 def format_table(scores: Scores, precisions: Precisions, intervals: Intervals, images: int) -> str:
     """The averages in percent."""
     columns: dict[str, Mapping[str, float | None]] = {}
@@ -94,7 +97,7 @@ def format_table(scores: Scores, precisions: Precisions, intervals: Intervals, i
             else:
                 singles[title] = groups["all"]
     for iou_type, precision in precisions.items():
-        singles |= {f"{iou_type} {name}": precision.numbers[name] for name in ("AP", "AP50", "AP75")}
+        singles |= {f"{_IOU_TYPES[iou_type]} {name}": precision.numbers[name] for name in ("AP", "AP50", "AP75")}
     lines = [f"{'':8}" + "".join(f"{title:>13}" for title in columns) + f"{'classes':>9}"]
     for group, classes in scores.classes.items():
         values = "".join(f"{_percent(groups[group]):>13}" for groups in columns.values())

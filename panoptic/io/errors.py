@@ -1,4 +1,4 @@
-"""The error for wrong data, and a collector that reports many issues of a dataset at once."""
+"""The error for wrong data, a collector that reports many issues of a dataset at once, and the causes of errors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,3 +44,16 @@ def shown_ids(ids: Sequence[object], count: int = 20, separator: str = ", ") -> 
     """Format the first ids or names of a list, and the number of others, for a message."""
     more = f" and {len(ids) - count} more" if len(ids) > count else ""
     return separator.join(map(str, ids[:count])) + more
+
+
+def root_cause(error: BaseException) -> str:
+    """Describe the root cause of an error that libraries have wrapped several times."""
+    *_, root = causes(error)
+    return str(root) or type(root).__name__
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, what caused it, and so on down to the root cause."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__

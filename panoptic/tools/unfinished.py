@@ -83,6 +83,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
 
     def command() -> None:
+        if not arguments.state.is_dir():
+            raise DatasetError(
+                f"{arguments.state}: there is no such folder; give that of the stages' option --state, which is there "
+                "once a stage has started"
+            )
         works = find_unfinished(arguments.state)
         if arguments.delete:
             delete(works, arguments.delete, arguments.state)

@@ -50,7 +50,8 @@ def test_instances_give_ap(
     assert list(ap) == ["segm", "bbox"]
     assert len(ap["segm"]) == 12
     assert (ap["segm"]["AP"], ap["bbox"]["AR300"]) == pytest.approx((1.0, 1.0))
-    assert "segm AP 100.00" in printed.out
+    assert "mask AP 100.00   mask AP50 100.00" in printed.out
+    assert "box AP 100.00" in printed.out
     per_class = json.loads((tmp_path / "out" / "per_class.json").read_text())
     assert per_class["3"]["ap"] == pytest.approx({"segm": 1.0, "bbox": 1.0})
     assert "ap" not in per_class["11"]

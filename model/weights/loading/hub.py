@@ -4,12 +4,17 @@ The hub's weights are not always those that the authors of Panoptic SegFormer st
 says how they differ, and `BackboneSize.authors_file` where theirs are. A file in the folder comes first.
 """
 
+import time
 from pathlib import Path, PurePosixPath
+
+import requests
 
 from model.network.backbones import BACKBONES
 from model.weights.loading.files import WeightsError
+from panoptic.io.errors import root_cause
 
 REVISION = "main"
+CONNECT_TIMEOUT_S, CONNECT_TRIES = 10.0, 3
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".safetensors", ".pth", ".bin")
 RANDOM = "to start from random weights, ask for them by name (train.initial_weights: random)"
@@ -54,15 +59,36 @@ def _alternative(name: str, folder: Path) -> str:
     return f", or what the authors of Panoptic SegFormer started from, {address}, into {folder}" if address else ""
 
 
+def _connection_failure(address: str) -> str:
+    """Say why there is no connection, after a few seconds; the hub's client would try for half a minute."""
+    failure = ""
+    for attempt in range(CONNECT_TRIES):
+        time.sleep(attempt)
+        try:
+            requests.head(address, timeout=CONNECT_TIMEOUT_S)
+        except requests.ConnectionError as error:
+            failure = root_cause(error)
+            if isinstance(error, requests.exceptions.SSLError):
+                return ""  # the client has certificates of its own
+        except requests.RequestException:
+            return ""
+        else:
+            return ""
+    return failure
+
+
 def _fetched(name: str, repository: str, folder: Path) -> Path:
     # Imported here, because few trainings need it and it loads slowly.
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    reasons: list[Exception] = []
+    address = hf_hub_url(repository, HUB_FILES[0], revision=REVISION)
+    cached = any(isinstance(try_to_load_from_cache(repository, file, revision=REVISION), str) for file in HUB_FILES)
+    failure = "" if cached or constants.HF_HUB_OFFLINE else _connection_failure(address)
+    reasons: list[Exception] = [ConnectionError(failure)] if failure else []
     for file in HUB_FILES:
-        # If the hub could not be reached for the first file, only try its cache for the second.
-        unreachable = any(isinstance(reason, LocalEntryNotFoundError) for reason in reasons)
+        # If the hub could not be reached, at first or for the first file, only try its cache.
+        unreachable = any(isinstance(reason, ConnectionError | LocalEntryNotFoundError) for reason in reasons)
         try:
             return Path(hf_hub_download(repository, file, revision=REVISION, local_files_only=unreachable))
         except (OSError, EntryNotFoundError) as error:

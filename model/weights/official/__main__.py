@@ -78,7 +78,7 @@ def _forth(options: argparse.Namespace) -> None:
     file: Path = options.file or options.out.parent / (released.name if released else "")
     if released:
         fetch_released(released, file, options.mirror)
-    converted = convert(file, model, categories, options.reinitialize, options.ema)
+    converted = convert(file, model, categories, options.reinitialize, options.ema, released is not None)
     save_converted(options.out, converted)
     if released:
         record(released, file)

@@ -43,13 +43,15 @@ def categories_of(path: Path) -> CategoryTable:
     return CategoryTable.from_json(read_json(path).values.get("categories"), str(path))
 
 
-def trained_classes(counts: ClassCounts, wanted: CategoryTable) -> CategoryTable:
-    """Return the classes of a checkpoint: COCO's or the wanted ones, whichever has its counts.
+def trained_classes(counts: ClassCounts, wanted: CategoryTable, prefer_coco: bool) -> CategoryTable:
+    """Return the classes of a checkpoint: the wanted ones or COCO's, whichever has its counts.
 
-    If neither has, they are unknown, and have ids and names that no dataset has.
+    If both have, `prefer_coco` decides, or that the wanted ones are COCO's in another order. If neither has, they are
+    unknown, and have ids and names that no dataset has.
     """
     coco = coco_categories()
-    for known in (coco, wanted):
+    prefer_coco |= {(known.is_thing, known.name) for known in coco} == {(new.is_thing, new.name) for new in wanted}
+    for known in (coco, wanted) if prefer_coco else (wanted, coco):
         if counts == ClassCounts(len(known.things), len(known.stuff)):
             return known
     return CategoryTable.of(

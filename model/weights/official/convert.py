@@ -1,6 +1,6 @@
 """Conversion of a published checkpoint to ours and back. Our weights come with two files: a JSON and the sidecar."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,6 +45,7 @@ def convert(
     categories: CategoryTable | None = None,
     reinitialize: bool = False,
     average: bool = False,
+    released: bool = False,
 ) -> Converted:
     """Read a published checkpoint into our network.
 
@@ -54,6 +55,8 @@ def convert(
         categories: classes of the network; None: COCO's.
         reinitialize: replace heads of other classes by newly initialized ones, and leave out what has no class.
         average: take the moving average of the weights (EMA) that the file holds beside them.
+        released: the heads are those of COCO's classes; otherwise `categories` of equal number are taken for theirs,
+            unless heads are to be re-initialized.
 
     Raises:
         ValueError: the file cannot be read, is of another model, has values that are not finite, or heads of other
@@ -66,7 +69,7 @@ def convert(
     _require_finite(used, path)
     published, counts, table = CONFIGS[model], ClassCounts.of_official(used), categories or coco_categories()
     weights = from_official(published.backbone, used, expected_entries(published, counts))
-    trained = Description(published, trained_classes(counts, table), {})
+    trained = Description(published, trained_classes(counts, table, released or reinitialize), {})
     if not reinitialize:
         require_classes(weights, trained.categories, table, str(path))
     config = config_for(published, table)
@@ -80,6 +83,7 @@ def convert(
     remarks = [f"taken: {pth.taken}"] if pth.taken else []
     if types := {str(tensor.dtype).removeprefix("torch.") for tensor in used.values() if _is_short(tensor)}:
         remarks.append(f"{' and '.join(sorted(types))} values, which are less precise, became float32")
+    remarks += _assumption(trained.categories)
     if config.stuff != published.stuff:
         remarks.append(f"for these classes the network has, and params.yaml needs, model: {{stuff: {config.stuff}}}")
     return Converted(
@@ -89,6 +93,17 @@ def convert(
         left_out=pth.left_out,
         remarks=(*remarks, *recognized.lines()),
     )
+
+
+def _assumption(trained: CategoryTable) -> Iterator[str]:
+    """Remark that the classes given are believed to be those of the heads, where COCO's would fit as well."""
+    coco, counts = coco_categories(), (len(trained.things), len(trained.stuff))
+    names = [category.name for category in trained]
+    if counts == (len(coco.things), len(coco.stuff)) and names != [category.name for category in coco]:
+        yield (
+            f"the heads are taken for those of the {counts[0]} thing and {counts[1]} stuff classes given, in the order "
+            "of their ids; if the checkpoint was trained on COCO's classes, which are as many, add --reinitialize"
+        )
 
 
 def _new_network(config: NetworkConfig, table: CategoryTable) -> PanopticSegFormer:

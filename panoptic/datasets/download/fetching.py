@@ -17,13 +17,16 @@ from typing import cast
 
 import requests
 import urllib3
-from requests.exceptions import InvalidSchema, InvalidURL, SSLError, TooManyRedirects
+from requests.exceptions import ConnectTimeout, InvalidSchema, InvalidURL, SSLError, TooManyRedirects
+from urllib3.exceptions import NewConnectionError
 
 from panoptic.datasets.download.partial_file import HEAD, Origin, PartialFile, other_content
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, causes, root_cause
 
 LONGEST_WAIT_S = 600.0  # that a server may request
 LONGEST_BACKOFF_S = 60.0
+CONNECT_TIMEOUT_S = 10.0
+UNREACHABLE_RETRIES = 2  # of a server that has not answered yet: an unknown name, or a refused connection
 _ASK_AGAIN = (408, 416, 425, 429)
 _PIECE = 1 << 20
 
@@ -43,7 +46,9 @@ class Wanted:
 class Patience:
     """Retries of one address in a row without any new byte, and the longest silence of a connection.
 
-    The first wait is `backoff_s`, minus a random fraction of up to a half; each further one is twice as long.
+    A server that cannot be reached from the start gets `UNREACHABLE_RETRIES` at most, as a machine without a network
+    should say so soon. The first wait is `backoff_s`, minus a random fraction of up to a half; each further one is
+    twice as long.
     """
 
     retries: int
@@ -93,35 +98,41 @@ class _Transfer:
 
     def __init__(self, wanted: Wanted, address: str, part: PartialFile, session: requests.Session) -> None:
         self._wanted, self._address, self._part, self._session = wanted, address, part, session
+        self._has_answered = False
 
     def run(self, patience: Patience, tell: Callable[[str], None]) -> str:
         """Send requests until the file is complete and correct; returns its SHA-256."""
         failures, most = 0, self._part.size
         while True:
+            retries = patience.retries
             try:
                 if not self._part.is_complete:
                     self._receive(patience.timeout_s)
                 return self._checked()
             except (SSLError, TooManyRedirects, InvalidURL, InvalidSchema) as error:
-                raise _RefusedError(f"cannot be asked: {_cause(error)}") from None
+                raise _RefusedError(f"cannot be asked: {root_cause(error)}") from None
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                problem, wait_s = _cause(error), None
+                problem, wait_s = root_cause(error), None
+                if not self._has_answered and _is_unreachable(error):
+                    retries = min(patience.retries, UNREACHABLE_RETRIES)
             except _AskAgainError as error:
                 problem, wait_s = str(error), error.wait_s
             failures = 1 if self._part.size > most else failures + 1
             most = max(most, self._part.size)
-            if failures > patience.retries:
+            if failures > retries:
                 raise _RefusedError(f"failed {failures} times in a row: {problem}")
             if wait_s is None:
                 wait_s = min(patience.backoff_s * 2 ** (failures - 1), LONGEST_BACKOFF_S) * random.uniform(0.5, 1)
-            again = f"asking again in {wait_s:.0f} s ({failures} of {patience.retries})"
+            again = f"asking again in {wait_s:.0f} s ({failures} of {retries})"
             tell(f"{self._wanted.target.name}: {problem}; {again}")
             patience.wait(wait_s)
 
     def _receive(self, timeout_s: float) -> None:
         """Request the missing bytes once, and write those that arrive."""
         headers = {"Accept-Encoding": "identity"} | self._conditions()
-        with self._session.get(self._address, headers=headers, stream=True, timeout=timeout_s) as response:
+        timeouts = min(CONNECT_TIMEOUT_S, timeout_s), timeout_s
+        with self._session.get(self._address, headers=headers, stream=True, timeout=timeouts) as response:
+            self._has_answered = True
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise _RefusedError("answers with an encoding that was not asked for")
             if response.status_code == 200:
@@ -230,8 +241,6 @@ def _retry_after(value: str) -> float | None:
         return None
 
 
-def _cause(error: BaseException) -> str:
-    """The root cause of an error that libraries have wrapped several times."""
-    while below := error.__cause__ or error.__context__:
-        error = below
-    return str(error) or type(error).__name__
+def _is_unreachable(error: BaseException) -> bool:
+    """Tell whether there was no connection at all: the name is unknown, or the server, or a proxy, does not accept."""
+    return any(isinstance(part, NewConnectionError | ConnectTimeout) for part in causes(error))

@@ -64,11 +64,13 @@ def _refuse_cvat(path: Path) -> None:
 def _notes(source: Source, summaries: Mapping[str, SplitSummary]) -> list[str]:
     unused = unused_classes(summaries, source.classes.categories)
     notes = [f"note: no image shows {shown_ids(unused, 3)} ({len(unused)} of the classes)"] if unused else []
-    converted = sum(summary.images - summary.embedded for summary in summaries.values())
     names = [name for name in source.images.finder.names if not name.lower().endswith(".json")]
-    found = sum(map(is_image, names))
-    if found > converted:
-        notes.append(f"note: {found - converted} of {found} images have no annotation and were left out")
+    images = list(filter(is_image, names))
+    converted = {name for summary in summaries.values() for name in summary.files}
+    if others := [name for name in images if name not in converted]:
+        notes.append(
+            f"note: {len(others)} of {len(images)} images have no annotation and were left out ({shown_ids(others, 3)})"
+        )
     left_out = (*describe_left_out(names), *describe_skipped(source.images.files))
     return [*notes, *(f"note: {found}" for found in left_out)]
 

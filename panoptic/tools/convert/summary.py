@@ -13,10 +13,10 @@ _EXAMPLES = 3
 
 @dataclass
 class SplitSummary:
-    """Totals of a split: segments by category id, crowds; areas in pixels."""
+    """Totals of a split: segments by category id, crowds; areas in pixels. `files` are the names of image files."""
 
     images: int = 0
-    embedded: int = 0
+    files: set[str] = field(default_factory=set)
     regions: int = 0
     empty: int = 0
     segments: Counter[int] = field(default_factory=Counter)
@@ -31,7 +31,8 @@ class SplitSummary:
     def add(self, image: AnnotatedImage, drawn: DrawnImage) -> None:
         """Count one image."""
         self.images += 1
-        self.embedded += image.file.content is not None
+        if image.file.content is None:
+            self.files.add(image.file.name)
         self.regions += len(image.regions)
         self.empty += not drawn.segments
         self.segments.update(segment.category_id for segment in drawn.segments)
@@ -63,12 +64,17 @@ class SplitSummary:
         if self.hidden:
             fraction, name = self.most_hidden
             lines.append(
-                f"  note: {self.hidden / self.instance_pixels:.1%} of the instances' pixels are covered by other"
-                f" instances or void and count for those; most in {name}, {fraction:.1%}"
+                f"  note: {_percent(self.hidden / self.instance_pixels)} of the instances' pixels are covered by other"
+                f" instances or void and count for those; most in {name}, {_percent(fraction)}"
             )
         for what, found in self.notes.items():
             lines.append(f"  note: {what}: {len(found)} ({shown_ids(found, _EXAMPLES)})")
         return "\n".join(lines)
+
+
+def _percent(fraction: float) -> str:
+    """Format a fraction above 0, which should not look like none."""
+    return "below 0.1%" if fraction < 0.0005 else f"{fraction:.1%}"
 
 
 def unused_classes(summaries: Mapping[str, SplitSummary], categories: CategoryTable) -> list[str]:

@@ -19,12 +19,13 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from panoptic.format.annotations import Annotation, read_annotations
+from panoptic.format.annotations import Annotation, PanopticAnnotations, read_annotations
 from panoptic.format.categories import CategoryTable
 from panoptic.format.image_id import ImageId, require_same_type
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import FileSource, open_files, replace_atomically
+from panoptic.io.json_fields import load_json
 from panoptic.io.zip_entries import add_file
 from panoptic.runtime.cli import run_command
 from panoptic.tools.image_list import read_categories, read_image_list
@@ -49,7 +50,7 @@ def make_submission(
         DatasetError: the results cannot be read, or belong to other categories.
         InvalidSubmission: they lack an image, or the server would refuse them for another reason.
     """
-    results = read_annotations(predictions_json, known=categories)
+    results = _read_results(predictions_json, categories)
     table = categories or results.categories
     if table:
         table.require_same(results.categories, str(predictions_json), "those given")
@@ -71,6 +72,16 @@ def make_submission(
         shown = shown_ids(left_out, 3)
         print(f"{len(left_out)} results belong to images that are not listed and were left out (image ids {shown})")
     return path
+
+
+def _read_results(path: Path, categories: CategoryTable | None) -> PanopticAnnotations:
+    try:
+        return read_annotations(path, known=categories)
+    except DatasetError as error:
+        document = load_json(path)
+        if categories or not isinstance(document, dict) or "categories" in document:
+            raise
+        raise DatasetError(f"{error}\nresults without 'categories' need those of the dataset: --categories") from None
 
 
 def _file_names(images: Sequence[ImageEntry]) -> dict[ImageId, str]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from benchmarks.official_parity.forward import read_entries
 from model.weights.checkpoint import load_checkpoint
 from model.weights.official.__main__ import main
+from model.weights.official.classes import coco_categories
 from model.weights.official.names import UNUSED, to_official
 from model.weights.official.sidecar import load_sidecar, save_sidecar, sidecar_path
 from tests.model.conftest import OFFICIAL
@@ -257,13 +258,15 @@ def test_a_checkpoint_with_other_class_counts_says_which_heads_are_concerned(
 def test_categories_of_another_dataset_are_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By their number, or by their names where the numbers are equal; what suits is not in the list."""
+    """By their number, or by their order if they are COCO's; what suits is not in the list."""
     (tmp_path / "r50.pth").symlink_to(folder / "r50.pth")
     fewer = write_categories(tmp_path / "fewer.json", 80, 20)
     assert "but 80 and 20 are wanted" in convert_refused(capsys, tmp_path / "r50.pth", "--categories", fewer)
-    others = write_categories(tmp_path / "others.json", 80, 53)
-    message = convert_refused(capsys, tmp_path / "r50.pth", "--categories", others)
-    assert "'class 0' is wanted instead of 'person'" in message
+    entries = coco_categories().to_json()
+    entries[0]["name"], entries[1]["name"] = entries[1]["name"], entries[0]["name"]
+    (tmp_path / "others.json").write_text(json.dumps({"categories": entries}))
+    message = convert_refused(capsys, tmp_path / "r50.pth", "--categories", tmp_path / "others.json")
+    assert "'bicycle' is wanted instead of 'person'" in message
     assert "location_decoder.class_heads.{0..5}.weight" in message
 
 
@@ -362,14 +365,21 @@ def test_a_checkpoint_of_another_trainer(tmp_path: Path, capsys: pytest.CaptureF
     out.unlink()
 
 
-def test_own_categories_with_the_counts_of_the_checkpoint_keep_its_heads(tmp_path: Path) -> None:
-    torch.save(with_classes(100, 50), tmp_path / "ade.pth")
-    categories = write_categories(tmp_path / "ade.json", 100, 50)
+@pytest.mark.parametrize("counts", [(100, 50), (80, 53)])
+def test_own_categories_with_the_counts_of_the_checkpoint_keep_its_heads(
+    counts: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Even if COCO has as many classes, which is remarked."""
+    torch.save(with_classes(*counts), tmp_path / "ade.pth")
+    categories = write_categories(tmp_path / "ade.json", *counts)
     out = tmp_path / "ade.safetensors"
     main([str(tmp_path / "ade.pth"), "--model", "r50", "--out", str(out), "--categories", str(categories)])
-    weights = load_file(out)
+    weights, table = load_file(out), load_checkpoint(out).categories
     out.unlink()
-    assert torch.equal(weights["location_decoder.class_heads.5.weight"], torch.ones(100, 256))
+    assert torch.equal(weights["location_decoder.class_heads.5.weight"], torch.ones(counts[0], 256))
+    assert [category.name for category in table] == [f"class {number}" for number in range(sum(counts))]
+    remark = "taken for those of the 80 thing and 53 stuff classes given, in the order of their ids; if"
+    assert (remark in capsys.readouterr().out) is (counts == (80, 53))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from model.weights.official.models import CONFIGS
 from model.weights.official.released import RELEASED
 from panoptic.datasets.download.fetching import Patience
 from tests.archive_server import Answer, ArchiveServer
-from tests.model.weights.test_official_files import refused, small_file_state
+from tests.model.weights.test_official_files import refused, small_file_state, write_categories
 
 NAME = "panoptic_segformer_r50_2x.pth"
 NOWHERE = "http://127.0.0.1:9"  # the port of the protocol that discards everything; nothing answers
@@ -110,6 +110,15 @@ def test_offline_the_message_says_where_to_place_the_file(
     assert (tmp_path / f"{NAME}.json").is_file()
     assert not server.requests
     (tmp_path / "r50.safetensors").unlink()
+
+
+def test_released_heads_are_of_cocos_classes(
+    server: ArchiveServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    categories = write_categories(tmp_path / "own.json", 80, 53)
+    message = refused(capsys, *arguments(tmp_path, server.address), "--categories", str(categories))
+    assert "'class 0' is wanted instead of 'person'" in message
+    assert not (tmp_path / "r50.safetensors").exists()
 
 
 def test_a_file_that_does_not_convert_is_not_recorded(

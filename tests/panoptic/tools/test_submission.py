@@ -128,6 +128,23 @@ def test_results_for_other_categories_are_refused(
     assert "other categories than those given: id 20 'water' is new" in capsys.readouterr().err
 
 
+def test_results_without_categories_name_the_option_for_them(
+    tmp_path: Path, predictions: Path, images: Path, categories: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = predictions / "panoptic.json"
+    listed = json.loads(results.read_text())
+    del listed["categories"]
+    results.write_text(json.dumps(listed))
+    assert _status(*_make(predictions, images, tmp_path / "out")) == 2
+    message = capsys.readouterr().err
+    assert "the field 'categories' is missing" in message
+    assert message.endswith("need those of the dataset: --categories\n")
+    main(_make(predictions, images, tmp_path / "out", "--categories", str(categories)))
+    results.write_text("[]")
+    assert _status(*_make(predictions, images, tmp_path / "out")) == 2
+    assert "is a list" in capsys.readouterr().err
+
+
 def test_images_with_the_same_result_name_are_refused(tmp_path: Path, predictions: Path) -> None:
     images = (IMAGES[0], ImageEntry(12, "more/000011.png", 9, 7))
     with pytest.raises(DatasetError, match=r"image ids 11 and 12 would share the result '000011\.png'"):

@@ -38,6 +38,18 @@ def test_work_is_listed(state: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert lines[1].endswith("changed since: train.rate 0.001 -> 0.002")
 
 
+@pytest.mark.parametrize("more", [[], ["--delete", "all"]])
+def test_a_folder_that_is_not_there_is_no_folder_without_work(
+    state: Path, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--state", "runs/stat", *more])
+    assert "runs/stat: there is no such folder; give that of" in capsys.readouterr().err
+    Path("runs/empty").mkdir()
+    main(["--state", "runs/empty"])
+    assert capsys.readouterr().out == "runs/empty: no unfinished work\n"
+
+
 def test_work_is_deleted_by_name(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--delete", "other"])

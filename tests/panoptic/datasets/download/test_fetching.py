@@ -352,6 +352,44 @@ def test_an_unreachable_server_is_reported_briefly(client: Client) -> None:
             client.fetch(address, retries=1)
 
 
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("http://archives.invalid/a.zip", r"\[Errno -\d\] "),
+        ("http://127.0.0.1:9/a.zip", r"\[Errno \d+\] Connection refused"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_soon_given_up(
+    client: Client, monkeypatch: pytest.MonkeyPatch, address: str, reason: str
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(DatasetError, match=f"{address} failed 3 times in a row: {reason}"):
+        client.fetch(address, retries=8)
+    assert len(client.waits) == 2
+    assert sum(client.waits) <= 3
+    assert client.lines[-1].endswith("(2 of 2)")
+
+
+def test_a_server_that_vanishes_in_the_middle_keeps_all_retries(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.answer(Answer(cut_after=2000))
+    connect = socket.create_connection
+    calls = []
+
+    def connected(address: tuple[str, int], *_: object, **__: object) -> socket.socket:
+        calls.append(address)
+        if 1 < len(calls) <= 6:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return connect(address, 9)
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connected)
+    client.fetch(retries=6)
+    client.assert_complete()
+    assert len(client.waits) == 6
+
+
 def test_a_silent_connection_times_out(client: Client) -> None:
     client.answer(Answer(hold_after=2000))
     client.fetch(timeout=0.05)

@@ -23,6 +23,7 @@ from tests.panoptic.tools.convert.made_own_data import (
     shape,
     write_classes,
     write_coco,
+    write_image,
     write_labelme,
 )
 from tests.tiny_dataset import CATEGORIES, STUFF, TinyImage, random_images, write_split
@@ -127,6 +128,18 @@ def test_smaller_instances_cover_larger_ones(tmp_path: Path, capsys: pytest.Capt
     image = _coco(tmp_path, [_rectangle(2, 2, 6, 6, category_id=9), _rectangle(0, 0, 10, 10)])
     assert (image.area("key"), image.area("coin")) == (16, 84)
     assert "13.8% of the instances' pixels are covered by other instances" in capsys.readouterr().out  # 16 of 116
+
+
+def test_a_covered_pixel_of_many_does_not_read_as_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_coco(tmp_path, [_rectangle(0, 0, 100, 100), _rectangle(7, 7, 8, 8)])
+    write_image(tmp_path / "images" / "a.png", height=100, width=100)
+    document = json.loads(source.read_text())
+    document["images"][0] |= {"height": 100, "width": 100}
+    source.write_text(json.dumps(document))
+    _run(tmp_path, source, "--images", str(tmp_path / "images"))
+    printed = capsys.readouterr().out
+    assert "note: below 0.1% of the instances' pixels are covered by other instances" in printed
+    assert "most in a.png, below 0.1%" in printed
 
 
 def test_later_instances_cover_earlier_ones_on_request(tmp_path: Path) -> None:

@@ -131,10 +131,19 @@ def test_results_may_lie_among_the_images_of_a_list(tmp_path: Path, capsys: pyte
     for _ in range(2):
         main([str(source), "--images", str(tmp_path / "images"), "--out", str(tmp_path / "images" / "train")])
         assert list(read_split(tmp_path / "images" / "train")) == ["A.png"]
-        assert "note: 1 of 2 images have no annotation and were left out" in capsys.readouterr().out
+        assert "note: 1 of 2 images have no annotation and were left out (other.png)\n" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main([str(source), "--images", str(tmp_path / "images"), "--out", str(tmp_path / "images"), "--split", "val"])
     assert "is inside the source" in capsys.readouterr().err
+
+
+def test_images_without_annotation_are_counted_and_three_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = _coco(tmp_path, "Caf\u00e9.png", "cafe\u0301.PNG", *(f"{number}.png" for number in range(5)))
+    _convert(tmp_path, source, "--images", str(tmp_path / "images"))
+    note = "note: 5 of 6 images have no annotation and were left out (0.png, 1.png, 2.png and 2 more)\n"
+    assert note in capsys.readouterr().out
 
 
 def _labelme(tmp_path: Path, recorded: str, files: list[str], item: str = "a.json", **more: object) -> list[str]:
@@ -181,7 +190,7 @@ def test_an_image_inside_a_labelme_file_is_used_if_there_is_no_other(
     assert (tmp_path / "out" / "train" / "a.png").read_bytes() == data
     output = capsys.readouterr().out
     assert "because they are in no file of their own: 1 ('a.png' in " in output
-    assert "note: 1 of 1 images have no annotation" in output
+    assert "note: 1 of 1 images have no annotation and were left out (other/a.png)" in output
     assert _labelme(tmp_path, "a.png", ["a.png"], imageData=text) == ["a.png"]
     assert (tmp_path / "out" / "train" / "a.png").samefile(tmp_path / "photos" / "a.png")
 
