@@ -1,8 +1,12 @@
 """Fixtures of every test."""
 
+import signal
 import sys
 
 import pytest
+
+# A shell that starts the tests in the background makes them, and all programs that they start and interrupt, ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
