@@ -60,7 +60,7 @@ class SplitSummary:
             f"  images with stuff: {listed(categories.stuff)}",
         ]
         if self.empty:
-            lines.append(f"  note: {self.empty} images have no segment, all their pixels are void")
+            lines.append(f"  note: images without a segment, so wholly void: {self.empty}")
         if self.hidden:
             fraction, name = self.most_hidden
             lines.append(

@@ -211,7 +211,7 @@ def test_points_and_lines_are_left_out_and_named(
     assert _convert(tmp_path)["b.png"].area("") == HEIGHT * WIDTH
     output = capsys.readouterr().out
     assert "which have no area: 4 (" in output
-    assert "1 images have no segment, all their pixels are void" in output
+    assert "images without a segment, so wholly void: 1" in output
 
 
 def test_only_points_and_lines_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
