@@ -6,10 +6,9 @@ python -m pipelines.summary
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.reporting.sweep_results import text_table
+from pipelines.reporting.sweep_results import nested_value, text_table
 
 SCORES = Path("runs/evaluate/metrics.json")
 # By section of the file, and the group of classes or else the key whose number is in the row "all".
@@ -39,17 +38,11 @@ def summary(folder: Path) -> str:
         raise ValueError(f"{folder / SCORES}: no scores yet; compute them with `dvc repro evaluate`") from None
     table = [["percent", *_COLUMNS, *_SINGLE]]
     for group in _GROUPS:
-        row = [_percent(_look_up(metrics, f"{section}.{group}")) for section in _COLUMNS.values()]
-        row += [_percent(_look_up(metrics, key)) if group == of else "" for of, key in _SINGLE.values()]
+        row = [_percent(nested_value(metrics, f"{section}.{group}")) for section in _COLUMNS.values()]
+        row += [_percent(nested_value(metrics, key)) if group == of else "" for of, key in _SINGLE.values()]
         table.append([group, *row])
     outputs = [f"  {path:30}{content}" for path, content in _OUTPUTS.items() if (folder / path).exists()]
     return "\n".join([text_table(table), "", *outputs, "", "Inspect the errors, segment by segment: make browse"])
-
-
-def _look_up(metrics: object, key: str) -> object:
-    for part in key.split("."):
-        metrics = metrics.get(part) if isinstance(metrics, Mapping) else None
-    return metrics
 
 
 def _percent(value: object) -> str:

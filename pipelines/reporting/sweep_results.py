@@ -69,9 +69,15 @@ def _look_up(data: dict[str, Any], metric: Metric, cache: Path) -> float | None:
     digest = ((data.get("outs") or {}).get(metric.file) or {}).get("hash")
     if found is None and digest and (file := cache / "files" / "md5" / digest[:2] / digest[2:]).is_file():
         found = json.loads(file.read_text())
-    for part in metric.key.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
+    found = nested_value(found, metric.key)
     return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def nested_value(content: object, key: str) -> object:
+    """Return the value at `key` in nested sections, as in `pq.all`; None if there is none."""
+    for part in key.split("."):
+        content = content.get(part) if isinstance(content, dict) else None
+    return content
 
 
 def varied_keys(results: Sequence[Result]) -> tuple[str, ...]:
