@@ -18,12 +18,12 @@ Steps = tuple[int, ...]
 """Possible sampling steps of a recording along one axis."""
 ALL: Steps = (1,)
 
+# At least 1.5 times the largest error that `benchmarks.official_parity.study` finds over threads, backends and kernels.
 ATOL = 3e-4
-BACKBONE_ATOL = 5e-6  # 1e-3 would hide a wrong eps or another GELU
+BACKBONE_ATOL = 1e-5  # 1e-3 would hide a wrong eps or another GELU
 BOX_ATOL = 5e-5  # relative to the image size
-PIXEL_ATOL = 2e-3
+PIXEL_ATOL = 1e-2  # 3e-5 of the largest image size
 FRACTION_ATOL = 1e-3  # 99.9 % of the pixels
-AREA_ATOL = 2  # pixels
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from benchmarks.harness.results import RESULTS
 from benchmarks.house.__main__ import HouseReport, house_page
 from benchmarks.inference.report import InferenceReport, inference_page
 from benchmarks.loading.report import LoadingReport, loading_page
+from benchmarks.official_parity.study import ParityStudy, study_page
 from benchmarks.operator.__main__ import OperatorReport, operator_page
 from benchmarks.training.report import TrainingReport, training_page
 from model.complexity.table import complexity_page
@@ -41,6 +42,7 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "house": _renderer("house", HouseReport, house_page),
     "inference": _renderer("inference", InferenceReport, inference_page),
     "loading": _renderer("loading", LoadingReport, loading_page),
+    "official_parity": lambda: study_page(read_report("official_parity", ParityStudy)),
     "operator": _renderer("operator", OperatorReport, operator_page),
     "training": _renderer("training", TrainingReport, training_page),
 }

@@ -5,13 +5,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.official_parity import __main__ as official_parity
 from benchmarks.official_parity.__main__ import check_all, check_array, main, read_recording, run_recorded
+from benchmarks.official_parity.checks import ATOL
 from benchmarks.official_parity.forward import SCORE_THRESHOLDS, Forward, run
-from benchmarks.official_parity.images import equal_pixels, pairs_of
+from benchmarks.official_parity.images import RecordedImage, equal_pixels, pairs_of, undecided_pixels
 from benchmarks.official_parity.rules import CASE_A
+from model.inference.merging import MergingSettings
+from model.inference.post_processing import predict_panoptic
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.ops.backends import using
 from tests.model.conftest import OFFICIAL
 
 R50 = OFFICIAL / "fwd_r50_a.npz"
@@ -27,6 +32,32 @@ def test_r50_with_a_padded_image(forward: Forward) -> None:
     recorded = read_recording(R50)
     assert not [check for check in check_all(recorded, forward) if not check.passed]
     assert equal_pixels(recorded, forward) == {0: 1.0, 1: 1.0}
+
+
+def test_r50_with_two_threads_and_the_reference_operator(official_network: PanopticSegFormer) -> None:
+    recorded = read_recording(R50)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with using("reference"):
+            pairs = (pairs_of(recorded, 0), pairs_of(recorded, 1))
+            forward = run(official_network, CASE_A, pairs, SCORE_THRESHOLDS["r50"])
+    finally:
+        torch.set_num_threads(before)
+    assert not [check for check in check_all(recorded, forward) if not check.passed]
+    assert equal_pixels(recorded, forward) == {0: 1.0, 1: 1.0}
+
+
+def test_an_area_may_differ_by_the_pixels_near_the_threshold_and_no_more(forward: Forward) -> None:
+    recorded = read_recording(R50)
+    near = undecided_pixels(RecordedImage(0, recorded, forward))
+    settings = [MergingSettings(mask_threshold=0.5 + shift) for shift in (-ATOL, ATOL)]
+    low, high = (predict_panoptic(forward.output, forward.sizes, one, crop_padding=False)[0] for one in settings)
+    assert near.sum() == low.instances.masks.sum() - high.instances.masks.sum() > 0
+    name = "img0_result_seg_area"
+    (area,) = check_array(name, recorded | {name: recorded[name] + near.max() + 2}, forward)
+    assert not area.passed
+    assert area.error >= 2
 
 
 @pytest.mark.parametrize(("model", "file"), [("pvtv2_b5", "pvtb5"), ("swin_l", "swinl")])
