@@ -2,7 +2,3 @@
 
 Rooms import downwards only, in the order that tests/test_architecture.py states.
 """
-
-from panoptic.runtime.cli import end_quietly_until_run
-
-end_quietly_until_run()

@@ -60,7 +60,9 @@ def _require_semaphores(workers: int) -> None:
     try:
         _ = [Queue() for _ in range(workers + 1)], Event()
     except OSError as error:
-        raise OSError(_hint(f"the processes that load images (train.workers: {workers})", error.strerror)) from None
+        raise OSError(
+            _hint(f"the processes that load images (train.workers: {workers})", error.strerror or "")
+        ) from None
 
 
 def _hint(what: str, why: str) -> str:

@@ -4,7 +4,7 @@ Everything is a function of the seed and the step, never of what ran before, so 
 more processes see the same images, augmented the same way.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -114,7 +114,8 @@ class TrainingImages(Dataset[PackedBatch]):
         batch = collate(samples, self.index.categories, self.stuff)
         if get_worker_info():
             # As sending it to the training process would do; but there an error would be lost, and the batch with it.
-            batch.data.share_memory_()
+            share: Callable[[], object] = batch.data.share_memory_
+            share()
         return batch
 
 

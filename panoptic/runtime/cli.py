@@ -88,8 +88,12 @@ def _unhandled() -> list[signal.Signals]:
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     # Schedulers repeat SIGTERM, which must not interrupt the cleaning up; who presses Ctrl-C again wants no more of it.
     for other in ENDING:
-        signal.signal(other, _exit_at_once if other == signal.SIGINT else signal.SIG_IGN)
+        signal.signal(other, _exit_at_once if other == signal.SIGINT else ignore)
     raise InterruptedCommand(number)
+
+
+def ignore(_number: int, _frame: FrameType | None) -> None:
+    """Handle a signal by doing nothing; with SIG_IGN, Python prints an error about one that has just arrived."""
 
 
 def _exit_at_once(number: int, _frame: FrameType | None) -> NoReturn:

@@ -15,6 +15,8 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
 
+from panoptic.runtime.cli import ignore
+
 T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -102,7 +104,7 @@ def _work(call: Callable[[], R]) -> R:
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # further ones would interrupt the cleaning up
+    signal.signal(signal.SIGTERM, ignore)  # further ones would interrupt the cleaning up
     raise _LeaveError(128 + signal.SIGTERM)
 
 
@@ -124,6 +126,7 @@ def _begin() -> None:
     # The processes share the cores already. Set in the environment, because not all of them need to load OpenCV.
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to the parent as well, as it does SIGINT
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

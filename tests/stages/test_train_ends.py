@@ -33,7 +33,7 @@ else:
     loop.optimize = fails(loop.optimize, lambda _, state, batches: state.step)
 train.main(sys.argv[2:])
 """
-LONG = {"epochs": 200}
+LONG: dict[str, object] = {"epochs": 200}
 KILLED = "a process that loads images was killed by SIGKILL"
 
 
@@ -92,7 +92,7 @@ def test_signals_end_it(
     dataset: Path, tmp_path: Path, workers: int, signals: dict[str, int], status: int, said: str
 ) -> None:
     training = Training(dataset, tmp_path)
-    command = training.command(workers=workers, **LONG)
+    command = training.command(None, workers=workers, **LONG)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as trainer:
         until(lambda: training.states, trainer)
         loaders = [pid for pid, _ in commands() if parent(pid) == trainer.pid]
