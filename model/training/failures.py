@@ -11,7 +11,7 @@ import torch
 
 from model.training.distributed.stopping import StoppedError
 
-LOST, FAULT = 1, 70
+LOST, BUG = 1, 70
 """Exit statuses of one of several processes: lost the others; an error of the program (EX_SOFTWARE)."""
 # What torch says in a plain RuntimeError: its allocator on a CPU, CUDA and its libraries.
 _MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
@@ -47,7 +47,7 @@ def statuses_for_agent() -> Iterator[None]:
             print(f"error: lost the other processes, whose output says why: {error}", file=sys.stderr)
             sys.exit(LOST)
         traceback.print_exc()
-        sys.exit(FAULT)
+        sys.exit(BUG)
 
 
 def _has_lost_others(error: Exception) -> bool:

@@ -32,7 +32,7 @@ if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
 @pytest.mark.parametrize(
     ("status", "starts", "ends"),
     [("killed", 2, 0), ("1", 2, 0), (str(WRONG), 1, WRONG), (str(STOPPED), 1, STOPPED), ("70", 1, 70), ("130", 1, 130)],
-    ids=["killed", "lost the others", "wrong input", "asked to stop", "fault", "Ctrl-C"],
+    ids=["killed", "lost the others", "wrong input", "asked to stop", "bug", "Ctrl-C"],
 )
 def test_only_processes_that_were_killed_or_lost_the_others_are_restarted(
     tmp_path: Path, status: str, starts: int, ends: int
@@ -55,7 +55,7 @@ def test_statuses_are_combined_into_one(statuses: list[int], status: int) -> Non
 
 def test_the_agent_and_the_training_know_the_same_statuses_and_variable() -> None:
     assert (stopping.STOPPED, failures.LOST, cli.ENDS_WITH) == (STOPPED, LOST, ENDS_WITH)
-    assert {stopping.STOPPED, stopping.INTERRUPTED, failures.FAULT, 128 + signal.SIGTERM} < set(FINAL)
+    assert {stopping.STOPPED, stopping.INTERRUPTED, failures.BUG, 128 + signal.SIGTERM} < set(FINAL)
     assert LOST not in FINAL
 
 
