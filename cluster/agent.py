@@ -4,12 +4,14 @@
 
 Unlike `torchrun`, the agent trusts the exit status of its processes. One that exits with a status in `FINAL` would do
 so again: the user has to fix its error, or it was asked to stop. Processes are restarted only after one was killed or
-lost the others, and the agent exits with their status. On a single machine everything listens on loopback only.
+lost the others, and the agent exits with their status. They do not outlive the agent, not even if it is killed. On a
+single machine everything listens on loopback only.
 """
 
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,8 +28,12 @@ from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 from cluster.settings import ClusterSettings
 
 WRONG, STOPPED = 2, 75
-FINAL = (WRONG, STOPPED)
-"""Exit statuses after which nothing is restarted: wrong input or a loss that is not finite; asked to stop."""
+LOST = 1
+"""Exit status of a process that has lost the others."""
+FINAL = tuple(status for status in range(LOST + 1, 256) if status != 128 + signal.SIGKILL)
+"""Exit statuses after which nothing is restarted: an error that would recur, such as wrong input; asked to stop."""
+ENDS_WITH = "PANOPTIC_ENDS_WITH"
+"""Variable of the environment with the process that a program must not outlive."""
 LEAVE_SECONDS = 30
 """Grace period before SIGKILL for processes that must end because of a signal or because another one died."""
 MONITOR_SECONDS = 1.0
@@ -66,7 +72,7 @@ def run_processes(settings: ClusterSettings, endpoint: str, run_id: str, command
         run_id: Unique for each start, so that latecomers from another one cannot join.
         command: Module and its arguments.
     """
-    os.environ |= _environment(settings, os.environ)
+    os.environ |= _environment(settings, os.environ) | {ENDS_WITH: str(os.getpid())}
     with _rendezvous(settings, endpoint, run_id) as parameters:
         handler = get_rendezvous_handler(parameters)
         spec = WorkerSpec(

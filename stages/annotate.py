@@ -15,7 +15,6 @@ after everything that decides them, because DVC deletes the outputs of a stage b
 import argparse
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from panoptic.data.reader import print_reading_notes
@@ -53,11 +52,7 @@ def annotate(
     finished = sum(shard.finished for those in parts.values() for shard in those)
     if finished:
         print(f"resuming from {folder}: {finished} of {sum(map(len, parts.values()))} shards done")
-    try:
-        found = make_shards(parts, count_processes(settings.workers))
-    except BrokenExecutor:
-        hint = "perhaps out of memory: run again with a smaller annotate.workers, which resumes from here"
-        raise ChildProcessError(f"a worker process has ended abruptly, {hint}") from None
+    found = make_shards(parts, count_processes(settings.workers))
     issues = Issues([message for role, source in sources.items() for message in (*source.issues, *found[role])])
     if issues.messages:
         # Repairing them changes the files, and so the name of the folder.

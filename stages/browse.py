@@ -85,7 +85,7 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
     with (
         replace_atomically(paths.out) as folder,
         naming_disk_errors(paths.out),
-        worker_pool(workers) as pool,
+        worker_pool(workers, "browse.workers") as pool,
     ):
         folder.mkdir()
         with (

@@ -86,7 +86,7 @@ def _make_archives(split: CorruptedSplit, index: PanopticIndex, folder: Path, wo
     total = len(split.variants) * len(records)
     done = total - len(missing) * len(records)
     with (
-        worker_pool(count_processes(workers)) as pool,
+        worker_pool(count_processes(workers), "corrupt.workers") as pool,
         tqdm(total=total, initial=done, desc="corrupt", unit="image") as bar,
     ):
         if pool is None:

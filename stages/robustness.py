@@ -137,7 +137,7 @@ def robustness(
         print(f"{shard}: {', '.join(['clean'] * measures_clean + [str(variant) for variant in variants])}", flush=True)
     total, workers = (measures_clean + len(variants)) * len(index.records), count_processes(corruption.workers)
     with (
-        worker_pool(0 if split.archives else workers) as pool,
+        worker_pool(0 if split.archives else workers, "corrupt.workers") as pool,
         tqdm(total=total, desc="robustness", unit="image") as bar,
     ):
         measuring = Measuring(network, index, inference, scoring, bar.update)

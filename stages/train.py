@@ -13,7 +13,8 @@ During training `loss.csv` and `quality.csv` grow in the curves folder. Quality 
 process of its own, so that a change to a metric never makes trained weights out of date.
 With `cluster.launcher` torchrun or slurm the command starts itself in several processes, which divide every step, and
 exits as they exit; `torchrun --nproc-per-node N -m stages.train ...` does the same by hand. On SIGTERM or SIGUSR1 a
-run saves its state after the current step and exits with status 75. A killed one loses the steps since its last state.
+run saves its state after the current step and exits with status 75; on Ctrl-C with 130, and a second Ctrl-C does not
+wait for the step. A killed one loses the steps since its last state, and so does one that fails.
 """
 
 import argparse
@@ -37,7 +38,8 @@ from model.inference.predict import InferenceSettings, predict_images, require_m
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes, joined_processes
-from model.training.distributed.stopping import STOPPED, StoppedError, shielded, stop_requests
+from model.training.distributed.stopping import StoppedError, shielded, stop_requests
+from model.training.failures import explained_failures, statuses_for_agent
 from model.training.loop import TrainingRun, train
 from model.training.overview import data_warnings, describe_run, require_segments
 from model.training.sampling import Accumulation
@@ -48,7 +50,7 @@ from model.weights.loading.initial import find_initial_weights, load_initial_wei
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
-from panoptic.runtime.cli import run_command
+from panoptic.runtime.cli import ending_with_this, run_command
 from panoptic.runtime.fingerprint import imported_code
 from panoptic.runtime.resume import ResumeIdentity, open_work, resume_identity, work_folder
 from panoptic.runtime.settings import SettingsError
@@ -136,7 +138,8 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
                 print(f"initial weights: {start}", flush=True)
             # With it, an unfinished run can be the start of another one, which may have other classes.
             save_description(training.state_file, Description(config, index.categories, {"initial_weights": start}))
-        result = train(training)
+        with explained_failures(training.state_file):
+            result = train(training)
         if processes.is_main:
             provenance = _provenance(identity.name, training, processes) | {"initial_weights": start}
             save_checkpoint(paths.model, Checkpoint(config, index.categories, provenance, result))
@@ -190,9 +193,10 @@ def measure_quality(
         command += ["--ground-truth-index", str(paths.val_index)]
         command += ["--predictions-json", str(results), "--predictions-folder", str(folder / "masks")]
         with shielded():
-            evaluation = subprocess.run(command, capture_output=True, text=True)
+            evaluation = subprocess.run(command, capture_output=True, text=True, env=ending_with_this())
         if evaluation.returncode:
-            said = evaluation.stderr.strip() or f"stages.evaluate ended with status {evaluation.returncode}, silently"
+            how = "was killed" if evaluation.returncode < 0 else f"ended with status {evaluation.returncode}"
+            said = evaluation.stderr.strip() or f"stages.evaluate {how} without a word, perhaps for lack of memory"
             raise ValueError(f"the network could not be validated: {said}")
         quality = json.loads(metrics.read_text())["pq"]
     return {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
@@ -245,10 +249,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         if recipe.cluster.launcher != "local" and "WORLD_SIZE" not in os.environ:
             _start_processes(recipe.cluster, params, paths.state / "jobs", words)
         try:
-            run(recipe, paths)
+            with statuses_for_agent():
+                run(recipe, paths)
         except StoppedError as stopped:
             print(stopped, file=sys.stderr)
-            sys.exit(STOPPED)
+            sys.exit(stopped.status)
 
     run_command(stage)
 

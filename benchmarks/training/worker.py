@@ -7,8 +7,10 @@ seconds and the peak memory so far in MB: of CUDA's allocator on a GPU, else of 
 """
 
 import argparse
+import atexit
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -26,7 +28,7 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import COCO_STUFF, COCO_THINGS
 from model.training.batch import PackedBatch
 from model.training.distributed.checkpointing import checkpoint_layers
-from model.training.loop import TrainingRun, optimize, steps_of_batches
+from model.training.loop import TrainingRun, batches_of_steps, optimize
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.format.categories import CategoryTable
@@ -49,7 +51,9 @@ def mini(variant: str) -> Step:
     index = PanopticIndex.load(MINI_INDEX)
     network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
     run, state = _prepare(network, index, settings, variant)
-    return _steps(run, state, steps_of_batches(run, 0))
+    loading = ExitStack()
+    atexit.register(loading.close)
+    return _steps(run, state, loading.enter_context(batches_of_steps(run, 0)))
 
 
 def r50(variant: str) -> Step:

@@ -6,7 +6,8 @@ normalized by those counts, then sums the gradients over the processes, clips an
 
 import copy
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,8 +27,9 @@ from model.training.distributed.checkpointing import checkpoint_layers
 from model.training.distributed.ownership import Ownership
 from model.training.distributed.processes import Processes
 from model.training.distributed.sharding import full, load_full, set_gradient_sync, shard
-from model.training.distributed.stopping import StoppedError, shielded
+from model.training.distributed.stopping import StoppedError
 from model.training.ema import WeightAverage
+from model.training.loading import loaded
 from model.training.matcher import MatchedQueries
 from model.training.optimizer import build_optimizers, rate_at, set_rate
 from model.training.sampling import Accumulation, TrainingImages, batch_plan, steps_per_epoch, training_loader
@@ -55,7 +57,7 @@ class TrainingRun:
     curves: Path
     processes: Processes
     validate: Validate
-    stop_requested: Callable[[], bool] = lambda: False
+    stop_requested: Callable[[], int] = lambda: 0
     sharding: str = "none"
 
     def __post_init__(self) -> None:
@@ -101,7 +103,19 @@ def train(run: TrainingRun) -> PanopticSegFormer:
         state.restore(saved, run.state_file, is_main)
         if is_main:
             print(f"resuming from {run.state_file}: step {state.step} of {run.steps}", flush=True)
-    steps = steps_of_batches(run, state.step)
+    with batches_of_steps(run, state.step) as steps:
+        _take_steps(run, state, steps, ownership, full_network)
+    return _evaluated_network(run, state, full_network).cpu().eval()
+
+
+def _take_steps(
+    run: TrainingRun,
+    state: RunState,
+    steps: Iterable[list[PackedBatch]],
+    ownership: Ownership,
+    full_network: PanopticSegFormer | None,
+) -> None:
+    is_main, device = run.processes.is_main, pick_device()
     bar = tqdm(steps, total=run.steps, initial=state.step, unit="step", disable=not is_main)
     for batches in bar:
         rate = rate_at(state.step, run.steps // run.settings.epochs, run.settings)
@@ -119,7 +133,7 @@ def train(run: TrainingRun) -> PanopticSegFormer:
         if _ends(run.settings.validate_every, run, state):
             _validate(run, state, full_network)
         # A state is saved after the validation of its step.
-        stopping = run.processes.any(run.stop_requested()) and state.step < run.steps
+        stopping = run.processes.largest(run.stop_requested()) if state.step < run.steps else 0
         if stopping or _ends(run.settings.save_every, run, state):
             if is_main:
                 ownership.check()
@@ -127,8 +141,7 @@ def train(run: TrainingRun) -> PanopticSegFormer:
             if is_main:
                 note_progress(run.state_file.parent, f"step {state.step} of {run.steps}")
         if stopping:
-            raise StoppedError(f"stopped after step {state.step} of {run.steps}: {run.state_file} is saved")
-    return _evaluated_network(run, state, full_network).cpu().eval()
+            raise StoppedError(f"stopped after step {state.step} of {run.steps}: {run.state_file} is saved", stopping)
 
 
 def _initial_state(run: TrainingRun, device: torch.device) -> RunState:
@@ -143,8 +156,9 @@ def _initial_state(run: TrainingRun, device: torch.device) -> RunState:
     return RunState(network, build_optimizers(network, run.settings), average, Curves(run.curves))
 
 
-def steps_of_batches(run: TrainingRun, first_step: int) -> Iterator[list[PackedBatch]]:
-    """Yield the micro-batches of every remaining optimizer step."""
+@contextmanager
+def batches_of_steps(run: TrainingRun, first_step: int) -> Iterator[Iterator[list[PackedBatch]]]:
+    """Load the micro-batches of every remaining optimizer step; the block's end ends the processes that load them."""
     settings = run.settings
     accumulation = Accumulation(
         settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size
@@ -152,10 +166,8 @@ def steps_of_batches(run: TrainingRun, first_step: int) -> Iterator[list[PackedB
     images = TrainingImages(run.index, settings.augmentation, settings.seed, run.network.config.stuff)
     plan = batch_plan(run.index.records, accumulation, settings.seed, first_step, run.steps)
     workers = settings.workers if first_step < run.steps else 0
-    with shielded():
-        batches = iter(training_loader(images, plan, workers))
-    for _ in range(run.steps - first_step):
-        yield list(islice(batches, accumulation.micro_batches))
+    with loaded(training_loader(images, plan, workers)) as batches:
+        yield (list(islice(batches, accumulation.micro_batches)) for _ in range(run.steps - first_step))
 
 
 def optimize(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[str, Tensor]:

@@ -4,12 +4,12 @@ Everything is a function of the seed and the step, never of what ran before, so 
 more processes see the same images, augmented the same way.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from model.device import pick_device
 from model.training.batch import PackedBatch, collate
@@ -17,6 +17,7 @@ from panoptic.data.reader import PanopticReader
 from panoptic.data.transforms import AugmentationSettings, augment
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import image_sizes
+from panoptic.runtime.cli import be_killed_with_parent
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -110,7 +111,12 @@ class TrainingImages(Dataset[PackedBatch]):
         for index, record_index in micro_batch.images:
             rng = np.random.default_rng([self.seed, micro_batch.step, index])
             samples.append(augment(self.reader.sample(self.index.records[record_index]), rng, self.augmentation))
-        return collate(samples, self.index.categories, self.stuff)
+        batch = collate(samples, self.index.categories, self.stuff)
+        if get_worker_info():
+            # As sending it to the training process would do; but there an error would be lost, and the batch with it.
+            share: Callable[[], object] = batch.data.share_memory_
+            share()
+        return batch
 
 
 def training_loader(images: TrainingImages, plan: Iterable[MicroBatch], workers: int) -> DataLoader[PackedBatch]:
@@ -126,9 +132,10 @@ def training_loader(images: TrainingImages, plan: Iterable[MicroBatch], workers:
 
 
 def _work_alone(_: int) -> None:
-    """Keep OpenCV single-threaded in a loader process, as torch is there: the processes already occupy the cores.
+    """Let a loader process end with the training, and keep OpenCV single-threaded there, as torch is.
 
-    0 means "do not parallelize". 1 would shut down OpenCV's threads, and hang: the process was forked from one that may
-    have had such threads, and they do not exist in the fork.
+    The processes already occupy the cores. 0 means "do not parallelize". 1 would shut down OpenCV's threads, and hang:
+    the process was forked from one that may have had such threads, and they do not exist in the fork.
     """
     cv2.setNumThreads(0)
+    be_killed_with_parent()

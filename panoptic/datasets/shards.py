@@ -162,7 +162,10 @@ def make_shards(shards: Mapping[str, Sequence[ImageShard]], workers: int) -> dic
     total = sum(len(shard.images) for those in shards.values() for shard in those)
     done = total - sum(len(shard.images) for _, shard in missing)
     issues: dict[str, list[str]] = {role: [] for role in shards}
-    with worker_pool(workers) as pool, tqdm(total=total, initial=done, desc="annotate", unit="image") as bar:
+    with (
+        worker_pool(workers, "annotate.workers") as pool,
+        tqdm(total=total, initial=done, desc="annotate", unit="image") as bar,
+    ):
         found = map_ahead(pool, ImageShard.make, (shard for _, shard in missing), ahead=2 * workers)
         for (role, shard), messages in zip(missing, found, strict=True):
             issues[role] += messages

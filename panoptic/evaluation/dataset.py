@@ -131,7 +131,7 @@ def score_results(
     error_breakdown = ErrorBreakdown()
     wrong_areas: list[WrongArea] = []
     issues = Issues()
-    with worker_pool(workers) as pool:
+    with worker_pool(workers, "evaluate.workers (--workers)") as pool:
         # Few tasks for each worker, because each opens zip files anew.
         results = pool.map(score, pairs, chunksize=ceil(len(pairs) / (4 * workers))) if pool else map(score, pairs)
         shown = tqdm(results, desc="score", total=len(pairs), unit="image", disable=not progress)

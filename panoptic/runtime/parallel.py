@@ -1,17 +1,30 @@
 """Worker processes that never outlive the program that started them, and work that runs ahead of its consumer."""
 
 import os
+import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-from typing import TypeVar
+from functools import partial
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import NoReturn, ParamSpec, TypeVar
+
+from panoptic.runtime.cli import ignore
 
 T = TypeVar("T")
 R = TypeVar("R")
+P = ParamSpec("P")
+_LEAVE_SECONDS = 5.0  # for a worker to remove its temporary files
+
+
+class DeadWorkerError(ChildProcessError):
+    """A worker process was killed, or crashed."""
 
 
 def count_processes(workers: int) -> int:
@@ -25,20 +38,74 @@ def count_processes(workers: int) -> int:
 
 
 @contextmanager
-def worker_pool(workers: int) -> Iterator[Executor | None]:
+def worker_pool(workers: int, setting: str = "workers") -> Iterator[Executor | None]:
     """Start `workers` single-threaded processes; yields None for 0, which stands for this process.
 
-    Work that has not begun when the block ends is dropped.
+    Work that has not begun when the block ends is dropped. When the block ends by an exception, the workers end too:
+    work in progress is interrupted, and removes its temporary files.
+
+    Raises:
+        DeadWorkerError: A worker was killed; the message names `setting`, which says how many there are.
     """
     if workers <= 0:
         yield None
         return
-    # Fresh interpreters instead of forks, which OpenCV's threads do not survive.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
+    others = set(active_children())
+    pool = _Pool(workers)
     try:
         yield pool
-    finally:
         pool.shutdown(cancel_futures=True)
+    except BrokenExecutor:
+        hint = f"perhaps out of memory: run again with a smaller {setting}, which resumes where results are kept"
+        raise DeadWorkerError(f"a worker process has ended abruptly, {hint}") from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        end_processes(set(active_children()) - others, _LEAVE_SECONDS)
+
+
+def end_processes(processes: Collection[BaseProcess], patience: float = 0.0) -> None:
+    """End child processes: by SIGTERM if there is patience, in seconds, and by SIGKILL those that are left."""
+    if patience:
+        deadline = time.monotonic() + patience
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+class _Pool(ProcessPoolExecutor):
+    """Processes that leave Ctrl-C to the program that started them, and clean up when it ends them."""
+
+    def __init__(self, workers: int) -> None:
+        # Fresh interpreters instead of forks, which OpenCV's threads do not survive.
+        super().__init__(workers, mp_context=get_context("spawn"), initializer=_begin)
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Submit work; the process that may be started for it inherits that SIGINT is blocked, even as it starts."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            return super().submit(_work, partial(function, *args, **kwargs))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _LeaveError(SystemExit):
+    """This worker has to end, once the work in progress has removed its temporary files."""
+
+
+def _work(call: Callable[[], R]) -> R:
+    try:
+        return call()
+    except _LeaveError:
+        os._exit(128 + signal.SIGTERM)  # the pool's own loop would go on with the next work
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, ignore)  # further ones would interrupt the cleaning up
+    raise _LeaveError(128 + signal.SIGTERM)
 
 
 def map_ahead(pool: Executor | None, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
@@ -58,6 +125,8 @@ def map_ahead(pool: Executor | None, function: Callable[[T], R], items: Iterable
 def _begin() -> None:
     # The processes share the cores already. Set in the environment, because not all of them need to load OpenCV.
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to the parent as well, as it does SIGINT
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

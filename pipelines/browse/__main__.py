@@ -25,6 +25,7 @@ from pipelines.browse.database import database
 from pipelines.browse.loading import NamedRun, load, name_runs
 from pipelines.browse.run_files import BrowseError, Run
 from pipelines.browse.views import SavedView, arrange_app, save_views
+from pipelines.process.ending import ENDING, end_at_once
 
 STATE = Path("runs/state/browse")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -33,21 +34,22 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     arguments = _parser().parse_args(argv)
-    previous = signal.signal(signal.SIGTERM, _leave)
+    previous = {number: signal.signal(number, _leave) for number in ENDING}
     try:
         _browse(arguments)
-    except KeyboardInterrupt:
-        print("\nstopped")
     except BrowseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     return 0
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """Exit normally, so that the servers are stopped, too."""
+    """Exit normally, so that the servers are stopped, too; another Ctrl-C does not wait for them."""
+    end_at_once()
+    print("\nstopped", flush=True)
     sys.exit(128 + number)
 
 

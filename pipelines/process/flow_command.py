@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from pipelines.process import guard
+from pipelines.process.ending import ENDING
 from pipelines.process.preconditions import check_preconditions
 from pipelines.process.session import CommandError, end_all
 
@@ -49,11 +50,18 @@ def _run_again_under_guard(module: str, arguments: Sequence[str]) -> int:
     environment = {**os.environ, _INSIDE: "1"}
     process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
     assert process.stdin is not None
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_, stdin=process.stdin: stdin.close())
+    received: list[int] = []
+
+    def end(number: int, _frame: FrameType | None, stdin: IO[bytes] = process.stdin) -> None:
+        received.append(number)
+        stdin.close()
+
+    for number in ENDING:
+        signal.signal(number, end)
     status = process.wait()
-    if status and process.stdin.closed:
+    if status and received:
         print("stopped; repeat the command to resume", file=sys.stderr)
+        return 128 + received[0]
     return status
 
 

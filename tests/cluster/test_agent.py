@@ -1,14 +1,19 @@
 """Which exit statuses end a run, and which environment the processes get."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from cluster.agent import STOPPED, WRONG, status_of
+from cluster.agent import ENDS_WITH, FINAL, LOST, STOPPED, WRONG, status_of
+from model.training import failures
 from model.training.distributed import stopping
+from panoptic.runtime import cli
+from tests.stages.training_runs import left
 
 # The first of two processes records its start, then exits as instructed; after a restart it exits with 0.
 PROGRAM = """
@@ -26,8 +31,8 @@ if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
 
 @pytest.mark.parametrize(
     ("status", "starts", "ends"),
-    [("killed", 2, 0), ("1", 2, 0), (str(WRONG), 1, WRONG), (str(STOPPED), 1, STOPPED)],
-    ids=["killed", "lost the others", "wrong input", "asked to stop"],
+    [("killed", 2, 0), ("1", 2, 0), (str(WRONG), 1, WRONG), (str(STOPPED), 1, STOPPED), ("70", 1, 70), ("130", 1, 130)],
+    ids=["killed", "lost the others", "wrong input", "asked to stop", "bug", "Ctrl-C"],
 )
 def test_only_processes_that_were_killed_or_lost_the_others_are_restarted(
     tmp_path: Path, status: str, starts: int, ends: int
@@ -48,5 +53,32 @@ def test_statuses_are_combined_into_one(statuses: list[int], status: int) -> Non
     assert status_of(statuses) == status
 
 
-def test_the_agent_knows_the_exit_status_of_a_stopped_training() -> None:
-    assert stopping.STOPPED == STOPPED
+def test_the_agent_and_the_training_know_the_same_statuses_and_variable() -> None:
+    assert (stopping.STOPPED, failures.LOST, cli.ENDS_WITH) == (STOPPED, LOST, ENDS_WITH)
+    assert {stopping.STOPPED, stopping.INTERRUPTED, failures.BUG, 128 + signal.SIGTERM} < set(FINAL)
+    assert LOST not in FINAL
+
+
+# Both processes say who they are, then work for long. The second one has begun when its agent was gone already.
+LONG = """
+import os, pathlib, sys, time
+from panoptic.runtime.cli import run_command
+file = pathlib.Path(sys.argv[1], os.environ["RANK"])
+file.write_text(str(os.getpid()))
+if os.environ["RANK"] == "1":
+    time.sleep(2)
+run_command(lambda: time.sleep(600))
+"""
+
+
+def test_processes_end_with_their_agent_even_if_it_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(LONG)
+    settings = '{"launcher": "torchrun", "processes_per_node": 2}'
+    command = [sys.executable, "-m", "cluster", settings, "params.yaml", str(tmp_path), "program", str(tmp_path)]
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(tmp_path)])}
+    with subprocess.Popen(command, env=os.environ | paths, stderr=subprocess.DEVNULL) as agent:
+        while not all((tmp_path / rank).exists() and (tmp_path / rank).read_text() for rank in "01"):
+            assert agent.poll() is None
+            time.sleep(0.05)
+        agent.kill()
+    assert not left(tmp_path)

@@ -1,12 +1,12 @@
 """The annotate stage: its files, which are the same whatever happens on the way, and the data that it refuses."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from panoptic.index import PanopticIndex
 from panoptic.io.files import open_files
 from stages.annotate import main
 from tests.detection_document import to_detection_format
+from tests.stages.training_runs import commands, parent
 from tests.tiny_dataset import random_images, write_split
 
 ROOT = Path(__file__).parents[2]
@@ -320,13 +321,16 @@ def test_there_must_be_as_many_images_as_were_downloaded(
     assert not (tmp_path / "a" / "work").exists()
 
 
-def test_a_killed_worker_is_reported(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def broken(shards: Mapping[str, Sequence[ImageShard]], workers: int) -> dict[str, list[str]]:
-        raise BrokenProcessPool
-
-    monkeypatch.setattr("stages.annotate.make_shards", broken)
-    with pytest.raises(SystemExit, match="2"):
-        _run(tmp_path / "a")
-    assert "a worker process has ended abruptly" in capsys.readouterr().err
+def test_a_killed_worker_is_reported(root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stages.annotate", *_arguments(tmp_path / "a", workers=1)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+        workers: list[int] = []
+        while running.poll() is None and not workers:
+            started = [pid for pid, words in commands() if "--multiprocessing-fork" in words]
+            workers = [pid for pid in started if parent(pid) == running.pid]
+        os.kill(workers[0], signal.SIGKILL)
+        errors = running.communicate()[1]
+    assert running.returncode == 2, errors
+    assert "error: a worker process has ended abruptly" in errors
+    assert "annotate.workers" in errors
+    assert "Traceback" not in errors

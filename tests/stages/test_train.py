@@ -126,7 +126,7 @@ def test_other_settings_never_resume_a_stopped_run(
     monkeypatch.setattr(train, "measure_quality", stop)
     said = []
     for rate in ("1e-3", "2e-3", "1e-3"):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit, match="130"):
             train.main(
                 arguments_with(PARAMS.replace("learning_rate: 1e-3", f"learning_rate: {rate}"), dataset, tmp_path)
             )
@@ -166,7 +166,7 @@ def test_settings_that_decide_no_weight_may_change_when_a_run_is_resumed(
     monkeypatch.setattr(train, "measure_quality", quality)
     train.main(arguments_with(PARAMS, dataset, tmp_path / "undisturbed"))
     monkeypatch.setattr(train, "measure_quality", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         train.main(arguments_with(PARAMS, dataset, tmp_path / "stopped"))
     monkeypatch.setattr(train, "measure_quality", quality)
     train.main(arguments_with(changed, dataset, tmp_path / "stopped"))
@@ -184,7 +184,7 @@ def test_changed_data_is_the_reason_why_a_run_starts_anew(
     for images in (4, 3):
         index = PanopticIndex.load(dataset / "index.json")
         replace(index, records=index.records[:images]).save(copy / "index.json")
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit, match="130"):
             train.main(arguments_with(PARAMS, copy, tmp_path))
     assert "because of a change since: training index changed; validation index changed. " in capsys.readouterr().out
 

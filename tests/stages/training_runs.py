@@ -182,6 +182,24 @@ def commands() -> list[tuple[int, list[str]]]:
     return sorted(found)
 
 
+def lives(pid: int) -> bool:
+    """Tell whether a process runs; one that ended but was not waited for has no command line."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
+def left(folder: Path) -> list[str]:
+    """List the commands with files in `folder` that still run after ten seconds; soon, if there are none."""
+    deadline = time.monotonic() + 10
+    while found := [" ".join(words) for pid, words in commands() if str(folder) in " ".join(words) and lives(pid)]:
+        if time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+    return []
+
+
 def listening(folder: Path) -> set[str]:
     """Find the addresses on which training processes with files in `folder`, and their launchers, listen."""
     sockets, curves = set(), str(folder / "curves")

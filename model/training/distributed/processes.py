@@ -49,13 +49,13 @@ class Processes:
                 tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
                 start += tensor.numel()
 
-    def any(self, flag: bool) -> bool:
-        """Tell whether the flag is set in any process."""
+    def largest(self, number: int) -> int:
+        """Return the largest of the processes' numbers."""
         if self.world_size == 1:
-            return flag
-        flags = torch.tensor(int(flag), device=pick_device())
-        dist.all_reduce(flags)
-        return bool(flags)
+            return number
+        numbers = torch.tensor(number, device=pick_device())
+        dist.all_reduce(numbers, dist.ReduceOp.MAX)
+        return int(numbers)
 
     def broadcast(self, data: bytes | None) -> bytes | None:
         """Return the main process's `data` in all processes; the others' argument is ignored.

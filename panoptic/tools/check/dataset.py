@@ -44,7 +44,7 @@ def check_dataset(
 
     `queries` bound what the network to be trained can find.
     """
-    with worker_pool(workers) as pool:
+    with worker_pool(workers, "--workers") as pool:
         checked = tuple(check_split(split, files, pool, workers, progress) for split, files in splits.items())
     categories = _all_categories(checked)
     together = [

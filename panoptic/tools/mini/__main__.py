@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from panoptic.runtime.cli import run_command
 from panoptic.tools.mini.write import write_dataset
 
 
@@ -17,7 +18,9 @@ def main() -> None:
         "--processes", type=int, default=os.cpu_count() or 1, help="does not change the result (default: %(default)s)"
     )
     arguments = parser.parse_args()
-    write_dataset(arguments.out, arguments.train, arguments.val, arguments.seed, arguments.processes)
+    run_command(
+        lambda: write_dataset(arguments.out, arguments.train, arguments.val, arguments.seed, arguments.processes)
+    )
 
 
 if __name__ == "__main__":

@@ -2,17 +2,15 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from panoptic.io.files import replace_atomically
+from panoptic.runtime.parallel import worker_pool
 from panoptic.tools.mini.coco import Entry, JsonFields, describe, instances_json, panoptic_json
 from panoptic.tools.mini.scene import make_scene
 
@@ -56,18 +54,13 @@ def readme(seed: int, train: int, val: int) -> str:
 def write_dataset(folder: Path, train: int, val: int, seed: int, processes: int) -> None:
     """Write the dataset beside `folder`, then replace `folder` by it."""
     splits = (Split("train", 0, 1, train), Split("val", 1, 900_001, val))
-    workers = ProcessPoolExecutor(processes, get_context("spawn"), _one_thread)
-    with replace_atomically(folder) as unfinished, workers as pool:
+    with replace_atomically(folder) as unfinished, worker_pool(processes, "--processes") as pool:
         unfinished.mkdir()
         (unfinished / "README.md").write_text(readme(seed, train, val), encoding="utf-8")
         for split in splits:
-            entries = pool.map(partial(make_entry, split=split, seed=seed), range(split.count), chunksize=16)
+            make, numbers = partial(make_entry, split=split, seed=seed), range(split.count)
+            entries = pool.map(make, numbers, chunksize=16) if pool else map(make, numbers)
             _write_split(unfinished, split.name, tqdm(entries, split.name, split.count, unit="images"))
-
-
-def _one_thread() -> None:
-    """Keep OpenCV to one thread: images are the unit of parallelism."""
-    cv2.setNumThreads(1)
 
 
 def _write_split(folder: Path, split: str, entries: Iterable[Entry]) -> None:

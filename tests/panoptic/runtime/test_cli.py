@@ -1,6 +1,7 @@
 """A command ends with one line for wrong input, and with a traceback for errors of the program."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from panoptic.runtime.cli import run_command
+from tests.stages.training_runs import commands, left, parent, until
 
 
 def _fails(error: Exception) -> None:
@@ -59,3 +61,87 @@ def test_a_reader_that_ends_early_does_not_stop_the_work(tmp_path: Path, unbuffe
         assert process.stderr.read() == "warning\n"
     assert process.returncode == 0
     assert (tmp_path / "done").exists()
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from panoptic.io.files import replace_atomically
+from panoptic.runtime.cli import run_command
+from panoptic.runtime.parallel import map_ahead, worker_pool
+
+folder = Path(sys.argv[1])
+
+def write(name):
+    with replace_atomically(folder / name) as partial:
+        partial.write_text("half")
+        (folder / f"begun-{name}").touch()
+        time.sleep(600)
+
+def work():
+    with replace_atomically(folder / "result") as partial, worker_pool(int(sys.argv[2]), "test.workers") as pool:
+        partial.write_text("half")
+        list(map_ahead(pool, write, ["0", "1", "2", "3"], 4))
+
+if __name__ == "__main__":
+    run_command(work)
+"""
+
+
+def signalled(
+    folder: Path, workers: int, numbers: list[int], worker: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    """Send signals to the group of a command in the middle of its work, or to one of its workers."""
+    (folder / "slow.py").write_text(SLOW)
+    command = [sys.executable, str(folder / "slow.py"), str(folder), str(workers)]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        until(lambda: len(list(folder.glob("begun-*"))) == max(workers, 1), process)
+        children = [
+            pid for pid, words in commands() if parent(pid) == process.pid and "--multiprocessing-fork" in words
+        ]
+        for number in numbers:
+            os.kill(children[0] if worker else -process.pid, number)
+        output, errors = process.communicate(timeout=60)
+    assert not left(folder)
+    half = {path.name for path in folder.iterdir() if "partial" in path.name or path.name == "result"}
+    assert len(half) == worker, "only a killed process cannot remove its file"
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+@pytest.mark.parametrize(
+    ("workers", "number"),
+    [(0, signal.SIGINT), (0, signal.SIGTERM), (0, signal.SIGHUP), (2, signal.SIGINT), (2, signal.SIGTERM)],
+)
+def test_a_signal_ends_a_command_and_its_workers_with_one_line(tmp_path: Path, workers: int, number: int) -> None:
+    ended = signalled(tmp_path, workers, [number])
+    assert ended.returncode == 128 + number
+    name = signal.Signals(number).name
+    assert ended.stderr == f"ended by {name}; repeat the command to resume, or to start again\n"
+
+
+def test_a_killed_worker_is_said(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    ended = signalled(tmp_path, 2, [signal.SIGKILL], worker=True)
+    assert ended.returncode == 2
+    said = "error: a worker process has ended abruptly, perhaps out of memory: run again with a smaller test.workers"
+    assert ended.stderr.startswith(said)
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["stages.train", "pipelines.summary", "panoptic.tools.check", "benchmarks.plan"])
+def test_ctrl_c_while_a_command_still_imports_is_one_line(tmp_path: Path, module: str) -> None:
+    """The first import after the package's own is one that interrupts."""
+    (tmp_path / "argparse.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-m", module], env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr.count("\n")) == (130, 1), ended.stderr
+    assert ended.stderr.startswith("ended by SIGINT")
+
+
+def test_lack_of_memory_is_wrong_input_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run_command(lambda: _fails(MemoryError("Unable to allocate 2 GiB")))
+    assert capsys.readouterr().err == "error: out of memory; Unable to allocate 2 GiB\n"

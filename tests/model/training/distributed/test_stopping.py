@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,28 @@ from model.training.distributed.ownership import Ownership, StateTakenError
 from model.training.distributed.stopping import shielded, stop_requests
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_signals_are_recorded_and_handlers_restored(signum: signal.Signals) -> None:
     before = signal.getsignal(signum)
     with stop_requests() as requested:
         assert not requested()
         os.kill(os.getpid(), signum)
-        os.kill(os.getpid(), signum)
-        assert requested()
+        assert requested() == signum
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert requested() == signum, "the first one decides"
     assert signal.getsignal(signum) is before
+
+
+@pytest.mark.parametrize("agent", [False, True])
+def test_another_ctrl_c_does_not_wait_unless_agents_may_repeat_it(monkeypatch: pytest.MonkeyPatch, agent: bool) -> None:
+    if agent:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    with stop_requests() as requested:
+        signal.raise_signal(signal.SIGINT)
+        with nullcontext() if agent else pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert requested() == signal.SIGINT
 
 
 def test_processes_started_under_a_shield_survive_the_signals() -> None:

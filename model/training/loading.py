@@ -1,0 +1,99 @@
+"""The processes that load batches, which never outlive the training and never keep it waiting.
+
+They are shielded from the signals that stop a training, because it needs them until its state is saved. Nothing but a
+request or SIGKILL ends them, so that whoever starts them ends them, whichever way the training is left.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import Event, Queue, active_children
+from multiprocessing.process import BaseProcess
+
+from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from model.training.batch import PackedBatch
+from model.training.distributed.stopping import shielded
+from panoptic.runtime.parallel import DeadWorkerError, end_processes
+
+_LEAVE_SECONDS = 3.0  # for a worker to finish the batch it is loading
+_NO_ROOM = "unable to allocate shared memory"  # torch's words for it
+_CAUGHT = "Caught "  # begins what torch says of an error in a worker; the traceback follows, and then the error
+
+
+@contextmanager
+def loaded(loader: DataLoader[PackedBatch]) -> Iterator[Iterator[PackedBatch]]:
+    """Start the workers of a loader and yield its batches; end the workers with the block, also by an exception.
+
+    Raises:
+        DeadWorkerError: A worker was killed.
+        OSError: /dev/shm is too small for workers.
+    """
+    others, workers = set(active_children()), list[BaseProcess]()
+    batches: Iterator[PackedBatch] = iter(())
+    try:
+        with shielded():
+            _require_semaphores(loader.num_workers)
+            batches = iter(loader)
+        workers += set(active_children()) - others
+        yield batches
+    except (ValueError, OSError, MemoryError) as error:
+        if str(error).startswith(_CAUGHT):
+            raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
+        raise
+    except RuntimeError as error:  # raised by torch's handler of SIGCHLD, wherever the training is
+        if _NO_ROOM in str(error):
+            raise OSError(_hint("the batches that processes load", "No space left on device")) from error
+        if dead := [worker for worker in workers if not worker.is_alive()]:
+            raise DeadWorkerError(_description(dead[0])) from error
+        raise
+    finally:
+        _end(batches, workers or list(set(active_children()) - others))
+
+
+def _require_semaphores(workers: int) -> None:
+    """Make what torch makes first to start workers; where it fails, torch adds tracebacks of its own."""
+    if not workers:
+        return
+    try:
+        _ = [Queue() for _ in range(workers + 1)], Event()
+    except OSError as error:
+        raise OSError(
+            _hint(f"the processes that load images (train.workers: {workers})", error.strerror or "")
+        ) from None
+
+
+def _hint(what: str, why: str) -> str:
+    return (
+        f"/dev/shm is too small for {what} ({why}): set train.workers to 0, which loads in the training process, or "
+        "make it larger (with Docker: --shm-size=8g)"
+    )
+
+
+def _description(dead: BaseProcess) -> str:
+    number = -(dead.exitcode or 0)
+    how = f"was killed by {signal.Signals(number).name}" if number > 0 else f"ended with status {-number}"
+    return (
+        f"a process that loads images {how}, probably for lack of memory or of space in /dev/shm: lower train.workers "
+        "(0 loads in the training process, without /dev/shm) or train.images_per_forward; the same command resumes "
+        "from the last saved state"
+    )
+
+
+def _end(batches: Iterator[PackedBatch], workers: Sequence[BaseProcess]) -> None:
+    """Request the workers' end, and kill those that do not follow in time.
+
+    First the request: a worker killed in the moment in which it looks for one holds the lock on it for ever.
+    """
+    late = threading.Timer(_LEAVE_SECONDS, end_processes, [workers])
+    late.daemon = True
+    late.start()
+    try:
+        if isinstance(batches, _MultiProcessingDataLoaderIter):
+            with suppress(RuntimeError):  # of workers that were killed
+                batches._shutdown_workers()
+    finally:
+        late.cancel()
+        end_processes(workers)
