@@ -5,12 +5,18 @@ EXTRAS ?= dev
 PYTEST_WORKERS ?= 2
 PREFECT_PORT ?= 4200
 POOL ?= local
+UV ?= uv
 
 VENV := .venv
 BIN := $(VENV)/bin
 # Tools run as modules: their programs name the folder that the environment was installed in, which may have moved.
 PY := $(BIN)/python
 SOURCES := $(wildcard panoptic/*/_*.cpp model/ops/_*.cpp)
+PIP := $(PY) -m pip install --no-input
+comma := ,
+# Only files of packages with the digests of the lock.
+install_locked = $(PY) -m pipelines.packages.select $(1) > $(VENV)/locked.txt && \
+  $(PIP) --require-hashes --no-deps --no-build-isolation $(2) -r $(VENV)/locked.txt
 # Including those of earlier versions, in other folders.
 COMPILED = panoptic/*.so panoptic/*/*.so model/ops/*.so
 INSTALLED := $(VENV)/installed-$(EXTRAS)
@@ -25,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run browse test test-slow slow-tools lint data server worker deploy install clean
+.PHONY: help run browse test test-slow slow-tools lint data server worker deploy install lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -64,7 +70,8 @@ data: install  ## regenerate the embedded dataset and compare it byte for byte w
 server worker deploy: export PREFECT_API_URL := http://127.0.0.1:$(PREFECT_PORT)/api
 
 server: install  ## start a local Prefect server, with its UI on http://127.0.0.1:4200 (PREFECT_PORT=...)
-	$(PY) -m prefect server start --host 127.0.0.1 --port $(PREFECT_PORT)
+	$(PY) -m pipelines.process.prefect_home
+	umask 077; exec $(PY) -m prefect server start --host 127.0.0.1 --port $(PREFECT_PORT)
 
 worker: install  ## run scheduled flows in this checkout (POOL=cluster on a machine with sbatch)
 	$(PY) -m prefect work-pool inspect $(POOL) >/dev/null 2>&1 || $(PY) -m prefect work-pool create --type process $(POOL)
@@ -86,13 +93,20 @@ $(INSTALLED): pyproject.toml requirements.lock setup.py $(SOURCES)
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the packages of requirements.lock into $(VENV), which takes some minutes the first time ..."
 	@rm -f $(COMPILED)
-	@$(PY) -m pip install --no-input -c requirements.lock -e '.[$(EXTRAS)]'
-	@find panoptic model -name '_*.so' | grep -q . || \
-	  echo "note: no working C++ compiler (see c++ -v); evaluation, and training on a CPU, will be slower"
+	@# Build tools first, since nothing is fetched for a build alone; then PyTorch, whose files differ between indexes.
+	@$(call install_locked,--only pip pybind11 setuptools)
+	@$(PIP) --no-deps "$$($(PY) -m pipelines.packages.select --torch)"
+	@$(call install_locked,build $(subst $(comma), ,$(EXTRAS)))
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@for source in $(SOURCES); do ls "$${source%.cpp}".*.so >/dev/null 2>&1 || \
+	  echo "note: $$source was not compiled (see c++ -v); evaluation, or training on a CPU, will be slower"; done
 	@# imagecorruptions-imaug installs opencv-python, which overwrites the headless build and needs libGL.
-	@$(PY) -c 'import cv2' 2>/dev/null || \
-	  $(PY) -m pip install --no-input --force-reinstall --no-deps -c requirements.lock opencv-python-headless
+	@$(PY) -c 'import cv2' 2>/dev/null || { $(call install_locked,--only opencv-python-headless,--force-reinstall); }
 	@touch $@
+
+lock:  ## write requirements.lock for pyproject.toml (needs uv; UPDATE="--upgrade-package NAME" or --upgrade)
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11.5 --generate-hashes --quiet \
+	  --custom-compile-command 'make lock' $(UPDATE) --output-file requirements.lock
 
 clean:  ## remove the environment and caches; data/ and runs/ stay
 	rm -rf $(VENV) build $(COMPILED) *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -59,6 +59,9 @@ def job_script(settings: ClusterSettings, name: str, comment: str, log: Path, co
         comment: Digest that distinguishes jobs of the same name with different settings.
         log: File for the output, to which every restart appends.
         command: Module and its arguments.
+
+    Raises:
+        SlurmError: As in `_quoted`.
     """
     values = {
         "directives": "\n".join(f"#SBATCH {option}" for option in _options(settings, name, comment, log)),
@@ -72,15 +75,14 @@ def job_script(settings: ClusterSettings, name: str, comment: str, log: Path, co
         "command": shlex.join(command),
         "requeue": "yes" if settings.requeue else "no",
     }
-    script = TEMPLATE.read_text()
-    for key, value in values.items():
-        script = script.replace(f"{{{{{key}}}}}", value)
-    return script
+    # In one pass: a value that looks like a placeholder stays as it is.
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], TEMPLATE.read_text())
 
 
 def _options(settings: ClusterSettings, name: str, comment: str, log: Path) -> list[str]:
     cpus = settings.cpus_per_process * settings.processes_per_node
-    options = [f"--job-name={name}", f"--comment={comment}", f"--output={log}", "--open-mode=append"]
+    output = _quoted(f"--output={log.parent}".replace("%", "%%") + f"/{log.name}")
+    options = [_quoted(f"--job-name={name}"), _quoted(f"--comment={comment}"), output, "--open-mode=append"]
     options += [f"--nodes={settings.nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cpus}"]
     options += [f"--time={settings.time}", "--requeue" if settings.requeue else "--no-requeue"]
     options += [f"--signal=B:USR1@{settings.notice_seconds}"] if settings.notice_seconds else []
@@ -89,6 +91,19 @@ def _options(settings: ClusterSettings, name: str, comment: str, log: Path) -> l
     options += [f"--account={settings.account}"] if settings.account else []
     options += [f"--mem={settings.memory}"] if settings.memory else []
     return [*options, *settings.options]
+
+
+def _quoted(option: str) -> str:
+    """Quote an option for a line of directives, which SLURM splits at spaces, quotes and `#`, but cannot continue.
+
+    Raises:
+        SlurmError: It has a character that SLURM cannot take; a backslash would turn off `%j` in names of files.
+    """
+    if "\\" in option or not option.isprintable():
+        raise SlurmError(
+            f"SLURM cannot take a backslash or a control character, as in {option!r}; rename or move the folder"
+        )
+    return shlex.quote(option)
 
 
 def submit_or_find(settings: ClusterSettings, command: Sequence[str], params: Path, folder: Path) -> Job:

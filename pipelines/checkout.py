@@ -2,8 +2,9 @@
 
     python -m pipelines.checkout
 
-A copy without git (a zip download) gets settings with which DVC works. An environment that was moved along with its
-folder gets programs that start it where it is now. The embedded dataset is fetched unless it is there.
+A copy without git (a zip download) gets settings with which DVC works, and DVC's state a folder for its owner alone.
+An environment that was moved along with its folder gets programs that start it where it is now. The embedded dataset
+is fetched unless it is there.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipelines.dvc_project.private_state import keep_state_private
 from pipelines.dvc_project.without_git import use_dvc_without_git
 
 _TRACKED = {"data.dvc": "data"}
@@ -27,6 +29,7 @@ def main() -> int:
     if repaired := repair_programs(Path(sys.prefix)):
         print(f"the environment was moved here: {repaired} programs adapted")
     use_dvc_without_git(folder)
+    keep_state_private(folder)
     missing = [file for file, data in _TRACKED.items() if not (folder / data).exists()]
     return subprocess.call([sys.executable, "-m", "dvc", "pull", *missing]) if missing else 0
 

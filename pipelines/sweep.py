@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -97,17 +98,24 @@ def sweep(
     plans = _plan(name, trials_of(grid or {}, trials or ()), overrides or [], targets, DvcProject(folder), out)
     before = checkout.experiments()
     new = [plan for plan in plans if plan.name not in before]
+    if new:
+        DvcProject(folder).cache_data(targets, checkout.cache())
     print(f"trials to run: {len(new)}, {jobs} at a time; with a result already: {len(plans) - len(new)}")
     failed = _run(new, checkout, targets, jobs)
     values = metric_values(DvcProject(folder).dvc("exp", "show", "--json"), wanted, checkout.cache())
-    states = {plan.name: "already there" if plan.name in before else "done" for plan in plans} | failed
+    states = {plan.name: "already there" if plan.name in before else "done" for plan in plans}
+    states |= dict.fromkeys(failed, "failed")
     results = [Result(plan.trial, plan.name, states[plan.name], values.get(plan.name)) for plan in plans]
     _report(name, results, wanted, out)
     for plan in plans:
         if plan.name not in failed:
             plan.parameters.unlink()
     if failed:
-        kept = "; ".join(f"{plan.trial}: {plan.parameters.with_suffix('')}" for plan in plans if plan.name in failed)
+        kept = "; ".join(
+            f"{plan.trial}: {failed[plan.name]}, in {plan.parameters.with_suffix('')}"
+            for plan in plans
+            if plan.name in failed
+        )
         raise CommandError(f"{len(failed)} of {len(plans)} trials failed; their folders are kept: {kept}")
 
 
@@ -135,7 +143,7 @@ def _plan(
 
 
 def _run(plans: Sequence[PlannedTrial], checkout: Checkout, stages: list[str], jobs: int) -> dict[str, str]:
-    """Run the trials, `jobs` at a time, and return the state of each failed experiment by name."""
+    """Run the trials, `jobs` at a time, and return why experiments failed, by name."""
     if not plans:
         return {}
     cache, futures = checkout.cache(), list[tuple[PlannedTrial, PrefectFuture[None]]]()
@@ -150,7 +158,14 @@ def _run(plans: Sequence[PlannedTrial], checkout: Checkout, stages: list[str], j
         except BaseException:  # cancelled or signaled: the runner would wait for the trials, however long they take
             end_all()
             raise
-    return {plan.name: "failed" for plan, future in futures if not future.state.is_completed()}
+    return {plan.name: _reason(future.state) for plan, future in futures if not future.state.is_completed()}
+
+
+def _reason(state: State[None]) -> str:
+    """Return the last line of a failed trial's error, or the name of one without a message."""
+    error = state.result(raise_on_failure=False)
+    lines = [line.strip() for line in str(error or state.message or "").splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _report(name: str, results: Sequence[Result], metric: Metric, out: Path) -> None:

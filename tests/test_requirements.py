@@ -1,55 +1,44 @@
-"""requirements.lock pins every installed package and every requirement of pyproject.toml."""
+"""requirements.lock pins every installed package and every requirement of pyproject.toml, with digests."""
 
 import re
-import sysconfig
 import tomllib
-from collections.abc import Iterator
-from importlib.metadata import distributions
 from pathlib import Path
 
+from pipelines.packages.installed import installed_packages
+from pipelines.packages.lock import LOCK, normalized, read_lock, requirements
+
 ROOT = Path(__file__).parents[1]
-# Not sys.path, to which setuptools adds its vendored packages once it is imported.
-SITE_PACKAGES = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # Installed by `python -m venv`, and the project itself.
 NOT_PINNED = {"pip", "setuptools", "panoptic-pipeline"}
 
 
 def test_every_installed_distribution_has_the_pinned_version() -> None:
-    pinned = dict(pins())
-    installed = {
-        normalized(found.metadata["Name"]): found.version.split("+")[0] for found in distributions(path=SITE_PACKAGES)
-    }
+    pinned = {name: pin.version for name, pin in read_lock(ROOT / LOCK).items()}
     wrong = {
-        name: f"{version}, pinned: {pinned.get(name, 'no')}"
-        for name, version in sorted(installed.items())
-        if name not in NOT_PINNED and pinned.get(name) != version
+        name: f"{package.version}, pinned: {pinned.get(name, 'no')}"
+        for name, package in installed_packages().items()
+        if name not in NOT_PINNED and pinned.get(name) != package.version.split("+")[0]
     }
-    assert not wrong, (
-        f"requirements.lock and the environment differ: {wrong}; correct the lock, or run `make clean install`"
-    )
+    assert not wrong, f"requirements.lock and the environment differ: {wrong}; run `make lock`, or `make clean install`"
 
 
-def test_every_requirement_of_every_extra_is_pinned() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
-    names = {normalized(re.split(r"[<>=!~\[; ]", requirement)[0]) for requirement in wanted}
-    assert not names - set(dict(pins()))
+def test_every_requirement_of_every_extra_is_pinned_as_one_of_the_project() -> None:
+    wanted = requirements(PROJECT["project"]["optional-dependencies"], ROOT / "pyproject.toml")
+    pins = read_lock(ROOT / LOCK)
+    assert not wanted - pins.keys()
+    assert {name for name, pin in pins.items() if "panoptic-pipeline" in pin.parents} == wanted
 
 
-def test_the_lock_is_sorted_without_duplicates() -> None:
-    names = [name for name, _ in pins()]
-    assert names == sorted(set(names))
+def test_build_tools_are_pinned_at_the_versions_of_an_isolated_build() -> None:
+    pins = read_lock(ROOT / LOCK)
+    for requirement in PROJECT["build-system"]["requires"]:
+        name, version = requirement.split("==")
+        assert pins[normalized(name)].version == version
 
 
-def pins() -> Iterator[tuple[str, str]]:
-    """Read name and version from every line of the lock."""
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
-        if not line.startswith("#"):
-            found = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line)
-            assert found, f"requirements.lock: {line!r} does not have the form name==version"
-            yield normalized(found[1]), found[2]
-
-
-def normalized(name: str) -> str:
-    """Normalize a name as package indexes do (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def test_every_pin_has_digests_and_the_lock_names_no_index() -> None:
+    text = (ROOT / LOCK).read_text()
+    assert len(re.findall("^[^ #]", text, re.M)) == len(read_lock(ROOT / LOCK))
+    assert "://" not in text
+    assert "--index" not in text

@@ -108,6 +108,24 @@ class DvcProject:
         if files:
             self.dvc("pull", *files)
 
+    def cache_data(self, stages: Iterable[str], cache: Path) -> None:
+        """Put the data that DVC tracks, as far as the stages depend on it, into the cache, from which clones take it.
+
+        Raises:
+            CommandError: It is neither there nor in the remote; the message says what to do.
+        """
+        files = self.tracked_files(stages)
+        if not files:
+            return
+        said = self._ask((*_DVC, "fetch", *files)).stderr.strip()  # the status is 0 also if there is nothing to fetch
+        for file in files:
+            outs = read_parameters(self.folder / file)["outs"]
+            if not all((cache / "files" / "md5" / out["md5"][:2] / out["md5"][2:]).is_file() for out in outs):
+                hint = f"`dvc pull {file}` has to succeed here; if the data is here already: `dvc commit {file}`"
+                raise CommandError(
+                    f"DVC's cache does not have the data of {file}, which the stages read; {hint}\n{said}"
+                )
+
     def tracked_files(self, stages: Iterable[str]) -> tuple[str, ...]:
         """Return the files such as `data.dvc`, in which DVC tracks data without a stage, that the stages depend on."""
         files = {file for stage in stages for file in tracked_files(self.dvc("dag", "--dot", stage))}

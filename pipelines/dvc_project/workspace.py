@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.dvc_project.private_state import STATE
 from pipelines.dvc_project.project import DvcProject
+from pipelines.process.private_folder import make_private
 from pipelines.process.session import Show, failure
 
 # Files that git ignores and stages read, relative to the checkout. Each trial has its own outputs (runs/).
@@ -114,7 +116,8 @@ class Workspace:
     def _link(self, cache: Path) -> None:
         # As a link, the cache may have any path; some, with quotes or umlauts, cannot be written into DVC's settings.
         dvc = self.folder / ".dvc"
-        (dvc / "config.local").write_text("[cache]\n    dir = cache\n")
+        (dvc / "config.local").write_text(f"[core]\n    site_cache_dir = {STATE}\n[cache]\n    dir = cache\n")
+        make_private(self.folder / STATE, "remove it")
         cache.mkdir(parents=True, exist_ok=True)
         if not (dvc / "cache").is_symlink():
             (dvc / "cache").symlink_to(cache)

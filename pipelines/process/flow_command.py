@@ -11,9 +11,12 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
 
+from prefect.settings import get_current_settings
+
 from pipelines.process import guard
 from pipelines.process.ending import ENDING
 from pipelines.process.preconditions import check_preconditions
+from pipelines.process.prefect_api import start_temporary_server
 from pipelines.process.session import CommandError, end_all
 
 GRACE_SECONDS = 20.0  # longer than the grace of a stage, for which the flow waits
@@ -23,13 +26,15 @@ _INSIDE = "PIPELINES_UNDER_GUARD"
 def run_as_program(module: str, flow: Callable[[], None], require: Callable[[Path], None]) -> int:
     """Run a flow without a running Prefect server, and return the exit status: 2 if it cannot start.
 
-    `require` checks what the flow needs of the checkout on top of `check_preconditions`. Prefect starts a temporary
-    server for the flow. The flow runs in a second process under a guard, because that server would outlive a SIGKILL.
+    `require` checks what the flow needs of the checkout on top of `check_preconditions`. A temporary server is
+    started for the flow. The flow runs in a second process under a guard, because that server would outlive a SIGKILL.
     """
     if os.environ.get(_INSIDE):
         os.environ.pop(_INSIDE)
         signal.signal(signal.SIGTERM, _leave)
         try:
+            if not get_current_settings().api.url:
+                start_temporary_server()
             flow()
         except (CommandError, ValueError, TimeoutError) as error:
             print(f"error: {error}", file=sys.stderr)  # repeated without the traceback in Prefect's log above

@@ -12,13 +12,16 @@ from pathlib import Path
 
 from prefect.settings import get_current_settings
 
+from pipelines.dvc_project.private_state import keep_state_private
 from pipelines.dvc_project.without_git import is_in_git, use_dvc_without_git
+from pipelines.process.prefect_api import require_server
+from pipelines.process.prefect_home import make_home_private
 
 _GIT = "trials of a sweep are clones, made by git"
 
 
 def check_preconditions(folder: Path) -> None:
-    """Check that a flow can run in the checkout `folder`; let DVC work in one without git.
+    """Check that a flow can run in the checkout `folder`; let DVC work in one without git, with a private state.
 
     Raises:
         ValueError: It cannot; the message says what to do.
@@ -27,9 +30,12 @@ def check_preconditions(folder: Path) -> None:
         raise ValueError(f"{folder.resolve()} has no dvc.yaml; start the command in the project's folder")
     _require_writable(folder, "work in a copy of the project that you own")
     settings = get_current_settings()
-    if not settings.api.url:  # with a server, only the server writes there
-        _require_writable(settings.home, "set PREFECT_HOME to a folder that can be written, for Prefect's database")
+    if settings.api.url:
+        require_server(settings.api.url)
+    else:
+        make_home_private()
     use_dvc_without_git(folder)
+    keep_state_private(folder)
 
 
 def require_idle(folder: Path) -> None:
@@ -51,7 +57,6 @@ def require_git(folder: Path) -> None:
 
 def _require_writable(folder: Path, hint: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"0" * 4096)
     except OSError as error:

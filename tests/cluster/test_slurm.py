@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +55,60 @@ def test_the_script_is_complete_and_valid_shell() -> None:
     settings = words[words.index("cluster.agent") + 1]
     assert ClusterSettings(**json.loads(settings)) == SETTINGS
     assert text.index("module load cuda") < text.index("\nsrun")
+
+
+ODD = """a "quote", it's größe $(touch BAD) `touch BAD` %20 %j # ;& {{setup}}"""
+
+
+def directives(text: str) -> list[str]:
+    """Split the directives of a script into options, as SLURM does."""
+    lines = (line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH "))
+    return [option for line in lines for option in shlex.split(line, comments=True)]
+
+
+def test_the_script_names_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SLURM replaces `%j` in the name of the log, but nothing in its folder; bash ends up in the folder."""
+    folder = tmp_path / ODD
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    text = job_script(SETTINGS, ODD, "comment", folder / "name-%j.log", ["stages.train", ODD])
+    assert f"--output={str(folder).replace('%', '%%')}/name-%j.log" in directives(text)
+    assert f"--job-name={ODD}" in directives(text)
+    start = text.replace(SETTINGS.setup, "pwd; exit")
+    done = subprocess.run(["bash"], input=start, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{folder}\n"
+    assert shlex.split(text[text.index("\nsrun") :].split(" &\nstep=")[0])[-1] == ODD
+    assert not list(tmp_path.rglob("BAD"))
+
+
+@pytest.mark.parametrize("character", ["\n", "\t", "\\", "\x1b"])
+def test_a_folder_that_slurm_cannot_take_is_refused(character: str) -> None:
+    with pytest.raises(SlurmError, match="SLURM cannot take a backslash or a control character, as in '--output="):
+        job_script(SETTINGS, "name", "comment", Path(f"/a{character}touch BAD/name-%j.log"), ["stages.train"])
+
+
+@pytest.mark.skipif(shutil.which("sbatch") is None, reason="SLURM is not installed (sbatch missing)")
+def test_sbatch_reads_the_directives_of_any_folder(tmp_path: Path) -> None:
+    """It prints them before it looks for its controller, which is not there."""
+    lines = ("ClusterName=none", "SlurmctldHost=localhost(127.0.0.1)", "SlurmctldPort=9", "MessageTimeout=1")
+    nodes = ("NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1", "PartitionName=one Nodes=ALL")
+    (tmp_path / "slurm.conf").write_text("\n".join((*lines, *nodes, "")))
+    script = tmp_path / "script.sh"
+    script.write_text(job_script(SETTINGS, ODD, "comment", tmp_path / ODD / "name-%j.log", ["stages.train"]))
+    environment = {**os.environ, "SLURM_CONF": str(tmp_path / "slurm.conf")}
+    command = ["sbatch", "--test-only", "-vv", str(script)]
+    said: dict[str, str] = {}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "output" not in said:
+            line = process.stderr.readline()
+            assert line
+            assert "error" not in line
+            name, _, value = line.removeprefix("sbatch: ").partition(": ")
+            said[name.strip()] = value.rstrip("\n")
+        process.kill()
+    assert said["output"] == f"{tmp_path / ODD}/name-%j.log".replace("%20 %j", "%%20 %%j")
+    assert said["job-name"] == ODD
 
 
 @pytest.fixture

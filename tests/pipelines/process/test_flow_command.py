@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from pipelines.process.flow_command import run_as_program
 from pipelines.process.session import CommandError
@@ -11,10 +12,11 @@ from pipelines.process.session import CommandError
 
 @pytest.fixture
 def inside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Pretend to run under the guard, and restore the handler of SIGTERM afterwards."""
+    """Pretend to run under the guard, with a server, and restore the handler of SIGTERM afterwards."""
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setenv("PIPELINES_UNDER_GUARD", "1")
-    yield
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        yield
     signal.signal(signal.SIGTERM, handler)
 
 

@@ -32,7 +32,19 @@ def test_a_home_that_cannot_be_written_ends_every_flow_with_one_line(
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: /proc/x cannot be written (")
-    assert line.endswith("); set PREFECT_HOME to a folder that can be written, for Prefect's database")
+    assert line.endswith("); set PREFECT_HOME to a folder of your own that can be written, for Prefect's database")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_server_that_does_not_answer_ends_every_flow_with_one_line(
+    project: Path, alone: dict[str, str], module: str
+) -> None:
+    done = run(module, project, {**alone, "PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: no Prefect server answers at http://127.0.0.1:9/api (")
+    assert "; start one (make server), correct PREFECT_API_URL, or unset it" in line
 
 
 def test_another_folder_than_the_projects_is_refused(tmp_path: Path) -> None:
