@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -60,6 +60,12 @@ def cases_digest() -> str:
     for path in sorted(CASES.glob("*.json")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def outdated(results: Iterable[Results]) -> list[Results]:
+    """The results that are of other cases."""
+    digest = cases_digest()
+    return [found for found in results if found.cases != digest]
 
 
 def read_results() -> list[Results]:

@@ -12,15 +12,15 @@ import argparse
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.report import PAGE, page
-from conformance.result_files import FOLDER, OURS, PEERS, RESULTS, read_results
+from conformance.result_files import FOLDER, OURS, PEERS, RESULTS, outdated, read_results
 
 REQUIREMENTS = FOLDER / "requirements"
 ENVIRONMENTS = FOLDER.parent / "runs" / "conformance"
+_LIMIT = 1800  # seconds for one tool, which takes few, or for its installation
 
 
 def run_peer(peer: str, results: Path = RESULTS, environments: Path = ENVIRONMENTS) -> Path:
@@ -28,8 +28,9 @@ def run_peer(peer: str, results: Path = RESULTS, environments: Path = ENVIRONMEN
     python = Path(sys.executable) if peer == OURS else make_environment(peer, environments / peer)
     module = f"{FOLDER.name}.runners.{peer.replace('-', '_').lower()}"
     path = results / f"{peer}.json"
-    path.write_text(_run([str(python), "-m", module], FOLDER.parent))
-    return path
+    partial = path.with_suffix(".partial")
+    partial.write_text(_run([str(python), "-m", module], FOLDER.parent))
+    return partial.replace(path)
 
 
 def make_environment(peer: str, folder: Path) -> Path:
@@ -38,7 +39,7 @@ def make_environment(peer: str, folder: Path) -> Path:
     python, done = folder / "bin" / "python", folder / "requirements.txt"
     if not done.is_file() or done.read_bytes() != requirements.read_bytes():
         shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
+        _run([sys.executable, "-m", "venv", str(folder)], FOLDER)
         # The files list all that is needed.
         _run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(requirements)], folder)
         done.write_bytes(requirements.read_bytes())
@@ -46,7 +47,10 @@ def make_environment(peer: str, folder: Path) -> Path:
 
 
 def _run(command: Sequence[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=_LIMIT)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{' '.join(command)} took longer than {_LIMIT} s and was ended") from error
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
     return done.stdout
@@ -56,15 +60,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m conformance.run", description=__doc__.splitlines()[0])
     parser.add_argument("--peer", choices=(OURS, *PEERS), action="append", help="one tool; may be given several times")
-    failed = 0
-    for peer in parser.parse_args(argv).peer or (OURS, *PEERS):
-        try:
-            print(run_peer(peer))
-        except RuntimeError as error:  # the others run all the same
-            print(f"error: {peer}: {error}", file=sys.stderr)
-            failed += 1
-    PAGE.write_text(page(read_results()))
-    sys.exit(1 if failed else 0)
+    peers = parser.parse_args(argv).peer or (OURS, *PEERS)
+    try:
+        failures = [failure for peer in peers if (failure := _try_peer(peer))]
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again", file=sys.stderr)
+        sys.exit(130)
+    results = read_results()
+    failures += [f"{found.peer}: the results are of other cases; run it again" for found in outdated(results)]
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    PAGE.write_text(page(results))
+    sys.exit(1 if failures else 0)
+
+
+def _try_peer(peer: str) -> str:
+    """Run a tool; return what went wrong, so that the others run all the same."""
+    try:
+        print(run_peer(peer))
+    except (RuntimeError, OSError) as error:
+        return f"{peer}: {error}"
+    return ""
 
 
 if __name__ == "__main__":
