@@ -22,9 +22,12 @@ ALLOWED = {
     "stages": {"stages", "model", "panoptic", "cluster"},
     "pipelines": {"pipelines"},  # flows know the stages by name only; `RECORDS` is the one exception
     "benchmarks": {"benchmarks", "pipelines", "stages", "model", "panoptic"},
+    "conformance": {"conformance", "stages", "panoptic"},  # the latter two in `CONFORMANCE_RUNNER` alone
 }
 # Written by stages.browse and read by pipelines.browse: records of the standard library alone.
 RECORDS = "panoptic/error_browser/entries.py"
+# The one file of conformance/ that cannot be copied elsewhere.
+CONFORMANCE_RUNNER = "conformance/runners/panoptic_pipeline.py"
 # The rooms of panoptic/, from the ground up: each imports only those before it.
 ROOMS = (
     "io",
@@ -68,6 +71,15 @@ def test_imports_go_one_way() -> None:
 
 def test_records_shared_with_pipelines_import_nothing_of_the_project() -> None:
     assert closure(ROOT / RECORDS) == {ROOT / RECORDS, *packages_of(ROOT / RECORDS)}
+
+
+def test_conformance_cases_stand_alone() -> None:
+    needy = {
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "conformance").rglob("*.py"))
+        if any(imported.relative_to(ROOT).parts[0] != "conformance" for imported in imported_files(path))
+    }
+    assert needy == {CONFORMANCE_RUNNER}
 
 
 def test_rooms_of_panoptic_import_downwards_only() -> None:

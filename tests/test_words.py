@@ -30,6 +30,7 @@ EXEMPT = (
     "requirements.lock",
     "LICENSE",
     "typings/",
+    "conformance/runners/torchmetrics.py",
 )
 
 

@@ -1,0 +1,1 @@
+"""The cases, one module for each topic; `conformance.generate` writes them to cases/."""

@@ -1,0 +1,1 @@
+"""The part that conformance/runners uses; the package ships no types."""
