@@ -16,7 +16,7 @@ from benchmarks.chaos.verdict import Disturbed, judge
 from benchmarks.harness.timer import Timer
 
 _POLL_SECONDS = 0.002
-_EARLIER, _MOST_ATTEMPTS = 0.6, 6
+_EARLIER, _MOST_ATTEMPTS = 0.6, 5
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def attempt(moment: Moment, target: Target, work: Path, shim: Path | None, mount
                 shutil.copytree(place.disk, place.folder / "kept", symlinks=True)
         if disturbed.reached:
             break
-        tried = replace(tried, fraction=tried.fraction * _EARLIER)
+        is_last = number == _MOST_ATTEMPTS - 2
+        tried = replace(tried, fraction=0.0 if is_last else tried.fraction * _EARLIER)
     if not problems:
         for folder in work.glob(f"{moment.number}.*"):
             shutil.rmtree(folder)

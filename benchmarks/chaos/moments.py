@@ -42,6 +42,8 @@ _OF_WHOLE = {
     Kind.DISK_FULL: (DVC,),
 }
 """Programs that run many stages; each combination occurs once, because it takes a minute."""
+_BY_TIME = frozenset({Kind.TINY_SHM, Kind.OUT_OF_MEMORY})
+"""Kinds that do not happen at an operation: one is there from the start, one needs a living child."""
 _BY_OPERATION = 2 / 3
 
 
@@ -70,7 +72,8 @@ def list_moments(count: int, seed: int, can_count: bool = True) -> tuple[Moment,
     moments = []
     for number, kind in zip(range(1, count + 1), itertools.cycle(kinds), strict=False):
         target, by_operation, fraction = next(targets[kind]), draw.random() < _BY_OPERATION, draw.random()
-        moments.append(Moment(number, kind, target, by_operation and can_count and target not in WHOLE, fraction))
+        by_operation &= can_count and target not in WHOLE and kind not in _BY_TIME
+        moments.append(Moment(number, kind, target, by_operation, fraction))
     return tuple(moments)
 
 
