@@ -77,25 +77,26 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = benchmark_parser("chaos", __doc__)
     parser.add_argument("--moments", type=int, default=200, metavar="N", help="length of the list (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="of the list (default: 0)")
-    parser.add_argument("--only", choices=list(map(str, Kind)), help="choose the moments of this kind")
-    parser.add_argument("--stage", choices=[*STAGES, TORCHRUN, *WHOLE], help="choose the moments of this program")
-    parser.add_argument("--moment", type=int, metavar="K", help="choose this moment")
+    kinds, programs = list(map(str, Kind)), [*STAGES, TORCHRUN, *WHOLE]
+    parser.add_argument("--only", nargs="+", choices=kinds, help="choose the moments of these kinds")
+    parser.add_argument("--stage", nargs="+", choices=programs, help="choose the moments of these programs")
+    parser.add_argument("--moment", nargs="+", type=int, metavar="K", help="choose these moments")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the runs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="moments at a time (default: one per core)")
     return parser.parse_args(argv)
 
 
 def _choose(given: argparse.Namespace, can_count: bool) -> list[Moment]:
-    conditions: list[tuple[object, Callable[[Moment], object]]] = [
+    conditions: list[tuple[list[object] | None, Callable[[Moment], object]]] = [
         (given.only, lambda moment: moment.kind),
         (given.stage, lambda moment: moment.target),
         (given.moment, lambda moment: moment.number),
     ]
-    count = max(given.moments, given.moment or 0)
+    count = max(given.moments, *(given.moment or [0]))
     chosen = [
         moment
         for moment in list_moments(count, given.seed, can_count)
-        if all(wanted is None or of(moment) == wanted for wanted, of in conditions)
+        if all(wanted is None or of(moment) in wanted for wanted, of in conditions)
     ]
     if not chosen:
         raise ValueError(f"none of the {count} moments is chosen; give another number, or more --moments")

@@ -44,10 +44,14 @@ def _digest(name: str, path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def differences(found: Digests, expected: Digests) -> list[str]:
-    """Describe how the files of a tree differ from those expected."""
+def wrong_results(found: Digests, expected: Digests) -> list[str]:
+    """Name the expected files that are missing or have other bytes."""
     return [
-        *(f"left behind: {name}" for name in found if name not in expected),
         *(f"missing: {name}" for name in expected if name not in found),
         *(f"other bytes: {name}" for name in found if name in expected and found[name] != expected[name]),
     ]
+
+
+def left_behind(found: Digests, expected: Digests) -> list[str]:
+    """Name the files that an undisturbed run does not leave."""
+    return [f"left behind: {name}" for name in found if name not in expected]

@@ -34,7 +34,7 @@ STAGES = (
 )
 TORCHRUN, DVC, FLOW, SWEEP = "train with torchrun", "dvc repro", "pipelines.reproduce", "pipelines.sweep"
 WHOLE = (DVC, FLOW, SWEEP)
-_WITH_WORKERS = ("annotate", "train", "evaluate", "corrupt", "robustness", "browse", TORCHRUN)
+_WITH_WORKERS = ("annotate", "train", "evaluate", "corrupt", "browse", TORCHRUN)
 _OF_WHOLE = {
     Kind.KILL: WHOLE,
     Kind.TERM: WHOLE,

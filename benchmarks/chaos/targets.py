@@ -85,6 +85,7 @@ def environment(tree: Path, folder: Path, mark: str, board: Board | None, shim: 
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
         "TMPDIR": str(tree / "tmp"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),  # else torch makes it in TMPDIR
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(folder / "dvc"),
         "PREFECT_HOME": str(folder / "prefect"),

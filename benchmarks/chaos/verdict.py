@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.chaos.files import differences, digest_tree
+from benchmarks.chaos.files import digest_tree, left_behind, wrong_results
 from benchmarks.chaos.moments import UNHARMED, Kind
 from benchmarks.chaos.place import Place
 from benchmarks.chaos.processes import wait_for_end
@@ -29,11 +29,13 @@ class Disturbed:
 
 
 def judge(place: Place, disturbed: Disturbed) -> list[str]:
-    """Run the program again unless it has reached its end, and return everything that is wrong."""
+    """Return everything that is wrong, also after another run unless the first has done all, and left nothing else."""
     problems = [*_left_running(place), *_wrong_end(place, disturbed), *_half_written(place)]
     place.repair()
     if disturbed.status == 0:
-        return [*problems, *(f"status 0, but {one}" for one in _wrong_files(place))]
+        problems += [f"status 0, but {one}" for one in wrong_results(digest_tree(place.tree), place.target.after)]
+        if not _left_behind(place):  # what it could not remove, the next run does
+            return problems
     process = place.start("again", None)
     try:
         status = process.wait(place.longest)
@@ -41,7 +43,8 @@ def judge(place: Place, disturbed: Disturbed) -> list[str]:
         return [*problems, "the second run hangs"]
     if status:
         problems.append(f"the second run ended with status {status}: {_last_line(place, 'again')}")
-    return [*problems, *_left_running(place), *_wrong_files(place)]
+    wrong = wrong_results(digest_tree(place.tree), place.target.after)
+    return [*problems, *_left_running(place), *_left_behind(place), *wrong]
 
 
 def _wrong_end(place: Place, disturbed: Disturbed) -> Iterator[str]:
@@ -79,9 +82,9 @@ def _left_running(place: Place) -> list[str]:
     return [f"left running: {process.command[:100]}" for process in wait_for_end(place.mark, _REST_SECONDS)]
 
 
-def _wrong_files(place: Place) -> list[str]:
-    wrong = differences(digest_tree(place.tree), place.target.after)
-    return [*wrong, *(f"left behind: /dev/shm/{path.name}" for path in place.shm.iterdir())]
+def _left_behind(place: Place) -> list[str]:
+    files = left_behind(digest_tree(place.tree), place.target.after)
+    return [*files, *(f"left behind: /dev/shm/{path.name}" for path in place.shm.iterdir())]
 
 
 def _last_line(place: Place, log: str) -> str:
