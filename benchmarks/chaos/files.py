@@ -19,6 +19,8 @@ MEASURED = (
 """Numbers that differ between equal runs, and are left out: seconds and memory of this very run."""
 _IGNORED = (".dvc", ".git", "dvc.lock")
 """DVC's cache and locks, git's objects, and the digests of measured files in DVC's lock file."""
+_OF_PYTHON = "tmp/pymp-*"
+"""Folders for sockets of multiprocessing, which a killed process cannot remove; only Python knows whose they are."""
 
 
 def digest_tree(tree: Path) -> Digests:
@@ -26,18 +28,25 @@ def digest_tree(tree: Path) -> Digests:
     found = {}
     for path in sorted(tree.rglob("*")):
         name = path.relative_to(tree).as_posix()
-        if any(part in _IGNORED for part in PurePosixPath(name).parts):
+        if any(_is_ignored(part) for part in (PurePosixPath(name), *PurePosixPath(name).parents)):
             continue
-        if path.is_dir() and not path.is_symlink():
-            if not any(path.iterdir()):
-                found[f"{name}/"] = "empty"
-        else:
+        if path.is_symlink():
+            found[name] = f"link to {path.readlink()}"
+        elif path.is_file():
             found[name] = _digest(name, path)
+        elif not path.is_dir():
+            found[name] = "special"
+        elif all(_is_ignored(PurePosixPath(name, one.name)) for one in path.iterdir()):
+            found[f"{name}/"] = "empty"
     return found
 
 
+def _is_ignored(name: PurePosixPath) -> bool:
+    return name.name in _IGNORED or name.match(_OF_PYTHON)
+
+
 def _digest(name: str, path: Path) -> str:
-    data = path.read_bytes() if path.is_file() else str(path.readlink()).encode()
+    data = path.read_bytes()
     for measured, numbers in MEASURED:
         if PurePosixPath(name).match(measured):
             data = numbers.sub(b"", data)

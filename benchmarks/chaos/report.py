@@ -49,7 +49,8 @@ def chaos_page(report: ChaosReport) -> str:
         " process waits before one of them while the fault is made. The others are times. Full and read-only disks,"
         " and /dev/shm, are real file systems; the clock and slowness are those of a library that the program is"
         " started with. Numbers that are measured are not compared: seconds and memory in"
-        f" {', '.join(f'`{name}`' for name, _ in MEASURED)}.",
+        f" {', '.join(f'`{name}`' for name, _ in MEASURED)}. Folders `pymp-*` for sockets, which Python itself leaves"
+        " in the temporary folder when it is killed, are not counted.",
         *_problems(report),
     )
 
