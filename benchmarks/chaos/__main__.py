@@ -16,6 +16,7 @@ Writes chaos.md and chaos.json, unless moments were chosen.
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -23,11 +24,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from benchmarks.chaos.attempt import Outcome, attempt
 from benchmarks.chaos.board import compile_shim
 from benchmarks.chaos.moments import MOUNTS, SHIMMED, STAGES, TORCHRUN, WHOLE, Kind, Moment, list_moments
-from benchmarks.chaos.namespace import enter_namespace
+from benchmarks.chaos.namespace import enter_namespace, unmount_all
 from benchmarks.chaos.processes import end_processes
 from benchmarks.chaos.report import ChaosReport, chaos_page, describe
 from benchmarks.chaos.targets import Preparation
@@ -103,12 +106,26 @@ def _choose(given: argparse.Namespace, can_count: bool) -> list[Moment]:
     return chosen
 
 
+def _leave_nothing_if_stopped(work: Path) -> None:
+    """End the disturbed programs with this one, which would wait for their moments otherwise."""
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        end_processes(str(work))
+        unmount_all(work)
+        shutil.rmtree(work, ignore_errors=True)
+        os._exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; the exit status is 1 if a moment failed."""
     given = _parse(argv)
     mounts = enter_namespace(MODULE, sys.argv[1:] if argv is None else argv)
     work = Path(tempfile.mkdtemp(prefix="chaos-")).resolve()
     failed: list[Outcome] = []
+    _leave_nothing_if_stopped(work)
 
     def command() -> None:
         shim = compile_shim(work)

@@ -9,14 +9,18 @@ Digests = Mapping[str, str]
 """Digest of every file by its path below the tree; a folder without files counts as one."""
 
 _TIMES = re.compile(rb'"(?:seconds\w*|latency_ms\w*|median_ms|p90_ms|memory_mib\w*)": [-+.\de]+')
+_ALL = re.compile(rb".+", re.DOTALL)
 MEASURED = (
     ("runs/predict/timings.json", _TIMES),
     ("runs/train/metrics.json", _TIMES),
     ("runs/complexity/metrics.json", _TIMES),
     ("runs/complexity/rows.json", _TIMES),
     ("runs/complexity/table.md", re.compile(rb"(?<=160 x 128).*")),
+    ("runs/train/model.passport.json", _ALL),
+    ("runs/passport.json", _ALL),
 )
-"""Numbers that differ between equal runs, and are left out: seconds and memory of this very run."""
+"""What differs between equal runs, and is left out: seconds and memory of this very run, and passports, which have them
+under a digest; that they are complete is for `model.verify` to say."""
 _IGNORED = (".dvc", ".git", "dvc.lock")
 """DVC's cache and locks, git's objects, and the digests of measured files in DVC's lock file."""
 _OF_PYTHON = "tmp/pymp-*"

@@ -5,6 +5,9 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+
+from pipelines.dvc_project.parameters import read_parameters
 
 
 class Kind(StrEnum):
@@ -28,10 +31,9 @@ SHIMMED = frozenset({Kind.SLOW_DISK, Kind.CLOCK})
 UNHARMED = frozenset({Kind.SLOW_DISK, Kind.CLOCK})
 """Kinds that a program has to survive, not only to recover from."""
 
-STAGES = (
-    *("download", "annotate", "train", "predict", "evaluate", "plot"),
-    *("corrupt", "robustness", "complexity", "browse"),
-)
+ROOT = Path(__file__).parents[2]
+STAGES = tuple(map(str, read_parameters(ROOT / "dvc.yaml")["stages"]))
+"""All stages, in an order in which they can run."""
 TORCHRUN, DVC, FLOW, SWEEP = "train with torchrun", "dvc repro", "pipelines.reproduce", "pipelines.sweep"
 WHOLE = (DVC, FLOW, SWEEP)
 _WITH_WORKERS = ("annotate", "train", "evaluate", "corrupt", "browse", TORCHRUN)

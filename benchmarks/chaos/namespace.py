@@ -43,6 +43,14 @@ def unmount(folder: Path) -> None:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+def unmount_all(folder: Path) -> None:
+    """Unmount everything below a folder."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        mounted = Path(line.split()[1])
+        if mounted.is_relative_to(folder):
+            unmount(mounted)
+
+
 def make_read_only(folder: Path) -> bool:
     """Make a mounted file system read-only; return False if a file is open for writing, so that it cannot be."""
     return not subprocess.run(["mount", "-o", "remount,ro", str(folder)], capture_output=True).returncode

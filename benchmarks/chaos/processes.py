@@ -22,11 +22,12 @@ class Found:
 
 
 def find_processes(mark: str) -> Iterator[Found]:
-    """Yield the living processes that have this mark."""
+    """Yield the living processes that have this mark, a folder, or that of a folder in it."""
     wanted = f"{MARK}={mark}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+            marks = (folder / "environ").read_bytes().split(b"\0")
+            if wanted in marks or any(found.startswith(wanted + b"/") for found in marks):
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 pages = int((folder / "statm").read_text().split()[1])
                 yield Found(int(folder.name), command.strip(), pages * os.sysconf("SC_PAGE_SIZE"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.chaos.board import Board
 from benchmarks.chaos.files import Digests, digest_tree
-from benchmarks.chaos.moments import DVC, FLOW, STAGES, SWEEP, TORCHRUN, WHOLE
+from benchmarks.chaos.moments import DVC, FLOW, ROOT, STAGES, SWEEP, TORCHRUN, WHOLE
 from benchmarks.chaos.processes import MARK
 from benchmarks.harness.timer import Timer
 from panoptic.tools.mini.write import write_dataset
@@ -21,7 +21,6 @@ from pipelines.dvc_project.parameters import read_parameters
 from pipelines.dvc_project.workspace import git
 from pipelines.override import override_settings
 
-ROOT = Path(__file__).parents[2]
 TRAIN_IMAGES, VAL_IMAGES = 12, 6
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     "annotate": {"workers": 1},

@@ -12,9 +12,9 @@ import pytest
 from benchmarks.chaos.attempt import Outcome, attempt
 from benchmarks.chaos.board import Board, compile_shim
 from benchmarks.chaos.files import digest_tree, left_behind, wrong_results
-from benchmarks.chaos.moments import STAGES, TORCHRUN, WHOLE, Kind, Moment, list_moments
+from benchmarks.chaos.moments import ROOT, STAGES, TORCHRUN, WHOLE, Kind, Moment, list_moments
 from benchmarks.chaos.report import ChaosReport, chaos_page
-from benchmarks.chaos.targets import ROOT, Target
+from benchmarks.chaos.targets import Target
 from tests.markdown import unpadded
 
 ATOMIC = """
