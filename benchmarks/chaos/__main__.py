@@ -6,9 +6,9 @@
     python -m benchmarks.chaos --moment 17
 
 The same seed gives the same list. Each moment kills a program (SIGKILL, SIGTERM, Ctrl-C) or one of its children for
-lack of memory, fills its disk, makes it read-only or slow, moves the clock, or leaves no room in /dev/shm. Faults are
-made in file systems that are mounted for this program only, as root or in a user namespace, and in front of the
-operations of a process by a library that is compiled for this run; without one of them those kinds are left out.
+lack of memory, fills its disk, makes it read-only or slow, moves the clock, or leaves no room in /dev/shm. Disks are
+mounted for this program only, as root or in a user namespace; a library that is compiled for this run and that programs
+are started with stops them before an operation, slows them, and moves their clock. What is not possible is left out.
 `--only`, `--stage` and `--moment` choose from the list. Files of a moment that failed are kept, and the status is 1.
 Writes chaos.md and chaos.json, unless moments were chosen.
 """

@@ -35,7 +35,7 @@ def chaos_page(report: ChaosReport) -> str:
     minutes = report.seconds / 60
     counted = sum(one.moment.by_operation for one in report.outcomes)
     return markdown_page(
-        "# Chaos: the pipeline under faults",
+        "# Chaos: the pipeline, disturbed",
         f"Written by `python -m benchmarks.chaos --moments {total + sum(report.left_out.values())} --seed"
         f" {report.seed}` on {report.device}, in {minutes:.1f} minutes. At each moment one program on {TRAIN_IMAGES}"
         f" training and {VAL_IMAGES} validation images of `mini` is disturbed, and then run again to its end. A moment"
@@ -46,7 +46,7 @@ def chaos_page(report: ChaosReport) -> str:
         markdown_table(["what happened", *_HEADER], _rows(report.outcomes, lambda one: one.moment.kind)),
         markdown_table(["program", *_HEADER], _rows(report.outcomes, lambda one: one.moment.target)),
         f"{counted} of the moments are operations that change files (open, write, rename, unlink and the like): the"
-        " process waits before one of them while the fault is made. The others are times. Full and read-only disks,"
+        " process waits before one of them while it is disturbed. The others are times. Full and read-only disks,"
         " and /dev/shm, are real file systems; the clock and slowness are those of a library that the program is"
         " started with. Numbers that are measured are not compared: seconds and memory in"
         f" {', '.join(f'`{name}`' for name, _ in MEASURED)}. Folders `pymp-*` for sockets, which Python itself leaves"

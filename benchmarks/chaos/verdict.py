@@ -12,9 +12,9 @@ from benchmarks.chaos.place import Place
 from benchmarks.chaos.processes import wait_for_end
 
 _REST_SECONDS = 10.0  # for the processes of a program that has ended
-_STATUSES = {Kind.TERM: (143, -signal.SIGTERM, 75), Kind.INTERRUPT: (130,)}
+_STATUSES = {Kind.TERM: (143, -signal.SIGTERM, 75), Kind.INTERRUPT: (130, -signal.SIGINT)}
 """How a stage may end after a signal: as one that it ended, or as a training that saved its state."""
-_SILENT = (0, -signal.SIGTERM)
+_SILENT = (0, -signal.SIGTERM, -signal.SIGINT)
 _GROWING = ("loss.csv", "quality.csv")
 _TRACEBACK = "Traceback (most recent call last)"
 
@@ -33,9 +33,11 @@ def judge(place: Place, disturbed: Disturbed) -> list[str]:
     problems = [*_left_running(place), *_wrong_end(place, disturbed), *_half_written(place)]
     place.repair()
     if disturbed.status == 0:
-        problems += [f"status 0, but {one}" for one in wrong_results(digest_tree(place.tree), place.target.after)]
-        if not _left_behind(place):  # what it could not remove, the next run does
-            return problems
+        if not _left_behind(place):
+            return [*problems, *(f"status 0, but {one}" for one in _wrong_results(place))]
+        # What it could not remove, as on a disk that it may not change, the next run does.
+        written = {name: digest for name, digest in place.target.after.items() if not name.endswith("/")}
+        problems += [f"status 0, but {one}" for one in wrong_results(digest_tree(place.tree), written)]
     process = place.start("again", None)
     try:
         status = process.wait(place.longest)
@@ -43,8 +45,7 @@ def judge(place: Place, disturbed: Disturbed) -> list[str]:
         return [*problems, "the second run hangs"]
     if status:
         problems.append(f"the second run ended with status {status}: {_last_line(place, 'again')}")
-    wrong = wrong_results(digest_tree(place.tree), place.target.after)
-    return [*problems, *_left_running(place), *_left_behind(place), *wrong]
+    return [*problems, *_left_running(place), *_left_behind(place), *_wrong_results(place)]
 
 
 def _wrong_end(place: Place, disturbed: Disturbed) -> Iterator[str]:
@@ -80,6 +81,10 @@ def _half_written(place: Place) -> Iterator[str]:
 
 def _left_running(place: Place) -> list[str]:
     return [f"left running: {process.command[:100]}" for process in wait_for_end(place.mark, _REST_SECONDS)]
+
+
+def _wrong_results(place: Place) -> list[str]:
+    return wrong_results(digest_tree(place.tree), place.target.after)
 
 
 def _left_behind(place: Place) -> list[str]:

@@ -1,4 +1,4 @@
-"""Chaos: its list of moments, its ways to make and to notice faults, and real moments of a real stage."""
+"""Chaos: its list of moments, what it does and notices, and real moments of a real stage."""
 
 import os
 import shutil
@@ -145,10 +145,7 @@ def test_a_file_that_is_written_in_part_is_noticed_and_kept(tmp_path: Path, shim
 def test_a_traceback_is_noticed(tmp_path: Path, shim: Path) -> None:
     target = program(tmp_path, ATOMIC, operations=10)
     outcome = attempt(moment(Kind.INTERRUPT, 0.2), target, tmp_path / "work", shim, mounts=False)
-    assert outcome.problems == (
-        "ended with status -2, not with 130",
-        "a traceback instead of a message: KeyboardInterrupt",
-    )
+    assert outcome.problems == ("a traceback instead of a message: KeyboardInterrupt",)
 
 
 def test_a_program_that_ends_before_the_moment_is_tried_earlier(tmp_path: Path, shim: Path) -> None:
@@ -158,7 +155,7 @@ def test_a_program_that_ends_before_the_moment_is_tried_earlier(tmp_path: Path, 
     assert outcome.problems == ()
 
 
-def test_a_real_stage_survives_five_kinds_of_faults(tmp_path: Path) -> None:
+def test_a_real_stage_survives_five_kinds_of_moments(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.chaos", "--moments", "45", "--stage", "download"]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True
