@@ -18,6 +18,7 @@ _SLOWER_SECONDS = 3.0  # by which a slow disk delays a whole run
 _LONGEST_DELAY = 0.05
 _JUMPS = (-400 * 86400, -3600, 3600, 30 * 86400)
 _HELPERS = "resource_tracker"  # of multiprocessing; no work of the program
+_EXEC_SECONDS = 0.05  # after a fork, until a process has its own command line
 _CONTROLLERS = (
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
     (Path("/sys/fs/cgroup"), "memory.max"),
@@ -80,7 +81,13 @@ def _move_clock(scene: Scene) -> bool:
 
 def _kill_child(scene: Scene) -> bool:
     """Let the kernel kill the largest child for lack of memory, or send the signal that it would send."""
-    children = [one for one in find_processes(scene.place.mark) if one.pid != scene.pid and _HELPERS not in one.command]
+    forked = {one.pid: one.command for one in find_processes(scene.place.mark)}
+    time.sleep(_EXEC_SECONDS)
+    children = [
+        one
+        for one in find_processes(scene.place.mark)
+        if one.pid != scene.pid and forked.get(one.pid) == one.command and _HELPERS not in one.command
+    ]
     if not children:
         return False
     largest = max(children, key=lambda child: child.resident)
