@@ -31,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run browse test test-slow slow-tools lint data server worker deploy install lock clean
+.PHONY: help run browse test test-slow slow-tools chaos chaos-ci lint data server worker deploy install lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,12 @@ slow-tools:  ## install SLURM for test-slow (needs root on Debian; without it, i
 	@{ command -v slurmctld && command -v munged; } >/dev/null || { test "$$(id -u)" = 0 && apt-get -qq update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends slurm-wlm munge iproute2; \
 	} >/dev/null 2>&1 || echo "note: slurm-wlm and munge are missing and cannot be installed here; tests of SLURM will be skipped"
+
+chaos: install  ## disturb the pipeline at 200 moments, and compare its files with those of an undisturbed run
+	$(PY) -m benchmarks.chaos
+
+chaos-ci: install  ## the same at 20 moments; the page goes to runs/chaos
+	$(PY) -m benchmarks.chaos --moments 20 --out runs/chaos
 
 lint: install  ## check style, formatting and types
 	$(PY) -m ruff check .

@@ -85,7 +85,9 @@ def run_processes(settings: ClusterSettings, endpoint: str, run_id: str, command
             monitor_interval=MONITOR_SECONDS,
             local_addr=parameters.local_addr,
         )
-        agent = Agent(spec, DefaultLogsSpecs(), shutdown_timeout=LEAVE_SECONDS)
+        # Without a folder for logs, which torch would leave in the temporary folder: the output goes to this program's.
+        logs = DefaultLogsSpecs(log_dir=os.devnull)
+        agent = Agent(spec, logs, shutdown_timeout=LEAVE_SECONDS)
         try:
             agent.run()
             return status_of(agent.statuses())

@@ -45,6 +45,16 @@ def test_only_processes_that_were_killed_or_lost_the_others_are_restarted(
     assert (tmp_path / "starts").read_text().splitlines() == ["127.0.0.1 lo"] * starts
 
 
+def test_no_temporary_file_is_left(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "cluster.agent", '{"launcher": "torchrun"}', "", "run", "this"]
+    told = os.environ | {"TMPDIR": str(temporary)}
+    shown = subprocess.run(command, env=told, capture_output=True, text=True, check=True)
+    assert "Namespaces are one honking great idea" in shown.stdout, "output is passed on"
+    assert list(temporary.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("statuses", "status"),
     [([], 0), ([0, 0], 0), ([0, -9], 137), ([-15, 1], 1), ([1, 75], 75), ([1, -15, 2], 2)],
