@@ -80,6 +80,4 @@ def working_alone(root: Path) -> Iterator[ArchiveRecords]:
             raise DatasetError(f"{root}: another download is running here; wait for it, or stop it") from None
         except OSError as error:  # some cluster file systems have no locks
             print(f"{folder}: cannot be locked ({error}); do not start a second download here")
-        for left_over in folder.glob(".*.partial"):  # of a program that was killed while it wrote the records
-            left_over.unlink()
         yield ArchiveRecords(root)

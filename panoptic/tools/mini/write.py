@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from panoptic.io.files import replace_atomically
+from panoptic.io.files import replace_folder
 from panoptic.tools.mini.coco import Entry, JsonFields, describe, instances_json, panoptic_json
 from panoptic.tools.mini.scene import make_scene
 
@@ -57,8 +57,7 @@ def write_dataset(folder: Path, train: int, val: int, seed: int, processes: int)
     """Write the dataset beside `folder`, then replace `folder` by it."""
     splits = (Split("train", 0, 1, train), Split("val", 1, 900_001, val))
     workers = ProcessPoolExecutor(processes, get_context("spawn"), _one_thread)
-    with replace_atomically(folder) as unfinished, workers as pool:
-        unfinished.mkdir()
+    with replace_folder(folder) as unfinished, workers as pool:
         (unfinished / "README.md").write_text(readme(seed, train, val), encoding="utf-8")
         for split in splits:
             entries = pool.map(partial(make_entry, split=split, seed=seed), range(split.count), chunksize=16)
