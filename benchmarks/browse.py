@@ -48,12 +48,12 @@ def write_run(folder: Path, images: int, seed: int = 0) -> None:
         for number in range(CLASSES)
     ]
     description = {"format": FORMAT, "images": images, "categories": categories}
-    (folder / "run.json").write_text(json.dumps(description))
+    (folder / "run.json").write_text(json.dumps(description), encoding="utf-8")
     image = folder / "image.jpg"
     image.write_bytes(_encoded(".jpg", rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)))
     stuff = _encoded(".png", np.repeat(np.arange(HEIGHT, dtype=np.uint8)[:, None] // 96 + 11, WIDTH, axis=1))
     with (
-        (folder / "images.jsonl").open("w") as lines,
+        (folder / "images.jsonl").open("w", encoding="utf-8") as lines,
         zipfile.ZipFile(folder / "files.zip", "w", zipfile.ZIP_STORED) as archive,
     ):
         for image_id in range(images):

@@ -156,11 +156,11 @@ def _run(plans: Sequence[PlannedTrial], checkout: Checkout, stages: list[str], j
 def _report(name: str, results: Sequence[Result], metric: Metric, out: Path) -> None:
     table = rows(results, metric)
     print(f"{metric}\n{text_table(table)}")
-    (out / "results.csv").write_text(csv_table(results, metric))
+    (out / "results.csv").write_text(csv_table(results, metric), encoding="utf-8")
     image = out / "results.png"
     drawn = draw(results, metric, image)
     plot = "\n![results](results.png)\n" if drawn else ""
-    (out / "results.md").write_text(f"# Sweep {name}: {metric}\n\n{markdown_table(table)}{plot}")
+    (out / "results.md").write_text(f"# Sweep {name}: {metric}\n\n{markdown_table(table)}{plot}", encoding="utf-8")
     publish_table(f"sweep-{name}", records(results, metric), str(metric))
     if drawn:
         publish_markdown(f"sweep-{name}-plot", embedded(image), str(metric))

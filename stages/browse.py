@@ -88,7 +88,7 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
         worker_pool(workers) as pool,
     ):
         with (
-            (folder / "images.jsonl").open("w") as lines,
+            (folder / "images.jsonl").open("w", encoding="utf-8") as lines,
             zipfile.ZipFile(folder / "files.zip", "w", zipfile.ZIP_STORED) as archive,
         ):
             found = map_ahead(pool, work, items, _AHEAD * workers)

@@ -195,8 +195,8 @@ def _write(result: Robustness, images: int, state: Path, out: Path) -> None:
     with replace_folder(out) as folder, naming_disk_errors(out):
         for name, content in (("metrics", metrics_to_json(result)), ("variants", variants_to_json(result))):
             (folder / f"{name}.json").write_bytes(encode_json(content))
-        (folder / "table.md").write_text(table(result, images))
-        (folder / "severity.csv").write_text(severity_csv(result))
+        (folder / "table.md").write_text(table(result, images), encoding="utf-8")
+        (folder / "severity.csv").write_text(severity_csv(result), encoding="utf-8")
         (folder / "severity.png").write_bytes(draw_severities(result))
         for variant in result.variants:
             shutil.copytree(state / str(variant), folder / "predictions" / str(variant))

@@ -27,7 +27,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import torch
@@ -48,6 +47,8 @@ from model.weights.loading.initial import find_initial_weights, load_initial_wei
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
+from panoptic.io.reading import read_file
+from panoptic.io.working_folder import working_folder
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import imported_code
 from panoptic.runtime.resume import ResumeIdentity, open_work, resume_identity, work_folder
@@ -179,8 +180,7 @@ def measure_quality(
     network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, paths: TrainPaths
 ) -> dict[str, float]:
     """Measure the PQ of `network` in percent on the validation split: all, things, stuff; nan if no class occurs."""
-    with TemporaryDirectory(prefix="validation-") as temporary:
-        folder = Path(temporary)
+    with working_folder() as folder:
         results, metrics = folder / "results.json", folder / "metrics.json"
         with write_results(results, folder / "masks", index.categories) as writer:
             for prediction in predict_images(network, index, settings):
@@ -194,7 +194,7 @@ def measure_quality(
         if evaluation.returncode:
             said = evaluation.stderr.strip() or f"stages.evaluate ended with status {evaluation.returncode}, silently"
             raise ValueError(f"the network could not be validated: {said}")
-        quality = json.loads(metrics.read_text())["pq"]
+        quality = json.loads(read_file(metrics))["pq"]
     return {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
 
 

@@ -86,7 +86,7 @@ def _require_equal_pq(costs: Mapping[str, ImageCost]) -> None:
 def _processor() -> str:
     """Return the name that Linux gives the processor; elsewhere its architecture."""
     information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     names = [line for line in lines if line.startswith("model name")]
     return names[0].partition(":")[2].strip() if names else platform.machine()
 

@@ -13,6 +13,7 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from panoptic.format.categories import CategoryTable
 from panoptic.io.files import Replacement, write_atomically, write_together
 from panoptic.io.json_fields import encode_json, read_json
+from panoptic.io.reading import require_file
 
 FORMAT = "panoptic-segformer/2"
 RENAMED = {FORMAT: {}, "panoptic-segformer/1": {"query_initialisation": "query_initialization", "centre": "center"}}
@@ -83,7 +84,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     description = load_description(path)
     try:
-        return build(description, load_file(path), path)
+        return build(description, load_file(require_file(path)), path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}); train again or copy it again"

@@ -4,12 +4,12 @@ Everything that reads an input goes through here: by `open_file`, by `read_file`
 opens the file itself, by `require_file`.
 """
 
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from panoptic.io.errors import DatasetError
 
@@ -17,7 +17,7 @@ FOLDER = "is a folder"
 _SPECIAL = {stat.S_IFIFO: "is a named pipe", stat.S_IFSOCK: "is a socket", stat.S_IFDIR: FOLDER}
 
 
-def open_file(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> io.BufferedReader:
     """Open a file at once. Raises `DatasetError` for what is there but no file, and `FileNotFoundError` for nothing."""
     unusable = describe_unusable(path)  # before opening, which alone has an effect on some devices
     if unusable:

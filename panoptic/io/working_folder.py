@@ -53,7 +53,7 @@ def remove(path: Path) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     # Locked before it has its name, so that nobody finds it without its lock.
     unnamed = folder / f"new-{_LOCK}"
-    with unnamed.open("w") as file:
+    with unnamed.open("wb") as file:
         with suppress(OSError):  # some file systems have no locks
             fcntl.flock(file, fcntl.LOCK_EX)
         unnamed.rename(folder / _LOCK)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from panoptic.io.errors import DatasetError
+from panoptic.io.reading import read_file
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import PROJECT, code_digests
 from panoptic.runtime.resume import Unfinished, code_changes, find_unfinished, setting_changes
@@ -66,7 +67,7 @@ def delete(works: Sequence[Unfinished], names: Sequence[str], state: Path) -> No
 def _running(owner: Path) -> int | None:
     """Return the process of this machine that the file names, if it is running."""
     try:
-        document = json.loads(owner.read_text())
+        document = json.loads(read_file(owner))
         process = int(document["pid"])
         os.kill(process, 0)  # sends nothing
     except (OSError, ValueError, KeyError, TypeError):

@@ -31,6 +31,8 @@ def read_parameters(file: Path) -> CommentedMap:
     Raises:
         ValueError: The file does not exist, is not valid YAML, or does not consist of sections.
     """
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise ValueError(f"{file}: is no file; give a file of settings")
     try:
         document = yaml_with_comments().load(file)
     except FileNotFoundError:
@@ -52,7 +54,7 @@ def write_parameters(document: CommentedMap, file: Path) -> None:
     yaml_with_comments().dump(document, text)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        partial.write_text(text.getvalue())
+        partial.write_text(text.getvalue(), encoding="utf-8")
         if file.exists():
             partial.chmod(file.stat().st_mode)
         partial.replace(file)

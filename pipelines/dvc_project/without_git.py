@@ -17,7 +17,7 @@ def use_dvc_without_git(folder: Path) -> None:
     stages, but has no experiments.
     """
     local = folder / ".dvc" / "config.local"
-    without = local.is_file() and "no_scm" in local.read_text()
+    without = local.is_file() and "no_scm" in local.read_text(encoding="utf-8")
     if without == is_in_git(folder):
         change = ["--unset", "core.no_scm"] if without else ["core.no_scm", "true"]
         command = [sys.executable, "-m", "dvc", "config", "--local", *change]

@@ -73,7 +73,7 @@ def working_alone(root: Path) -> Iterator[ArchiveRecords]:
     """
     folder = root / ARCHIVES_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -25,6 +25,7 @@ from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.json_fields import JsonObject, parse_json
 from panoptic.io.png import claimed_header
+from panoptic.io.reading import open_file, require_file
 from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, read_entry, sort_entries
 
 SPLITS = ("val2017", "test-dev2017", "test-challenge2017")
@@ -87,11 +88,9 @@ def check_submission(
     Category ids, and that stuff classes have at most one segment per image, are checked only if `categories` are given.
     Raises `InvalidSubmission` with every issue, `DatasetError` if there is no file.
     """
-    if not path.is_file():
-        raise DatasetError(f"{path}: there is no such file; check the path")
     issues = Issues()
     # Opened outside of the block: a file without read permission is not an invalid one.
-    with path.open("rb") as file:
+    with open_file(require_file(path)) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 _check_content(archive, name.stem, images, categories, issues, progress)
