@@ -14,7 +14,7 @@ def _opens_text(call: ast.Call) -> bool:
         return isinstance(call.func, ast.Name) and call.func.id == "open"
     if call.func.attr == "open":
         modes = [argument.value for argument in call.args[:1] if isinstance(argument, ast.Constant)]
-        return not call.args or any(mode in ("r", "w", "a", "x", "r+", "w+") for mode in modes)
+        return (not call.args and not call.keywords) or any(mode in ("r", "w", "a", "x", "r+", "w+") for mode in modes)
     return call.func.attr in ("read_text", "write_text")
 
 

@@ -153,15 +153,16 @@ class Replacement:
         if path.name in ("", ".."):
             raise ValueError(f"{path}: cannot be replaced; name a file or folder in it")
         with naming_disk_errors(path):
-            parent = Path(os.path.realpath(path)) if is_kept else path.parent
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path.lstat()  # refuses a name that is too long
+            parent = Path(os.path.realpath(path if is_kept else path.parent))
             self._make(parent, is_kept)
             if parent not in self._by_parent:
                 self._by_parent[parent] = self._working.enter_context(working_folder(parent))
-                for name in ("new", "old"):
-                    (self._by_parent[parent] / name).mkdir()
-        new, old = (self._by_parent[parent] / name / path.name for name in ("new", "old"))
-        if any(move.new == new for move in self._moves):
+        if any((move.path.name, move.new.parent) == (path.name, self._by_parent[parent]) for move in self._moves):
             raise ValueError(f"{path}: is to be written twice; name two files")
+        # Not under its name, by which other programs may look for what is complete.
+        new, old = (self._by_parent[parent] / f"{name}-{len(self._moves)}" for name in ("new", "old"))
         self._moves.append(_Move(path, new, old, is_kept))
         return new
 
@@ -211,7 +212,7 @@ class _Move:
             return [self]
         self.old.mkdir()
         found = {entry.name for folder in (self.path, self.new) for entry in folder.iterdir()}
-        names = sorted(found - {self.new.parent.parent.name})
+        names = sorted(found - {self.new.parent.name})
         return [_Move(self.path / name, self.new / name, self.old / name) for name in names]
 
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+from panoptic.runtime.text_encoding import require_utf8
+
 
 def run_command(command: Callable[[], None]) -> None:
     """Run the body of a command. On wrong input or a disk error, end the program with one message and status 2.
@@ -14,6 +16,7 @@ def run_command(command: Callable[[], None]) -> None:
     With `TRACEBACK=1` in the environment the error is raised as it is, to show where it comes from. A reader of the
     output that ends early (`| head`) does not stop the work: what is printed after that is dropped.
     """
+    require_utf8()
     _survive_closed_pipes()
     try:
         command()
