@@ -1,4 +1,9 @@
-"""DVC in a project that is in no git repository, as GitHub's "Download ZIP" gives it."""
+"""DVC in a project that is in no git repository, as GitHub's "Download ZIP" gives it.
+
+    python -m pipelines.dvc_project.without_git
+
+Flows do this themselves; the Makefile does it before it calls DVC.
+"""
 
 import subprocess
 import sys
@@ -22,3 +27,7 @@ def use_dvc_without_git(folder: Path) -> None:
         change = ["--unset", "core.no_scm"] if without else ["core.no_scm", "true"]
         command = [sys.executable, "-m", "dvc", "config", "--local", *change]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+if __name__ == "__main__":
+    use_dvc_without_git(Path())

@@ -82,8 +82,8 @@ def _unpack_entry(archive: Path, source: zipfile.ZipFile, info: zipfile.ZipInfo,
 
 
 def _refuse_names(archive: Path, names: Sequence[str]) -> None:
-    """Raise `DatasetError` for a name that would leave the folder, or occurs twice."""
-    seen = set()
+    """Raise `DatasetError` for a name that would leave the folder, or occurs twice, or is a file and a folder."""
+    seen, files = set[PurePosixPath](), dict[PurePosixPath, str]()
     for name in names:
         if PureWindowsPath(name).drive:
             raise _refusal(archive, name, "names a drive")
@@ -91,6 +91,11 @@ def _refuse_names(archive: Path, names: Sequence[str]) -> None:
         if path in seen:
             raise _refusal(archive, name, "occurs twice")
         seen.add(path)
+        if not name.endswith("/"):
+            files[path] = name
+    for path in seen:
+        if both := next((files[parent] for parent in path.parents if parent in files), ""):
+            raise _refusal(archive, both, "is both a file and a folder")
 
 
 def _refusal(archive: Path, name: str, what: str) -> DatasetError:
