@@ -15,13 +15,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from panoptic.io.working_folder import working_folder
 from pipelines.dvc_project.parameters import read_parameters
 from pipelines.dvc_project.project import DvcProject
 from pipelines.dvc_project.trials import Trial, parse_grid, trial_name, trials_of
@@ -119,8 +119,8 @@ def _plan(
     Raises:
         ValueError: The stages do not accept one of them, or two are the same.
     """
-    with TemporaryDirectory(dir=out, prefix=".plan-") as temporary:
-        files = [Path(temporary) / f"{number}.yaml" for number in range(len(trials))]
+    with working_folder(out) as temporary:
+        files = [temporary / f"{number}.yaml" for number in range(len(trials))]
         for trial, file in zip(trials, files, strict=True):
             project.write_parameters(overrides, trial.settings, file)
         project.check_parameters([file.resolve() for file in files])

@@ -16,7 +16,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from benchmarks.chain.report import ChainReport, StepCost, chain_page
 from benchmarks.harness.command import benchmark_parser
@@ -27,6 +26,7 @@ from model.complexity.memory import status_bytes
 from model.training.settings import TrainSettings
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import read_json
+from panoptic.io.working_folder import working_folder
 from panoptic.runtime.cli import run_command
 from pipelines.dvc_project.parameters import read_parameters
 from pipelines.override import override_settings
@@ -121,8 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         data: Path = arguments.data.resolve()
         dataset = {"name": data.name, "root": str(data), "train": arguments.train, "val": arguments.val}
         os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
-        with TemporaryDirectory() as name:
-            folder = Path(name)
+        with working_folder() as folder:
             (folder / "chain.yaml").write_text(
                 json.dumps({"dataset": dataset} | SETTINGS), encoding="utf-8"
             )  # JSON is YAML

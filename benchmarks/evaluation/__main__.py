@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
@@ -29,6 +28,7 @@ from benchmarks.harness.results import publish
 from panoptic.evaluation import overlaps
 from panoptic.evaluation.dataset import PanopticFiles
 from panoptic.format import id_map
+from panoptic.io.working_folder import working_folder
 from panoptic.runtime.cli import run_command
 
 _CORRUPTED_IMAGES = 10  # two for each severity
@@ -42,7 +42,7 @@ def evaluate(names: Sequence[str], images: int, repeats: int, given: PanopticFil
     if hotcoco is None and "hotcoco" in names:
         print("hotcoco is not installed (make install EXTRAS=dev): its row is left out", file=sys.stderr)
         names = [name for name in names if name != "hotcoco"]
-    with tempfile.TemporaryDirectory() as folder:
+    with working_folder() as folder:
         workload = write_workload(Path(folder), images, _CORRUPTED_IMAGES, 0, given)
         costs = dict(_measure(names, workload, repeats))
         images = workload.count

@@ -5,9 +5,12 @@
 Flows do this themselves; the Makefile does it before it calls DVC.
 """
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
+
+_PURPOSE = "Have DVC work in this folder although it is in no git repository, and with git again once there is one."
 
 
 def is_in_git(folder: Path) -> bool:
@@ -29,5 +32,11 @@ def use_dvc_without_git(folder: Path) -> None:
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command line."""
+    argparse.ArgumentParser(prog="python -m pipelines.dvc_project.without_git", description=_PURPOSE).parse_args()
     use_dvc_without_git(Path())
+
+
+if __name__ == "__main__":
+    main()
