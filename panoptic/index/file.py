@@ -79,6 +79,8 @@ def map_columns(path: Path) -> ColumnFile:
     or not an index at all.
     """
     try:
+        if path.is_dir():
+            raise FileNotFoundError
         with open_file(path) as file:
             empty = not file.seek(0, os.SEEK_END)
             mapped = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -29,7 +29,7 @@ def working_folder(parent: Path | None = None) -> Iterator[Path]:
     parent = parent or Path(tempfile.gettempdir())
     for left_over in abandoned(parent):
         remove(left_over)
-    folder = Path(tempfile.mkdtemp(_SUFFIX, f".panoptic.{platform.node()}.", parent))
+    folder = Path(tempfile.mkdtemp(f".{os.getpid()}{_SUFFIX}", f".panoptic.{platform.node()}.", parent))
     try:
         with _locked(folder):
             yield folder
@@ -71,8 +71,18 @@ def _is_abandoned(path: Path) -> bool:
             except BlockingIOError:
                 return False
             return is_from_here or _is_old(path)
-    # Without a lock: it is being made right now, or an earlier version has left it.
-    return is_from_here and _is_old(path)
+    # Without a lock: it is being made right now, or was by a program that has been killed, or by an earlier version.
+    return is_from_here and (not _lives(path.name.split(".")[-2]) or _is_old(path))
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)  # sends nothing
+    except PermissionError:
+        return True
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _is_old(path: Path) -> bool:

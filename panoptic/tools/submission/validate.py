@@ -82,10 +82,12 @@ def check_submission(
     images: Sequence[ImageEntry],
     categories: CategoryTable | None = None,
     progress: bool = False,
+    shown: Path | None = None,
 ) -> None:
     """Do nothing if the zip at `path`, to be uploaded as `name`, holds one valid result for each of `images`.
 
     Category ids, and that stuff classes have at most one segment per image, are checked only if `categories` are given.
+    `shown` is the path to name in errors, if it is another.
     Raises `InvalidSubmission` with every issue, `DatasetError` if there is no file.
     """
     issues = Issues()
@@ -97,7 +99,7 @@ def check_submission(
         except UNREADABLE as error:
             issues.add(f"the zip file is damaged ({error}); write it again")
     try:
-        issues.raise_if_any(str(path.with_name(f"{name.stem}.zip")))
+        issues.raise_if_any(str(shown or path.with_name(f"{name.stem}.zip")))
     except DatasetError as error:
         raise InvalidSubmission(str(error)) from None
 

@@ -70,8 +70,8 @@ def test_what_a_living_program_writes_stays(tmp_path: Path, temporary: Path) -> 
         assert len(list(temporary.iterdir())) == 2
 
 
-def _left_over(folder: Path, host: str, with_lock: bool, age: float) -> Path:
-    path = folder / f".panoptic.{host}.123.partial"
+def _left_over(folder: Path, host: str, with_lock: bool, age: float, process: int = os.getpid()) -> Path:
+    path = folder / f".panoptic.{host}.x.{process}.partial"
     path.mkdir()
     written = path / ("lock" if with_lock else "1.png")
     written.touch()
@@ -97,6 +97,14 @@ def test_without_a_lock_of_this_machine_age_decides(
     path = _left_over(tmp_path, platform.node() if is_from_here else "elsewhere", with_lock, age)
     with working_folder(tmp_path):
         assert path.exists() is not removed
+
+
+def test_what_a_program_left_before_it_had_the_lock_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    path = _left_over(tmp_path, platform.node(), with_lock=False, age=0, process=dead.pid)
+    with working_folder(tmp_path):
+        assert not path.exists()
 
 
 def test_hidden_files_of_others_stay(tmp_path: Path) -> None:
