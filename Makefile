@@ -37,11 +37,13 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
 
 run: install  ## run every outdated stage: train, predict, evaluate, ..., and print the scores
+	@$(PY) -m pipelines.dvc_project.without_git
 	$(PY) -m dvc repro
 	@echo; $(PY) -m pipelines.summary
 
 browse:  ## browse errors in the FiftyOne App on 127.0.0.1 (BROWSE="NAME=FOLDER ..." compares runs)
 	@$(MAKE) --no-print-directory install EXTRAS=dev,browse
+	@$(PY) -m pipelines.dvc_project.without_git
 	$(PY) -m dvc repro browse
 	exec $(PY) -m pipelines.browse $(BROWSE)
 

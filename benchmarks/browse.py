@@ -9,7 +9,6 @@ the views, and loading again.
 
 import argparse
 import json
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.harness.timer import Timer
 from panoptic.error_browser.entries import CLEAN, FORMAT, BrowserEntry, SegmentEntry
 from panoptic.error_browser.image import image_key
+from panoptic.io.working_folder import working_folder
 from panoptic.io.zip_entries import add_file
 from pipelines.browse.app import import_fiftyone
 from pipelines.browse.database import database
@@ -48,12 +48,12 @@ def write_run(folder: Path, images: int, seed: int = 0) -> None:
         for number in range(CLASSES)
     ]
     description = {"format": FORMAT, "images": images, "categories": categories}
-    (folder / "run.json").write_text(json.dumps(description))
+    (folder / "run.json").write_text(json.dumps(description), encoding="utf-8")
     image = folder / "image.jpg"
     image.write_bytes(_encoded(".jpg", rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)))
     stuff = _encoded(".png", np.repeat(np.arange(HEIGHT, dtype=np.uint8)[:, None] // 96 + 11, WIDTH, axis=1))
     with (
-        (folder / "images.jsonl").open("w") as lines,
+        (folder / "images.jsonl").open("w", encoding="utf-8") as lines,
         zipfile.ZipFile(folder / "files.zip", "w", zipfile.ZIP_STORED) as archive,
     ):
         for image_id in range(images):
@@ -134,13 +134,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--state", type=Path, default=Path("runs/state/browse"), help="folder of a downloaded mongod")
     arguments = parser.parse_args(argv)
     arguments.state.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=arguments.state) as name, database(arguments.state) as uri:
-        folder = Path(name) / "run"
+    with working_folder(arguments.state) as name, database(arguments.state) as uri:
+        folder = name / "run"
         write_run(folder, arguments.images)
         fiftyone = import_fiftyone(uri)
-        dataset_name = f"benchmark {Path(name).name}"
+        dataset_name = f"benchmark {name.name}"
         try:
-            run = _timed("digest, and unpack the masks", lambda: Run.open(folder, Path(name)))
+            run = _timed("digest, and unpack the masks", lambda: Run.open(folder, name))
             runs = name_runs({"run": run})
             dataset = _timed(f"load {arguments.images} images", lambda: load(fiftyone, dataset_name, runs))
             _timed("save the views", lambda: save_views(fiftyone, dataset, runs))

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
@@ -26,6 +25,7 @@ from torch.distributed.elastic.rendezvous import RendezvousError, RendezvousPara
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from cluster.settings import ClusterSettings
+from panoptic.io.working_folder import working_folder
 
 WRONG, STOPPED = 2, 75
 LOST = 1
@@ -113,8 +113,8 @@ def _rendezvous(settings: ClusterSettings, endpoint: str, run_id: str) -> Iterat
         address = os.environ.get("PET_LOCAL_ADDR")
         yield RendezvousParameters("c10d", endpoint, run_id, local_addr=address, **nodes)
         return
-    with TemporaryDirectory(prefix="agent-") as folder:  # a single agent needs no port
-        file = str(Path(folder) / "store")
+    with working_folder() as folder:  # a single agent needs no port
+        file = str(folder / "store")
         yield RendezvousParameters("c10d", file, run_id, local_addr=LOOPBACK, store_type="file", **nodes)
 
 

@@ -76,7 +76,7 @@ def job_script(settings: ClusterSettings, name: str, comment: str, log: Path, co
         "requeue": "yes" if settings.requeue else "no",
     }
     # In one pass: a value that looks like a placeholder stays as it is.
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], TEMPLATE.read_text())
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _options(settings: ClusterSettings, name: str, comment: str, log: Path) -> list[str]:
@@ -116,7 +116,7 @@ def submit_or_find(settings: ClusterSettings, command: Sequence[str], params: Pa
     """
     folder = folder.resolve()
     name = f"{command[0]}-{_digest(str(Path.cwd()), *command)}"
-    comment = _digest(params.read_text(), repr(settings))
+    comment = _digest(params.read_text(encoding="utf-8"), repr(settings))
     for line in _slurm("squeue", "--me", "--noheader", f"--name={name}", "--format=%i %T %k").splitlines():
         job_id, state, present = line.split(maxsplit=2)
         if state in ENDED or state == "COMPLETING":
@@ -129,7 +129,7 @@ def submit_or_find(settings: ClusterSettings, command: Sequence[str], params: Pa
         return Job(int(job_id), folder / f"{name}-{job_id}.log")
     folder.mkdir(parents=True, exist_ok=True)
     settings_file = folder / f"{name}-{comment}.yaml"
-    _write(settings_file, params.read_text())
+    _write(settings_file, params.read_text(encoding="utf-8"))
     script = folder / f"{name}.sh"
     # The last --params wins.
     arguments = [*command, "--params", str(settings_file)]
@@ -207,7 +207,7 @@ def _slurm(*command: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 

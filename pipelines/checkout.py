@@ -62,7 +62,7 @@ def _head(python: Path) -> str:
 
 def _original_folder(configuration: Path) -> Path | None:
     """Return the folder for which `python -m venv` made the environment, if it did."""
-    found = _MADE_BY.search(configuration.read_text()) if configuration.is_file() else None
+    found = _MADE_BY.search(configuration.read_text(encoding="utf-8")) if configuration.is_file() else None
     return Path(found[1]) if found else None
 
 

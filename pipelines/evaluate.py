@@ -69,7 +69,7 @@ def _moved(word: str, old: str, new: str) -> str:
 
 
 def _quality(metrics: Path) -> list[str]:
-    found = json.loads(metrics.read_text())["pq"]
+    found = json.loads(metrics.read_text(encoding="utf-8"))["pq"]
     return ["-" if found[group] is None else f"{100 * found[group]:.2f}" for group in GROUPS]
 
 

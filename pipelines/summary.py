@@ -33,7 +33,7 @@ def summary(folder: Path) -> str:
         ValueError: There are no scores.
     """
     try:
-        metrics = json.loads((folder / SCORES).read_text())
+        metrics = json.loads((folder / SCORES).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{folder / SCORES}: no scores yet; compute them with `dvc repro evaluate`") from None
     table = [["percent", *_COLUMNS, *_SINGLE]]

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -23,6 +22,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from panoptic.io.working_folder import working_folder
 from pipelines.dvc_project.parameters import read_parameters
 from pipelines.dvc_project.project import DvcProject
 from pipelines.dvc_project.trials import Trial, parse_grid, trial_name, trials_of
@@ -127,8 +127,8 @@ def _plan(
     Raises:
         ValueError: The stages do not accept one of them, or two are the same.
     """
-    with TemporaryDirectory(dir=out, prefix=".plan-") as temporary:
-        files = [Path(temporary) / f"{number}.yaml" for number in range(len(trials))]
+    with working_folder(out) as temporary:
+        files = [temporary / f"{number}.yaml" for number in range(len(trials))]
         for trial, file in zip(trials, files, strict=True):
             project.write_parameters(overrides, trial.settings, file)
         project.check_parameters([file.resolve() for file in files])
@@ -171,11 +171,11 @@ def _reason(state: State[None]) -> str:
 def _report(name: str, results: Sequence[Result], metric: Metric, out: Path) -> None:
     table = rows(results, metric)
     print(f"{metric}\n{text_table(table)}")
-    (out / "results.csv").write_text(csv_table(results, metric))
+    (out / "results.csv").write_text(csv_table(results, metric), encoding="utf-8")
     image = out / "results.png"
     drawn = draw(results, metric, image)
     plot = "\n![results](results.png)\n" if drawn else ""
-    (out / "results.md").write_text(f"# Sweep {name}: {metric}\n\n{markdown_table(table)}{plot}")
+    (out / "results.md").write_text(f"# Sweep {name}: {metric}\n\n{markdown_table(table)}{plot}", encoding="utf-8")
     publish_table(f"sweep-{name}", records(results, metric), str(metric))
     if drawn:
         publish_markdown(f"sweep-{name}-plot", embedded(image), str(metric))

@@ -26,7 +26,7 @@ from panoptic.datasets.outputs import write_split
 from panoptic.datasets.shards import AnnotateSettings, cut_into_shards, make_shards
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError, Issues
-from panoptic.io.files import naming_disk_errors, replace_atomically
+from panoptic.io.files import naming_disk_errors, replace_folder
 from panoptic.io.json_fields import encode_json, read_json
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import PROJECT
@@ -58,10 +58,7 @@ def annotate(
         # Repairing them changes the files, and so the name of the folder.
         shutil.rmtree(folder, ignore_errors=True)
     issues.raise_if_any(str(root))
-    for unfinished in output.parent.glob(f".{output.name}.*.partial"):  # of killed runs; they are large
-        shutil.rmtree(unfinished)
-    with replace_atomically(output) as partial_output:
-        partial_output.mkdir()
+    with replace_folder(output) as partial_output:
         for role, source in sources.items():
             write_split(partial_output, output, role, source, parts[role], settings.semantic)
         table = {"categories": sources["train"].categories.to_json()}

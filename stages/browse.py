@@ -26,7 +26,7 @@ from panoptic.format.image_id import ImageId, require_same_type
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import all_image_ids
 from panoptic.io.errors import DatasetError, Issues, shown_ids
-from panoptic.io.files import naming_disk_errors, replace_atomically
+from panoptic.io.files import naming_disk_errors, replace_folder
 from panoptic.io.json_fields import encode_json
 from panoptic.io.zip_entries import add_file
 from panoptic.robustness.corrupted_split import CorruptedSplit, find_records, images_of
@@ -83,13 +83,12 @@ def browse(settings: BrowseSettings, paths: BrowsePaths) -> None:
     issues, workers = Issues(), count_processes(settings.workers)
     clean_pq: dict[ImageId, float | None] = {}
     with (
-        replace_atomically(paths.out) as folder,
+        replace_folder(paths.out) as folder,
         naming_disk_errors(paths.out),
         worker_pool(workers, "browse.workers") as pool,
     ):
-        folder.mkdir()
         with (
-            (folder / "images.jsonl").open("w") as lines,
+            (folder / "images.jsonl").open("w", encoding="utf-8") as lines,
             zipfile.ZipFile(folder / "files.zip", "w", zipfile.ZIP_STORED) as archive,
         ):
             found = map_ahead(pool, work, items, _AHEAD * workers)

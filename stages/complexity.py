@@ -21,8 +21,8 @@ from model.network.config import NetworkConfig
 from model.published import PUBLISHED
 from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
-from panoptic.io.files import write_atomically
-from panoptic.io.json_fields import write_json
+from panoptic.io.files import write_together
+from panoptic.io.json_fields import encode_json
 from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
@@ -31,9 +31,10 @@ def complexity(settings: ComplexitySettings, config: NetworkConfig, index_path: 
     """Count and measure all models, write the results and print the tables of models."""
     rows = count_models(settings, config, PanopticIndex.load(index_path).categories)
     metrics = {row.name: row.metrics() for row in rows}
-    write_json(out / "rows.json", [row.to_json() for row in rows])
-    write_atomically(out / "table.md", complexity_page(rows).encode())
-    write_json(out / "metrics.json", metrics)
+    with write_together() as results:
+        results.write(out / "rows.json", encode_json([row.to_json() for row in rows]))
+        results.write(out / "table.md", complexity_page(rows).encode())
+        results.write(out / "metrics.json", encode_json(metrics))
     print(narrow_tables(rows))
     print(f"{len(rows)} models counted; results in {out}")
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from panoptic.data.reader import print_reading_notes
 from panoptic.index import PanopticIndex
-from panoptic.io.files import naming_disk_errors, replace_atomically
+from panoptic.io.files import naming_disk_errors, replace_folder
 from panoptic.robustness import corrupted_split, corruptions
 from panoptic.robustness.corrupted_split import (
     CorruptedSplit,
@@ -62,8 +62,7 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
         return
     if split.archives:
         _make_archives(split, index, folder, settings.workers)
-    with replace_atomically(out) as partial:
-        partial.mkdir()
+    with replace_folder(out) as partial:
         for variant in split.variants if split.archives else ():
             _link(folder / archive_name(variant), partial / archive_name(variant))
         with naming_disk_errors(out / "manifest.json"):

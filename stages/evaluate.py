@@ -11,7 +11,7 @@ truth is given as `--ground-truth-index runs/annotate/val.index`. Written number
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -30,8 +30,8 @@ from panoptic.evaluation.report import format_table, metrics_to_json, per_class_
 from panoptic.format.image_id import require_same_type
 from panoptic.instances.results import masks_by_image, read_instance_results
 from panoptic.io.errors import DatasetError, shown_ids
-from panoptic.io.files import write_atomically
-from panoptic.io.json_fields import write_json
+from panoptic.io.files import write_together
+from panoptic.io.json_fields import encode_json
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.parallel import count_processes
 from stages.settings import load_section
@@ -88,6 +88,15 @@ class Outputs:
         return (self.error_breakdown, self.error_breakdown_table, self.oracle_table) != (None, None, None)
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """All scores of the results."""
+
+    found: FileScores
+    instances: InstanceScores
+    intervals: Intervals
+
+
 def evaluate(
     inputs: Inputs,
     outputs: Outputs,
@@ -97,19 +106,33 @@ def evaluate(
 ) -> None:
     """Score the results and write the requested files, all or nothing."""
     _check(inputs, outputs.with_breakdown)
+    scoring = ScoringSettings(settings.boundary_ratio, panopticapi, missing_as_empty)
+    with write_together() as files:
+        files.require(path for path in vars(outputs).values() if path is not None)
+        scored = _score(inputs, scoring, settings, outputs.with_breakdown)
+        for warning in _warnings(inputs, scored.found, scored.instances, panopticapi):
+            print(f"warning: {warning}", file=sys.stderr)
+        for path, content in _contents(outputs, scored, with_merging=inputs.predicted_instances is not None):
+            if path is not None:
+                files.write(path, content())
+    found = scored.found
+    print(format_table(found.scores, scored.instances.by_iou_type, scored.intervals, len(found.per_image)))
+
+
+def _score(inputs: Inputs, scoring: ScoringSettings, settings: EvaluationSettings, with_breakdown: bool) -> _Scored:
     results = []
     if inputs.predicted_instances is not None:
         results = read_instance_results(inputs.predicted_instances, inputs.ground_truth.categories)
-    if results and outputs.with_breakdown:
+    if results and with_breakdown:
         ground_truth = inputs.ground_truth
         require_same_type([results[0].image_id], ground_truth.by_image, results[0].where, str(ground_truth.path))
     found = score_results(
         inputs.ground_truth,
         inputs.prediction,
-        ScoringSettings(settings.boundary_ratio, panopticapi, missing_as_empty),
+        scoring,
         workers=count_processes(settings.workers),
         progress=True,
-        candidates=masks_by_image(results) if outputs.with_breakdown else None,
+        candidates=masks_by_image(results) if with_breakdown else None,
     )
     scores, per_image = found.scores, found.per_image
     ignored = dict.fromkeys(result.image_id for result in results if result.image_id not in per_image)
@@ -121,32 +144,24 @@ def evaluate(
         intervals = bootstrap_intervals(
             list(per_image.values()), scores.metrics, scores.categories, settings.bootstrap, settings.seed
         )
-    for warning in _warnings(inputs, found, instances, panopticapi):
-        print(f"warning: {warning}", file=sys.stderr)
-    _write(outputs, found, instances, intervals, with_merging=inputs.predicted_instances is not None)
-    print(format_table(scores, instances.by_iou_type, intervals, len(per_image)))
+    return _Scored(found, instances, intervals)
 
 
-def _write(
-    outputs: Outputs, found: FileScores, instances: InstanceScores, intervals: Intervals, with_merging: bool
-) -> None:
-    scores = found.scores
-    metrics = metrics_to_json(scores, instances.by_iou_type, intervals)
-    write_json(outputs.metrics, metrics)
-    if outputs.summary is not None:
-        write_json(outputs.summary, summary(metrics))
-    if outputs.per_class is not None:
-        write_json(outputs.per_class, per_class_to_json(scores, instances.by_iou_type))
-    if outputs.per_image is not None:
-        write_json(outputs.per_image, per_image_to_json(scores, found.per_image))
-    if found.error_breakdown is not None:
-        table = error_breakdown_table(found.error_breakdown, scores.categories, with_merging)
-        if outputs.error_breakdown is not None:
-            write_json(outputs.error_breakdown, table.to_json())
-        if outputs.error_breakdown_table is not None:
-            write_atomically(outputs.error_breakdown_table, table.pq_loss_csv())
-        if outputs.oracle_table is not None:
-            write_atomically(outputs.oracle_table, table.oracle_csv())
+def _contents(
+    outputs: Outputs, scored: _Scored, with_merging: bool
+) -> Iterator[tuple[Path | None, Callable[[], bytes]]]:
+    """Yield every output, None for one that is not wanted, and what makes its content."""
+    scores, by_iou_type = scored.found.scores, scored.instances.by_iou_type
+    metrics = metrics_to_json(scores, by_iou_type, scored.intervals)
+    yield outputs.metrics, lambda: encode_json(metrics)
+    yield outputs.summary, lambda: encode_json(summary(metrics))
+    yield outputs.per_class, lambda: encode_json(per_class_to_json(scores, by_iou_type))
+    yield outputs.per_image, lambda: encode_json(per_image_to_json(scores, scored.found.per_image))
+    if scored.found.error_breakdown is not None:
+        table = error_breakdown_table(scored.found.error_breakdown, scores.categories, with_merging)
+        yield outputs.error_breakdown, lambda: encode_json(table.to_json())
+        yield outputs.error_breakdown_table, table.pq_loss_csv
+        yield outputs.oracle_table, table.oracle_csv
 
 
 def _check(inputs: Inputs, with_breakdown: bool) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from panoptic.io.files import write_atomically
+from panoptic.io.files import write_together
+from panoptic.io.reading import read_text
 from panoptic.runtime.cli import run_command
 
 Table = Mapping[str, Sequence[str]]
@@ -33,16 +34,16 @@ def plot(curves: Path, scores: Path, out: Path) -> None:
         "pq_loss": _bars("PQ loss by error type", "percentage points", pq_loss, "error"),
         "oracle": _bars("PQ with an oracle for one error type", "percent", oracle, "oracle"),
     }
-    for name, figure in figures.items():
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
-        write_atomically(out / f"{name}.png", file.getvalue())
+    with write_together() as results:
+        for name, figure in figures.items():
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+            results.write(out / f"{name}.png", file.getvalue())
 
 
 def read_table(file: Path) -> Table:
     """Read a CSV file with a header."""
-    with file.open(newline="") as text:
-        head, *rows = csv.reader(text)
+    head, *rows = csv.reader(io.StringIO(read_text(file), newline=""))
     return {name: [row[index] for row in rows] for index, name in enumerate(head)}
 
 

@@ -21,18 +21,18 @@ from model.inference.predict import ImagePrediction, InferenceSettings, crowded_
 from model.weights.checkpoint import load_checkpoint
 from panoptic.data.reader import PanopticReader, print_reading_notes
 from panoptic.format.categories import CategoryTable
-from panoptic.format.results import write_results
+from panoptic.format.results import ResultsWriter
 from panoptic.index import PanopticIndex
 from panoptic.instances.detection_json import encode_mask
-from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
-from panoptic.io.json_fields import write_json
+from panoptic.io.files import naming_disk_errors, write_together
+from panoptic.io.json_fields import encode_json
 from panoptic.runtime.cli import run_command
 from panoptic.visualization import Segmentation, side_by_side
 from stages.settings import load_section
 
 
 def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Path) -> None:
-    """Predict every image and write the results, each file or folder completely or not at all."""
+    """Predict every image and write the results, all or nothing."""
     index, checkpoint = PanopticIndex.load(index_path), load_checkpoint(model)
     hint = "train on a dataset with these categories, or predict images of the dataset it was trained on"
     checkpoint.categories.require_same(index.categories, str(index_path), f"the model {model}", hint)
@@ -44,18 +44,21 @@ def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Pat
     to_draw: list[ImagePrediction] = []
     chosen = {record.image_id for record in index.records[: settings.images]}
     started = time.monotonic()
-    with write_results(out / "panoptic.json", out / "panoptic", index.categories) as writer:
+    with write_together() as results:
+        writer = ResultsWriter(results.folder(out / "panoptic"), index.categories)
+        drawn = results.folder(out / "images")
         for prediction in predict_images(network, index, settings, progress=True):
             record = prediction.record
             writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
             instances += instance_results(prediction, index.categories)
             if record.image_id in chosen:
                 to_draw.append(prediction)
-    seconds = time.monotonic() - started
-    write_atomically(out / "instances.json", json.dumps(instances).encode())
-    _draw(to_draw, index, out / "images")
-    timings = {"images": len(index.records), "seconds": round(seconds, 2), "device": str(pick_device())}
-    write_json(out / "timings.json", timings)
+        seconds = time.monotonic() - started
+        _draw(to_draw, index, drawn)
+        timings = {"images": len(index.records), "seconds": round(seconds, 2), "device": str(pick_device())}
+        results.write(out / "panoptic.json", writer.to_json())
+        results.write(out / "instances.json", json.dumps(instances).encode())
+        results.write(out / "timings.json", encode_json(timings))
     print(f"{len(index.records)} images predicted in {seconds:.1f} s; results in {out}")
     print(f"{len(to_draw)} of {len(index.records)} images drawn (predict.images); {out / 'images'}")
 
@@ -87,19 +90,17 @@ def instance_results(prediction: ImagePrediction, categories: CategoryTable) -> 
 
 def _draw(predictions: Sequence[ImagePrediction], index: PanopticIndex, folder: Path) -> None:
     reader = PanopticReader(index)
-    with replace_atomically(folder) as partial:
-        partial.mkdir()
-        for prediction in predictions:
-            sample = reader.sample(prediction.record)
-            # Unlabeled images have no ground truth to show.
-            ground_truth = Segmentation(sample.ids, sample.record.segments) if sample.record.segments else None
-            predicted = Segmentation(prediction.ids, prediction.segments)
-            image = side_by_side(sample.image, ground_truth, predicted, index.categories)
-            path = (partial / prediction.record.mask_name).with_suffix(".png")
-            _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-            with naming_disk_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data.tobytes())
+    for prediction in predictions:
+        sample = reader.sample(prediction.record)
+        # Unlabeled images have no ground truth to show.
+        ground_truth = Segmentation(sample.ids, sample.record.segments) if sample.record.segments else None
+        predicted = Segmentation(prediction.ids, prediction.segments)
+        image = side_by_side(sample.image, ground_truth, predicted, index.categories)
+        path = (folder / prediction.record.mask_name).with_suffix(".png")
+        _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        with naming_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data.tobytes())
 
 
 def main(argv: Sequence[str] | None = None) -> None:

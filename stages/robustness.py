@@ -39,7 +39,7 @@ from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_
 from panoptic.evaluation.scores import ScoreCounter, count_image
 from panoptic.format.results import write_results
 from panoptic.index import ImageRecord, PanopticIndex
-from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.io.files import naming_disk_errors, replace_folder, write_atomically
 from panoptic.io.json_fields import encode_json, read_json
 from panoptic.robustness.corrupted_split import (
     CorruptedSplit,
@@ -192,12 +192,11 @@ def _remembered(path: Path, measuring: Measuring, measure: Callable[[Path], Meas
 
 
 def _write(result: Robustness, images: int, state: Path, out: Path) -> None:
-    with replace_atomically(out) as folder, naming_disk_errors(out):
-        folder.mkdir()
+    with replace_folder(out) as folder, naming_disk_errors(out):
         for name, content in (("metrics", metrics_to_json(result)), ("variants", variants_to_json(result))):
             (folder / f"{name}.json").write_bytes(encode_json(content))
-        (folder / "table.md").write_text(table(result, images))
-        (folder / "severity.csv").write_text(severity_csv(result))
+        (folder / "table.md").write_text(table(result, images), encoding="utf-8")
+        (folder / "severity.csv").write_text(severity_csv(result), encoding="utf-8")
         (folder / "severity.png").write_bytes(draw_severities(result))
         for variant in result.variants:
             shutil.copytree(state / str(variant), folder / "predictions" / str(variant))

@@ -28,7 +28,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import torch
@@ -50,6 +49,8 @@ from model.weights.loading.initial import find_initial_weights, load_initial_wei
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
+from panoptic.io.reading import read_file
+from panoptic.io.working_folder import working_folder
 from panoptic.runtime.cli import ending_with_this, run_command
 from panoptic.runtime.fingerprint import imported_code
 from panoptic.runtime.resume import ResumeIdentity, open_work, resume_identity, work_folder
@@ -182,8 +183,7 @@ def measure_quality(
     network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, paths: TrainPaths
 ) -> dict[str, float]:
     """Measure the PQ of `network` in percent on the validation split: all, things, stuff; nan if no class occurs."""
-    with TemporaryDirectory(prefix="validation-") as temporary:
-        folder = Path(temporary)
+    with working_folder() as folder:
         results, metrics = folder / "results.json", folder / "metrics.json"
         with write_results(results, folder / "masks", index.categories) as writer:
             for prediction in predict_images(network, index, settings):
@@ -198,7 +198,7 @@ def measure_quality(
             how = "was killed" if evaluation.returncode < 0 else f"ended with status {evaluation.returncode}"
             said = evaluation.stderr.strip() or f"stages.evaluate {how} without a word, perhaps for lack of memory"
             raise ValueError(f"the network could not be validated: {said}")
-        quality = json.loads(metrics.read_text())["pq"]
+        quality = json.loads(read_file(metrics))["pq"]
     return {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
 
 

@@ -1,7 +1,11 @@
 """Fixtures of every test."""
 
+import os
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,3 +18,15 @@ def _seed_torch() -> None:
     """Make random weights independent of earlier tests, without loading torch for tests that do not use it."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of four pages of 4 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(disk)]
+    if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("small disk: mounting one needs root")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)

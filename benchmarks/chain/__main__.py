@@ -16,7 +16,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from benchmarks.chain.report import ChainReport, StepCost, chain_page
 from benchmarks.harness.command import benchmark_parser
@@ -27,6 +26,7 @@ from model.complexity.memory import status_bytes
 from model.training.settings import TrainSettings
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import read_json
+from panoptic.io.working_folder import working_folder
 from panoptic.runtime.cli import run_command
 from pipelines.dvc_project.parameters import read_parameters
 from pipelines.override import override_settings
@@ -76,7 +76,7 @@ def _peak_bytes(command: Sequence[str], folder: Path, log: Path) -> int:
     """Run a program to its end and return the peak of its memory (Linux), without that of worker processes."""
     environment, peak = {**os.environ, "PYTHONPATH": str(ROOT)}, 0
     with (
-        log.open("w") as output,
+        log.open("w", encoding="utf-8") as output,
         subprocess.Popen(
             [sys.executable, *command[1:]], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
         ) as process,
@@ -88,7 +88,7 @@ def _peak_bytes(command: Sequence[str], folder: Path, log: Path) -> int:
             except subprocess.TimeoutExpired:
                 continue
     if process.returncode:
-        raise ValueError(f"{shlex.join(command)} failed:\n{log.read_text()[-2000:]}")
+        raise ValueError(f"{shlex.join(command)} failed:\n{log.read_text(encoding='utf-8')[-2000:]}")
     return peak
 
 
@@ -121,9 +121,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         data: Path = arguments.data.resolve()
         dataset = {"name": data.name, "root": str(data), "train": arguments.train, "val": arguments.val}
         os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
-        with TemporaryDirectory() as name:
-            folder = Path(name)
-            (folder / "chain.yaml").write_text(json.dumps({"dataset": dataset} | SETTINGS))  # JSON is YAML
+        with working_folder() as folder:
+            (folder / "chain.yaml").write_text(
+                json.dumps({"dataset": dataset} | SETTINGS), encoding="utf-8"
+            )  # JSON is YAML
             params = folder / "params.yaml"
             changes = override_settings(ROOT / params.name, [folder / "chain.yaml", *arguments.override], params)
             settings = tuple(str(change) for change in changes if not change.key.startswith("dataset."))

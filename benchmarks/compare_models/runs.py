@@ -195,5 +195,5 @@ class ComparisonRuns:
 
 
 def _read(path: Path) -> dict[str, object]:
-    content: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
+    content: dict[str, object] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return content

@@ -10,7 +10,6 @@ and data_access.json. Linux only: memory is read from /proc.
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -25,6 +24,7 @@ from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.interleave import run_worker
 from benchmarks.harness.results import publish
 from panoptic.index import PanopticIndex
+from panoptic.io.working_folder import working_folder
 from panoptic.runtime.cli import run_command
 
 _MEGABYTE = 1e6
@@ -34,7 +34,7 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_
 def measure(plan: AccessPlan, folder: Path | None) -> AccessReport:
     """Make the files in `folder`, or use those that are there, and measure."""
     with ExitStack() as stack:
-        folder = folder or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "files"
+        folder = folder or Path(stack.enter_context(working_folder())) / "files"
         files = DataFiles(folder) if (folder / "train.index").exists() else write_files(folder, plan.size)
         if (found := len(PanopticIndex.load(files.index).records)) != plan.size.images:
             raise ValueError(f"{folder} has an index of {found} images, not {plan.size.images}; give another folder")

@@ -41,7 +41,7 @@ class MemoryUse:
     def now(cls) -> "MemoryUse":
         """Read the memory of this process."""
         fields = {}
-        for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]:
+        for line in Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]:
             name, value, *_ = line.split()
             fields[name.rstrip(":")] = int(value) * 1024 / _MEGABYTE
         return cls(fields["Rss"], fields["Pss"], fields["Private_Clean"] + fields["Private_Dirty"])

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
@@ -29,6 +28,7 @@ from benchmarks.harness.results import publish
 from panoptic.evaluation import overlaps
 from panoptic.evaluation.dataset import PanopticFiles
 from panoptic.format import id_map
+from panoptic.io.working_folder import working_folder
 from panoptic.runtime.cli import run_command
 
 _CORRUPTED_IMAGES = 10  # two for each severity
@@ -42,7 +42,7 @@ def evaluate(names: Sequence[str], images: int, repeats: int, given: PanopticFil
     if hotcoco is None and "hotcoco" in names:
         print("hotcoco is not installed (make install EXTRAS=dev): its row is left out", file=sys.stderr)
         names = [name for name in names if name != "hotcoco"]
-    with tempfile.TemporaryDirectory() as folder:
+    with working_folder() as folder:
         workload = write_workload(Path(folder), images, _CORRUPTED_IMAGES, 0, given)
         costs = dict(_measure(names, workload, repeats))
         images = workload.count
@@ -86,7 +86,7 @@ def _require_equal_pq(costs: Mapping[str, ImageCost]) -> None:
 def _processor() -> str:
     """Return the name that Linux gives the processor; elsewhere its architecture."""
     information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     names = [line for line in lines if line.startswith("model name")]
     return names[0].partition(":")[2].strip() if names else platform.machine()
 

@@ -123,9 +123,9 @@ def write_workload(folder: Path, images: int, painted: int, seed: int, given: Pa
     _write_panoptic(workload.prediction.panoptic_json, predictions, table)
     gt_instances = [{**instance, "id": number} for number, instance in enumerate(_instances(maps, table), 1)]
     document = {"images": _images(maps), "annotations": gt_instances, "categories": table.to_json()}
-    workload.gt_instances.write_text(json.dumps(document))
+    workload.gt_instances.write_text(json.dumps(document), encoding="utf-8")
     found = [{**instance, "score": round(float(rng.random()), 3)} for instance in _instances(predictions, table)]
-    workload.predicted_instances.write_text(json.dumps(found))
+    workload.predicted_instances.write_text(json.dumps(found), encoding="utf-8")
     return workload
 
 
@@ -155,7 +155,7 @@ def _write_panoptic(path: Path, maps: list[LabeledMap], table: CategoryTable) ->
         for number, labeled in enumerate(maps)
     ]
     document = {"images": _images(maps), "annotations": annotations, "categories": table.to_json()}
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(document), encoding="utf-8")
 
 
 def _segments(labeled: LabeledMap) -> Iterator[JsonFields]:

@@ -43,7 +43,7 @@ class Workload:
 
 
 def _repeated(files: PanopticFiles, times: int) -> PanopticFiles:
-    document = json.loads(files.panoptic_json.read_text())
+    document = json.loads(files.panoptic_json.read_text(encoding="utf-8"))
     annotations = document["annotations"]
     document["annotations"] = [
         {**annotation, "image_id": repeat * len(annotations) + number}
@@ -52,5 +52,5 @@ def _repeated(files: PanopticFiles, times: int) -> PanopticFiles:
     ]
     del document["images"]
     longer = files.panoptic_json.with_stem(f"{files.panoptic_json.stem}_{times}_times")
-    longer.write_text(json.dumps(document))
+    longer.write_text(json.dumps(document), encoding="utf-8")
     return PanopticFiles(longer, files.masks)

@@ -1,6 +1,5 @@
 """The whole network on a GPU: images per second from pixels to panoptic maps, a profile, and training steps."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from model.published import COCO_STUFF, COCO_THINGS
 from model.training.loop import optimize
 from model.training.settings import TrainSettings
 from panoptic.index import ImageRecord, PanopticIndex
+from panoptic.io.working_folder import working_folder
 
 PROFILED_ROWS = 25
 
@@ -92,7 +92,7 @@ def _predict(network: PanopticSegFormer, work: NetworkWorkload, precision: str, 
     height, width = work.size
     records = tuple(ImageRecord(number, "", "", height, width, ()) for number in range(work.images))
     settings = InferenceSettings(min(work.size), max(work.size), precision=precision, compile=compiled)
-    with tempfile.TemporaryDirectory() as nothing:
+    with working_folder() as nothing:
         index = PanopticIndex(made_categories(COCO_THINGS, COCO_STUFF), Path(nothing), Path(nothing), records)
         assert sum(1 for _ in predict_images(network, index, settings, read=_read)) == work.images
 

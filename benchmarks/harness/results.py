@@ -44,6 +44,6 @@ def publish(name: str, page: str, report: "DataclassInstance", out: Path = RESUL
     """Write `<out>/<name>.md` and the report as `<out>/<name>.json`, both or neither, and print the page."""
     numbers = json.dumps(asdict(report), indent=1) + "\n"
     with replace_atomically(out / f"{name}.json") as json_file, replace_atomically(out / f"{name}.md") as page_file:
-        json_file.write_text(numbers)
-        page_file.write_text(page)
+        json_file.write_text(numbers, encoding="utf-8")
+        page_file.write_text(page, encoding="utf-8")
     print(page)

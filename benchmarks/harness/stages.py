@@ -52,7 +52,7 @@ class Stages:
             "metrics": metrics,
         }
         self._run("evaluate", paths, folder)
-        content: dict[str, object] = json.loads(metrics.read_text())
+        content: dict[str, object] = json.loads(metrics.read_text(encoding="utf-8"))
         return content
 
     def _run(self, name: str, options: Mapping[str, Path], folder: Path) -> list[str]:
@@ -67,7 +67,7 @@ class Stages:
             command += [f"--{option}", str(value)]
         lines: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{name}.log").open("w", buffering=1) as log:
+        with (folder / f"{name}.log").open("w", buffering=1, encoding="utf-8") as log:
 
             def show(line: OutputLine) -> None:
                 if self.stopped.is_set():

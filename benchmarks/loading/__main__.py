@@ -11,7 +11,6 @@ then runs with each number of workers. Writes loading.md and loading.json.
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import cv2
 import torch
@@ -26,6 +25,7 @@ from model.network.config import NetworkConfig
 from model.training.sampling import TrainingImages
 from model.training.settings import TrainSettings
 from panoptic.index import PanopticIndex
+from panoptic.io.working_folder import working_folder
 from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
@@ -59,7 +59,7 @@ def measure(rounds: LoadingRounds, index: Path | None, params: Path) -> LoadingR
     cv2.setNumThreads(1)
     source = f"images of {index}" if index else f"{rounds.images} drawn images of 480 x 640"
     with ExitStack() as stack:
-        index = index or write_dataset(Path(stack.enter_context(TemporaryDirectory())), rounds.images)
+        index = index or write_dataset(Path(stack.enter_context(working_folder())), rounds.images)
         images = TrainingImages(PanopticIndex.load(index), train.augmentation, train.seed, stuff)
         parts, rates = measure_loading(images, rounds)
     return LoadingReport(rounds, device_name(), f"{source}, with the augmentation of {params}", parts, rates)

@@ -50,7 +50,7 @@ def train_and_score(recipe: Path, work: Path, images: tuple[int, int]) -> Traini
     stages.annotate(params, work)
     resumed = stages.train(params, work / "annotate", work)
     metrics = stages.score(params, work / "annotate" / "val.index", work / "model.safetensors", work)
-    trained = json.loads((work / "train" / "metrics.json").read_text())
+    trained = json.loads((work / "train" / "metrics.json").read_text(encoding="utf-8"))
     return TrainingOutcome(
         recipe=str(recipe),
         device=device_name(),
@@ -71,7 +71,7 @@ def _percent(quality: object) -> dict[str, float]:
 
 
 def _curve(path: Path) -> Iterator[dict[str, float]]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             yield {name: float(value) for name, value in row.items() if value}
 

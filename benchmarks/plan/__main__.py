@@ -11,7 +11,6 @@ weights, on images of the sizes that the recipe's augmentation produces.
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -25,6 +24,7 @@ from panoptic.datasets.download.obtaining import DownloadSettings
 from panoptic.datasets.layout import DatasetSettings
 from panoptic.datasets.shards import AnnotateSettings
 from panoptic.io.json_fields import write_json
+from panoptic.io.working_folder import working_folder
 from panoptic.robustness.corrupted_split import CorruptSettings
 from panoptic.runtime.cli import run_command
 from pipelines.dvc_project.parameters import read_parameters, write_parameters
@@ -39,7 +39,7 @@ def read_recipe(params: Path, overrides: Sequence[Path], settings: Mapping[str, 
     Raises:
         ValueError: a stage would refuse the settings.
     """
-    with TemporaryDirectory() as folder:
+    with working_folder() as folder:
         merged = Path(folder, "params.yaml")
         override_settings(params, overrides, merged)
         if settings:

@@ -80,7 +80,7 @@ def _listed_ids(path: Path) -> int:
     """Count the image ids in a list, one per line; `#` starts a comment."""
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file; correct corrupt.image_ids")
-    return sum(bool(line.partition("#")[0].strip()) for line in path.read_text().splitlines())
+    return sum(bool(line.partition("#")[0].strip()) for line in path.read_text(encoding="utf-8").splitlines())
 
 
 def disk_rows(recipe: Recipe, dataset: PlannedDataset, corrupted: int) -> Iterator[PlanRow]:

@@ -22,12 +22,12 @@ def peak_resident_bytes() -> int:
 def reset_peak() -> None:
     """Start the peak anew, on Linux; elsewhere it keeps what the process has reached before."""
     if (references := Path("/proc/self/clear_refs")).exists():
-        references.write_text("5")
+        references.write_text("5", encoding="utf-8")
 
 
 def status_bytes(field: str, process: str = "self") -> int:
     """Read one field of /proc/<process>/status (Linux); 0 on other systems."""
     status = Path(f"/proc/{process}/status")
-    lines = status.read_text().splitlines() if status.exists() else []
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
     return 1024 * int(found[0]) if found else 0

@@ -4,7 +4,6 @@ import argparse
 import logging
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import PUBLISHED, PublishedModel
 from model.weights.checkpoint import Checkpoint, load_checkpoint
 from panoptic.format.categories import Category, CategoryTable
-from panoptic.io.files import replace_atomically, write_atomically
+from panoptic.io.files import write_together
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.settings import read_section
 
@@ -64,18 +63,18 @@ def _export(options: argparse.Namespace) -> None:
     description = files.describe(checkpoint, network, sizes, settings)
     _say("tracing the network, which may take minutes")
     program = files.trace(network, sizes)
-    with ExitStack() as written:  # no file replaces an older one before all of them are checked
+    with write_together() as written:  # no file replaces an older one before all of them are checked
         if "torch" in formats:
-            path = written.enter_context(replace_atomically(options.out / files.TORCH_FILE))
+            path = written.file(options.out / files.TORCH_FILE)
             _say(f"writing {files.TORCH_FILE}")
             files.save_torch(program, path)
             _check(files.TORCH_FILE, network, checking.load_torch(path), shown, settings.merging)
         if "onnx" in formats:
-            path = written.enter_context(replace_atomically(options.out / files.ONNX_FILE))
+            path = written.file(options.out / files.ONNX_FILE)
             _say(f"writing {files.ONNX_FILE}, which may take minutes")
             files.save_onnx(program, network, description, path)
             _check(files.ONNX_FILE, network, checking.load_onnx(path), shown, settings.merging)
-        write_atomically(options.out / files.DESCRIPTION, description.encode())
+        written.write(options.out / files.DESCRIPTION, description.encode())
     print(f"written to {options.out}; {files.DESCRIPTION} describes the input and the outputs")
 
 

@@ -25,6 +25,7 @@ from panoptic.data.reader import PanopticReader
 from panoptic.data.transforms import resize_for_inference, resize_image
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
+from panoptic.io.reading import read_file
 
 TIE = 1e-4
 """Queries whose probabilities differ by no more may swap, or replace each other at the end of the list."""
@@ -238,6 +239,6 @@ def fitted(image: Image, sizes: Sizes, shorter: int, longer: int) -> Image:
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:
     try:
-        return decode_upright(path.read_bytes(), str(path))
+        return decode_upright(read_file(path), str(path))
     except (OSError, DatasetError) as error:
         raise ExportError(f"{path} cannot be read as an image ({error}); give a JPEG or PNG file") from error

@@ -36,6 +36,7 @@ from model.training.sampling import Accumulation, TrainingImages, batch_plan, st
 from model.training.settings import TrainSettings
 from model.training.state import RunState
 from panoptic.index import PanopticIndex
+from panoptic.io.reading import read_file
 from panoptic.runtime.resume import note_progress
 
 Validate = Callable[[PanopticSegFormer], dict[str, float]]
@@ -98,7 +99,7 @@ def train(run: TrainingRun) -> PanopticSegFormer:
     state, ownership = _initial_state(run, device), Ownership(run.state_file.parent)
     if is_main:
         ownership.claim()
-    saved = run.processes.broadcast(run.state_file.read_bytes() if is_main and run.state_file.exists() else None)
+    saved = run.processes.broadcast(read_file(run.state_file) if is_main and run.state_file.exists() else None)
     if saved is not None:
         state.restore(saved, run.state_file, is_main)
         if is_main:

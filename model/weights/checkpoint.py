@@ -11,8 +11,9 @@ from torch import Tensor
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from panoptic.format.categories import CategoryTable
-from panoptic.io.files import write_atomically
-from panoptic.io.json_fields import read_json, write_json
+from panoptic.io.files import Replacement, write_atomically, write_together
+from panoptic.io.json_fields import encode_json, read_json
+from panoptic.io.reading import require_file
 
 FORMAT = "panoptic-segformer/2"
 RENAMED = {FORMAT: {}, "panoptic-segformer/1": {"query_initialisation": "query_initialization", "centre": "center"}}
@@ -45,21 +46,31 @@ def metadata_path(weights: Path) -> Path:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write `path` and the JSON file beside it, each completely or not at all."""
+    """Write `path` and the JSON file beside it, both completely or not at all."""
+    with write_together() as files:
+        add_checkpoint(files, path, checkpoint)
+
+
+def add_checkpoint(files: Replacement, path: Path, checkpoint: Checkpoint) -> None:
+    """Add `path` and the JSON file beside it to files that are written together."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
-    write_atomically(path, save(state))
-    save_description(path, checkpoint)
+    files.write(path, save(state))
+    files.write(metadata_path(path), _encoded(checkpoint))
 
 
 def save_description(path: Path, description: Description) -> None:
     """Write the JSON file beside the weights at `path`, completely or not at all."""
+    write_atomically(metadata_path(path), _encoded(description))
+
+
+def _encoded(description: Description) -> bytes:
     metadata = {
         "format": FORMAT,
         "model": asdict(description.config),
         "categories": description.categories.to_json(),
         "provenance": description.provenance,
     }
-    write_json(metadata_path(path), metadata)
+    return encode_json(metadata)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -73,7 +84,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     description = load_description(path)
     try:
-        return build(description, load_file(path), path)
+        return build(description, load_file(require_file(path)), path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}); train again or copy it again"

@@ -24,7 +24,7 @@ from panoptic.data.image_header import (
     white_is_zero,
 )
 from panoptic.data.jpeg import BEGIN, END, lacks_pixels, whole_jpeg
-from panoptic.io.errors import DatasetError, shown_ids
+from panoptic.io.errors import DatasetError, naming_memory, shown_ids
 from panoptic.io.files import FileSource
 
 DEPTHS = (8, 10, 12, 14, 16)
@@ -43,7 +43,8 @@ def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
 
     Raises `DatasetError` if the image cannot be decoded.
     """
-    return _decode(data, where)[0]
+    with naming_memory(where):
+        return _decode(data, where)[0]
 
 
 def decode_upright(data: bytes, where: str) -> NDArray[np.uint8]:
@@ -58,9 +59,10 @@ def verify_image(data: bytes, where: str) -> int:
     In addition to `decode_image`, it finds JPEGs with an end mark that are cut short nevertheless. What a command takes
     in is verified once, so that reading it need not be.
     """
-    image, bits = _decode(data, where)
-    if data.startswith(BEGIN) and lacks_pixels(data, image):
-        raise _undecodable(where)
+    with naming_memory(where):
+        image, bits = _decode(data, where)
+        if data.startswith(BEGIN) and lacks_pixels(data, image):
+            raise _undecodable(where)
     return bits
 
 

@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import FileSource, folder_or_archive, open_files
-from panoptic.io.folder import describe_unusable, spelled_on_disk
+from panoptic.io.folder import spelled_on_disk
+from panoptic.io.reading import describe_unusable
 
 # Suffixes of image files, in lower case, by which images are found without a list: all that OpenCV and Pillow read.
 IMAGE_SUFFIXES = (
@@ -95,10 +96,11 @@ def find_split(root: Path, split: str) -> SplitFiles:
     masks, images = folder_or_archive(annotations / f"panoptic_{split}"), folder_or_archive(root / split)
     absent = {} if panoptic_json.is_file() else {panoptic_json: "file"}
     absent |= {path: "folder or .zip" for path in (masks, images) if not path.exists()}
+    instances = spelled_on_disk(annotations / f"instances_{split}.json")  # optional, but not if there is something else
+    absent |= {instances: "file"} if describe_unusable(instances) else {}
     missing = [f"{path} ({describe_unusable(path) or expected})" for path, expected in absent.items()]
     if missing:
         raise DatasetError(f"{root}: split '{split}' is incomplete; missing: {', '.join(missing)}")
-    instances = spelled_on_disk(annotations / f"instances_{split}.json")
     return SplitFiles(panoptic_json, masks, images, instances if instances.is_file() else None)
 
 

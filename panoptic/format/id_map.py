@@ -6,7 +6,7 @@ OpenCV is imported where it is used, which saves 26 MB in processes that only ev
 import numpy as np
 from numpy.typing import NDArray
 
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, naming_memory
 from panoptic.io.png import read_png
 
 try:
@@ -56,10 +56,11 @@ def decode_id_map(data: bytes, where: str) -> NDArray[np.int32]:
     Decodes by panoptic/io/_png.cpp, or, four times slower, by OpenCV if that is not built or the image is interlaced.
     Raises `DatasetError` for anything but an undamaged 8-bit RGB PNG; alpha is ignored.
     """
-    rows = read_png(data, where)
-    if COMPILED and not rows.interlaced:
-        return _png.unfilter(rows.data, rows.height, rows.width)
-    return _decode_by_opencv(data, where)
+    with naming_memory(where):
+        rows = read_png(data, where)
+        if COMPILED and not rows.interlaced:
+            return _png.unfilter(rows.data, rows.height, rows.width)
+        return _decode_by_opencv(data, where)
 
 
 def _decode_by_opencv(data: bytes, where: str) -> NDArray[np.int32]:

@@ -15,7 +15,7 @@ from panoptic.format.id_map import encode_id_map
 from panoptic.format.image_id import ImageId
 from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.io.errors import DatasetError
-from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.io.files import naming_disk_errors, write_together
 from panoptic.io.names import checked_name
 
 
@@ -28,7 +28,7 @@ class ResultSegment(SegmentLabel):
 
 
 class ResultsWriter:
-    """Collects the results of a split; created by `write_results`."""
+    """Writes the PNGs of a split to a folder and collects their segments; `write_results` replaces both."""
 
     def __init__(self, folder: Path, categories: CategoryTable) -> None:
         self._folder = folder
@@ -72,12 +72,10 @@ def write_results(json_path: Path, folder: Path, categories: CategoryTable) -> I
     An interrupted run leaves the earlier results untouched, or, at the moment of replacement, no JSON at all, but never
     a JSON next to the PNGs of another run.
     """
-    with replace_atomically(folder) as partial:
-        partial.mkdir()
-        writer = ResultsWriter(partial, categories)
+    with write_together() as results:
+        writer = ResultsWriter(results.folder(folder), categories)
         yield writer
-        json_path.unlink(missing_ok=True)
-    write_atomically(json_path, writer.to_json())
+        results.write(json_path, writer.to_json())
 
 
 def _segment_to_json(segment: ResultSegment) -> dict[str, object]:

@@ -24,6 +24,7 @@ from safetensors.numpy import save
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
 from panoptic.io.json_fields import JsonObject
+from panoptic.io.reading import open_file
 
 FORMAT = "panoptic-index"
 VERSION = 3
@@ -78,10 +79,12 @@ def map_columns(path: Path) -> ColumnFile:
     or not an index at all.
     """
     try:
-        with path.open("rb") as file:
+        if path.is_dir():
+            raise FileNotFoundError
+        with open_file(path) as file:
             empty = not file.seek(0, os.SEEK_END)
             mapped = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(
             f"{path}: there is no such index; check the path, or run `dvc repro annotate`; for images without "
             "annotations, `python -m panoptic.tools.unlabeled` writes one"

@@ -40,6 +40,16 @@ class Issues:
         raise DatasetError("\n".join(lines))
 
 
+@contextmanager
+def naming_memory(where: str) -> Iterator[None]:
+    """Turn a lack of memory into a `DatasetError` that names the image `where` it ran out."""
+    try:
+        yield
+    except MemoryError:
+        hint = "give a smaller image, fewer workers or more memory"
+        raise DatasetError(f"{where}: the image has more pixels than there is memory for; {hint}") from None
+
+
 def shown_ids(ids: Sequence[object], count: int = 20, separator: str = ", ") -> str:
     """Format the first ids or names of a list, and the number of others, for a message."""
     more = f" and {len(ids) - count} more" if len(ids) > count else ""

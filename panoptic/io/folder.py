@@ -1,7 +1,6 @@
 """The files of a folder by their names in normal form; what is no plain file is refused, and never waited for."""
 
 import os
-import stat
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +8,8 @@ from typing import IO
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.names import NameTable, checked_name, decoded_names, is_litter, normal_text
+from panoptic.io.reading import FOLDER, describe_unusable, open_file
 from panoptic.io.zip_entries import LARGEST_BYTES
-
-_FOLDER = "is a folder"
-_SPECIAL = {stat.S_IFIFO: "is a named pipe", stat.S_IFSOCK: "is a socket", stat.S_IFDIR: _FOLDER}
 
 
 class Folder:
@@ -72,21 +69,6 @@ class Folder:
         return Folder, (self.path,)
 
 
-def open_file(path: Path) -> IO[bytes]:
-    """Open a file at once, even a pipe that nobody writes to. Raises `DatasetError` for what is there but no file."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        unusable = describe_unusable(path)
-        if not unusable:
-            raise
-        raise DatasetError(f"{path}: {unusable}; give a file that can be read") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise DatasetError(f"{path}: {describe_unusable(path)}; give a file that can be read")
-    return os.fdopen(descriptor, "rb")
-
-
 def _names(name: str) -> tuple[str, ...]:
     """What the name of a file may be: itself if it is UTF-8, as almost all are."""
     raw = os.fsencode(name)
@@ -121,7 +103,7 @@ def _walk(folder: str, below: str, within: tuple[tuple[int, int], ...]) -> Itera
             continue
         path = Path(entry.path)
         unusable = describe_unusable(path)
-        if unusable != _FOLDER:
+        if unusable != FOLDER:
             yield name, unusable
             continue
         state = path.stat()
@@ -138,18 +120,3 @@ def spelled_on_disk(path: Path) -> Path:
         return path
     same = [entry for entry in parent.iterdir() if normal_text(entry.name) == normal_text(path.name)]
     return same[0] if len(same) == 1 else path
-
-
-def describe_unusable(path: Path) -> str:
-    """Say why there is no file at `path` that can be read; empty if there is one, or nothing at all."""
-    try:
-        file_type = stat.S_IFMT(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return f"is a link to {path.readlink()}, which does not exist" if path.is_symlink() else ""
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    except ValueError:  # no file can have this name
-        return ""
-    if file_type != stat.S_IFREG:
-        return _SPECIAL.get(file_type, "is a device")
-    return "" if os.access(path, os.R_OK) else "cannot be read (Permission denied)"

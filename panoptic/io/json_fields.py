@@ -9,8 +9,8 @@ from typing import TypeGuard
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import write_atomically
-from panoptic.io.folder import open_file
 from panoptic.io.names import normal_name
+from panoptic.io.reading import read_file
 
 
 class FieldError(DatasetError):
@@ -155,15 +155,6 @@ def read_json(path: Path) -> JsonObject:
 def load_json(path: Path) -> object:
     """Read any JSON file. Raises `DatasetError` naming the file."""
     return parse_json(read_file(path), str(path))
-
-
-def read_file(path: Path) -> bytes:
-    """Read a file that a user names. Raises `DatasetError` for a missing one, and for what is no file, at once."""
-    try:
-        with open_file(path) as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(f"{path}: there is no such file; check the path") from None
 
 
 def parse_json(data: bytes, where: str) -> object:

@@ -36,6 +36,8 @@ _ENCODINGS = (
     *("cp737", "cp1253", "cp857", "cp1254", "cp862", "cp1255", "cp720", "cp1256", "cp775", "cp1257", "cp1258", "cp874"),
     *("euc_jp", "koi8_r"),
 )
+# No file system takes longer parts, and none of its programs deeper folders.
+_MOST_FOLDERS, _LONGEST_PART = 100, 255
 _DRIVE = re.compile(r"[A-Za-z]:/")
 
 
@@ -59,6 +61,12 @@ def checked_name(name: str, folder: Path) -> str:
     normal = normal_name(name)
     if not normal or normal.startswith("/") or _DRIVE.match(normal) or ".." in normal.split("/") or "\0" in normal:
         raise DatasetError(f"{folder}: the file name {name!r} leaves the folder; use a plain relative name")
+    parts = normal.split("/")
+    longest = max(len(part.encode(errors="replace")) for part in parts)
+    if len(parts) > _MOST_FOLDERS or longest > _LONGEST_PART:
+        found = f"is {len(parts) - 1} folders deep, with parts of up to {longest} bytes"
+        most = f"at most {_MOST_FOLDERS - 1} folders and {_LONGEST_PART} bytes are read"
+        raise DatasetError(f"{folder}: the file name '{name[:40]}...' {found}; {most}, so give it a shorter name")
     return normal
 
 

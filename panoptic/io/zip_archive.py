@@ -8,6 +8,7 @@ from typing import IO, Protocol
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.names import NameTable, checked_name, is_litter, normal_name, normal_text
+from panoptic.io.reading import open_file, require_file
 from panoptic.io.zip_entries import UTF8, ZipEntry, entry_names, read_entry
 
 
@@ -89,7 +90,7 @@ class ZipArchive:
     def _descriptor(self) -> int:
         if self._file is None:
             try:
-                self._file = self.path.open("rb", buffering=0)
+                self._file = open_file(self.path)
             except FileNotFoundError:
                 raise DatasetError(f"{self.path}: the archive is missing; fetch it again") from None
         return self._file.fileno()
@@ -110,7 +111,7 @@ class _Directory:
 
     @classmethod
     def of(cls, path: Path) -> "_Directory":
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(require_file(path))
         # A name that ends in a slash, or in the backslash of Windows, is that of a folder.
         files = [(_names(info), info) for info in archive.infolist() if not info.filename.endswith(("/", "\\"))]
         own_folder = f"{normal_text(path.stem)}/"

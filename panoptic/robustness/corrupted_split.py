@@ -20,6 +20,7 @@ from panoptic.index.records import all_image_ids, take
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import naming_disk_errors, replace_atomically
 from panoptic.io.json_fields import encode_json, read_json
+from panoptic.io.reading import read_text
 from panoptic.io.zip_entries import add_file
 from panoptic.robustness.corruptions import (
     CORRUPTIONS,
@@ -205,9 +206,10 @@ def _read_ids(path: Path, index: PanopticIndex) -> list[ImageId]:
     """Read image ids of the type that `index` has, one per line; `#` starts a comment."""
     is_text = isinstance(next(iter(all_image_ids(index.records)), 0), str)
     try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: there is no such file; correct corrupt.image_ids") from None
+        lines = read_text(path).splitlines()
+    except DatasetError as error:
+        found = str(error).rpartition(";")[0]
+        raise DatasetError(f"{found}; correct corrupt.image_ids") from None
     seen: dict[ImageId, int] = {}
     for number, line in enumerate(lines, start=1):
         text = line.partition("#")[0].strip()

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+from panoptic.runtime.text_encoding import require_utf8
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a command, with status 128 + their number."""
 ENDS_WITH = "PANOPTIC_ENDS_WITH"
@@ -34,6 +36,7 @@ def run_command(command: Callable[[], None]) -> None:
     output that ends early (`| head`) does not stop the work: what is printed after that is dropped. Ctrl-C, SIGTERM and
     SIGHUP end it with one line, once temporary files are removed; a second Ctrl-C ends it at once.
     """
+    require_utf8()
     _survive_closed_pipes()
     end_with_parent()
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from panoptic.io.folder import walk
 from panoptic.io.names import is_litter
+from panoptic.io.reading import open_file
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +45,8 @@ def code_digests(files: Iterable[Path] | None = None) -> dict[str, str]:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_signature(path: Path) -> dict[str, tuple[int, int]]:

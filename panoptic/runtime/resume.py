@@ -15,8 +15,9 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
-from panoptic.io.errors import shown_ids
+from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import write_atomically
+from panoptic.io.reading import read_file, read_text
 from panoptic.runtime.fingerprint import code_digests, file_digest, file_signature, fingerprint
 from panoptic.runtime.settings import flat_settings
 
@@ -119,7 +120,7 @@ class Unfinished:
     def identity(self) -> ResumeIdentity | None:
         """The identity of the work; None if an earlier version of the project left it."""
         try:
-            identity = ResumeIdentity(**json.loads((self.folder / _NOTE).read_text()))
+            identity = ResumeIdentity(**json.loads(read_file(self.folder / _NOTE)))
         except (OSError, ValueError, TypeError):
             return None
         return identity if all(isinstance(part, dict) for part in vars(identity).values()) else None
@@ -128,8 +129,8 @@ class Unfinished:
     def progress(self) -> str:
         """How far the work has come."""
         try:
-            return (self.folder / _PROGRESS).read_text().strip()
-        except OSError:
+            return read_text(self.folder / _PROGRESS).strip()
+        except DatasetError:
             done = len(self.results())
             return f"{done} files" if done else "nothing done"
 

@@ -1,6 +1,7 @@
 """Reading a section of a YAML file of settings as a typed dataclass."""
 
 import difflib
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TypeVar, cast, get_type_hints
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from panoptic.io.reading import open_file
 
 T = TypeVar("T")
 
@@ -74,7 +77,8 @@ def flat_settings(settings: object, prefix: str = "") -> Iterator[tuple[str, obj
 
 def _read_yaml(path: Path) -> DictConfig:
     try:
-        document = OmegaConf.load(path)
+        with open_file(path) as file, io.TextIOWrapper(file, encoding="utf-8") as text:
+            document = OmegaConf.load(text)
     except FileNotFoundError:
         raise SettingsError(f"{path}: there is no such file; give the path with --params") from None
     except yaml.YAMLError as error:

@@ -7,6 +7,9 @@ A stage that is stopped keeps what it has done in a folder of `--state`, and res
 that decides the result is unchanged. For each folder the list shows how far the work has come, its size, its last
 change, and which settings of `--params` and which code have changed since. `--delete all` deletes every folder. A
 training that is still running on this machine is never deleted.
+
+What killed programs were writing is of no use to any run. It is listed too, in the folders of states and beside them,
+and deleted by `--delete all`, or by the next run that writes to the same folder.
 """
 
 import argparse
@@ -18,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from panoptic.io.errors import DatasetError
+from panoptic.io.reading import read_file
+from panoptic.io.working_folder import abandoned, remove
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import PROJECT, code_digests
 from panoptic.runtime.resume import Unfinished, code_changes, find_unfinished, setting_changes
@@ -63,10 +68,16 @@ def delete(works: Sequence[Unfinished], names: Sequence[str], state: Path) -> No
         print(f"deleted {work.folder} ({num_bytes / MEGABYTE:.1f} MB)")
 
 
+def left_overs(state: Path) -> list[Path]:
+    """Find what dead programs have left in the folders of states, and in the results beside them."""
+    folders = (state.parent, *state.parent.glob("*/"), *state.glob("*/"))
+    return [path for folder in folders for path in abandoned(folder)]
+
+
 def _running(owner: Path) -> int | None:
     """Return the process of this machine that the file names, if it is running."""
     try:
-        document = json.loads(owner.read_text())
+        document = json.loads(read_file(owner))
         process = int(document["pid"])
         os.kill(process, 0)  # sends nothing
     except (OSError, ValueError, KeyError, TypeError):
@@ -88,10 +99,15 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{arguments.state}: there is no such folder; give that of the stages' option --state, which is there "
                 "once a stage has started"
             )
-        works = find_unfinished(arguments.state)
+        works, left = find_unfinished(arguments.state), left_overs(arguments.state)
         if arguments.delete:
             delete(works, arguments.delete, arguments.state)
+            for path in left if "all" in arguments.delete else ():
+                remove(path)
+                print(f"deleted {path}, left by a program that was killed")
             return
+        for path in left:
+            print(f"{path}: left by a program that was killed, of no use")
         for work in works:
             print(describe(work, arguments.params))
         if not works:

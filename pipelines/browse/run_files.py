@@ -39,7 +39,7 @@ class Run:
     def open(cls, folder: Path, state: Path) -> "Run":
         """Read the description, and unpack the archive below `state` unless that has been done."""
         try:
-            description = json.loads((folder / "run.json").read_text())
+            description = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise BrowseError(f"{folder}: there is no run.json; write it with `dvc repro browse`") from None
         if (found := description.get("format")) != FORMAT:
@@ -62,7 +62,7 @@ class Run:
 
     def entries(self) -> Iterator[BrowserEntry]:
         """The images in the order written: the clean ones first."""
-        with (self.folder / "images.jsonl").open() as lines:
+        with (self.folder / "images.jsonl").open(encoding="utf-8") as lines:
             yield from map(BrowserEntry.from_line, lines)
 
     def image_path(self, entry: BrowserEntry) -> Path:
@@ -75,7 +75,7 @@ class Run:
 def _unpack(archive: Path, folder: Path, digest: str) -> None:
     """Unpack all or nothing; the digest beside the folder identifies the archive that it holds."""
     noted = folder.with_name(f"{folder.name}.digest")
-    if folder.is_dir() and noted.is_file() and noted.read_text() == digest:
+    if folder.is_dir() and noted.is_file() and noted.read_text(encoding="utf-8") == digest:
         return
     noted.unlink(missing_ok=True)
     partial = folder.with_name(f"{folder.name}.partial")
@@ -85,4 +85,4 @@ def _unpack(archive: Path, folder: Path, digest: str) -> None:
     with zipfile.ZipFile(archive) as files:
         files.extractall(partial)  # zipfile keeps names inside the folder
     partial.rename(folder)
-    noted.write_text(digest)
+    noted.write_text(digest, encoding="utf-8")

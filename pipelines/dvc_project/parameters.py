@@ -1,7 +1,6 @@
 """Reading and atomically writing a YAML file of settings, with its comments."""
 
 import io
-import os
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -9,6 +8,8 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
+
+from panoptic.io.working_folder import working_folder
 
 
 def yaml_with_comments() -> YAML:
@@ -31,6 +32,8 @@ def read_parameters(file: Path) -> CommentedMap:
     Raises:
         ValueError: The file does not exist, is not valid YAML, or does not consist of sections.
     """
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise ValueError(f"{file}: is no file; give a file of settings")
     try:
         document = yaml_with_comments().load(file)
     except FileNotFoundError:
@@ -50,11 +53,9 @@ def write_parameters(document: CommentedMap, file: Path) -> None:
     file = file.resolve()
     text = io.StringIO()
     yaml_with_comments().dump(document, text)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        partial.write_text(text.getvalue())
+    with working_folder(file.parent) as folder:
+        new = folder / "new"
+        new.write_text(text.getvalue(), encoding="utf-8")
         if file.exists():
-            partial.chmod(file.stat().st_mode)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+            new.chmod(file.stat().st_mode)
+        new.replace(file)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from panoptic.io.working_folder import working_folder
 from pipelines.dvc_project.parameters import read_parameters, write_parameters
 from pipelines.override import Change, change_settings, override_settings
 from pipelines.process.session import CommandError, OutputLine, Show, failure, run_in_session
@@ -185,8 +185,8 @@ class DvcProject:
             ValueError: The stages do not accept it, or as in `write_parameters`; params.yaml is left unchanged.
         """
         params = self.folder / "params.yaml"
-        with TemporaryDirectory(dir=self.folder, prefix=".params-") as temporary:
-            out = Path(temporary) / "params.yaml"
+        with working_folder(self.folder) as temporary:
+            out = temporary / "params.yaml"
             changes = self.write_parameters(overrides, settings, out)
             try:
                 self.check_parameters([out.resolve()])

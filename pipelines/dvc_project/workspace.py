@@ -116,7 +116,8 @@ class Workspace:
     def _link(self, cache: Path) -> None:
         # As a link, the cache may have any path; some, with quotes or umlauts, cannot be written into DVC's settings.
         dvc = self.folder / ".dvc"
-        (dvc / "config.local").write_text(f"[core]\n    site_cache_dir = {STATE}\n[cache]\n    dir = cache\n")
+        settings = f"[core]\n    site_cache_dir = {STATE}\n[cache]\n    dir = cache\n"
+        (dvc / "config.local").write_text(settings, encoding="utf-8")
         make_private(self.folder / STATE, "remove it")
         cache.mkdir(parents=True, exist_ok=True)
         if not (dvc / "cache").is_symlink():
@@ -128,7 +129,9 @@ class Workspace:
             if not (link.exists() or link.is_symlink()):
                 link.symlink_to(source / path)
         # `/datasets/` in .gitignore matches a folder, not a link.
-        (self.folder / ".git" / "info" / "exclude").write_text("".join(f"/{path.as_posix()}\n" for path in found))
+        (self.folder / ".git" / "info" / "exclude").write_text(
+            "".join(f"/{path.as_posix()}\n" for path in found), encoding="utf-8"
+        )
 
 
 def _nearest(folder: Path) -> Path:

@@ -26,7 +26,7 @@ LOGS = Path("runs/logs")
 def run_program(program: Program, executor: Executor, log: Path, alone: bool) -> None:
     """Run one program and leave none of its processes behind; an error ends with its last lines of output."""
     output = StageOutput(get_run_logger(), alone)
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
 
         def show(line: OutputLine) -> None:
             if not line.transient:

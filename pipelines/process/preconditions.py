@@ -66,7 +66,7 @@ def _require_writable(folder: Path, hint: str) -> None:
 def _stage_holders(record: Path) -> Iterator[str]:
     """Yield the DVC commands that are running a stage; killed ones may be in the record still."""
     try:
-        by_mode: dict[str, dict[str, dict[str, object]]] = json.loads(record.read_text())
+        by_mode: dict[str, dict[str, dict[str, object]]] = json.loads(record.read_text(encoding="utf-8"))
         # A path has one writer, in the middle of its stage.
         writers = {(int(str(writer["pid"])), str(writer["cmd"])) for writer in by_mode["write"].values()}
     except (OSError, ValueError, KeyError):  # nothing has run here, or nothing is running

@@ -26,7 +26,7 @@ def publish(project: DvcProject, stage: str) -> None:
         if file.suffix == ".json":
             _publish_metrics(f"{stage}-{file.stem}", file)
     files = [file for out in outs.others for file in _files(out)]
-    tables = [file.read_text() for file in files if file.suffix == ".md"]
+    tables = [file.read_text(encoding="utf-8") for file in files if file.suffix == ".md"]
     images = [file for file in files if file.suffix in _ENDINGS][:_IMAGES]
     if tables or images:
         parts = [f"# {stage}", *tables, *map(embedded, images)]
@@ -59,7 +59,7 @@ def embedded(path: Path) -> str:
 
 def _publish_metrics(name: str, file: Path) -> None:
     """Publish the first table as `name`, and each other one as `name` with the name of its first row appended."""
-    for index, table in enumerate(metric_tables(json.loads(file.read_text()))):
+    for index, table in enumerate(metric_tables(json.loads(file.read_text(encoding="utf-8")))):
         key = f"{name}-{table[0][NAME]}" if index else name
         publish_table(key, table, f"Numbers in {file.name}")
 

@@ -68,7 +68,7 @@ def _look_up(data: dict[str, Any], metric: Metric, cache: Path) -> float | None:
     found: object = ((data.get("metrics") or {}).get(metric.file) or {}).get("data")
     digest = ((data.get("outs") or {}).get(metric.file) or {}).get("hash")
     if found is None and digest and (file := cache / "files" / "md5" / digest[:2] / digest[2:]).is_file():
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
     found = nested_value(found, metric.key)
     return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 

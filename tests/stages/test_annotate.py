@@ -183,7 +183,7 @@ def _finished(folder: Path) -> set[str]:
     return {path.stem for path in (folder / "work" / "state").rglob("[!.]*.zip")}
 
 
-@pytest.mark.parametrize("times", [1, 8, 14, 40, 55, 58, 60, 62, 69, 73])
+@pytest.mark.parametrize("times", [1, 8, 14, 40, 55, 58, 60, 62, 69, 73, 80])
 def test_killed_at_any_change_of_a_file_the_next_run_resumes_and_gives_the_same(
     root: Path, tmp_path: Path, times: int, made: list[str]
 ) -> None:
@@ -217,7 +217,7 @@ def test_killed_with_a_worker_the_next_run_resumes_and_gives_the_same(
 
 def test_killed_while_cleaning_up_the_next_run_gives_the_same(root: Path, tmp_path: Path, made: list[str]) -> None:
     work = tmp_path / "a" / "work"
-    command = [sys.executable, "-c", KILLED, "60", str(work), *_arguments(tmp_path / "a")]
+    command = [sys.executable, "-c", KILLED, "80", str(work), *_arguments(tmp_path / "a")]
     subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     assert len(_finished(tmp_path / "a")) == 5
     for name in ("train-00001.index", "val-00000.zip"):

@@ -105,6 +105,20 @@ def test_an_extra_result_is_a_warning_not_an_error(
     assert list(json.loads((tmp_path / "out" / "per_image.json").read_text())) == ["100", "102"]
 
 
+def test_a_full_disk_leaves_no_new_file_beside_an_old_one(
+    small_disk: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    out, names = small_disk, ("metrics.json", "per_class.json", "per_image.json")
+    for name in names:
+        (out / name).write_text("old")
+    command = [sys.executable, "-m", "stages.evaluate"]
+    command += [argument.replace(str(tmp_path / "out"), str(out)) for argument in arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "No space left on device; free disk space" in done.stderr
+    assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(names, "old")
+
+
 def test_an_issue_ends_the_command_with_status_2_and_nothing_written(tmp_path: Path, arguments: list[str]) -> None:
     path = tmp_path / "results" / "annotations" / "panoptic_val" / "000101.png"
     path.write_bytes(path.read_bytes()[:-20])

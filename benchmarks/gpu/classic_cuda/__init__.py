@@ -90,7 +90,9 @@ def _require_float32(*tensors: Tensor) -> None:
 
 @cache
 def _kernel(name: str) -> Kernel:
-    kernel: Kernel = torch.cuda._compile_kernel(Path(__file__).with_name("kernels.cu").read_text(), name)
+    kernel: Kernel = torch.cuda._compile_kernel(
+        Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8"), name
+    )
     return kernel
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from panoptic.io.files import write_atomically
+from panoptic.io.reading import open_file
 
 
 class StateTakenError(ValueError):
@@ -48,7 +49,8 @@ class Ownership:
             StateTakenError: they do not.
         """
         try:
-            owner = json.loads(self._file.read_text())
+            with open_file(self._file) as file:
+                owner = json.load(file)
         except FileNotFoundError:
             raise StateTakenError(
                 f"{self._file} is gone: another trainer has finished this run, or the state was deleted; "

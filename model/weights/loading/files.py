@@ -27,6 +27,8 @@ from model.weights.loading.averages import (
     without_copies,
 )
 from model.weights.loading.stand_ins import EmptyObject, container_stand_in, keeps_nothing, stand_in
+from panoptic.io.errors import DatasetError
+from panoptic.io.reading import open_file, require_file
 
 _PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "model.", "network.", "net.")
 """Beginnings of names in files of programs that wrap a network: for several GPUs, to compile it, or to train it."""
@@ -57,10 +59,11 @@ def is_safetensors(path: Path) -> bool:
     Raises:
         WeightsError: there is no such file.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: there is no such file; check the path")
-    with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
+    try:
+        with open_file(require_file(path)) as file:
+            return file.read(9)[8:] == b"{"
+    except DatasetError as error:
+        raise WeightsError(str(error)) from None
 
 
 @dataclass(frozen=True)

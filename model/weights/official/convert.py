@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, Description, load_checkpoint, save_checkpoint
+from model.weights.checkpoint import Checkpoint, Description, add_checkpoint, load_checkpoint
 from model.weights.loading.layout import OfficialLayoutError, listed
 from model.weights.loading.transfer import Transferred, transfer
 from model.weights.official.classes import (
@@ -22,8 +22,9 @@ from model.weights.official.classes import (
 from model.weights.official.models import CONFIGS, expected_entries, model_of, recognize
 from model.weights.official.names import UNUSED, from_official, official_key, to_official, without_unused
 from model.weights.official.pth import read_pth, write_pth
-from model.weights.official.sidecar import Sidecar, SidecarError, load_sidecar, save_sidecar, sidecar_path
+from model.weights.official.sidecar import Sidecar, SidecarError, encode_sidecar, load_sidecar, sidecar_path
 from panoptic.format.categories import CategoryTable
+from panoptic.io.files import write_together
 
 SEED = 0  # of the heads that are re-initialized
 
@@ -113,9 +114,10 @@ def _new_network(config: NetworkConfig, table: CategoryTable) -> PanopticSegForm
 
 
 def save_converted(out: Path, converted: Converted) -> None:
-    """Write weights, JSON and sidecar, each complete or not at all."""
-    save_sidecar(sidecar_path(out), converted.sidecar)
-    save_checkpoint(out, converted.checkpoint)
+    """Write weights, JSON and sidecar, all complete or none."""
+    with write_together() as files:
+        files.write(sidecar_path(out), encode_sidecar(converted.sidecar))
+        add_checkpoint(files, out, converted.checkpoint)
 
 
 def convert_back(weights: Path, out: Path, model: str | None = None, without_unused_parts: bool = False) -> int:

@@ -16,6 +16,7 @@ from model.weights.loading.files import WeightsError
 from panoptic.datasets.download.fetching import Patience, Wanted, fetch
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import read_json, write_json
+from panoptic.io.reading import open_file
 
 _RELEASE = "https://github.com/zhiqi-li/Panoptic-SegFormer/releases/download/v1.0"
 PATIENCE = Patience(retries=8, timeout_s=60.0, backoff_s=1.0)
@@ -108,5 +109,5 @@ def _recorded(target: Path) -> tuple[int, str] | None:
 
 
 def _measured(target: Path) -> tuple[int, str]:
-    with target.open("rb") as file:
+    with open_file(target) as file:
         return target.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()

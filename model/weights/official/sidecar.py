@@ -17,6 +17,7 @@ from torch import Tensor
 from model.weights.loading.layout import type_name
 from model.weights.official.pth import PthFile
 from panoptic.io.files import write_atomically
+from panoptic.io.reading import require_file
 
 FORMAT = "panoptic-segformer-unused/1"
 
@@ -56,6 +57,11 @@ def sidecar_path(weights: Path) -> Path:
 
 def save_sidecar(path: Path, sidecar: Sidecar) -> None:
     """Write a sidecar, complete or not at all."""
+    write_atomically(path, encode_sidecar(sidecar))
+
+
+def encode_sidecar(sidecar: Sidecar) -> bytes:
+    """Encode a sidecar as a safetensors file."""
     header = {
         "format": FORMAT,
         "types": json.dumps(dict(sidecar.types)),
@@ -64,13 +70,13 @@ def save_sidecar(path: Path, sidecar: Sidecar) -> None:
         "source": sidecar.source,
     }
     tensors = {name: tensor.clone().contiguous() for name, tensor in sidecar.unused.items()}
-    write_atomically(path, save(tensors, header))
+    return save(tensors, header)
 
 
 def load_sidecar(path: Path) -> Sidecar:
     """Read what `save_sidecar` wrote."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(require_file(path), framework="pt") as file:
             header = file.metadata() or {}
             unused = {name: file.get_tensor(name) for name in file.offset_keys()}
     except (OSError, SafetensorError) as error:

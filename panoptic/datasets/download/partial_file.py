@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import naming_disk_errors
 from panoptic.io.json_fields import read_json
+from panoptic.io.reading import open_file
 
 # The number of bytes at the beginning of a file that show its type. An empty zip file begins with its end record.
 HEAD = 512
@@ -67,7 +68,7 @@ class PartialFile:
         """Start from nothing. The origin is written first: a partial file is of no use without it."""
         self.discard()
         with naming_disk_errors(self._note):
-            self._note.write_text(json.dumps(asdict(origin)))
+            self._note.write_text(json.dumps(asdict(origin)), encoding="utf-8")
         self.origin = origin
 
     def append(self, pieces: Iterable[bytes]) -> None:
@@ -116,7 +117,7 @@ def partial_paths(target: Path) -> tuple[Path, Path]:
 
 def read_pieces(path: Path) -> Iterator[bytes]:
     """Yield the content of a file in pieces of a megabyte."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while piece := file.read(1 << 20):
             yield piece
 

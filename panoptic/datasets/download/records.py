@@ -73,13 +73,11 @@ def working_alone(root: Path) -> Iterator[ArchiveRecords]:
     """
     folder = root / ARCHIVES_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DatasetError(f"{root}: another download is running here; wait for it, or stop it") from None
         except OSError as error:  # some cluster file systems have no locks
             print(f"{folder}: cannot be locked ({error}); do not start a second download here")
-        for left_over in folder.glob(".*.partial"):  # of a program that was killed while it wrote the records
-            left_over.unlink()
         yield ArchiveRecords(root)

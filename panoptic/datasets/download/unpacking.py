@@ -21,6 +21,7 @@ from panoptic.datasets.download.partial_file import partial_paths
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import naming_disk_errors
 from panoptic.io.names import checked_name, is_litter
+from panoptic.io.reading import open_file, require_file
 
 # JSON shrinks to about a tenth; bombs approach the limit of the format, 1032. Small files may have any ratio.
 LARGEST_RATIO, SMALL_BYTES = 200, 1 << 20
@@ -33,7 +34,7 @@ def unpack_zip(archive: Path, entries: Iterable[str], folder: Path) -> None:
 
     Raises `DatasetError` that names the entry if it is missing, refused or damaged.
     """
-    with _naming_damage(archive), zipfile.ZipFile(archive) as source:
+    with _naming_damage(archive), open_file(archive) as file, zipfile.ZipFile(file) as source:
         infos = source.infolist()
         _refuse_names(archive, [info.orig_filename for info in infos])
         for info in infos:
@@ -53,7 +54,7 @@ def repack_tar(archive: Path, target: Path) -> None:
     They are stored uncompressed, so that each is read in place as fast as a loose file. Raises `DatasetError` that
     names the entry if it is refused or damaged.
     """
-    with _naming_damage(archive), tarfile.open(archive, "r:") as source:
+    with _naming_damage(archive), tarfile.open(require_file(archive), "r:") as source:
         members = [member for member in source if not member.isdir()]
         _refuse_names(archive, [member.name for member in members])
         for member in members:
@@ -81,8 +82,8 @@ def _unpack_entry(archive: Path, source: zipfile.ZipFile, info: zipfile.ZipInfo,
 
 
 def _refuse_names(archive: Path, names: Sequence[str]) -> None:
-    """Raise `DatasetError` for a name that would leave the folder, or occurs twice."""
-    seen = set()
+    """Raise `DatasetError` for a name that would leave the folder, or occurs twice, or is a file and a folder."""
+    seen, files = set[PurePosixPath](), dict[PurePosixPath, str]()
     for name in names:
         if PureWindowsPath(name).drive:
             raise _refusal(archive, name, "names a drive")
@@ -90,6 +91,11 @@ def _refuse_names(archive: Path, names: Sequence[str]) -> None:
         if path in seen:
             raise _refusal(archive, name, "occurs twice")
         seen.add(path)
+        if not name.endswith("/"):
+            files[path] = name
+    for path in seen:
+        if both := next((files[parent] for parent in path.parents if parent in files), ""):
+            raise _refusal(archive, both, "is both a file and a folder")
 
 
 def _refusal(archive: Path, name: str, what: str) -> DatasetError:

@@ -13,8 +13,8 @@ from panoptic.format.image_id import ImageId, image_id_order
 from panoptic.format.panoptic_json import ImageEntry, JsonIssue, PartialAnnotation, scan_annotations
 from panoptic.format.segments import AnnotatedSegment
 from panoptic.io.errors import DatasetError, shown_ids
-from panoptic.io.folder import describe_unusable
 from panoptic.io.json_fields import read_json
+from panoptic.io.reading import describe_unusable
 from panoptic.tools.check.issues import Issue, what_was_found
 
 

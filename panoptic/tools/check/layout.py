@@ -14,6 +14,7 @@ from panoptic.io.files import folder_or_archive
 from panoptic.io.folder import Folder, spelled_on_disk
 from panoptic.io.json_fields import read_json
 from panoptic.io.names import is_litter, normal_text
+from panoptic.io.reading import open_file
 from panoptic.tools.check.issues import Issue
 
 _PREFIX = "panoptic_"
@@ -105,7 +106,7 @@ def _first_files(root: Path, pattern: str, count: int = 20) -> list[Path]:
 
 def _ends(path: Path) -> tuple[str, str]:
     """Read the beginning and the end of a file, which are the same in a small one."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         beginning = file.read(_SHOWS_FORMAT)
         file.seek(max(0, path.stat().st_size - _SHOWS_FORMAT))
         return beginning.decode(errors="replace"), file.read().decode(errors="replace")

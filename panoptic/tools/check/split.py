@@ -12,8 +12,8 @@ from panoptic.datasets.layout import SplitFiles, describe_left_out, describe_ski
 from panoptic.format.image_id import ImageId
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import open_files
-from panoptic.io.folder import describe_unusable
 from panoptic.io.names import AmbiguousName, NameTable, checked_name
+from panoptic.io.reading import describe_unusable
 from panoptic.runtime.parallel import map_ahead
 from panoptic.tools.check.annotations import JsonImage, SplitAnnotations, read_split_annotations
 from panoptic.tools.check.image import Source, inspect_images

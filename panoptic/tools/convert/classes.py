@@ -24,8 +24,9 @@ import yaml
 
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.errors import DatasetError, shown_ids
-from panoptic.io.json_fields import JsonObject, read_file
+from panoptic.io.json_fields import JsonObject
 from panoptic.io.names import normal_text
+from panoptic.io.reading import read_text
 
 VOID_NAME = "void"
 _KEYS = ("things", "stuff", "void", "values", "categories")
@@ -93,12 +94,7 @@ def things_only(entries: Iterator[JsonObject], where: str) -> ClassTable:
 
 
 def _read(path: Path) -> JsonObject:
-    try:
-        text = read_file(path).decode("utf-8-sig")  # editors on Windows write a byte order mark
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise DatasetError(f"{path}: not UTF-8 text, but perhaps UTF-16 or Windows-1252; save it as UTF-8")
+    text = read_text(path)
     try:
         if path.suffix == ".json":
             document = json.loads(text, object_pairs_hook=_without_repeats)

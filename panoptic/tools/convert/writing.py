@@ -4,7 +4,6 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from panoptic.format.id_map import encode_id_map
 from panoptic.io.errors import DatasetError, Issues, shown_ids
-from panoptic.io.files import naming_disk_errors, replace_atomically, write_atomically
+from panoptic.io.files import naming_disk_errors, write_atomically, write_together
 from panoptic.io.names import normal_name
 from panoptic.io.zip_entries import add_file
 from panoptic.tools.convert.classes import ClassTable
@@ -80,25 +79,18 @@ def write_splits(
         _require_ours(split, parts[split])
     _require_apart(source, root, [part.images for part in parts.values()])
     issues = Issues()
-    documents: dict[str, bytes] = {}
     summaries: dict[str, SplitSummary] = {}
     masks_of: dict[str, str] = {}
-    with ExitStack() as unfinished:
+    with write_together() as unfinished:
         for split, items in splits.items():
-            images = unfinished.enter_context(replace_atomically(parts[split].images))
-            masks = unfinished.enter_context(replace_atomically(parts[split].masks))
-            images.mkdir()
+            images, masks = unfinished.folder(parts[split].images), unfinished.file(parts[split].masks)
             writing = _SplitWriter(source, images, masks, order, issues, masks_of)
             summaries[split] = writing.write(tqdm(items, desc=split, unit="image", disable=not progress))
-            documents[split] = writing.to_json()
+            unfinished.write(parts[split].panoptic_json, writing.to_json())
         issues.raise_if_any("the annotations")
         _require_area(summaries.values())
-        # Before the exchange, so that a run killed in it can be repeated: a split without a JSON is incomplete.
-        for part in parts.values():
+        for part in parts.values():  # before the exchange, so that a run that is killed in it can be repeated
             write_atomically(part.note, _NOTE.encode())
-            part.panoptic_json.unlink(missing_ok=True)
-    for split, part in parts.items():
-        write_atomically(part.panoptic_json, documents[split])
     return summaries
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from panoptic.io.files import replace_atomically
+from panoptic.io.files import replace_folder
 from panoptic.runtime.parallel import worker_pool
 from panoptic.tools.mini.coco import Entry, JsonFields, describe, instances_json, panoptic_json
 from panoptic.tools.mini.scene import make_scene
@@ -54,8 +54,7 @@ def readme(seed: int, train: int, val: int) -> str:
 def write_dataset(folder: Path, train: int, val: int, seed: int, processes: int) -> None:
     """Write the dataset beside `folder`, then replace `folder` by it."""
     splits = (Split("train", 0, 1, train), Split("val", 1, 900_001, val))
-    with replace_atomically(folder) as unfinished, worker_pool(processes, "--processes") as pool:
-        unfinished.mkdir()
+    with replace_folder(folder) as unfinished, worker_pool(processes, "--processes") as pool:
         (unfinished / "README.md").write_text(readme(seed, train, val), encoding="utf-8")
         for split in splits:
             make, numbers = partial(make_entry, split=split, seed=seed), range(split.count)

@@ -64,9 +64,10 @@ def make_submission(
         )
     file_names = _file_names(images)
     path = out / f"{name.stem}.zip"
+    out.mkdir(parents=True, exist_ok=True)
     with replace_atomically(path) as partial:
         _write(partial, name.stem, file_names, by_image, open_files(masks), progress)
-        check_submission(partial, name, images, table, progress)
+        check_submission(partial, name, images, table, progress, shown=path)
     left_out = [image_id for image_id in by_image if image_id not in file_names]
     if left_out:
         shown = shown_ids(left_out, 3)

@@ -25,6 +25,7 @@ from panoptic.format.segments import SegmentLabel, measure_segments
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.json_fields import JsonObject, parse_json
 from panoptic.io.png import claimed_header
+from panoptic.io.reading import open_file, require_file
 from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, read_entry, sort_entries
 
 SPLITS = ("val2017", "test-dev2017", "test-challenge2017")
@@ -81,24 +82,24 @@ def check_submission(
     images: Sequence[ImageEntry],
     categories: CategoryTable | None = None,
     progress: bool = False,
+    shown: Path | None = None,
 ) -> None:
     """Do nothing if the zip at `path`, to be uploaded as `name`, holds one valid result for each of `images`.
 
     Category ids, and that stuff classes have at most one segment per image, are checked only if `categories` are given.
+    `shown` is the path to name in errors, if it is another.
     Raises `InvalidSubmission` with every issue, `DatasetError` if there is no file.
     """
-    if not path.is_file():
-        raise DatasetError(f"{path}: there is no such file; check the path")
     issues = Issues()
     # Opened outside of the block: a file without read permission is not an invalid one.
-    with path.open("rb") as file:
+    with open_file(require_file(path)) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 _check_content(archive, name.stem, images, categories, issues, progress)
         except UNREADABLE as error:
             issues.add(f"the zip file is damaged ({error}); write it again")
     try:
-        issues.raise_if_any(str(path.with_name(f"{name.stem}.zip")))
+        issues.raise_if_any(str(shown or path.with_name(f"{name.stem}.zip")))
     except DatasetError as error:
         raise InvalidSubmission(str(error)) from None
 

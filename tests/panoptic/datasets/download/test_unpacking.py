@@ -218,3 +218,21 @@ def test_a_damaged_tar_is_refused(folder: Path, damage: str) -> None:
     with pytest.raises(DatasetError, match=r"archive\.tar: is damaged"):
         repack_tar(archive, folder / "out.zip")
     assert _files(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["both", "both/a"], "entry 'both' is both a file and a folder"),
+        (["d/" * 1500 + "a"], "is 1500 folders deep"),
+        (["n" * 300], "parts of up to 300 bytes"),
+    ],
+)
+def test_names_that_no_folder_can_hold_are_refused(folder: Path, names: list[str], message: str) -> None:
+    archive = _zip(folder, CONTENT)
+    with zipfile.ZipFile(archive, "a") as file:
+        for name in names:
+            file.writestr(name, "x")
+    with pytest.raises(DatasetError, match=message):
+        unpack_zip(archive, [WANTED], folder)
+    assert _files(folder) == {}
