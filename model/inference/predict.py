@@ -137,10 +137,38 @@ def predict_images(
             tensor = normalize(torch.from_numpy(np.stack(resized)).to(device))
             size = resized[0].shape[0], resized[0].shape[1]
             sizes = [ImageSizes(size, size, (record.height, record.width)) for record in records]
-            predictions = predict_panoptic(forward(tensor), sizes, settings.merging)
+            output = forward(tensor)
+            _require_finite(output, records)
+            predictions = predict_panoptic(output, sizes, settings.merging)
             for record, prediction in zip(records, predictions, strict=True):
                 yield ImagePrediction(record, prediction.ids, _segments(prediction, categories), prediction.instances)
             bar.update(len(records))
+
+
+def _require_finite(output: PanopticOutput, records: Sequence[ImageRecord]) -> None:
+    """Check the class logits and masks of a batch, by sums, which NaN and infinities make NaN or infinite.
+
+    Raises:
+        ValueError: some are not finite; names the first image.
+    """
+    by_decoder = output.location.class_logits if output.query_class_logits is None else output.query_class_logits
+    parts = {
+        "class logits": by_decoder,
+        "masks": output.query_masks.masks,
+        "stuff logits": output.stuff_logits,
+        "stuff masks": output.stuff.masks if output.stuff else None,
+    }
+    last = {name: part[-1].flatten(1) for name, part in parts.items() if part is not None}
+    sound = torch.stack([part.sum(1).isfinite() for part in last.values()])
+    if sound.all():
+        return
+    for index, record in enumerate(records):  # a sum may exceed all numbers without one that does
+        bad = [name for name, part in last.items() if not part[index].isfinite().all()]
+        if bad:
+            raise ValueError(
+                f"the image {record.file_name}: the {' and '.join(bad)} of the network are NaN or infinite; set "
+                "predict.precision to float32, or use weights of a training that did not diverge"
+            )
 
 
 def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -> Callable[[Tensor], PanopticOutput]:

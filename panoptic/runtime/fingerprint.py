@@ -44,7 +44,8 @@ def code_digests(files: Iterable[Path] | None = None) -> dict[str, str]:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_signature(path: Path) -> dict[str, tuple[int, int]]:
