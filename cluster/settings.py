@@ -2,6 +2,9 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from panoptic.runtime.ranges import Count, Name, OneOf, Within, require_ranges
 
 LAUNCHERS = ("local", "torchrun", "slurm")
 _WORD = re.compile(r"[\w:.,@/+-]*")  # inserted into a script verbatim
@@ -15,27 +18,27 @@ class ClusterSettings:
     the command is run; `slurm` submits a job and waits for it.
     """
 
-    launcher: str = "local"
-    nodes: int = 1
-    processes_per_node: int = 1
-    sharding: str = "none"
+    launcher: Annotated[str, OneOf(LAUNCHERS)] = "local"
+    nodes: Annotated[int, Within(1, 100_000)] = 1
+    processes_per_node: Annotated[int, Within(1, 1024)] = 1
+    sharding: Annotated[str, OneOf(("none", "full"))] = "none"
     """full: shard parameters, gradients and optimizer state over the processes (FSDP); none: replicate them."""
-    max_restarts: int = 3
+    max_restarts: Count = 3
     """How often to restart all processes after one has died."""
-    timeout_minutes: float = 10.0
+    timeout_minutes: Annotated[float, Within(0, 100_000, excluded=0)] = 10.0
     """How long a process waits for the others within a step before it exits and all are restarted."""
     rendezvous: str = ""
     """host:port of the first of several machines, with the launcher torchrun."""
     partition: str = ""
     account: str = ""
-    time: str = "24:00:00"
-    gpus_per_node: int = 0
-    cpus_per_process: int = 4
+    time: Name = "24:00:00"
+    gpus_per_node: Annotated[int, Within(0, 1024)] = 0
+    cpus_per_process: Annotated[int, Within(1, 4096)] = 4
     memory: str = ""
     """Memory per node, as for `sbatch --mem`; if empty, the default of the partition."""
     requeue: bool = True
     """Requeue the job when it is preempted, its time is up, or a node fails."""
-    notice_seconds: int = 120
+    notice_seconds: Annotated[int, Within(0, 1_000_000)] = 120
     """How long before its time limit a job saves a checkpoint and exits."""
     setup: str = ""
     """Shell commands to run first in every job, such as `module load cuda`."""
@@ -48,21 +51,7 @@ class ClusterSettings:
 
     def __post_init__(self) -> None:
         """Refuse settings with which nothing could be started."""
-        for name, choices in {"launcher": LAUNCHERS, "sharding": ("none", "full")}.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"cluster.{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}")
-        for name, least in {
-            "nodes": 1,
-            "processes_per_node": 1,
-            "cpus_per_process": 1,
-            "max_restarts": 0,
-            "gpus_per_node": 0,
-            "notice_seconds": 0,
-        }.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"cluster.{name} is {getattr(self, name)}; give at least {least}")
-        if not self.timeout_minutes > 0:
-            raise ValueError(f"cluster.timeout_minutes is {self.timeout_minutes}; give a number above 0")
+        require_ranges(self, "cluster")
         for name in ("partition", "account", "time", "memory", "rendezvous"):
             if not _WORD.fullmatch(getattr(self, name)):
                 raise ValueError(f"cluster.{name} is {getattr(self, name)!r}; give one word")

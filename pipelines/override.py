@@ -16,7 +16,9 @@ from pathlib import Path
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
+from yaml import YAMLError as PlainYAMLError
 
+from panoptic.io.yaml_text import require_plain_yaml
 from pipelines.dvc_project.parameters import read_parameters, write_parameters, yaml_with_comments
 
 EXPERIMENTS = Path("experiments")
@@ -87,8 +89,9 @@ def change_settings(
         if section not in document or not path or not (new_keys or key in valid):
             raise ValueError(f"{file}: no setting {key}; settings: {', '.join(valid)}")
         try:
+            require_plain_yaml(text, f"{key}={text:.60}")
             value: object = yaml_with_comments().load(text)
-        except YAMLError as error:
+        except (YAMLError, PlainYAMLError) as error:
             raise ValueError(f"{key}={text}: the value is not valid YAML: {error}") from None
         for name in reversed(path):
             value = {name: value}

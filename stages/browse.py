@@ -32,6 +32,7 @@ from panoptic.io.zip_entries import add_file
 from panoptic.robustness.corrupted_split import CorruptedSplit, find_records, images_of
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.parallel import count_processes, map_ahead, worker_pool
+from panoptic.runtime.ranges import Count, Fraction, Workers, require_ranges
 from stages.settings import load_section
 
 _AHEAD = 8  # inspected images per worker that may wait to be written
@@ -45,17 +46,12 @@ class BrowseSettings:
     fraction of the diagonal, 0 for no boundary IoU. `workers`: processes beside this one, -1 for one per core.
     """
 
-    images: int = 0
-    boundary_ratio: float = 0.02
-    workers: int = 0
+    images: Count = 0
+    boundary_ratio: Fraction = 0.02
+    workers: Workers = 0
 
     def __post_init__(self) -> None:
-        if self.images < 0 or not 0 <= self.boundary_ratio <= 1:
-            raise ValueError(
-                f"browse: images {self.images}, boundary_ratio {self.boundary_ratio}; "
-                "give 0 or more images and a ratio from 0 to 1"
-            )
-        count_processes(self.workers)
+        require_ranges(self, "browse")
 
 
 @dataclass(frozen=True)

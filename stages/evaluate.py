@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Annotated
 
 from panoptic.evaluation.average_precision import MAX_DETS, InstanceScores, average_precision, check_max_dets
 from panoptic.evaluation.bootstrap import Intervals, bootstrap_intervals
@@ -34,6 +35,7 @@ from panoptic.io.files import write_together
 from panoptic.io.json_fields import encode_json
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.parallel import count_processes
+from panoptic.runtime.ranges import Count, Fraction, Seed, Within, Workers, require_ranges
 from stages.settings import load_section
 
 
@@ -46,19 +48,16 @@ class EvaluationSettings:
     0 for none. `workers`: processes beside this one, -1 for one per core.
     """
 
-    boundary_ratio: float = 0.02
-    max_dets: list[int] = field(default_factory=lambda: list(MAX_DETS))
-    bootstrap: int = 1000
-    seed: int = 0
-    workers: int = 0
+    boundary_ratio: Fraction = 0.02
+    max_dets: list[Count] = field(default_factory=lambda: list(MAX_DETS))
+    bootstrap: Annotated[int, Within(0, 1_000_000)] = 1000
+    seed: Seed = 0
+    workers: Workers = 0
 
     def __post_init__(self) -> None:
         """Refuse settings that would end the program after all images have been scored."""
+        require_ranges(self, "evaluate")
         check_max_dets(self.max_dets)
-        count_processes(self.workers)
-        for name in ("bootstrap", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more")
 
 
 @dataclass(frozen=True)

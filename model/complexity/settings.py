@@ -1,8 +1,10 @@
 """Settings of the complexity stage."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from model.published import PUBLISHED
+from panoptic.runtime.ranges import Side, Within, require_ranges
 
 CONFIGURED = "configured"
 """Row name of the network that the `model` section describes."""
@@ -17,18 +19,17 @@ class ComplexitySettings:
     """
 
     models: list[str] = field(default_factory=lambda: [CONFIGURED, *PUBLISHED])
-    flops_size: list[int] = field(default_factory=lambda: [1200, 800])
+    flops_size: list[Side] = field(default_factory=lambda: [1200, 800])
     latency_models: list[str] = field(default_factory=lambda: [CONFIGURED, "r50"])
-    latency_sizes: list[list[int]] = field(default_factory=lambda: [[160, 128]])
-    repeats: int = 10
+    latency_sizes: list[list[Side]] = field(default_factory=lambda: [[160, 128]])
+    repeats: Annotated[int, Within(1, 1_000_000)] = 10
 
     def __post_init__(self) -> None:
         """Refuse unknown models and impossible sizes."""
+        require_ranges(self, "complexity")
         for size in (self.flops_size, *self.latency_sizes):
-            if len(size) != 2 or min(size) < 1:
+            if len(size) != 2:
                 raise ValueError(f"complexity: {size} is not the size of an image; give [width, height] in pixels")
-        if self.repeats < 1:
-            raise ValueError(f"complexity.repeats is {self.repeats}; give at least 1")
         for name in ("models", "latency_models"):
             unknown = [model for model in getattr(self, name) if model not in (CONFIGURED, *PUBLISHED)]
             if unknown:

@@ -15,12 +15,16 @@ There each mask is handled in words of 64 pixels, which takes microseconds and n
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from model.inference.bit_masks import BitMasks, areas, pixel_owners, unpack
+from panoptic.runtime.ranges import Fraction, Within, require_ranges
+
+Exponent = Annotated[float, Within(0, 1000)]
 
 
 @dataclass(frozen=True)
@@ -32,27 +36,22 @@ class MergingSettings:
 
     method: str = "mask"
     """mask (m), pixel (p) or pixel_class (p*)."""
-    score_threshold: float = 0.25
+    score_threshold: Fraction = 0.25
     """Least score of a segment; with pixel and pixel_class, which ignore alpha and beta, least class probability."""
-    mask_threshold: float = 0.5
-    alpha: float = 1.0
+    mask_threshold: Fraction = 0.5
+    alpha: Exponent = 1.0
     """Exponent of the class probability in the score."""
-    beta: float = 2.0
+    beta: Exponent = 2.0
     """Exponent of the mask quality in the score."""
-    overlap_things: float = 0.4
+    overlap_things: Fraction = 0.4
     """Largest fraction of its area that a thing may lose to other segments; it is dropped if it loses more."""
-    overlap_stuff: float = 0.2
+    overlap_stuff: Fraction = 0.2
 
     def __post_init__(self) -> None:
         """Reject values that no image could be merged with."""
+        require_ranges(self, "predict.merging")
         if self.method not in METHODS:
-            raise ValueError(f"merging.method is {self.method!r}; choose one of {', '.join(METHODS)}")
-        for name in ("score_threshold", "mask_threshold", "overlap_things", "overlap_stuff"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"merging.{name} is {getattr(self, name)}; give a number from 0 to 1")
-        for name in ("alpha", "beta"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"merging.{name} is {getattr(self, name)}; give a finite number of at least 0")
+            raise ValueError(f"predict.merging.method is {self.method!r}; choose one of {', '.join(METHODS)}")
 
     def allowed_overlap(self, is_thing: bool) -> float:
         """Largest fraction of its area that a segment may lose."""

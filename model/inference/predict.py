@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ from panoptic.format.results import ResultSegment
 from panoptic.format.segments import describe_excess
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import image_sizes, segment_counts, take
+from panoptic.runtime.ranges import BatchSize, Count, OneOf, Side, require_ranges
 
 ReadImages = Callable[[Sequence[ImageRecord]], Iterator[npt.NDArray[np.uint8]]]
 """Yields the images of some records one by one, (H,W,3) uint8 RGB; it may read ahead."""
@@ -48,27 +50,23 @@ class InferenceSettings:
     `channels_last`: memory layout of images and backbone that makes convolutions faster; results stay the same.
     """
 
-    shorter: int = 800
-    longer: int = 1333
-    batch_size: int = 1
-    images: int = 0
-    mask_layer: int = 0
-    precision: str = "float32"
+    shorter: Side = 800
+    longer: Side = 1333
+    batch_size: BatchSize = 1
+    images: Count = 0
+    mask_layer: Count = 0
+    precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
     compile: bool = False
     channels_last: bool = True
     merging: MergingSettings = field(default_factory=MergingSettings)
 
     def __post_init__(self) -> None:
         """Reject sizes that no image can have, and unknown precisions."""
-        counts = self.images, self.mask_layer
-        if not 1 <= self.shorter <= self.longer or self.batch_size < 1 or min(counts) < 0:
+        require_ranges(self, "predict")
+        if self.shorter > self.longer:
             raise ValueError(
-                f"predict: shorter {self.shorter}, longer {self.longer}, batch_size {self.batch_size}, images "
-                f"{self.images}, mask_layer {self.mask_layer}; give 1 <= shorter <= longer, batch_size of at least "
-                "1, images and mask_layer of at least 0"
+                f"predict.shorter is {self.shorter}, but predict.longer is {self.longer}; give shorter <= longer"
             )
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"predict.precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
 
 
 def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> None:
@@ -139,10 +137,38 @@ def predict_images(
             tensor = normalize(torch.from_numpy(np.stack(resized)).to(device))
             size = resized[0].shape[0], resized[0].shape[1]
             sizes = [ImageSizes(size, size, (record.height, record.width)) for record in records]
-            predictions = predict_panoptic(forward(tensor), sizes, settings.merging)
+            output = forward(tensor)
+            _require_finite(output, records)
+            predictions = predict_panoptic(output, sizes, settings.merging)
             for record, prediction in zip(records, predictions, strict=True):
                 yield ImagePrediction(record, prediction.ids, _segments(prediction, categories), prediction.instances)
             bar.update(len(records))
+
+
+def _require_finite(output: PanopticOutput, records: Sequence[ImageRecord]) -> None:
+    """Check the class logits and masks of a batch, by sums, which NaN and infinities make NaN or infinite.
+
+    Raises:
+        ValueError: some are not finite; names the first image.
+    """
+    by_decoder = output.location.class_logits if output.query_class_logits is None else output.query_class_logits
+    parts = {
+        "class logits": by_decoder,
+        "masks": output.query_masks.masks,
+        "stuff logits": output.stuff_logits,
+        "stuff masks": output.stuff.masks if output.stuff else None,
+    }
+    last = {name: part[-1].flatten(1) for name, part in parts.items() if part is not None}
+    sound = torch.stack([part.sum(1).isfinite() for part in last.values()])
+    if sound.all():
+        return
+    for index, record in enumerate(records):  # a sum may exceed all numbers without one that does
+        bad = [name for name, part in last.items() if not part[index].isfinite().all()]
+        if bad:
+            raise ValueError(
+                f"the image {record.file_name}: the {' and '.join(bad)} of the network are NaN or infinite; set "
+                "predict.precision to float32, or use weights of a training that did not diverge"
+            )
 
 
 def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -> Callable[[Tensor], PanopticOutput]:

@@ -4,36 +4,16 @@ The defaults are the published R50 network (version 2); `model.published` holds 
 Every field is a primitive, so the class doubles as the typed schema of the `model` section of `params.yaml`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from typing import Annotated
 
+from panoptic.runtime.ranges import Name, OneOf, PartialFraction, Within, require_ranges
 from panoptic.runtime.settings import NO_INFLUENCE
 
-CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "backbone_norm": ("frozen", "batch", "group"),
-        "stuff": ("decoupled", "joint", "none"),
-        "classes_from": ("location", "masks"),
-        "location_target": ("box", "center"),
-        "attention": ("deformable", "dense"),
-        "mask_head": ("attention", "fpn"),
-        "query_initialization": ("learned", "encoder"),
-    }
-)
-SIZES = (
-    "channels",
-    "heads",
-    "points",
-    "encoder_layers",
-    "thing_mask_layers",
-    "stuff_mask_layers",
-    "feedforward",
-    "mask_feedforward",
-    "queries",
-    "selected_queries",
-)
 MASK_LEVELS = 3  # the mask decoders attend to the three finest levels
+Layers = Annotated[int, Within(0, 256)]
+PositiveLayers = Annotated[int, Within(1, 256)]
+Queries = Annotated[int, Within(1, 100_000)]
 
 
 @dataclass(frozen=True)
@@ -44,65 +24,57 @@ class NetworkConfig:
         ValueError: invalid size or option; names the field and what it accepts.
     """
 
-    backbone: str = "resnet50"
+    backbone: Name = "resnet50"
     """Key in `model.network.backbones.BACKBONES`."""
-    backbone_norm: str = "frozen"
+    backbone_norm: Annotated[str, OneOf(("frozen", "batch", "group"))] = "frozen"
     """Norm of ResNets. frozen: batch norm with fixed statistics and affine; batch: trained; group: group norm."""
-    frozen_stages: int = 1
+    frozen_stages: Layers = 1
     """0 trains everything; n freezes the stem and the first n stages."""
-    drop_path: float = 0.0
+    drop_path: PartialFraction = 0.0
     """Stochastic depth of PVTv2 and Swin in training; the published PVTv2-B5 has 0.1, Swin-L 0.3."""
-    stuff: str = "decoupled"
+    stuff: Annotated[str, OneOf(("decoupled", "joint", "none"))] = "decoupled"
     """decoupled: one query per stuff class and a decoder of their own (version 2); joint: one set of queries for things
     and stuff, matched together (version 1, DETR); none: things only, which is instance segmentation."""
-    classes_from: str = "location"
+    classes_from: Annotated[str, OneOf(("location", "masks"))] = "location"
     """Decoder that classifies the queries: location (version 2), or masks, after its blocks (version 1)."""
-    location_target: str = "box"
+    location_target: Annotated[str, OneOf(("box", "center"))] = "box"
     """box: cxcywh; center: the mask's center of mass, which needs no boxes."""
-    attention: str = "deformable"
+    attention: Annotated[str, OneOf(("deformable", "dense"))] = "deformable"
     """deformable: on all levels; dense: on the coarsest level only, as in DETR."""
-    mask_head: str = "attention"
+    mask_head: Annotated[str, OneOf(("attention", "fpn"))] = "attention"
     """attention: the paper's mask decoder; fpn: DETR's attention maps, refined by the backbone's finer maps."""
-    channels: int = 256
-    heads: int = 8
-    levels: int = 4
+    channels: Annotated[int, Within(1, 8192)] = 256
+    heads: Annotated[int, Within(1, 1024)] = 8
+    levels: Annotated[int, Within(MASK_LEVELS, 16)] = 4
     """Feature levels of encoder and location decoder: three from the backbone, the rest by strided convolution."""
-    points: int = 4
+    points: Annotated[int, Within(1, 256)] = 4
     """Sampling points per head and level of deformable attention."""
-    encoder_layers: int = 6
-    location_layers: int = 6
+    encoder_layers: PositiveLayers = 6
+    location_layers: Layers = 6
     """With 0 the mask decoder gets the initial queries, and has to classify them."""
-    thing_mask_layers: int = 4
+    thing_mask_layers: PositiveLayers = 4
     """Blocks of the mask decoder for thing queries, or, with joint matching, for all queries."""
-    stuff_mask_layers: int = 6
+    stuff_mask_layers: PositiveLayers = 6
     """Blocks of the mask decoder for stuff."""
-    feedforward: int = 1024
+    feedforward: Annotated[int, Within(1, 65_536)] = 1024
     """Hidden width of encoder and location decoder."""
-    mask_feedforward: int = 1024
+    mask_feedforward: Annotated[int, Within(1, 65_536)] = 1024
     """Hidden width of the mask decoders."""
-    queries: int = 300
+    queries: Queries = 300
     """Queries of the location decoder, for things; with joint matching, for things and stuff."""
-    selected_queries: int = field(default=100, metadata=NO_INFLUENCE)  # on weights
+    selected_queries: Queries = field(default=100, metadata=NO_INFLUENCE)  # on weights
     """Number of (query, class) pairs, those of the highest probability, that are merged at inference."""
-    dropout: float = 0.1
+    dropout: PartialFraction = 0.1
     """Dropout in attention and feed-forward of encoder and location decoder; the mask decoders have none."""
-    query_initialization: str = "learned"
+    query_initialization: Annotated[str, OneOf(("learned", "encoder"))] = "learned"
     """learned: parameters, as published; encoder: the most probable encoder tokens (`model.network.queries`)."""
     token_classes: bool = False
     """Classify encoder tokens too, for the auxiliary loss `train.losses.token_class`."""
 
     def __post_init__(self) -> None:
-        for name in SIZES:
-            self._require(getattr(self, name) >= 1, name, "at least 1")
-        for name in ("frozen_stages", "location_layers"):
-            self._require(getattr(self, name) >= 0, name, "0 or more")
-        for name, choices in CHOICES.items():
-            self._require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}")
-        for name in ("dropout", "drop_path"):
-            self._require(0.0 <= getattr(self, name) < 1.0, name, f"0 <= {name} < 1")
+        require_ranges(self, "model")
         self._require(self.channels % 32 == 0, "channels", "a multiple of 32, the groups of the neck's norm")
         self._require(self.channels % self.heads == 0, "heads", f"a divisor of channels = {self.channels}")
-        self._require(self.levels >= MASK_LEVELS, "levels", f"at least {MASK_LEVELS}")
         self._require_parts_that_fit()
 
     def _require_parts_that_fit(self) -> None:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from model.ops import backends, reference
-from model.ops.backends import BACKENDS, TYPES
-from model.ops.ms_deform_attn import level_starts
+from model.ops.backends import BACKENDS
+from model.ops.operands import TYPES, level_starts
 
 _SHAPES = ((23, 31), (12, 16), (1, 1))
 _BOUNDS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}

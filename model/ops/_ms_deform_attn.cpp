@@ -441,17 +441,71 @@ void backward(
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace {
 
 namespace py = pybind11;
 using Address = std::uintptr_t;
 
+using Buffer = std::pair<Address, Index>;  // contiguous memory, and how many numbers are there
+
+// The product of sizes, none of which is negative.
+Index product(std::initializer_list<Index> sizes) {
+    Index result = 1;
+    for (const Index size : sizes)
+        if (size < 0 || __builtin_mul_overflow(result, size, &result))
+            throw std::invalid_argument("a size is negative, or no memory holds so many numbers");
+    return result;
+}
+
 template <typename T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
+T* at(const Buffer& buffer, Index expected) {
+    if (buffer.second != expected)
+        throw std::invalid_argument("a tensor has " + std::to_string(buffer.second) + " numbers; expected " +
+                                    std::to_string(expected) + ", as the sizes say");
+    return reinterpret_cast<T*>(buffer.first);
+}
+
+Index numbers_of_value(const Sizes& sizes) {
+    return product({sizes.batch, sizes.tokens, sizes.heads, sizes.channels});
+}
+Index numbers_of_result(const Sizes& sizes) {
+    return product({sizes.batch, sizes.queries, sizes.heads, sizes.channels});
+}
+Index numbers_of_weights(const Sizes& sizes) {
+    return product(
+        {sizes.batch, sizes.queries, sizes.heads, static_cast<Index>(sizes.levels.size()), sizes.points});
+}
+
+// A value, locations and weights, or the gradients of these.
+template <typename Tensors, typename Stored, typename Real>
+Tensors tensors(const Sizes& sizes, const Buffer& value, const Buffer& locations, const Buffer& weights) {
+    const Index samples = numbers_of_weights(sizes);
+    return {at<Stored>(value, numbers_of_value(sizes)), at<Real>(locations, product({samples, 2})),
+            at<Real>(weights, samples)};
+}
+
+// Levels follow one another and fill the value; of wider ones float would not count every pixel.
+void require_levels(const Sizes& sizes) {
+    constexpr Index kWidest = Index{1} << 24;
+    Index next = 0;
+    for (const Level& level : sizes.levels) {
+        if (level.height < 1 || level.width < 1 || level.height > kWidest || level.width > kWidest)
+            throw std::invalid_argument("a level has " + std::to_string(level.height) + " x " +
+                                        std::to_string(level.width) + " tokens; expected 1 x 1 to 2^24 x 2^24");
+        if (level.start != next)
+            throw std::invalid_argument("a level starts at token " + std::to_string(level.start) + "; expected " +
+                                        std::to_string(next) + ", one after the other");
+        next += level.height * level.width;
+        if (next > sizes.tokens) break;
+    }
+    if (next != sizes.tokens)
+        throw std::invalid_argument("the levels have " + std::to_string(next) + " or more tokens; expected " +
+                                    std::to_string(sizes.tokens) + ", as the value");
 }
 
 // The names of torch.dtype.
@@ -481,34 +535,37 @@ PYBIND11_MODULE(_ms_deform_attn, module) {
                          const std::vector<std::array<Index, 3>>& levels) {
             Sizes sizes{batch, tokens, queries, heads, channels, points, {}};
             for (const auto& [height, width, start] : levels) sizes.levels.push_back({height, width, start});
+            require_levels(sizes);
             return sizes;
         }));
     module.def("processors", [] {
         const char* const names[] = {"baseline", "avx2", "avx512"};
         return std::vector<std::string>(names, names + static_cast<int>(best_processor()) + 1);
     });
-    module.def("forward", [](const Sizes& sizes, const std::string& type, Address value, Address locations,
-                             Address weights, Address out, int threads, const std::string& processor) {
+    module.def("forward", [](const Sizes& sizes, const std::string& type, const Buffer& value,
+                             const Buffer& locations, const Buffer& weights, const Buffer& out, int threads, const std::string& processor) {
         const Resources used = resources(threads, processor);
         const py::gil_scoped_release others_may_run;
         with_type(type, [&](auto stored, auto real) {
             using Stored = decltype(stored);
             using Real = decltype(real);
-            const Inputs<Stored, Real> in{at<Stored>(value), at<Real>(locations), at<Real>(weights)};
-            forward(sizes, in, at<Stored>(out), used);
+            forward(sizes, tensors<Inputs<Stored, Real>, Stored, Real>(sizes, value, locations, weights),
+                    at<Stored>(out, numbers_of_result(sizes)), used);
         });
     });
-    module.def("backward", [](const Sizes& sizes, const std::string& type, Address grad, Address value,
-                              Address locations, Address weights, Address grad_value, Address grad_locations,
-                              Address grad_weights, int threads, const std::string& processor) {
+    module.def("backward", [](const Sizes& sizes, const std::string& type, const Buffer& grad,
+                              const Buffer& value, const Buffer& locations, const Buffer& weights,
+                              const Buffer& grad_value, const Buffer& grad_locations, const Buffer& grad_weights,
+                              int threads, const std::string& processor) {
         const Resources used = resources(threads, processor);
         const py::gil_scoped_release others_may_run;
         with_type(type, [&](auto stored, auto real) {
             using Stored = decltype(stored);
             using Real = decltype(real);
-            const Inputs<Stored, Real> in{at<Stored>(value), at<Real>(locations), at<Real>(weights)};
-            const Gradients<Stored, Real> out{at<Stored>(grad_value), at<Real>(grad_locations), at<Real>(grad_weights)};
-            backward(sizes, in, at<Stored>(grad), out, used);
+            const Gradients<Stored, Real> out = tensors<Gradients<Stored, Real>, Stored, Real>(
+                sizes, grad_value, grad_locations, grad_weights);
+            backward(sizes, tensors<Inputs<Stored, Real>, Stored, Real>(sizes, value, locations, weights),
+                     at<Stored>(grad, numbers_of_result(sizes)), out, used);
         });
     });
 }

@@ -18,13 +18,12 @@ import torch
 from torch import Tensor
 
 VARIABLE = "PANOPTIC_OPS"
-TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 Gradients = tuple[Tensor, Tensor, Tensor]
 """Gradients of value, sampling locations and attention weights, each of the shape and type of its tensor."""
 
 
 class Backend(Protocol):
-    """The operator for validated tensors; `level_start_index` and shapes are plain numbers."""
+    """The operator, which checks its operands first; `level_start_index` and shapes are plain numbers."""
 
     def unavailable(self) -> str | None:
         """Reason why it cannot run here; None where it can."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from model.ops.backends import Gradients, compute_type
+from model.ops.operands import require_operands
 
 try:
     from model.ops import _ms_deform_attn
@@ -35,15 +36,16 @@ def forward(
     processor: str | None = None,
 ) -> Tensor:
     """See `model.ops.ms_deform_attn.ms_deform_attn`; `processor` is one of `PROCESSORS`."""
+    require_operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     value, locations, weights = _contiguous(value, sampling_locations, attention_weights)
     out = value.new_empty(value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
     _ms_deform_attn.forward(
         _sizes(value, spatial_shapes, level_start_index, locations),
         _type_name(value),
-        value.data_ptr(),
-        locations.data_ptr(),
-        weights.data_ptr(),
-        out.data_ptr(),
+        _buffer(value),
+        _buffer(locations),
+        _buffer(weights),
+        _buffer(out),
         torch.get_num_threads(),
         processor or PROCESSORS[-1],
     )
@@ -61,23 +63,21 @@ def backward(
     processor: str | None = None,
 ) -> Gradients:
     """Compute the gradients, which are deterministic in any case."""
+    require_operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights, grad)
     types = sampling_locations.dtype, attention_weights.dtype
     value, locations, weights = _contiguous(value, sampling_locations, attention_weights)
     grad = grad.to(value.dtype).contiguous()
-    covered = sum(height * width for height, width in spatial_shapes)
-    # Tokens of no level get no gradient; in the usual case there are none and every number is written.
-    to_value = torch.empty_like(value) if covered == value.shape[1] else torch.zeros_like(value)
-    to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
+    to_value, to_locations, to_weights = (torch.empty_like(tensor) for tensor in (value, locations, weights))
     _ms_deform_attn.backward(
         _sizes(value, spatial_shapes, level_start_index, locations),
         _type_name(value),
-        grad.data_ptr(),
-        value.data_ptr(),
-        locations.data_ptr(),
-        weights.data_ptr(),
-        to_value.data_ptr(),
-        to_locations.data_ptr(),
-        to_weights.data_ptr(),
+        _buffer(grad),
+        _buffer(value),
+        _buffer(locations),
+        _buffer(weights),
+        _buffer(to_value),
+        _buffer(to_locations),
+        _buffer(to_weights),
         torch.get_num_threads(),
         processor or PROCESSORS[-1],
     )
@@ -95,6 +95,11 @@ def _sizes(
     batch, tokens, heads, channels = value.shape
     levels = [(height, width, start) for (height, width), start in zip(spatial_shapes, level_start_index, strict=True)]
     return _ms_deform_attn.Sizes(batch, tokens, locations.shape[1], heads, channels, locations.shape[4], levels)
+
+
+def _buffer(tensor: Tensor) -> tuple[int, int]:
+    """Address of a contiguous tensor, and how many numbers it has, which must be as many as the sizes say."""
+    return tensor.data_ptr(), tensor.numel()
 
 
 def _type_name(tensor: Tensor) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from model.ops.backends import Gradients, compute_type
+from model.ops.operands import require_operands
 
 _IMAGES_AT_ONCE = 64  # at most; the number of images has to be a multiple
 
@@ -34,6 +35,7 @@ def forward(
     attention_weights: Tensor,
 ) -> Tensor:
     """See `model.ops.ms_deform_attn.ms_deform_attn`."""
+    require_operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     operands = _operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     if not value.numel() or not sampling_locations.numel():
         return value.new_zeros(value.shape[0], sampling_locations.shape[1], value.shape[2] * value.shape[3])
@@ -55,6 +57,7 @@ def backward(
     Raises:
         RuntimeError: they have to be deterministic; this kernel adds them up in any order.
     """
+    require_operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights, grad)
     if deterministic:
         raise RuntimeError("mmcv has no deterministic gradients of deformable attention; use another backend")
     operands = _operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)

@@ -5,16 +5,15 @@ decoder rest. `torch.ops.panoptic.ms_deform_attn` is the same for programs that 
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from model.ops import backends, reference
-from model.ops.backends import TYPES
+from model.ops.operands import Shapes, level_starts, require_operands
 
-Shapes = Sequence[Sequence[int]]
+__all__ = ["level_starts", "ms_deform_attn"]
 
 
 def ms_deform_attn(
@@ -39,54 +38,15 @@ def ms_deform_attn(
         (B, Q, H * D), in the type of the value. Sums are kept in float32, those of float64 in float64.
 
     Raises:
-        ValueError: the operands do not fit each other.
+        ValueError: the operands do not fit each other, or the levels do not fill the value one after the other.
     """
     shapes = spatial_shapes.tolist() if isinstance(spatial_shapes, Tensor) else spatial_shapes
     starts = level_start_index.tolist() if isinstance(level_start_index, Tensor) else level_start_index
-    _check(value, shapes, starts, sampling_locations, attention_weights)
     if backends.plain():
         return reference.forward(value, shapes, starts, sampling_locations, attention_weights)
     flat = [size for shape in shapes for size in shape]
     result: Tensor = _forward(value, flat, starts, sampling_locations, attention_weights)
     return result
-
-
-def level_starts(spatial_shapes: Shapes) -> tuple[int, ...]:
-    """First token of each level where the levels follow each other."""
-    return tuple(accumulate((height * width for height, width in spatial_shapes[:-1]), initial=0))
-
-
-def _check(value: Tensor, shapes: Shapes, starts: Sequence[int], locations: Tensor, weights: Tensor) -> None:
-    if value.dim() != 4 or locations.dim() != 6:
-        raise ValueError(
-            f"value {tuple(value.shape)} and sampling_locations {tuple(locations.shape)};"
-            " expected (B, S, H, D) and (B, Q, H, L, P, 2)"
-        )
-    batch, tokens, heads, _ = value.shape
-    queries, points = locations.shape[1], locations.shape[4]
-    expected = (batch, queries, heads, len(shapes), points, 2)
-    if locations.shape != expected:
-        raise ValueError(
-            f"sampling_locations is {tuple(locations.shape)}; expected {expected}, as value is {tuple(value.shape)}"
-            f" and there are {len(shapes)} levels"
-        )
-    if weights.shape != expected[:-1]:
-        raise ValueError(
-            f"attention_weights is {tuple(weights.shape)}; expected {expected[:-1]}, as the sampling locations"
-        )
-    if len(starts) != len(shapes):
-        raise ValueError(f"level_start_index has {len(starts)} numbers; expected one for each of {len(shapes)} levels")
-    for (height, width), start in zip(shapes, starts, strict=True):
-        if height < 1 or width < 1 or start < 0 or start + height * width > tokens:
-            raise ValueError(
-                f"a level of {height} x {width} tokens from token {start} on; expected at least 1 x 1 and to lie"
-                f" within the {tokens} tokens of value"
-            )
-    for name, tensor in (("value", value), ("sampling_locations", locations), ("attention_weights", weights)):
-        if tensor.dtype not in TYPES:
-            raise ValueError(f"{name} is {tensor.dtype}; expected one of {', '.join(map(str, TYPES))}")
-        if tensor.device != value.device:
-            raise ValueError(f"{name} is on {tensor.device}; expected {value.device}, as value")
 
 
 class _Context(Protocol):
@@ -101,6 +61,8 @@ class _Context(Protocol):
 
 
 def _pairs(flat: Sequence[int]) -> list[tuple[int, int]]:
+    if len(flat) % 2:
+        raise ValueError(f"spatial_shapes has {len(flat)} numbers; expected height and width of each level")
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
@@ -140,6 +102,7 @@ def _backward(
 def _(
     value: Tensor, spatial_shapes: Sequence[int], level_start_index: Sequence[int], locations: Tensor, weights: Tensor
 ) -> Tensor:
+    require_operands(value, _pairs(spatial_shapes), level_start_index, locations, weights)
     return value.new_empty(value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
 
 
@@ -152,6 +115,7 @@ def _(
     locations: Tensor,
     weights: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    require_operands(value, _pairs(spatial_shapes), level_start_index, locations, weights, grad)
     return value.new_empty(value.shape), locations.new_empty(locations.shape), weights.new_empty(weights.shape)
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.ops.backends import Gradients, compute_type
+from model.ops.operands import require_operands
 
 
 def unavailable() -> str | None:
@@ -26,6 +27,7 @@ def forward(
     attention_weights: Tensor,
 ) -> Tensor:
     """See `model.ops.ms_deform_attn.ms_deform_attn`; differentiable by torch itself."""
+    require_operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     batch, _, heads, channels = value.shape
     queries = sampling_locations.shape[1]
     real = compute_type(value)
@@ -57,11 +59,12 @@ def backward(
 
     Determinism is up to torch, which raises where it cannot provide it.
     """
+    require_operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights, grad)
     batch, _, heads, channels = value.shape
     grids, weights = _by_level(compute_type(value), sampling_locations, attention_weights)
     by_head = grad.to(weights.dtype).view(*sampling_locations.shape[:2], heads, channels)
     slopes = by_head.permute(0, 2, 3, 1).flatten(0, 1)[:, :, None]
-    to_value = torch.zeros_like(value)
+    to_value = torch.empty_like(value)
     to_locations, to_weights = torch.empty_like(sampling_locations), torch.empty_like(attention_weights)
     for level, ((height, width), start) in enumerate(zip(spatial_shapes, level_start_index, strict=True)):
         tokens = value.narrow(1, start, height * width).to(weights.dtype).permute(0, 2, 3, 1)

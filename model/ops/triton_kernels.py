@@ -9,10 +9,11 @@ in any order. The other way, to sort, would write and sort four rows of D number
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import accumulate
 
 import torch
 from torch import Tensor
+
+from model.ops.operands import require_operands
 
 OLDEST = (8, 0)  # compute capability that Triton supports
 FIXED_POINT_BITS = 62
@@ -55,12 +56,13 @@ def forward(
         (B, Q, H * D) in the type of `value`.
 
     Raises:
-        ValueError: levels that do not follow one another.
+        ValueError: see `require_operands`.
     """
     from model.ops.triton_programs import tuned_forward
 
+    require_operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
     operands = _Operands.of(value, sampling_locations, attention_weights)
-    heights, widths = _levels(spatial_shapes, level_start_index)
+    heights, widths = _levels(spatial_shapes)
     output = value.new_empty(operands.batch, operands.queries, operands.heads * operands.dim)
     if output.numel():
         with torch.cuda.device(value.get_device()):
@@ -88,12 +90,13 @@ def backward(
             finite, all of it becomes NaN.
 
     Raises:
-        ValueError: levels that do not follow one another.
+        ValueError: see `require_operands`.
     """
     from model.ops.triton_programs import BLOCKS_AND_WARPS, backward_program, tuned_backward
 
+    require_operands(value, spatial_shapes, level_start_index, sampling_locations, attention_weights, grad)
     operands = _Operands.of(value, sampling_locations, attention_weights)
-    heights, widths = _levels(spatial_shapes, level_start_index)
+    heights, widths = _levels(spatial_shapes)
     grad = grad.contiguous()
     to_locations, to_weights = (torch.zeros_like(part) for part in operands.tensors[1:])
     if not grad.numel():
@@ -174,11 +177,8 @@ class _Operands:
         }
 
 
-def _levels(shapes: Sequence[Sequence[int]], starts: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _levels(shapes: Sequence[Sequence[int]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Heights and widths, as the programs expect them."""
-    expected = [0, *accumulate(height * width for height, width in shapes)][:-1]
-    if list(starts) != expected:
-        raise ValueError(f"levels of {list(shapes)} start at {list(starts)}; expected {expected}, one after the other")
     return tuple(float(height) for height, _ in shapes), tuple(float(width) for _, width in shapes)
 
 

@@ -18,19 +18,24 @@ from model.network.queries import gather_queries
 from model.training.batch import Target, resized
 from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
 from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, gt_locations, match, matched_queries
+from panoptic.runtime.ranges import Factor, require_ranges
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """Factors of the loss terms; the defaults are the published ones, where the auxiliary `token_class` is off."""
 
-    query_class: float = 2.0
+    query_class: Factor = 2.0
     """Class loss of thing queries, or, with joint matching, of all queries."""
-    box_l1: float = 5.0
-    box_giou: float = 2.0
-    mask_dice: float = 2.0
-    stuff_class: float = 4.0
-    token_class: float = 0.0
+    box_l1: Factor = 5.0
+    box_giou: Factor = 2.0
+    mask_dice: Factor = 2.0
+    stuff_class: Factor = 4.0
+    token_class: Factor = 0.0
+
+    def __post_init__(self) -> None:
+        """Reject factors that no loss could be minimized with."""
+        require_ranges(self, "train.losses")
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from panoptic.io.files import write_atomically
+
+TABLES = ("loss", "quality")
 
 
 class Curves:
@@ -39,3 +42,23 @@ class Curves:
     def _write(self, table: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / f"{table}.csv", self._tables[table].encode())
+
+
+def curve_issues(tables: object, step: int) -> Iterator[str]:
+    """Yield what is wrong with saved tables: rows of numbers for steps up to `step`, in a file inside the folder."""
+    if not isinstance(tables, dict) or not all(isinstance(text, str) for text in tables.values()):
+        yield "its curves are not texts by name"
+        return
+    for name, text in tables.items():
+        rows = list(csv.reader(io.StringIO(text)))
+        try:
+            steps = [int(row[0]) for row in rows[1:]]
+            sound = rows[0][0] == "step" and all(len(list(map(float, row))) == len(rows[0]) for row in rows[1:])
+        except (ValueError, IndexError):
+            steps, sound = [], False
+        if name not in TABLES or not sound or not _ascend([0, *steps, step]):
+            yield f"its curve {name!r:.60} is not a table of numbers for ascending steps up to {step}"
+
+
+def _ascend(steps: Sequence[int]) -> bool:
+    return all(earlier <= later for earlier, later in pairwise(steps))

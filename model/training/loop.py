@@ -101,7 +101,7 @@ def train(run: TrainingRun) -> PanopticSegFormer:
         ownership.claim()
     saved = run.processes.broadcast(read_file(run.state_file) if is_main and run.state_file.exists() else None)
     if saved is not None:
-        state.restore(saved, run.state_file, is_main)
+        state.restore(saved, run.state_file, run.steps, is_main)
         if is_main:
             print(f"resuming from {run.state_file}: step {state.step} of {run.steps}", flush=True)
     with batches_of_steps(run, state.step) as steps:

@@ -1,19 +1,25 @@
 """Optimizers with the published parameter groups, and learning-rate schedules."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from model.training.muon import Muon, ParameterGroup
 from model.training.settings import TrainSettings
+from model.weights.checks import entry_issues, shown_issues
 
 NOT_ORTHOGONAL = (
     *("embedding", "class_head", "place_head", "token_classes", "query_classes"),
     *("sampling_offsets", "attention_weights", ".cross.levels.", ".join."),
 )
 """Matrices left to AdamW: embeddings, heads, the geometry of attention, the maps from attention to masks."""
+
+_TENSORS: Mapping[type[Optimizer], tuple[str, ...]] = {Muon: ("momentum",), AdamW: ("exp_avg", "exp_avg_sq")}
+"""What the optimizers keep for a parameter, each in its shape."""
 
 
 def build_optimizers(network: nn.Module, settings: TrainSettings) -> tuple[Optimizer, ...]:
@@ -63,3 +69,41 @@ def set_rate(optimizers: Sequence[Optimizer], rate: float) -> None:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate * group["multiplier"]
+
+
+def optimizer_issues(optimizer: Optimizer, saved: object) -> Iterator[str]:
+    """Yield in what a saved state differs from one of this optimizer: its groups, and the tensors of each parameter.
+
+    Rates are not compared, as they are set anew at every step. Before the first step there are no tensors.
+    """
+    own: dict[str, Any] = optimizer.state_dict()
+    if not isinstance(saved, dict) or sorted(map(str, saved)) != ["param_groups", "state"]:
+        yield "it should hold state and param_groups"
+        return
+    groups, tensors = saved["param_groups"], saved["state"]
+    if _plain(groups) != _plain(own["param_groups"]):
+        yield "its groups of parameters, or their settings, are others"
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not isinstance(tensors, dict) or (tensors and tensors.keys() != set(range(len(parameters)))):
+        yield f"it should hold tensors for each of the {len(parameters)} parameters"
+        return
+    for index, entries in tensors.items():
+        shape, dtype = parameters[index].shape, parameters[index].dtype
+        expected = {name: torch.empty(shape, dtype=dtype, device="meta") for name in _TENSORS[type(optimizer)]}
+        if isinstance(optimizer, AdamW):
+            expected["step"] = torch.empty((), device="meta")
+        if not isinstance(entries, dict):
+            yield f"parameter {index} has a {type(entries).__name__}, expected names and tensors"
+        elif issues := entry_issues(entries, expected):
+            yield f"parameter {index}: {shown_issues(issues)}"
+
+
+def _plain(groups: object) -> object:
+    """Groups without rates, and with lists in place of tuples, which saving makes of them."""
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        return groups
+    return [
+        {name: list(value) if isinstance(value, tuple) else value for name, value in group.items() if name != "lr"}
+        for group in groups
+    ]

@@ -1,23 +1,35 @@
-"""This project's weight files: a safetensors file with the weights, and a JSON file that describes them."""
+"""This project's weight files: a safetensors file with the weights, and a JSON file that describes them.
 
-from dataclasses import asdict, dataclass
+The JSON file has the SHA-256 of the weights and, in its last line, that of itself without this line. Both are verified
+before anything is used. Files of earlier versions have none, which is said when they are loaded.
+"""
+
+import hashlib
+import re
+import sys
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.weights.checks import entry_issues, shown_issues
 from panoptic.format.categories import CategoryTable
 from panoptic.io.files import Replacement, write_atomically, write_together
-from panoptic.io.json_fields import encode_json, read_json
-from panoptic.io.reading import require_file
+from panoptic.io.json_fields import JsonObject, encode_json, parse_json
+from panoptic.io.reading import read_file, require_file
+from panoptic.runtime.fingerprint import file_digest
 
 FORMAT = "panoptic-segformer/2"
 RENAMED = {FORMAT: {}, "panoptic-segformer/1": {"query_initialisation": "query_initialization", "centre": "center"}}
 """Settings of the network and their values that have other names in a file's format, for every format that is read."""
+_OWN_DIGEST = re.compile(rb',\n "sha256": "([0-9a-f]{64})"(?=\n\}\n\Z)')
+_FIELDS = ("format", "model", "categories", "provenance", "weights_sha256", "sha256")
 
 
 class CheckpointError(ValueError):
@@ -31,6 +43,8 @@ class Description:
     config: NetworkConfig
     categories: CategoryTable
     provenance: dict[str, str]
+    digest: str = field(default="", kw_only=True)
+    """SHA-256 of the weight file; empty if the JSON file has none, as that of a state, which changes all the time."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +68,27 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def add_checkpoint(files: Replacement, path: Path, checkpoint: Checkpoint) -> None:
     """Add `path` and the JSON file beside it to files that are written together."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
-    files.write(path, save(state))
-    files.write(metadata_path(path), _encoded(checkpoint))
+    content = save(state)
+    files.write(path, content)
+    files.write(metadata_path(path), _encoded(checkpoint, hashlib.sha256(content).hexdigest()))
 
 
-def save_description(path: Path, description: Description) -> None:
-    """Write the JSON file beside the weights at `path`, completely or not at all."""
-    write_atomically(metadata_path(path), _encoded(description))
+def save_description(path: Path, description: Description, digest: str = "") -> None:
+    """Write the JSON file beside the weights at `path`, whose SHA-256 is `digest`, completely or not at all."""
+    write_atomically(metadata_path(path), _encoded(description, digest))
 
 
-def _encoded(description: Description) -> bytes:
+def _encoded(description: Description, digest: str) -> bytes:
+    """Format the JSON file of weights whose SHA-256 is `digest`; its last line is the SHA-256 of the rest."""
     metadata = {
         "format": FORMAT,
         "model": asdict(description.config),
         "categories": description.categories.to_json(),
         "provenance": description.provenance,
     }
-    return encode_json(metadata)
+    content = encode_json(metadata | ({"weights_sha256": digest} if digest else {}))
+    own = f',\n "sha256": "{hashlib.sha256(content).hexdigest()}"'.encode()
+    return content.removesuffix(b"\n}\n") + own + b"\n}\n"
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -84,37 +102,53 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     description = load_description(path)
     try:
-        return build(description, load_file(require_file(path)), path)
+        state, found = load_file(require_file(path)), file_digest(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}); train again or copy it again"
         ) from error
+    if not description.digest:
+        print(f"{path} has no digest, as an earlier version wrote it; only its shapes are verified", file=sys.stderr)
+    elif found != description.digest:
+        raise CheckpointError(
+            f"{path} is damaged, or does not belong to {metadata_path(path)}: its SHA-256 is {found}, expected "
+            f"{description.digest}; copy both files again, or train again"
+        )
+    return build(description, state, path)
 
 
 def build(description: Description, state: dict[str, Tensor], path: Path) -> Checkpoint:
     """Build the network that a file describes, with the weights that it holds, in eval mode.
 
     Raises:
-        CheckpointError: the weights are those of another network.
+        CheckpointError: the weights are those of another network, of another type, or not finite.
     """
     config, categories = description.config, description.categories
-    network = PanopticSegFormer(config, len(categories.things), len(categories.stuff)).eval()
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
+    sizes = config, len(categories.things), len(categories.stuff)
+    # Compared before the network is built, which takes as much memory as the JSON file asks for.
+    if issues := entry_issues(state, meta_entries(*sizes)):
         raise CheckpointError(
-            f"{path} does not fit the network that {metadata_path(path)} describes: {error}"
-        ) from error
-    return Checkpoint(config, categories, description.provenance, network)
+            f"{path} does not fit the network that {metadata_path(path)} describes; {shown_issues(issues)}; copy both "
+            "files again, or train again"
+        )
+    network = PanopticSegFormer(*sizes).eval()
+    network.load_state_dict(state)
+    return Checkpoint(config, categories, description.provenance, network, digest=description.digest)
+
+
+def meta_entries(config: NetworkConfig, num_things: int, num_stuff: int) -> dict[str, Tensor]:
+    """Names, shapes and types of a network's entries, without memory for their values."""
+    with torch.device("meta"):
+        return dict(PanopticSegFormer(config, num_things, num_stuff).state_dict())
 
 
 def load_description(path: Path) -> Description:
     """Read the JSON file beside the weights at `path`.
 
     Raises:
-        CheckpointError: it is of another format, or describes no network.
+        CheckpointError: it is damaged or of another format, or describes no network.
     """
-    metadata = read_json(metadata_path(path))
+    metadata = _read_description(metadata_path(path))
     written = str(metadata.values.get("format"))
     if written not in RENAMED:
         raise CheckpointError(
@@ -132,4 +166,22 @@ def load_description(path: Path) -> Description:
         raise CheckpointError(f"{metadata.where} does not describe a network: {error}") from error
     categories = CategoryTable.from_json(metadata.values.get("categories"), metadata.where)
     provenance = {name: str(value) for name, value in metadata.child("provenance").values.items()}
-    return Description(config, categories, provenance)
+    digest = metadata.text("weights_sha256") if metadata.has("weights_sha256") else ""
+    return Description(config, categories, provenance, digest=digest)
+
+
+def _read_description(path: Path) -> JsonObject:
+    """Read a JSON file and hold it against the digest in its last line."""
+    content = read_file(path)
+    own = _OWN_DIGEST.search(content)
+    plain = content[: own.start()] + content[own.end() :] if own else content
+    found, expected = hashlib.sha256(plain).hexdigest(), own[1].decode() if own else ""
+    hint = 'copy it again; if it was changed on purpose, remove its last line, "sha256", and the comma before it'
+    if own and found != expected:
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is {found}, expected {expected}; {hint}")
+    metadata = JsonObject.of(parse_json(content, str(path)), str(path))
+    unknown = [name for name in metadata.values if name not in _FIELDS]
+    if unknown or (not own and "sha256" in metadata.values):
+        found = f"has the unknown field {unknown[0]!r:.60}" if unknown else "is not as it was written"
+        raise CheckpointError(f"{path} is damaged: it {found}; {hint}")
+    return metadata

@@ -10,6 +10,7 @@ from panoptic.data.reader import Sample
 from panoptic.format.id_map import VOID
 from panoptic.format.segments import measure_segments
 from panoptic.index import ImageRecord
+from panoptic.runtime.ranges import Fraction, Side, require_ranges
 
 
 def flip_horizontal(sample: Sample) -> Sample:
@@ -75,25 +76,21 @@ def _remeasured(image: NDArray[np.uint8], ids: NDArray[np.int32], record: ImageR
 class AugmentationSettings:
     """Settings of `augment`; sizes in pixels. A probability of 0 or an empty list switches a transform off."""
 
-    flip_probability: float = 0.5
+    flip_probability: Fraction = 0.5
     # Shorter sides to choose from, and the maximum of the longer side.
-    resize_shorter: list[int] = field(default_factory=lambda: list(range(480, 801, 32)))
-    resize_longer_max: int = 1333
+    resize_shorter: list[Side] = field(default_factory=lambda: list(range(480, 801, 32)))
+    resize_longer_max: Side = 1333
     # Cropping: how often, the shorter sides before it, and the range of the sides of the crop.
-    crop_probability: float = 0.5
-    crop_resize_shorter: list[int] = field(default_factory=lambda: [400, 500, 600])
-    crop_min: int = 384
-    crop_max: int = 600
+    crop_probability: Fraction = 0.5
+    crop_resize_shorter: list[Side] = field(default_factory=lambda: [400, 500, 600])
+    crop_min: Side = 384
+    crop_max: Side = 600
 
     def __post_init__(self) -> None:
-        for name in ("flip_probability", "crop_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"augmentation: {name} should be in 0..1, found {getattr(self, name)}")
-        if not 1 <= self.crop_min <= self.crop_max:
+        require_ranges(self, "train.augmentation")
+        if not self.crop_min <= self.crop_max:
             found = f"{self.crop_min}, {self.crop_max}"
             raise ValueError(f"augmentation: expected 1 <= crop_min <= crop_max, found {found}")
-        if min([self.resize_longer_max, *self.resize_shorter, *self.crop_resize_shorter]) < 1:
-            raise ValueError("augmentation: sizes to resize to should be at least 1 pixel")
 
 
 def augment(sample: Sample, rng: np.random.Generator, settings: AugmentationSettings) -> Sample:

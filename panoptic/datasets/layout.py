@@ -15,6 +15,7 @@ from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import FileSource, folder_or_archive, open_files
 from panoptic.io.folder import spelled_on_disk
 from panoptic.io.reading import describe_unusable
+from panoptic.runtime.ranges import Name, require_ranges
 
 # Suffixes of image files, in lower case, by which images are found without a list: all that OpenCV and Pillow read.
 IMAGE_SUFFIXES = (
@@ -73,10 +74,13 @@ class DatasetSettings:
     `panoptic.datasets.known` has the names; any other name stands for own data in the layout above.
     """
 
-    name: str = "mini"
-    root: str = "data/mini"
-    train: str = "train"
-    val: str = "val"
+    name: Name = "mini"
+    root: Name = "data/mini"
+    train: Name = "train"
+    val: Name = "val"
+
+    def __post_init__(self) -> None:
+        require_ranges(self, "dataset")
 
 
 @dataclass(frozen=True)

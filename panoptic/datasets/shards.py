@@ -27,7 +27,8 @@ from panoptic.instances.rle import run_starts
 from panoptic.io.errors import Issues
 from panoptic.io.files import open_files, write_atomically
 from panoptic.io.zip_entries import add_file
-from panoptic.runtime.parallel import count_processes, map_ahead, worker_pool
+from panoptic.runtime.parallel import map_ahead, worker_pool
+from panoptic.runtime.ranges import Workers, require_ranges
 
 SHARD = 128  # images: some seconds of work
 SEMANTIC, PANOPTIC = "semantic", "panoptic"
@@ -74,11 +75,11 @@ class AnnotateSettings:
     `semantic` says whether to write semantic maps.
     """
 
-    workers: int = 0
+    workers: Workers = 0
     semantic: bool = True
 
     def __post_init__(self) -> None:
-        count_processes(self.workers)
+        require_ranges(self, "annotate")
 
 
 @dataclass(frozen=True)

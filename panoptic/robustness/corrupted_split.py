@@ -31,7 +31,7 @@ from panoptic.robustness.corruptions import (
     own_sources,
 )
 from panoptic.runtime.fingerprint import bytes_digest
-from panoptic.runtime.parallel import count_processes
+from panoptic.runtime.ranges import Count, Workers, require_ranges
 
 FORMAT = "coco-c/2"
 
@@ -48,20 +48,20 @@ class CorruptSettings:
 
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))
     severities: list[int] = field(default_factory=lambda: list(SEVERITIES))
-    images: int = 0
+    images: Count = 0
     image_ids: str = ""
     archives: bool = True
-    workers: int = 0
+    workers: Workers = 0
 
     def __post_init__(self) -> None:
         """Refuse variants that do not exist or are listed twice, and negative counts."""
+        require_ranges(self, "corrupt")
         variants = self.variants
-        if not variants or len(set(variants)) < len(variants) or self.images < 0:
+        if not variants or len(set(variants)) < len(variants):
             raise ValueError(
-                f"corrupt: corruptions {self.corruptions}, severities {self.severities}, images {self.images}; "
-                "give at least one corruption and one severity, each once, and 0 or more images"
+                f"corrupt: corruptions {self.corruptions}, severities {self.severities}; "
+                "give at least one corruption and one severity, each once"
             )
-        count_processes(self.workers)
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -5,13 +5,17 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import TypeVar, cast, get_type_hints
+from types import NoneType
+from typing import TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from panoptic.io.errors import DatasetError
 from panoptic.io.reading import open_file
+from panoptic.io.yaml_text import LONGEST, UnboundedYamlError, require_plain_yaml
+from panoptic.runtime.ranges import rules_of, shown, typed_fields
 
 T = TypeVar("T")
 
@@ -46,7 +50,7 @@ def read_section(
         section = OmegaConf.create({})
     if not isinstance(section, DictConfig):
         raise SettingsError(f"{path}: section '{name}' should hold keys and values.\n{_valid_keys(schema)}")
-    plain = cast("dict[object, object]", OmegaConf.to_container(section, resolve=True))
+    plain = cast("dict[object, object]", OmegaConf.to_container(section))
     _check_keys(plain, schema, f"{path}: {name}")
     try:
         return cast(T, OmegaConf.to_object(OmegaConf.merge(_template(schema), plain)))
@@ -56,11 +60,14 @@ def read_section(
         raise SettingsError(f"{message}; correct the value.\n{_valid_keys(schema)}") from None
     except ValueError as error:
         raise SettingsError(f"{path}: {name}: {error}") from None
+    except OverflowError:  # a whole number that no float holds
+        large = [key for key, value in flat_settings(plain, name) if isinstance(value, int) and abs(value) > 10**300]
+        raise SettingsError(f"{path}: {', '.join(large) or name}: larger than any number; correct the value") from None
 
 
 def read_values(path: Path) -> dict[str, object]:
     """Read all values of a YAML file of settings by their full names, without checking them."""
-    return dict(flat_settings(cast("dict[str, object]", OmegaConf.to_container(_read_yaml(path), resolve=True))))
+    return dict(flat_settings(cast("dict[str, object]", OmegaConf.to_container(_read_yaml(path)))))
 
 
 def flat_settings(settings: object, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -77,14 +84,29 @@ def flat_settings(settings: object, prefix: str = "") -> Iterator[tuple[str, obj
 
 def _read_yaml(path: Path) -> DictConfig:
     try:
-        with open_file(path) as file, io.TextIOWrapper(file, encoding="utf-8") as text:
-            document = OmegaConf.load(text)
+        with open_file(path) as file:
+            text = file.read(4 * LONGEST).decode("utf-8-sig")  # editors on Windows write a byte order mark
+        require_plain_yaml(text, str(path))
     except FileNotFoundError:
         raise SettingsError(f"{path}: there is no such file; give the path with --params") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
+    except (DatasetError, UnboundedYamlError) as error:
+        raise SettingsError(str(error)) from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {error}") from None
+    try:
+        document = OmegaConf.load(io.StringIO(text))
+    except (ValueError, OSError, OmegaConfBaseException, yaml.YAMLError) as error:
+        # A key that is listed twice or no text, a number of thousands of digits, a single value.
+        raise SettingsError(f"{path}: expected sections with keys and values ({error}); correct the file") from None
     if not isinstance(document, DictConfig):
         raise SettingsError(f"{path}: expected sections with keys and values, found a list")
+    for name, value in flat_settings(cast("dict[str, object]", OmegaConf.to_container(document))):
+        if "${" in str(value):  # DVC compares the text, so a value from elsewhere could change without a new run
+            raise SettingsError(f"{path}: {name} refers to another value by ${{...}}; write the value itself")
     return document
 
 
@@ -112,15 +134,32 @@ def _check_keys(section: Mapping[object, object], schema: type[object], where: s
             if not isinstance(value, Mapping):
                 raise SettingsError(f"{where}.{key}: should hold keys and values.\n{_valid_keys(inner)}")
             _check_keys(value, inner, f"{where}.{key}")
+        elif wanted := _other_form(value, inner):
+            raise SettingsError(
+                f"{where}.{key}: should be {wanted}, found {shown(value)}; correct the value.\n{_valid_keys(schema)}"
+            )
     for field in fields(schema):
         required = field.default is MISSING and field.default_factory is MISSING
         if required and field.name not in section:
             raise SettingsError(f"{where}.{field.name}: missing; add it to the file.\n{_valid_keys(schema)}")
 
 
+def _other_form(value: object, hint: object) -> str:
+    """Say what a value should be that is true, false or a list in one of the two, which OmegaConf would convert."""
+    hints = [part for part in get_args(hint) if part is not NoneType]
+    if hint is bool:
+        return "" if isinstance(value, bool) else "true or false"
+    if get_origin(hint) is list:
+        items = value if isinstance(value, list) else []
+        inner = next((found for item in items if (found := _other_form(item, hints[0]))), "")
+        return f"a list, each item {inner}" if inner else "" if isinstance(value, list) else "a list"
+    return _other_form(value, hints[0]) if hints and value is not None else ""
+
+
 def _valid_keys(schema: type[object]) -> str:
-    hints = get_type_hints(schema)
-    return "\n".join(["valid keys:", *(f"  {name}: {_type_name(hint)}" for name, hint in hints.items())])
+    hints, rules = get_type_hints(schema), {name: rules_of(hint) for name, hint in typed_fields(schema).items()}
+    lines = (f"  {name}: {', '.join([_type_name(hint), *map(str, rules[name])])}" for name, hint in hints.items())
+    return "\n".join(["valid keys:", *lines])
 
 
 def _type_name(hint: object) -> str:

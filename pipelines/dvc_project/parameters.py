@@ -8,8 +8,10 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
+from yaml import YAMLError as PlainYAMLError
 
 from panoptic.io.working_folder import working_folder
+from panoptic.io.yaml_text import LONGEST, require_plain_yaml
 
 
 def yaml_with_comments() -> YAML:
@@ -35,13 +37,16 @@ def read_parameters(file: Path) -> CommentedMap:
     if file.exists() and not file.is_file():  # a pipe would be waited for
         raise ValueError(f"{file}: is no file; give a file of settings")
     try:
-        document = yaml_with_comments().load(file)
+        with file.open(encoding="utf-8-sig") as opened:
+            text = opened.read(LONGEST + 1)
+        require_plain_yaml(text, str(file))
+        document = yaml_with_comments().load(text)
     except FileNotFoundError:
         others = sorted(path.name for path in file.parent.glob("*.yaml"))
         raise ValueError(f"{file}: no such file; in the same folder: {', '.join(others) or 'no .yaml file'}") from None
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); give a file of settings") from None
-    except YAMLError as error:
+    except (YAMLError, PlainYAMLError) as error:
         raise ValueError(f"{file}: not valid YAML: {error}") from None
     if not isinstance(document, CommentedMap):
         raise ValueError(f"{file}: expected sections with keys and values, as in params.yaml")

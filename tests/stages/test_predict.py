@@ -1,6 +1,8 @@
 """The predict stage writes results that can be evaluated and do not depend on the batch, or fails clearly."""
 
 import json
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, save_checkpoint
+from model.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from panoptic.datasets.coco import build_index
 from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
@@ -111,6 +113,40 @@ def test_a_missing_image_leaves_no_partial_results(
     finally:
         moved.write_bytes(content)
     assert "000003.png" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("stuff_masks", math.nan, r"model.safetensors does not fit .*stuff_masks.* has NaN or infinite numbers"),
+        (
+            "location_decoder",
+            math.inf,
+            r"model.safetensors does not fit .*location_decoder.* has NaN or inf",
+        ),
+        (
+            "location_decoder.class_heads",
+            3e38,
+            r"the image 00000\d.png: the class logits of the network are",
+        ),
+        ("stuff_masks", 3e38, r"the image 00000\d.png: the .*stuff masks of the network are NaN or infinite; set"),
+    ],
+)
+def test_weights_or_outputs_that_are_not_finite_end_in_one_message(
+    split: TinySplit, tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, value: float, message: str
+) -> None:
+    arguments = prepare(tmp_path, split, batch_size=2)
+    checkpoint = load_checkpoint(tmp_path / "model.safetensors")
+    with torch.no_grad():
+        for name, parameter in checkpoint.network.named_parameters():
+            if name.startswith(part):
+                parameter.fill_(value)
+    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    with pytest.raises(SystemExit) as ended:
+        predict.main(arguments)
+    assert ended.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
     assert not list((tmp_path / "out").glob("*"))
 
 

@@ -70,7 +70,7 @@ def _by_name(old: CategoryTable, new: CategoryTable, source: str) -> dict[int, C
         raise CheckpointError(
             f"{source} has other classes than the data, and they cannot be matched by name: "
             f"{shown_ids([repr(name) for _, name in unclear])} occurs twice; give each class a name of its own, in the "
-            "data and in the JSON file beside the weights"
+            "data and in the JSON file beside the weights, without its last line"
         )
     by_name = {_name(category): category for category in old}
     return {category.id: by_name[_name(category)] for category in new if _name(category) in by_name}

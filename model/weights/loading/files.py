@@ -1,5 +1,6 @@
 """Weight files from other projects, including pickled ones, read without running any code in them."""
 
+import mmap
 import pickle
 import re
 import struct
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from model.weights.checks import seal_issue
 from model.weights.loading.averages import (
     AVERAGES,
     COPIES,
@@ -104,6 +106,10 @@ def read_pickle(path: Path) -> PickledFile:
             raise WeightsError(
                 f"{path}: is damaged or not a PyTorch checkpoint ({reason}); download it again"
             ) from None
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as archive:
+        issue = seal_issue(archive) if start.startswith(_ZIP) else None
+    if issue:
+        raise WeightsError(f"{path}: is damaged ({issue}); copy it again")
     return PickledFile(content, tuple(name for name, substitute in used.items() if keeps_nothing(name, substitute)))
 
 

@@ -12,8 +12,10 @@ from model.network.backbone import Backbone
 from model.network.backbones import BACKBONES
 from model.network.backbones.family import BackboneSize
 from model.network.config import NetworkConfig
+from model.weights.checks import is_finite
 from model.weights.loading.files import WeightsError, read_weights
 from model.weights.loading.layout import Layout, backbone_layout, listed
+from panoptic.io.errors import shown_ids
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def fit(name: str, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     if issues:
         found = f"{source} is not for the backbone {name}{_advice(weights, name)}; {len(issues)} entries do not fit:"
         raise WeightsError("\n".join([found, *listed(issues)]))
+    if bad := [name for name, tensor in match.weights.items() if not is_finite(tensor)]:
+        raise WeightsError(f"{source}: has NaN or infinite numbers in {shown_ids(bad)}; download it again")
     return FittedWeights(
         match.layout.from_official(match.weights, match.expected),
         kept=tuple(key for key in expected if key not in match.expected),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import CheckpointError, Description
+from model.weights.checkpoint import CheckpointError, Description, meta_entries
 from model.weights.loading.class_match import ClassMatch, match_classes
 from panoptic.format.categories import CategoryTable
 
@@ -66,12 +66,6 @@ def transfer(
         if name not in weights or len(taken) < len(sources):
             incomplete.append(name)
     return Transferred(state, match, tuple(incomplete), tuple(name for name in weights if name not in initial))
-
-
-def meta_entries(config: NetworkConfig, num_things: int, num_stuff: int) -> dict[str, Tensor]:
-    """Names, shapes and types of a network's entries, without memory for their values."""
-    with torch.device("meta"):
-        return dict(PanopticSegFormer(config, num_things, num_stuff).state_dict())
 
 
 def class_rows(config: NetworkConfig, categories: CategoryTable) -> dict[str, list[int]]:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED
+from model.weights.checkpoint import meta_entries
 from model.weights.loading.layout import OfficialLayoutError, form_of, listed
-from model.weights.loading.transfer import meta_entries
 from model.weights.official.classes import ClassCounts
 from model.weights.official.names import network_layout, without_unused
 from model.weights.official.renaming import current_names, describe_renamed, guess_names

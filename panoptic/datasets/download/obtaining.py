@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
+from typing import Annotated
 
 from tqdm import tqdm
 
@@ -21,6 +22,7 @@ from panoptic.datasets.download.partial_file import HEAD, Origin, PartialFile, o
 from panoptic.datasets.download.records import ArchiveRecords
 from panoptic.datasets.download.unpacking import repack_tar, require_disk, unpack_zip
 from panoptic.io.errors import DatasetError, Issues
+from panoptic.runtime.ranges import Within, require_ranges
 
 # An estimate, to report early that a disk is too small; the true size of an entry is checked before it is unpacked.
 UNPACKED_RATIO = 2
@@ -42,17 +44,16 @@ class DownloadSettings:
     from_folder: str = ""
     test: bool = False
     published: bool = True
-    connections: int = 4
-    retries: int = 8  # of one address in a row, without any new byte
-    timeout_s: float = 60.0  # of silence
-    backoff_s: float = 1.0  # before the first retry; doubles each time
+    connections: Annotated[int, Within(1, 256)] = 4
+    retries: Annotated[int, Within(0, 1000)] = 8  # of one address in a row, without any new byte
+    timeout_s: Annotated[float, Within(0, 100_000, excluded=0)] = 60.0  # of silence
+    backoff_s: Annotated[float, Within(0, 100_000)] = 1.0  # before the first retry; doubles each time
 
     def __post_init__(self) -> None:
+        require_ranges(self, "download")
         for mirror in self.mirrors:
             if not mirror.startswith(("http://", "https://")):
-                raise ValueError(f"mirrors: '{mirror}' should begin with http:// or https://")
-        if self.connections < 1 or self.timeout_s <= 0 or self.retries < 0 or self.backoff_s < 0:
-            raise ValueError("connections and timeout_s should be positive, retries and backoff_s not negative")
+                raise ValueError(f"download.mirrors: '{mirror}' should begin with http:// or https://")
 
 
 @dataclass(frozen=True)

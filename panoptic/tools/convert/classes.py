@@ -27,6 +27,7 @@ from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.json_fields import JsonObject
 from panoptic.io.names import normal_text
 from panoptic.io.reading import read_text
+from panoptic.io.yaml_text import UnboundedYamlError, require_plain_yaml
 
 VOID_NAME = "void"
 _KEYS = ("things", "stuff", "void", "values", "categories")
@@ -99,7 +100,10 @@ def _read(path: Path) -> JsonObject:
         if path.suffix == ".json":
             document = json.loads(text, object_pairs_hook=_without_repeats)
         else:
+            require_plain_yaml(text, str(path))
             document = yaml.load(text, _StrictLoader)
+    except UnboundedYamlError as error:
+        raise DatasetError(str(error)) from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         language = "JSON" if path.suffix == ".json" else "YAML"
         found = " ".join(str(error).split())

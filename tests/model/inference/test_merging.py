@@ -215,11 +215,11 @@ def test_without_candidates_the_map_is_empty(method: str) -> None:
     ("settings", "message"),
     [
         ({"method": "pixels"}, "merging.method is 'pixels'; choose one of mask, pixel, pixel_class"),
-        ({"score_threshold": 1.5}, "merging.score_threshold is 1.5; give a number from 0 to 1"),
+        ({"score_threshold": 1.5}, "merging.score_threshold is 1.5; give at least 0 and at most 1"),
         ({"mask_threshold": -0.1}, "merging.mask_threshold is -0.1"),
         ({"overlap_stuff": float("nan")}, "merging.overlap_stuff is nan"),
         ({"overlap_things": 2}, "merging.overlap_things is 2"),
-        ({"alpha": -1.0}, "merging.alpha is -1.0; give a finite number of at least 0"),
+        ({"alpha": -1.0}, "merging.alpha is -1.0; give at least 0 and at most 1000"),
         ({"beta": float("inf")}, "merging.beta is inf"),
     ],
 )

@@ -149,11 +149,11 @@ def test_both_kinds_of_classes_are_needed(things: int, stuff: int) -> None:
         ({"frozen_stages": -1}, "model.frozen_stages is -1"),
         ({"channels": 33}, "model.channels is 33; expected a multiple of 32"),
         ({"heads": 5}, "model.heads is 5; expected a divisor of channels = 32"),
-        ({"levels": 2}, "model.levels is 2; expected at least 3"),
-        ({"queries": 0}, "model.queries is 0; expected at least 1"),
+        ({"levels": 2}, "model.levels is 2; give at least 3"),
+        ({"queries": 0}, "model.queries is 0; give at least 1"),
         ({"dropout": 1.0}, "model.dropout is 1.0"),
-        ({"backbone_norm": "layer"}, "model.backbone_norm is 'layer'; expected one of"),
-        ({"query_initialization": "grid"}, "model.query_initialization is 'grid'; expected one of"),
+        ({"backbone_norm": "layer"}, "model.backbone_norm is 'layer'; choose one of"),
+        ({"query_initialization": "grid"}, "model.query_initialization is 'grid'; choose one of"),
     ],
 )
 def test_impossible_sizes(change: dict[str, str | int | float], message: str) -> None:

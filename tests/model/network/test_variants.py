@@ -138,7 +138,7 @@ def test_every_query_is_selected_once() -> None:
         ({"attention": "dense"}, "model.mask_head is 'attention'; expected fpn"),
         ({"mask_head": "fpn"}, "model.stuff is 'decoupled'; expected joint or none"),
         ({"mask_head": "fpn", "stuff": "joint", "classes_from": "masks"}, "model.classes_from is 'masks'"),
-        ({"stuff": "shared"}, "expected one of decoupled, joint, none"),
+        ({"stuff": "shared"}, "choose one of decoupled, joint, none"),
         ({"drop_path": 1.0}, "model.drop_path is 1.0"),
     ],
 )

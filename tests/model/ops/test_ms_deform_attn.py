@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.ops import backends
+from model.ops import backends, cpu, triton_kernels
 from model.ops.ms_deform_attn import level_starts, ms_deform_attn
+from model.ops.operands import TYPES
 from tests.model.ops.operands import Operands, Shapes, brute_force, make_operands
 
 TWO_LEVELS: Shapes = ((4, 5), (2, 3))
@@ -71,18 +72,6 @@ def test_nan_stays_where_it_is() -> None:
     assert torch.equal(nan, near[..., None].expand_as(nan))
 
 
-def test_tokens_between_the_levels_count_for_nothing() -> None:
-    operands = make_operands(TWO_LEVELS)
-    spread = torch.full((2, 30, 2, 3), math.nan, dtype=torch.float64)
-    spread[:, 1:21], spread[:, 24:30] = operands.value[:, :20], operands.value[:, 20:]
-    spread.requires_grad_()
-    out = ms_deform_attn(spread, TWO_LEVELS, (1, 24), operands.locations, operands.weights)
-    torch.testing.assert_close(out, operands.attend())
-    torch.autograd.backward(out.sum())
-    assert spread.grad is not None
-    assert not spread.grad[:, [0, 21, 22, 23]].any()
-
-
 def test_takes_sizes_as_tensors() -> None:
     operands = make_operands(TWO_LEVELS)
     sizes = torch.tensor(TWO_LEVELS), torch.tensor(level_starts(TWO_LEVELS))
@@ -90,7 +79,7 @@ def test_takes_sizes_as_tensors() -> None:
 
 
 @pytest.mark.parametrize("others", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("value", backends.TYPES)
+@pytest.mark.parametrize("value", TYPES)
 def test_sums_in_high_precision_and_answers_in_the_type_of_the_value(value: torch.dtype, others: torch.dtype) -> None:
     operands = make_operands(TWO_LEVELS, channels=40, points=4).to(value, others)
     exact = operands.to(torch.float64, torch.float64).expected()
@@ -101,7 +90,7 @@ def test_sums_in_high_precision_and_answers_in_the_type_of_the_value(value: torc
     ("change", "message"),
     [
         (lambda one: replace(one, shapes=((4, 5),)), r"expected \(2, 3, 2, 1, 2, 2\)"),
-        (lambda one: replace(one, shapes=((4, 5), (2, 4))), "within the 26 tokens"),
+        (lambda one: replace(one, shapes=((4, 5), (2, 4))), "fill the 26 tokens"),
         (lambda one: replace(one, shapes=((4, 5), (0, 3))), "at least 1 x 1"),
         (lambda one: replace(one, weights=one.weights[:, :1]), r"attention_weights is \(2, 1, 2, 2, 2\); expected"),
         (lambda one: replace(one, locations=one.locations[0]), r"expected \(B, S, H, D\) and"),
@@ -112,6 +101,72 @@ def test_sums_in_high_precision_and_answers_in_the_type_of_the_value(value: torc
 def test_refuses(change: Callable[[Operands], Operands], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         change(make_operands(TWO_LEVELS)).attend()
+
+
+@pytest.mark.parametrize("entrance", ["function", "operator", "gradients", "cpu", "cpu gradients", "triton"])
+@pytest.mark.parametrize(
+    ("shapes", "starts", "message"),
+    [
+        (((2, 2), (2, 2)), (0, 0), r"start at the tokens \[0, 0\]; expected \[0, 4\], one after the other"),
+        (((2, 2), (1, 3)), (0, 5), r"start at the tokens \[0, 5\]; expected \[0, 4\]"),
+        (((2, 2), (2, 2)), (-4, 0), r"start at the tokens \[-4, 0\]"),
+        (((2, 2), (2, 2)), (4, 0), r"start at the tokens \[4, 0\]"),
+        (((2, 2), (2, 1)), (0, 4), "have 6 tokens; expected them to fill the 8 tokens"),
+        (((2, 2), (200, 200)), (0, 4), "have 40004 tokens; expected them to fill the 8"),
+        (((2, 2), (0, 2)), (0, 4), "a level of 0 x 2 tokens; expected height x width of at least 1 x 1"),
+        (((2, 2), (-2, -2)), (0, 4), "a level of -2 x -2 tokens"),
+        (((2, 2), (1, 2**24 + 1)), (0, 4), "at most 16777216 x 16777216"),
+        (((2, 2), (2**62, 4)), (0, 4), "at most 16777216 x 16777216"),
+        (((2, 2), (2, 2)), (0,), r"start at the tokens \[0\]"),
+    ],
+)
+def test_levels_that_do_not_fill_the_value_are_refused_at_every_entrance(
+    shapes: Shapes, starts: tuple[int, ...], message: str, entrance: str
+) -> None:
+    one = make_operands(((2, 2), (2, 2)))
+    flat, grad = [size for shape in shapes for size in shape], torch.zeros(2, 3, 6, dtype=torch.float64)
+    operands, operators = (one.value, shapes, starts, one.locations, one.weights), torch.ops.panoptic
+    calls: dict[str, Callable[[], object]] = {
+        "function": lambda: ms_deform_attn(*operands),
+        "operator": lambda: operators.ms_deform_attn(one.value, flat, starts, one.locations, one.weights),
+        "gradients": lambda: operators.ms_deform_attn_backward(
+            grad, one.value, flat, starts, one.locations, one.weights
+        ),
+        "cpu": lambda: cpu.forward(*operands),
+        "cpu gradients": lambda: cpu.backward(grad, *operands, deterministic=True),
+        "triton": lambda: triton_kernels.forward(*operands),
+    }
+    with pytest.raises(ValueError, match=message):
+        calls[entrance]()
+
+
+def test_a_gradient_of_another_size_and_half_a_level_are_refused() -> None:
+    one = make_operands(((2, 2), (2, 2)))
+    flat, short = [2, 2, 2, 2], torch.zeros(2, 3, 5, dtype=torch.float64)
+    backward, forward = torch.ops.panoptic.ms_deform_attn_backward, torch.ops.panoptic.ms_deform_attn
+    with pytest.raises(ValueError, match=r"gradient of the result is \(2, 3, 5\); expected \(2, 3, 6\)"):
+        backward(short, one.value, flat, [0, 4], one.locations, one.weights)
+    with pytest.raises(ValueError, match="spatial_shapes has 3 numbers"):
+        forward(one.value, flat[:3], [0, 4], one.locations, one.weights)
+
+
+def test_the_compiled_core_refuses_levels_and_memory_that_do_not_fit() -> None:
+    core = pytest.importorskip("model.ops._ms_deform_attn")
+    for levels, message in (
+        ([(2, 2, 0), (2, 2, 0)], "starts at token 0; expected 4"),
+        ([(200, 200, 0)], "or more tokens; expected 8"),
+        ([(2, 2, 0)], "have 4 or more tokens; expected 8"),
+        ([(1, 2**24 + 1, 0)], r"expected 1 x 1 to 2\^24"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            core.Sizes(1, 8, 1, 1, 1, 1, levels)
+    sizes = core.Sizes(1, 8, 1, 1, 1, 1, [(2, 4, 0)])
+    memory = torch.zeros(16)
+    with pytest.raises(ValueError, match="a tensor has 7 numbers; expected 8"):
+        core.forward(sizes, "float32", *((memory.data_ptr(), count) for count in (7, 2, 1, 1)), 1, "baseline")
+    huge = core.Sizes(2**40, 8, 2**40, 1, 1, 1, [(2, 4, 0)])
+    with pytest.raises(ValueError, match="a size is negative, or no memory"):
+        core.forward(huge, "float32", *((memory.data_ptr(), count) for count in (8, 2, 1, 1)), 1, "baseline")
 
 
 class _OfMaps(nn.Module):

@@ -229,7 +229,11 @@ def test_a_file_with_its_classes_renamed_in_the_json_follows_them(tmp_path: Path
     """The way for a renamed class whose id has changed, too."""
     started(tmp_path, table(THINGS, STUFF))
     described = tmp_path / "model.json"
-    described.write_text(described.read_text().replace('"key"', '"ring"'))
+    renamed = described.read_text().replace('"key"', '"ring"')
+    described.write_text(renamed)
+    with pytest.raises(CheckpointError, match='changed on purpose, remove its last line, "sha256", and the comma'):
+        load_checkpoint(tmp_path / "model.safetensors")
+    described.write_text(renamed[: renamed.index(',\n "sha256"')] + "\n}")
     assert [category.name for category in load_checkpoint(tmp_path / "model.safetensors").categories.things] == [
         "coin",
         "ring",
