@@ -32,6 +32,7 @@ ROOMS = (
     "markdown",
     "format",
     "index",
+    "passport",
     "data",
     "instances",
     "evaluation",

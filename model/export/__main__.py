@@ -19,6 +19,8 @@ from model.published import PUBLISHED, PublishedModel
 from model.weights.checkpoint import Checkpoint, load_checkpoint
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.files import replace_atomically, write_atomically
+from panoptic.passport.document import write_passport
+from panoptic.passport.results import seal_export
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.settings import read_section
 
@@ -76,6 +78,9 @@ def _export(options: argparse.Namespace) -> None:
             files.save_onnx(program, network, description, path)
             _check(files.ONNX_FILE, network, checking.load_onnx(path), shown, settings.merging)
         write_atomically(options.out / files.DESCRIPTION, description.encode())
+    written_files = {name: options.out / name for name in (*files.FILES.values(), files.DESCRIPTION)}
+    passport = options.out / files.PASSPORT
+    write_passport(passport, seal_export(options.params, options.model, written_files, passport))
     print(f"written to {options.out}; {files.DESCRIPTION} describes the input and the outputs")
 
 
