@@ -56,4 +56,3 @@ def _run(task: Mapping[str, object]) -> None:
     if done.returncode:
         said = done.stderr.strip() or f"panoptic.passport ended with status {done.returncode}, silently"
         raise ValueError(f"the passport could not be written: {said.removeprefix('error: ')}")
-    print(done.stdout, end="", flush=True)

@@ -30,8 +30,9 @@ from model.verify.documents import (
     check_signature,
     check_steps,
 )
+from model.verify.predictions import check_predictions
 from model.verify.replay import check_replay
-from model.verify.scores import check_last_validation, check_predictions, check_scores
+from model.verify.scores import check_last_validation, check_scores
 from panoptic.io.errors import DatasetError
 from panoptic.passport.document import Passport, read_passport
 from panoptic.passport.signature import read_public_key

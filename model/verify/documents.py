@@ -12,6 +12,7 @@ from model.training.settings import TrainSettings
 from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, compare_json, first, settings_of
 from model.weights.checkpoint import load_description, metadata_path
 from panoptic.index import PanopticIndex
+from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import read_json
 from panoptic.passport.digests import SplitDigest, digest_of, digest_split
 from panoptic.passport.document import Passport
@@ -73,7 +74,11 @@ def check_data(run: Run) -> Iterator[Check]:
         if not index.exists():
             yield Check(f"{split} data", NOT_MADE, f"{index} is not there; give its root with --data")
             continue
-        found[split] = digest_split(index)
+        try:
+            found[split] = digest_split(index)
+        except DatasetError as error:
+            yield Check(f"{split} data", FAILED, str(error))
+            continue
         listed, now = run.weights.section("data"), found[split].data(split)
         wrong = [
             f"{what} ({listed.child(what).text('path')}): {difference}"

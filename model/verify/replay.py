@@ -92,7 +92,7 @@ def _as_recorded(run: Run) -> Iterator[None]:
 
 
 def _verdict(run: Run, recorded: JsonObject, found: JsonObject, steps: list[int]) -> Check:
-    name = f"replay of {steps[-1]} steps"
+    name, shown = "replay", ", ".join(map(str, steps))
     bits = {step: found.child(str(step)).text("weights") for step in steps}
     wrong = [
         f"step {step}: weights {bits[step][:16]}, expected {recorded.child(str(step)).text('weights')[:16]}"
@@ -100,7 +100,7 @@ def _verdict(run: Run, recorded: JsonObject, found: JsonObject, steps: list[int]
         if bits[step] != recorded.child(str(step)).text("weights")
     ]
     if not wrong:
-        return Check(name, OK, f"weights after steps {', '.join(map(str, steps))} equal bit for bit")
+        return Check(name, OK, f"weights after steps {shown} equal bit for bit")
     losses = [document.child(str(steps[0])).number("loss") for document in (found, recorded)]
     apart = abs(losses[0] - losses[1]) / max(abs(losses[1]), 1e-12)
     seen = f"the loss of step {steps[0]} is {losses[0]:.6g}, expected {losses[1]:.6g}"

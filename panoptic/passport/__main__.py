@@ -18,7 +18,7 @@ def main() -> None:
     if task.text("action") == "begin":
         run_command(lambda: begin(Path(task.text("state"))))
     else:
-        run_command(lambda: print(f"passport of the weights: {finish(Finished.from_json(task))}"))
+        run_command(lambda: finish(Finished.from_json(task)))
 
 
 if __name__ == "__main__":

@@ -79,8 +79,8 @@ def begin(state: Path) -> None:
     write_json(note, {"code": code, "sessions": sessions})
 
 
-def finish(training: Finished) -> Path:
-    """Write the passport of the weights beside them, and return its path."""
+def finish(training: Finished) -> None:
+    """Write the passport of the weights beside them."""
     out = passport_path(training.model)
     begun = read_json(training.state / BEGUN)
     splits = {"train": digest_split(training.train_index), "val": digest_split(training.val_index)}
@@ -99,7 +99,6 @@ def finish(training: Finished) -> Path:
         "usage": _usage(list(begun.objects("sessions")), training.cpu_seconds),
     }
     write_passport(out, seal("weights", sections))
-    return out
 
 
 def describe_splits(splits: Mapping[str, SplitDigest]) -> dict[str, object]:
