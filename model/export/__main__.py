@@ -20,7 +20,7 @@ from model.weights.checkpoint import Checkpoint, load_checkpoint
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.files import replace_atomically, write_atomically
 from panoptic.passport.document import write_passport
-from panoptic.passport.results import seal_export
+from panoptic.passport.results import read_parent, seal_export
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.settings import read_section
 
@@ -60,6 +60,7 @@ def _export(options: argparse.Namespace) -> None:
     settings = read_section(options.params, "predict", InferenceSettings)
     checkpoint = load_checkpoint(options.model) if options.model else random_checkpoint(PUBLISHED[options.random])
     require_mask_layer(settings, checkpoint.config)
+    parent = read_parent(options.model) if options.model else None
     sizes = fixed or Sizes.dynamic(checkpoint.config)
     shown = _images(options, sizes, settings)
     network = InferenceNetwork(checkpoint.network, settings.mask_layer)
@@ -80,7 +81,7 @@ def _export(options: argparse.Namespace) -> None:
         write_atomically(options.out / files.DESCRIPTION, description.encode())
     written_files = {name: options.out / name for name in (*files.FILES.values(), files.DESCRIPTION)}
     passport = options.out / files.PASSPORT
-    write_passport(passport, seal_export(options.params, options.model, written_files, passport))
+    write_passport(passport, seal_export(options.params, parent, written_files, passport))
     print(f"written to {options.out}; {files.DESCRIPTION} describes the input and the outputs")
 
 

@@ -42,15 +42,15 @@ def seal_results(params: Path, weights: Path, files: ResultFiles, out: Path) -> 
     return seal("results", sections, read_parent(weights))
 
 
-def seal_export(params: Path, weights: Path | None, files: Mapping[str, Path], out: Path) -> Passport:
-    """Make the passport of an exported network; `weights` is None for one with random weights."""
+def seal_export(params: Path, parent: Passport | None, files: Mapping[str, Path], out: Path) -> Passport:
+    """Make the passport of an exported network; `parent` is that of its weights, if they have one."""
     sections = {
         "files": described_files(files, out.parent),
         "code": _code(),
         "machine": describe_machine({}),
         "settings": read_values(params),
     }
-    return seal("export", sections, read_parent(weights) if weights else None)
+    return seal("export", sections, parent)
 
 
 def read_parent(weights: Path) -> Passport | None:

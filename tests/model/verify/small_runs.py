@@ -78,7 +78,7 @@ def write_part(root: Path) -> None:
 def make_repository(folder: Path) -> str:
     """Copy the code into a repository of its own, with settings; return the hash of an earlier commit with other code.
 
-    The working tree has a change and a new file that are not committed.
+    The working tree has a change and a new file that are not committed, in code that training does not import.
     """
     folder.mkdir(parents=True)
     listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "--", *CODE, ".gitignore", ".dvc", ".dvcignore")
@@ -87,7 +87,7 @@ def make_repository(folder: Path) -> str:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
     link_compiled(folder)
-    (folder / "params.yaml").write_text(json.dumps(PARAMS))
+    write_settings(folder, PARAMS)
     losses = folder / "model/training/losses.py"
     text = losses.read_text()
     run(folder, "git", "init", "--quiet", "--initial-branch=main")
@@ -96,9 +96,16 @@ def make_repository(folder: Path) -> str:
     earlier = run(folder, "git", "rev-parse", "HEAD").strip()
     losses.write_text(text)
     commit(folder, "Continue")
-    losses.write_text(f"{text}\n# Not committed.\n")
-    (folder / "model/training/new_file.py").write_text('"""Not known to git."""\n')
+    changed = folder / "model/export/sizes.py"
+    changed.write_text(f"{changed.read_text()}\n# Not committed.\n")
+    (folder / "model/export/new_file.py").write_text('"""Not known to git."""\n')
     return earlier
+
+
+def write_settings(folder: Path, settings: Mapping[str, Mapping[str, object]]) -> None:
+    """Write params.yaml: the shipped sections, of which some are replaced. JSON is YAML."""
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(json.dumps(shipped | dict(settings)))
 
 
 def link_compiled(folder: Path) -> None:

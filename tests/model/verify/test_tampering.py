@@ -24,7 +24,7 @@ from panoptic.format.id_map import decode_id_map, encode_id_map
 from panoptic.index import PanopticIndex
 from panoptic.passport.document import read_passport, seal, write_passport
 from tests.model.verify.forgery import Forgery, Json
-from tests.model.verify.small_runs import PARAMS, key_pair, make_run, run_stage, shown, verify_command
+from tests.model.verify.small_runs import PARAMS, key_pair, make_run, run_stage, shown, verify_command, write_settings
 
 pytestmark = pytest.mark.slow
 METRICS = "evaluate/metrics.json"
@@ -52,8 +52,7 @@ def other(tmp_path_factory: pytest.TempPathFactory, original: tuple[Path, str]) 
     """A run with another seed, without a signature."""
     folder = tmp_path_factory.mktemp("other") / "run"
     shutil.copytree(original[0], folder, symlinks=True)
-    params = PARAMS | {"train": PARAMS["train"] | {"seed": 1}}
-    (folder / "params.yaml").write_text(json.dumps(params))
+    write_settings(folder, PARAMS | {"train": PARAMS["train"] | {"seed": 1}})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         for stage in ("train", "predict", "evaluate", "passport"):
@@ -353,7 +352,7 @@ FOUND_BY: dict[Tampering, str] = {
     resealed_training_image: "replay",
     resealed_leak_of_the_validation_split: "splits",
     resealed_commit: "code of the weights",
-    resealed_uncommitted_changes: "code of the weights",
+    resealed_uncommitted_changes: "code of the results",
     resealed_lock_of_libraries: "code of the weights",
 }
 
