@@ -64,7 +64,7 @@ class Record:
                 f"the run had {described['bytes']} bytes of uncommitted changes, too many for its passport, and cannot "
                 "be made again without them; commit before training"
             )
-        diff = zlib.decompress(base64.b64decode(described["zlib"]))
+        diff = zlib.decompressobj().decompress(base64.b64decode(described["zlib"]), described["bytes"])
         if hashlib.sha256(diff).hexdigest() != described["sha256"]:
             raise ValueError("the uncommitted changes in the passport are damaged: their digest is another one")
         return diff

@@ -16,12 +16,8 @@ def check_code(passport: Passport, repository: Path) -> Check:
     name, code = f"code of the {passport.type}", passport.section("code")
     with TemporaryDirectory(prefix="verify-") as temporary:
         folder = Path(temporary)
-        try:
-            why = materialize(repository, code, folder)
-        except ValueError as error:
-            why = str(error)
-        if why:
-            return Check(name, FAILED if "do not fit" in why else NOT_MADE, why)
+        if why := materialize(repository, code, folder):
+            return Check(name, NOT_MADE, why)
         expected = {**_files(code), code.child("lock").text("path"): code.child("lock").values.get("sha256")}
         wrong = [
             f"{file} has another digest in the commit{' and changes' if code.child('diff').integer('bytes') else ''}"

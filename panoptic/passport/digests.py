@@ -22,6 +22,8 @@ from panoptic.io.zip_archive import ZipArchive
 
 _COPIED_IDS = 1 << 20
 """Largest compressed list of ids, in bytes, that is written into a passport besides its digest."""
+LARGEST_LIST = 1 << 26
+"""Largest list of ids in bytes that is unpacked from a passport."""
 
 
 def digest_of(path: Path) -> str:
@@ -87,10 +89,16 @@ def describe_ids(ids: Iterable[ImageId]) -> dict[str, object]:
     return {"sha256": hashlib.sha256(text).hexdigest(), "zlib": listed}
 
 
-def listed_ids(listed: str) -> list[ImageId]:
-    """The ids that `describe_ids` compressed."""
-    ids: list[ImageId] = json.loads(zlib.decompress(base64.b64decode(listed)))
-    return ids
+def unpack(packed: str, limit: int) -> bytes:
+    """The bytes whose compressed form is written in base64. Raises `ValueError` if they are damaged, or too many."""
+    try:
+        stream = zlib.decompressobj()
+        content = stream.decompress(base64.b64decode(packed, validate=True), limit + 1)
+    except zlib.error as error:
+        raise ValueError(f"a compressed part of a passport is damaged ({error}); restore the file") from None
+    if not stream.eof or len(content) > limit:
+        raise ValueError(f"a compressed part of a passport is cut off, or exceeds {limit} bytes; restore the file")
+    return content
 
 
 def digest_split(index_path: Path) -> SplitDigest:

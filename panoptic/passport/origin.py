@@ -6,6 +6,7 @@ What git does not see, because there is no repository, is still told by the dige
 import base64
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import zlib
@@ -14,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from panoptic.io.json_fields import JsonObject
-from panoptic.passport.digests import digest_of
+from panoptic.passport.digests import digest_of, unpack
 
 LOCK = "requirements.lock"
 CODE = (
@@ -22,6 +23,8 @@ CODE = (
     *("data.dvc", "dvc.yaml", "pyproject.toml", "setup.py", LOCK),
 )
 """What decides results; settings are in a section of their own."""
+_COMMIT = re.compile("[0-9a-f]{40,64}")
+_LARGEST_DIFF = 1 << 26
 _COPIED_DIFF = 1 << 20
 """Largest compressed diff in bytes that is written into a passport."""
 
@@ -43,15 +46,14 @@ def _describe_diff(diff: bytes) -> dict[str, object]:
     return {"bytes": len(diff), "sha256": hashlib.sha256(diff).hexdigest(), "zlib": copied}
 
 
-def recorded_diff(code: JsonObject) -> bytes:
-    """The uncommitted changes. Raises `ValueError` if they were too large to be copied into the passport."""
+def _recorded_diff(code: JsonObject) -> bytes:
+    """The uncommitted changes. Raises `ValueError` if they were edited."""
     diff = code.child("diff")
     size = diff.integer("bytes")
-    if size and not diff.has("zlib"):
-        raise ValueError(
-            f"{diff.where}: {size} bytes of uncommitted changes, too many to be kept; commit changes before training"
-        )
-    return zlib.decompress(base64.b64decode(diff.text("zlib"))) if size else b""
+    content = unpack(diff.text("zlib"), min(size, _LARGEST_DIFF)) if size else b""
+    if size and hashlib.sha256(content).hexdigest() != diff.text("sha256"):
+        raise ValueError(f"{diff.where}: the uncommitted changes have another digest than it says; restore the file")
+    return content
 
 
 def _uncommitted(project: Path) -> bytes:
@@ -71,26 +73,32 @@ def _uncommitted(project: Path) -> bytes:
 def materialize(repository: Path, code: JsonObject, folder: Path) -> str | None:
     """Write the code of a passport to `folder`: its commit with the uncommitted changes.
 
-    Returns why it could not; None if it could.
+    Returns why it cannot be had; None if it was written. Raises `ValueError` for what no run can have recorded.
     """
-    commit = code.text("commit") if code.has("commit") else None
-    if commit is None:
+    if not code.has("commit"):
         return "the passport names no commit: the run was made outside of git"
+    commit = code.text("commit")
+    if not _COMMIT.fullmatch(commit):
+        raise ValueError(f"{code.where}: the commit is {commit!r:.80}, expected its hash; restore the file")
+    if code.child("diff").integer("bytes") and not code.child("diff").has("zlib"):
+        return "the uncommitted changes were too many to be kept; commit changes before training"
     if _git(repository, "cat-file", "-t", commit).strip() != "commit":
         return f"the commit {commit} is not in the repository {repository.resolve()}"
     archive = _git_bytes(repository, "archive", "--format=tar", commit, "--", *_known(repository, commit))
     subprocess.run(("tar", "-x", "-C", str(folder)), input=archive, check=True, capture_output=True)
-    diff = recorded_diff(code)
-    return apply_diff(folder, diff) if diff else None
+    if diff := _recorded_diff(code):
+        _apply(folder, diff)
+    return None
 
 
-def apply_diff(folder: Path, diff: bytes) -> str | None:
-    """Apply uncommitted changes to a folder. Returns why they do not fit; None if they do."""
+def _apply(folder: Path, diff: bytes) -> None:
     # Without a repository around it, git applies to files alone.
     environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent)}
     command = ("git", "apply", "--whitespace=nowarn", "-")
     done = subprocess.run(command, cwd=folder, env=environment, input=diff, capture_output=True)
-    return f"the uncommitted changes do not fit the commit: {done.stderr.decode().strip()}" if done.returncode else None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()
+        raise ValueError(f"the uncommitted changes do not fit the commit: {said}")
 
 
 def _known(repository: Path, commit: str) -> list[str]:

@@ -94,7 +94,7 @@ def finish(training: Finished) -> None:
         "training": {
             "steps": training.steps,
             "initial_weights": _initial_weights(training),
-            "first_steps": load_json(training.state / FIRST_STEPS),
+            "first_steps": load_json(steps) if (steps := training.state / FIRST_STEPS).is_file() else {},
         },
         "usage": _usage(list(begun.objects("sessions")), training.cpu_seconds),
     }

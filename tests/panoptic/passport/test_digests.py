@@ -1,10 +1,15 @@
 """Digests of folders depend on names and contents of files, and splits tell what they share."""
 
+import base64
+import json
 import zipfile
+import zlib
 from pathlib import Path
 
+import pytest
+
 from panoptic.datasets.coco import build_index
-from panoptic.passport.digests import describe_ids, digest_of, digest_split, listed_ids
+from panoptic.passport.digests import describe_ids, digest_of, digest_split, unpack
 from panoptic.passport.machine import energy_between
 from panoptic.passport.training import describe_splits
 from tests.tiny_dataset import random_images, write_split
@@ -44,7 +49,13 @@ def test_an_image_of_both_splits_is_counted_in_folders_and_archives(tmp_path: Pa
 def test_ids_do_not_depend_on_their_order() -> None:
     one, two = describe_ids([3, 1, 2]), describe_ids([2, 3, 1])
     assert one == two
-    assert listed_ids(str(one["zlib"])) == [1, 2, 3]
+    assert json.loads(unpack(str(one["zlib"]), 100)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("packed", [b"no stream", zlib.compress(bytes(1000)), zlib.compress(b"1")[:-5]])
+def test_a_stream_that_is_damaged_or_too_long_is_refused(packed: bytes) -> None:
+    with pytest.raises(ValueError, match="restore the file"):
+        unpack(base64.b64encode(packed).decode(), 100)
 
 
 def test_energy_is_the_difference_of_the_counters_or_says_why_not() -> None:

@@ -56,7 +56,15 @@ def test_changes_that_are_too_large_are_not_forgotten(
     monkeypatch.setattr(origin, "_COPIED_DIFF", 10)
     (repository / "model/kept.py").write_text("one = 2\n")
     code = described(repository)
-    with pytest.raises(ValueError, match="commit changes before training"):
+    assert "commit changes before training" in str(materialize(repository, code, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change", [{"commit": "--output=x"}, {"diff": {"bytes": 3, "sha256": "00", "zlib": "eJwDAAAAAAE="}}]
+)
+def test_what_no_run_records_is_refused(repository: Path, tmp_path: Path, change: dict[str, object]) -> None:
+    code = JsonObject.of({**described(repository).values, **change}, "code")
+    with pytest.raises(ValueError, match="restore the file"):
         materialize(repository, code, tmp_path)
 
 
