@@ -170,9 +170,11 @@ def key_pair(folder: Path, name: str) -> Path:
     return path
 
 
-def verify_command(folder: Path, *more: str) -> tuple[int, dict[str, tuple[str, str]]]:
+def verify_command(
+    folder: Path, *more: str, model: Path = Path("runs/train/model.safetensors")
+) -> tuple[int, dict[str, tuple[str, str]]]:
     """Run `model.verify` as a program; return its status, and verdict and detail of each check by its name."""
-    command = (sys.executable, "-m", "model.verify", "runs/train/model.safetensors", "--json", *more)
+    command = (sys.executable, "-m", "model.verify", str(model), "--json", *more)
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr

@@ -22,6 +22,7 @@ from model.training.sampling import epoch_plan
 from model.verify.__main__ import main
 from panoptic.format.id_map import decode_id_map, encode_id_map
 from panoptic.index import PanopticIndex
+from panoptic.passport.digests import describe_ids
 from panoptic.passport.document import read_passport, seal, write_passport
 from tests.model.verify.forgery import Forgery, Json
 from tests.model.verify.small_runs import (
@@ -316,6 +317,13 @@ def resealed_lock_of_libraries(run: Forgery) -> None:
     run.reseal(lambda sections: sections["code"]["lock"].update(sha256="0" * 64))
 
 
+def resealed_list_of_ids(run: Forgery) -> None:
+    def change(sections: Json) -> None:
+        sections["splits"]["val"]["zlib"] = describe_ids([1, 2, 3])["zlib"]
+
+    run.reseal(change)
+
+
 Tampering = Callable[[Forgery], None]
 FOUND_BY: dict[Tampering, str] = {
     a_bit_of_the_weights: "files of the weights",
@@ -361,6 +369,7 @@ FOUND_BY: dict[Tampering, str] = {
     resealed_class_names: "description of the weights",
     resealed_training_image: "replay",
     resealed_leak_of_the_validation_split: "splits",
+    resealed_list_of_ids: "splits",
     resealed_commit: "code of the weights",
     resealed_uncommitted_changes: "code of the results",
     resealed_lock_of_libraries: "code of the weights",
@@ -412,6 +421,22 @@ def test_no_false_alarm_over_five_clones(original: tuple[Path, str], keys: Path,
         status, checks = verify_command(clone, "--key", str(keys / "own.pub"))
         assert status == 0, shown(checks)
         assert shown(checks) == []
+
+
+def test_another_machine_is_no_alarm_and_no_excuse(
+    original: tuple[Path, str], other: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With other instructions torch really rounds otherwise, as on an older processor."""
+    forged = Forgery.copy(original[0], tmp_path, other, original[1], keys)
+    _edit_setting(forged, "seed", 7)
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    few = "--steps", "1", "--images", "4", "--repository", str(original[0])
+    status, checks = verify_command(original[0], *few)
+    assert status == 0, shown(checks)
+    assert "machine of another kind (instruction_set 'DEFAULT' instead of " in checks["replay"][1]
+    status, checks = verify_command(original[0], *few, model=forged.runs / "train/model.safetensors")
+    assert status == 1
+    assert checks["replay"][0] == "FAILED"
 
 
 def verify(run: Forgery, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str, tuple[str, str]]]:
