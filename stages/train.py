@@ -41,11 +41,12 @@ from model.training.distributed.stopping import StoppedError, shielded, stop_req
 from model.training.failures import explained_failures, statuses_for_agent
 from model.training.loop import TrainingRun, train
 from model.training.overview import data_warnings, describe_run, require_segments
+from model.training.passport_notes import TrainingFiles, begin_passport, finish_passport
 from model.training.sampling import Accumulation
 from model.training.settings import TrainSettings
+from model.training.starting import starting_network
 from model.weights.checkpoint import Checkpoint, Description, metadata_path, save_checkpoint, save_description
-from model.weights.loading.averages import AVERAGE_MARK
-from model.weights.loading.initial import find_initial_weights, load_initial_weights
+from model.weights.loading.initial import find_initial_weights
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
@@ -105,8 +106,8 @@ def load_recipe(params: Path) -> TrainRecipe:
         raise SettingsError(f"{params}: {error}") from None
 
 
-def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
-    """Train to the end, and write the network and how it was made."""
+def run(recipe: TrainRecipe, paths: TrainPaths, params: Path) -> None:
+    """Train to the end, and write the network and how it was made; `params` is the file of the recipe."""
     settings, config, inference = recipe.train, recipe.network, recipe.inference
     index, val_index = PanopticIndex.load(paths.train_index), PanopticIndex.load(paths.val_index)
     index.categories.require_same(val_index.categories, str(paths.val_index), str(paths.train_index))
@@ -116,10 +117,7 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
         started = time.monotonic()
         initial = _initial_weights(recipe, paths, processes)
         identity = _identity(recipe, paths, index, initial)
-        torch.manual_seed(settings.seed)
-        network = PanopticSegFormer(config, len(index.categories.things), len(index.categories.stuff))
-        average = settings.initial_weights.endswith(AVERAGE_MARK)
-        start = load_initial_weights(network, index.categories, initial, average) if initial else "random"
+        network, start = starting_network(config, settings, index.categories, initial)
         training = TrainingRun(
             network=network,
             index=index,
@@ -139,12 +137,16 @@ def run(recipe: TrainRecipe, paths: TrainPaths) -> None:
                 print(f"initial weights: {start}", flush=True)
             # With it, an unfinished run can be the start of another one, which may have other classes.
             save_description(training.state_file, Description(config, index.categories, {"initial_weights": start}))
+            begin_passport(training)
         with explained_failures(training.state_file):
             result = train(training)
         if processes.is_main:
             provenance = _provenance(identity.name, training, processes) | {"initial_weights": start}
             save_checkpoint(paths.model, Checkpoint(config, index.categories, provenance, result))
             _write_metrics(paths, training, time.monotonic() - started)
+            finish_passport(
+                training, TrainingFiles(params, paths.train_index, paths.val_index, paths.model, initial), start
+            )
             # The state is no longer needed, and `dvc repro --force` has to train again.
             shutil.rmtree(training.state_file.parent, ignore_errors=True)
 
@@ -250,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             _start_processes(recipe.cluster, params, paths.state / "jobs", words)
         try:
             with statuses_for_agent():
-                run(recipe, paths)
+                run(recipe, paths, params)
         except StoppedError as stopped:
             print(stopped, file=sys.stderr)
             sys.exit(stopped.status)

@@ -43,6 +43,7 @@ ROOMS = (
     "markdown",
     "format",
     "index",
+    "passport",
     "data",
     "instances",
     "evaluation",

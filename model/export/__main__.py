@@ -18,6 +18,8 @@ from model.published import PUBLISHED, PublishedModel
 from model.weights.checkpoint import Checkpoint, load_checkpoint
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.files import write_together
+from panoptic.passport.document import write_passport
+from panoptic.passport.results import read_parent, seal_export
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.settings import read_section
 
@@ -57,6 +59,7 @@ def _export(options: argparse.Namespace) -> None:
     settings = read_section(options.params, "predict", InferenceSettings)
     checkpoint = load_checkpoint(options.model) if options.model else random_checkpoint(PUBLISHED[options.random])
     require_mask_layer(settings, checkpoint.config)
+    parent = read_parent(options.model) if options.model else None
     sizes = fixed or Sizes.dynamic(checkpoint.config)
     shown = _images(options, sizes, settings)
     network = InferenceNetwork(checkpoint.network, settings.mask_layer)
@@ -75,6 +78,9 @@ def _export(options: argparse.Namespace) -> None:
             files.save_onnx(program, network, description, path)
             _check(files.ONNX_FILE, network, checking.load_onnx(path), shown, settings.merging)
         written.write(options.out / files.DESCRIPTION, description.encode())
+    written_files = {name: options.out / name for name in (*files.FILES.values(), files.DESCRIPTION)}
+    passport = options.out / files.PASSPORT
+    write_passport(passport, seal_export(options.params, parent, written_files, passport))
     print(f"written to {options.out}; {files.DESCRIPTION} describes the input and the outputs")
 
 

@@ -22,7 +22,7 @@ from panoptic.io.files import naming_disk_errors
 
 FORMAT = "panoptic-segformer-export/1"
 OPSET = 20
-TORCH_FILE, ONNX_FILE, DESCRIPTION = "model.pt2", "model.onnx", "model.json"
+TORCH_FILE, ONNX_FILE, DESCRIPTION, PASSPORT = "model.pt2", "model.onnx", "model.json", "passport.json"
 FILES = {"torch": TORCH_FILE, "onnx": ONNX_FILE}
 """Name of the file by format."""
 

@@ -125,7 +125,7 @@ def predict_images(
     device = next(network.parameters()).device
     forward = inference_forward(network, settings)
     reader = PanopticReader(index)
-    batches = list(_same_size(index.records, settings))
+    batches = list(same_size_batches(index.records, settings))
     order = list(chain.from_iterable(batches))
     supplied = None if read is None else read(take(index.records, order))
     categories = tuple(category.id for category in index.categories)
@@ -214,7 +214,7 @@ def require_compiler(device: torch.device) -> None:
         )
 
 
-def _same_size(records: Sequence[ImageRecord], settings: InferenceSettings) -> Iterator[list[int]]:
+def same_size_batches(records: Sequence[ImageRecord], settings: InferenceSettings) -> Iterator[list[int]]:
     """Group record indices into batches of at most `batch_size` images that have equal size at the network's input."""
     by_size: dict[tuple[int, int], list[int]] = {}
     for index, (height, width) in enumerate(image_sizes(records).tolist()):

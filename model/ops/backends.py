@@ -128,3 +128,15 @@ def _load(name: str) -> Backend | str:
 def compute_type(value: Tensor) -> torch.dtype:
     """Type of the sums."""
     return torch.float64 if value.dtype == torch.float64 else torch.float32
+
+
+def describe_rounding(device: torch.device) -> dict[str, object]:
+    """Describe everything of this process and its device that decides how sums round, for passports."""
+    on_gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "threads": torch.get_num_threads(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "operator": choose(device.type),
+        "cuda": torch.version.cuda if on_gpu else None,
+    }

@@ -29,6 +29,7 @@ from model.training.distributed.processes import Processes
 from model.training.distributed.sharding import full, load_full, set_gradient_sync, shard
 from model.training.distributed.stopping import StoppedError
 from model.training.ema import WeightAverage
+from model.training.first_steps import note_first_step
 from model.training.loading import loaded
 from model.training.matcher import MatchedQueries
 from model.training.optimizer import build_optimizers, rate_at, set_rate
@@ -124,6 +125,7 @@ def _take_steps(
         terms = optimize(run, state, [batch.to(device) for batch in batches])
         state.recent.append(torch.stack(list(terms.values())))
         state.step += 1
+        note_first_step(run.state_file.parent, state.step, run.network, terms.values(), is_main)
         # Rows end where states do, so that a resumed run writes the same curve.
         if _ends(run.settings.log_every, run, state) or _ends(run.settings.save_every, run, state):
             row = curve_row(rate, list(terms), torch.stack(state.recent).mean(0))

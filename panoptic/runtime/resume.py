@@ -22,8 +22,8 @@ from panoptic.runtime.fingerprint import code_digests, file_digest, file_signatu
 from panoptic.runtime.settings import flat_settings
 
 _NOTE, _PROGRESS, _OWNER = "identity.json", "progress.txt", "owner.json"
-# Files that are there before anything is done; training describes its coming states in `state.json`.
-_NOTES = {_NOTE, _PROGRESS, _OWNER, "state.json"}
+# Files beside the results; training describes its coming states in `state.json`, and notes the others for passports.
+_NOTES = {_NOTE, _PROGRESS, _OWNER, "state.json", "begun.json", "first_steps.json"}
 # The fingerprint alone named the states of training in earlier versions.
 _FOLDER = re.compile(r"(?:([a-z]+)-)?[0-9a-f]{16}")
 _SHOWN_SETTINGS, _LONGEST_CHANGE = 5, 200

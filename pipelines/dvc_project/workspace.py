@@ -27,13 +27,14 @@ class GitError(ValueError):
 
 @dataclass(frozen=True)
 class Checkout:
-    """A git repository with a DVC project at its top level, whose current commit the trials run."""
+    """A git repository with a DVC project at its top level, whose current commit, or another one, the trials run."""
 
     folder: Path
+    revision: str = "HEAD"
 
     def commit(self) -> str:
-        """Return the hash of the commit that is checked out."""
-        return git(self.folder, "rev-parse", "HEAD").strip()
+        """Return the hash of the commit that trials run."""
+        return git(self.folder, "rev-parse", f"{self.revision}^{{commit}}").strip()
 
     def require_committed(self) -> None:
         """Raise `GitError` if a tracked file differs from the commit, unless it is in `UNCOMMITTED`."""
@@ -79,7 +80,8 @@ class Workspace:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             source = self.checkout.folder.resolve()
             git(self.checkout.folder, "clone", "--quiet", "--shared", str(source), str(self.folder.resolve()))
-        git(self.folder, "reset", "--quiet", "--hard")  # DVC stashes changes while it runs, and a kill loses them
+        # Also because DVC stashes changes while it runs, and a kill loses them.
+        git(self.folder, "reset", "--quiet", "--hard", self.checkout.commit())
         for key, fallback in (("user.name", "sweep"), ("user.email", "sweep@localhost")):
             if not git(self.folder, "config", "--default", "", "--get", key).strip():
                 git(self.folder, "config", key, fallback)

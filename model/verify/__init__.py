@@ -1,0 +1,1 @@
+"""Checks that weights and results are what their passports say, by repeating parts of the work."""
