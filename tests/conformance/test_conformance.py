@@ -36,8 +36,15 @@ def score_or_error(case: Case, folder: Path, section: str, panopticapi: bool = F
         return error
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize(("metric", "section"), [("pq", ""), ("boundary_pq", "boundary")])
-def test_our_evaluation_passes_all_cases(metric: str, section: str, tmp_path: Path) -> None:
+def test_our_evaluation_passes_all_cases(
+    metric: str, section: str, compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the compiled cores, and as it runs where there is no compiler."""
+    if not compiled:
+        monkeypatch.setattr("panoptic.evaluation.overlaps.COMPILED", False)
+        monkeypatch.setattr("panoptic.format.id_map.COMPILED", False)
     verdicts = {
         entry.case.path: judge(entry, metric, score_or_error(entry.case, tmp_path / entry.case.path, section))
         for entry in ENTRIES
