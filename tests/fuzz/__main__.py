@@ -13,7 +13,10 @@ def main() -> None:
     """Fuzz each target for its part of the time; end with status 1 after a finding."""
     arguments = _parse()
     if not arguments.plain:
-        sanitized.restart_with(sanitized.build(), "tests.fuzz")
+        try:
+            sanitized.restart_with(sanitized.build(), "tests.fuzz")
+        except sanitized.BuildError as error:
+            raise SystemExit(f"error: {error}") from None
     from tests.fuzz.command import fuzz_all, repeat
 
     raise SystemExit(repeat(arguments) if arguments.input else fuzz_all(arguments))

@@ -23,10 +23,14 @@ _OPTIONS = {
 }
 
 
+class BuildError(RuntimeError):
+    """The cores could not be built with sanitizers."""
+
+
 def build() -> Path:
     """Build the cores as setup.py does, but with sanitizers, below build/; return the folder, which is reused.
 
-    Raises `RuntimeError` with the output of the compiler.
+    Raises `BuildError` with the output of the compiler.
     """
     digest = hashlib.sha256(_FLAGS.encode())
     for source in _SOURCES:
@@ -48,7 +52,10 @@ def build() -> Path:
         text=True,
     )
     if not _built(folder):
-        raise RuntimeError(f"the cores could not be built with sanitizers:\n{done.stdout}{done.stderr}")
+        raise BuildError(
+            "the cores could not be built with sanitizers; install g++ with its libasan and libubsan, or give --plain:\n"
+            f"{done.stdout}{done.stderr}"
+        )
     return folder
 
 

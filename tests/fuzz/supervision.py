@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import re
 import signal
 import struct
 import tempfile
@@ -85,7 +86,7 @@ def fuzz(task: Task) -> tuple[Counts, int]:
         if status == 0:
             return done, peak
         crashed.append(progress.data)
-        task.report(Finding(progress.data, _cause(status, said), said[-10_000:]))
+        task.report(Finding(progress.data, _cause(status, said), said[-50_000:]))
         if len(crashed) == CRASHES or time.monotonic() > end:
             return done, peak
 
@@ -136,6 +137,7 @@ def _wait(child: int, progress: SharedProgress) -> tuple[int, int]:
 def _cause(status: int, said: str) -> str:
     if status == -1:
         return f"hangs for {HANG_SECONDS:.0f} s"
-    summary = [line for line in said.splitlines() if "SUMMARY:" in line or "runtime error:" in line]
+    summary = re.findall(r"(?:[^/\s]+: runtime error:|SUMMARY:) .*", said)
+    summary = [re.sub(r"-?\d{6,}", "N", line) for line in summary]  # so that equal causes are equal
     how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
     return f"crash, {how}: {summary[-1] if summary else 'no report of a sanitizer'}"
