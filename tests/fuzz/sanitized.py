@@ -53,7 +53,7 @@ def build() -> Path:
     )
     if not _built(folder):
         raise BuildError(
-            "the cores could not be built with sanitizers; install g++ with its libasan and libubsan, or give --plain:\n"
+            "the cores could not be built with sanitizers; install g++ with libasan and libubsan, or give --plain:\n"
             f"{done.stdout}{done.stderr}"
         )
     return folder

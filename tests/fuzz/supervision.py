@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import struct
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -93,6 +94,8 @@ def fuzz(task: Task) -> tuple[Counts, int]:
 
 def _run_child(task: Task, end: float, folder: Path, progress: SharedProgress, crashed: list[bytes]) -> None:
     parent = os.getppid()
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # a child has none of its parent's threads and would wait for them
     fuzzer = Fuzzer(task.target, task.seed + 1_000_000 * len(crashed), folder)
     status = 1
     try:

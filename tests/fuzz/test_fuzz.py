@@ -96,27 +96,25 @@ def _eat(data: bytes) -> int:
 
 
 def _compute(data: bytes) -> int:
-    return sum(range(3_000_000)) if b"null" in data else 0
+    return sum(range(5_000_000)) if b"null" in data else 0
 
 
 @pytest.mark.parametrize(
-    ("planted", "cause"),
+    ("planted", "limit", "cause"),
     [
-        (_missing_key, "KeyError in tests/fuzz/test_fuzz.py"),
-        (_nameless, "ValueError in tests/fuzz/test_fuzz.py"),
-        (_crash, "crash, signal 11"),
-        (_hang, "hangs"),
-        (_eat, "memory"),
-        (_compute, "time"),
+        (_missing_key, {}, "KeyError in tests/fuzz/test_fuzz.py"),
+        (_nameless, {}, "ValueError in tests/fuzz/test_fuzz.py"),
+        (_crash, {}, "crash, signal 11"),
+        (_hang, {"HANG_SECONDS": 0.5}, "hangs"),
+        (_eat, {"MEMORY": 50_000}, "memory"),
+        (_compute, {"CPU_SECONDS": 0.02}, "time"),
     ],
 )
 def test_a_planted_fault_is_found(
-    planted: Callable[[bytes], object], cause: str, monkeypatch: pytest.MonkeyPatch
+    planted: Callable[[bytes], object], limit: dict[str, float], cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "HANG_SECONDS", 0.5)
-    monkeypatch.setattr(supervision, "CRASHES", 1)
-    monkeypatch.setattr(engine, "CPU_SECONDS", 0.03)
-    monkeypatch.setattr(engine, "MEMORY", 50_000)
+    for name, value in {"CRASHES": 1, **limit}.items():
+        monkeypatch.setattr(engine if hasattr(engine, name) else supervision, name, value)
     found = _found(_planted(planted), executions=300)
     assert found
     assert all(line.startswith(cause) for line in found)
@@ -130,7 +128,8 @@ def test_proper_refusals_are_no_finding() -> None:
     assert _found(_planted(_refuse), executions=300) == []
 
 
-def test_inputs_that_reach_new_lines_are_kept(tmp_path: Path) -> None:
+def test_inputs_that_reach_new_lines_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CORPUS", tmp_path / "empty")
     fuzzer = Fuzzer(next(target for target in TARGETS if target.name == "panoptic_json"), 0, tmp_path)
     sound, lines = len(fuzzer.pool), []
     for data in islice(fuzzer.inputs(), 100):

@@ -69,7 +69,8 @@ def _states() -> Mapping[str, bytes]:
     with TemporaryDirectory() as made:
         folder = Path(made)
         state = _state(folder)
-        state.network(torch.ones(4, 3)).sum().backward()
+        for parameter in state.network.parameters():
+            parameter.grad = torch.ones_like(parameter)  # not by backward, whose threads do not survive in a child
         state.optimizers[0].step()
         state.step, state.recent = 7, [torch.ones(2)]
         state.curves.add("loss", 7, {"total": 1.5})
