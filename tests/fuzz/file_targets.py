@@ -208,14 +208,14 @@ def _panoptic_documents() -> Mapping[str, bytes]:
 
 def _instance_documents() -> Mapping[str, bytes]:
     images = random_images(0, 1)
-    truth = coco_documents.instances(images) | {"categories": CATEGORIES[1:3]}
+    gt = coco_documents.instances(images) | {"categories": CATEGORIES[1:3]}
     masks = [encode_mask(images[0].ids == label.id) for label in images[0].segments]
     runs = {"size": [2, 3], "counts": [1, 2, 3]}
     results = [
         {"image_id": 100, "category_id": 3, "score": 0.5, "segmentation": mask, "bbox": [0, 0, 2, 2.5]}
         for mask in (*masks, runs)
     ]
-    return {"ground truth": json.dumps(truth).encode(), "results": json.dumps(results).encode()}
+    return {"ground truth": json.dumps(gt).encode(), "results": json.dumps(results).encode()}
 
 
 def _settings() -> Mapping[str, bytes]:

@@ -16,14 +16,24 @@ from tests.fuzz.formats import JSON, PLAIN
 from tests.fuzz.supervision import Task, fuzz
 from tests.fuzz.target import Target
 
+CORES = {
+    "png_filters": "panoptic.io._png",
+    "overlaps": "panoptic.evaluation._overlaps",
+    "ms_deform_attn": "model.ops._ms_deform_attn",
+}
+
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_the_corpus_is_taken_or_refused_properly(target: Target) -> None:
+    if target.name in CORES:
+        pytest.importorskip(CORES[target.name], reason="it was not compiled when the project was installed")
     assert _found(target, executions=len(corpus(target))) == []
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_sound_inputs_are_taken(target: Target, tmp_path: Path) -> None:
+    if target.name in CORES:
+        pytest.importorskip(CORES[target.name], reason="it was not compiled when the project was installed")
     for number, data in enumerate(target.seeds().values()):
         (tmp_path / str(number)).mkdir()
         target.run(data, tmp_path / str(number))
@@ -53,9 +63,10 @@ def _inputs(seed: int, folder: Path) -> list[bytes]:
 
 
 def _planted(run: Callable[[bytes], object]) -> Target:
-    return Target(
-        "planted", lambda data, _: run(data) and None, lambda: {"sound": b'{"id": [1, 2]}'}, (ValueError,), JSON
-    )
+    def run_in(data: bytes, _folder: Path) -> None:
+        run(data)
+
+    return Target("planted", run_in, lambda: {"sound": b'{"id": [1, 2]}'}, (ValueError,), JSON)
 
 
 def _found(target: Target, executions: int) -> list[str]:
@@ -110,7 +121,7 @@ def _compute(data: bytes) -> int:
         (_compute, {"CPU_SECONDS": 0.02}, "time"),
     ],
 )
-def test_a_planted_fault_is_found(
+def test_a_planted_bug_is_found(
     planted: Callable[[bytes], object], limit: dict[str, float], cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"CRASHES": 1, **limit}.items():
