@@ -31,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run browse test test-slow slow-tools chaos chaos-ci lint data server worker deploy install lock clean
+.PHONY: help run browse test test-slow slow-tools chaos chaos-ci fuzz lint data server worker deploy install lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ test: install  ## run the quick tests
 
 test-slow: install  ## run the tests that start servers or many processes: Prefect, torchrun, SLURM, the App
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m slow
+
+fuzz: install  ## fuzz the readers and the C++ cores for two minutes, under sanitizers (FUZZ="--seconds 3600")
+	OMP_NUM_THREADS=1 $(PY) -m tests.fuzz $(FUZZ)
 
 slow-tools:  ## install SLURM for test-slow (needs root on Debian; without it, its tests are skipped)
 	@{ command -v slurmctld && command -v munged; } >/dev/null || { test "$$(id -u)" = 0 && apt-get -qq update && \

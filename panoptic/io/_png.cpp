@@ -133,7 +133,8 @@ void unfilter_row(int filter, const unsigned char* stored, const Id* above, Id* 
 
 py::array_t<std::int32_t> unfilter(std::string_view rows, std::size_t height, std::size_t width) {
     const std::size_t row_bytes = 1 + kBytes * width;
-    if (rows.size() != height * row_bytes) {
+    // Divided, because a product may exceed 64 bits; a row has more bytes than pixels.
+    if (width > rows.size() || rows.size() / row_bytes != height || rows.size() % row_bytes != 0) {
         throw std::invalid_argument(std::to_string(rows.size()) + " bytes do not make " + std::to_string(height) +
                                     " rows of 1 + 3 * " + std::to_string(width));
     }

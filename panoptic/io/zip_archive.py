@@ -9,7 +9,7 @@ from typing import IO, Protocol
 from panoptic.io.errors import DatasetError
 from panoptic.io.names import NameTable, checked_name, is_litter, normal_name, normal_text
 from panoptic.io.reading import open_file, require_file
-from panoptic.io.zip_entries import UTF8, ZipEntry, entry_names, read_entry
+from panoptic.io.zip_entries import DAMAGE, UTF8, ZipEntry, entry_names, read_entry
 
 
 class EntryLookup(Protocol):
@@ -55,7 +55,7 @@ class ZipArchive:
             self._directory = None
         try:
             return self._opened().archive.open(self._info(name))
-        except zipfile.BadZipFile as error:
+        except DAMAGE as error:
             raise DatasetError(f"{self.path}: '{name}' is damaged ({error}); fetch it again") from None
 
     def read(self, name: str) -> bytes:

@@ -8,6 +8,7 @@ processes and threads can share one open file.
 import os
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from panoptic.io.names import decoded_names, normal_name
 
 # An entry that is larger, or that grows by more than the ratio to more than a little, is not an image.
 LARGEST_BYTES, LARGEST_RATIO, LITTLE_BYTES = 1 << 30, 200, 1 << 24
+# What the standard library raises for a damaged archive, the last one for a name that is marked as UTF-8 and is not.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError)
 _LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")  # signature, flags, method, lengths of name and extra field
 _ENCRYPTED = 0x2041  # by a password, strongly, or with masked headers
 UTF8 = 0x800  # the flag of a name in UTF-8; without it, programs write any encoding
@@ -48,7 +51,7 @@ class ZipEntry:
         ).checked(archive)
 
     def checked(self, archive: Path) -> "ZipEntry":
-        """Return the entry. Raises `DatasetError` for an unknown method or an absurd size."""
+        """Return the entry. Raises `DatasetError` for an unknown method, an absurd size or a negative offset."""
         if self.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             known = "pack it again, stored or deflated"
             raise DatasetError(f"{archive}: '{self.name}' is packed by method {self.method}; {known}")
@@ -56,6 +59,8 @@ class ZipEntry:
         if not 0 <= self.size <= min(likely, LARGEST_BYTES) or not 0 <= self.packed <= LARGEST_BYTES:
             claim = f"claims to hold {self.size} bytes in {self.packed}"
             raise DatasetError(f"{archive}: '{self.name}' {claim}; this is no image, replace the file")
+        if self.offset < 0:
+            raise DatasetError(f"{archive}: '{self.name}' is said to begin before the archive; fetch it again")
         return self
 
 

@@ -101,6 +101,9 @@ def read_pickle(path: Path) -> PickledFile:
                 used[name] = substitute
             else:
                 raise WeightsError(f"{path}: {_refusal(str(error))}") from None
+        except MemoryError:
+            found = "asks for more memory than there is: damaged, or too large for this machine"
+            raise WeightsError(f"{path}: {found}; download it again, or read it where more memory is free") from None
         except _DAMAGE as error:
             reason = str(error).partition("\n")[0].partition(". ")[0] or type(error).__name__
             raise WeightsError(

@@ -97,6 +97,8 @@ def stand_in(name: str) -> Callable[..., object] | None:
 
     Outside the standard library classes are told from functions by their capital: nothing is imported to find out.
     """
+    if not all(part.isidentifier() for part in name.split(".")):
+        return None  # damaged: no class can have this name
     module, _, last = name.rpartition(".")
     root = module.partition(".")[0]
     if name == "numpy.dtype":

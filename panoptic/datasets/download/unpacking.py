@@ -11,7 +11,6 @@ import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -22,6 +21,7 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.files import naming_disk_errors
 from panoptic.io.names import checked_name, is_litter
 from panoptic.io.reading import open_file, require_file
+from panoptic.io.zip_entries import DAMAGE
 
 # JSON shrinks to about a tenth; bombs approach the limit of the format, 1032. Small files may have any ratio.
 LARGEST_RATIO, SMALL_BYTES = 200, 1 << 20
@@ -41,6 +41,8 @@ def unpack_zip(archive: Path, entries: Iterable[str], folder: Path) -> None:
             file_type = stat.S_IFMT(info.external_attr >> 16)
             if file_type not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 1:
                 raise _refusal(archive, info.filename, "is a link, a device or encrypted")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.header_offset < 0:
+                raise _refusal(archive, info.filename, "is packed by an unusual method, or begins before the archive")
         by_name = {info.filename: info for info in infos}
         for entry in entries:
             if entry not in by_name:
@@ -119,7 +121,7 @@ def _naming_damage(archive: Path, name: str = "") -> Iterator[None]:
     """Turn errors of the standard library about a damaged archive into a `DatasetError`."""
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
+    except (*DAMAGE, tarfile.TarError) as error:
         where = f"entry '{name}' is" if name else "is"
         raise DatasetError(
             f"{archive}: {where} damaged ({error}); remove the archive to have it fetched again"

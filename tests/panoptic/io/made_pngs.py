@@ -35,7 +35,7 @@ def stored_rows(rgb: NDArray[np.uint8], filters: tuple[int, ...]) -> bytes:
         stored.append(kind)
         for place, value in enumerate(row.tolist()):
             left, corner = (int(line[place - channels]) if place >= channels else 0 for line in (row, above))
-            stored.append((value - _predicted(kind, left, int(above[place]), corner)) % 256)
+            stored.append((value - predicted(kind, left, int(above[place]), corner)) % 256)
         above = row
     return bytes(stored)
 
@@ -48,7 +48,7 @@ def interlaced_png(rgb: NDArray[np.uint8]) -> bytes:
     return png(header(height, width, color=2 if channels == 3 else 6, methods=(0, 0, 1)), zlib.compress(rows))
 
 
-def _predicted(kind: int, left: int, above: int, corner: int) -> int:
+def predicted(kind: int, left: int, above: int, corner: int) -> int:
     if kind == 4:
         estimate = left + above - corner
         return min((left, above, corner), key=lambda value: abs(estimate - value))  # the first of those equally near

@@ -1,0 +1,1 @@
+"""Fuzzers of everything that reads files or computes in C++; `python -m tests.fuzz` runs them."""
