@@ -1,12 +1,13 @@
 """The loop of a fuzzer: damage an input, run the target, keep what reaches new lines, report what must not happen."""
 
+import io
 import random
 import resource
 import shutil
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -73,7 +74,8 @@ def execute(target: Target, data: bytes, folder: Path) -> Finding | None:
     folder.mkdir()
     before = resource.getrusage(resource.RUSAGE_SELF)
     try:
-        target.run(data, folder)
+        with redirect_stdout(io.StringIO()):  # what a target notes about its input is of no interest
+            target.run(data, folder)
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) or not target.refused_properly(error):
             return Finding(data, _cause(error), traceback.format_exc())
