@@ -102,7 +102,7 @@ def prepare(record: Record, repository: Path, into: Path) -> DvcProject:
     workspace = Workspace(checkout, into)
     with TemporaryDirectory(prefix="remake-") as temporary:
         params = Path(temporary) / "params.yaml"
-        params.write_text(json.dumps(record.settings(), indent=1) + "\n")  # JSON is YAML
+        params.write_text(json.dumps(record.settings(), indent=1) + "\n", encoding="utf-8")  # JSON is YAML
         workspace.prepare(params, checkout.cache(), [_INDICES])
     git(into, "clean", "--quiet", "-fd")  # files of uncommitted changes, from an interrupted remake
     if diff:
@@ -146,7 +146,7 @@ def compare(project: DvcProject, record: Record) -> Iterator[tuple[str, bool, st
         yield name, equal, found[:16] if equal else f"{found[:16]}, expected {described['sha256'][:16]}"
     for name, metrics in (record.results or {}).get("metrics", {}).items():
         path = project.folder / _RUNS / record.results["files"][name]["path"] if record.results else Path()
-        found_metrics = json.loads(path.read_text())
+        found_metrics = json.loads(path.read_text(encoding="utf-8"))
         different = sorted(key for key in {*metrics, *found_metrics} if metrics.get(key) != found_metrics.get(key))
         yield name, not different, f"{', '.join(different)} differ" if different else "every number"
 

@@ -15,7 +15,8 @@ def _opens_text(call: ast.Call) -> bool:
     if call.func.attr == "open":
         modes = [argument.value for argument in call.args[:1] if isinstance(argument, ast.Constant)]
         return (not call.args and not call.keywords) or any(mode in ("r", "w", "a", "x", "r+", "w+") for mode in modes)
-    return call.func.attr in ("read_text", "write_text")
+    # A first argument of `read_text` names the encoding, or a file of an installed package.
+    return call.func.attr == "write_text" or (call.func.attr == "read_text" and not call.args)
 
 
 def _without_encoding(path: Path) -> Iterator[int]:

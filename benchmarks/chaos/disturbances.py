@@ -106,10 +106,10 @@ def _take_memory(process: Found) -> None:
         with suppress(OSError):
             group.mkdir()
             try:
-                (group / limit).write_text(str(_LIMIT_BYTES))
-                (group / "cgroup.procs").write_text(str(process.pid))
+                (group / limit).write_text(str(_LIMIT_BYTES), encoding="utf-8")
+                (group / "cgroup.procs").write_text(str(process.pid), encoding="utf-8")
                 _wait_for_death(process.pid)
-                (controller / "cgroup.procs").write_text(str(process.pid))
+                (controller / "cgroup.procs").write_text(str(process.pid), encoding="utf-8")
             finally:
                 group.rmdir()
 

@@ -45,7 +45,7 @@ def unmount(folder: Path) -> None:
 
 def unmount_all(folder: Path) -> None:
     """Unmount everything below a folder."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
+    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
         mounted = Path(line.split()[1])
         if mounted.is_relative_to(folder):
             unmount(mounted)

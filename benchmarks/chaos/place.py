@@ -62,7 +62,7 @@ class Place:
 
     def log(self, name: str) -> str:
         """Everything that a run has said."""
-        return (self.folder / f"{name}.log").read_text(errors="replace")
+        return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def start(self, name: str, board: Board | None) -> subprocess.Popen[bytes]:
         """Start the program in a session of its own; its output goes to a log of this name."""

@@ -29,7 +29,7 @@ def find_processes(mark: str) -> Iterator[Found]:
             marks = (folder / "environ").read_bytes().split(b"\0")
             if wanted in marks or any(found.startswith(wanted + b"/") for found in marks):
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                pages = int((folder / "statm").read_text().split()[1])
+                pages = int((folder / "statm").read_text(encoding="utf-8").split()[1])
                 yield Found(int(folder.name), command.strip(), pages * os.sysconf("SC_PAGE_SIZE"))
 
 

@@ -136,9 +136,9 @@ class Preparation:
         for name in ("dvc.yaml", ".dvcignore", "pyproject.toml"):
             shutil.copyfile(ROOT / name, tree / name)
         (tree / ".dvc").mkdir()
-        (tree / ".dvc" / "config").write_text(_DVC_CONFIG)
+        (tree / ".dvc" / "config").write_text(_DVC_CONFIG, encoding="utf-8")
         sweep = self._copy(tree, "sweep") if SWEEP in names else None
-        (tree / ".dvc" / "config").write_text(f"{_DVC_CONFIG}    no_scm = true\n")
+        (tree / ".dvc" / "config").write_text(f"{_DVC_CONFIG}    no_scm = true\n", encoding="utf-8")
         after = {**digest_tree(tree), **chain[-1].after}
         commands = {DVC: ("dvc", "repro"), FLOW: ("pipelines.reproduce",)}
         found = {
@@ -148,7 +148,7 @@ class Preparation:
         return found | ({SWEEP: self._sweep(sweep)} if sweep else {})
 
     def _sweep(self, tree: Path) -> Target:
-        (tree / ".gitignore").write_text("/runs/\n/tmp/\n*.so\n")
+        (tree / ".gitignore").write_text("/runs/\n/tmp/\n*.so\n", encoding="utf-8")
         git(tree, "init", "--quiet")
         for key, value in (("user.name", "chaos"), ("user.email", "chaos@localhost")):
             git(tree, "config", key, value)
@@ -178,7 +178,7 @@ class Preparation:
 
     def _override(self, params: Path, settings: Mapping[str, Mapping[str, object]]) -> None:
         change = self.folder / "change.yaml"
-        change.write_text(json.dumps(settings))  # JSON is YAML
+        change.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
         override_settings(params, [change], params)
 
 

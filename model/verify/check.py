@@ -102,7 +102,7 @@ def settings_file(passport: Passport) -> Iterator[Path]:
         OmegaConf.update(nested, name, value, force_add=True)
     with TemporaryDirectory(prefix="verify-") as folder:
         path = Path(folder) / "params.yaml"
-        path.write_text(json.dumps(OmegaConf.to_container(nested)))
+        path.write_text(json.dumps(OmegaConf.to_container(nested)), encoding="utf-8")
         yield path
 
 

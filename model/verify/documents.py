@@ -134,7 +134,9 @@ def check_steps(run: Run) -> Check:
     expected = settings.epochs * steps_per_epoch(images, settings.batch_size)
     said = {"passport": passport.section("training").integer("steps")}
     if curve := run.weight_file("loss curve"):
-        said["loss curve"] = int(float(list(csv.DictReader(curve.read_text().splitlines()))[-1]["step"]))
+        said["loss curve"] = int(
+            float(list(csv.DictReader(curve.read_text(encoding="utf-8").splitlines()))[-1]["step"])
+        )
     wrong = [f"{steps} in the {where}, expected {expected}" for where, steps in said.items() if steps != expected]
     counted = f"{settings.epochs} epochs of {images} images give {expected} steps"
     return Check("number of steps", FAILED if wrong else OK, f"{counted}: {first(wrong)}" if wrong else counted)

@@ -65,7 +65,7 @@ def check_last_validation(run: Run) -> Check:
         return Check(name, NOT_MADE, "the quality curve or the metrics are not there")
     if settings_of(run.weights, "predict", InferenceSettings) != settings_of(run.results, "predict", InferenceSettings):
         return Check(name, NOT_MADE, "the settings of prediction were changed after the training")
-    last = list(csv.DictReader(curve.read_text().splitlines()))[-1]
+    last = list(csv.DictReader(curve.read_text(encoding="utf-8").splitlines()))[-1]
     quality = read_json(metrics).child("pq").values
     rows = {group: (float(last[group] or "nan"), 100 * _number(quality[group])) for group in quality}
     wrong = [

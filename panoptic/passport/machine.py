@@ -47,7 +47,7 @@ def describe_machine(facts: Mapping[str, object]) -> dict[str, object]:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -78,7 +78,7 @@ def read_counters() -> dict[str, float]:
     joules = dict[str, float]()
     for zone in sorted(_POWERCAP.glob("intel-rapl:[0-9]")):
         try:
-            joules[zone.name] = int((zone / "energy_uj").read_text()) / 1e6
+            joules[zone.name] = int((zone / "energy_uj").read_text(encoding="utf-8")) / 1e6
         except (OSError, ValueError):
             continue
     return joules | _gpu_counters()
@@ -118,4 +118,4 @@ def energy_between(before: Mapping[str, float], after: Mapping[str, float], seco
 def _range(name: str) -> float | None:
     """The value after which a counter of RAPL starts from 0 again, in joules; None for others."""
     path = _POWERCAP / name / "max_energy_range_uj"
-    return int(path.read_text()) / 1e6 if path.is_file() else None
+    return int(path.read_text(encoding="utf-8")) / 1e6 if path.is_file() else None

@@ -59,7 +59,8 @@ def read_section(
         message = f"{path}: {name}.{error.full_key}: {cause}"
         raise SettingsError(f"{message}; correct the value.\n{_valid_keys(schema)}") from None
     except ValueError as error:
-        raise SettingsError(f"{path}: {name}: {error}") from None
+        where = "" if str(error).startswith(f"{name}.") else f"{name}: "
+        raise SettingsError(f"{path}: {where}{error}") from None
     except OverflowError:  # a whole number that no float holds
         large = [key for key, value in flat_settings(plain, name) if isinstance(value, int) and abs(value) > 10**300]
         raise SettingsError(f"{path}: {', '.join(large) or name}: larger than any number; correct the value") from None
@@ -87,6 +88,7 @@ def _read_yaml(path: Path) -> DictConfig:
         with open_file(path) as file:
             text = file.read(4 * LONGEST).decode("utf-8-sig")  # editors on Windows write a byte order mark
         require_plain_yaml(text, str(path))
+        root = yaml.compose(text, yaml.SafeLoader)
     except FileNotFoundError:
         raise SettingsError(f"{path}: there is no such file; give the path with --params") from None
     except UnicodeDecodeError as error:
@@ -97,13 +99,15 @@ def _read_yaml(path: Path) -> DictConfig:
         raise SettingsError(str(error)) from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {error}") from None
+    if root is not None and not isinstance(root, yaml.MappingNode):  # OmegaConf would read a text once more
+        found = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
+        raise SettingsError(f"{path}: expected sections with keys and values, found {found}; correct the file")
     try:
         document = OmegaConf.load(io.StringIO(text))
     except (ValueError, OSError, OmegaConfBaseException, yaml.YAMLError) as error:
-        # A key that is listed twice or no text, a number of thousands of digits, a single value.
+        # A key that is listed twice or no text, or a number of thousands of digits.
         raise SettingsError(f"{path}: expected sections with keys and values ({error}); correct the file") from None
-    if not isinstance(document, DictConfig):
-        raise SettingsError(f"{path}: expected sections with keys and values, found a list")
+    assert isinstance(document, DictConfig)
     for name, value in flat_settings(cast("dict[str, object]", OmegaConf.to_container(document))):
         if "${" in str(value):  # DVC compares the text, so a value from elsewhere could change without a new run
             raise SettingsError(f"{path}: {name} refers to another value by ${{...}}; write the value itself")

@@ -25,7 +25,7 @@ def keep_state_private(folder: Path) -> None:
     make_private(state, "remove it, or work in a copy of the project that you own")
     # DVC cannot write an umlaut into its settings; a relative path serves commands in the project's folder alone.
     value = str(state) if str(state).isascii() else str(STATE)
-    if local.is_file() and f"site_cache_dir = {value}\n" in local.read_text():
+    if local.is_file() and f"site_cache_dir = {value}\n" in local.read_text(encoding="utf-8"):
         return
     command = [sys.executable, "-m", "dvc", "config", "--local", "core.site_cache_dir", value]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)

@@ -61,7 +61,7 @@ def accepted_advisories(file: Path = PROJECT) -> Mapping[str, str]:
     Raises:
         ValueError: One has no reason.
     """
-    accepted: dict[str, str] = tomllib.loads(file.read_text())["tool"].get("accepted-advisories", {})
+    accepted: dict[str, str] = tomllib.loads(file.read_text(encoding="utf-8"))["tool"].get("accepted-advisories", {})
     if without := [name for name, reason in accepted.items() if not reason.strip()]:
         raise ValueError(f"{file}: {without[0]} is accepted without a reason; give one, or remove it")
     return accepted

@@ -37,7 +37,7 @@ def read_lock(file: Path = LOCK) -> dict[str, Pin]:
     Raises:
         ValueError: A line is no part of a pin with digests.
     """
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     if rest := [line for line in _PIN.sub("", text).splitlines() if line and not line.startswith("#")]:
         raise ValueError(f"{file}: {rest[0]!r} is no part of `name==version` with sha256 digests; run `make lock`")
     return {found[1]: _pin(found) for found in _PIN.finditer(text)}
@@ -54,7 +54,7 @@ def requirements(extras: Collection[str], file: Path = PROJECT) -> frozenset[str
     Raises:
         ValueError: There is no such extra.
     """
-    project = tomllib.loads(file.read_text())["project"]
+    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
     optional: Mapping[str, list[str]] = project["optional-dependencies"]
     if unknown := [extra for extra in extras if extra not in optional]:
         raise ValueError(f"no extra {unknown[0]!r} in {file}; extras: {', '.join(sorted(optional))}")

@@ -59,7 +59,7 @@ def _reference(package: Package) -> str:
 def main() -> int:
     """Run the command line."""
     argparse.ArgumentParser(prog="python -m pipelines.packages.sbom", description=__doc__.splitlines()[0]).parse_args()
-    project = tomllib.loads(PROJECT.read_text())["project"]
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
     document = bill_of_materials(installed_packages(), project["name"], project["version"])
     print(json.dumps(document, indent=1, ensure_ascii=False))
     return 0

@@ -155,15 +155,15 @@ def test_a_program_that_ends_before_the_moment_is_tried_earlier(tmp_path: Path, 
     assert outcome.problems == ()
 
 
-def test_a_real_stage_survives_five_kinds_of_moments(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.chaos", "--moments", "45", "--stage", "download"]
+def test_a_real_stage_survives_several_kinds_of_moments(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.chaos", "--moments", "60", "--stage", "download"]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     *lines, last = [line for line in done.stdout.splitlines() if not line.startswith("left out")]
     assert last.startswith(f"{len(lines)} of {len(lines)} moments passed")
-    assert len(lines) == 5 or "left out" in done.stdout
+    assert len(lines) >= 5 or "left out" in done.stdout
     assert not any(tmp_path.iterdir())
 
 

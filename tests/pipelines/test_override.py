@@ -200,5 +200,5 @@ def test_a_link_stays_a_link_and_permissions_stay(params: Path, tmp_path: Path) 
 
 
 def test_a_folder_is_no_file_of_settings(params: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="is no file; give a file of settings"):
         override_settings(params, [tmp_path], params)

@@ -166,7 +166,7 @@ def test_a_list_with_mistakes_is_refused(
         ("severities: [6]", "of severity 6"),
         ("severities: []", "give at least one corruption and one severity"),
         ("severities: [1, 1]", "each once"),
-        ("images: -1", "0 or more images"),
+        ("images: -1", "corrupt.images is -1; give at least 0"),
     ],
 )
 def test_settings_with_mistakes_are_refused(

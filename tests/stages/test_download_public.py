@@ -270,9 +270,13 @@ def test_published_archives_have_published_numbers(
 @pytest.mark.parametrize(
     ("dataset", "settings", "said"),
     [
-        ("coco", {"mirrors": ["ftp://x"]}, "download: mirrors: 'ftp://x' should begin with http:// or https://"),
-        ("coco", {"connections": 0}, "connections and timeout_s should be positive"),
-        ("coco", {"retries": -1}, "retries and backoff_s not negative"),
+        (
+            "coco",
+            {"mirrors": ["ftp://x"]},
+            "params.yaml: download.mirrors: 'ftp://x' should begin with http:// or https://",
+        ),
+        ("coco", {"connections": 0}, "download.connections is 0; give at least 1"),
+        ("coco", {"retries": -1}, "download.retries is -1; give at least 0"),
         ("coco", {"mirrors": []}, "no address is known"),
         ("ade20k", {"test": True}, "no test images of 'ade20k' are known"),
         ("ade20k", {}, "no split 'train2017', 'val2017'; there are: training, validation"),

@@ -208,7 +208,7 @@ def test_options_override_the_settings_file(tmp_path: Path, arguments: list[str]
         (["--max-dets", "10", "1", "100"], "max_dets is [10, 1, 100]; give three increasing numbers"),
         (["--bootstrap", "-1"], "evaluate.bootstrap is -1; give at least 0"),
         (["--workers", "-2"], "workers is -2; give the number of processes, 0 for none, or -1 for one per core"),
-        (["--boundary-ratio", "2"], "the boundary ratio is 2.0; give a fraction of the diagonal from 0 to 1"),
+        (["--boundary-ratio", "2"], "evaluate.boundary_ratio is 2.0; give at least 0 and at most 1"),
         (["--instances-ground-truth", "x.json"], "AP needs --instances-predictions too"),
         (["--instances-predictions", "x.json"], "AP needs --instances-ground-truth too"),
     ],

@@ -143,7 +143,7 @@ def test_a_stopped_run_measures_only_what_is_missing(
 
     arguments = prepare(tmp_path, split)
     monkeypatch.setattr(robustness, "predict_images", counted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         robustness.main(arguments)
     assert not (tmp_path / "out").exists()
     predicted, stop_at = [], 1000
@@ -223,7 +223,7 @@ def test_measures_made_with_other_settings_are_not_used(
         calls = 0
         params = tmp_path / "params.yaml"
         params.write_text(params.read_text().replace("shorter: 48", f"shorter: {shorter}"))
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit, match="130"):
             robustness.main(arguments)
     assert len(list((tmp_path / "state").rglob("clean.json"))) == 2
 

@@ -155,7 +155,7 @@ def test_muon_on_shards_of_matrices_is_rejected(index: PanopticIndex, tmp_path: 
 
 
 def test_a_diverging_run_stops_and_names_step_images_and_term(index: PanopticIndex, tmp_path: Path) -> None:
-    run = make_run(index, tmp_path, Recipe(replace(SETTINGS, learning_rate=1e30)))
+    run = make_run(index, tmp_path, Recipe(replace(SETTINGS, learning_rate=1e6)))
     with pytest.raises(NonFiniteLossError, match=r"step 2: location0_class, .* images \d+, \d+; lower"):
         train(run)
 
