@@ -23,6 +23,9 @@ from model.training.optimizer import optimizer_issues
 from model.weights.checks import entry_issues, is_finite, seal_issue, sealed, shown_issues
 from panoptic.io.files import write_atomically
 
+_DAMAGE = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, OSError)
+"""What `torch.load` raises for files that are no states."""
+
 
 @dataclass
 class RunState:
@@ -69,7 +72,7 @@ class RunState:
         try:
             issue = seal_issue(content)
             saved = None if issue else torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, OSError) as error:
+        except _DAMAGE as error:
             issue = str(error).partition("\n")[0]
         if issue:
             raise ValueError(
