@@ -88,7 +88,8 @@ def _read_yaml(path: Path) -> DictConfig:
         with open_file(path) as file:
             text = file.read(4 * LONGEST).decode("utf-8-sig")  # editors on Windows write a byte order mark
         require_plain_yaml(text, str(path))
-        root = yaml.compose(text, yaml.SafeLoader)
+        events = yaml.parse(text, yaml.SafeLoader)
+        root = next((event for event in events if isinstance(event, yaml.NodeEvent)), None)
     except FileNotFoundError:
         raise SettingsError(f"{path}: there is no such file; give the path with --params") from None
     except UnicodeDecodeError as error:
@@ -99,8 +100,8 @@ def _read_yaml(path: Path) -> DictConfig:
         raise SettingsError(str(error)) from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not valid YAML: {error}") from None
-    if root is not None and not isinstance(root, yaml.MappingNode):  # OmegaConf would read a text once more
-        found = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
+    if root is not None and not isinstance(root, yaml.MappingStartEvent):  # OmegaConf would read a text once more
+        found = "a list" if isinstance(root, yaml.SequenceStartEvent) else "a single value"
         raise SettingsError(f"{path}: expected sections with keys and values, found {found}; correct the file")
     try:
         document = OmegaConf.load(io.StringIO(text))
