@@ -18,9 +18,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from panoptic.io.working_folder import working_folder
 from pipelines.dvc_project.project import DvcProject
 from pipelines.dvc_project.workspace import Checkout, GitError, Workspace, git
 from pipelines.process.session import CommandError, OutputLine
@@ -100,8 +100,8 @@ def prepare(record: Record, repository: Path, into: Path) -> DvcProject:
     except GitError:
         raise ValueError(f"{repository}: no commit {commit}; fetch it, or give --repository") from None
     workspace = Workspace(checkout, into)
-    with TemporaryDirectory(prefix="remake-") as temporary:
-        params = Path(temporary) / "params.yaml"
+    with working_folder() as temporary:
+        params = temporary / "params.yaml"
         params.write_text(json.dumps(record.settings(), indent=1) + "\n", encoding="utf-8")  # JSON is YAML
         workspace.prepare(params, checkout.cache(), [_INDICES])
     git(into, "clean", "--quiet", "-fd")  # files of uncommitted changes, from an interrupted remake

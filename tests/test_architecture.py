@@ -115,6 +115,18 @@ def test_no_stage_imports_tools() -> None:
     assert not tools, f"a change to a tool would run stages again: {', '.join(sorted(tools))}"
 
 
+def test_what_a_killed_program_leaves_is_found_by_the_next() -> None:
+    own = {"mkdtemp", "mkstemp", "NamedTemporaryFile", "TemporaryDirectory"}
+    wrong = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("panoptic", "model", "cluster", "stages", "pipelines")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(), str(path)))
+        if getattr(node, "attr", getattr(node, "id", None)) in own
+    }
+    assert wrong == {WORKING_FOLDER}, f"keep temporary files in a working_folder(): {wrong}"
+
+
 def test_no_import_of_the_project_is_hidden_in_a_string() -> None:
     hidden = {
         path.relative_to(ROOT).as_posix()

@@ -110,9 +110,10 @@ def _leave_nothing_if_stopped(work: Path) -> None:
     """End the disturbed programs with this one, which would wait for their moments otherwise."""
 
     def stop(number: int, _frame: FrameType | None) -> NoReturn:
-        end_processes(str(work))
-        unmount_all(work)
-        shutil.rmtree(work, ignore_errors=True)
+        while work.exists():  # the other threads go on for as long
+            end_processes(str(work))
+            unmount_all(work)
+            shutil.rmtree(work, ignore_errors=True)
         os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

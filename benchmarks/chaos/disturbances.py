@@ -111,7 +111,18 @@ def _take_memory(process: Found) -> None:
                 _wait_for_death(process.pid)
                 (controller / "cgroup.procs").write_text(str(process.pid), encoding="utf-8")
             finally:
-                group.rmdir()
+                _remove_group(group)
+
+
+def _remove_group(group: Path) -> None:
+    deadline = time.monotonic() + _KERNEL_SECONDS
+    while True:  # the kernel counts a dead process for a moment
+        try:
+            return group.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _wait_for_death(pid: int) -> None:

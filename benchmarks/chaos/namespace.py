@@ -40,7 +40,7 @@ def resize(folder: Path, size: int) -> None:
 
 def unmount(folder: Path) -> None:
     """Unmount what `mount_memory` mounted."""
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
 
 
 def unmount_all(folder: Path) -> None:
@@ -48,7 +48,8 @@ def unmount_all(folder: Path) -> None:
     for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
         mounted = Path(line.split()[1])
         if mounted.is_relative_to(folder):
-            unmount(mounted)
+            with suppress(subprocess.CalledProcessError):  # its moment has just done so
+                unmount(mounted)
 
 
 def make_read_only(folder: Path) -> bool:

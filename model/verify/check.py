@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from omegaconf import OmegaConf
 
 from model.device import pick_device
 from model.ops.backends import describe_rounding
+from panoptic.io.working_folder import working_folder
 from panoptic.passport.document import Passport
 from panoptic.passport.machine import describe_machine
 from panoptic.runtime.settings import read_section
@@ -100,8 +100,8 @@ def settings_file(passport: Passport) -> Iterator[Path]:
     nested = OmegaConf.create({})
     for name, value in passport.section("settings").values.items():
         OmegaConf.update(nested, name, value, force_add=True)
-    with TemporaryDirectory(prefix="verify-") as folder:
-        path = Path(folder) / "params.yaml"
+    with working_folder() as folder:
+        path = folder / "params.yaml"
         path.write_text(json.dumps(OmegaConf.to_container(nested)), encoding="utf-8")
         yield path
 

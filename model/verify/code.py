@@ -1,10 +1,10 @@
 """Check of the code that a passport names: commit and uncommitted changes must give the digests of its files."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from model.verify.check import FAILED, NOT_MADE, OK, Check, first
 from panoptic.io.json_fields import JsonObject
+from panoptic.io.working_folder import working_folder
 from panoptic.passport.digests import digest_of
 from panoptic.passport.document import Passport
 from panoptic.passport.origin import materialize
@@ -14,8 +14,7 @@ from panoptic.runtime.fingerprint import PROJECT
 def check_code(passport: Passport, repository: Path) -> Check:
     """Compare all source files, and the lock of the libraries, with what git has for the commit."""
     name, code = f"code of the {passport.type}", passport.section("code")
-    with TemporaryDirectory(prefix="verify-") as temporary:
-        folder = Path(temporary)
+    with working_folder() as folder:
         if why := materialize(repository, code, folder):
             return Check(name, NOT_MADE, why)
         expected = {**_files(code), code.child("lock").text("path"): code.child("lock").values.get("sha256")}

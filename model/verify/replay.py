@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -22,6 +21,7 @@ from model.weights.loading.files import WeightsError
 from model.weights.loading.initial import find_initial_weights
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import JsonObject, read_json
+from panoptic.io.working_folder import working_folder
 from panoptic.passport.digests import digest_of
 
 TOLERANCE = 0.01
@@ -41,8 +41,8 @@ def check_replay(run: Run, steps: int, pretrained: Path) -> Check:
         initial = _initial_weights(run, pretrained)
     except WeightsError as error:
         return Check("replay", NOT_MADE, f"the initial weights are missing: {error}")
-    with TemporaryDirectory(prefix="replay-") as folder, _as_recorded(run):
-        found = _first_steps(run, PanopticIndex.load(index), initial, wanted[-1], Path(folder))
+    with working_folder() as folder, _as_recorded(run):
+        found = _first_steps(run, PanopticIndex.load(index), initial, wanted[-1], folder)
     return _verdict(run, recorded, found, wanted)
 
 

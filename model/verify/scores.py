@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from model.inference.predict import InferenceSettings
 from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, compare_json, first, settings_file, settings_of
 from panoptic.io.json_fields import load_json, read_json
+from panoptic.io.working_folder import working_folder
 from panoptic.runtime.fingerprint import PROJECT
 
 _SCORES = {
@@ -41,8 +41,8 @@ def check_scores(run: Run) -> Check:
         given = {option: path for option, path in given.items() if "instances" not in option}
     wrong, compared = list[str](), 0
     assert run.results is not None
-    with TemporaryDirectory(prefix="verify-") as folder, settings_file(run.results) as params:
-        outs = {option: Path(folder) / Path(name).name for option, name in _SCORES.items()}
+    with working_folder() as folder, settings_file(run.results) as params:
+        outs = {option: folder / Path(name).name for option, name in _SCORES.items()}
         words = [word for option, path in (given | outs).items() for word in (option, str(path))]
         command = [sys.executable, "-m", "stages.evaluate", "--params", str(params), *words]
         environment = {**os.environ, "PYTHONPATH": str(PROJECT)}

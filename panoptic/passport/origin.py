@@ -12,9 +12,9 @@ import subprocess
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from panoptic.io.json_fields import JsonObject
+from panoptic.io.working_folder import working_folder
 from panoptic.passport.digests import digest_of, unpack
 
 LOCK = "requirements.lock"
@@ -62,8 +62,8 @@ def _uncommitted(project: Path) -> bytes:
     if not index:
         return b""
     present = [name for name in CODE if (project / name).exists()]
-    with TemporaryDirectory(prefix="passport-") as folder:  # with a copy of git's index, which stays as it is
-        copy = Path(folder) / "index"
+    with working_folder() as folder:  # with a copy of git's index, which stays as it is
+        copy = folder / "index"
         if (project / index).is_file():
             shutil.copyfile(project / index, copy)
         _git(project, "add", "--intent-to-add", "--", *present, index=copy)
