@@ -86,7 +86,7 @@ def _merged(ids: Tensor, kept: Sequence[int], scores: Tensor, labels: Tensor, nu
     """Describe the segments of a map: segment i+1 has the label and score of candidate `kept[i]`."""
     counts = torch.bincount(ids.flatten(), minlength=len(kept) + 1).tolist()[1:]
     segments = (
-        PredictedSegment(id_, int(labels[index]), float(scores[index]), area, bool(labels[index] < num_things))
+        PredictedSegment(id_, int(labels[index]), float(scores[index]), area, bool(labels[index] < num_things), index)
         for id_, (index, area) in enumerate(zip(kept, counts, strict=True), 1)
     )
     return ids.numpy(force=True), tuple(segments)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cluster.settings import ClusterSettings
 from model.complexity.settings import ComplexitySettings
-from model.inference.predict import InferenceSettings
+from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.settings import TrainSettings
 from panoptic.datasets.download.obtaining import DownloadSettings

@@ -17,7 +17,8 @@ from pathlib import Path
 import cv2
 
 from model.device import pick_device
-from model.inference.predict import ImagePrediction, InferenceSettings, crowded_images, predict_images
+from model.inference.predict import ImagePrediction, crowded_images, predict_images
+from model.inference.settings import InferenceSettings
 from model.weights.checkpoint import load_checkpoint
 from panoptic.data.reader import PanopticReader, print_reading_notes
 from panoptic.format.categories import CategoryTable

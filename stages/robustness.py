@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.device import pick_device
-from model.inference.predict import InferenceSettings, ReadImages, predict_images
+from model.inference.predict import ReadImages, predict_images
+from model.inference.settings import InferenceSettings
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import load_checkpoint, metadata_path
 from panoptic.data.reader import PanopticReader, print_reading_notes

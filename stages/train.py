@@ -33,7 +33,8 @@ from typing import NoReturn
 import torch
 
 from cluster.settings import ClusterSettings
-from model.inference.predict import InferenceSettings, predict_images, require_mask_layer
+from model.inference.predict import predict_images
+from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes, joined_processes
@@ -142,7 +143,8 @@ def run(recipe: TrainRecipe, paths: TrainPaths, params: Path) -> None:
             result = train(training)
         if processes.is_main:
             provenance = _provenance(identity.name, training, processes) | {"initial_weights": start}
-            save_checkpoint(paths.model, Checkpoint(config, index.categories, provenance, result))
+            checkpoint = Checkpoint(config, index.categories, provenance, result, inference=inference)
+            save_checkpoint(paths.model, checkpoint)
             _write_metrics(paths, training, time.monotonic() - started)
             finish_passport(
                 training, TrainingFiles(params, paths.train_index, paths.val_index, paths.model, initial), start

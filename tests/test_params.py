@@ -8,7 +8,7 @@ from typing import get_type_hints
 
 import pytest
 
-from model.inference.predict import InferenceSettings
+from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED as MODELS
 from model.training.settings import TrainSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.compare_models.report import SeedResult, TrainingBudget, in_order
 from benchmarks.compare_models.rows import ROWS
 from benchmarks.harness.stages import Stages
-from model.inference.predict import InferenceSettings
+from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.sampling import steps_per_epoch
 from model.training.settings import TrainSettings

@@ -13,7 +13,8 @@ from benchmarks.harness.device import PeakMemory, timer_for
 from benchmarks.harness.interleave import interleave
 from benchmarks.harness.synthetic import made_categories
 from benchmarks.harness.trainer import made_batch, make_trainer
-from model.inference.predict import InferenceSettings, predict_images
+from model.inference.predict import predict_images
+from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import COCO_STUFF, COCO_THINGS

@@ -22,7 +22,8 @@ from benchmarks.inference.methods import BY_DEFAULT, METHODS, OWN, made_network,
 from benchmarks.inference.report import InferenceConditions, InferenceReport, inference_page
 from benchmarks.inference.worker import SegmentationCost, made_image
 from model.device import pick_device
-from model.inference.predict import InferenceSettings, inference_forward
+from model.inference.predictor import inference_forward
+from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from panoptic.runtime.cli import run_command
 

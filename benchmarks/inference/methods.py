@@ -13,7 +13,8 @@ from benchmarks.baselines import naive_inference, transformers_models
 from model.inference.bit_masks import Size
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, predict_panoptic
-from model.inference.predict import InferenceSettings, inference_forward
+from model.inference.predictor import inference_forward
+from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.network.outputs import MaskOutput, PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer

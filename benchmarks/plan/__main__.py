@@ -17,7 +17,7 @@ import torch
 from benchmarks.plan.dataset import Recipe
 from benchmarks.plan.plan import make_plan
 from benchmarks.plan.report import plan_table, to_json
-from model.inference.predict import InferenceSettings
+from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.settings import TrainSettings
 from panoptic.datasets.download.obtaining import DownloadSettings

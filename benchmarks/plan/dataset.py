@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness.synthetic import made_sample
-from model.inference.predict import InferenceSettings
+from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.batch import PackedBatch, collate
 from model.training.sampling import Accumulation

@@ -22,7 +22,7 @@ from benchmarks.plan.dataset import MadeImages, PlannedDataset, Recipe
 from model.complexity.measure import MeasurementError, compute_name
 from model.device import pick_device
 from model.inference.post_processing import ImageSizes, predict_panoptic
-from model.inference.predict import inference_forward
+from model.inference.predictor import inference_forward
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.pixels import normalize
 from model.training.batch import Batch, collate

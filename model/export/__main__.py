@@ -12,7 +12,7 @@ from model.export import checking, files
 from model.export.inference_network import InferenceNetwork
 from model.export.sizes import Sizes
 from model.inference.merging import MergingSettings
-from model.inference.predict import InferenceSettings, require_mask_layer
+from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import PUBLISHED, PublishedModel
 from model.weights.checkpoint import Checkpoint, load_checkpoint

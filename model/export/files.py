@@ -14,7 +14,7 @@ from torch.onnx import OnnxExporterError
 
 from model.export.inference_network import INPUT, InferenceNetwork
 from model.export.sizes import ExportError, Sizes
-from model.inference.predict import InferenceSettings
+from model.inference.settings import InferenceSettings
 from model.ops.backends import using
 from model.pixels import IMAGE_MEAN, IMAGE_STD
 from model.weights.checkpoint import Checkpoint

@@ -67,6 +67,7 @@ class PredictedSegment:
     score: float  # what it was ordered by; class probability^alpha x mask quality^beta may exceed 1
     area: int  # pixels in the map
     is_thing: bool
+    candidate: int  # index of the first mask that it consists of
 
 
 Merged = tuple[npt.NDArray[np.int32], tuple[PredictedSegment, ...]]
@@ -113,7 +114,7 @@ def merge_masks(candidates: Candidates, settings: MergingSettings) -> Merged:
             continue
         pixels.append(free)
         score = float(candidates.scores[index])
-        segments.append(PredictedSegment(len(segments) + 1, label, score, int(free_area), is_thing))
+        segments.append(PredictedSegment(len(segments) + 1, label, score, int(free_area), is_thing, index))
         if not is_thing:
             stuff_ids[label] = len(segments)
     ids = np.zeros(masks.size, np.int32)
@@ -143,7 +144,7 @@ def merge_pixels(candidates: Candidates, settings: MergingSettings) -> Merged:
             continue
         id_of[members] = len(segments) + 1
         score = float(probabilities[members[0]])
-        segments.append(PredictedSegment(len(segments) + 1, label, score, owned_area, is_thing))
+        segments.append(PredictedSegment(len(segments) + 1, label, score, owned_area, is_thing, members[0]))
     return id_of[owners], tuple(segments)
 
 

@@ -46,6 +46,11 @@ class PanopticPrediction:
     ids: npt.NDArray[np.int32]  # (H, W) 0 = void, else the id of a segment
     segments: tuple[PredictedSegment, ...]  # ids 1..n, best score first
     instances: Instances
+    queries: Tensor | None  # (candidates, C) float32 on the host; None where the network's output lacks them
+
+    def embedding(self, segment: PredictedSegment) -> npt.NDArray[np.float32] | None:
+        """Vector (C,) of the query that stands for a segment; for stuff of several masks, of its best one."""
+        return None if self.queries is None else self.queries[segment.candidate].numpy()
 
 
 @torch.no_grad()
@@ -78,7 +83,9 @@ def _predict_image(
     scores = probabilities**settings.alpha * quality**settings.beta
     candidates = Candidates(masks, inside, labels, probabilities, scores, output.num_things)
     ids, segments = merge(candidates, settings)
-    return PanopticPrediction(ids, segments, _instances(output, index, candidates, sizes))
+    return PanopticPrediction(
+        ids, segments, _instances(output, index, candidates, sizes), _candidate_queries(output, index)
+    )
 
 
 def _found(output: PanopticOutput, index: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,6 +102,22 @@ def _found(output: PanopticOutput, index: int) -> tuple[Tensor, Tensor, Tensor]:
         probabilities = torch.cat((probabilities, output.stuff_logits[-1, index].sigmoid()))
         masks = torch.cat((masks, output.stuff.masks[-1, index]))
     return masks.float(), labels, probabilities.float()
+
+
+def _candidate_queries(output: PanopticOutput, index: int) -> Tensor | None:
+    """States (candidates, C) of the queries that `_found` takes masks of, after the last layer that changed them."""
+    selection, refined, stuff = output.selection, output.query_masks.queries, output.stuff
+    chosen = selection.valid[index]
+    if not output.location.queries.numel():
+        return None
+    if len(refined) and output.query_class_logits is None:
+        states = refined[-1, index, selection.mask_indices[index, chosen]]
+    else:
+        all_queries = refined[-1] if len(refined) else output.location.queries
+        states = all_queries[index, selection.indices[index, chosen]]
+    if stuff is not None:
+        states = torch.cat((states, stuff.queries[-1, index]))
+    return states.float().cpu()
 
 
 def _crop(masks: Tensor, sizes: ImageSizes) -> Tensor:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from model.device import pick_device
-from model.inference.predict import ImagePrediction, InferenceSettings, predict_images, same_size_batches
+from model.inference.predict import ImagePrediction, predict_images, same_size_batches
+from model.inference.settings import InferenceSettings
 from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, first, settings_of
 from model.weights.checkpoint import load_checkpoint
 from panoptic.format.annotations import Annotation, read_annotations

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from model.inference.predict import InferenceSettings
+from model.inference.settings import InferenceSettings
 from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, compare_json, first, settings_file, settings_of
 from panoptic.io.json_fields import load_json, read_json
 from panoptic.io.working_folder import working_folder

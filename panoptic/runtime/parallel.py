@@ -5,8 +5,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -120,6 +120,27 @@ def map_ahead(pool: Executor | None, function: Callable[[T], R], items: Iterable
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def ahead(items: Iterator[T], count: int) -> Generator[T]:
+    """Yield items that a thread takes from an iterator, at most `count` ahead of the consumer.
+
+    What the iterator raises is raised here, after the items before. Close the generator to end the thread, which then
+    finishes no more than the item in progress.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        waiting: deque[Future[T]] = deque()
+        try:
+            while True:
+                while len(waiting) <= count:
+                    waiting.append(thread.submit(next, items))
+                try:
+                    yield waiting.popleft().result()
+                except StopIteration:
+                    return
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _begin() -> None:

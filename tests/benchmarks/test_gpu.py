@@ -13,7 +13,7 @@ from benchmarks.gpu.network import NetworkWorkload, Throughput, inference, profi
 from benchmarks.gpu.operator import CHANNELS, HEADS, POINTS, KernelCost, bytes_moved, operands
 from benchmarks.gpu.report import CLASSIC, GpuMachine, GpuReport, gpu_page
 from benchmarks.operator.cases import COCO_LEVELS, Case
-from model.inference import predict
+from model.inference import predictor
 from model.network.config import NetworkConfig
 from tests.markdown import unpadded
 
@@ -80,7 +80,7 @@ def test_compilation_is_measured_as_the_product_compiles(monkeypatch: pytest.Mon
         return network
 
     monkeypatch.setattr(torch, "compile", keep)
-    monkeypatch.setattr(predict, "require_compiler", lambda _: None)
+    monkeypatch.setattr(predictor, "require_compiler", lambda _: None)
     inference(NetworkWorkload(TINY, (64, 96), images=1, rounds=1, device=CPU), "float32", compiled=True)
     assert compiled
 

@@ -21,7 +21,7 @@ from benchmarks.plan.estimate import PlannedWork, disk_rows
 from benchmarks.plan.measure import Costs, StepCosts
 from benchmarks.plan.plan import time_rows
 from benchmarks.plan.report import PlanRow
-from model.inference.predict import InferenceSettings
+from model.inference.settings import InferenceSettings
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.curves import Curves
 from model.training.ema import WeightAverage

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from model.inference.merging import MergingSettings
-from model.inference.predict import ImagePrediction, InferenceSettings, ReadImages, predict_images
+from model.inference.predict import ImagePrediction, ReadImages, predict_images
+from model.inference.settings import InferenceSettings
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from panoptic.data.reader import PanopticReader

@@ -19,7 +19,7 @@ from model.weights.official.classes import (
     require_classes,
     trained_classes,
 )
-from model.weights.official.models import CONFIGS, expected_entries, model_of, recognize
+from model.weights.official.models import CONFIGS, expected_entries, model_of, published_inference, recognize
 from model.weights.official.names import UNUSED, from_official, official_key, to_official, without_unused
 from model.weights.official.pth import read_pth, write_pth
 from model.weights.official.sidecar import Sidecar, SidecarError, encode_sidecar, load_sidecar, sidecar_path
@@ -88,7 +88,7 @@ def convert(
     if config.stuff != published.stuff:
         remarks.append(f"for these classes the network has, and params.yaml needs, model: {{stuff: {config.stuff}}}")
     return Converted(
-        checkpoint=Checkpoint(config, table, provenance, network),
+        checkpoint=Checkpoint(config, table, provenance, network, inference=published_inference(published)),
         sidecar=Sidecar.of(pth, unused),
         transferred=transferred,
         left_out=pth.left_out,

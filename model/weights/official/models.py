@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from model.inference.merging import MergingSettings
+from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.published import PUBLISHED
 from model.weights.checkpoint import meta_entries
@@ -18,6 +20,12 @@ CONFIGS: Mapping[str, NetworkConfig] = MappingProxyType(
     {name: model.config for name, model in PUBLISHED.items() if model.checkpoint}
 )
 """The rows of `PUBLISHED` whose weights the authors published."""
+
+
+def published_inference(config: NetworkConfig) -> InferenceSettings:
+    """Return the settings that the authors evaluate a checkpoint with: all but the threshold are equal."""
+    threshold = 0.25 if config.backbone.startswith("resnet") else 0.3
+    return InferenceSettings(merging=MergingSettings(score_threshold=threshold))
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,18 @@ class Parts:
         return PanopticOutput(
             num_things=THINGS,
             memory=Memory(filler, filler, filler[..., 0] > 0, ((1, 1),), filler),
-            location=LocationOutput(filler, filler[None], torch.zeros(1, batch, QUERIES, THINGS), boxes, None),
+            location=LocationOutput(
+                torch.zeros(batch, QUERIES, 1), filler[None], torch.zeros(1, batch, QUERIES, THINGS), boxes, None
+            ),
             selection=QuerySelection(indices, indices.remainder(THINGS), self.scores, self.valid, mask_indices),
-            query_masks=MaskOutput(torch.stack((torch.zeros_like(self.masks), self.masks)), filler[None]),
+            query_masks=MaskOutput(
+                torch.stack((torch.zeros_like(self.masks), self.masks)), torch.zeros(1, batch, count, 1)
+            ),
             query_class_logits=None,
-            stuff=MaskOutput(torch.stack((torch.zeros_like(self.stuff_masks), self.stuff_masks)), filler[None]),
+            stuff=MaskOutput(
+                torch.stack((torch.zeros_like(self.stuff_masks), self.stuff_masks)),
+                torch.zeros(1, *self.stuff_masks.shape[:2], 1),
+            ),
             stuff_logits=self.stuff_logits[None],
             proposals=None,
             token_logits=None,

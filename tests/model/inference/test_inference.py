@@ -8,7 +8,8 @@ import torch
 
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, predict_panoptic
-from model.inference.predict import InferenceSettings, inference_forward, require_compiler
+from model.inference.predictor import inference_forward, require_compiler
+from model.inference.settings import InferenceSettings
 from model.network.outputs import PanopticOutput
 from tests.model.network.tiny_network import random_tensor, tiny_network
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.inference.predict import InferenceSettings, require_mask_layer
+from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.inference.predict import InferenceSettings, predict_images
+from model.inference.predict import predict_images
+from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes

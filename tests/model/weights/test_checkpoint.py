@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
+from model.inference.merging import MergingSettings
+from model.inference.settings import InferenceSettings
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import (
     Checkpoint,
@@ -183,7 +185,22 @@ def test_hostile_sizes_are_refused_before_memory_is_taken(
         load_checkpoint(weights)
 
 
-def test_missing_metadata_is_named(weights: Path) -> None:
+def test_weights_work_without_the_json_file(weights: Path) -> None:
+    settings = InferenceSettings(96, 128, mask_layer=1, merging=MergingSettings("pixel", score_threshold=0.4))
+    save_checkpoint(weights, Checkpoint(TINY, CATEGORIES, {"steps": "3"}, NETWORK, inference=settings))
+    assert load_checkpoint(weights).inference == settings
+    metadata_path(weights).unlink()
+    alone = load_checkpoint(weights)
+    assert (alone.config, alone.categories, alone.inference) == (TINY, CATEGORIES, settings)
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is damaged: its SHA-256 is"):
+        load_checkpoint(weights)
+
+
+def test_missing_metadata_of_an_earlier_version_is_named(weights: Path) -> None:
+    save_file(load_file(weights), weights)
     metadata_path(weights).unlink()
     with pytest.raises(ValueError, match=r"model\.json"):
         load_checkpoint(weights)
@@ -192,7 +209,28 @@ def test_missing_metadata_is_named(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "has format 'other'; this version reads panoptic-segformer/2, panoptic-segformer/1"),
+        ({"input": {"shorter": 96, "longer": 64}}, "wrong settings of inference"),
+        ({"input": {"mean": [0, 0, 0]}}, "this version knows only"),
+        ({"merging": {"method": "other"}}, "wrong settings of inference"),
+        ({"merging": {"color": 3}}, "wrong settings of inference"),
+    ],
+)
+def test_wrong_settings_of_inference_are_refused(
+    weights: Path, change: dict[str, dict[str, object]], message: str
+) -> None:
+    save_checkpoint(weights, Checkpoint(TINY, CATEGORIES, {}, NETWORK, inference=InferenceSettings()))
+    metadata = json.loads(metadata_path(weights).read_text())
+    for name, values in change.items():
+        metadata[name] |= values
+    rewrite(metadata_path(weights), metadata)
+    with pytest.raises(CheckpointError, match=message):
+        load_description(weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "has format 'other'; this version reads panoptic-segformer/3, "),
         ({"model": {"size": 3}}, "does not describe a network"),
         ({"model": {"channels": 64}}, "does not fit the network"),
         ({"categories": []}, "category list is empty"),
