@@ -87,6 +87,13 @@ def painted(
     return _painted(image, ids, _segment_colors(segments, categories, Counter()))
 
 
+def overlay(
+    image: NDArray[np.uint8], ids: NDArray[np.int32], segments: Sequence[SegmentLabel], categories: CategoryTable
+) -> NDArray[np.uint8]:
+    """Tint an image (H,W,3) RGB by the segments of its (H,W) id map, at its size, and name them."""
+    return _labeled(painted(image, ids, segments, categories), ids, segments, categories)
+
+
 def _matched(gt_ids: NDArray[np.int32], mask: NDArray[np.bool_]) -> int:
     """The segment of the (H,W) id map that a mask matches with an IoU above 0.5, void pixels ignored, or `VOID`.
 

@@ -1,0 +1,67 @@
+"""Images in all forms that Python programs hold them in, as 8-bit RGB pixels."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from panoptic.data.decoding import decode_upright
+from panoptic.io.reading import read_file
+
+ImageLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.generic] | Tensor
+"""A path, the bytes of an image file, a PIL image, or pixels: see `to_pixels`."""
+_FORMS = "an array (H, W, 3) or (H, W) of uint8, or a tensor (3, H, W) of uint8 or of floats in 0..1"
+
+
+def to_pixels(image: ImageLike, name: str) -> tuple[str, NDArray[np.uint8]]:
+    """Return the name of an image, and its pixels (H, W, 3) RGB, upright.
+
+    Args:
+        image: a path, the bytes of an image file, a PIL image, an array (H, W, 3) RGB or (H, W) gray of uint8, or a
+            tensor (3, H, W) of uint8 or of floats in 0..1.
+        name: what an image without a file name is called.
+
+    Raises:
+        DatasetError: a file is missing, damaged or no image.
+        ValueError: pixels have another shape, type or range.
+    """
+    if isinstance(image, str | Path):
+        return str(image), decode_upright(read_file(Path(image)), str(image))
+    if isinstance(image, bytes):
+        return name, decode_upright(image, name)
+    if isinstance(image, Image.Image):
+        return str(getattr(image, "filename", "")) or name, _from_pillow(image, name)
+    if isinstance(image, Tensor):
+        return name, _from_array(_from_tensor(image, name), name)
+    return name, _from_array(np.asarray(image), name)
+
+
+def _from_pillow(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    # Through a file, so that depths, palettes and orientation follow the rules of every command.
+    buffer = BytesIO()
+    exif = image.getexif()
+    image.save(buffer, "PNG", exif=exif)
+    return decode_upright(buffer.getvalue(), name)
+
+
+def _from_tensor(tensor: Tensor, name: str) -> NDArray[np.generic]:
+    if tensor.ndim != 3 or tensor.shape[0] != 3:
+        raise ValueError(f"{name}: a tensor of shape {tuple(tensor.shape)}; expected {_FORMS}")
+    if tensor.is_floating_point():
+        low, high = (float(value) for value in tensor.aminmax())
+        if not (low >= 0 and high <= 1):  # NaN as well
+            raise ValueError(f"{name}: a tensor of floats in {low:.3g}..{high:.3g}; expected {_FORMS}, not normalized")
+        tensor = (tensor * 255).round().to(torch.uint8)
+    array: NDArray[np.generic] = tensor.detach().permute(1, 2, 0).numpy(force=True)
+    return array
+
+
+def _from_array(array: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)) or 0 in array.shape:
+        raise ValueError(f"{name}: an array of shape {array.shape} and type {array.dtype}; expected {_FORMS}")
+    return np.ascontiguousarray(array if array.ndim == 3 else array[..., None].repeat(3, axis=2), np.uint8)

@@ -1,0 +1,85 @@
+"""A network with all that its use needs, from images to results."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import groupby, islice
+from typing import NamedTuple, Protocol, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.inference.post_processing import PanopticPrediction
+from model.inference.predictor import NetworkInput
+from model.inference.settings import InferenceSettings
+from panoptic.format.categories import CategoryTable
+from panoptic.runtime.parallel import ahead
+from panoptic_segformer.images import ImageLike, to_pixels
+from panoptic_segformer.result import Result
+
+Form = TypeVar("Form", bound=ImageLike)
+
+
+class NamedImage(NamedTuple):
+    """An image (H, W, 3) uint8 RGB, upright, and what errors call it."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+
+
+class Runtime(Protocol):
+    """What runs a network: torch, or another runtime for an exported one."""
+
+    def prepare(self, image: NDArray[np.uint8], name: str) -> NetworkInput:
+        """Resize an image."""
+
+    def predict(self, inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
+        """Predict images that have one size for the network."""
+
+
+class Model:
+    """Predicts panoptic maps; `panoptic_segformer.load` makes one."""
+
+    def __init__(self, runtime: Runtime, categories: CategoryTable, settings: InferenceSettings, source: str) -> None:
+        self.categories = categories
+        self.settings = settings
+        self.source = source
+        self._runtime = runtime
+
+    def __repr__(self) -> str:
+        things, stuff = len(self.categories.things), len(self.categories.stuff)
+        return f"<panoptic_segformer.Model {self.source}: {things} thing and {stuff} stuff categories>"
+
+    @overload
+    def __call__(self, images: ImageLike) -> Result: ...
+
+    @overload
+    def __call__(self, images: list[Form]) -> list[Result]: ...
+
+    def __call__(self, images: ImageLike | list[Form]) -> Result | list[Result]:
+        """Predict an image, or a list of them.
+
+        Args:
+            images: a path, a PIL image, an array (H, W, 3) uint8 RGB or (H, W) gray, a tensor (3, H, W) uint8 or
+                float of 0..1, the bytes of an image file; or a list of such.
+
+        Raises:
+            DatasetError: a file is missing or damaged.
+            ValueError: something else is no image, or the network's output is not finite.
+        """
+        if isinstance(images, list):
+            return list(self.stream(NamedImage(*to_pixels(image, f"image {i}")) for i, image in enumerate(images)))
+        return next(self.stream([NamedImage(*to_pixels(images, "image"))]))
+
+    def stream(self, images: Iterable[NamedImage]) -> Iterator[Result]:
+        """Predict images one after another, in order, while a thread reads and resizes the next ones.
+
+        Successive images of equal size share a forward pass, up to `settings.batch_size` of them.
+        """
+        size = self.settings.batch_size
+        prepared = ahead(((image, self._runtime.prepare(image.pixels, image.name)) for image in images), 2 * size)
+        with closing(prepared):
+            for _, group in groupby(prepared, key=lambda pair: pair[1].size):
+                while batch := list(islice(group, size)):
+                    predictions = self._runtime.predict([resized for _, resized in batch])
+                    for (image, _), prediction in zip(batch, predictions, strict=True):
+                        yield Result.of(image.name, image.pixels, prediction, self.categories)

@@ -1,0 +1,126 @@
+"""Loading weights and predicting in Python: every form of an image, and equality with the predict stage."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import panoptic_segformer
+from model.inference.merging import MergingSettings
+from model.inference.settings import InferenceSettings
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.weights.checkpoint import Checkpoint, metadata_path, save_checkpoint
+from panoptic.datasets.coco import build_index
+from panoptic.format.categories import CategoryTable
+from panoptic.format.id_map import decode_id_map
+from stages import predict
+from tests.model.training.synthetic import NETWORK
+from tests.tiny_dataset import TinySplit, random_image, write_split
+
+LENIENT = MergingSettings(score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
+SETTINGS = InferenceSettings(48, 96, batch_size=1, merging=LENIENT)
+PARAMS = """predict: {shorter: 48, longer: 96,
+  merging: {score_threshold: 0, mask_threshold: 0, overlap_things: 1, overlap_stuff: 1}}"""
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
+    rng = np.random.default_rng(0)
+    images = [random_image(rng, index, *size) for index, size in enumerate([(48, 64), (64, 48), (48, 64)])]
+    return write_split(tmp_path_factory.mktemp("data"), "val", images)
+
+
+@pytest.fixture(scope="module")
+def weights(split: TinySplit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    categories: CategoryTable = build_index(split.panoptic_json, split.masks, split.images).categories
+    torch.manual_seed(0)
+    network = PanopticSegFormer(NETWORK, len(categories.things), len(categories.stuff))
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_checkpoint(path, Checkpoint(NETWORK, categories, {}, network, inference=SETTINGS))
+    return path
+
+
+def files(split: TinySplit) -> list[Path]:
+    return sorted(split.images.iterdir())
+
+
+def test_maps_are_those_of_the_stage(split: TinySplit, weights: Path, tmp_path: Path) -> None:
+    build_index(split.panoptic_json, split.masks, split.images).save(tmp_path / "val.index")
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    arguments = ["--params", str(tmp_path / "params.yaml"), "--index", str(tmp_path / "val.index")]
+    predict.main([*arguments, "--model", str(weights), "--out", str(tmp_path)])
+    written = json.loads((tmp_path / "panoptic.json").read_text())["annotations"]
+    results = panoptic_segformer.load(weights)(files(split))
+    assert len(results) == len(written) == 3
+    for result, annotation in zip(results, sorted(written, key=lambda one: str(one["file_name"])), strict=True):
+        ids = decode_id_map((tmp_path / "panoptic" / annotation["file_name"]).read_bytes(), "")
+        np.testing.assert_array_equal(result.ids, ids)
+        assert [segment.score for segment in result.segments] == [one["score"] for one in annotation["segments_info"]]
+
+
+def test_every_form_of_an_image_gives_the_same_map(split: TinySplit, weights: Path) -> None:
+    model, path = panoptic_segformer.load(weights), files(split)[0]
+    image = Image.open(path)
+    pixels = np.asarray(image.convert("RGB"))
+    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    expected = model(path)
+    for form in (str(path), path.read_bytes(), image, pixels, tensor, tensor / 255):
+        np.testing.assert_array_equal(model(form).ids, expected.ids)
+    np.testing.assert_array_equal(model([path, path])[1].ids, expected.ids)
+
+
+def test_segments_describe_the_map(split: TinySplit, weights: Path) -> None:
+    result = panoptic_segformer.load(weights)(files(split)[1])
+    assert result.segments
+    assert set(np.unique(result.ids).tolist()) - {0} == {segment.id for segment in result.segments}
+    for segment in result.segments:
+        mask = result.mask(segment)
+        left, top, width, height = segment.box
+        assert mask.sum() == segment.area == mask[top : top + height, left : left + width].sum()
+        assert result.categories.by_id(segment.category_id).name == segment.category
+        assert segment.embedding is not None
+        assert segment.embedding.shape == (NETWORK.channels,)
+    embeddings = [segment.embedding for segment in result.segments if segment.embedding is not None]
+    assert len(np.unique(np.stack(embeddings), axis=0)) == len(result.segments)
+    np.testing.assert_array_equal(decode_id_map(result.to_png(), ""), result.ids)
+    assert result.overlay().size == (result.image.shape[1], result.image.shape[0])
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 5, 3)), r"shape \(4, 5, 3\) and type float64"),
+        (np.zeros((4, 0, 3), np.uint8), r"shape \(4, 0, 3\)"),
+        (torch.full((3, 4, 5), 2.0), "floats in 2..2"),
+        (torch.zeros(1, 3, 4, 5), r"shape \(1, 3, 4, 5\)"),
+        (b"no image", "image"),
+        ("missing.jpg", "missing.jpg"),
+    ],
+)
+def test_what_is_no_image_is_refused(weights: Path, image: panoptic_segformer.ImageLike, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        panoptic_segformer.load(weights)(image)
+
+
+def test_settings_change_by_name(weights: Path) -> None:
+    model = panoptic_segformer.load(weights.parent, shorter=32, score_threshold=0.5)
+    expected = replace(SETTINGS, shorter=32, merging=replace(LENIENT, score_threshold=0.5))
+    assert model.settings == expected
+    with pytest.raises(ValueError, match="there is no setting 'threshold'; choose from"):
+        panoptic_segformer.load(weights, threshold=3)
+
+
+def test_weights_without_sizes_ask_for_them(split: TinySplit, weights: Path, tmp_path: Path) -> None:
+    old = tmp_path / "model.safetensors"
+    old.write_bytes(weights.read_bytes())
+    metadata = json.loads(metadata_path(weights).read_text())
+    kept = {name: metadata[name] for name in ("model", "categories", "provenance")}
+    metadata_path(old).write_text(json.dumps(kept | {"format": "panoptic-segformer/2"}))
+    with pytest.raises(ValueError, match="give shorter and longer"):
+        panoptic_segformer.load(old)
+    model = panoptic_segformer.load(old, shorter=48, longer=96, **vars(LENIENT))
+    np.testing.assert_array_equal(model(files(split)[0]).ids, panoptic_segformer.load(weights)(files(split)[0]).ids)
