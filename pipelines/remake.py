@@ -184,7 +184,7 @@ def main() -> int:
     for name, equal, detail in rows:
         print(f"{'equal' if equal else 'DIFFERS':9}{name:26}{detail}")
     if all(equal for _, equal, _ in rows):
-        print(f"made again: everything is equal; {given.into}")
+        print(f"made again: everything is equal; {given.into}{' is deleted' if given.delete else ''}")
         if given.delete:
             shutil.rmtree(given.into)
         return 0
