@@ -1,7 +1,6 @@
 """Checks that repeat the evaluation of the stored predictions, and compare it with what the training measured."""
 
 import csv
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from model.inference.predict import InferenceSettings
 from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, compare_json, first, settings_file, settings_of
 from panoptic.io.json_fields import load_json, read_json
 from panoptic.io.working_folder import working_folder
+from panoptic.runtime.cli import ending_with_this
 from panoptic.runtime.fingerprint import PROJECT
 
 _SCORES = {
@@ -45,7 +45,7 @@ def check_scores(run: Run) -> Check:
         outs = {option: folder / Path(name).name for option, name in _SCORES.items()}
         words = [word for option, path in (given | outs).items() for word in (option, str(path))]
         command = [sys.executable, "-m", "stages.evaluate", "--params", str(params), *words]
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        environment = {**ending_with_this(), "PYTHONPATH": str(PROJECT)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode:
             return Check("scores", FAILED, f"the predictions cannot be scored: {done.stderr.strip()[-400:]}")

@@ -60,11 +60,12 @@ def said_on(number: int) -> str:
 
 
 def end_quietly_until_run() -> None:
-    """Make a signal end a program with one line while it still imports; `run_command` takes over from then on.
+    """Make a signal, or the end of its parent, end a program while it still imports; `run_command` takes over then.
 
     For the package of a command that Python was started with (`-m`); otherwise it does nothing.
     """
     if sys.argv[:1] == ["-m"]:
+        end_with_parent()
         for number in _unhandled():
             signal.signal(number, _exit_at_once)
 

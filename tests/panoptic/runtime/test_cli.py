@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from panoptic.runtime.cli import run_command
+from panoptic.runtime.cli import ENDING, run_command
 from tests.stages.training_runs import commands, left, parent, until
 
 
@@ -113,7 +113,7 @@ def signalled(
 
 @pytest.mark.parametrize(
     ("workers", "number"),
-    [(0, signal.SIGINT), (0, signal.SIGTERM), (0, signal.SIGHUP), (2, signal.SIGINT), (2, signal.SIGTERM)],
+    [(0, signal.SIGINT), (0, signal.SIGTERM), (0, signal.SIGHUP), *((2, number) for number in ENDING)],
 )
 def test_a_signal_ends_a_command_and_its_workers_with_one_line(tmp_path: Path, workers: int, number: int) -> None:
     ended = signalled(tmp_path, workers, [number])
