@@ -1,12 +1,23 @@
 """Checks that repeat the evaluation of the stored predictions, and compare it with what the training measured."""
 
-import csv
 import subprocess
 import sys
+from math import isnan
 from pathlib import Path
 
 from model.inference.predict import InferenceSettings
-from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, compare_json, first, settings_file, settings_of
+from model.verify.check import (
+    FAILED,
+    NOT_MADE,
+    OK,
+    Check,
+    Run,
+    compare_json,
+    first,
+    last_row,
+    settings_file,
+    settings_of,
+)
 from panoptic.io.json_fields import load_json, read_json
 from panoptic.io.working_folder import working_folder
 from panoptic.runtime.cli import ending_with_this
@@ -65,16 +76,16 @@ def check_last_validation(run: Run) -> Check:
         return Check(name, NOT_MADE, "the quality curve or the metrics are not there")
     if settings_of(run.weights, "predict", InferenceSettings) != settings_of(run.results, "predict", InferenceSettings):
         return Check(name, NOT_MADE, "the settings of prediction were changed after the training")
-    last = list(csv.DictReader(curve.read_text(encoding="utf-8").splitlines()))[-1]
+    last = last_row(curve)
     quality = read_json(metrics).child("pq").values
-    rows = {group: (float(last[group] or "nan"), 100 * _number(quality[group])) for group in quality}
+    rows = {group: (last.get(group, float("nan")), 100 * _number(quality[group])) for group in quality}
     wrong = [
         f"PQ of {group} is {scored:.4f}, the training measured {trained:.4f}"
         for group, (trained, scored) in rows.items()
-        if abs(trained - scored) > _SAME_QUALITY
+        if isnan(trained) != isnan(scored) or abs(trained - scored) > _SAME_QUALITY
     ]
     steps = run.weights.section("training").integer("steps")
-    wrong += [f"the curve ends at step {last['step']}, expected {steps}"] if int(float(last["step"])) != steps else []
+    wrong += [f"the curve ends at step {last['step']:g}, expected {steps}"] if last["step"] != steps else []
     measured = ", ".join(f"{group} {trained:.2f}" for group, (trained, _) in rows.items())
     return Check(name, FAILED if wrong else OK, first(wrong) or f"the training measured the same PQ: {measured}")
 

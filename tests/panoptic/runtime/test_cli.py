@@ -141,6 +141,47 @@ def test_ctrl_c_while_a_command_still_imports_is_one_line(tmp_path: Path, module
     assert ended.stderr.startswith("ended by SIGINT")
 
 
+STREAMS = """
+import os, sys, tempfile
+from panoptic.runtime.cli import run_command
+
+def work():
+    with tempfile.TemporaryFile() as file:
+        assert file.fileno() > 2, "what libraries write to the standard streams would get into this file"
+    os.fstat(0), os.fstat(1), os.fstat(2)
+    print(sys.stdin.read(), sys.stdout.isatty(), file=sys.stderr)
+    sys.stderr.isatty()
+    raise ValueError("wrong")
+
+run_command(work)
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_lead_nowhere(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", STREAMS], stdin=subprocess.DEVNULL, check=False
+    )
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("lines", [1, 20000])
+def test_output_that_does_not_fit_is_said(lines: int, unbuffered: str) -> None:
+    code = f"from panoptic.runtime.cli import run_command; run_command(lambda: print(*['line'] * {lines}))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: could not write standard output: No space left on device; free disk space")
+
+
 def test_lack_of_memory_is_wrong_input_too(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         run_command(lambda: _fails(MemoryError("Unable to allocate 2 GiB")))
