@@ -28,10 +28,12 @@ ALLOWED = {
 RECORDS = "panoptic/error_browser/entries.py"
 # Where all programs keep what they are writing, so that one finds what another has left behind.
 WORKING_FOLDER = "panoptic/io/working_folder.py"
-# What a program that knows the others by name may import of them: modules that import nothing of the project. Settings
-# of jobs have ranges like all others, and flows read files of settings, which may be hostile.
+# How every command ends, and how every file is opened that a user names.
+GROUND = ("panoptic/runtime/cli.py", "panoptic/io/errors.py", "panoptic/io/reading.py")
+# What a program that knows the others by name may import of them: modules of the standard library alone, or of each
+# other. Settings of jobs have ranges like all others, and flows read files of settings, which may be hostile.
 LEAVES = {
-    "pipelines": (RECORDS, WORKING_FOLDER, "panoptic/io/yaml_text.py"),
+    "pipelines": (RECORDS, WORKING_FOLDER, "panoptic/io/yaml_text.py", *GROUND),
     "cluster": (WORKING_FOLDER, "panoptic/runtime/ranges.py"),
 }
 # The one file of conformance/ that cannot be copied elsewhere.
