@@ -24,6 +24,7 @@ from panoptic.error_browser.entries import CLEAN, FORMAT, BrowserEntry, SegmentE
 from panoptic.error_browser.image import image_key
 from panoptic.io.working_folder import working_folder
 from panoptic.io.zip_entries import add_file
+from panoptic.runtime.cli import run_command
 from pipelines.browse.app import import_fiftyone
 from pipelines.browse.database import database
 from pipelines.browse.loading import load, name_runs
@@ -133,6 +134,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=5000, help="default: 5000")
     parser.add_argument("--state", type=Path, default=Path("runs/state/browse"), help="folder of a downloaded mongod")
     arguments = parser.parse_args(argv)
+    run_command(lambda: _measure(arguments))
+
+
+def _measure(arguments: argparse.Namespace) -> None:
     arguments.state.mkdir(parents=True, exist_ok=True)
     with working_folder(arguments.state) as name, database(arguments.state) as uri:
         folder = name / "run"

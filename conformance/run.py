@@ -9,11 +9,16 @@ repositories, everything else from the package index.
 """
 
 import argparse
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import NoReturn
 
 from conformance.report import PAGE, page
 from conformance.result_files import FOLDER, OURS, PEERS, RESULTS, outdated, read_results
@@ -48,7 +53,11 @@ def make_environment(peer: str, folder: Path) -> Path:
 
 def _run(command: Sequence[str], folder: Path) -> str:
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=_LIMIT)
+        with TemporaryDirectory() as temporary:  # for what the tool would leave if it is killed
+            environment = {**os.environ, "TMPDIR": temporary}
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=_LIMIT
+            )
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"{' '.join(command)} took longer than {_LIMIT} s and was ended") from error
     if done.returncode:
@@ -61,17 +70,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m conformance.run", description=__doc__.splitlines()[0])
     parser.add_argument("--peer", choices=(OURS, *PEERS), action="append", help="one tool; may be given several times")
     peers = parser.parse_args(argv).peer or (OURS, *PEERS)
-    try:
-        failures = [failure for peer in peers if (failure := _try_peer(peer))]
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again", file=sys.stderr)
-        sys.exit(130)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    failures = [failure for peer in peers if (failure := _try_peer(peer))]
     results = read_results()
     failures += [f"{found.peer}: the results are of other cases; run it again" for found in outdated(results)]
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     PAGE.write_text(page(results))
     sys.exit(1 if failures else 0)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    """End with the tool that runs, which `subprocess.run` kills on the way out."""
+    print(f"ended by {signal.Signals(number).name}; run the same command again", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def _try_peer(peer: str) -> str:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from panoptic.io.reading import read_file
 from panoptic.io.working_folder import working_folder
 from pipelines.dvc_project.project import DvcProject
 from pipelines.dvc_project.workspace import Checkout, GitError, Workspace, git
@@ -44,14 +45,15 @@ class Record:
     def read(cls, path: Path) -> "Record":
         """Read a passport. Raises `ValueError` if it is none."""
         try:
-            document = json.loads(path.read_bytes())
+            document = json.loads(read_file(path))
             if document["format"] != _FORMAT:
                 raise ValueError(f"its format is {document['format']!r}")
             results = document["sections"] if document["type"] == "results" else None
             while document["type"] != "weights":
                 document = document["parent"]
+            _require_parts(document["sections"])
             return cls(document["sections"], results)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{path}: not a passport with that of its weights ({error}); give another file") from None
 
     def diff(self) -> bytes:
@@ -64,7 +66,10 @@ class Record:
                 f"the run had {described['bytes']} bytes of uncommitted changes, too many for its passport, and cannot "
                 "be made again without them; commit before training"
             )
-        diff = zlib.decompressobj().decompress(base64.b64decode(described["zlib"]), described["bytes"])
+        try:
+            diff = zlib.decompressobj().decompress(base64.b64decode(described["zlib"]), described["bytes"])
+        except (ValueError, TypeError, OverflowError, zlib.error):
+            diff = b""
         if hashlib.sha256(diff).hexdigest() != described["sha256"]:
             raise ValueError("the uncommitted changes in the passport are damaged: their digest is another one")
         return diff
@@ -83,6 +88,15 @@ class Record:
                 section = section.setdefault(parent, {})
             section[key] = value
         return nested
+
+
+def _require_parts(sections: Mapping[str, Any]) -> None:
+    """Raise `KeyError`, `TypeError` or `AttributeError` if a section lacks what is needed to make a run again."""
+    code, machine = sections["code"], sections["machine"]
+    _ = code["commit"], code["diff"]["bytes"], code["diff"]["zlib"], code["diff"]["sha256"], machine["threads"]
+    _ = sections["settings"].items(), [sections["data"][f"{split} index"]["sha256"] for split in ("train", "val")]
+    for described in sections["files"].values():
+        _ = described["path"], described["sha256"]
 
 
 def prepare(record: Record, repository: Path, into: Path) -> DvcProject:
@@ -184,7 +198,7 @@ def main() -> int:
     for name, equal, detail in rows:
         print(f"{'equal' if equal else 'DIFFERS':9}{name:26}{detail}")
     if all(equal for _, equal, _ in rows):
-        print(f"made again: everything is equal; {given.into}")
+        print(f"made again: everything is equal; {given.into}{' is deleted' if given.delete else ''}")
         if given.delete:
             shutil.rmtree(given.into)
         return 0

@@ -13,8 +13,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
+from prefect import State, Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
 
 from pipelines.dvc_project.project import DvcProject
 from pipelines.override import experiment_files
@@ -26,6 +27,7 @@ from pipelines.reporting.stage_output import StageOutput
 # Stages that may fail for transient reasons and resume where they stopped. Any other stage would only fail again.
 RETRIES = {"download": 2}
 RETRY_SECONDS = 60.0
+_REFUSED = ", exited with 2"  # so DVC ends its line on a stage that said itself what is wrong: it would say so again
 
 
 @task(task_run_name="{stage}", cache_policy=NO_CACHE)
@@ -34,6 +36,10 @@ def run_stage(stage: str, folder: Path) -> None:
     project = DvcProject(folder)
     project.reproduce(stage, StageOutput(get_run_logger()).show)
     publish(project, stage)
+
+
+def _may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
+    return _REFUSED not in (state.message or "")
 
 
 @flow(log_prints=True)
@@ -61,7 +67,10 @@ def reproduce(
     project.fetch(chosen)
     for stage in chosen:
         runner = run_stage.with_options(
-            timeout_seconds=stage_timeout_seconds, retries=RETRIES.get(stage, 0), retry_delay_seconds=RETRY_SECONDS
+            timeout_seconds=stage_timeout_seconds,
+            retries=RETRIES.get(stage, 0),
+            retry_delay_seconds=RETRY_SECONDS,
+            retry_condition_fn=_may_pass,
         )
         runner(stage, folder)
 

@@ -5,9 +5,11 @@ python -m pipelines.summary
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
+from panoptic.io.reading import read_text
 from pipelines.reporting.sweep_results import nested_value, text_table
 
 SCORES = Path("runs/evaluate/metrics.json")
@@ -32,10 +34,15 @@ def summary(folder: Path) -> str:
     Raises:
         ValueError: There are no scores.
     """
+    file = folder / SCORES
+    if not os.path.lexists(file):
+        raise ValueError(f"{file}: no scores yet; compute them with `dvc repro evaluate`")
     try:
-        metrics = json.loads((folder / SCORES).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{folder / SCORES}: no scores yet; compute them with `dvc repro evaluate`") from None
+        metrics = json.loads(read_text(file))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{file}: not valid JSON ({error}); compute it with `dvc repro evaluate`") from None
+    if not isinstance(metrics, dict):
+        raise ValueError(f"{file}: expected sections of scores, found a {type(metrics).__name__}; compute it again")
     table = [["percent", *_COLUMNS, *_SINGLE]]
     for group in _GROUPS:
         row = [_percent(nested_value(metrics, f"{section}.{group}")) for section in _COLUMNS.values()]

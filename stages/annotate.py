@@ -13,7 +13,6 @@ after everything that decides them, because DVC deletes the outputs of a stage b
 """
 
 import argparse
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from panoptic.io.json_fields import encode_json, read_json
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import PROJECT
 from panoptic.runtime.parallel import count_processes
-from panoptic.runtime.resume import ResumeIdentity, open_work, resume_identity
+from panoptic.runtime.resume import ResumeIdentity, close_work, open_work, resume_identity
 from stages.settings import load_section
 
 # Listed by name: the modules imported so far would depend on what else the process has done.
@@ -56,7 +55,7 @@ def annotate(
     issues = Issues([message for role, source in sources.items() for message in (*source.issues, *found[role])])
     if issues.messages:
         # Repairing them changes the files, and so the name of the folder.
-        shutil.rmtree(folder, ignore_errors=True)
+        close_work(folder)
     issues.raise_if_any(str(root))
     with replace_folder(output) as partial_output:
         for role, source in sources.items():
@@ -64,7 +63,7 @@ def annotate(
         table = {"categories": sources["train"].categories.to_json()}
         with naming_disk_errors(output):
             (partial_output / "categories.json").write_bytes(encode_json(table))
-    shutil.rmtree(folder, ignore_errors=True)
+    close_work(folder)
     for role, source in sources.items():
         print(f"{role}: {len(source.verifiers)} images")
         _print_notes(PanopticIndex.load(output / f"{role}.index"), is_published=bool(description.archives))

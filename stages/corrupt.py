@@ -35,7 +35,7 @@ from panoptic.robustness.corrupted_split import (
 )
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.parallel import Shard, count_processes, worker_pool
-from panoptic.runtime.resume import open_work, resume_identity, work_folder
+from panoptic.runtime.resume import close_work, open_work, resume_identity, work_folder
 from stages.settings import load_section
 
 
@@ -67,8 +67,7 @@ def corrupt(settings: CorruptSettings, index_path: Path, state: Path, out: Path,
             _link(folder / archive_name(variant), partial / archive_name(variant))
         with naming_disk_errors(out / "manifest.json"):
             (partial / "manifest.json").write_bytes(split.to_json())
-    # With the result written, the state is no longer needed.
-    shutil.rmtree(folder, ignore_errors=True)
+    close_work(folder)
     what = "archives written" if split.archives else "variants to be made on the fly"
     images = f"{len(split.image_ids)} of {len(index.records)} images each (corrupt.images)"
     print(f"{len(split.variants)} {what}, {images}; {out / 'manifest.json'}")

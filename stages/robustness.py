@@ -66,7 +66,7 @@ from panoptic.robustness.summary import (
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import imported_code
 from panoptic.runtime.parallel import Shard, count_processes, map_ahead, worker_pool
-from panoptic.runtime.resume import open_work, resume_identity
+from panoptic.runtime.resume import close_work, open_work, resume_identity
 from stages.settings import load_section
 
 # Images that a worker corrupts at a time, and tasks that may wait for each worker: they bound the memory.
@@ -155,8 +155,7 @@ def robustness(
         return
     result = Robustness(clean, found)
     _write(result, len(index.records), state, paths.out)
-    # With the result written, the state is no longer needed.
-    shutil.rmtree(state, ignore_errors=True)
+    close_work(state)
     print(narrow_table(result, len(index.records)), end="")
     scored, kept = len(index.records), min(inference.images, len(index.records))
     print(f"{scored} of {len(full.records)} images scored (corrupt.images), ", end="")

@@ -20,7 +20,6 @@ wait for the step. A killed one loses the steps since its last state, and so doe
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -55,7 +54,7 @@ from panoptic.io.reading import read_file
 from panoptic.io.working_folder import working_folder
 from panoptic.runtime.cli import ending_with_this, run_command
 from panoptic.runtime.fingerprint import imported_code
-from panoptic.runtime.resume import ResumeIdentity, open_work, resume_identity, work_folder
+from panoptic.runtime.resume import ResumeIdentity, close_work, open_work, resume_identity, work_folder
 from panoptic.runtime.settings import SettingsError
 from stages.settings import load_section
 
@@ -150,7 +149,7 @@ def run(recipe: TrainRecipe, paths: TrainPaths, params: Path) -> None:
                 training, TrainingFiles(params, paths.train_index, paths.val_index, paths.model, initial), start
             )
             # The state is no longer needed, and `dvc repro --force` has to train again.
-            shutil.rmtree(training.state_file.parent, ignore_errors=True)
+            close_work(training.state_file.parent)
 
 
 def _initial_weights(recipe: TrainRecipe, paths: TrainPaths, processes: Processes) -> Path | None:

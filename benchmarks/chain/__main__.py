@@ -27,7 +27,7 @@ from model.training.settings import TrainSettings
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import read_json
 from panoptic.io.working_folder import working_folder
-from panoptic.runtime.cli import run_command
+from panoptic.runtime.cli import ending_with_this, run_command
 from pipelines.dvc_project.parameters import read_parameters
 from pipelines.override import override_settings
 from stages.settings import load_section
@@ -74,7 +74,7 @@ def _cpu_seconds() -> float:
 
 def _peak_bytes(command: Sequence[str], folder: Path, log: Path) -> int:
     """Run a program to its end and return the peak of its memory (Linux), without that of worker processes."""
-    environment, peak = {**os.environ, "PYTHONPATH": str(ROOT)}, 0
+    environment, peak = {**ending_with_this(), "PYTHONPATH": str(ROOT)}, 0
     with (
         log.open("w", encoding="utf-8") as output,
         subprocess.Popen(

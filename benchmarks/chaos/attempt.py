@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.chaos.board import Board
 from benchmarks.chaos.disturbances import Scene, disturb
+from benchmarks.chaos.files import SOCKETS
 from benchmarks.chaos.moments import DVC, Kind, Moment
 from benchmarks.chaos.place import Place
 from benchmarks.chaos.targets import Target
@@ -46,7 +47,8 @@ def attempt(moment: Moment, target: Target, work: Path, shim: Path | None, mount
             disturbed = timer.lap("all", _disturb, place, tried)
             problems = timer.lap("all", judge, place, disturbed) if disturbed.reached else ["ended before the moment"]
             if disturbed.reached and problems:
-                shutil.copytree(place.disk, place.folder / "kept", symlinks=True)
+                ignored = shutil.ignore_patterns(SOCKETS)  # which cannot be copied
+                shutil.copytree(place.disk, place.folder / "kept", symlinks=True, ignore=ignored)
         if disturbed.reached:
             break
         is_last = number == _MOST_ATTEMPTS - 2

@@ -23,8 +23,10 @@ MEASURED = (
 under a digest; that they are complete is for `model.verify` to say."""
 _IGNORED = (".dvc", ".git", "dvc.lock")
 """DVC's cache and locks, git's objects, and the digests of measured files in DVC's lock file."""
-_OF_PYTHON = "tmp/pymp-*"
-"""Folders for sockets of multiprocessing, which a killed process cannot remove; only Python knows whose they are."""
+SOCKETS = "pymp-*"
+_OF_PYTHON = (f"tmp/{SOCKETS}", "tmp/" + "[a-z0-9_]" * 8)
+"""What Python itself leaves in the temporary folder when it is killed, as only Python knows whose it is: folders for
+the sockets of multiprocessing, and the file by which `tempfile` tries whether it may write there."""
 
 
 def digest_tree(tree: Path) -> Digests:
@@ -46,7 +48,7 @@ def digest_tree(tree: Path) -> Digests:
 
 
 def _is_ignored(name: PurePosixPath) -> bool:
-    return name.name in _IGNORED or name.match(_OF_PYTHON)
+    return name.name in _IGNORED or any(name.match(pattern) for pattern in _OF_PYTHON)
 
 
 def _digest(name: str, path: Path) -> str:

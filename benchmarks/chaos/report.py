@@ -49,8 +49,9 @@ def chaos_page(report: ChaosReport) -> str:
         " process waits before one of them while it is disturbed. The others are times. Full and read-only disks,"
         " and /dev/shm, are real file systems; the clock and slowness are those of a library that the program is"
         " started with. Numbers that are measured are not compared: seconds and memory in"
-        f" {', '.join(f'`{name}`' for name, _ in MEASURED)}. Folders `pymp-*` for sockets, which Python itself leaves"
-        " in the temporary folder when it is killed, are not counted.",
+        f" {', '.join(f'`{name}`' for name, _ in MEASURED)}. Folders `pymp-*` for sockets and the file by which"
+        " `tempfile` tries a folder, which Python itself leaves in the temporary folder when it is killed, are not"
+        " counted, nor is what multiprocessing says when it cannot remove its sockets.",
         *_problems(report),
     )
 

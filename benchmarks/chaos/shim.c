@@ -85,25 +85,11 @@ static void on_path(const char *name, int folder, const char *path) {
     static type (*next)(__VA_ARGS__); \
     if (!next) *(void **)&next = dlsym(RTLD_NEXT, #name)
 
-#define OPEN(name) \
-    int name(const char *path, int flags, ...) { \
-        NEXT(int, name, const char *, int, ...); \
-        mode_t mode = 0; \
-        if (flags & (O_CREAT | O_TMPFILE)) { \
-            __builtin_va_list more; \
-            __builtin_va_start(more, flags); \
-            mode = __builtin_va_arg(more, mode_t); \
-            __builtin_va_end(more); \
-        } \
-        if (flags & (O_CREAT | O_TRUNC)) on_path("open", AT_FDCWD, path); \
-        return next(path, flags, mode); \
-    }
-OPEN(open)
-OPEN(open64)
+#define TYPES(...) __VA_ARGS__
 
-#define OPENAT(name) \
-    int name(int folder, const char *path, int flags, ...) { \
-        NEXT(int, name, int, const char *, int, ...); \
+#define OPEN(name, folder, parameters, types, ...) \
+    int name parameters { \
+        NEXT(int, name, types); \
         mode_t mode = 0; \
         if (flags & (O_CREAT | O_TMPFILE)) { \
             __builtin_va_list more; \
@@ -112,10 +98,12 @@ OPEN(open64)
             __builtin_va_end(more); \
         } \
         if (flags & (O_CREAT | O_TRUNC)) on_path("open", folder, path); \
-        return next(folder, path, flags, mode); \
+        return next(__VA_ARGS__, mode); \
     }
-OPENAT(openat)
-OPENAT(openat64)
+OPEN(open, AT_FDCWD, (const char *path, int flags, ...), TYPES(const char *, int, ...), path, flags)
+OPEN(open64, AT_FDCWD, (const char *path, int flags, ...), TYPES(const char *, int, ...), path, flags)
+OPEN(openat, at, (int at, const char *path, int flags, ...), TYPES(int, const char *, int, ...), at, path, flags)
+OPEN(openat64, at, (int at, const char *path, int flags, ...), TYPES(int, const char *, int, ...), at, path, flags)
 
 #define FOPEN(name) \
     FILE *name(const char *path, const char *mode) { \
@@ -132,7 +120,6 @@ FOPEN(fopen64)
         on_descriptor(#name, file); \
         return next arguments; \
     }
-#define TYPES(...) __VA_ARGS__
 ON_DESCRIPTOR(ssize_t, write, (int file, const void *data, size_t size), TYPES(int, const void *, size_t), (file, data, size))
 ON_DESCRIPTOR(ssize_t, writev, (int file, const struct iovec *data, int parts), TYPES(int, const struct iovec *, int), (file, data, parts))
 ON_DESCRIPTOR(int, fsync, (int file), int, (file))

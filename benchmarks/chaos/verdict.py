@@ -1,5 +1,6 @@
 """What is wrong after a moment: after the disturbed run, and after the run that follows it."""
 
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ _STATUSES = {Kind.TERM: (143, -signal.SIGTERM, 75), Kind.INTERRUPT: (130, -signa
 """How a stage may end after a signal: as one that it ended, or as a training that saved its state."""
 _SILENT = (0, -signal.SIGTERM, -signal.SIGINT)
 _GROWING = ("loss.csv", "quality.csv")
-_TRACEBACK = "Traceback (most recent call last)"
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\)(?!:\n  File \"[^\"]*/multiprocessing/util\.py\")")
+"""A traceback, but for those of multiprocessing about its own sockets, which it cannot remove from a read-only disk."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def _wrong_end(place: Place, disturbed: Disturbed) -> Iterator[str]:
     if status not in (0, *allowed):
         yield f"ended with status {status}, not with {' or '.join(map(str, allowed))}"
     said = place.log("disturbed")
-    if _TRACEBACK in said:
+    if _TRACEBACK.search(said):
         yield f"a traceback instead of a message: {_last_line(place, 'disturbed')}"
     elif status not in _SILENT and not said.strip():
         yield f"ended with status {status} without a message"

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from panoptic.runtime.cli import ending_with_this
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -26,7 +28,8 @@ def interleave(runs: Mapping[K, Callable[[], V]], rounds: int, title: str = "mea
 def run_worker(module: str, *arguments: object, environment: Mapping[str, str] | None = None) -> str:
     """Run a module of this package to its end in a process of its own, and return what it prints."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
-    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout
+    given = {**ending_with_this(), **(environment or {})}
+    return subprocess.run(command, env=given, stdout=subprocess.PIPE, check=True, text=True).stdout
 
 
 class Worker:
@@ -44,7 +47,7 @@ class Worker:
         """
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)],
-            env=environment,
+            env={**ending_with_this(), **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -15,7 +15,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 import yaml
 
-CODE = {"benchmarks", "cluster", "model", "panoptic", "pipelines", "stages"}
+CODE = {"benchmarks", "cluster", "conformance", "model", "panoptic", "pipelines", "stages"}
 SOURCES = {".py", ".cpp", ".cu"}
 
 

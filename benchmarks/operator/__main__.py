@@ -24,6 +24,7 @@ from benchmarks.harness.interleave import interleave, run_worker
 from benchmarks.harness.results import Summary, publish
 from benchmarks.operator.cases import CASES, AttentionCall, Case, implementations, make_call
 from panoptic.markdown import markdown_page, markdown_table
+from panoptic.runtime.cli import run_command
 
 _MEGABYTE = 1e6
 _PASSES = ("forward", "both")
@@ -72,6 +73,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory-of", nargs=5, help=argparse.SUPPRESS)  # for the processes that measure memory
     arguments = parser.parse_args(argv)
+    command = f"python -m benchmarks.operator {' '.join(argv or sys.argv[1:])}".strip()
+    run_command(lambda: _run(arguments, command))
+
+
+def _run(arguments: argparse.Namespace, command: str) -> None:
     torch.set_num_threads(arguments.threads)
     if arguments.memory_of:
         case, device, dtype, name, passes = arguments.memory_of
@@ -91,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         threads=arguments.threads,
         torch=torch.__version__,
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        command=f"python -m benchmarks.operator {' '.join(argv or sys.argv[1:])}".strip(),
+        command=command,
     )
     report = OperatorReport(machine, rows)
     publish("operator", operator_page(report), report, arguments.out)

@@ -20,6 +20,7 @@ from model.device import pick_device
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.queries import top_queries
+from panoptic.runtime.cli import ending_with_this
 
 WARM_UP = 2
 
@@ -56,7 +57,8 @@ class Measurement:
 def measure_apart(name: str, task: Task) -> Measurement:
     """Measure in another process. Raises `MeasurementError` with the model's name if it cannot be run."""
     command = [sys.executable, "-m", "model.complexity.measure"]
-    process = subprocess.run(command, input=json.dumps(asdict(task)), capture_output=True, text=True)
+    given = json.dumps(asdict(task))
+    process = subprocess.run(command, input=given, capture_output=True, text=True, env=ending_with_this())
     if process.returncode:
         said = process.stderr.strip().splitlines()
         cause = said[-1] if said else f"exit status {process.returncode}, killed or out of memory"

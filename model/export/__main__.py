@@ -18,7 +18,7 @@ from model.published import PUBLISHED, PublishedModel
 from model.weights.checkpoint import Checkpoint, load_checkpoint
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.files import write_together
-from panoptic.passport.document import write_passport
+from panoptic.io.json_fields import encode_json
 from panoptic.passport.results import read_parent, seal_export
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.settings import read_section
@@ -67,20 +67,22 @@ def _export(options: argparse.Namespace) -> None:
     _say("tracing the network, which may take minutes")
     program = files.trace(network, sizes)
     with write_together() as written:  # no file replaces an older one before all of them are checked
+        names = (*(files.FILES[name] for name in formats), files.DESCRIPTION)
+        new = {name: written.file(options.out / name) for name in names}
+        written.require([options.out / files.PASSPORT])
         if "torch" in formats:
-            path = written.file(options.out / files.TORCH_FILE)
+            path = new[files.TORCH_FILE]
             _say(f"writing {files.TORCH_FILE}")
             files.save_torch(program, path)
             _check(files.TORCH_FILE, network, checking.load_torch(path), shown, settings.merging)
         if "onnx" in formats:
-            path = written.file(options.out / files.ONNX_FILE)
+            path = new[files.ONNX_FILE]
             _say(f"writing {files.ONNX_FILE}, which may take minutes")
             files.save_onnx(program, network, description, path)
             _check(files.ONNX_FILE, network, checking.load_onnx(path), shown, settings.merging)
         written.write(options.out / files.DESCRIPTION, description.encode())
-    written_files = {name: options.out / name for name in (*files.FILES.values(), files.DESCRIPTION)}
-    passport = options.out / files.PASSPORT
-    write_passport(passport, seal_export(options.params, parent, written_files, passport))
+        passport = seal_export(options.params, parent, new)
+        written.write(options.out / files.PASSPORT, encode_json(passport.to_json()))
     print(f"written to {options.out}; {files.DESCRIPTION} describes the input and the outputs")
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from model.ops import backends, reference
 from model.ops.backends import BACKENDS
 from model.ops.operands import TYPES, level_starts
+from panoptic.runtime.cli import run_command
 
 _SHAPES = ((23, 31), (12, 16), (1, 1))
 _BOUNDS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
@@ -35,9 +36,13 @@ class Differences:
         return max(self.forward, self.gradients) <= _BOUNDS[self.dtype]  # false for NaN as well
 
 
-def main() -> int:
-    """Print the table, and return 1 if a backend is wrong."""
+def main() -> None:
+    """Print the table; the exit status is 1 if a backend is wrong."""
     argparse.ArgumentParser(prog="python -m model.ops", description=__doc__.splitlines()[0]).parse_args()
+    run_command(_test_all)
+
+
+def _test_all() -> None:
     sound = True
     for device in ("cpu", "cuda"):
         if device == "cuda" and not torch.cuda.is_available():
@@ -51,7 +56,8 @@ def main() -> int:
             for differences in (self_test(name, device, dtype) for dtype in TYPES):
                 sound = sound and differences.sound()
                 print(f"  {name}: {_line(differences)}")
-    return 0 if sound else 1
+    if not sound:
+        sys.exit(1)
 
 
 def self_test(name: str, device: str, dtype: torch.dtype) -> Differences:
@@ -89,4 +95,4 @@ def _line(differences: Differences) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

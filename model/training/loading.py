@@ -89,11 +89,25 @@ def _end(batches: Iterator[PackedBatch], workers: Sequence[BaseProcess]) -> None
     """
     late = threading.Timer(_LEAVE_SECONDS, end_processes, [workers])
     late.daemon = True
-    late.start()
+    with _without_signals_of_workers():
+        late.start()
+        try:
+            if isinstance(batches, _MultiProcessingDataLoaderIter):
+                with suppress(RuntimeError):  # of workers that were killed
+                    batches._shutdown_workers()
+        finally:
+            late.cancel()
+            end_processes(workers)
+
+
+@contextmanager
+def _without_signals_of_workers() -> Iterator[None]:
+    """Keep torch's handler of SIGCHLD, which raises for each worker that was killed, from interrupting the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        if isinstance(batches, _MultiProcessingDataLoaderIter):
-            with suppress(RuntimeError):  # of workers that were killed
-                batches._shutdown_workers()
+        yield
     finally:
-        late.cancel()
-        end_processes(workers)
+        signal.signal(signal.SIGCHLD, before)

@@ -15,6 +15,7 @@ from model.device import pick_device
 from model.ops.backends import describe_rounding
 from model.training.distributed.stopping import shielded
 from model.training.loop import TrainingRun
+from panoptic.runtime.cli import ending_with_this
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def finish_passport(run: TrainingRun, files: TrainingFiles, start: str) -> None:
 def _run(task: Mapping[str, object]) -> None:
     command = [sys.executable, "-m", "panoptic.passport"]
     with shielded():
-        done = subprocess.run(command, input=json.dumps(task, default=str), capture_output=True, text=True)
+        given = json.dumps(task, default=str)
+        done = subprocess.run(command, input=given, capture_output=True, text=True, env=ending_with_this())
     if done.returncode:
         said = done.stderr.strip() or f"panoptic.passport ended with status {done.returncode}, silently"
         raise ValueError(f"the passport could not be written: {said.removeprefix('error: ')}")

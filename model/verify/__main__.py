@@ -34,6 +34,7 @@ from model.verify.predictions import check_predictions
 from model.verify.replay import check_replay
 from model.verify.scores import check_last_validation, check_scores
 from panoptic.io.errors import DatasetError
+from panoptic.io.reading import require_file
 from panoptic.passport.document import Passport, read_passport
 from panoptic.passport.signature import read_public_key
 from panoptic.passport.training import passport_path
@@ -103,16 +104,22 @@ def _open(given: argparse.Namespace) -> Run:
     model: Path = given.weights.resolve()
     beside = passport_path(model) if passport_path(model).is_file() else model.with_name("passport.json")
     if not beside.is_file():
+        require_file(given.weights)
         raise DatasetError(f"{given.weights}: there is no passport at {passport_path(given.weights)}; copy it along")
     passport = read_passport(beside)
     if passport.type == "export":
         return Run(passport.weights, passport, beside, beside, model)
-    results = given.results.resolve() if given.results else beside.parent.parent / "passport.json"
+    results = given.results.resolve() if given.results else _results_path(beside)
     if not results.is_file():
         if given.results:
             raise DatasetError(f"{given.results}: there is no such file; check the path")
         return Run(passport, None, beside, None, model)
     return Run(passport, read_passport(results), beside, results, model)
+
+
+def _results_path(weights_passport: Path) -> Path:
+    """The path of the passport of the results, seen from that of the weights."""
+    return weights_passport.parent.parent / "passport.json"
 
 
 def _checks(
@@ -128,6 +135,9 @@ def _checks(
             yield _made("chain of the weights", lambda: check_chain(run.weights))
             return
         yield _same_weights(run)
+    else:
+        missing = _results_path(run.weights_passport)
+        yield Check("results", NOT_MADE, f"{missing} is missing; `dvc repro passport` writes it")
     yield from _collected("data", lambda: check_data(run))
     yield _made("description of the weights", lambda: check_description(run))
     yield _made("number of steps", lambda: check_steps(run))

@@ -1,10 +1,12 @@
 """The outcome of a check, and what all checks know of the run that they look at."""
 
+import csv
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +14,8 @@ from omegaconf import OmegaConf
 
 from model.device import pick_device
 from model.ops.backends import describe_rounding
+from panoptic.io.errors import DatasetError
+from panoptic.io.reading import read_text
 from panoptic.io.working_folder import working_folder
 from panoptic.passport.document import Passport
 from panoptic.passport.machine import describe_machine
@@ -76,6 +80,22 @@ def _listed(passport: Passport | None, location: Path | None, name: str) -> Path
         return None
     path = location.parent / passport.section("files").child(name).text("path")
     return path if path.exists() else None
+
+
+def last_row(curve: Path) -> dict[str, float]:
+    """Read the last row of a curve that the training wrote; nothing is read as NaN.
+
+    Raises:
+        DatasetError: It is no such table.
+    """
+    *_, last = [{}, *csv.DictReader(read_text(curve).splitlines())]
+    try:
+        row = {name: float(text or "nan") for name, text in last.items()}
+    except (ValueError, TypeError):
+        row = {}
+    if not isfinite(row.get("step", float("nan"))):
+        raise DatasetError(f"{curve}: expected a table of numbers whose last row has a step; copy the file again")
+    return row
 
 
 def machine_here() -> dict[str, object]:

@@ -1,6 +1,5 @@
 """Checks of the passports themselves, of the files that they list, and of whether these fit together."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -10,11 +9,11 @@ from pathlib import Path
 from model.network.config import NetworkConfig
 from model.training.sampling import steps_per_epoch
 from model.training.settings import TrainSettings
-from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, compare_json, first, settings_of
+from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, compare_json, first, last_row, settings_of
 from model.weights.checkpoint import load_description, metadata_path
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
-from panoptic.io.json_fields import JsonObject, read_json
+from panoptic.io.json_fields import JsonObject, parse_json, read_json
 from panoptic.passport.digests import LARGEST_LIST, SplitDigest, digest_of, digest_split, unpack
 from panoptic.passport.document import Passport
 from panoptic.passport.signature import fingerprint_of
@@ -115,7 +114,7 @@ def check_description(run: Run) -> Check:
     settings, config = settings_of(passport, "train", TrainSettings), settings_of(passport, "model", NetworkConfig)
     steps = str(passport.section("training").integer("steps"))
     wrong = list(compare_json(asdict(description.config), asdict(config), "model"))
-    written = json.loads(description.provenance.get("settings", "{}"))
+    written = parse_json(description.provenance.get("settings", "{}").encode(), f"{metadata_path(run.model)}: settings")
     wrong += compare_json(written, json.loads(json.dumps(asdict(settings))), "train")
     wrong += compare_json(description.provenance.get("steps"), steps, "steps")
     index = run.data("train index")
@@ -134,9 +133,7 @@ def check_steps(run: Run) -> Check:
     expected = settings.epochs * steps_per_epoch(images, settings.batch_size)
     said = {"passport": passport.section("training").integer("steps")}
     if curve := run.weight_file("loss curve"):
-        said["loss curve"] = int(
-            float(list(csv.DictReader(curve.read_text(encoding="utf-8").splitlines()))[-1]["step"])
-        )
+        said["loss curve"] = int(last_row(curve)["step"])
     wrong = [f"{steps} in the {where}, expected {expected}" for where, steps in said.items() if steps != expected]
     counted = f"{settings.epochs} epochs of {images} images give {expected} steps"
     return Check("number of steps", FAILED if wrong else OK, f"{counted}: {first(wrong)}" if wrong else counted)

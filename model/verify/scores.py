@@ -1,15 +1,26 @@
 """Checks that repeat the evaluation of the stored predictions, and compare it with what the training measured."""
 
-import csv
-import os
 import subprocess
 import sys
+from math import isnan
 from pathlib import Path
 
 from model.inference.settings import InferenceSettings
-from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, compare_json, first, settings_file, settings_of
+from model.verify.check import (
+    FAILED,
+    NOT_MADE,
+    OK,
+    Check,
+    Run,
+    compare_json,
+    first,
+    last_row,
+    settings_file,
+    settings_of,
+)
 from panoptic.io.json_fields import load_json, read_json
 from panoptic.io.working_folder import working_folder
+from panoptic.runtime.cli import ending_with_this
 from panoptic.runtime.fingerprint import PROJECT
 
 _SCORES = {
@@ -45,7 +56,7 @@ def check_scores(run: Run) -> Check:
         outs = {option: folder / Path(name).name for option, name in _SCORES.items()}
         words = [word for option, path in (given | outs).items() for word in (option, str(path))]
         command = [sys.executable, "-m", "stages.evaluate", "--params", str(params), *words]
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        environment = {**ending_with_this(), "PYTHONPATH": str(PROJECT)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode:
             return Check("scores", FAILED, f"the predictions cannot be scored: {done.stderr.strip()[-400:]}")
@@ -65,16 +76,16 @@ def check_last_validation(run: Run) -> Check:
         return Check(name, NOT_MADE, "the quality curve or the metrics are not there")
     if settings_of(run.weights, "predict", InferenceSettings) != settings_of(run.results, "predict", InferenceSettings):
         return Check(name, NOT_MADE, "the settings of prediction were changed after the training")
-    last = list(csv.DictReader(curve.read_text(encoding="utf-8").splitlines()))[-1]
+    last = last_row(curve)
     quality = read_json(metrics).child("pq").values
-    rows = {group: (float(last[group] or "nan"), 100 * _number(quality[group])) for group in quality}
+    rows = {group: (last.get(group, float("nan")), 100 * _number(quality[group])) for group in quality}
     wrong = [
         f"PQ of {group} is {scored:.4f}, the training measured {trained:.4f}"
         for group, (trained, scored) in rows.items()
-        if abs(trained - scored) > _SAME_QUALITY
+        if isnan(trained) != isnan(scored) or abs(trained - scored) > _SAME_QUALITY
     ]
     steps = run.weights.section("training").integer("steps")
-    wrong += [f"the curve ends at step {last['step']}, expected {steps}"] if int(float(last["step"])) != steps else []
+    wrong += [f"the curve ends at step {last['step']:g}, expected {steps}"] if last["step"] != steps else []
     measured = ", ".join(f"{group} {trained:.2f}" for group, (trained, _) in rows.items())
     return Check(name, FAILED if wrong else OK, first(wrong) or f"the training measured the same PQ: {measured}")
 

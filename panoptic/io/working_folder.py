@@ -42,6 +42,12 @@ def abandoned(parent: Path) -> list[Path]:
     return [path for path in sorted(parent.glob(f".*{_SUFFIX}")) if _is_abandoned(path)]
 
 
+def remove_at_once(folder: Path) -> None:
+    """Remove a folder: a program that is killed meanwhile leaves all of it, or nothing by its name."""
+    with working_folder(folder.parent) as hidden:
+        folder.rename(hidden / folder.name)
+
+
 def remove(path: Path) -> None:
     """Remove a file or folder, as far as that is possible; nothing needs it."""
     shutil.rmtree(path, ignore_errors=True)

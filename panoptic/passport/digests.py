@@ -18,8 +18,8 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource, folder_or_archive
 from panoptic.io.folder import walk
 from panoptic.io.names import is_litter
-from panoptic.io.reading import open_file
 from panoptic.io.zip_archive import ZipArchive
+from panoptic.runtime.fingerprint import file_digest
 
 _COPIED_IDS = 1 << 20
 """Largest compressed list of ids, in bytes, that is written into a passport besides its digest."""
@@ -36,8 +36,7 @@ def digest_of(path: Path) -> str:
         names = sorted(name for name, unusable in walk(path) if not unusable and not is_litter(name))
         return digest_of_names({name: digest_of(path / name) for name in names})
     try:
-        with open_file(path) as file:
-            return _sha256(file)
+        return file_digest(path)
     except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(f"{path}: there is no such file; check the path") from None
 

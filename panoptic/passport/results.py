@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from panoptic.io.json_fields import load_json
+from panoptic.passport.digests import digest_of
 from panoptic.passport.document import Passport, read_passport, seal
 from panoptic.passport.machine import describe_machine
 from panoptic.passport.origin import describe_code
@@ -42,10 +43,13 @@ def seal_results(params: Path, weights: Path, files: ResultFiles, out: Path) -> 
     return seal("results", sections, read_parent(weights))
 
 
-def seal_export(params: Path, parent: Passport | None, files: Mapping[str, Path], out: Path) -> Passport:
-    """Make the passport of an exported network; `parent` is that of its weights, if they have one."""
+def seal_export(params: Path, parent: Passport | None, files: Mapping[str, Path]) -> Passport:
+    """Make the passport of an exported network; `parent` is that of its weights, if they have one.
+
+    `files` are what will lie beside the passport, by their names there.
+    """
     sections = {
-        "files": described_files(files, out.parent),
+        "files": {name: {"path": name, "sha256": digest_of(path)} for name, path in files.items()},
         "code": _code(),
         "machine": describe_machine({}),
         "settings": read_values(params),

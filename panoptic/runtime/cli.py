@@ -4,7 +4,6 @@ import ctypes
 import io
 import os
 import signal
-import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a command, with status 128 + their number."""
 ENDS_WITH = "PANOPTIC_ENDS_WITH"
 """Variable of the environment with the process that this one must not outlive."""
+_STDERR = 2  # the number of standard error, the last of the standard streams
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
@@ -37,11 +37,12 @@ def run_command(command: Callable[[], None]) -> None:
     SIGHUP end it with one line, once temporary files are removed; a second Ctrl-C ends it at once.
     """
     require_utf8()
-    _survive_closed_pipes()
+    _replace_streams()
     end_with_parent()
     try:
         with _signals_raised():
             command()
+            sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, InterruptedCommand) else signal.SIGINT
         print(said_on(number), end="", file=sys.stderr, flush=True)
@@ -60,11 +61,12 @@ def said_on(number: int) -> str:
 
 
 def end_quietly_until_run() -> None:
-    """Make a signal end a program with one line while it still imports; `run_command` takes over from then on.
+    """Make a signal, or the end of its parent, end a program while it still imports; `run_command` takes over then.
 
     For the package of a command that Python was started with (`-m`); otherwise it does nothing.
     """
     if sys.argv[:1] == ["-m"]:
+        end_with_parent()
         for number in _unhandled():
             signal.signal(number, _exit_at_once)
 
@@ -122,30 +124,49 @@ def end_with_parent() -> None:
         os._exit(128 + signal.SIGKILL)
 
 
-class _OpenEnded(io.TextIOWrapper):
-    """A stream that drops what a closed pipe no longer takes."""
+class _Output(io.TextIOWrapper):
+    """A standard stream that drops what a closed pipe no longer takes, and names itself if the disk is full."""
 
     def write(self, text: str, /) -> int:
-        with suppress(BrokenPipeError):
+        with self._naming_errors(), suppress(BrokenPipeError):
             super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        with suppress(BrokenPipeError):
+        with self._naming_errors(), suppress(BrokenPipeError):
             super().flush()
 
+    @contextmanager
+    def _naming_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())  # Python would try again at the end
+            os.close(nowhere)
+            stream = {1: "standard output", 2: "standard error"}.get(self.fileno(), "the output")
+            hint = "free disk space, or send it elsewhere"
+            raise OSError(f"could not write {stream}: {error.strerror}; {hint}") from error
 
-def _survive_closed_pipes() -> None:
-    """Where standard output or standard error is a pipe, replace it by one that may be closed at its other end."""
-    for name in ("stdout", "stderr"):
+
+def _replace_streams() -> None:
+    """Replace standard streams by ones that may be closed at their other end, or lead nowhere if they are closed here.
+
+    Without the latter, a file that is opened would take the number of a closed one, to which libraries write.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
-        if stream is None or stream is not getattr(sys, f"__{name}__"):  # replaced by a test, or closed
-            continue
-        if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+        if stream is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+        elif stream is getattr(sys, f"__{name}__") and not stream.isatty():  # else replaced by a test
             stream.flush()
             lines = stream.line_buffering or stream.write_through
             binary = os.fdopen(stream.fileno(), "wb", closefd=False)
-            setattr(sys, name, _OpenEnded(binary, stream.encoding, stream.errors, line_buffering=lines))
+            setattr(sys, name, _Output(binary, stream.encoding, stream.errors, line_buffering=lines))
 
 
 def be_killed_with_parent() -> None:

@@ -81,15 +81,23 @@ class _Pool(ProcessPoolExecutor):
 
     def __init__(self, workers: int) -> None:
         # Fresh interpreters instead of forks, which OpenCV's threads do not survive.
-        super().__init__(workers, mp_context=get_context("spawn"), initializer=_begin)
+        with _left_to_this(signal.SIGHUP):  # which ends multiprocessing's own helper, started here, unlike others
+            super().__init__(workers, mp_context=get_context("spawn"), initializer=_begin)
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Submit work; the process that may be started for it inherits that SIGINT is blocked, even as it starts."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
+        """Submit work; the process that may be started for it leaves what a terminal sends to all to this one."""
+        with _left_to_this(signal.SIGINT, signal.SIGHUP):
             return super().submit(_work, partial(function, *args, **kwargs))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _left_to_this(*numbers: signal.Signals) -> Iterator[None]:
+    """Have processes that are started in the block inherit that signals are blocked, even as they start."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _LeaveError(SystemExit):
@@ -147,7 +155,6 @@ def _begin() -> None:
     # The processes share the cores already. Set in the environment, because not all of them need to load OpenCV.
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
     signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to the parent as well, as it does SIGINT
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import write_atomically
 from panoptic.io.reading import read_file, read_text
+from panoptic.io.working_folder import remove_at_once
 from panoptic.runtime.fingerprint import code_digests, file_digest, file_signature, fingerprint
 from panoptic.runtime.settings import flat_settings
 
@@ -176,6 +177,12 @@ def open_work(root: Path, stage: str, identity: ResumeIdentity) -> Path:
             print(_why_not_resumed(others, identity), flush=True)
     write_atomically(folder / _NOTE, (json.dumps(asdict(identity), indent=1) + "\n").encode())
     return folder
+
+
+def close_work(folder: Path) -> None:
+    """Remove the folder of finished work, if it can be; half of it would be resumed as if it were the whole."""
+    with suppress(OSError):
+        remove_at_once(folder)
 
 
 def note_progress(folder: Path, progress: str) -> None:

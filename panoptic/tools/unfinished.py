@@ -15,14 +15,13 @@ and deleted by `--delete all`, or by the next run that writes to the same folder
 import argparse
 import json
 import os
-import shutil
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.reading import read_file
-from panoptic.io.working_folder import abandoned, remove
+from panoptic.io.working_folder import abandoned, remove, remove_at_once
 from panoptic.runtime.cli import run_command
 from panoptic.runtime.fingerprint import PROJECT, code_digests
 from panoptic.runtime.resume import Unfinished, code_changes, find_unfinished, setting_changes
@@ -64,7 +63,7 @@ def delete(works: Sequence[Unfinished], names: Sequence[str], state: Path) -> No
             raise DatasetError(f"{work.folder}: process {process} is working on it; stop that first")
     for work in chosen:
         num_bytes = work.num_bytes
-        shutil.rmtree(work.folder)
+        remove_at_once(work.folder)
         print(f"deleted {work.folder} ({num_bytes / MEGABYTE:.1f} MB)")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,15 @@ import yaml
 from packaging.utils import canonicalize_version
 from packaging.version import InvalidVersion, Version
 
+from panoptic.io.reading import read_file, require_file
 from pipelines.packages.lock import normalized
 
 _SUFFIXES = (".json", ".yaml", ".yml")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # by libyaml if it is there, ten times as fast
+_LARGEST = 1 << 26
+"""Bytes of one advisory."""
+_DAMAGE = (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
+"""What `zipfile` raises for archives that are damaged, encrypted or packed by an unknown method."""
 _COMPARED = ("ECOSYSTEM", "SEMVER")  # ranges of type GIT name commits, beside the versions
 
 
@@ -52,8 +58,9 @@ def read_advisories(database: Path) -> Iterator[Advisory]:
         try:
             content = json.loads(text) if name.endswith(".json") else yaml.load(text, Loader=_LOADER)
             advisories = tuple(_parse(content))
-        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-            raise ValueError(f"{database}: {name} is no advisory in the OSV format ({error!r})") from None
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+            reason = f"{name} is no advisory in the OSV format ({error!r:.200})"
+            raise ValueError(f"{database}: {reason}; restore it, or get the database again") from None
         found = found or bool(advisories)
         yield from advisories
     if not found:
@@ -66,16 +73,20 @@ def read_advisories(database: Path) -> Iterator[Advisory]:
 def _texts(database: Path) -> Iterator[tuple[str, bytes]]:
     if database.is_dir():
         for file in sorted(database.rglob("*")):
-            if file.suffix in _SUFFIXES and file.is_file():
-                yield str(file.relative_to(database)), file.read_bytes()
+            if file.suffix in _SUFFIXES and not file.is_dir():
+                yield str(file.relative_to(database)), read_file(file)
         return
+    if not database.exists() or not zipfile.is_zipfile(require_file(database)):
+        raise ValueError(f"{database} is neither a folder nor a zip file of advisories; give one of the two")
     try:
         with zipfile.ZipFile(database) as archive:
-            for name in archive.namelist():
-                if name.endswith(_SUFFIXES):
-                    yield name, archive.read(name)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{database} is neither a folder nor a zip file of advisories ({error})") from None
+            for entry in archive.infolist():
+                if entry.filename.endswith(_SUFFIXES):
+                    if entry.file_size > _LARGEST:
+                        raise ValueError(f"{entry.filename} has {entry.file_size} bytes, more than any advisory")
+                    yield entry.filename, archive.read(entry)
+    except _DAMAGE as error:
+        raise ValueError(f"{database}: damaged, or no zip file of advisories ({error}); get it again") from None
 
 
 def _parse(record: Mapping[str, Any]) -> Iterator[Advisory]:

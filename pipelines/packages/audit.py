@@ -16,6 +16,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from panoptic.io.reading import read_text
+from panoptic.runtime.cli import run_command
 from pipelines.packages.advisories import Advisory, read_advisories
 from pipelines.packages.installed import Package, installed_packages
 from pipelines.packages.lock import PROJECT
@@ -61,7 +63,7 @@ def accepted_advisories(file: Path = PROJECT) -> Mapping[str, str]:
     Raises:
         ValueError: One has no reason.
     """
-    accepted: dict[str, str] = tomllib.loads(file.read_text(encoding="utf-8"))["tool"].get("accepted-advisories", {})
+    accepted: dict[str, str] = tomllib.loads(read_text(file))["tool"].get("accepted-advisories", {})
     if without := [name for name, reason in accepted.items() if not reason.strip()]:
         raise ValueError(f"{file}: {without[0]} is accepted without a reason; give one, or remove it")
     return accepted
@@ -72,23 +74,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.packages.audit", description=__doc__.splitlines()[0])
     parser.add_argument("--database", type=Path, required=True, metavar="PATH", help="folder or zip file of advisories")
     given = parser.parse_args()
+    left: list[Finding] = []
+    run_command(lambda: left.extend(_audit(given.database)))
+    return int(bool(left))
+
+
+def _audit(database: Path) -> list[Finding]:
+    """Print what was found, and return what is not accepted."""
     packages = installed_packages()
-    try:
-        findings, count = find(read_advisories(given.database), packages, accepted_advisories())
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    findings, count = find(read_advisories(database), packages, accepted_advisories())
     if findings:
         head = ["advisory", "package", "installed", "fixed in", "aliases", "accepted because"]
-        print(
-            tabulate(
-                [head, *(finding.row() for finding in findings)], "firstrow", tablefmt="simple", disable_numparse=True
-            )
-        )
+        rows = [head, *(finding.row() for finding in findings)]
+        print(tabulate(rows, "firstrow", tablefmt="simple", disable_numparse=True))
     left = [finding for finding in findings if not finding.reason]
     found = f"{len(findings)} found, {len(left)} of them not accepted"
     print(f"{len(packages)} packages, {count} advisories: {found}")
-    return int(bool(left))
+    return left
 
 
 if __name__ == "__main__":

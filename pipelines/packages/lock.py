@@ -1,7 +1,7 @@
 """requirements.lock: one version of every package, the digests of its files, and which packages need it.
 
-`uv pip compile` writes the lock (`make lock`). Only the standard library is imported here, because an installation
-reads the lock before any package is there.
+`uv pip compile` writes the lock (`make lock`). Nothing is imported that needs an installed package, because an
+installation reads the lock before any package is there.
 """
 
 import re
@@ -9,6 +9,8 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from panoptic.io.reading import read_text
 
 LOCK = Path("requirements.lock")
 PROJECT = Path("pyproject.toml")
@@ -37,7 +39,7 @@ def read_lock(file: Path = LOCK) -> dict[str, Pin]:
     Raises:
         ValueError: A line is no part of a pin with digests.
     """
-    text = file.read_text(encoding="utf-8")
+    text = read_text(file)
     if rest := [line for line in _PIN.sub("", text).splitlines() if line and not line.startswith("#")]:
         raise ValueError(f"{file}: {rest[0]!r} is no part of `name==version` with sha256 digests; run `make lock`")
     return {found[1]: _pin(found) for found in _PIN.finditer(text)}
@@ -54,7 +56,7 @@ def requirements(extras: Collection[str], file: Path = PROJECT) -> frozenset[str
     Raises:
         ValueError: There is no such extra.
     """
-    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads(read_text(file))["project"]
     optional: Mapping[str, list[str]] = project["optional-dependencies"]
     if unknown := [extra for extra in extras if extra not in optional]:
         raise ValueError(f"no extra {unknown[0]!r} in {file}; extras: {', '.join(sorted(optional))}")

@@ -8,11 +8,12 @@ https://cyclonedx.org/docs/1.6/json. Equal environments give equal files: there 
 import argparse
 import json
 import platform
-import sys
 import tomllib
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from panoptic.io.reading import read_text
+from panoptic.runtime.cli import run_command
 from pipelines.packages.installed import Package, installed_packages
 from pipelines.packages.lock import PROJECT
 
@@ -56,14 +57,17 @@ def _reference(package: Package) -> str:
     return f"pkg:pypi/{package.name}@{quote(package.version, safe='')}"
 
 
-def main() -> int:
+def main() -> None:
     """Run the command line."""
     argparse.ArgumentParser(prog="python -m pipelines.packages.sbom", description=__doc__.splitlines()[0]).parse_args()
-    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    run_command(_print)
+
+
+def _print() -> None:
+    project = tomllib.loads(read_text(PROJECT))["project"]
     document = bill_of_materials(installed_packages(), project["name"], project["version"])
     print(json.dumps(document, indent=1, ensure_ascii=False))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

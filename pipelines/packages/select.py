@@ -7,34 +7,31 @@ CPU alone, so it is installed before, by its version, and of what it requires on
 """
 
 import argparse
-import sys
 from importlib.metadata import PackageNotFoundError, requires
 
-from pipelines.packages.lock import closure, names, read_lock, requirements
+from panoptic.runtime.cli import run_command
+from pipelines.packages.lock import LOCK, closure, names, read_lock, requirements
 
 TORCH = "torch"
 BUILD = "build"
 
 
-def main() -> int:
-    """Run the command line; the exit status is 2 if PyTorch is missing or there is no such extra."""
+def main() -> None:
+    """Run the command line; the exit status is 2 if PyTorch is missing or there is no such extra or package."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.packages.select", description=__doc__.splitlines()[0])
     parser.add_argument("extras", nargs="*", metavar="EXTRA", help="extras of pyproject.toml on top of the base")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="print these packages alone")
     parser.add_argument("--torch", action="store_true", help="print the requirement of PyTorch, without digests")
     given = parser.parse_args()
-    try:
-        print("\n".join(_lines(given.extras, given.only, given.torch)))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    run_command(lambda: print("\n".join(_lines(given.extras, given.only, given.torch))))
 
 
 def _lines(extras: list[str], only: list[str] | None, torch: bool) -> list[str]:
     pins = read_lock()
     if torch:
         return [f"{TORCH}=={pins[TORCH].version}"]
+    if unknown := [name for name in only or () if name not in pins]:
+        raise ValueError(f"no package {unknown[0]!r} in {LOCK}; give names as they are there")
     if only is not None:
         return [str(pins[name]) for name in only]
     try:
@@ -46,4 +43,4 @@ def _lines(extras: list[str], only: list[str] | None, torch: bool) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -39,6 +39,13 @@ Path("two").write_text("abc")
 """
 
 
+def test_what_only_python_can_remove_does_not_count(tmp_path: Path) -> None:
+    for name in ("tmp/pymp-1a2b/listener", "tmp/0badejxi", "tmp/.panoptic.partial", "runs/notebook"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(digest_tree(tmp_path)) == ["runs/notebook", "tmp/.panoptic.partial"]
+
+
 @pytest.fixture
 def shim(tmp_path: Path) -> Path:
     library = compile_shim(tmp_path)

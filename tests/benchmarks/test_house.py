@@ -34,6 +34,9 @@ FILES = {
     "model/one.py": "def short() -> None:\n    picture_of_truth = ground_truth = 1  # picture\n",
     "model/two.py": "def longer() -> None:\n    account = 1\n\n    print(account)\n",
     "model/deep/three.py": "x = 1\n",
+    "conformance/one.py": "x = 1\n",
+    "conformance/two.py": "x = 1\n",
+    "conformance/three.py": "x = 1\n",
     "model/fast.cpp": "int x;\n",
     "tests/test_one.py": "picture = 1\n",
 }
@@ -55,10 +58,10 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_measures_count_what_they_name(repository: Path) -> None:
     expected = {
-        "Python files in the largest folder": 2,
+        "Python files in the largest folder": 3,
         "code deps in dvc.yaml": 2,
-        "lines of .py, .cpp and .cu outside tests": 8,
-        "files of .py, .cpp and .cu outside tests": 4,
+        "lines of .py, .cpp and .cu outside tests": 11,
+        "files of .py, .cpp and .cu outside tests": 7,
         "lines of recipes (experiments/)": 3,
         "identifiers with `picture`": 1,
         "identifiers with `truth`, not `ground_truth`": 1,

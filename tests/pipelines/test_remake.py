@@ -74,13 +74,19 @@ def test_what_cannot_be_made_again_is_said(tmp_path: Path) -> None:
     repository.mkdir()
     run(repository, "git", "init", "--quiet")
     code = {"commit": "0" * 40, "diff": {"bytes": 0, "sha256": "", "zlib": None}}
-    document = {"format": "panoptic-passport/1", "type": "weights", "sections": {"code": code, "settings": {}}}
+    document = {"format": "panoptic-passport/1", "type": "weights"}
+    others = {
+        "files": {},
+        "settings": {},
+        "machine": {"threads": 1},
+        "data": {"train index": {"sha256": ""}, "val index": {"sha256": ""}},
+    }
     for change, message in (
         ({}, f"no commit {'0' * 40}"),
         ({"commit": None}, "made outside of git"),
         ({"diff": {"bytes": 5_000_000, "sha256": "", "zlib": None}}, "5000000 bytes of uncommitted changes"),
     ):
-        passport.write_text(json.dumps(document | {"sections": {"code": code | change, "settings": {}}}))
+        passport.write_text(json.dumps(document | {"sections": {"code": code | change} | others}))
         done = remake(passport, repository, tmp_path / "again")
         assert done.returncode == 2
         assert message in done.stderr

@@ -69,6 +69,15 @@ def test_only_the_download_is_retried(project: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("prefect")
+def test_a_download_that_says_why_it_cannot_is_not_repeated(project: Path) -> None:
+    with (project / "dvc.yaml").open("a") as stages:
+        stages.write("  download:\n    cmd: echo download >> tried && exit 2\n")
+    with pytest.raises(CommandError, match="exited with 2"):
+        reproduce(["download"], folder=project)  # after a minute, if it waits to try again
+    assert (project / "tried").read_text().split() == ["download"]
+
+
+@pytest.mark.usefixtures("prefect")
 def test_a_stage_whose_input_another_one_has_yet_to_write_is_refused_at_once(project: Path) -> None:
     with (project / "dvc.yaml").open("a") as stages:
         stages.write("  first:\n    cmd: mkdir made && touch made/a\n    outs: [made: {push: false}]\n")

@@ -60,6 +60,19 @@ def test_weights_with_an_edited_passport_are_not_exported(exported: Path, capsys
     assert "section 'usage' or what comes before it was edited" in capsys.readouterr().err
 
 
+def test_an_export_that_cannot_have_a_passport_leaves_the_earlier_one_whole(
+    exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {name: (exported / name).stat().st_ino for name in (files.TORCH_FILE, files.DESCRIPTION)}
+    (exported / files.PASSPORT).unlink()
+    (exported / files.PASSPORT).mkdir()
+    given = ["--model", str(exported.parent / "tiny.safetensors"), "--params", str(exported.parent / "params.yaml")]
+    with pytest.raises(SystemExit):
+        export([*given, "--out", str(exported), "--format", "torch", "--size", "64x96"])
+    assert f"{exported / files.PASSPORT}: is a folder, which no file replaces" in capsys.readouterr().err
+    assert before == {name: (exported / name).stat().st_ino for name in before}
+
+
 def failures(exported: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The names of the checks that fail."""
     with pytest.raises(SystemExit):

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from panoptic.io.files import write_atomically
-from panoptic.io.working_folder import abandoned, working_folder
+from panoptic.io.working_folder import abandoned, remove_at_once, working_folder
 
 _WRITING = """
 import sys, time
 from pathlib import Path
 from panoptic.io.files import write_together
-from panoptic.io.working_folder import working_folder
+from panoptic.io.working_folder import remove_at_once, working_folder
 with write_together() as results, working_folder():
     (results.folder(Path(sys.argv[1]) / "panoptic") / "1.png").write_bytes(b"half")
     results.write(Path(sys.argv[1]) / "panoptic.json", b"half")
@@ -114,3 +114,20 @@ def test_hidden_files_of_others_stay(tmp_path: Path) -> None:
     with working_folder(tmp_path):
         pass
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_is_removed_whole_or_not_at_all(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / "part").mkdir(parents=True)
+    for name in ("part.json", "part/one.png"):
+        (state / name).touch()
+    killed = (
+        "import os; from pathlib import Path; from panoptic.io.working_folder import remove_at_once\n"
+        f"os.unlink = lambda *_, **__: os._exit(9)\nremove_at_once(Path({str(state)!r}))"
+    )
+    assert subprocess.run([sys.executable, "-c", killed]).returncode == 9
+    assert not state.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    state.mkdir()
+    remove_at_once(state)
+    assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from panoptic.runtime.cli import run_command
+from panoptic.runtime.cli import ENDING, run_command
 from tests.stages.training_runs import commands, left, parent, until
 
 
@@ -113,7 +113,7 @@ def signalled(
 
 @pytest.mark.parametrize(
     ("workers", "number"),
-    [(0, signal.SIGINT), (0, signal.SIGTERM), (0, signal.SIGHUP), (2, signal.SIGINT), (2, signal.SIGTERM)],
+    [(0, signal.SIGINT), (0, signal.SIGTERM), (0, signal.SIGHUP), *((2, number) for number in ENDING)],
 )
 def test_a_signal_ends_a_command_and_its_workers_with_one_line(tmp_path: Path, workers: int, number: int) -> None:
     ended = signalled(tmp_path, workers, [number])
@@ -139,6 +139,47 @@ def test_ctrl_c_while_a_command_still_imports_is_one_line(tmp_path: Path, module
     ended = subprocess.run([sys.executable, "-m", module], env=environment, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (130, 1), ended.stderr
     assert ended.stderr.startswith("ended by SIGINT")
+
+
+STREAMS = """
+import os, sys, tempfile
+from panoptic.runtime.cli import run_command
+
+def work():
+    with tempfile.TemporaryFile() as file:
+        assert file.fileno() > 2, "what libraries write to the standard streams would get into this file"
+    os.fstat(0), os.fstat(1), os.fstat(2)
+    print(sys.stdin.read(), sys.stdout.isatty(), file=sys.stderr)
+    sys.stderr.isatty()
+    raise ValueError("wrong")
+
+run_command(work)
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_lead_nowhere(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", STREAMS], stdin=subprocess.DEVNULL, check=False
+    )
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("lines", [1, 20000])
+def test_output_that_does_not_fit_is_said(lines: int, unbuffered: str) -> None:
+    code = f"from panoptic.runtime.cli import run_command; run_command(lambda: print(*['line'] * {lines}))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: could not write standard output: No space left on device; free disk space")
 
 
 def test_lack_of_memory_is_wrong_input_too(capsys: pytest.CaptureFixture[str]) -> None:
