@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings
+from model.inference.tiles import Tiling, join_tiles
 from panoptic.format.categories import CategoryTable
 from panoptic.runtime.parallel import ahead
 from panoptic_segformer.images import ImageLike, to_pixels
@@ -75,11 +76,33 @@ class Model:
 
         Successive images of equal size share a forward pass, up to `settings.batch_size` of them.
         """
+        for image, prediction in self._predict(images):
+            yield Result.of(image.name, image.pixels, prediction, self.categories)
+
+    def predict_tiled(self, image: NamedImage, tile: int = 0, overlap: int = 0) -> Result:
+        """Predict a large image in overlapping tiles, whose segments are joined over the seams.
+
+        Args:
+            image: of any size; one that is no larger than a tile gives the result that it gives without tiles.
+            tile: side of a tile in pixels; by default `settings.shorter`, at which the network sees the image's own
+                pixels. A larger tile is shrunk to that, a smaller one enlarged.
+            overlap: least overlap of neighbors in pixels, by default a quarter of the tile. Things up to this size
+                are seen whole by a tile.
+
+        Raises:
+            ValueError: the overlap is no smaller than the tile.
+        """
+        tile = tile or self.settings.shorter
+        tiling = Tiling.of(image.pixels.shape[:2], tile, overlap or tile // 4)
+        tiles = (NamedImage(image.name, pixels) for pixels in tiling.crops(image.pixels))
+        joined = join_tiles(tiling, (prediction for _, prediction in self._predict(tiles)))
+        return Result.of(image.name, image.pixels, joined, self.categories)
+
+    def _predict(self, images: Iterable[NamedImage]) -> Iterator[tuple[NamedImage, PanopticPrediction]]:
         size = self.settings.batch_size
         prepared = ahead(((image, self._runtime.prepare(image.pixels, image.name)) for image in images), 2 * size)
         with closing(prepared):
             for _, group in groupby(prepared, key=lambda pair: pair[1].size):
                 while batch := list(islice(group, size)):
                     predictions = self._runtime.predict([resized for _, resized in batch])
-                    for (image, _), prediction in zip(batch, predictions, strict=True):
-                        yield Result.of(image.name, image.pixels, prediction, self.categories)
+                    yield from zip((image for image, _ in batch), predictions, strict=True)

@@ -243,8 +243,8 @@ def undecided_pixels(image: RecordedImage) -> npt.NDArray[np.int64]:
     bits, _ = segment_masks(masks, size, threshold)
     counts = [int(count) for _, values in resized(masks, size) for count in _near(values, threshold)]
     by_mask = {words.tobytes(): count for words, count in zip(bits.words, counts, strict=True)}
-    instances = image.forward.predictions[image.index].instances
-    return np.array([by_mask[words.tobytes()] for words in instances.bits.words], dtype=np.int64)
+    found = image.forward.predictions[image.index].instances.bits
+    return np.array([by_mask[words.tobytes()] for words in found[np.arange(len(found))].words], dtype=np.int64)
 
 
 def _near(values: Tensor, threshold: float) -> Tensor:

@@ -45,6 +45,29 @@ class BitMasks:
         return unpack(self.words, self.size)
 
 
+@dataclass(frozen=True)
+class MapMasks:
+    """Masks of segments in the map of an image, made on request: of a large image, all would not fit in memory."""
+
+    ids: npt.NDArray[np.int32]  # (H, W)
+    members: npt.NDArray[np.int32]  # (N,) ids of the segments
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of each mask."""
+        return self.ids.shape[0], self.ids.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, indices: npt.NDArray[np.int64]) -> BitMasks:
+        return BitMasks.of(torch.from_numpy(self.ids == self.members[indices, None, None]))
+
+    def unpack(self) -> npt.NDArray[np.bool_]:
+        """Make all of them (N, H, W)."""
+        return self.ids == self.members[:, None, None]
+
+
 def areas(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """Count the bits that are set along the last axis."""
     counted: npt.NDArray[np.int64] = np.bitwise_count(words).sum(-1, dtype=np.int64)

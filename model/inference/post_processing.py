@@ -1,6 +1,6 @@
 """Turn a network's output into panoptic maps and instances at the original size of each image."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model.boxes import cxcywh_to_xyxy
-from model.inference.bit_masks import BitMasks, Size, segment_masks
+from model.inference.bit_masks import BitMasks, MapMasks, Size, segment_masks
 from model.inference.merging import Candidates, MergingSettings, PredictedSegment, merge
 from model.network.outputs import PanopticOutput
 from panoptic.data.target import mask_boxes
@@ -28,7 +28,7 @@ class ImageSizes:
 class Instances:
     """All selected things of one image before merging, best score first; the merging method does not matter."""
 
-    bits: BitMasks  # N of them
+    bits: BitMasks | MapMasks  # N of them
     boxes_xyxy: npt.NDArray[np.float32]  # (N, 4) pixels of the original image; of the mask where none is predicted
     labels: npt.NDArray[np.int64]  # (N,)
     scores: npt.NDArray[np.float32]  # (N,) class probability^alpha x mask quality^beta
@@ -37,6 +37,10 @@ class Instances:
     def masks(self) -> npt.NDArray[np.bool_]:
         """Masks (N, H, W), unpacked only on request: panoptic results do not need them."""
         return self.bits.unpack()
+
+    def each_mask(self) -> Iterator[npt.NDArray[np.bool_]]:
+        """Unpack one mask (H, W) after the other: all of a large image do not fit in memory."""
+        return (self.bits[np.array([index])].unpack()[0] for index in range(len(self.bits)))
 
 
 @dataclass(frozen=True)
