@@ -1,6 +1,6 @@
 """A network with all that its use needs, from images to results."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby, islice
 from typing import NamedTuple, Protocol, TypeVar, overload
@@ -71,7 +71,7 @@ class Model:
             return list(self.stream(NamedImage(*to_pixels(image, f"image {i}")) for i, image in enumerate(images)))
         return next(self.stream([NamedImage(*to_pixels(images, "image"))]))
 
-    def stream(self, images: Iterable[NamedImage]) -> Iterator[Result]:
+    def stream(self, images: Iterable[NamedImage]) -> Generator[Result]:
         """Predict images one after another, in order, while a thread reads and resizes the next ones.
 
         Successive images of equal size share a forward pass, up to `settings.batch_size` of them.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model.inference.tracking import Tracks, TrackingSettings, follow
+from model.inference.tracking import Tracks, follow
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
 from panoptic.format.results import ResultSegment
@@ -49,7 +49,6 @@ def predict_video(
     frames: bool = False,
     overwrite: bool = False,
     progress: bool = True,
-    tracking: TrackingSettings = TrackingSettings(),
 ) -> VideoReport:
     """Predict a video file; audio is not kept.
 
@@ -66,7 +65,6 @@ def predict_video(
         frames: also write panoptic PNGs.
         overwrite: replace earlier results.
         progress: show a bar with the time that is left.
-        tracking: how ids are kept.
 
     Raises:
         ValueError: the source is no video, the suffix of `out` is unknown, or there are results and no `overwrite`.
@@ -84,7 +82,7 @@ def predict_video(
         bar = stack.enter_context(tqdm(total=video.expected, desc=source.name, unit="frame", disable=not progress))
         tracks = Tracks()
         for frame, result in _predicted(model, video):
-            tracks, assigned = follow(tracks, result.ids, result.segments, tracking)
+            tracks, assigned = follow(tracks, result.ids, result.segments)
             ids = _track_ids(result, assigned)
             writer.add(_drawn(result, ids, assigned))
             document.add(frame, result, assigned)
@@ -161,8 +159,10 @@ class _OverlayWriter:
         codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
         self._writer = cv2.VideoWriter(str(path), codec, rate, (width + width % 2, height + height % 2))
         if not self._writer.isOpened():
-            raise ValueError(f"{where}: this OpenCV cannot write {CODECS[path.suffix]} of {width} x {height} pixels; "
-            f"choose another suffix of {', '.join(CODECS)}")
+            raise ValueError(
+                f"{where}: this OpenCV cannot write {CODECS[path.suffix]} of {width} x {height} pixels; "
+                f"choose another suffix of {', '.join(CODECS)}"
+            )
 
     def add(self, image: NDArray[np.uint8]) -> None:
         """Add a frame (H, W, 3) RGB."""

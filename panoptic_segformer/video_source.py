@@ -79,7 +79,9 @@ class VideoSource:
             if number:
                 steps = min(steps[0], seconds - before), max(steps[1], seconds - before)
             if number % self.every == 0:
-                yield VideoFrame(number, round(seconds, 4), np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8))
+                yield VideoFrame(
+                    number, round(seconds, 4), np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+                )
             number, before = number + 1, seconds
         self._capture.release()
         self._note_issues(number, ended, steps)
@@ -106,7 +108,7 @@ class VideoSource:
             self.issues.append(f"the file states no frame rate; {_USUAL_RATE:g} frames a second are assumed")
         elif steps[1] > 1.5 * steps[0]:
             self.issues.append(
-                f"its frame rate varies; the overlay has the mean, {self.rate:.4g} a second, and the JSON the true times"
+                f"its frame rate varies; the overlay has the mean, {self.rate:.4g} a second, the JSON the true times"
             )
 
 

@@ -1,0 +1,1 @@
+"""IDF1 of tracked segments on drawn videos."""

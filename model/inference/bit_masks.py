@@ -65,7 +65,8 @@ class MapMasks:
 
     def unpack(self) -> npt.NDArray[np.bool_]:
         """Make all of them (N, H, W)."""
-        return self.ids == self.members[:, None, None]
+        masks: npt.NDArray[np.bool_] = self.ids == self.members[:, None, None]
+        return masks
 
 
 def areas(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

@@ -18,7 +18,6 @@ Besides the map of the image, memory holds the tiles of one batch and the map of
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -76,12 +75,16 @@ def join_tiles(tiling: Tiling, tiles: Iterable[PanopticPrediction]) -> PanopticP
     """
     found, remaining = _Found(), iter(tiles)
     ids = np.zeros(tiling.size, np.int32)
-    for previous_top, top in pairwise((None, *tiling.tops)):
+    for previous_top, top in _with_previous(tiling.tops):
         row = np.zeros((tiling.tile[0], tiling.size[1]), np.int32)
-        for previous_left, left in pairwise((None, *tiling.lefts)):
+        for previous_left, left in _with_previous(tiling.lefts):
             _append(row.T, found.add(next(remaining)).T, previous_left, left, found)
         _append(ids, row, previous_top, top, found)
     return found.finish(ids)
+
+
+def _with_previous(starts: tuple[int, ...]) -> Iterable[tuple[int | None, int]]:
+    return zip((None, *starts[:-1]), starts, strict=True)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,9 @@ class _Found:
 
     def finish(self, ids: Ids) -> PanopticPrediction:
         """Number the segments that have pixels by score, also in the map, and describe them."""
-        areas = sum(np.bincount(row, minlength=len(self.parts)) for row in ids)
+        areas = np.zeros(len(self.parts), np.int64)
+        for row in ids:  # all at once would take twice the memory of the map
+            areas += np.bincount(row, minlength=len(self.parts))
         kept = [(index, part) for index, part in enumerate(self.parts) if part and areas[index]]
         kept.sort(key=lambda pair: -pair[1].score)
         table = np.zeros(len(self.parts), np.int32)

@@ -28,6 +28,7 @@ class TrackedSegment(Protocol):
     @property
     def id(self) -> int:
         """The value of its pixels."""
+
     @property
     def category_id(self) -> int: ...
     @property
@@ -35,6 +36,7 @@ class TrackedSegment(Protocol):
     @property
     def box(self) -> Box:
         """Left, top, width, height in pixels."""
+
     @property
     def embedding(self) -> npt.NDArray[np.float32] | None:
         """Vector (C,) of its query."""
@@ -161,9 +163,7 @@ def _continue(track: Track, seen: Track, settings: TrackingSettings) -> Track:
     return replace(seen, id=track.id, query=query, velocity=velocity)
 
 
-def _assign(
-    tracks: Sequence[Track], seen: Sequence[tuple[int, Track]], settings: TrackingSettings
-) -> dict[int, Track]:
+def _assign(tracks: Sequence[Track], seen: Sequence[tuple[int, Track]], settings: TrackingSettings) -> dict[int, Track]:
     """Choose the tracks that go on in this frame, by the ids of the segments."""
     of_stuff = {track.category_id: track for track in tracks if track.mask is None}
     partners = {
@@ -178,9 +178,9 @@ def _assign(
         moved = mask.moved(track.velocity * (track.missed + 1))
         for column, (_, one, its_mask) in enumerate(new):
             affinity[row, column] = _affinity(track, one, moved.iou(its_mask), settings)
-    for row, column in zip(*linear_sum_assignment(-affinity), strict=True):
-        if affinity[row, column] >= settings.least:
-            partners[new[column][0]] = old[row][0]
+    for index, partner in zip(*linear_sum_assignment(-affinity), strict=True):
+        if affinity[index, partner] >= settings.least:
+            partners[new[partner][0]] = old[index][0]
     return partners
 
 

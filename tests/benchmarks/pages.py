@@ -18,6 +18,8 @@ from benchmarks.inference.report import InferenceReport, inference_page
 from benchmarks.loading.report import LoadingReport, loading_page
 from benchmarks.official_parity.study import ParityStudy, study_page
 from benchmarks.operator.__main__ import OperatorReport, operator_page
+from benchmarks.tiles.report import TilesReport, tiles_page
+from benchmarks.tracking.report import TrackingReport, tracking_page
 from benchmarks.training.report import TrainingReport, training_page
 from model.complexity.table import complexity_page
 
@@ -44,6 +46,8 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "loading": _renderer("loading", LoadingReport, loading_page),
     "official_parity": lambda: study_page(read_report("official_parity", ParityStudy)),
     "operator": _renderer("operator", OperatorReport, operator_page),
+    "tiles": _renderer("tiles", TilesReport, tiles_page),
+    "tracking": _renderer("tracking", TrackingReport, tracking_page),
     "training": _renderer("training", TrainingReport, training_page),
 }
 """Renders the page from the committed numbers of each benchmark."""

@@ -45,9 +45,9 @@ class Scene:
     regions: tuple[Region, ...]
 
 
-def make_scene(rng: np.random.Generator) -> Scene:
-    """Compose an image; all its randomness comes from `rng`."""
-    height, width = _SIZES[rng.choice(len(_SIZES), p=_SIZE_CHANCES)]
+def make_scene(rng: np.random.Generator, size: tuple[int, int] | None = None) -> Scene:
+    """Compose an image of `size`, height and width, or one of mini's; all its randomness comes from `rng`."""
+    height, width = size or _SIZES[rng.choice(len(_SIZES), p=_SIZE_CHANCES)]
     camera = Camera(height, width, horizon=float(rng.uniform(0.36, 0.54)) * height)
     light = choose_light(rng)
     canvas = _Canvas.of_landscape(camera, light, rng)

@@ -1,0 +1,1 @@
+"""Panoptic quality of images in tiles against whole images."""
