@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from model.assembly.tiles import Tiling, join_tiles
 from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings
-from model.inference.tiles import Tiling, join_tiles
 from panoptic.format.categories import CategoryTable
 from panoptic.runtime.parallel import ahead
 from panoptic_segformer.images import ImageLike, to_pixels

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model.inference.tracking import Tracks, follow
+from model.assembly.tracking import Tracks, follow
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
 from panoptic.format.results import ResultSegment

@@ -19,9 +19,9 @@ from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.mini_network import MINI_SIDE, load_mini
 from benchmarks.harness.results import publish
 from benchmarks.tiles.report import Quality, TilesReport, tiles_page
+from model.assembly.tiles import Tiling, join_tiles
 from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import Predictor
-from model.inference.tiles import Tiling, join_tiles
 from panoptic.evaluation.overlaps import count_overlaps
 from panoptic.evaluation.panoptic_quality import match_overlaps
 from panoptic.evaluation.scores import ClassQuality, count_by_class

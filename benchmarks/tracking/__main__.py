@@ -19,9 +19,9 @@ from benchmarks.harness.results import publish
 from benchmarks.tracking.drawn_video import SIDE, Frame, draw_video
 from benchmarks.tracking.identity import id_f1
 from benchmarks.tracking.report import TrackingReport, tracking_page
+from model.assembly.tracking import Box, TrackingSettings, Tracks, follow
 from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import Predictor
-from model.inference.tracking import Box, TrackingSettings, Tracks, follow
 from panoptic.format.segments import measure_segments
 from panoptic.runtime.cli import run_command
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from model.inference.tracking import Box, Mask, TrackingSettings, Tracks, follow
+from model.assembly.tracking import Box, Mask, TrackingSettings, Tracks, follow
 
 SIZE = (30, 100)
 

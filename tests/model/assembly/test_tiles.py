@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from model.assembly.tiles import Tiling, join_tiles
 from model.inference.bit_masks import BitMasks
 from model.inference.merging import PredictedSegment
 from model.inference.post_processing import Instances, PanopticPrediction
-from model.inference.tiles import Tiling, join_tiles
 
 Ids = npt.NDArray[np.int32]
 THINGS = 3  # labels below are things
