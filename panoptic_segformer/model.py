@@ -79,7 +79,7 @@ class Model:
         for image, prediction in self._predict(images):
             yield Result.of(image.name, image.pixels, prediction, self.categories)
 
-    def predict_tiled(self, image: NamedImage, tile: int = 0, overlap: int = 0) -> Result:
+    def predict_tiled(self, image: NamedImage, tile: int | None = None, overlap: int | None = None) -> Result:
         """Predict a large image in overlapping tiles, whose segments are joined over the seams.
 
         Args:
@@ -92,8 +92,9 @@ class Model:
         Raises:
             ValueError: the overlap is no smaller than the tile.
         """
-        tile = tile or self.settings.shorter
-        tiling = Tiling.of(image.pixels.shape[:2], tile, overlap or tile // 4)
+        tile = self.settings.shorter if tile is None else tile
+        height, width = image.pixels.shape[:2]
+        tiling = Tiling.of((height, width), tile, tile // 4 if overlap is None else overlap)
         tiles = (NamedImage(image.name, pixels) for pixels in tiling.crops(image.pixels))
         joined = join_tiles(tiling, (prediction for _, prediction in self._predict(tiles)))
         return Result.of(image.name, image.pixels, joined, self.categories)

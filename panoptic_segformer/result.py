@@ -51,7 +51,7 @@ class Result:
     """Best score first."""
     categories: CategoryTable = field(repr=False)
     instances: Instances = field(repr=False)
-    """Scored masks of things before merging, which may overlap."""
+    """Scored masks of things before merging, which may overlap; of an image in tiles, the things of the map."""
 
     @classmethod
     def of(

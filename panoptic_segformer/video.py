@@ -69,6 +69,8 @@ def predict_video(
     Raises:
         ValueError: the source is no video, the suffix of `out` is unknown, or there are results and no `overwrite`.
     """
+    if out.resolve() == source.resolve():
+        raise ValueError(f"{out}: is the video itself; name another file for the overlay")
     targets = _Targets.of(out, frames, overwrite)
     video = VideoSource(source, every, limit)
     with ExitStack() as stack:
@@ -92,7 +94,7 @@ def predict_video(
             bar.update()
         document.finish(tuple(video.issues))
         json_file.close()
-        writer.close().rename(overlay_path)
+        writer.finish(overlay_path)
     return VideoReport(document.count, tracks.next_id - 1, tuple(video.issues))
 
 
@@ -155,7 +157,7 @@ class _OverlayWriter:
 
     def __init__(self, path: Path, size: tuple[int, int], rate: float, where: Path) -> None:
         height, width = size
-        self._path, self._where, self._odd = path, where, (height % 2, width % 2)
+        self._path, self._where, self._odd, self._count = path, where, (height % 2, width % 2), 0
         codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
         self._writer = cv2.VideoWriter(str(path), codec, rate, (width + width % 2, height + height % 2))
         if not self._writer.isOpened():
@@ -169,11 +171,21 @@ class _OverlayWriter:
         below, right = self._odd
         even = np.pad(image, ((0, below), (0, right), (0, 0)), mode="edge")
         self._writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+        self._count += 1
 
     def close(self) -> Path:
-        """End the video. Raises `OSError` if the disk has no room for it, which OpenCV does not tell."""
+        """End the video and return its path."""
         self._writer.release()
         return self._path
+
+    def finish(self, path: Path) -> None:
+        """End the video and move it to a path. Raises `OSError` if it is not whole, which OpenCV does not tell."""
+        written = cv2.VideoCapture(str(self.close()))
+        found = round(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
+        written.release()
+        if found != self._count:
+            raise OSError(f"could not write {self._where}: {found} of {self._count} frames arrived; free disk space")
+        self._path.rename(path)
 
 
 class _Document:

@@ -1,6 +1,7 @@
 """Videos: what is written, from whole, cut off and damaged files, and that nothing is left by halves."""
 
 import json
+import resource
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -201,10 +202,33 @@ def test_an_interrupted_run_leaves_nothing(model: Model, tmp_path: Path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["in.avi"]
 
 
+def test_a_full_disk_is_told_and_leaves_nothing(model: Model, tmp_path: Path) -> None:
+    """OpenCV does not tell; a limit on the size of files stands for the disk."""
+    source = tmp_path / "in.avi"
+    writer = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"MJPG"), RATE, (320, 240))
+    for _ in range(20):
+        writer.write(np.random.default_rng(0).integers(0, 100, (240, 320, 3), np.uint8))
+    writer.release()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"out\.avi: .* of 20 frames arrived; free disk space"):
+            predict_video(model, source, tmp_path / "out.avi", progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.avi"]
+
+
 @pytest.mark.parametrize(("every", "limit"), [(0, 0), (1, -1)])
 def test_wrong_numbers_of_frames_are_refused(tmp_path: Path, every: int, limit: int) -> None:
     with pytest.raises(ValueError, match="from 1, and 0 for no limit"):
         VideoSource(write_video(tmp_path / "in.avi", 1), every, limit)
+
+
+def test_the_video_itself_is_never_replaced(model: Model, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "in.avi", 1)
+    with pytest.raises(ValueError, match="is the video itself"):
+        predict_video(model, source, source, progress=False, overwrite=True)
 
 
 def test_unknown_suffixes_are_refused(model: Model, tmp_path: Path) -> None:
