@@ -79,11 +79,13 @@ class Model:
         for image, prediction in self._predict(images):
             yield Result.of(image.name, image.pixels, prediction, self.categories)
 
-    def predict_tiled(self, image: NamedImage, tile: int | None = None, overlap: int | None = None) -> Result:
+    def predict_tiled(
+        self, image: ImageLike | NamedImage, tile: int | None = None, overlap: int | None = None
+    ) -> Result:
         """Predict a large image in overlapping tiles, whose segments are joined over the seams.
 
         Args:
-            image: of any size; one that is no larger than a tile gives the result that it gives without tiles.
+            image: as in a call, of any size; one that is no larger than a tile gives the result that it gives without tiles.
             tile: side of a tile in pixels; by default `settings.shorter`, at which the network sees the image's own
                 pixels. A larger tile is shrunk to that, a smaller one enlarged.
             overlap: least overlap of neighbors in pixels, by default a quarter of the tile. Things up to this size
@@ -92,6 +94,7 @@ class Model:
         Raises:
             ValueError: the overlap is no smaller than the tile.
         """
+        image = image if isinstance(image, NamedImage) else NamedImage(*to_pixels(image, "image"))
         tile = self.settings.shorter if tile is None else tile
         height, width = image.pixels.shape[:2]
         tiling = Tiling.of((height, width), tile, tile // 4 if overlap is None else overlap)

@@ -8,10 +8,11 @@ is added:
    side sees whole keeps all its pixels, unless the other side sees a whole thing there too. And a thing that ends at
    the border of one side, without reaching beyond the overlap, is a fragment: the other side sees all of it, and more.
 2. Things of the two sides are one if their IoU in the overlap is above 0.5. This is the matching of PQ, by which
-   nothing has two partners, so that the order of comparing decides nothing. The category is that of the part with the
-   most area times score. Stuff is one segment a category, as everywhere.
+   nothing has two partners, so that the order of comparing decides nothing. Stuff is one segment a category, as
+   everywhere. On drawn images, joining by containment or by the similarity of queries as well gained nothing.
 
-Scores are means of those in the tiles, weighted by area; the query of a segment is that of its largest part.
+The score of a segment is the mean of those of its parts, weighted by area; its category and its query are those of the
+part with the most area times score.
 
 Besides the map of the image, memory holds the tiles of one batch and the map of one row of tiles.
 """

@@ -52,7 +52,7 @@ def test_an_image_no_larger_than_a_tile_is_predicted_as_ever(weights: Path) -> N
 def test_segments_of_a_large_image_describe_its_map(weights: Path) -> None:
     image = photo(100, 130)
     model = panoptic_segformer.load(weights, batch_size=2)
-    result, by_default = model.predict_tiled(image, 48, 12), model.predict_tiled(image)
+    result, by_default = model.predict_tiled(image, 48, 12), model.predict_tiled(image.pixels)
     np.testing.assert_array_equal(result.ids, by_default.ids)
     assert result.ids.shape == (100, 130)
     assert [one.id for one in result.segments] == sorted(set(np.unique(result.ids).tolist()) - {0})
