@@ -85,7 +85,8 @@ class Model:
         """Predict a large image in overlapping tiles, whose segments are joined over the seams.
 
         Args:
-            image: as in a call, of any size; one that is no larger than a tile gives the result that it gives without tiles.
+            image: as in a call, of any size; one that is no larger than a tile gives the result that it gives without
+                tiles.
             tile: side of a tile in pixels; by default `settings.shorter`, at which the network sees the image's own
                 pixels. A larger tile is shrunk to that, a smaller one enlarged.
             overlap: least overlap of neighbors in pixels, by default a quarter of the tile. Things up to this size

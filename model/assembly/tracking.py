@@ -171,25 +171,39 @@ def _assign(tracks: Sequence[Track], seen: Sequence[tuple[int, Track]], settings
         for segment_id, one in seen
         if one.mask is None and one.category_id in of_stuff
     }
-    old = [(track, track.mask) for track in tracks if track.mask]
+    old = [(track, track.mask.moved(track.velocity * (track.missed + 1))) for track in tracks if track.mask]
     new = [(segment_id, one, one.mask) for segment_id, one in seen if one.mask]
-    affinity = np.zeros((len(old), len(new)))
-    for row, (track, mask) in enumerate(old):
-        moved = mask.moved(track.velocity * (track.missed + 1))
-        for column, (_, one, its_mask) in enumerate(new):
-            affinity[row, column] = _affinity(track, one, moved.iou(its_mask), settings)
+    affinity = _affinity(old, [(one, mask) for _, one, mask in new], settings)
     for index, partner in zip(*linear_sum_assignment(-affinity), strict=True):
         if affinity[index, partner] >= settings.least:
             partners[new[partner][0]] = old[index][0]
     return partners
 
 
-def _affinity(track: Track, seen: Track, iou: float, settings: TrackingSettings) -> float:
-    affinity = iou
-    if track.query is not None and seen.query is not None:
-        cosine = (float(track.query @ seen.query) - settings.floor) / (1 - settings.floor)
-        affinity = (1 - settings.appearance) * iou + settings.appearance * max(0.0, cosine)
-    return affinity - (settings.other_category if track.category_id != seen.category_id else 0)
+def _affinity(
+    old: Sequence[tuple[Track, Mask]], new: Sequence[tuple[Track, Mask]], settings: TrackingSettings
+) -> npt.NDArray[np.float64]:
+    """Affinity (tracks, things) of tracks with their masks moved on, and things of a frame."""
+    shape = len(old), len(new)
+    affinity = _ious([mask for _, mask in old], [mask for _, mask in new])
+    queries, others = ([track.query for track, _ in side if track.query is not None] for side in (old, new))
+    if 0 < len(queries) == len(old) and 0 < len(others) == len(new):
+        cosines = (np.stack(queries) @ np.stack(others).T - settings.floor) / (1 - settings.floor)
+        affinity = (1 - settings.appearance) * affinity + settings.appearance * cosines.clip(0)
+    categories, its_categories = (np.array([track.category_id for track, _ in side]) for side in (old, new))
+    changes: npt.NDArray[np.bool_] = categories[:, None] != its_categories
+    return affinity - settings.other_category * changes.reshape(shape)
+
+
+def _ious(masks: Sequence[Mask], others: Sequence[Mask]) -> npt.NDArray[np.float64]:
+    """IoU of all pairs (masks, others); only where the boxes meet, masks are looked at."""
+    first, second = (np.array([mask.box for mask in side]).reshape(-1, 4) for side in (masks, others))
+    starts = np.maximum(first[:, None, :2], second[None, :, :2])
+    ends = np.minimum((first[:, :2] + first[:, 2:])[:, None], (second[:, :2] + second[:, 2:])[None])
+    ious = np.zeros((len(masks), len(others)))
+    for row, column in np.argwhere((starts < ends).all(axis=-1)).tolist():
+        ious[row, column] = masks[row].iou(others[column])
+    return ious
 
 
 def _unit(vector: npt.NDArray[np.floating] | None) -> Vector | None:
