@@ -7,18 +7,19 @@ say about it, and one when a run is finished. Lines are only appended, so a kill
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import IO
 
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import naming_disk_errors, write_atomically
 from panoptic.io.json_fields import JsonObject, parse_json
 from panoptic.io.names import checked_name
 from panoptic.io.reading import read_file
+from panoptic.runtime.fingerprint import bytes_digest
 
 JOURNAL = "journal.jsonl"
 _OTHERS = ("panoptic.json", "panoptic", "overlays", "labelme", "instances.json")
@@ -28,7 +29,8 @@ _OTHERS = ("panoptic.json", "panoptic", "overlays", "labelme", "instances.json")
 class Entry:
     """An image that is done: its origin, the files that it has below the folder, and its part of the JSON files.
 
-    `image` has its name, height and width; `instances` are None where they were not asked for.
+    `image` has its name, height and width; `labelme` is the SHA-256 of its LabelMe file as it was written, empty
+    without one; `instances` are None where they were not asked for.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Entry:
     identity: str
     files: tuple[str, ...]
     image: dict[str, object]
+    labelme: str
     segments: list[object]
     instances: list[object] | None = None
 
@@ -48,6 +51,7 @@ class Entry:
             line.text("identity"),
             tuple(map(str, line.identifiers("files"))),
             dict(line.child("image").values),
+            line.text("labelme"),
             [segment.values for segment in line.objects("segments")],
             [instance.values for instance in line.objects("instances")] if line.has("instances") else None,
         )
@@ -114,7 +118,7 @@ def open_journal(out: Path, settings: str, described: str, overwrite: bool) -> I
         now = _Header(settings, described, overwrite)
         if overwrite:
             if finished or header != now:
-                _delete(out, entries.values())
+                _delete(out, tuple(entries.values()))
                 entries = {}
         elif header is None:
             _require_empty(out)
@@ -144,12 +148,25 @@ def _read(path: Path) -> tuple[_Header | None, dict[str, Entry], bool]:
     return header, {entry.name: entry for entry in entries}, "finished" in objects[-1].values
 
 
-def _delete(out: Path, entries: Iterable[Entry]) -> None:
+def _delete(out: Path, entries: Sequence[Entry]) -> None:
     """Delete the results in a folder; the JSON files go first, as they stand for all of them."""
+    _require_uncorrected(out, entries)
     for name in ("panoptic.json", "instances.json", JOURNAL, *(file for entry in entries for file in entry.files)):
         path = out / checked_name(name, out)
         with naming_disk_errors(path):
             path.unlink(missing_ok=True)
+
+
+def _require_uncorrected(out: Path, entries: Sequence[Entry]) -> None:
+    """Raise `DatasetError` if a person has worked on LabelMe files that would be deleted."""
+    files = {out / "labelme" / f"{entry.name}.json": entry.labelme for entry in entries if entry.labelme}
+    changed = [path for path, digest in files.items() if path.exists() and bytes_digest([read_file(path)]) != digest]
+    if changed:
+        found = f"{len(changed)} LabelMe file{'' if len(changed) == 1 else 's'} ({shown_ids(changed, 3)})"
+        raise DatasetError(
+            f"{out}: --overwrite would delete {found} that changed since this command wrote them; move the folder "
+            "labelme elsewhere, or choose another --out"
+        )
 
 
 def _require_empty(out: Path) -> None:

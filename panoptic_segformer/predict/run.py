@@ -44,7 +44,7 @@ class Summary:
     def describe(self, out: Path) -> str:
         """Describe the run in one line."""
         rate = f" ({self.images / self.seconds:.1f} images/s)" if self.images and self.seconds else ""
-        done = f"{_count(self.images, 'image')} predicted in {self.seconds:.1f} s{rate}"
+        done = f"{_count(self.images, 'image')} predicted in {self.seconds:.2f} s{rate}"
         videos = f", {_count(self.videos, 'video')}" if self.videos else ""
         skipped = f", {self.skipped} skipped that were done already" if self.skipped else ""
         return f"{done}{videos}{skipped}; results in {out}"
@@ -70,7 +70,8 @@ def predict_inputs(model: Model, inputs: Inputs, options: PredictOptions) -> Sum
         def write(result: Result) -> None:
             origin = result.name
             content = reader.contents.pop(origin, None)
-            journal.add(write_image(result, by_origin[origin], names[origin], content, options.outputs))
+            name, earlier = names[origin], journal.entries.get(names[origin])
+            journal.add(write_image(result, by_origin[origin], name, content, options.outputs, earlier))
 
         progress = tqdm(total=len(waiting), desc="predict", unit="image", disable=options.quiet)
         with (

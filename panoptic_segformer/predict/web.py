@@ -80,8 +80,6 @@ class WebAddress:
             if time.monotonic() > deadline:
                 found = f"only {len(content)} bytes have arrived in {self.limits.seconds:g} s"
                 raise DatasetError(f"{self.shown}: {found}; {_HINT}")
-        if announced.isdecimal() and len(content) < int(announced):
-            raise DatasetError(f"{self.shown}: only {len(content)} of {announced} bytes have arrived; {_HINT}")
         return bytes(content)
 
     def _too_large(self) -> DatasetError:

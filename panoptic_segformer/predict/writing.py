@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import cast
@@ -15,6 +16,7 @@ from panoptic.instances.detection_json import segment_rles, write_json_lists
 from panoptic.io.files import naming_disk_errors, write_together
 from panoptic.io.folder import Folder
 from panoptic.io.json_fields import encode_json
+from panoptic.runtime.fingerprint import bytes_digest
 from panoptic_segformer.predict.inputs import Input, natural_key
 from panoptic_segformer.predict.journal import Entry, Journal
 from panoptic_segformer.predict.labelme import CLASSES, classes_yaml, labelme_document
@@ -25,30 +27,49 @@ from panoptic_segformer.result import Result
 _SAVED: Mapping[str, dict[str, int]] = {"jpg": {"quality": 92, "subsampling": 0}, "png": {"compress_level": 3}}
 
 
-def write_image(result: Result, source: Input, name: str, content: bytes | None, outputs: Outputs) -> Entry:
+def write_image(
+    result: Result, source: Input, name: str, content: bytes | None, outputs: Outputs, earlier: Entry | None
+) -> Entry:
     """Write the files of an image, together; returns what the journal says of it.
 
-    `content` is that of the file where it cannot be read once more.
+    `content` is that of the file where it cannot be read once more. What `earlier` says is there is kept, as a person
+    may have corrected it since.
     """
-    found = cast(Sequence[object], result.to_coco()["segments_info"])
-    height, width = result.ids.shape
-    image_name = str(PurePosixPath(name).with_name(PurePosixPath(source.name).name))
-    files = {f"panoptic/{name}.png": result.to_png()}
+    kept = {file for file in earlier.files if (outputs.folder / file).exists()} if earlier else set[str]()
+    files = {f"panoptic/{name}.png": result.to_png}
     if outputs.overlay:
-        files[f"overlays/{name}.{outputs.overlay}"] = _encoded_overlay(result, outputs.overlay)
-    beside = f"{name}{_suffix(source, content)}" if outputs.labelme else ""
-    if outputs.labelme:
-        document = labelme_document(result, PurePosixPath(beside).name)
-        files[f"labelme/{name}.json"] = encode_json(document)
+        files[f"overlays/{name}.{outputs.overlay}"] = partial(_encoded_overlay, result, outputs.overlay)
+    labelme = f"labelme/{name}.json" if outputs.labelme and f"labelme/{name}.json" not in kept else ""
+    written = {path: encode() for path, encode in files.items() if path not in kept}
+    image = ""
+    if labelme:
+        image = f"labelme/{name}{_suffix(source, content)}"
+        written[labelme] = encode_json(labelme_document(result, PurePosixPath(image).name))
     with write_together() as together:
-        for path, data in files.items():
+        for path, data in written.items():
             together.write(outputs.folder / path, data)
-        if outputs.labelme:
-            _place(source, content, together.file(outputs.folder / "labelme" / beside))
-    listed = (*files, *([f"labelme/{beside}"] if beside else []))
-    image: dict[str, object] = {"file_name": image_name, "height": height, "width": width}
-    instances = list(_instances(result)) if outputs.coco_instances else None
-    return Entry(name, source.origin, source.identity, listed, image, list(found), instances)
+        if image:
+            _place(source, content, together.file(outputs.folder / image))
+    digest = bytes_digest([written[labelme]]) if labelme else earlier.labelme if earlier else ""
+    instances = list(_instances(result)) if outputs.coco_instances else earlier.instances if earlier else None
+    listed = sorted({*kept, *written, *([image] if image else [])})
+    return Entry(
+        name,
+        source.origin,
+        source.identity,
+        tuple(listed),
+        _described(result, source, name),
+        digest,
+        list(cast(Sequence[object], result.to_coco()["segments_info"])),
+        instances,
+    )
+
+
+def _described(result: Result, source: Input, name: str) -> dict[str, object]:
+    """Describe an image for COCO's lists, under the name of its result but with its own suffix."""
+    height, width = result.ids.shape
+    file_name = PurePosixPath(name).with_name(PurePosixPath(source.name).name).as_posix()
+    return {"file_name": file_name, "height": height, "width": width}
 
 
 def write_lists(journal: Journal, categories: CategoryTable, outputs: Outputs) -> None:
@@ -64,9 +85,10 @@ def write_lists(journal: Journal, categories: CategoryTable, outputs: Outputs) -
     document = {**common, "annotations": annotations}
     with write_together() as together:
         together.write(outputs.folder / "panoptic.json", (json.dumps(document) + "\n").encode())
-        if outputs.coco_instances:
+        if with_instances := [(number, entry) for number, entry in numbered if entry.instances is not None]:
             file = BytesIO()
-            write_json_lists(file, {**common, "annotations": _numbered(numbered)})
+            listed = [{"id": number, **entry.image} for number, entry in with_instances]
+            write_json_lists(file, {**common, "images": listed, "annotations": _numbered(with_instances)})
             together.write(outputs.folder / "instances.json", file.getvalue())
         if outputs.labelme:
             together.write(outputs.folder / "labelme" / CLASSES, classes_yaml(categories))

@@ -14,6 +14,7 @@ from panoptic.index import PanopticIndex
 from panoptic.tools.convert.__main__ import main as convert
 from panoptic_segformer.predict.__main__ import main as predict
 from tests.panoptic_segformer.predict.made_model import photo, write_model, write_photos
+from tests.stages.own_data import fails
 from tests.stages.training_runs import Training
 
 
@@ -93,3 +94,14 @@ def segments_of(index: PanopticIndex) -> Counter[str]:
     """Count the segments of the second photo by category."""
     (record,) = (record for record in index.records if record.mask_name == "1.png")
     return Counter(index.categories.by_id(segment.category_id).name for segment in record.segments)
+
+
+def test_corrections_are_never_overwritten(labelme: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = labelme / "1.json"
+    document = json.loads(path.read_text())
+    path.write_text(corrected := json.dumps(document | {"shapes": document["shapes"][1:]}))
+    arguments = [str(tmp_path / "photos"), "--model", str(tmp_path / "model.safetensors"), "--out", str(labelme.parent)]
+    predict([*arguments, "--labelme", "--coco-instances", "--quiet"])
+    said = fails(lambda: predict([*arguments, "--overwrite", "--quiet"]), 2, capsys)
+    assert f"--overwrite would delete 1 LabelMe file ({path}) that changed since" in said
+    assert path.read_text() == corrected

@@ -46,7 +46,7 @@ def test_an_image_is_fetched_through_redirects(server: ArchiveServer) -> None:
             "No connection adapters were found for 'file:///etc/host",
         ),
         ([Answer(302, {"Location": "a.jpg"})] * 9, "Exceeded 5 redirects"),
-        ([Answer(cut_after=1000)], "only 1000 of 100000 bytes have arrived"),
+        ([Answer(cut_after=1000)], r"could not be fetched [(]IncompleteRead[(]1000 bytes read, 99000 more expected"),
         ([Answer(body=b"x" * 300_000)], "has more than the 200000 bytes that are fetched; download the image"),
         ([Answer(body=b"x" * 300_000, length=-1)], "has more than the 200000 bytes that are fetched"),
     ],
