@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from panoptic.datasets.layout import describe_left_out, describe_skipped, is_image
@@ -21,10 +21,10 @@ from panoptic.io.names import is_litter
 from panoptic.io.reading import describe_unusable
 from panoptic.io.zip_archive import ZipArchive
 from panoptic.io.zip_entries import LARGEST_BYTES
-from panoptic.tools.convert.finding import FileFinder
+from panoptic.tools.convert.finding import FileFinder, is_inside
 from panoptic_segformer.predict.web import SCHEMES, WebAddress
+from panoptic_segformer.video import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = (".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 STANDARD_INPUT = "-"
 
@@ -80,7 +80,7 @@ class _StandardInput:
 
 def is_video(name: str) -> bool:
     """Tell by its suffix whether a file is a video."""
-    return name.lower().endswith(VIDEO_SUFFIXES)
+    return PurePosixPath(name.lower()).suffix in VIDEO_SUFFIXES
 
 
 def natural_key(name: str) -> list[str | int]:
@@ -155,7 +155,7 @@ def _from_glob(pattern: str, out: Path, notes: list[str]) -> Iterator[Input]:
     is_pattern = any(character in pattern for character in "*?[")
     root = Path(Path(pattern).anchor)
     matches = root.glob(str(Path(pattern).relative_to(root))) if is_pattern else ()
-    paths = [path for path in matches if not is_litter(path.as_posix())]
+    paths = [path for path in matches if not (is_litter(path.as_posix()) or is_inside(path, out))]
     if not paths:
         found = "no file matches" if is_pattern else "there is no such file, folder or zip file"
         raise DatasetError(f"{pattern}: {found}; check the path")

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import IO
@@ -22,24 +22,24 @@ from panoptic.io.reading import read_file
 from panoptic.runtime.fingerprint import bytes_digest
 
 JOURNAL = "journal.jsonl"
-_OTHERS = ("panoptic.json", "panoptic", "overlays", "labelme", "instances.json")
+_OTHERS = ("panoptic.json", "panoptic", "overlays", "labelme", "videos", "instances.json")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An image that is done: its origin, the files that it has below the folder, and its part of the JSON files.
+    """An image or a video that is done: its origin, its files below the folder, and its part of the JSON files.
 
-    `image` has its name, height and width; `labelme` is the SHA-256 of its LabelMe file as it was written, empty
-    without one; `instances` are None where they were not asked for.
+    `image` has its name, height and width, and is empty for a video; `labelme` is the SHA-256 of its LabelMe file as
+    it was written, empty without one; `instances` are None where they were not asked for.
     """
 
     name: str
     origin: str
     identity: str
     files: tuple[str, ...]
-    image: dict[str, object]
-    labelme: str
-    segments: list[object]
+    image: dict[str, object] = field(default_factory=dict)
+    labelme: str = ""
+    segments: list[object] = field(default_factory=list)
     instances: list[object] | None = None
 
     @classmethod

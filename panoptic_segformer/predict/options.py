@@ -21,18 +21,22 @@ class Outputs:
         overlay = [f"overlays/{name}.{self.overlay}"] if self.overlay else []
         return f"panoptic/{name}.png", *overlay, *([f"labelme/{name}.json"] if self.labelme else [])
 
+    def video(self, name: str) -> str:
+        """Return the path of the overlay video of a video, below the folder."""
+        return f"videos/{name}.mp4"
+
 
 @dataclass(frozen=True)
 class Tiles:
-    """Cuts large images into square tiles that overlap; both in pixels of the image."""
+    """Square tiles that large images are cut into; side and overlap in pixels of the image."""
 
-    tile: int
+    side: int
     overlap: int
 
     def __post_init__(self) -> None:
         """Reject tiles that would never reach the end of an image."""
-        if self.tile < 1 or not 0 <= self.overlap < self.tile:
-            raise ValueError(f"--tile {self.tile} --overlap {self.overlap}; give 0 <= overlap < tile, in pixels")
+        if self.side < 1 or not 0 < self.overlap < self.side:
+            raise ValueError(f"--tile {self.side} --overlap {self.overlap}; give 0 < overlap < tile, in pixels")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,6 @@ class PredictOptions:
     """How to predict, and what to do with results that are there already."""
 
     outputs: Outputs
-    tiling: Tiles | None = None
+    tiles: Tiles | None = None
     overwrite: bool = False
     quiet: bool = False

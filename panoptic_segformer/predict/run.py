@@ -1,45 +1,36 @@
-"""A run of the command: what is to be done, the images in an overlapped pipeline, and what to say at the end.
-
-A thread reads and resizes the next images, the main thread runs the network, and others draw, encode and write what it
-has found.
-"""
+"""A run of the command: what is to be done, the images, the videos, and what to say at the end."""
 
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-
-from tqdm import tqdm
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import SHOWN_ISSUES, DatasetError
 from panoptic.runtime.fingerprint import file_digest, fingerprint
-from panoptic.runtime.parallel import ahead, count_processes, map_ahead
-from panoptic_segformer.model import Model, NamedImage
+from panoptic_segformer.model import Model
 from panoptic_segformer.predict.inputs import Input, Inputs
-from panoptic_segformer.predict.journal import Journal, open_journal
+from panoptic_segformer.predict.journal import Entry, Journal, open_journal
 from panoptic_segformer.predict.naming import result_names
 from panoptic_segformer.predict.options import Outputs, PredictOptions, Tiles
-from panoptic_segformer.predict.reading import InputReader, notes_on
-from panoptic_segformer.predict.writing import write_image, write_lists
-from panoptic_segformer.result import Result
+from panoptic_segformer.predict.pipeline import predict_images
+from panoptic_segformer.predict.reading import notes_on
+from panoptic_segformer.predict.writing import write_lists
+from panoptic_segformer.video import predict_video
 
-_WRITERS = 4
 _FREE_SETTINGS = ("images", "batch_size", "compile", "channels_last")
 """Settings that decide no result."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Summary:
-    """What a run has done: numbers of images and videos, seconds, and what could not be read."""
+    """What a run has done: numbers of images and videos, seconds for the images, and what could not be read."""
 
-    images: int = 0
-    videos: int = 0
-    skipped: int = 0
-    seconds: float = 0.0
-    failures: list[str] = field(default_factory=list)
+    images: int
+    videos: int
+    skipped: int
+    seconds: float
+    failures: tuple[str, ...]
 
     def describe(self, out: Path) -> str:
         """Describe the run in one line."""
@@ -56,37 +47,45 @@ def predict_inputs(model: Model, inputs: Inputs, options: PredictOptions) -> Sum
     Raises:
         DatasetError: two inputs would have results of one name, or results are there that must not be replaced.
     """
-    everything = (*inputs.images, *inputs.videos)
-    out = options.outputs.folder
-    names = dict(zip((one.origin for one in everything), result_names(everything, out), strict=True))
-    settings, described = _identity(model, options.tiling)
-    with open_journal(out, settings, described, options.overwrite) as journal:
-        waiting = [one for one in inputs.images if not _is_done(journal, one, names[one.origin], options.outputs)]
-        summary = Summary(skipped=len(inputs.images) - len(waiting))
+    outputs = options.outputs
+    names = _named(inputs.images, result_names(inputs.images, outputs.folder))
+    clips = _named(inputs.videos, map(outputs.video, result_names(inputs.videos, outputs.folder)))
+    settings, described = _identity(model, options.tiles)
+    with open_journal(outputs.folder, settings, described, options.overwrite) as journal:
+        images = [each for each in inputs.images if not _is_done(journal, each, names[each.origin], outputs)]
+        videos = [each for each in inputs.videos if not _is_done(journal, each, clips[each.origin], outputs)]
         started = time.monotonic()
-        reader = InputReader(model, is_kept=options.outputs.labelme)
-        by_origin = {one.origin: one for one in waiting}
-
-        def write(result: Result) -> None:
-            origin = result.name
-            content = reader.contents.pop(origin, None)
-            name, earlier = names[origin], journal.entries.get(names[origin])
-            journal.add(write_image(result, by_origin[origin], name, content, options.outputs, earlier))
-
-        progress = tqdm(total=len(waiting), desc="predict", unit="image", disable=options.quiet)
-        with (
-            progress,
-            _results(model, reader.images(waiting), options.tiling) as results,
-            closing(_written(results, write)) as written,
-        ):
-            for _ in written:
-                summary.images += 1
-                progress.update()
-        summary.seconds = time.monotonic() - started
-        summary.failures += reader.issues.messages
-        write_lists(journal, model.categories, options.outputs)
+        failures = predict_images(model, images, names, journal, options)
+        seconds, done = time.monotonic() - started, len(images) - len(failures)
+        failed_videos = list(_predict_videos(model, videos, clips, journal, options))
+        if any(entry.image for entry in journal.entries.values()):
+            write_lists(journal, model.categories, outputs)
         journal.finish()
-    return summary
+    skipped = len(inputs.images) + len(inputs.videos) - len(images) - len(videos)
+    return Summary(done, len(videos) - len(failed_videos), skipped, seconds, (*failures, *failed_videos))
+
+
+def _named(inputs: Sequence[Input], names: Iterable[str]) -> dict[str, str]:
+    return {each.origin: name for each, name in zip(inputs, names, strict=True)}
+
+
+def _predict_videos(
+    model: Model, videos: Sequence[Input], names: Mapping[str, str], journal: Journal, options: PredictOptions
+) -> Iterator[str]:
+    """Predict videos one by one; yields what could not be read, and why. What is wrong with the others is said."""
+    for each in videos:
+        name = names[each.origin]
+        try:
+            out, progress = options.outputs.folder / name, not options.quiet
+            # A run that was killed has left no entry: what is there may be replaced.
+            report = predict_video(model, Path(each.origin), out, overwrite=True, progress=progress)
+        except ValueError as error:
+            yield str(error)
+            continue
+        for issue in report.issues:
+            print(f"note: {each.where}: {issue}", file=sys.stderr)
+        files = name, PurePosixPath(name).with_suffix(".json").as_posix()
+        journal.add(Entry(name, each.origin, each.identity, files))
 
 
 def say_notes(inputs: Inputs) -> None:
@@ -105,15 +104,15 @@ def say_failures(failures: Sequence[str]) -> None:
     print(f"error: {_count(len(failures), 'file')} could not be predicted{left}", file=sys.stderr)
 
 
-def _identity(model: Model, tiling: Tiles | None) -> tuple[str, str]:
+def _identity(model: Model, tiles: Tiles | None) -> tuple[str, str]:
     """Return a fingerprint of what decides the results, and words for it."""
     path = Path(model.source)
     digest = model.digest or (file_digest(path) if path.is_file() else "")
     settings = {name: value for name, value in asdict(model.settings).items() if name not in _FREE_SETTINGS}
-    tiles = f", tiles of {tiling.tile} with overlap {tiling.overlap}" if tiling else ""
+    cut = f", tiles of {tiles.side} with overlap {tiles.overlap}" if tiles else ""
     sizes = f"{model.settings.shorter} x {model.settings.longer}"
     described = f"{model.source} {digest[:12]}, {sizes}, score threshold {model.settings.merging.score_threshold:g}"
-    return fingerprint({"weights": digest or model.source, "settings": settings, "tiling": tiling}), described + tiles
+    return fingerprint({"weights": digest or model.source, "settings": settings, "tiles": tiles}), described + cut
 
 
 def _is_done(journal: Journal, source: Input, name: str, outputs: Outputs) -> bool:
@@ -127,34 +126,9 @@ def _is_done(journal: Journal, source: Input, name: str, outputs: Outputs) -> bo
             f"{source.where}: its results would replace those {change}, {outputs.folder / entry.files[0]}; choose "
             "another --out, or replace all results there with --overwrite"
         )
-    has_instances = not outputs.coco_instances or entry.instances is not None
-    wanted = {*outputs.paths(name), *entry.files}
+    has_instances = not (outputs.coco_instances and entry.image) or entry.instances is not None
+    wanted = {*(outputs.paths(name) if entry.image else ()), *entry.files}
     return has_instances and wanted == set(entry.files) and all((outputs.folder / file).exists() for file in wanted)
-
-
-@contextmanager
-def _results(model: Model, images: Iterator[NamedImage], tiling: Tiles | None) -> Iterator[Iterator[Result]]:
-    """Yield the results of images, and end the thread that reads ahead."""
-    if tiling is None:
-        with closing(_stream(model, images)) as results:
-            yield results
-        return
-    with closing(ahead(images, 1)) as prepared:
-        yield (model.predict_tiled(image, tiling.tile, tiling.overlap) for image in prepared)
-
-
-def _stream(model: Model, images: Iterator[NamedImage]) -> Generator[Result]:
-    yield from model.stream(images)
-
-
-def _written(results: Iterable[Result], write: Callable[[Result], None]) -> Generator[None]:
-    """Write results in threads, at most a few behind the network; yields for each that is written, in order."""
-    threads = min(_WRITERS, count_processes(-1))
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield from map_ahead(pool, write, results, 2 * threads)
-    finally:  # what is in progress is finished, and noted in the journal
-        pool.shutdown(cancel_futures=True)
 
 
 def _count(number: int, what: str) -> str:

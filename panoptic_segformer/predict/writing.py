@@ -74,7 +74,8 @@ def _described(result: Result, source: Input, name: str) -> dict[str, object]:
 
 def write_lists(journal: Journal, categories: CategoryTable, outputs: Outputs) -> None:
     """Write the JSON files of all images in the folder, numbered in natural order of their names."""
-    entries = sorted(journal.entries.values(), key=lambda entry: natural_key(entry.name))
+    images_done = (entry for entry in journal.entries.values() if entry.image)
+    entries = sorted(images_done, key=lambda entry: natural_key(entry.name))
     numbered = list(enumerate(entries, start=1))
     images = [{"id": number, **entry.image} for number, entry in numbered]
     annotations = [

@@ -218,6 +218,33 @@ def test_images_of_equal_size_share_a_batch(
     assert order == [(48, 64), (48, 64), (64, 48)]
 
 
+def test_videos_are_predicted_beside_images(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = cv2.VideoWriter(str(photos / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(3):
+        writer.write(np.asarray(photo(number)))
+    writer.release()
+    (photos / "damaged.mp4").write_bytes(b"no video")
+    out = tmp_path / "out"
+    for images, videos, skipped in ((3, ", 1 video", ""), (0, "", ", 4 skipped that were done already")):
+        said = fails(lambda: predict(weights, out, photos), 1, capsys)
+        assert f"{images} images predicted in " in said
+        assert f"{videos}{skipped}; results in {out}" in said
+        assert f"error: {photos / 'damaged.mp4'}: " in said
+    assert [path.name for path in sorted((out / "videos").iterdir())] == ["clip.json", "clip.mp4"]
+    assert len(json.loads((out / "videos" / "clip.json").read_text())["frames"]) == 3
+    assert len(json.loads((out / "panoptic.json").read_text())["annotations"]) == 3
+
+
+def test_large_images_are_cut_into_tiles(weights: Path, tmp_path: Path) -> None:
+    photo(1, 96, 160).save(tmp_path / "large.png")
+    predict(weights, tmp_path / "out", tmp_path / "large.png", "--tile", 64, "--overlap", 16)
+    pixels = np.asarray(photo(1, 96, 160))
+    expected = panoptic_segformer.load(weights).predict_tiled(NamedImage("large", pixels), 64, 16)
+    assert np.array_equal(decode_id_map(maps(tmp_path / "out")["panoptic/large.png"], ""), expected.ids)
+
+
 def test_ctrl_c_ends_a_run_that_can_be_resumed(weights: Path, tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", count=200)
     out = tmp_path / "out"
