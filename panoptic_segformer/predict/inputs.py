@@ -9,6 +9,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -108,8 +109,8 @@ def find_inputs(arguments: Sequence[str], out: Path) -> Inputs:
         hint = "give images such as .jpg or .png, or folders or zip files of such"
         raise DatasetError(f"{', '.join(arguments)}: there are no images{left_out}; {hint}")
     videos = tuple(each for each in found.values() if is_video(each.name) and isinstance(each.source, Folder))
-    images = tuple(each for origin, each in found.items() if origin not in {video.origin for video in videos})
-    return Inputs(images, videos, tuple(notes))
+    origins = {video.origin for video in videos}
+    return Inputs(tuple(each for each in found.values() if each.origin not in origins), videos, tuple(notes))
 
 
 def _inputs_of(argument: str, out: Path, notes: list[str]) -> Iterator[Input]:
@@ -186,9 +187,11 @@ def _from_files(files: FileSource, out: Path, notes: list[str]) -> Iterator[Inpu
         if isinstance(files, Folder):
             yield _in_folder(files, name, str(files.path / name))
         elif isinstance(files, ZipArchive):
-            entry = files.entry(name)
-            where, origin = f"{files.path}: {name}", f"{files.path.resolve()}: {name}"
-            yield Input(files, name, files.path.stem, where, origin, f"{entry.crc:08x} {entry.size}")
+            where, origin, identity = f"{files.path}: {name}", f"{files.path.resolve()}: {name}", ""
+            with suppress(DatasetError):  # said when it is read
+                entry = files.entry(name)
+                identity = f"{entry.crc:08x} {entry.size}"
+            yield Input(files, name, files.path.stem, where, origin, identity)
 
 
 def _without(names: Iterable[str], chosen: Sequence[str]) -> Iterator[str]:
@@ -197,7 +200,8 @@ def _without(names: Iterable[str], chosen: Sequence[str]) -> Iterator[str]:
 
 
 def _in_folder(folder: Folder, name: str, where: str) -> Input:
-    state = folder.path_of(name).stat()
-    absolute = folder.path.resolve()
-    identity = f"{state.st_size} {state.st_mtime_ns}"
+    absolute, identity = folder.path.resolve(), ""
+    with suppress(DatasetError, OSError):  # said when it is read
+        state = folder.path_of(name).stat()
+        identity = f"{state.st_size} {state.st_mtime_ns}"
     return Input(folder, name, absolute.name or "root", where, str(absolute / name), identity)

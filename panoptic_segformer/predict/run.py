@@ -15,7 +15,7 @@ from panoptic_segformer.predict.naming import result_names
 from panoptic_segformer.predict.options import Outputs, PredictOptions, Tiles
 from panoptic_segformer.predict.pipeline import predict_images
 from panoptic_segformer.predict.reading import notes_on
-from panoptic_segformer.predict.writing import write_lists
+from panoptic_segformer.predict.writing import is_written, write_lists
 from panoptic_segformer.video import predict_video
 
 _FREE_SETTINGS = ("images", "batch_size", "compile", "channels_last")
@@ -128,7 +128,7 @@ def _is_done(journal: Journal, source: Input, name: str, outputs: Outputs) -> bo
         )
     has_instances = not (outputs.coco_instances and entry.image) or entry.instances is not None
     wanted = {*(outputs.paths(name) if entry.image else ()), *entry.files}
-    return has_instances and wanted == set(entry.files) and all((outputs.folder / file).exists() for file in wanted)
+    return has_instances and wanted == set(entry.files) and all(is_written(outputs.folder / file) for file in wanted)
 
 
 def _count(number: int, what: str) -> str:

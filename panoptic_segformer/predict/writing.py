@@ -3,8 +3,10 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import cast
 
@@ -27,42 +29,68 @@ from panoptic_segformer.result import Result
 _SAVED: Mapping[str, dict[str, int]] = {"jpg": {"quality": 92, "subsampling": 0}, "png": {"compress_level": 3}}
 
 
+class ResultFolder:
+    """Writes files of a folder, each completely or not at all; threads may do so at the same time.
+
+    `working` is a folder of the same disk. One for all files, because looking for what killed programs have left takes
+    the longer, the more results there are.
+    """
+
+    def __init__(self, folder: Path, working: Path) -> None:
+        self.folder = folder
+        self._working, self._numbers = working, count()
+
+    @contextmanager
+    def replaced(self, name: str) -> Iterator[Path]:
+        """Yield a path to write a file to, which is moved to its place below the folder when the block ends."""
+        path, new = self.folder / name, self._working / f"new-{next(self._numbers)}"
+        with naming_disk_errors(path):
+            yield new
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new.replace(path)
+
+
 def write_image(
-    result: Result, source: Input, name: str, content: bytes | None, outputs: Outputs, earlier: Entry | None
+    result: Result,
+    source: Input,
+    name: str,
+    content: bytes | None,
+    outputs: Outputs,
+    folder: ResultFolder,
+    earlier: Entry | None,
 ) -> Entry:
-    """Write the files of an image, together; returns what the journal says of it.
+    """Write the files of an image; returns what the journal says of it.
 
     `content` is that of the file where it cannot be read once more. What `earlier` says is there is kept, as a person
     may have corrected it since.
     """
-    kept = {file for file in earlier.files if (outputs.folder / file).exists()} if earlier else set[str]()
+    kept = {file for file in earlier.files if is_written(outputs.folder / file)} if earlier else set[str]()
     files = {f"panoptic/{name}.png": result.to_png}
     if outputs.overlay:
         files[f"overlays/{name}.{outputs.overlay}"] = partial(_encoded_overlay, result, outputs.overlay)
-    labelme = f"labelme/{name}.json" if outputs.labelme and f"labelme/{name}.json" not in kept else ""
-    written = {path: encode() for path, encode in files.items() if path not in kept}
-    image = ""
-    if labelme:
+    labelme, image, digest = f"labelme/{name}.json", "", earlier.labelme if earlier else ""
+    if outputs.labelme and labelme not in kept:
         image = f"labelme/{name}{_suffix(source, content)}"
-        written[labelme] = encode_json(labelme_document(result, PurePosixPath(image).name))
-    with write_together() as together:
-        for path, data in written.items():
-            together.write(outputs.folder / path, data)
-        if image:
-            _place(source, content, together.file(outputs.folder / image))
-    digest = bytes_digest([written[labelme]]) if labelme else earlier.labelme if earlier else ""
+        document = encode_json(labelme_document(result, PurePosixPath(image).name))
+        files[labelme], digest = lambda: document, bytes_digest([document])
+        with folder.replaced(image) as new:
+            _place(source, content, new)
+    for path in files.keys() - kept:
+        with folder.replaced(path) as new:
+            new.write_bytes(files[path]())
     instances = list(_instances(result)) if outputs.coco_instances else earlier.instances if earlier else None
-    listed = sorted({*kept, *written, *([image] if image else [])})
-    return Entry(
-        name,
-        source.origin,
-        source.identity,
-        tuple(listed),
-        _described(result, source, name),
-        digest,
-        list(cast(Sequence[object], result.to_coco()["segments_info"])),
-        instances,
-    )
+    segments = list(cast(Sequence[object], result.to_coco()["segments_info"]))
+    listed = tuple(sorted({*kept, *files, *([image] if image else [])}))
+    described = _described(result, source, name)
+    return Entry(name, source.origin, source.identity, listed, described, digest, segments, instances)
+
+
+def is_written(path: Path) -> bool:
+    """Tell whether a file is there; after a power cut, one may be there without its content."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _described(result: Result, source: Input, name: str) -> dict[str, object]:
@@ -132,12 +160,11 @@ def _suffix(source: Input, content: bytes | None) -> str:
 
 def _place(source: Input, content: bytes | None, target: Path) -> None:
     """Put the image of the input at `target`, as a hard link where possible, otherwise as a copy."""
-    with naming_disk_errors(target):
-        if isinstance(source.source, Folder):
-            try:
-                os.link(source.source.path_of(source.name).resolve(), target)
-            except OSError:  # another file system, or one without hard links
-                pass
-            else:
-                return
-        target.write_bytes(source.read() if content is None else content)
+    if isinstance(source.source, Folder):
+        try:
+            os.link(source.source.path_of(source.name).resolve(), target)
+        except OSError:  # another file system, or one without hard links
+            pass
+        else:
+            return
+    target.write_bytes(source.read() if content is None else content)

@@ -24,7 +24,7 @@ from panoptic.tools import unlabeled
 from panoptic_segformer.model import NamedImage
 from panoptic_segformer.predict.__main__ import main
 from panoptic_segformer.predict.inputs import Input
-from panoptic_segformer.predict.journal import Entry, Journal
+from panoptic_segformer.predict.journal import Entry, Journal, open_journal
 from panoptic_segformer.predict.reading import InputReader
 from stages import predict as stage
 from tests.panoptic_segformer.predict.made_model import PARAMS, photo, write_model, write_photos
@@ -200,6 +200,14 @@ def test_what_others_wrote_is_not_touched(
     (tmp_path / "panoptic").mkdir()
     said = fails(lambda: predict(weights, tmp_path, photos), 2, capsys)
     assert f"{tmp_path / 'panoptic'}: exists already, and not from this command" in said
+
+
+def test_two_runs_do_not_write_to_one_folder(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_journal(tmp_path / "out", "", "", overwrite=False):
+        said = fails(lambda: predict(weights, tmp_path / "out", photos), 2, capsys)
+    assert "another process is writing results to it; choose another --out" in said
 
 
 def test_images_of_equal_size_share_a_batch(

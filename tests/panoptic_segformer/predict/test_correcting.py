@@ -71,6 +71,22 @@ def test_conversion_gives_the_predicted_segments_back(labelme: Path, tmp_path: P
         assert sum(segment.area for segment in record.segments) == pytest.approx(expected, rel=0.05)
 
 
+def test_instances_convert_to_exactly_the_predicted_segments(labelme: Path, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "exact"
+    arguments = [str(photos), "--model", str(tmp_path / "model.safetensors"), "--out", str(labelme.parent), "--quiet"]
+    predict([*arguments, "--coco-instances"])
+    images = ["--images", str(photos), "--exif-orientation", "apply"]
+    convert([str(labelme.parent / "instances.json"), *images, "--out", str(out)])
+    written = json.loads((out / "annotations" / "panoptic_train.json").read_text())["annotations"]
+    expected = json.loads((labelme.parent / "panoptic.json").read_text())["annotations"]
+    extents = [
+        sorted((one["category_id"], one["area"], *one["bbox"]) for one in annotation["segments_info"])
+        for annotation in (*written, *expected)
+    ]
+    assert len(written) == 4
+    assert extents[:4] == extents[4:]
+
+
 def test_corrected_results_train_a_network(labelme: Path, tmp_path: Path) -> None:
     path = labelme / "1.json"
     before = segments_of(converted(labelme, tmp_path / "own"))
