@@ -15,8 +15,8 @@ from scipy.spatial import KDTree
 
 from panoptic.instances.rle import fill_polygons
 
-TOLERANCE = 0.75
-"""Pixels that a simplified outline may leave that of the mask; the steps of a slanted line differ by less."""
+TOLERANCE = 1.0
+"""Pixels that a simplified outline may leave that of the mask; the steps of a slanted line differ by no more."""
 _FAITHFUL = 0.9
 Ring = NDArray[np.int32]
 """Corners (N, 2), x and y; the last one is joined to the first."""
