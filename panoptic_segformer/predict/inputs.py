@@ -149,7 +149,7 @@ def _from_path(path: Path, out: Path, notes: list[str]) -> Iterator[Input]:
         return
     if unusable := describe_unusable(path):
         raise DatasetError(f"{path}: {unusable}; give a file that can be read")
-    yield _in_folder(Folder(path.parent), path.name, str(path))
+    yield _in_folder(Folder(path.parent), path.name, str(path), path.parent.resolve())
 
 
 def _from_glob(pattern: str, out: Path, notes: list[str]) -> Iterator[Input]:
@@ -183,11 +183,12 @@ def _from_files(files: FileSource, out: Path, notes: list[str]) -> Iterator[Inpu
     notes += [f"{files.path}: {found}" for found in left_out]
     if not chosen and not left_out:
         notes.append(f"{files.path}: it is empty")
+    absolute = files.path.resolve()
     for name in sorted(chosen, key=natural_key):
         if isinstance(files, Folder):
-            yield _in_folder(files, name, str(files.path / name))
+            yield _in_folder(files, name, str(files.path / name), absolute)
         elif isinstance(files, ZipArchive):
-            where, origin, identity = f"{files.path}: {name}", f"{files.path.resolve()}: {name}", ""
+            where, origin, identity = f"{files.path}: {name}", f"{absolute}: {name}", ""
             with suppress(DatasetError):  # said when it is read
                 entry = files.entry(name)
                 identity = f"{entry.crc:08x} {entry.size}"
@@ -199,8 +200,8 @@ def _without(names: Iterable[str], chosen: Sequence[str]) -> Iterator[str]:
     return (name for name in names if name not in kept)
 
 
-def _in_folder(folder: Folder, name: str, where: str) -> Input:
-    absolute, identity = folder.path.resolve(), ""
+def _in_folder(folder: Folder, name: str, where: str, absolute: Path) -> Input:
+    identity = ""
     with suppress(DatasetError, OSError):  # said when it is read
         state = folder.path_of(name).stat()
         identity = f"{state.st_size} {state.st_mtime_ns}"
