@@ -86,7 +86,7 @@ def _options(arguments: argparse.Namespace) -> PredictOptions:
     tile, overlap = arguments.tile, arguments.overlap
     if tile is None and overlap is not None:
         raise ValueError(f"--overlap {overlap} without --tile; give the side of the tiles, too")
-    tiles = None if tile is None else Tiles(tile, max(1, tile // 4) if overlap is None else overlap)
+    tiles = None if tile is None else Tiles(tile, tile // 4 if overlap is None else overlap)
     overlay = "" if arguments.no_overlay else arguments.overlay
     outputs = Outputs(arguments.out, overlay, arguments.labelme, arguments.coco_instances)
     return PredictOptions(outputs, tiles, arguments.overwrite, arguments.quiet)

@@ -35,8 +35,8 @@ class Tiles:
 
     def __post_init__(self) -> None:
         """Reject tiles that would never reach the end of an image."""
-        if self.side < 1 or not 0 < self.overlap < self.side:
-            raise ValueError(f"--tile {self.side} --overlap {self.overlap}; give 0 < overlap < tile, in pixels")
+        if self.side < 1 or not 0 <= self.overlap < self.side:
+            raise ValueError(f"--tile {self.side} --overlap {self.overlap}; give 0 <= overlap < tile, in pixels")
 
 
 @dataclass(frozen=True)

@@ -54,15 +54,11 @@ def predict_images(
 def _results(model: Model, images: Iterator[NamedImage], tiles: Tiles | None) -> Iterator[Iterator[Result]]:
     """Yield the results of images, and end the thread that reads ahead."""
     if tiles is None:
-        with closing(_stream(model, images)) as results:
+        with closing(model.stream(images)) as results:
             yield results
         return
     with closing(ahead(images, 0)) as prepared:
         yield (model.predict_tiled(image, tiles.side, tiles.overlap) for image in prepared)
-
-
-def _stream(model: Model, images: Iterator[NamedImage]) -> Generator[Result]:
-    yield from model.stream(images)
 
 
 def _written(results: Iterable[Result], write: Callable[[Result], None], behind: int) -> Generator[None]:
