@@ -143,7 +143,7 @@ def _read(path: Path) -> tuple[_Header | None, dict[str, Entry], bool]:
     ]
     if not objects:
         return None, {}, False
-    header = _Header(objects[0].text("settings"), objects[0].text("described"), bool(objects[0].values["overwrites"]))
+    header = _Header(objects[0].text("settings"), objects[0].text("described"), objects[0].flag("overwrites"))
     entries = [Entry.from_json(each) for each in objects[1:] if "finished" not in each.values]
     return header, {entry.name: entry for entry in entries}, "finished" in objects[-1].values
 

@@ -1,6 +1,7 @@
 """Results as LabelMe files: a person corrects them, they are converted, and a network is trained on them."""
 
 import json
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from panoptic.format.id_map import decode_id_map
 from panoptic.index import PanopticIndex
 from panoptic.tools.convert.__main__ import main as convert
 from panoptic_segformer.predict.__main__ import main as predict
+from tests.archive_server import ArchiveServer
 from tests.panoptic_segformer.predict.made_model import photo, write_model, write_photos
 from tests.stages.own_data import fails
 from tests.stages.training_runs import Training
@@ -55,6 +57,20 @@ def test_files_are_those_that_labelme_opens(labelme: Path) -> None:
         assert len(shape["points"]) >= 3
         assert shape["description"] == f"score {shape['score']:.3f}"
         assert shape["group_id"] is None or groups.count(shape["group_id"]) > 1
+
+
+def test_images_that_are_in_no_file_are_copied(tmp_path: Path) -> None:
+    photos, weights, out = write_photos(tmp_path / "photos"), write_model(tmp_path), tmp_path / "out"
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(photos / "1.png", "deep/1.png")
+    (photos / "photo").write_bytes((photos / "0.png").read_bytes())
+    with ArchiveServer(photos).running() as server:
+        inputs = [f"{server.address}/photo", str(tmp_path / "more.zip")]
+        predict([*inputs, "--model", str(weights), "--out", str(out), "--labelme", "--quiet"])
+        assert len(server.requests) == 1
+    assert (out / "labelme" / "photo.png").read_bytes() == (photos / "0.png").read_bytes()
+    assert (out / "labelme" / "deep" / "1.png").read_bytes() == (photos / "1.png").read_bytes()
+    assert json.loads((out / "labelme" / "deep" / "1.json").read_text())["imagePath"] == "1.png"
 
 
 def test_conversion_gives_the_predicted_segments_back(labelme: Path, tmp_path: Path) -> None:
