@@ -35,7 +35,8 @@ def load(source: str | Path, *, device: str | torch.device | None = None, **sett
     checkpoint = load_checkpoint(path / "model.safetensors" if path.is_dir() else path)
     chosen = with_changes(inference_of(checkpoint, str(source), settings), settings)
     network = checkpoint.network.to(device or pick_device())
-    return Model(Predictor(network, chosen), checkpoint.categories, chosen, str(source))
+    digest = checkpoint.digest or checkpoint.tensors_digest
+    return Model(Predictor(network, chosen), checkpoint.categories, chosen, str(source), digest)
 
 
 def inference_of(checkpoint: Checkpoint, source: str, settings: Mapping[str, SettingValue]) -> InferenceSettings:

@@ -40,10 +40,14 @@ class Runtime(Protocol):
 class Model:
     """Predicts panoptic maps; `panoptic_segformer.load` makes one."""
 
-    def __init__(self, runtime: Runtime, categories: CategoryTable, settings: InferenceSettings, source: str) -> None:
+    def __init__(
+        self, runtime: Runtime, categories: CategoryTable, settings: InferenceSettings, source: str, digest: str = ""
+    ) -> None:
         self.categories = categories
         self.settings = settings
         self.source = source
+        self.digest = digest
+        """SHA-256 of the weights, or of their file; empty where neither is known."""
         self._runtime = runtime
 
     def __repr__(self) -> str:

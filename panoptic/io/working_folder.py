@@ -93,7 +93,11 @@ def _lives(process: str) -> bool:
 
 def _is_old(path: Path) -> bool:
     changes = [0.0]
-    for found in (path, *path.rglob("*")):
+    try:
+        content = (path, *path.rglob("*"))
+    except FileNotFoundError:  # its program has just removed it
+        return False
+    for found in content:
         with suppress(FileNotFoundError):
             changes.append(found.lstat().st_mtime)
     return time.time() - max(changes) > _ABANDONED

@@ -131,3 +131,13 @@ def test_a_folder_is_removed_whole_or_not_at_all(tmp_path: Path) -> None:
     state.mkdir()
     remove_at_once(state)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_its_program_removes_meanwhile_is_not_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = tmp_path / f".panoptic.{platform.node()}.x.{os.getpid()}.partial"
+    found.mkdir()
+    monkeypatch.setattr(Path, "rglob", lambda path, pattern: (_ for _ in [path.rmdir(), *path.iterdir()]))
+    assert abandoned(tmp_path) == []
+    assert not found.exists()

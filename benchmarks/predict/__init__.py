@@ -1,0 +1,1 @@
+"""`panoptic predict` against the bare network."""

@@ -1,0 +1,1 @@
+"""The command `panoptic predict`: from photos, folders, archives, addresses and videos to panoptic maps on disk."""

@@ -1,0 +1,96 @@
+"""Predict the panoptic maps of photos and videos."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from panoptic.runtime.cli import run_command
+from panoptic_segformer.predict.options import OVERLAYS, Outputs, PredictOptions, Tiles
+
+_DESCRIPTION = """Predict the panoptic maps of photos and videos.
+
+Each input is an image, a folder with images in any depth, a zip file, a pattern such as 'photos/*.jpg', an http(s)
+address, a video, or - for an image on standard input. Writes to --out: overlays/ to look at, and panoptic/ with
+panoptic.json in COCO's panoptic format. Results that are there already are never overwritten unasked: the same command
+resumes a run that was interrupted, or adds new images."""
+_EXAMPLES = """examples:
+  panoptic predict photo.jpg --model runs/train/model.safetensors
+  panoptic predict photos/ more.zip https://example.org/cat.jpg --out results
+  panoptic predict photos/ --labelme    # to correct the results, and train on them (docs/predict.md)
+  panoptic predict aerial.tif --tile 1333 --overlap 200"""
+_DEFAULT_MODEL = "runs/train/model.safetensors"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="panoptic predict",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="image, folder, zip file, pattern, address, video, -"
+    )
+    parser.add_argument("--model", default=_DEFAULT_MODEL, help="weights (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("predictions"), help="folder to write to (default: %(default)s)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace all results that are in --out")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--overlay", choices=OVERLAYS, default="jpg", help="type of the overlays (default: %(default)s)"
+    )
+    results.add_argument("--no-overlay", action="store_true", help="write no overlays")
+    results.add_argument("--labelme", action="store_true", help="write LabelMe files too, beside links to the images")
+    results.add_argument(
+        "--coco-instances", action="store_true", help="write instances.json too: the segments as masks with scores"
+    )
+    how = parser.add_argument_group("how to predict", "By default as the weights say.")
+    how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
+    how.add_argument("--shorter", type=int, metavar="PIXELS", help="size that the shorter side is scaled to")
+    how.add_argument("--longer", type=int, metavar="PIXELS", help="most that the longer side is scaled to")
+    how.add_argument("--score-threshold", type=float, metavar="SCORE", help="lowest score of a segment")
+    how.add_argument("--batch-size", type=int, metavar="N", help="images of equal size that share a forward pass")
+    how.add_argument("--tile", type=int, metavar="PIXELS", help="cut images into square tiles of this side")
+    how.add_argument("--overlap", type=int, metavar="PIXELS", help="overlap of tiles (default: a quarter of --tile)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    arguments = _parser().parse_args(argv)
+
+    def command() -> None:
+        options = _options(arguments)
+        from panoptic_segformer.loading import load
+        from panoptic_segformer.predict.inputs import find_inputs
+        from panoptic_segformer.predict.run import predict_inputs, say_failures, say_notes
+
+        inputs = find_inputs(arguments.inputs, options.outputs.folder)
+        say_notes(inputs)
+        named = {name: getattr(arguments, name) for name in ("shorter", "longer", "score_threshold", "batch_size")}
+        settings = {name: value for name, value in named.items() if value is not None}
+        model = load(arguments.model, device=arguments.device, **settings)
+        summary = predict_inputs(model, inputs, options)
+        print(summary.describe(options.outputs.folder))
+        if summary.failures:
+            say_failures(summary.failures)
+            raise SystemExit(1)
+
+    run_command(command)
+
+
+def _options(arguments: argparse.Namespace) -> PredictOptions:
+    """Raises `ValueError` for options that contradict each other."""
+    tile, overlap = arguments.tile, arguments.overlap
+    if tile is None and overlap is not None:
+        raise ValueError(f"--overlap {overlap} without --tile; give the side of the tiles, too")
+    tiles = None if tile is None else Tiles(tile, tile // 4 if overlap is None else overlap)
+    overlay = "" if arguments.no_overlay else arguments.overlay
+    outputs = Outputs(arguments.out, overlay, arguments.labelme, arguments.coco_instances)
+    return PredictOptions(outputs, tiles, arguments.overwrite, arguments.quiet)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The names of results, from those of the inputs: equal ones are told apart, or refused before anything is done."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from panoptic.io.errors import DatasetError
+from panoptic.io.names import checked_name
+from panoptic_segformer.predict.inputs import Input
+
+
+def result_names(inputs: Sequence[Input], out: Path) -> list[str]:
+    """Name the results of inputs, without a suffix and with the folders below their source.
+
+    The first of these that gives every input a name of its own: the name without its suffix; with the folder, archive
+    or host that it comes from in front; with its suffix; with both.
+
+    Raises `DatasetError` if two still have one name.
+    """
+    stems = [PurePosixPath(one.name).with_suffix("").as_posix() for one in inputs]
+    groups = [one.group for one in inputs]
+    full = [one.name for one in inputs]
+    for names in (stems, _joined(groups, stems), full, _joined(groups, full)):
+        if len(set(names)) == len(names):
+            return [checked_name(name, out) for name in names]
+    owners: dict[str, list[Input]] = defaultdict(list)
+    for name, one in zip(names, inputs, strict=True):
+        owners[name].append(one)
+    name, (first, second, *_) = next(item for item in owners.items() if len(item[1]) > 1)
+    both = f"{first.where} and {second.where} would both be named '{name}'"
+    raise DatasetError(f"{out}: the results of {both}; predict them into two folders (--out), or rename one")
+
+
+def _joined(groups: Sequence[str], names: Sequence[str]) -> list[str]:
+    return [f"{group}/{name}" for group, name in zip(groups, names, strict=True)]

@@ -1,0 +1,93 @@
+"""Fetching one image from the web into memory, within limits of size, time and redirects."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+import requests
+import urllib3
+
+from panoptic.io.errors import DatasetError, root_cause
+
+SCHEMES = ("http", "https")
+LARGEST_BYTES = 1 << 28
+_SECONDS, _SILENCE, _CONNECT = 120.0, 20.0, 10.0
+_REDIRECTS = 5
+_PIECE = 1 << 16
+_HINT = "check the address and the network (http_proxy, https_proxy), or download the image and give its path"
+
+
+@dataclass(frozen=True)
+class WebLimits:
+    """The most bytes and seconds that an image may take."""
+
+    size: int = LARGEST_BYTES
+    seconds: float = _SECONDS
+
+
+@dataclass(frozen=True)
+class WebAddress:
+    """An image on the web; it is fetched when it is read."""
+
+    address: str
+    limits: WebLimits = WebLimits()
+
+    @property
+    def host(self) -> str:
+        """The server, without port and password."""
+        return urlsplit(self.address).hostname or "web"
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, or the host where there is none."""
+        last = unquote(urlsplit(self.address).path).replace("\\", "/").rstrip("/").rpartition("/")[2]
+        return self.host if last in ("", ".", "..") or "\0" in last else last
+
+    @property
+    def shown(self) -> str:
+        """The address without the name and password of a user."""
+        parts = urlsplit(self.address)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    def read(self, _name: str) -> bytes:
+        """Fetch the image. Raises `DatasetError` if that takes too long or fails."""
+        try:
+            with requests.Session() as session:
+                session.max_redirects = _REDIRECTS
+                # Plain bytes, so that a small answer cannot unpack to a large one. Redirects lead to http and https
+                # only: the session knows nothing else.
+                session.headers.update({"Accept-Encoding": "identity", "User-Agent": "panoptic-segformer"})
+                with session.get(self.address, stream=True, timeout=(_CONNECT, _SILENCE)) as response:
+                    return self._content(response)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
+            raise DatasetError(f"{self.shown}: could not be fetched ({root_cause(error)}); {_HINT}") from None
+
+    def _content(self, response: requests.Response) -> bytes:
+        if response.status_code != requests.codes.ok:
+            answer = f"{response.status_code} {response.reason or ''}".rstrip()
+            raise DatasetError(f"{self.shown}: the server answers {answer}; {_HINT}")
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdecimal() and int(announced) > self.limits.size:
+            raise self._too_large()
+        content = bytearray()
+        deadline = time.monotonic() + self.limits.seconds
+        for piece in _pieces(response):
+            content += piece
+            if len(content) > self.limits.size:
+                raise self._too_large()
+            if time.monotonic() > deadline:
+                found = f"only {len(content)} bytes have arrived in {self.limits.seconds:g} s"
+                raise DatasetError(f"{self.shown}: {found}; {_HINT}")
+        return bytes(content)
+
+    def _too_large(self) -> DatasetError:
+        limit = f"has more than the {self.limits.size} bytes that are fetched"
+        return DatasetError(f"{self.shown}: {limit}; download the image and give its path")
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    """Yield the content as it arrives: waiting for full pieces, a server that drips would never be given up."""
+    while piece := cast(bytes, response.raw.read1(_PIECE, decode_content=False)):
+        yield piece

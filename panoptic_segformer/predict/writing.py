@@ -1,0 +1,170 @@
+"""Writing the files of one image, and the JSON files of all, each completely or not at all."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from io import BytesIO
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+from PIL import Image
+
+from panoptic.datasets.layout import is_image
+from panoptic.format.categories import CategoryTable
+from panoptic.instances.detection_json import segment_rles, write_json_lists
+from panoptic.io.files import naming_disk_errors, write_together
+from panoptic.io.folder import Folder
+from panoptic.io.json_fields import encode_json
+from panoptic.runtime.fingerprint import bytes_digest
+from panoptic_segformer.predict.inputs import Input, natural_key
+from panoptic_segformer.predict.journal import Entry, Journal
+from panoptic_segformer.predict.labelme import CLASSES, classes_yaml, labelme_document
+from panoptic_segformer.predict.options import Outputs
+from panoptic_segformer.result import Result
+
+# Of overlays: visually lossless, with text in full color resolution.
+_SAVED: Mapping[str, dict[str, int]] = {"jpg": {"quality": 92, "subsampling": 0}, "png": {"compress_level": 3}}
+
+
+class ResultFolder:
+    """Writes files of a folder, each completely or not at all; threads may do so at the same time.
+
+    `working` is a folder of the same disk. One for all files, because looking for what killed programs have left takes
+    the longer, the more results there are.
+    """
+
+    def __init__(self, folder: Path, working: Path) -> None:
+        self.folder = folder
+        self._working, self._numbers = working, count()
+
+    @contextmanager
+    def replaced(self, name: str) -> Iterator[Path]:
+        """Yield a path to write a file to, which is moved to its place below the folder when the block ends."""
+        path, new = self.folder / name, self._working / f"new-{next(self._numbers)}"
+        with naming_disk_errors(path):
+            yield new
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new.replace(path)
+
+
+def write_image(
+    result: Result,
+    source: Input,
+    name: str,
+    content: bytes | None,
+    outputs: Outputs,
+    folder: ResultFolder,
+    earlier: Entry | None,
+) -> Entry:
+    """Write the files of an image; returns what the journal says of it.
+
+    `content` is that of the file where it cannot be read once more. What `earlier` says is there is kept, as a person
+    may have corrected it since.
+    """
+    kept = {file for file in earlier.files if is_written(outputs.folder / file)} if earlier else set[str]()
+    files = {f"panoptic/{name}.png": result.to_png}
+    if outputs.overlay:
+        files[f"overlays/{name}.{outputs.overlay}"] = partial(_encoded_overlay, result, outputs.overlay)
+    labelme, image, digest = f"labelme/{name}.json", "", earlier.labelme if earlier else ""
+    if outputs.labelme and labelme not in kept:
+        image = f"labelme/{name}{_suffix(source, content)}"
+        document = encode_json(labelme_document(result, PurePosixPath(image).name))
+        files[labelme], digest = lambda: document, bytes_digest([document])
+        with folder.replaced(image) as new:
+            _place(source, content, new)
+    for path in files.keys() - kept:
+        with folder.replaced(path) as new:
+            new.write_bytes(files[path]())
+    instances = list(_instances(result)) if outputs.coco_instances else earlier.instances if earlier else None
+    segments = list(cast(Sequence[object], result.to_coco()["segments_info"]))
+    listed = tuple(sorted({*kept, *files, *([image] if image else [])}))
+    described = _described(result, source, name)
+    return Entry(name, source.origin, source.identity, listed, described, digest, segments, instances)
+
+
+def is_written(path: Path) -> bool:
+    """Tell whether a file is there; after a power cut, one may be there without its content."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _described(result: Result, source: Input, name: str) -> dict[str, object]:
+    """Describe an image for COCO's lists, under the name of its result but with its own suffix."""
+    height, width = result.ids.shape
+    file_name = PurePosixPath(name).with_name(PurePosixPath(source.name).name).as_posix()
+    return {"file_name": file_name, "height": height, "width": width}
+
+
+def write_lists(journal: Journal, categories: CategoryTable, outputs: Outputs) -> None:
+    """Write the JSON files of all images in the folder, numbered in natural order of their names."""
+    images_done = (entry for entry in journal.entries.values() if entry.image)
+    entries = sorted(images_done, key=lambda entry: natural_key(entry.name))
+    numbered = list(enumerate(entries, start=1))
+    images = [{"id": number, **entry.image} for number, entry in numbered]
+    annotations = [
+        {"image_id": number, "file_name": f"{entry.name}.png", "segments_info": entry.segments}
+        for number, entry in numbered
+    ]
+    common = {"images": images, "categories": categories.to_json()}
+    document = {**common, "annotations": annotations}
+    with write_together() as together:
+        together.write(outputs.folder / "panoptic.json", (json.dumps(document) + "\n").encode())
+        if with_instances := [(number, entry) for number, entry in numbered if entry.instances is not None]:
+            file = BytesIO()
+            listed = [{"id": number, **entry.image} for number, entry in with_instances]
+            write_json_lists(file, {**common, "images": listed, "annotations": _numbered(with_instances)})
+            together.write(outputs.folder / "instances.json", file.getvalue())
+        if outputs.labelme:
+            together.write(outputs.folder / "labelme" / CLASSES, classes_yaml(categories))
+
+
+def _numbered(entries: Sequence[tuple[int, Entry]]) -> Iterator[dict[str, object]]:
+    instances = ((image_id, each) for image_id, entry in entries for each in entry.instances or ())
+    for number, (image_id, instance) in enumerate(instances, start=1):
+        yield {"id": number, "image_id": image_id, **cast(dict[str, object], instance)}
+
+
+def _instances(result: Result) -> Iterator[object]:
+    """Describe the segments as COCO instances, stuff included, so that nothing is lost when they are corrected."""
+    height, width = result.ids.shape
+    rles = segment_rles(result.ids, [segment.id for segment in result.segments])
+    for segment, counts in zip(result.segments, rles, strict=True):
+        yield {
+            "category_id": segment.category_id,
+            "iscrowd": 0,
+            "area": segment.area,
+            "bbox": list(segment.box),
+            "segmentation": {"size": [height, width], "counts": counts},
+            "score": segment.score,
+        }
+
+
+def _encoded_overlay(result: Result, overlay: str) -> bytes:
+    buffer = BytesIO()
+    result.overlay().save(buffer, "JPEG" if overlay == "jpg" else "PNG", **_SAVED[overlay])
+    return buffer.getvalue()
+
+
+def _suffix(source: Input, content: bytes | None) -> str:
+    """Return the suffix by which LabelMe recognizes the image, from its content where the name has none."""
+    if is_image(source.name):
+        return PurePosixPath(source.name).suffix
+    with Image.open(BytesIO(source.read() if content is None else content)) as image:
+        return f".{(image.format or 'png').lower()}"
+
+
+def _place(source: Input, content: bytes | None, target: Path) -> None:
+    """Put the image of the input at `target`, as a hard link where possible, otherwise as a copy."""
+    if isinstance(source.source, Folder):
+        try:
+            os.link(source.source.path_of(source.name).resolve(), target)
+        except OSError:  # another file system, or one without hard links
+            pass
+        else:
+            return
+    target.write_bytes(source.read() if content is None else content)

@@ -1,0 +1,109 @@
+"""What is found in arguments, in which order, what is said of the rest, and how results are named."""
+
+import io
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from panoptic_segformer.predict.inputs import find_inputs, natural_key
+from panoptic_segformer.predict.naming import result_names
+from tests.panoptic_segformer.predict.made_model import photo, write_photos
+
+OUT = Path("predictions")
+
+
+def names_of(*arguments: object, out: Path = OUT) -> list[str]:
+    inputs = find_inputs([str(argument) for argument in arguments], out)
+    return [each.name for each in (*inputs.images, *inputs.videos)]
+
+
+def test_names_are_in_natural_order() -> None:
+    names = ["img10.png", "img2.png", "IMG1.png", "a/9/1.png", "a/10/1.png"]
+    assert sorted(names, key=natural_key) == ["a/9/1.png", "a/10/1.png", "IMG1.png", "img2.png", "img10.png"]
+
+
+def test_folders_archives_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path / "photos" / "deep", count=11)
+    (tmp_path / "photos" / "clip.MP4").write_bytes(b"")
+    (tmp_path / "photos" / "notes.txt").write_text("x")
+    (tmp_path / "photos" / ".DS_Store").write_text("x")
+    (tmp_path / "photos" / "lost.png").symlink_to("nowhere.png")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        for name in ("10.jpg", "9.jpg", "read.me"):
+            archive.writestr(name, b"x")
+    inputs = find_inputs([str(tmp_path / "photos"), str(tmp_path / "more.zip")], OUT)
+    assert [each.name for each in inputs.images] == [*(f"deep/{n}.png" for n in range(11)), "9.jpg", "10.jpg"]
+    assert [each.name for each in inputs.videos] == ["clip.MP4"]
+    assert inputs.notes == (
+        f"{tmp_path / 'photos'}: 1 file left out: 1 .txt",
+        f"{tmp_path / 'photos'}: 1 file left out: 'lost.png' is a link to nowhere.png, which does not exist",
+        f"{tmp_path / 'more.zip'}: 1 file left out: 1 .me",
+    )
+    monkeypatch.chdir(tmp_path / "photos")
+    assert names_of("deep/1*.png") == ["1.png", "10.png"]
+    (noted,) = find_inputs(["*.png", "clip.MP4"], OUT).notes
+    assert noted == "*.png: 'lost.png' is a link to nowhere.png, which does not exist"
+    assert names_of("**/*.png")[:2] == ["0.png", "1.png"]
+    assert sorted(names_of("*")) == sorted(["clip.MP4", *(f"{number}.png" for number in range(11))])
+
+
+def test_what_is_given_twice_is_predicted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    inputs = find_inputs(["photos", "photos/1.png", str(tmp_path / "photos")], OUT)
+    assert len(inputs.images) == 3
+    assert inputs.notes[0].startswith("given more than once and predicted once: 4 (photos/1.png, ")
+
+
+def test_results_of_earlier_runs_are_no_inputs(tmp_path: Path) -> None:
+    write_photos(tmp_path)
+    write_photos(tmp_path / "predictions" / "overlays")
+    assert names_of(tmp_path, out=tmp_path / "predictions") == ["0.png", "1.png", "2.png"]
+
+
+def test_an_image_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    photo(0).save(buffer, "PNG")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(buffer.getvalue())))
+    (found,) = find_inputs(["-"], OUT).images
+    assert found.read() == buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("missing.jpg", "missing.jpg: there is no such file, folder or zip file; check the path"),
+        ("none/*.jpg", "none/[*].jpg: no file matches"),
+        ("file:///etc/passwd", "file:// is not fetched; give http://"),
+        ("empty", "there are no images [(]empty: it is empty[)]"),
+        ("pipe", "is a named pipe"),
+    ],
+)
+def test_what_is_no_input_is_refused(
+    argument: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    os.mkfifo("pipe")
+    with pytest.raises(ValueError, match=message):
+        find_inputs([argument], OUT)
+
+
+def test_equal_names_are_told_apart_or_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b", "x/a"):
+        write_photos(tmp_path / folder, count=1)
+    photo(0).save(tmp_path / "a" / "0.jpg")
+
+    def named(*arguments: str) -> list[str]:
+        return result_names(find_inputs([str(tmp_path / argument) for argument in arguments], OUT).images, OUT)
+
+    assert named("b") == ["0"]
+    assert named("x") == ["a/0"]
+    assert named("b/0.png", "a/0.png") == ["b/0", "a/0"]
+    assert named("a") == ["0.jpg", "0.png"]
+    assert named("a", "b") == ["a/0.jpg", "a/0.png", "b/0.png"]
+    with pytest.raises(ValueError, match=r"would both be named 'a/0.png'; predict them into two folders"):
+        named("a/0.png", "x/a/0.png")
