@@ -205,7 +205,8 @@ def test_every_command_explains_itself(
     with pytest.raises(SystemExit) as end:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
     assert end.value.code in (0, None)
-    assert f"usage: python -m {name} " in capsys.readouterr().out
+    usage = f"panoptic {name.rpartition('.')[2]}" if name.startswith("panoptic_segformer.") else f"python -m {name}"
+    assert f"usage: {usage} " in capsys.readouterr().out
 
 
 def room(path: Path) -> str:
