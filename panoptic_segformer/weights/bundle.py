@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from model.verify.check import FAILED
 from model.verify.documents import check_files, check_signature
@@ -78,9 +78,9 @@ def open_bundle(weights: Path, scores: Path | None = None) -> Bundle:
             _require_sound(document, path)
     found = dict(_sealed_scores(results)) if results else {}
     if scores:
-        found = {name: scores / name for name in _SCORES if (scores / name).is_file()}
+        found = {name: path for name in _SCORES if (path := scores / PurePosixPath(name).name).is_file()}
         if names.METRICS not in found:
-            raise ValueError(f"{scores}: has no {names.METRICS}; give the folder that stages.evaluate wrote")
+            raise ValueError(f"{scores}: has no metrics.json; give the folder that stages.evaluate wrote")
     return Bundle(weights, checkpoint, passport, results, found)
 
 
@@ -105,13 +105,14 @@ def _require_sound(passport: Passport, path: Path) -> None:
 
 
 def _sealed_scores(results: Passport) -> Iterator[tuple[str, Path]]:
-    """The files of scores that a passport lists, at their place in a run or, as they are shared, beside it."""
+    """The files of scores that a passport lists, where it says that they are, or where they are shared."""
     folder, listed = Path(results.where).parent, results.section("files")
     for name in _SCORES:
-        if not listed.has(f"scores/{name}"):
+        what = f"scores/{PurePosixPath(name).name}"
+        if not listed.has(what):
             continue
-        entry = listed.child(f"scores/{name}")
-        path = next((path for path in (folder / name, folder / entry.text("path")) if path.is_file()), None)
+        entry = listed.child(what)
+        path = next((path for path in (folder / entry.text("path"), folder / name) if path.is_file()), None)
         if path is None:
             continue
         if digest_of(path) != entry.text("sha256"):

@@ -32,7 +32,7 @@ def download(address: HubAddress, names: Sequence[str]) -> Fetched:
 
     Args:
         address: of the model; branches and tags are looked up again each time, if the hub can be reached.
-        names: files to fetch, as far as there are such; all are of one commit, and there have to be weights.
+        names: files to fetch, weights first, as far as there are such; all are of one commit.
 
     Raises:
         HubError: there is no such model or no weights in it, or the hub cannot be reached and it is not in the cache.
@@ -44,15 +44,15 @@ def download(address: HubAddress, names: Sequence[str]) -> Fetched:
         wanted, revision = [name for name in names if name in listed], address.revision
         with talking_about(address):
             for name in wanted:
-                path = Path(
-                    hf_hub_download(address.repository, name, revision=revision, etag_timeout=hub_client.TIMEOUT_S)
-                )
-                revision = path.parent.name
+                limit = hub_client.TIMEOUT_S
+                path = Path(hf_hub_download(address.repository, name, revision=revision, etag_timeout=limit))
+                folder = path.parents[name.count("/")]
+                revision = folder.name
     except UnreachableError as error:
         fetched = _cached(address, names, error)
     else:
         others = tuple(name for name in listed if name not in wanted and name != ".gitattributes")
-        fetched = Fetched(path.parent, replace(address, revision=revision, is_explicit=True), others)
+        fetched = Fetched(folder, replace(address, revision=revision, is_explicit=True), others)
     if fetched.address.revision != address.revision:
         print(f"{address}: now {fetched.address}, by which the same weights are found again", file=sys.stderr)
     return fetched

@@ -51,6 +51,7 @@ def make_run(folder: Path, seed: int = 0) -> Path:
     weights = folder / "train" / "model.safetensors"
     weights.parent.mkdir(parents=True)
     save_weights(weights, seed)
+    (weights.parent / "metrics.json").write_text("{}\n")  # of the training, not to be mixed up with the scores
     scores = folder / "evaluate"
     scores.mkdir()
     write_json(scores / "metrics.json", METRICS)
@@ -62,7 +63,14 @@ def make_run(folder: Path, seed: int = 0) -> Path:
     sealed = seal(
         "weights",
         {
-            "files": described_files({"weights": weights, "description": metadata_path(weights)}, weights.parent),
+            "files": described_files(
+                {
+                    "weights": weights,
+                    "description": metadata_path(weights),
+                    "metrics": weights.with_name("metrics.json"),
+                },
+                weights.parent,
+            ),
             "data": data,
             "splits": {"train": split, "val": split, "shared_images": 0},
             "code": _CODE,

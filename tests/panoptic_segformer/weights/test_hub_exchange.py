@@ -53,6 +53,10 @@ def pushed(hub: Hub, run: Path, capsys: pytest.CaptureFixture[str]) -> Hub:
     return hub
 
 
+def files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     """Run the command, which must end with one line of error; return it."""
     capsys.readouterr()
@@ -74,7 +78,7 @@ def test_what_was_pushed_is_pulled_and_gives_the_same_map(
     assert set(hub.files(NAME)) == {*names.SHARED, ".gitattributes"}
     assert len(hub.repositories[NAME].commits) == 2  # that which makes it, and one with everything
     main(["pull", NAME, "--out", str(tmp_path / "copy")])
-    assert {path.name for path in (tmp_path / "copy").iterdir()} == set(names.SHARED)
+    assert files_in(tmp_path / "copy") == set(names.SHARED)
     expected = panoptic_segformer.load(run)(IMAGE)
     commit = hub.repositories[NAME].at("main")
     for source in (tmp_path / "copy", NAME, f"hf://{NAME}", f"hf://{NAME}@{commit}"):
@@ -92,7 +96,7 @@ def test_the_command_alone_pulls_by_the_variables_of_the_hubs_client(pushed: Hub
     command = [sys.executable, "-m", "panoptic_segformer.weights", "pull", NAME]
     done = subprocess.run(command, env=environment | {"PYTHONPATH": root}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / "pretrained" / "tiny").iterdir()} == set(names.SHARED)
+    assert files_in(tmp_path / "pretrained" / "tiny") == set(names.SHARED)
 
 
 def test_a_second_push_removes_what_is_no_longer_there(pushed: Hub, tmp_path: Path) -> None:
@@ -276,13 +280,13 @@ def test_offline_the_cache_is_used(
 
 
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "model.json", "model.passport.json", "passport.json", "metrics.json"]
+    "name", ["model.safetensors", "model.json", "model.passport.json", "passport.json", "evaluate/metrics.json"]
 )
 def test_what_was_tampered_with_is_not_pulled(
     name: str, pushed: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = bytearray(pushed.files(NAME)[name])
-    content[content.rindex(b"0.7955") + 3 if name == "metrics.json" else -20] ^= 1
+    content[content.rindex(b"0.7955") + 3 if name == names.METRICS else -20] ^= 1
     pushed.served[name] = bytes(content)
     message = refused(capsys, "pull", NAME, "--out", tmp_path / "out")
     assert "what arrived is not what was pushed" in message
