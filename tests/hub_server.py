@@ -44,6 +44,7 @@ class Hub:
         self.lfs: dict[str, bytes] = {}
         self.failures: dict[str, int] = {}
         self.listed_too: list[str] = []
+        self.is_gated = False
         self.served: dict[str, bytes] = {}
         """Contents to serve in place of those that were pushed, by name."""
         self.requests: list[str] = []
@@ -202,6 +203,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif repository is None or (repository.is_private and token is None):
             # Without a token, the hub does not say whether there is a private one.
             self._send(404 if token else 401, headers={"X-Error-Code": "RepoNotFound"})
+        elif self.hub.is_gated:
+            self._send(403, headers={"X-Error-Code": "GatedRepo"})
         elif (commit := repository.at(revision)) is None:
             self._send(404, headers={"X-Error-Code": "RevisionNotFound"})
         else:

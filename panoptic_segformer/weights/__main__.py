@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from panoptic.runtime.cli import run_command
 
@@ -25,14 +26,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for name, (add_options, summary, _) in _COMMANDS.items():
-        add_options(commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."))
+    for name, command in _COMMANDS.items():
+        described = f"{command.summary[0].upper()}{command.summary[1:]}."
+        example = f"example: panoptic weights {name} {command.example}".rstrip()
+        command.add_options(commands.add_parser(name, help=command.summary, description=described, epilog=example))
     given = parser.parse_args(argv)
-    command = _COMMANDS[given.command][2]
+    run = _COMMANDS[given.command].run
     if given.command == "verify":  # has exit statuses of its own
-        command(given)
+        run(given)
     else:
-        run_command(lambda: command(given))
+        run_command(lambda: run(given))
 
 
 def _list_options(_: argparse.ArgumentParser) -> None:
@@ -149,15 +152,48 @@ def _pull(given: argparse.Namespace) -> None:
     pull(address, given.out or PRETRAINED / address.repository.rpartition("/")[2], given.overwrite)
 
 
-_Command = tuple[Callable[[argparse.ArgumentParser], None], str, Callable[[argparse.Namespace], None]]
+class _Command(NamedTuple):
+    """A command below `panoptic weights`."""
+
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+    summary: str
+    example: str
+
+
 _COMMANDS: Mapping[str, _Command] = {
-    "list": (_list_options, "list published weights, and those on this machine", _list),
-    "fetch": (_fetch_options, "fetch and convert a checkpoint that the authors published", _fetch),
-    "convert": (_convert_options, "convert a checkpoint of the authors' code", _convert),
-    "verify": (_verify_options, "verify weights and results against their passports", _verify),
-    "card": (_card_options, "write the model card of weights", _card),
-    "push": (_push_options, "upload weights to the Hugging Face hub, with what belongs to them", _push),
-    "pull": (_pull_options, "download weights from the Hugging Face hub, with what belongs to them", _pull),
+    "list": _Command(_list_options, _list, "list published weights, and those on this machine", ""),
+    "fetch": _Command(_fetch_options, _fetch, "fetch and convert a checkpoint that the authors published", "r50_2x"),
+    "convert": _Command(
+        _convert_options,
+        _convert,
+        "convert a checkpoint of the authors' code",
+        "my.pth --out my.safetensors",
+    ),
+    "verify": _Command(
+        _verify_options,
+        _verify,
+        "verify weights and results against their passports",
+        "runs/train/model.safetensors --key passport-key.pub",
+    ),
+    "card": _Command(
+        _card_options,
+        _card,
+        "write the model card of weights",
+        "runs/train --license mit --repository owner/name",
+    ),
+    "push": _Command(
+        _push_options,
+        _push,
+        "upload weights to the Hugging Face hub, with what belongs to them",
+        "runs/train owner/name --license cc-by-4.0",
+    ),
+    "pull": _Command(
+        _pull_options,
+        _pull,
+        "download weights from the Hugging Face hub, with what belongs to them",
+        "owner/name@main --out pretrained/name",
+    ),
 }
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from model.weights.checkpoint import CheckpointError
 from panoptic.io.errors import shown_ids
 from panoptic.io.files import write_together
 from panoptic.io.reading import read_file
@@ -10,7 +9,7 @@ from panoptic_segformer.weights import names
 from panoptic_segformer.weights.bundle import Bundle, open_bundle
 from panoptic_segformer.weights.card import CardRequest, license_of, require_license, write_card
 from panoptic_segformer.weights.hub import download, upload
-from panoptic_segformer.weights.hub_client import HubAddress, HubError
+from panoptic_segformer.weights.hub_client import HubAddress
 from panoptic_segformer.weights.sources import local_weights
 
 
@@ -83,12 +82,12 @@ def pull(address: HubAddress, out: Path, overwrite: bool = False) -> Path:
     fetched = download(address, names.SHARED)
     try:
         open_bundle(fetched.folder / names.WEIGHTS)
-    except CheckpointError as error:
-        raise _damaged(fetched.address, fetched.folder, error) from error
-    except HubError:
-        raise
     except ValueError as error:
-        raise _damaged(fetched.address, fetched.folder, error) from error
+        hint = f"if it was damaged on the way, remove {fetched.folder.parents[1]} and pull again"
+        raise ValueError(
+            f"{fetched.address}: what arrived is not what was pushed: {error}; nothing was written; {hint}; otherwise "
+            "its owner has to push it again"
+        ) from error
     contents = {name: fetched.folder / name for name in names.SHARED if (fetched.folder / name).is_file()}
     changed = {
         name: path for name, path in contents.items() if not (out / name).is_file() or not _same(out / name, path)
@@ -106,9 +105,3 @@ def pull(address: HubAddress, out: Path, overwrite: bool = False) -> Path:
 
 def _same(first: Path, second: Path) -> bool:
     return first.stat().st_size == second.stat().st_size and read_file(first) == read_file(second)
-
-
-def _damaged(address: HubAddress, folder: Path, error: ValueError) -> ValueError:
-    cache = folder.parents[1]
-    hint = f"if it was damaged on the way, remove {cache} and pull again; otherwise its owner has to push it again"
-    return ValueError(f"{address}: what arrived is not what was pushed: {error}; nothing was written; {hint}")

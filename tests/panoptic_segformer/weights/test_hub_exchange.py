@@ -228,6 +228,13 @@ def test_what_cannot_be_seen_is_not_pulled(
     assert not (tmp_path / "out").exists()
 
 
+def test_consent_is_asked_for_where_the_owner_asks_for_it(pushed: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    pushed.is_gated = True
+    assert f"its owner asks for consent; give it at {pushed.address}/{NAME}, and log in" in refused(
+        capsys, "pull", NAME
+    )
+
+
 @pytest.mark.parametrize(
     ("failing", "status"),
     [("/api/models", 500), ("/api/models", 0), ("GET /storage", 500), ("GET /storage", 0), ("resolve", 503)],
