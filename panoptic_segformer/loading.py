@@ -25,8 +25,8 @@ def load(source: str | Path, *, device: str | torch.device | None = None, **sett
 
     Args:
         source: weights that `stages.train` wrote, or the folder that they are in; a checkpoint of the authors' code
-            (`.pth`); the name of one that they published, such as `r50_2x`, which is fetched if it is not there; a
-            model on the Hugging Face hub, `owner/name` or `hf://owner/name@revision`; or an exported `.onnx`.
+            (`.pth`), the name of one that they published, such as `r50_2x`, which is fetched if it is not there, or a
+            model on the Hugging Face hub, `owner/name` or `hf://owner/name@revision`.
         device: `cpu`, `cuda`, `cuda:1`, ...; by default the GPU if there is one.
         settings: in place of those in the weights: `shorter`, `longer`, `batch_size`, `score_threshold`, ..., as in
             the section `predict` of params.yaml and its `merging`.

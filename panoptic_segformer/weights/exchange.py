@@ -93,7 +93,8 @@ def pull(address: HubAddress, out: Path, overwrite: bool = False) -> Path:
         name: path for name, path in contents.items() if not (out / name).is_file() or not _same(out / name, path)
     }
     if (in_the_way := [name for name in changed if (out / name).exists()]) and not overwrite:
-        there = f"{shown_ids(in_the_way, 3)} {'is' if len(in_the_way) == 1 else 'are'} there and differ"
+        differ = "is there and differs" if len(in_the_way) == 1 else "are there and differ"
+        there = f"{shown_ids(in_the_way, 3)} {differ}"
         raise ValueError(f"{out}: {there} from {fetched.address}; give --overwrite, or another --out")
     with write_together() as files:
         for name, path in changed.items():

@@ -59,6 +59,8 @@ def read_checkpoint(source: Source) -> Checkpoint:
     Raises:
         ValueError: the file is damaged, or neither of the two.
     """
+    if source.path.suffix == ONNX:
+        raise ValueError(f"{source.name}: an exported network, not its weights; give the weights that it was made from")
     if not is_safetensors(source.path) and source.path.suffix != ".safetensors":
         converted = convert(source.path, released=bool(source.released)).checkpoint
         if source.released:

@@ -153,6 +153,12 @@ def test_what_is_nothing_of_these_says_what_was_tried(server: ArchiveServer, tmp
         panoptic_segformer.load("empty/other.pth")
 
 
+def test_an_exported_network_is_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(ValueError, match=r"model\.onnx: an exported network, not its weights"):
+        read_checkpoint(find(tmp_path / "model.onnx"))
+
+
 def test_only_what_looks_like_an_address_reaches_for_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
