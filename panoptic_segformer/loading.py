@@ -11,8 +11,9 @@ from model.device import pick_device
 from model.inference.merging import MergingSettings
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
-from model.weights.checkpoint import Checkpoint, load_checkpoint
+from model.weights.checkpoint import Checkpoint
 from panoptic_segformer.model import Model
+from panoptic_segformer.weights.sources import find, read_checkpoint
 
 SettingValue: TypeAlias = float | str | bool
 _MERGING = {field.name for field in fields(MergingSettings)}
@@ -23,20 +24,22 @@ def load(source: str | Path, *, device: str | torch.device | None = None, **sett
     """Load a model.
 
     Args:
-        source: weights that `stages.train` wrote, or the folder that they are in.
+        source: weights that `stages.train` wrote, or the folder that they are in; a checkpoint of the authors' code
+            (`.pth`), the name of one that they published, such as `r50_2x`, which is fetched if it is not there, or a
+            model on the Hugging Face hub, `owner/name` or `hf://owner/name@revision`.
         device: `cpu`, `cuda`, `cuda:1`, ...; by default the GPU if there is one.
         settings: in place of those in the weights: `shorter`, `longer`, `batch_size`, `score_threshold`, ..., as in
             the section `predict` of params.yaml and its `merging`.
 
     Raises:
-        ValueError: there are no such weights, they are damaged, or a setting is wrong.
+        ValueError: there are no such weights, they are damaged or cannot be fetched, or a setting is wrong.
     """
-    path = Path(source)
-    checkpoint = load_checkpoint(path / "model.safetensors" if path.is_dir() else path)
-    chosen = with_changes(inference_of(checkpoint, str(source), settings), settings)
+    found = find(source)
+    checkpoint = read_checkpoint(found)
+    chosen = with_changes(inference_of(checkpoint, found.name, settings), settings)
     network = checkpoint.network.to(device or pick_device())
     digest = checkpoint.digest or checkpoint.tensors_digest
-    return Model(Predictor(network, chosen), checkpoint.categories, chosen, str(source), digest)
+    return Model(Predictor(network, chosen), checkpoint.categories, chosen, found.name, digest)
 
 
 def inference_of(checkpoint: Checkpoint, source: str, settings: Mapping[str, SettingValue]) -> InferenceSettings:

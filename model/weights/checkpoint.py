@@ -94,7 +94,7 @@ def add_checkpoint(files: Replacement, path: Path, checkpoint: Checkpoint) -> No
     tensors = hashlib.sha256(memoryview(plain)[_data_offset(plain) :]).hexdigest()
     content = save(state, {_HEADER: json.dumps(_usage(checkpoint) | {"tensors_sha256": tensors})})
     files.write(path, content)
-    files.write(metadata_path(path), _encoded(checkpoint, hashlib.sha256(content).hexdigest()))
+    files.write(metadata_path(path), encode_description(checkpoint, hashlib.sha256(content).hexdigest()))
 
 
 def _data_offset(start: bytes) -> int:
@@ -104,10 +104,10 @@ def _data_offset(start: bytes) -> int:
 
 def save_description(path: Path, description: Description, digest: str = "") -> None:
     """Write the JSON file beside the weights at `path`, whose SHA-256 is `digest`, completely or not at all."""
-    write_atomically(metadata_path(path), _encoded(description, digest))
+    write_atomically(metadata_path(path), encode_description(description, digest))
 
 
-def _encoded(description: Description, digest: str) -> bytes:
+def encode_description(description: Description, digest: str) -> bytes:
     """Format the JSON file of weights whose SHA-256 is `digest`; its last line is the SHA-256 of the rest."""
     metadata = _usage(description) | {"provenance": description.provenance}
     content = encode_json(metadata | ({"weights_sha256": digest} if digest else {}))

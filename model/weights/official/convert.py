@@ -19,7 +19,14 @@ from model.weights.official.classes import (
     require_classes,
     trained_classes,
 )
-from model.weights.official.models import CONFIGS, expected_entries, model_of, published_inference, recognize
+from model.weights.official.models import (
+    CONFIGS,
+    expected_entries,
+    identify,
+    model_of,
+    published_inference,
+    recognize,
+)
 from model.weights.official.names import UNUSED, from_official, official_key, to_official, without_unused
 from model.weights.official.pth import read_pth, write_pth
 from model.weights.official.sidecar import Sidecar, SidecarError, encode_sidecar, load_sidecar, sidecar_path
@@ -42,7 +49,7 @@ class Converted:
 
 def convert(
     path: Path,
-    model: str,
+    model: str | None = None,
     categories: CategoryTable | None = None,
     reinitialize: bool = False,
     average: bool = False,
@@ -52,7 +59,7 @@ def convert(
 
     Args:
         path: `.pth` file.
-        model: key of `CONFIGS`.
+        model: key of `CONFIGS`; None: the one that the entries fit.
         categories: classes of the network; None: COCO's.
         reinitialize: replace heads of other classes by newly initialized ones, and leave out what has no class.
         average: take the moving average of the weights (EMA) that the file holds beside them.
@@ -64,6 +71,7 @@ def convert(
             classes.
     """
     pth = read_pth(path, average)
+    model = model or identify(pth.state)
     recognized = recognize(pth.state, model, str(path))
     pth = replace(pth, state=recognized.state)
     used = without_unused(pth.state)

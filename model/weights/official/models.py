@@ -70,6 +70,14 @@ def recognize(state: Mapping[str, Tensor], model: str, subject: str) -> Recogniz
     return Recognized(named, renamed, {})
 
 
+def identify(state: Mapping[str, Tensor]) -> str:
+    """Name the published model that a state dict is of, or comes closest to."""
+    renamed = current_names(state)
+    named = {renamed.get(name, name): tensor for name, tensor in state.items()}
+    exact = next((model for model in CONFIGS if not _issues(named, model)), None)
+    return exact or min(CONFIGS, key=lambda model: len(_issues(named, model)))
+
+
 def require_model(state: Mapping[str, Tensor], model: str, subject: str) -> None:
     """Check that a published state dict is of this model, whatever its class counts.
 

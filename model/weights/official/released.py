@@ -24,10 +24,11 @@ PATIENCE = Patience(retries=8, timeout_s=60.0, backoff_s=1.0)
 
 @dataclass(frozen=True)
 class ReleasedFile:
-    """A released checkpoint; `model` is the key of its network."""
+    """A released checkpoint; `model` is the key of its network, `pq` the paper's on COCO val2017 in percent."""
 
     name: str
     model: str
+    pq: float
 
     @property
     def address(self) -> str:
@@ -36,13 +37,13 @@ class ReleasedFile:
 
 RELEASED: Mapping[str, ReleasedFile] = MappingProxyType(
     {
-        key: ReleasedFile(f"panoptic_segformer_{key}.pth", model)
-        for key, model in (
-            ("r50_1x", "r50"),
-            ("r50_2x", "r50"),
-            ("r101_2x", "r101"),
-            ("pvtv2b5_2x", "pvtv2_b5"),
-            ("swinl_2x", "swin_l"),
+        key: ReleasedFile(f"panoptic_segformer_{key}.pth", model, pq)
+        for key, model, pq in (
+            ("r50_1x", "r50", 48.0),
+            ("r50_2x", "r50", 49.6),
+            ("r101_2x", "r101", 50.6),
+            ("pvtv2b5_2x", "pvtv2_b5", 55.4),
+            ("swinl_2x", "swin_l", 55.8),
         )
     }
 )

@@ -14,7 +14,7 @@ from model.network.backbones.swin import relative_position_index
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.loading.layout import OfficialLayoutError, backbone_layout, listed
 from model.weights.official.classes import ClassCounts, coco_categories
-from model.weights.official.models import CONFIGS, expected_entries, require_model
+from model.weights.official.models import CONFIGS, expected_entries, identify, require_model
 from model.weights.official.names import UNUSED, from_official, network_layout, to_official, without_unused
 from model.weights.official.pth import PthFile
 from model.weights.official.sidecar import Sidecar
@@ -161,6 +161,18 @@ def test_a_wrong_model_is_told_from_the_entries(model: str, given: str) -> None:
     with pytest.raises(OfficialLayoutError) as error:
         require_model(numbered_state(model), given, "file")
     assert str(error.value) == f"file: is a checkpoint of {model}, not of {given}; use --model {model}"
+
+
+@pytest.mark.parametrize("model", CONFIGS)
+def test_the_model_is_identified_by_its_entries(model: str) -> None:
+    """Also with names that the code had earlier, and with an entry less."""
+    assert identify(numbered_state(model)) == model
+    older = {
+        name.replace("bbox_head.things_mask_head.", "bbox_head.mask_head."): tensor
+        for name, tensor in numbered_state(model).items()
+    }
+    del older["neck.convs.0.gn.weight"]
+    assert identify(older) == model
 
 
 def test_a_state_that_fits_no_model_is_compared_with_the_closest() -> None:

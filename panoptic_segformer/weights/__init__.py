@@ -1,0 +1,1 @@
+"""Weights by name: finding, fetching, checking and sharing them."""

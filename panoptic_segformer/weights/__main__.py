@@ -1,0 +1,201 @@
+"""The command `panoptic weights`. Nothing heavy is imported before it is known what is to be done."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from panoptic.runtime.cli import run_command
+
+_EPILOG = """examples:
+  panoptic weights list
+  panoptic weights fetch r50_2x
+  panoptic weights card runs/train/model.safetensors --license cc-by-4.0
+  panoptic weights push runs/train owner/name --license cc-by-4.0
+  panoptic weights pull owner/name --out pretrained/name
+
+`panoptic weights COMMAND --help` lists the options of one."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="panoptic weights",
+        description="Fetch, convert, verify and share weights.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
+    for name, command in _COMMANDS.items():
+        described = f"{command.summary[0].upper()}{command.summary[1:]}."
+        example = f"example: panoptic weights {name} {command.example}".rstrip()
+        command.add_options(commands.add_parser(name, help=command.summary, description=described, epilog=example))
+    given = parser.parse_args(argv)
+    run = _COMMANDS[given.command].run
+    if given.command == "verify":  # has exit statuses of its own
+        run(given)
+    else:
+        run_command(lambda: run(given))
+
+
+def _list_options(_: argparse.ArgumentParser) -> None:
+    """Take none."""
+
+
+def _list(_: argparse.Namespace) -> None:
+    from panoptic_segformer.weights.listing import describe_weights
+
+    print(describe_weights())
+
+
+def _fetch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="published checkpoint, such as r50_2x; `panoptic weights list` has all")
+    parser.add_argument("--out", type=Path, help="safetensors file to write (default: in the user's cache)")
+    parser.add_argument("--mirror", action="append", default=[], help="address of a folder to try first")
+
+
+def _fetch(given: argparse.Namespace) -> None:
+    from panoptic_segformer.weights.published import fetch
+
+    fetch(given.name, given.out, given.mirror)
+
+
+def _convert_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help=".pth file of the authors' code")
+    parser.add_argument("--out", type=Path, help="safetensors file to write (default: beside the file)")
+    parser.add_argument("--categories", type=Path, help="JSON in COCO's format with its classes (default: COCO's)")
+    parser.add_argument("--ema", action="store_true", help="take the moving average of the weights in the file")
+
+
+def _convert(given: argparse.Namespace) -> None:
+    from panoptic_segformer.weights.published import convert_file
+
+    convert_file(given.file, given.out, given.categories, given.ema)
+
+
+def _verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("weights", type=Path, help="safetensors file with its passport, or an exported file")
+    parser.add_argument("--data", type=Path, help="folder that the paths of data in the passport are relative to")
+    parser.add_argument("--key", type=Path, help="public key (.pub) that must have signed the passports")
+    parser.add_argument("--steps", type=int, help="steps of training to repeat; 0: none")
+    parser.add_argument("--images", type=int, help="images to predict again; 0: none")
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+
+
+def _verify(given: argparse.Namespace) -> None:
+    from model.verify.__main__ import main as verify
+    from panoptic_segformer.weights.names import RESULTS_PASSPORT
+
+    beside = given.weights.with_name(RESULTS_PASSPORT)  # where `pull` puts it
+    results = beside if beside.is_file() and given.weights.with_suffix(".passport.json").is_file() else None
+    values = {"results": results} | {name: getattr(given, name) for name in ("data", "key", "steps", "images")}
+    options = [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
+    verify([str(given.weights), *options, *(["--json"] if given.json else [])])
+
+
+def _card_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("weights", type=Path, help="safetensors file, or its folder")
+    parser.add_argument("--license", default="", help="under which the weights may be used, such as cc-by-4.0")
+    parser.add_argument("--repository", default="", help="owner/name on the Hugging Face hub, if they go there")
+    parser.add_argument("--scores", type=Path, help="folder of stages.evaluate, where no passport says what was scored")
+    parser.add_argument("--out", type=Path, help="Markdown file to write (default: README.md beside the weights)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+
+
+def _card(given: argparse.Namespace) -> None:
+    from panoptic.io.files import write_atomically
+    from panoptic_segformer.weights.bundle import open_bundle
+    from panoptic_segformer.weights.card import CardRequest, write_card
+    from panoptic_segformer.weights.names import CARD
+    from panoptic_segformer.weights.sources import local_weights
+
+    bundle = open_bundle(local_weights(given.weights), given.scores)
+    out = given.out or bundle.weights.with_name(CARD)
+    if out.exists() and not given.overwrite:
+        raise ValueError(f"{out}: is there, perhaps with changes of your own; give --overwrite, or another --out")
+    write_atomically(out, write_card(bundle, CardRequest(given.license, given.repository)).encode())
+    print(f"wrote {out}" + ("" if given.license else "; it says that no license is stated: give --license"))
+
+
+def _push_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("weights", type=Path, help="safetensors file, or its folder")
+    parser.add_argument("repository", help="owner/name on the Hugging Face hub; is made if there is none")
+    parser.add_argument(
+        "--license", help="for the card, such as cc-by-4.0; not needed if the README.md beside the weights has it"
+    )
+    parser.add_argument("--scores", type=Path, help="folder of stages.evaluate, where no passport says what was scored")
+    parser.add_argument("--public", action="store_true", help="let all see a model that is made (default: private)")
+    parser.add_argument(
+        "--no-passport", action="store_true", help="leave out the passports, which describe machine, paths and code"
+    )
+
+
+def _push(given: argparse.Namespace) -> None:
+    from panoptic_segformer.weights.exchange import push
+
+    options = {"scores": given.scores, "is_public": given.public, "with_passports": not given.no_passport}
+    push(given.weights, given.repository, given.license, **options)
+
+
+def _pull_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", help="owner/name or owner/name@revision on the Hugging Face hub")
+    parser.add_argument("--out", type=Path, help="folder to write (default: pretrained/NAME)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that differ")
+
+
+def _pull(given: argparse.Namespace) -> None:
+    from panoptic_segformer.weights.exchange import pull
+    from panoptic_segformer.weights.hub_client import HubAddress
+    from panoptic_segformer.weights.published import PRETRAINED
+
+    address = HubAddress.require(given.address)
+    pull(address, given.out or PRETRAINED / address.repository.rpartition("/")[2], given.overwrite)
+
+
+class _Command(NamedTuple):
+    """A command below `panoptic weights`."""
+
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+    summary: str
+    example: str
+
+
+_COMMANDS: Mapping[str, _Command] = {
+    "list": _Command(_list_options, _list, "list published weights, and those on this machine", ""),
+    "fetch": _Command(_fetch_options, _fetch, "fetch and convert a checkpoint that the authors published", "r50_2x"),
+    "convert": _Command(
+        _convert_options,
+        _convert,
+        "convert a checkpoint of the authors' code",
+        "my.pth --out my.safetensors",
+    ),
+    "verify": _Command(
+        _verify_options,
+        _verify,
+        "verify weights and results against their passports",
+        "runs/train/model.safetensors --key passport-key.pub",
+    ),
+    "card": _Command(
+        _card_options,
+        _card,
+        "write the model card of weights",
+        "runs/train --license mit --repository owner/name",
+    ),
+    "push": _Command(
+        _push_options,
+        _push,
+        "upload weights to the Hugging Face hub, with what belongs to them",
+        "runs/train owner/name --license cc-by-4.0",
+    ),
+    "pull": _Command(
+        _pull_options,
+        _pull,
+        "download weights from the Hugging Face hub, with what belongs to them",
+        "owner/name@main --out pretrained/name",
+    ),
+}
+
+
+if __name__ == "__main__":
+    main()

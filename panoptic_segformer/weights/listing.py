@@ -1,0 +1,61 @@
+"""Tables of the weights that there are: published ones, and those on this machine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from model.network.panoptic_segformer import PanopticSegFormer
+from model.published import PUBLISHED
+from model.weights.checkpoint import Description, load_description
+from model.weights.official.released import RELEASED
+from panoptic.markdown import markdown_page, markdown_table
+from panoptic_segformer.weights.names import WEIGHTS
+from panoptic_segformer.weights.published import PRETRAINED, cache_folder, local_file
+
+
+def describe_weights() -> str:
+    """Return a table of the published checkpoints and one of the weights found here."""
+    published = [
+        [name, f"{PUBLISHED[row.model].parameters}", f"{row.pq}", str(local_file(name) or "not fetched")]
+        for name, row in RELEASED.items()
+    ]
+    local = list(_local_rows())
+    return markdown_page(
+        "Published by the authors (PQ of the paper, COCO val2017):",
+        markdown_table(["name", "M parameters", "PQ", "here"], published),
+        "On this machine:" if local else "No other weights are in runs/, pretrained/ or the caches.",
+        markdown_table(["weights", "backbone", "M parameters", "things", "stuff"], local, 2) if local else "",
+    ).rstrip()
+
+
+def _local_rows() -> Iterator[list[str]]:
+    for path, name in _local_weights():
+        try:
+            description = load_description(path)
+        except ValueError:  # weights of another program
+            continue
+        categories = description.categories
+        parameters = f"{_parameters(description) / 1e6:.1f}"
+        yield [name, description.config.backbone, parameters, str(len(categories.things)), str(len(categories.stuff))]
+
+
+def _local_weights() -> Iterator[tuple[Path, str]]:
+    """Files of weights where this project keeps them, and what `load` finds them by."""
+    from huggingface_hub import constants
+
+    for pattern in (f"runs/**/{WEIGHTS}", f"{PRETRAINED}/**/*.safetensors"):
+        for path in sorted(Path().glob(pattern)):
+            yield path, str(path)
+    for path in sorted(cache_folder().glob("*.safetensors")):
+        yield path, path.stem
+    for path in sorted(Path(constants.HF_HUB_CACHE).glob(f"models--*/snapshots/*/{WEIGHTS}")):
+        repository = "/".join(path.parents[2].name.split("--")[1:])
+        yield path, f"hf://{repository}@{path.parent.name}"
+
+
+def _parameters(description: Description) -> int:
+    with torch.device("meta"):
+        sizes = len(description.categories.things), len(description.categories.stuff)
+        network = PanopticSegFormer(description.config, *sizes)
+    return sum(parameter.numel() for parameter in network.parameters())
