@@ -15,6 +15,7 @@ from types import MappingProxyType
 from panoptic_segformer.neighbors import NEIGHBORS, require_own_neighbors
 
 DISTRIBUTION = "panoptic-pipeline"
+_DOCTOR = "doctor"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "evaluate": Command("see scores", "stages.evaluate", "score the results of any system: PQ, mIoU, AP"),
         "results": Command("see scores", "pipelines.summary", "print the scores of the last run"),
         "plan": Command("prepare", "benchmarks.plan", "estimate hours, memory and disk of a training run"),
+        _DOCTOR: Command("prepare", "panoptic_segformer.doctor", "find what is wrong with an installation"),
     }
 )
 _EXAMPLES = (
@@ -67,9 +69,11 @@ def run(name: str, arguments: Sequence[str]) -> None:
         require_own_neighbors((*NEIGHBORS, module.partition(".")[0]))
         from panoptic.runtime.cli import end_quietly_until_run
     except ImportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    end_quietly_until_run()
+        if name != _DOCTOR:  # which says what is wrong and imports nothing that may be missing
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+    else:
+        end_quietly_until_run()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -66,12 +66,13 @@ ROOMS = (
 # The only ones that import by name. Backends of deformable attention are loaded on request, and all are deps of the
 # stages, as a folder; a benchmark needs the environment that `stages` sets up; a user's own corruptions are outside the
 # project, and the manifest of the corrupted images has the digests of their files. The command `panoptic` starts other
-# programs, which it knows by name only.
+# programs, which it knows by name only, and its doctor tries what can be imported.
 BY_NAME = {
     "benchmarks/__init__.py",
     "model/ops/backends.py",
     "panoptic/robustness/corruptions.py",
     "panoptic_segformer/commands.py",
+    "panoptic_segformer/doctor/imports.py",
 }
 # It loads one of its neighbors, whichever runs on the machine, so all of them decide a stage's result.
 BACKENDS = ROOT / "model" / "ops" / "backends.py"

@@ -135,7 +135,7 @@ def test_a_killed_worker_is_said(tmp_path: Path) -> None:
     "module",
     [
         *("stages.train", "pipelines.summary", "panoptic.tools.check", "benchmarks.plan"),
-        *(f"panoptic_segformer {name}" for name in ("check", "evaluate", "export", "plan", "results")),
+        *(f"panoptic_segformer {name}" for name in ("check", "evaluate", "export", "plan", "results", "doctor")),
     ],
 )
 def test_ctrl_c_while_a_command_still_imports_is_one_line(tmp_path: Path, module: str) -> None:
