@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "results": Command("see scores", "pipelines.summary", "print the scores of the last run"),
         "plan": Command("prepare", "benchmarks.plan", "estimate hours, memory and disk of a training run"),
         _DOCTOR: Command("prepare", "panoptic_segformer.doctor", "find what is wrong with an installation"),
+        "completion": Command("prepare", "panoptic_segformer.completion", "complete commands in bash, zsh or fish"),
     }
 )
 _EXAMPLES = (
