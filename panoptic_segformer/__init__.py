@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageLike", "Model", "Result", "Segment", "load"]
 
-require_own_neighbors()
-
 
 def __getattr__(name: str) -> object:
+    if name in __all__:
+        require_own_neighbors()  # here, so that `panoptic doctor` can still say what is wrong
     if name == "load":
         from panoptic_segformer.loading import load
 

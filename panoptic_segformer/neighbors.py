@@ -1,19 +1,20 @@
 """The packages that this one is installed with, which have names that others use as well."""
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
 NEIGHBORS = ("panoptic", "model", "stages")
 
 
-def require_own_neighbors() -> None:
+def require_own_neighbors(names: Iterable[str] = NEIGHBORS) -> None:
     """Check that the packages beside this one are those that Python would import.
 
     Raises:
         ImportError: another one of the same name comes first; says which, and what to do.
     """
     folder = Path(__file__).resolve().parents[1]
-    for name in NEIGHBORS:
+    for name in names:
         spec = find_spec(name)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
         if found is None or found.parents[1] != folder:

@@ -39,13 +39,13 @@ def repair_programs(environment: Path) -> int:
     old = _original_folder(environment / "pyvenv.cfg")
     if old is None or old.exists():  # never moved, or made by another tool, or `environment` is a link
         return 0
-    texts = [environment / "pyvenv.cfg", *environment.glob("lib/python*/site-packages/__editable__*.py")]
+    texts = [environment / "pyvenv.cfg", *environment.glob("lib/python*/site-packages/__editable__*")]
     programs = [path for path in (environment / "bin").iterdir() if path.is_file() and not path.is_symlink()]
     changed = 0
     for path in (*programs, *texts):
         text = path.read_bytes().decode(errors="surrogateescape")
         head = _HEAD.match(text)
-        if "\0" in text or not (head or str(old) in text):
+        if "\0" in text or not (head or str(old.parent) in text):
             continue
         rest = text[head.end() if head else 0 :].replace(str(old.parent), str(environment.parent))
         text = (_head(environment / "bin" / "python") if head else "") + rest

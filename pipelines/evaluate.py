@@ -21,7 +21,7 @@ from pipelines.executors.executor import Program
 from pipelines.executors.run_programs import run_programs
 from pipelines.process.flow_command import run_as_program
 from pipelines.process.preconditions import require_idle
-from pipelines.reporting.sweep_results import markdown_table, text_table
+from pipelines.reporting.tables import markdown_table, text_table
 from pipelines.reproduce import run_stage
 
 STAGE, GROUND_TRUTH = "evaluate", "annotate"

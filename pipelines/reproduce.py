@@ -17,9 +17,10 @@ from prefect import State, Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 
+from pipelines.dvc_project.parameters import setting
 from pipelines.dvc_project.project import DvcProject
 from pipelines.override import experiment_files
-from pipelines.process.flow_command import run_as_program, setting
+from pipelines.process.flow_command import run_as_program
 from pipelines.process.preconditions import require_idle
 from pipelines.reporting.artifacts import publish
 from pipelines.reporting.stage_output import StageOutput

@@ -1,6 +1,6 @@
 """Print the scores of the last run, and where its images, plots and tables are; `make run` ends with it.
 
-python -m pipelines.summary
+panoptic results
 """
 
 import argparse
@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 
 from panoptic.io.reading import read_text
-from pipelines.reporting.sweep_results import nested_value, text_table
+from pipelines.reporting.tables import nested_value, text_table
 
 SCORES = Path("runs/evaluate/metrics.json")
 # By section of the file, and the group of classes or else the key whose number is in the row "all".
 _COLUMNS = {"PQ": "pq", "SQ": "sq", "RQ": "rq", "boundary PQ": "boundary_pq"}
 _SINGLE = {"mIoU": ("all", "miou"), "mask AP": ("things", "ap.segm.AP"), "box AP": ("things", "ap.bbox.AP")}
+_EXAMPLES = """examples:
+  panoptic results
+  dvc repro && panoptic results"""
 _GROUPS = ("all", "things", "stuff")
 _OUTPUTS = {
     "runs/predict/images": "images: image, ground truth and prediction side by side",
@@ -32,10 +35,15 @@ def summary(folder: Path) -> str:
     """Return the table of scores and the list of outputs.
 
     Raises:
-        ValueError: There are no scores.
+        ValueError: there are no scores, or `folder` is no checkout of the project.
     """
     file = folder / SCORES
     if not os.path.lexists(file):
+        if not (folder / "dvc.yaml").is_file():
+            raise ValueError(
+                f"{folder.absolute()}: is no checkout of the project (it has no dvc.yaml), so it has no runs; change "
+                "to the folder that the project was cloned to"
+            )
         raise ValueError(f"{file}: no scores yet; compute them with `dvc repro evaluate`")
     try:
         metrics = json.loads(read_text(file))
@@ -58,13 +66,23 @@ def _percent(value: object) -> str:
 
 def main() -> int:
     """Run the command line; the exit status is 2 if there are no scores."""
-    argparse.ArgumentParser(prog="python -m pipelines.summary", description=__doc__.splitlines()[0]).parse_args()
+    _parser().parse_args()
     try:
         print(summary(Path()))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    # Not by `panoptic.runtime.cli`, which this program does not know.
+    return argparse.ArgumentParser(
+        prog="panoptic results",
+        description=__doc__.splitlines()[0],
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 if __name__ == "__main__":

@@ -23,11 +23,11 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from panoptic.io.working_folder import working_folder
-from pipelines.dvc_project.parameters import read_parameters
+from pipelines.dvc_project.parameters import read_parameters, setting
 from pipelines.dvc_project.project import DvcProject
 from pipelines.dvc_project.trials import Trial, parse_grid, trial_name, trials_of
 from pipelines.dvc_project.workspace import Checkout, Workspace
-from pipelines.process.flow_command import run_as_program, setting
+from pipelines.process.flow_command import run_as_program
 from pipelines.process.preconditions import require_git
 from pipelines.process.session import CommandError, end_all
 from pipelines.reporting.artifacts import embedded, publish_markdown, publish_table
@@ -37,12 +37,11 @@ from pipelines.reporting.sweep_results import (
     Result,
     csv_table,
     draw,
-    markdown_table,
     metric_values,
     records,
     rows,
-    text_table,
 )
+from pipelines.reporting.tables import markdown_table, text_table
 
 STAGES = ("evaluate",)
 METRIC = "runs/evaluate/metrics.json:pq.all"

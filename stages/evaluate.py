@@ -33,10 +33,17 @@ from panoptic.instances.results import masks_by_image, read_instance_results
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.files import write_together
 from panoptic.io.json_fields import encode_json
-from panoptic.runtime.cli import run_command
+from panoptic.runtime.cli import command_parser, run_command
 from panoptic.runtime.parallel import count_processes
 from panoptic.runtime.ranges import Count, Fraction, Seed, Within, Workers, require_ranges
 from stages.settings import load_section
+
+_EXAMPLES = """
+panoptic evaluate --ground-truth-json gt.json --ground-truth-folder gt/ \\
+    --predictions-json pred.json --predictions-folder pred/ --metrics scores.json
+panoptic evaluate --ground-truth-index runs/annotate/val.index --predictions-json runs/predict/panoptic.json \\
+    --predictions-folder runs/predict/panoptic --metrics scores.json --per-class classes.json --bootstrap 0
+"""
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,7 @@ def _warnings(inputs: Inputs, found: FileScores, instances: InstanceScores, pano
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__.splitlines()[0])
+    parser = command_parser("evaluate", __doc__, _EXAMPLES)
     ground_truth = parser.add_mutually_exclusive_group(required=True)
     ground_truth.add_argument("--ground-truth-index", type=Path, help="index of the ground truth, from stages.annotate")
     ground_truth.add_argument("--ground-truth-json", type=Path, help="panoptic JSON of the ground truth")

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from panoptic_segformer.commands import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "panoptic": {"panoptic"},
@@ -63,12 +65,23 @@ ROOMS = (
 )
 # The only ones that import by name. Backends of deformable attention are loaded on request, and all are deps of the
 # stages, as a folder; a benchmark needs the environment that `stages` sets up; a user's own corruptions are outside the
-# project, and the manifest of the corrupted images has the digests of their files.
-BY_NAME = {"benchmarks/__init__.py", "model/ops/backends.py", "panoptic/robustness/corruptions.py"}
+# project, and the manifest of the corrupted images has the digests of their files. The command `panoptic` starts other
+# programs, which it knows by name only, and its doctor tries what can be imported.
+BY_NAME = {
+    "benchmarks/__init__.py",
+    "model/ops/backends.py",
+    "panoptic/robustness/corruptions.py",
+    "panoptic_segformer/commands.py",
+    "panoptic_segformer/doctor/imports.py",
+}
 # It loads one of its neighbors, whichever runs on the machine, so all of them decide a stage's result.
 BACKENDS = ROOT / "model" / "ops" / "backends.py"
 # In stages/, but no stage: what concerns several of them.
 SHARED = {"__init__", "check_settings", "settings"}
+# What commands of `panoptic` call themselves, by their modules.
+PROGRAMS = {command.module: f"panoptic {name}" for name, command in COMMANDS.items()} | {
+    "panoptic_segformer": "panoptic"
+}
 # What a module says that reads its task from another program instead of a command line.
 READS_TASK = "json.load(sys.stdin)"
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem not in SHARED)
@@ -103,7 +116,7 @@ def test_conformance_cases_stand_alone() -> None:
 
 
 def test_rooms_of_panoptic_import_downwards_only() -> None:
-    rooms = {path.stem for path in (ROOT / "panoptic").iterdir() if not path.name.startswith(("_", "."))}
+    rooms = {path.stem for path in (ROOT / "panoptic").iterdir() if not path.name.startswith(("_", ".", "py.typed"))}
     assert rooms == set(ROOMS)
     upwards = [
         f"{path.relative_to(ROOT)} imports {imported.relative_to(ROOT)}"
@@ -205,8 +218,7 @@ def test_every_command_explains_itself(
     with pytest.raises(SystemExit) as end:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
     assert end.value.code in (0, None)
-    usage = f"panoptic {name.rpartition('.')[2]}" if name.startswith("panoptic_segformer.") else f"python -m {name}"
-    assert f"usage: {usage} " in capsys.readouterr().out
+    assert f"usage: {PROGRAMS.get(name, f'python -m {name}')} " in capsys.readouterr().out
 
 
 def room(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Estimate the cost of a recipe before it is run: images, steps, disk, memory and hours.
 
-    python -m benchmarks.plan experiments/coco.yaml experiments/coco/12e.yaml
-    python -m benchmarks.plan experiments/coco.yaml experiments/coco/12e.yaml --gpus 8 --json plan.json
+    panoptic plan experiments/coco.yaml experiments/coco/12e.yaml
+    panoptic plan experiments/coco.yaml experiments/coco/12e.yaml --gpus 8 --json plan.json
 
 The files override params.yaml, which is not changed; without any, the plan is that of params.yaml. It needs no dataset,
 no pretrained weights and no network connection: a few training steps and predictions are measured here, with random
@@ -9,58 +9,33 @@ weights, on images of the sizes that the recipe's augmentation produces.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+from panoptic.runtime.cli import command_parser, run_command
+from pipelines.dvc_project.parameters import setting
 
-from benchmarks.plan.dataset import Recipe
-from benchmarks.plan.plan import make_plan
-from benchmarks.plan.report import plan_table, to_json
-from model.inference.settings import InferenceSettings
-from model.network.config import NetworkConfig
-from model.training.settings import TrainSettings
-from panoptic.datasets.download.obtaining import DownloadSettings
-from panoptic.datasets.layout import DatasetSettings
-from panoptic.datasets.shards import AnnotateSettings
-from panoptic.io.json_fields import write_json
-from panoptic.io.working_folder import working_folder
-from panoptic.robustness.corrupted_split import CorruptSettings
-from panoptic.runtime.cli import run_command
-from pipelines.dvc_project.parameters import read_parameters, write_parameters
-from pipelines.override import change_settings, override_settings
-from pipelines.process.flow_command import setting
-from stages.settings import load_section
-
-
-def read_recipe(params: Path, overrides: Sequence[Path], settings: Mapping[str, str], processes: int) -> Recipe:
-    """Read the settings in `params`, overridden by files and then by single settings; no file is changed.
-
-    Raises:
-        ValueError: a stage would refuse the settings.
-    """
-    with working_folder() as folder:
-        merged = Path(folder, "params.yaml")
-        override_settings(params, overrides, merged)
-        if settings:
-            document = read_parameters(merged)
-            change_settings(document, settings, params, new_keys=True)
-            write_parameters(document, merged)
-        return Recipe(
-            dataset=load_section(merged, "dataset", DatasetSettings),
-            download=load_section(merged, "download", DownloadSettings),
-            annotate=load_section(merged, "annotate", AnnotateSettings),
-            model=load_section(merged, "model", NetworkConfig),
-            train=load_section(merged, "train", TrainSettings),
-            predict=load_section(merged, "predict", InferenceSettings),
-            corrupt=load_section(merged, "corrupt", CorruptSettings),
-            processes=processes,
-        )
+_EXAMPLES = """
+panoptic plan
+panoptic plan experiments/coco.yaml experiments/coco/12e.yaml --gpus 8
+panoptic plan experiments/coco.yaml --set train.epochs=36 --measure-steps 0 --json plan.json
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.plan", description=__doc__.splitlines()[0])
+    arguments = _parser().parse_args(argv)
+
+    def command() -> None:
+        from benchmarks.plan.command import plan
+
+        plan(arguments)
+
+    run_command(command)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("plan", __doc__, _EXAMPLES)
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -73,7 +48,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--gpus",
         type=int,
-        default=max(1, torch.cuda.device_count()),
         help="processes that share each step (default: the GPUs of this machine, or one process)",
     )
     parser.add_argument(
@@ -83,16 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--measure-steps", type=int, default=3, metavar="N", help="repetitions of each measurement; 0: count only"
     )
     parser.add_argument("--json", type=Path, help="file to write the plan to as well")
-    arguments = parser.parse_args(argv)
-
-    def command() -> None:
-        recipe = read_recipe(arguments.params, arguments.overrides, dict(arguments.set), arguments.gpus)
-        plan = make_plan(recipe, arguments.annotated, max(0, arguments.measure_steps))
-        print(plan_table(plan))
-        if arguments.json:
-            write_json(arguments.json, to_json(plan))
-
-    run_command(command)
+    return parser
 
 
 if __name__ == "__main__":

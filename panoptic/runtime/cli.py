@@ -1,4 +1,4 @@
-"""Running a command so that wrong input and signals end in one clear message, and leave nothing behind."""
+"""Parsers of commands that look alike, and running one so that wrong input and signals end in one clear message."""
 
 import ctypes
 import io
@@ -9,9 +9,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from panoptic.runtime.text_encoding import require_utf8
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a command, with status 128 + their number."""
@@ -27,6 +30,25 @@ class InterruptedCommand(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+def command_parser(name: str, document: str, examples: str) -> "ArgumentParser":
+    """Make the parser of the command `panoptic NAME`.
+
+    Args:
+        name: of the command, as the table in `panoptic_segformer.commands` has it.
+        document: the module's docstring, whose first line describes the command.
+        examples: command lines for the end of `--help`, one a line.
+    """
+    from argparse import ArgumentParser, RawDescriptionHelpFormatter  # once signals are handled
+
+    lines = "\n".join(f"  {line}" for line in examples.strip().splitlines())
+    return ArgumentParser(
+        prog=f"panoptic {name}",
+        description=document.strip().splitlines()[0],
+        epilog=f"examples:\n{lines}",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
 
 
 def run_command(command: Callable[[], None]) -> None:

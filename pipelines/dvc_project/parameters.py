@@ -1,5 +1,6 @@
 """Reading and atomically writing a YAML file of settings, with its comments."""
 
+import argparse
 import io
 from pathlib import Path
 
@@ -64,3 +65,11 @@ def write_parameters(document: CommentedMap, file: Path) -> None:
         if file.exists():
             new.chmod(file.stat().st_mode)
         new.replace(file)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Parse a command-line argument such as `train.learning_rate=5e-4`."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE, as in train.learning_rate=5e-4")
+    return key, value

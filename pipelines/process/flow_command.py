@@ -1,6 +1,5 @@
-"""Run a flow as a command that leaves no process behind, and parse settings on its command line."""
+"""Run a flow as a command that leaves no process behind."""
 
-import argparse
 import logging
 import os
 import signal
@@ -75,11 +74,3 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     logging.raiseExceptions = False  # tasks that outlive Prefect's log would each print a traceback
     end_all()
     sys.exit(128 + number)
-
-
-def setting(text: str) -> tuple[str, str]:
-    """Parse a command-line argument such as `train.learning_rate=5e-4`."""
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE, as in train.learning_rate=5e-4")
-    return key, value

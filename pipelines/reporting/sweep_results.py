@@ -11,9 +11,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tabulate import tabulate
 
 from pipelines.dvc_project.trials import Trial
+from pipelines.reporting.tables import nested_value
 
 # Okabe and Ito's palette, which color-blind people can tell apart, above all with the markers.
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
@@ -73,13 +73,6 @@ def _look_up(data: dict[str, Any], metric: Metric, cache: Path) -> float | None:
     return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
-def nested_value(content: object, key: str) -> object:
-    """Return the value at `key` in nested sections, as in `pq.all`; None if there is none."""
-    for part in key.split("."):
-        content = content.get(part) if isinstance(content, dict) else None
-    return content
-
-
 def varied_keys(results: Sequence[Result]) -> tuple[str, ...]:
     """Return the keys set by any trial, in order of first appearance."""
     return tuple(dict.fromkeys(key for result in results for key in result.trial.settings))
@@ -107,17 +100,6 @@ def records(results: Sequence[Result], metric: Metric) -> list[dict[str, str | f
         dict(zip(head, row, strict=True)) | {metric.key: result.value}
         for row, result in zip(table, results, strict=True)
     ]
-
-
-def text_table(table: Sequence[Sequence[str]]) -> str:
-    """Format a table as plain text with aligned columns."""
-    return tabulate(table, "firstrow", tablefmt="simple", disable_numparse=True)
-
-
-def markdown_table(table: Sequence[Sequence[str]]) -> str:
-    """Format a table as Markdown."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in table]
-    return tabulate(cells, "firstrow", tablefmt="pipe", disable_numparse=True) + "\n"
 
 
 def csv_table(results: Sequence[Result], metric: Metric) -> str:

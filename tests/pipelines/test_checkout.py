@@ -37,3 +37,12 @@ def test_an_environment_that_others_use_stays_as_it_is(tmp_path: Path) -> None:
     shared = environment_at(tmp_path / "shared", tmp_path / "shared")
     (tmp_path / "link").symlink_to(shared)
     assert repair_programs(tmp_path / "link") == 0
+
+
+def test_the_project_is_found_where_it_was_moved_to(tmp_path: Path) -> None:
+    environment = environment_at(tmp_path / "new" / ".venv", tmp_path / "old" / ".venv")
+    packages = environment / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "__editable__.panoptic_pipeline-0.1.0.pth").write_text(str(tmp_path / "old"))
+    assert repair_programs(environment) == 4
+    assert (packages / "__editable__.panoptic_pipeline-0.1.0.pth").read_text() == str(tmp_path / "new")

@@ -9,6 +9,7 @@ from pipelines.summary import main, summary
 
 
 def test_scores_in_percent_and_only_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
     (tmp_path / "runs/evaluate").mkdir(parents=True)
     (tmp_path / "runs/predict/images").mkdir(parents=True)
     metrics = {"pq": {"all": 0.5, "things": 0.25, "stuff": None}, "miou": 0.75, "ap": {"segm": {"AP": 0.125}}}
@@ -27,7 +28,17 @@ def test_scores_in_percent_and_only_what_is_there(tmp_path: Path) -> None:
 def test_without_scores_it_says_how_to_compute_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["summary"])
     assert main() == 2
     assert capsys.readouterr().err.endswith("no scores yet; compute them with `dvc repro evaluate`\n")
+
+
+def test_outside_a_checkout_it_says_where_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["summary"])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: is no checkout of the project (it has no dvc.yaml)")

@@ -17,11 +17,10 @@ from panoptic.format.id_map import MAX_ID, VOID
 from panoptic.format.image_id import ImageId
 from panoptic.format.segments import Segment, measure_segments
 from panoptic.instances.rle import Rle
+from panoptic.tools.convert.choices import SMALLER
 from panoptic.tools.convert.images import ImageFile
 
 NO_LABEL = -1  # of pixels without a class; no category id can say that, because a table may use every number
-SMALLER, LATER = "smaller", "later"
-ORDERS = (SMALLER, LATER)
 
 # Coprime to MAX_ID, so that ids neither repeat nor are 0; consecutive numbers get very different colors.
 _ID_STEP = 10_368_889
@@ -98,7 +97,7 @@ class DrawnImage:
 
 
 def draw_image(image: AnnotatedImage, categories: CategoryTable, order: str = SMALLER) -> DrawnImage:
-    """Draw the regions of an image over each other; `order` is one of `ORDERS`."""
+    """Draw the regions of an image over each other; `order` is one of `choices.ORDERS`."""
     areas = [int(coco_mask.area(region.mask)) for region in image.regions]
     # Segments are numbered: first the stuff classes, then all regions, of which only things use their numbers.
     stuff = {category.id: number for number, category in enumerate(categories.stuff, start=1)}

@@ -17,10 +17,9 @@ from panoptic.io.files import FileSource, naming_disk_errors
 from panoptic.io.folder import Folder
 from panoptic.io.names import checked_name
 from panoptic.io.png import MAX_PIXELS
+from panoptic.tools.convert.choices import APPLY, REFUSE
 from panoptic.tools.convert.finding import FileFinder
 
-REFUSE, APPLY, IGNORE = "refuse", "apply", "ignore"
-ORIENTATIONS = (REFUSE, APPLY, IGNORE)
 FOUND_ELSEWHERE = "images found under another name"
 
 # Visually lossless, and with color at full resolution, which the original may have; other types are lossless anyway.

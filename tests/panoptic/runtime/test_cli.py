@@ -131,12 +131,18 @@ def test_a_killed_worker_is_said(tmp_path: Path) -> None:
     assert ended.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("module", ["stages.train", "pipelines.summary", "panoptic.tools.check", "benchmarks.plan"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("stages.train", "pipelines.summary", "panoptic.tools.check", "benchmarks.plan"),
+        *(f"panoptic_segformer {name}" for name in ("check", "evaluate", "export", "plan", "results", "doctor")),
+    ],
+)
 def test_ctrl_c_while_a_command_still_imports_is_one_line(tmp_path: Path, module: str) -> None:
     """The first import after the package's own is one that interrupts."""
     (tmp_path / "argparse.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    ended = subprocess.run([sys.executable, "-m", module], env=environment, capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-m", *module.split()], env=environment, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (130, 1), ended.stderr
     assert ended.stderr.startswith("ended by SIGINT")
 
