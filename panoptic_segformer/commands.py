@@ -30,6 +30,9 @@ class Command:
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
+        "predict": Command("use a model", "panoptic_segformer.predict", "predict photos and videos: maps and overlays"),
+        "serve": Command("use a model", "panoptic_segformer.serve", "answer requests, with a page to drop photos on"),
+        "weights": Command("use a model", "panoptic_segformer.weights", "fetch, convert, verify and share weights"),
         "export": Command("use a model", "model.export", "write a network as ONNX or for torch.export"),
         "check": Command("use your own data", "panoptic.tools.check", "find what is wrong with a dataset"),
         "convert": Command("use your own data", "panoptic.tools.convert", "read annotations of LabelMe, COCO or CVAT"),
@@ -41,6 +44,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
     }
 )
 _EXAMPLES = (
+    "panoptic predict photo.jpg --model runs/train/model.safetensors",
     "panoptic convert photos/ --classes classes.yaml --out datasets/own",
     "panoptic check datasets/own --page check.html",
     "panoptic plan experiments/coco.yaml --gpus 8",

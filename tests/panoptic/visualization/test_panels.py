@@ -64,3 +64,15 @@ def test_what_is_missing_has_no_panel() -> None:
     predicted = _panels(side_by_side(image.image, None, segmentation, TABLE), 2)
     assert np.array_equal(annotated, predicted)
     assert annotated[0].shape == (288, 384, 3)
+
+
+def test_enlarged_borders_run_straight_through_stairs() -> None:
+    """A border along a diagonal moves by about a pixel a row, instead of by 12 every 12 rows."""
+    ids = np.tri(30, dtype=np.int32) + 1
+    ball_and_sky = [SegmentLabel(1, 3, False), SegmentLabel(2, 11, False)]
+    drawn = side_by_side(np.zeros((30, 30, 3), np.uint8), None, Segmentation(ids, ball_and_sky), TABLE)
+    panel = _panels(drawn, 2)[1]
+    is_sky = (panel == panel[-1, 0]).all(axis=2)
+    steps = np.diff(is_sky.argmin(axis=1)[30:100])  # above the names
+    assert len(panel) == 360
+    assert 0 <= steps.min() <= steps.max() <= 2
