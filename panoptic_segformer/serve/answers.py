@@ -45,7 +45,7 @@ def answer(result: Result, form: str, with_map: bool, more: Mapping[str, object]
     """Encode a result; `more` is added to JSON."""
     if form in ("png", "overlay"):
         return Response(result.to_png() if form == "png" else overlay_png(result), media_type="image/png")
-    described = coco(result) if form == "coco" else describe(result) | more
+    described = coco(result) if form == "coco" else {**describe(result), **more}
     if with_map and form == "json":
         described["map"] = base64.b64encode(result.to_png()).decode()
     return JSONResponse(described)

@@ -90,7 +90,7 @@ def bound(host: str, port: int) -> socket.socket:
     """Listen at an address. Raises `ValueError` if it is taken, or not of this machine."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=512)  # type: ignore[arg-type]
+        return socket.create_server(address[:2], family=family, backlog=512)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             hint = "is in use, perhaps by another server; give another one by --port, or 0 for any that is free"
