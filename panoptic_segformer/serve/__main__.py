@@ -42,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     limits.add_argument(
         "--seconds", type=float, default=Limits.seconds, help="until an answer is given up (default: %(default)s)"
     )
+    limits.add_argument(
+        "--kept-megabytes",
+        type=int,
+        default=Limits.kept_megabytes,
+        help="memory for images that the page may merge again (default: %(default)s)",
+    )
     return parser
 
 
@@ -50,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
 
     def command() -> None:
-        limits = Limits(arguments.megabytes, arguments.megapixels, arguments.queue, arguments.seconds)
+        names = ("megabytes", "megapixels", "queue", "seconds", "kept_megabytes")
+        limits = Limits(**{name: getattr(arguments, name) for name in names})
         from panoptic_segformer.serve.server import Address, serve
 
         sizes = {name: getattr(arguments, name) for name in ("shorter", "longer")}
