@@ -9,7 +9,7 @@ from panoptic_segformer.serve.limits import Limits
 _DESCRIPTION = """Predict images that programs send over HTTP, or people drop on a page.
 
 The page is at the address that is printed. It needs no internet, and nothing is written to disk. Only this machine can
-reach the server, unless --host says otherwise; it knows no passwords, so let only those in whom you trust."""
+reach the server, unless --host says otherwise; it knows no passwords, so open it only to people you trust."""
 _EXAMPLES = """examples:
   panoptic serve --model runs/train/model.safetensors
   curl -F file=@photo.jpg http://127.0.0.1:8080/predict
