@@ -3,18 +3,19 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby, islice
-from typing import NamedTuple, Protocol, TypeVar, overload
+from typing import NamedTuple, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inference.post_processing import PanopticPrediction
+from model.inference.post_processing import FoundMasks, PanopticPrediction
 from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings
 from panoptic.format.categories import CategoryTable
 from panoptic.runtime.parallel import ahead
 from panoptic_segformer.images import ImageLike, to_pixels
 from panoptic_segformer.result import Result
+from panoptic_segformer.unmerged import Unmerged
 
 Form = TypeVar("Form", bound=ImageLike)
 
@@ -34,6 +35,14 @@ class Runtime(Protocol):
 
     def predict(self, inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
         """Predict images that have one size for the network."""
+
+
+@runtime_checkable
+class MaskFinder(Protocol):
+    """A runtime that can leave merging to its caller."""
+
+    def find(self, inputs: Sequence[NetworkInput]) -> Iterator[FoundMasks]:
+        """Find the masks of images that have one size for the network."""
 
 
 class Model:
@@ -69,6 +78,17 @@ class Model:
         if isinstance(images, list):
             return list(self.stream(NamedImage(*to_pixels(image, f"image {i}")) for i, image in enumerate(images)))
         return next(self.stream([NamedImage(*to_pixels(images, "image"))]))
+
+    def find(self, image: NamedImage) -> Unmerged:
+        """Run the network on an image, and leave merging for later.
+
+        Raises:
+            ValueError: the network's output is not finite, or the model is an exported network.
+        """
+        if not isinstance(self._runtime, MaskFinder):
+            raise ValueError(f"{self.source}: an exported network merges itself; load the weights that it is from")
+        (found,) = self._runtime.find([self._runtime.prepare(image.pixels, image.name)])
+        return Unmerged(image.name, image.pixels, found, self.categories, self.settings.merging)
 
     def stream(self, images: Iterable[NamedImage]) -> Iterator[Result]:
         """Predict images one after another, in order, while a thread reads and resizes the next ones.

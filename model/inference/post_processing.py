@@ -53,7 +53,52 @@ class PanopticPrediction:
         return None if self.queries is None else self.queries[segment.candidate].numpy()
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class FoundMasks:
+    """What the network found in one image, before merging; on its device, as merging resizes and compares masks there.
+
+    Kept, they can be merged again with other settings, without the network.
+    """
+
+    masks: Tensor  # (N, h, w) without padding, of the selected queries, then of stuff classes with own queries
+    labels: Tensor  # (N,) things 0..num_things-1, stuff from there on
+    probabilities: Tensor  # (N,) of the class
+    boxes_cxcywh: Tensor | None  # (selected, 4) in 0..1; None where the network predicts none
+    queries: Tensor | None  # (N, C) states; None where the network's output lacks them
+    selected: int  # number of the selected queries
+    num_things: int
+    sizes: ImageSizes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        tensors = (self.masks, self.labels, self.probabilities, self.boxes_cxcywh, self.queries)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+    @torch.no_grad()
+    def merge(self, settings: MergingSettings) -> PanopticPrediction:
+        """Merge the masks into a panoptic map at the original size."""
+        inside, quality = segment_masks(self.masks, self.sizes.original, settings.mask_threshold)
+        labels, probabilities = self.labels.cpu(), self.probabilities.cpu()
+        scores = probabilities**settings.alpha * quality**settings.beta
+        candidates = Candidates(self.masks, inside, labels, probabilities, scores, self.num_things)
+        ids, segments = merge(candidates, settings)
+        queries = None if self.queries is None else self.queries.cpu()
+        return PanopticPrediction(ids, segments, self._instances(candidates), queries)
+
+    def _instances(self, candidates: Candidates) -> Instances:
+        """Collect the things among the selected queries, ordered by score."""
+        labels, scores = candidates.labels, candidates.scores
+        things = (labels[: self.selected] < self.num_things).nonzero()[:, 0]
+        order = things[scores[things].argsort(descending=True, stable=True)]
+        chosen = candidates.inside[order.numpy()]
+        if self.boxes_cxcywh is None:
+            boxes = mask_boxes(chosen.unpack())
+        else:
+            boxes = pixel_boxes(self.boxes_cxcywh.cpu()[order], self.sizes).numpy()
+        return Instances(chosen, boxes, labels[order].numpy(), scores[order].numpy())
+
+
 def predict_panoptic(
     output: PanopticOutput,
     sizes: Sequence[ImageSizes],
@@ -69,23 +114,20 @@ def predict_panoptic(
         crop_padding: False resizes masks with their padding, as the published code does. That is wrong for
             padded images and only serves to compare with it.
     """
-    return tuple(_predict_image(output, index, size, settings, crop_padding) for index, size in enumerate(sizes))
+    return tuple(find_masks(output, index, size, crop_padding).merge(settings) for index, size in enumerate(sizes))
 
 
-def _predict_image(
-    output: PanopticOutput, index: int, sizes: ImageSizes, settings: MergingSettings, crop_padding: bool
-) -> PanopticPrediction:
+@torch.no_grad()
+def find_masks(output: PanopticOutput, index: int, sizes: ImageSizes, crop_padding: bool = True) -> FoundMasks:
+    """Take what was found in one image of a batch out of its output; see `predict_panoptic`."""
     masks, labels, probabilities = _found(output, index)
     if crop_padding:
         masks = _crop(masks, sizes)
-    inside, quality = segment_masks(masks, sizes.original, settings.mask_threshold)
-    labels, probabilities = labels.cpu(), probabilities.cpu()
-    scores = probabilities**settings.alpha * quality**settings.beta
-    candidates = Candidates(masks, inside, labels, probabilities, scores, output.num_things)
-    ids, segments = merge(candidates, settings)
-    return PanopticPrediction(
-        ids, segments, _instances(output, index, candidates, sizes), _candidate_queries(output, index)
-    )
+    queries = output.selection.indices[index, output.selection.valid[index]]
+    predicted = output.location.boxes
+    boxes = predicted[-1, index, queries] if len(predicted) and predicted.shape[-1] == 4 else None
+    states = _candidate_queries(output, index)
+    return FoundMasks(masks, labels, probabilities, boxes, states, len(queries), output.num_things, sizes)
 
 
 def _found(output: PanopticOutput, index: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -117,7 +159,7 @@ def _candidate_queries(output: PanopticOutput, index: int) -> Tensor | None:
         states = all_queries[index, selection.indices[index, chosen]]
     if stuff is not None:
         states = torch.cat((states, stuff.queries[-1, index]))
-    return states.float().cpu()
+    return states.float()
 
 
 def _crop(masks: Tensor, sizes: ImageSizes) -> Tensor:
@@ -133,18 +175,3 @@ def pixel_boxes(boxes_cxcywh: Tensor, sizes: ImageSizes) -> Tensor:
     height, width = sizes.original
     boxes = cxcywh_to_xyxy(boxes_cxcywh.float()).clamp(0, 1)
     return boxes * boxes.new_tensor([width, height, width, height])
-
-
-def _instances(output: PanopticOutput, index: int, candidates: Candidates, sizes: ImageSizes) -> Instances:
-    """Collect the things among the selected queries, ordered by score."""
-    labels, scores = candidates.labels, candidates.scores
-    queries = output.selection.indices[index, output.selection.valid[index]].cpu()
-    things = (labels[: len(queries)] < output.num_things).nonzero()[:, 0]
-    order = things[scores[things].argsort(descending=True, stable=True)]
-    predicted = output.location.boxes
-    chosen = candidates.inside[order.numpy()]
-    if len(predicted) > 0 and predicted.shape[-1] == 4:
-        boxes = pixel_boxes(predicted[-1, index].cpu()[queries[order]], sizes).numpy()
-    else:
-        boxes = mask_boxes(chosen.unpack())
-    return Instances(chosen, boxes, labels[order].numpy(), scores[order].numpy())

@@ -7,7 +7,7 @@ decoders see padded pixels, so in a padded batch a prediction would depend on th
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.device import keep_freed_memory, uses_bfloat16
 from model.inference.bit_masks import Size
-from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
+from model.inference.post_processing import FoundMasks, ImageSizes, PanopticPrediction, find_masks
 from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.outputs import PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -59,18 +59,22 @@ class Predictor:
         resized = resize_for_inference(image, self.settings.shorter, self.settings.longer)
         return NetworkInput(resized, (image.shape[0], image.shape[1]), name)
 
-    @torch.no_grad()
     def predict(self, inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
         """Predict the panoptic maps of images that have one size for the network, at their original sizes.
 
         Raises:
             ValueError: the network's output is not finite; names the first image.
         """
+        return tuple(found.merge(self.settings.merging) for found in self.find(inputs))
+
+    @torch.no_grad()
+    def find(self, inputs: Sequence[NetworkInput]) -> Iterator[FoundMasks]:
+        """Find the masks of images as `predict` does, and leave merging to the caller."""
         images = torch.from_numpy(np.stack([image.pixels for image in inputs])).to(self._device)
         sizes = [ImageSizes(image.size, image.size, image.original) for image in inputs]
         output = self._forward(normalize(images))
         _require_finite(output, [image.name for image in inputs])
-        return predict_panoptic(output, sizes, self.settings.merging)
+        return (find_masks(output, index, size) for index, size in enumerate(sizes))
 
 
 def _require_finite(output: PanopticOutput, names: Sequence[str]) -> None:

@@ -1,0 +1,33 @@
+"""What the network found in an image, to be merged with one setting after another."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.inference.merging import MergingSettings
+from model.inference.post_processing import FoundMasks
+from panoptic.format.categories import CategoryTable
+from panoptic_segformer.result import Result
+
+
+@dataclass(frozen=True)
+class Unmerged:
+    """The masks of an image before merging; `Model.find` makes one."""
+
+    name: str
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB, upright."""
+    found: FoundMasks
+    categories: CategoryTable
+    settings: MergingSettings
+    """Those of the model."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the image and everything that was found."""
+        return self.image.nbytes + self.found.nbytes
+
+    def merge(self, settings: MergingSettings | None = None) -> Result:
+        """Merge, by default with the model's settings; the network does not run again."""
+        return Result.of(self.name, self.image, self.found.merge(settings or self.settings), self.categories)
