@@ -69,6 +69,8 @@ BY_NAME = {"benchmarks/__init__.py", "model/ops/backends.py", "panoptic/robustne
 BACKENDS = ROOT / "model" / "ops" / "backends.py"
 # In stages/, but no stage: what concerns several of them.
 SHARED = {"__init__", "check_settings", "settings"}
+# Names of commands that are not run as `python -m MODULE`.
+PROGRAMS = {"panoptic_segformer.serve": "panoptic serve"}
 # What a module says that reads its task from another program instead of a command line.
 READS_TASK = "json.load(sys.stdin)"
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem not in SHARED)
@@ -205,7 +207,7 @@ def test_every_command_explains_itself(
     with pytest.raises(SystemExit) as end:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
     assert end.value.code in (0, None)
-    assert f"usage: python -m {name} " in capsys.readouterr().out
+    assert f"usage: {PROGRAMS.get(name, f'python -m {name}')} " in capsys.readouterr().out
 
 
 def room(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""A server that predicts images, with a page to do so in a browser."""

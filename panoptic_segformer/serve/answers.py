@@ -1,0 +1,95 @@
+"""Answers: a result as JSON or as an image, and the settings that a request asks for."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from io import BytesIO
+
+from starlette.responses import JSONResponse, Response
+
+from model.inference.merging import MergingSettings
+from panoptic_segformer.result import Result
+from panoptic_segformer.serve.limits import RefusalError
+
+FORMATS = ("json", "png", "overlay", "coco")
+_MERGING = {field.name for field in fields(MergingSettings)}
+_OTHERS = ("format", "keep", "map")
+
+
+def chosen_format(query: Mapping[str, str], accept: str) -> str:
+    """Choose by the query, or else by the header `Accept`. Raises `RefusalError` for another one."""
+    found = query.get("format") or ("png" if accept.strip().startswith("image/png") else "json")
+    if found not in FORMATS:
+        raise RefusalError(400, f"there is no format {found!r:.40}; choose from {', '.join(FORMATS)}")
+    return found
+
+
+def merging_settings(query: Mapping[str, str], settings: MergingSettings) -> MergingSettings:
+    """Change the settings of merging that a query names.
+
+    Raises:
+        RefusalError: a name is unknown, or a value is wrong.
+    """
+    if unknown := sorted(query.keys() - _MERGING - {*_OTHERS}):
+        known = ", ".join([*_OTHERS, *sorted(_MERGING)])
+        raise RefusalError(400, f"there is no parameter {unknown[0]!r:.40}; choose from {known}")
+    changed = {name: query[name] for name in query.keys() & _MERGING}
+    try:
+        numbers = {name: float(value) for name, value in changed.items() if name != "method"}
+        return replace(settings, **numbers, method=changed.get("method", settings.method))
+    except ValueError as error:
+        raise RefusalError(400, str(error)) from None
+
+
+def answer(result: Result, form: str, with_map: bool, more: Mapping[str, object]) -> Response:
+    """Encode a result; `more` is added to JSON."""
+    if form in ("png", "overlay"):
+        return Response(result.to_png() if form == "png" else overlay_png(result), media_type="image/png")
+    described = coco(result) if form == "coco" else {**describe(result), **more}
+    if with_map and form == "json":
+        described["map"] = base64.b64encode(result.to_png()).decode()
+    return JSONResponse(described)
+
+
+def describe(result: Result) -> dict[str, object]:
+    """Describe a result for programs and for the page."""
+    height, width = result.ids.shape
+    return {
+        "name": result.name,
+        "height": height,
+        "width": width,
+        "segments": [
+            {
+                "id": segment.id,
+                "category": segment.category,
+                "category_id": segment.category_id,
+                "is_thing": segment.is_thing,
+                "score": segment.score,
+                "area": segment.area,
+                "box": list(segment.box),
+            }
+            for segment in result.segments
+        ],
+    }
+
+
+def coco(result: Result) -> dict[str, object]:
+    """Describe a result as a document of COCO's panoptic format with one image; its map is that of `png`."""
+    height, width = result.ids.shape
+    return {
+        "images": [{"id": 1, "file_name": result.name, "height": height, "width": width}],
+        "annotations": [result.to_coco() | {"image_id": 1}],
+        "categories": result.categories.to_json(),
+    }
+
+
+def overlay_png(result: Result) -> bytes:
+    """Encode the overlay."""
+    buffer = BytesIO()
+    result.overlay().save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def described_settings(settings: MergingSettings) -> dict[str, object]:
+    """Return the settings of merging by name."""
+    return asdict(settings)

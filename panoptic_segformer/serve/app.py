@@ -1,0 +1,135 @@
+"""The addresses of the server."""
+
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from model.inference.merging import METHODS, MergingSettings
+from panoptic_segformer.model import Model
+from panoptic_segformer.serve.answers import answer, chosen_format, described_settings, merging_settings
+from panoptic_segformer.serve.guard import Guard
+from panoptic_segformer.serve.kept import Kept
+from panoptic_segformer.serve.limits import MEGA, Limits, RefusalError
+from panoptic_segformer.serve.uploads import read_upload
+from panoptic_segformer.serve.work import GONE, Work
+from panoptic_segformer.unmerged import Unmerged
+
+PAGE = Path(__file__).with_name("page.html")
+
+
+def make_app(model: Model, digest: str, limits: Limits, hosts: Iterable[str] = ()) -> FastAPI:
+    """Make the server's application for a model whose weights have a digest."""
+    work, kept = Work(model, limits), Kept(limits.kept_megabytes * MEGA, limits.kept_seconds)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        work.close()
+
+    # Without the pages of the API, which load scripts from elsewhere.
+    app = FastAPI(title="panoptic", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_middleware(Guard, hosts=tuple(hosts))
+    app.add_exception_handler(RefusalError, _refused)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(ClientDisconnect, _refused)
+    app.add_exception_handler(ValueError, _refused)
+    app.add_exception_handler(MemoryError, _refused)
+    _add_predictions(app, work, kept)
+    _add_descriptions(app, work, kept, digest)
+    return app
+
+
+def _add_predictions(app: FastAPI, work: Work, kept: Kept) -> None:
+    def merged(settings: MergingSettings, form: str, with_map: bool, unmerged: Unmerged) -> Response:
+        more = {"merging": described_settings(settings)}
+        return answer(unmerged.merge(settings), form, with_map, more)
+
+    def merging(request: Request) -> partial[Response]:
+        settings = merging_settings(request.query_params, work.model.settings.merging)
+        form = chosen_format(request.query_params, request.headers.get("accept", ""))
+        return partial(merged, settings, form, "map" in request.query_params)
+
+    @app.post("/predict")
+    async def predict(request: Request) -> Response:
+        with work.place():
+            merge, keep = merging(request), "keep" in request.query_params
+            upload = await read_upload(request, work.limits)
+            started = monotonic()
+            unmerged, response = await work.while_there(request, work.find(upload, merge))
+        response.headers["Server-Timing"] = f"predict;dur={1000 * (monotonic() - started):.0f}"
+        if keep and (name := kept.add(unmerged)):
+            response.headers["Location"] = f"/results/{name}"
+        return response
+
+    @app.get("/results/{name}")
+    async def results(name: str, request: Request) -> Response:
+        merge, unmerged = merging(request), kept.get(name)
+        if unmerged is None:
+            raise RefusalError(404, "this result is no longer kept; send the image again")
+        with work.place():
+            return await work.while_there(request, work.merge(merge, unmerged))
+
+
+def _add_descriptions(app: FastAPI, work: Work, kept: Kept, digest: str) -> None:
+    page, settings, limits = PAGE.read_text(encoding="utf-8"), work.model.settings, work.limits
+    policy = page_policy(page)
+
+    @app.get("/")
+    async def home() -> Response:
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+
+    @app.get("/health")
+    async def health() -> Response:
+        kept.sweep()
+        return JSONResponse({"status": "ok", "taken": work.taken, "kept": len(kept), "kept_bytes": kept.nbytes})
+
+    @app.get("/model")
+    async def model() -> Response:
+        return JSONResponse(
+            {
+                "name": Path(work.model.source).name,
+                "sha256": digest,
+                "input": {"shorter": settings.shorter, "longer": settings.longer},
+                "merging": described_settings(settings.merging),
+                "methods": list(METHODS),
+                "categories": work.model.categories.to_json(),
+                "limits": {"megabytes": limits.megabytes, "megapixels": limits.megapixels, "queue": limits.queue},
+            }
+        )
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    if isinstance(error, RefusalError):
+        return JSONResponse({"error": error.message}, error.status, error.headers)
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    if isinstance(error, ClientDisconnect):
+        return JSONResponse({"error": GONE.message}, GONE.status)
+    if isinstance(error, MemoryError):
+        return JSONResponse({"error": "the image needs more memory than there is; send a smaller one"}, 413)
+    return JSONResponse({"error": str(error)}, 500)
+
+
+def page_policy(page: str) -> str:
+    """Return the policy that lets a browser run the styles and scripts in a page, and load nothing else."""
+    sources = {
+        tag: " ".join(
+            f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+            for text in re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        )
+        for tag in ("style", "script")
+    }
+    return (
+        f"default-src 'none'; script-src {sources['script']}; style-src {sources['style']}; "
+        "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )

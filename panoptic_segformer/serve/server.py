@@ -1,0 +1,105 @@
+"""Starting the server, and ending it so that nobody loses an answer that is being made."""
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+
+from panoptic.runtime.fingerprint import file_digest
+from panoptic_segformer.loading import SettingValue, load
+from panoptic_segformer.model import NamedImage
+from panoptic_segformer.serve.app import make_app
+from panoptic_segformer.serve.connections import Connection
+from panoptic_segformer.serve.limits import Limits
+
+_GRACE_SECONDS = 30
+
+
+class _Server(uvicorn.Server):
+    """Ends when a signal asks for it, once the answers that are being made are sent; a second signal does not wait."""
+
+    received: signal.Signals | None = None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in numbers:
+            loop.add_signal_handler(number, self._stop, number)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    def _stop(self, number: signal.Signals) -> None:
+        self.force_exit = self.should_exit and number == signal.SIGINT
+        self.should_exit = True
+        self.received = self.received or number
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen, and other names by which clients reach it."""
+
+    host: str
+    port: int
+    names: tuple[str, ...] = ()
+
+
+def serve(weights: str, at: Address, limits: Limits, device: str | None, settings: Mapping[str, SettingValue]) -> None:
+    """Serve a model until a signal comes; then end the process with 0, after Ctrl-C with 130.
+
+    Raises:
+        ValueError: the address is taken or not of this machine, or the weights cannot be used.
+    """
+    with bound(at.host, at.port) as listening:
+        model = load(weights, device=device, **settings)
+        # The first image takes longest, and what the network cannot do is said now instead of to clients.
+        model.find(NamedImage("a gray image", np.full((64, 64, 3), 128, np.uint8)))
+        path = Path(weights)
+        file = path / "model.safetensors" if path.is_dir() else path
+        app = make_app(model, file_digest(file) if file.is_file() else "", limits, (at.host, *at.names))
+        config = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            access_log=False,
+            log_level="error",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        server = _Server(config)
+        host = f"[{at.host}]" if ":" in at.host else at.host
+        address = f"http://{host}:{listening.getsockname()[1]}"
+        print(f"serving {model.source} ({len(model.categories)} categories) at {address}; Ctrl-C ends it", flush=True)
+        asyncio.run(server.serve([listening]))
+    number = server.received or signal.SIGTERM
+    print(f"ended by {number.name}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(130 if number == signal.SIGINT else 0)  # a network may run for a client that hung up
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Listen at an address. Raises `ValueError` if it is taken, or not of this machine."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.create_server(address[:2], family=family, backlog=512)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            hint = "is in use, perhaps by another server; give another one by --port, or 0 for any that is free"
+            raise ValueError(f"port {port} of {host} {hint}") from None
+        raise ValueError(f"cannot listen at {host}, port {port}: {error.strerror}; give other ones") from None
+    # Connections inherit it. Without it, an answer's second packet waits 40 ms for the receipt of the first.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
