@@ -36,7 +36,7 @@ async def read_upload(request: Request, limits: Limits) -> Upload:
     """Read an image from a request: the first file of a form, or else the whole body.
 
     Raises:
-        RefusalError: it is too large or too slow, or no image that is read.
+        RefusalError: it is too large or too slow, or a form without a file.
     """
     most = limits.megabytes * MEGA
     too_large = RefusalError(413, f"the upload has more than {limits.megabytes} MB; send a smaller image")
@@ -55,9 +55,7 @@ async def read_upload(request: Request, limits: Limits) -> Upload:
     header = Message()
     header["Content-Type"] = request.headers.get("content-type", "")
     boundary = header.get_boundary() if header.get_content_type() == "multipart/form-data" else None
-    upload = Upload("image", bytes(body)) if boundary is None else first_file(body, boundary)
-    check_image(upload.data, limits)
-    return upload
+    return Upload("image", bytes(body)) if boundary is None else first_file(body, boundary)
 
 
 def first_file(body: bytes | bytearray, boundary: str) -> Upload:
@@ -82,7 +80,7 @@ def plain_name(name: str) -> str:
 
 
 def check_image(data: bytes, limits: Limits) -> None:
-    """Check type and size by the first bytes alone.
+    """Check type and size before any pixel is decoded; of an animation, even this may take long.
 
     Raises:
         RefusalError: the image is of another type, damaged or too large.

@@ -14,7 +14,7 @@ from panoptic.data.decoding import decode_upright
 from panoptic.io.errors import DatasetError
 from panoptic_segformer.model import Model, NamedImage
 from panoptic_segformer.serve.limits import Limits, RefusalError
-from panoptic_segformer.serve.uploads import Upload
+from panoptic_segformer.serve.uploads import Upload, check_image
 from panoptic_segformer.unmerged import Unmerged
 
 P = ParamSpec("P")
@@ -52,8 +52,9 @@ class Work:
         """Decode an image, run the network, and merge by `then`.
 
         Raises:
-            RefusalError: the image is damaged, or too large for the memory.
+            RefusalError: the image is damaged, too large, or of a type that is not read.
         """
+        await asyncio.to_thread(check_image, upload.data, self.limits)
         async with self._decoded:
             started = monotonic()
             try:

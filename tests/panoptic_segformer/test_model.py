@@ -1,22 +1,27 @@
 """Loading weights and predicting in Python: every form of an image, and equality with the predict stage."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import panoptic_segformer
 from model.inference.merging import MergingSettings
+from model.inference.post_processing import PanopticPrediction
+from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, metadata_path, save_checkpoint
 from panoptic.datasets.coco import build_index
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import decode_id_map
+from panoptic_segformer.model import Model, NamedImage
 from stages import predict
 from tests.model.training.synthetic import NETWORK
 from tests.tiny_dataset import TinySplit, random_image, write_split
@@ -104,6 +109,27 @@ def test_segments_describe_the_map(split: TinySplit, weights: Path) -> None:
 def test_what_is_no_image_is_refused(weights: Path, image: panoptic_segformer.ImageLike, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         panoptic_segformer.load(weights)(image)
+
+
+class Exported:
+    """A runtime that merges itself."""
+
+    def prepare(self, image: NDArray[np.uint8], name: str) -> NetworkInput:
+        return NetworkInput(image, (image.shape[0], image.shape[1]), name)
+
+    def predict(self, inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
+        raise AssertionError
+
+
+def test_masks_are_merged_later_with_other_settings(split: TinySplit, weights: Path) -> None:
+    model, path = panoptic_segformer.load(weights), files(split)[0]
+    unmerged = model.find(NamedImage("photo", model(path).image))
+    np.testing.assert_array_equal(unmerged.merge().ids, model(path).ids)
+    changed = panoptic_segformer.load(weights, method="pixel", alpha=0.5, mask_threshold=0.3)
+    np.testing.assert_array_equal(unmerged.merge(changed.settings.merging).ids, changed(path).ids)
+    exported = Model(Exported(), model.categories, model.settings, "model.onnx")
+    with pytest.raises(ValueError, match=r"model\.onnx: an exported network merges itself"):
+        exported.find(NamedImage("photo", unmerged.image))
 
 
 def test_settings_change_by_name(weights: Path) -> None:

@@ -23,6 +23,7 @@ import panoptic_segformer
 from model.inference.merging import MergingSettings
 from panoptic.format.id_map import decode_id_map
 from panoptic_segformer.serve.__main__ import main
+from panoptic_segformer.serve.server import bound
 from tests.panoptic_segformer.serve.servers import Program, photo, started
 
 JPEG = photo(0, form="JPEG")
@@ -245,6 +246,13 @@ def test_a_killed_server_leaves_nothing(weights: Path, tmp_path: Path, monkeypat
         with socket.socket() as again:
             again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             again.bind(("127.0.0.1", port))
+
+
+def test_answers_of_several_packets_are_not_held_back() -> None:
+    with bound("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_port_in_use_is_said(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
