@@ -19,6 +19,7 @@ from panoptic.data.image_header import (
     WRONG_FILE,
     ImageHeader,
     UnsupportedImageError,
+    open_image,
     read_header,
     turned_upright,
     white_is_zero,
@@ -129,7 +130,7 @@ def _decode(data: bytes, where: str) -> tuple[NDArray[np.uint8], int]:
 def _decode_by_pillow(data: bytes, header: ImageHeader) -> NDArray[np.generic] | None:
     """Decode to (H,W,3) BGR samples of 8 bits, or of 32 if the file has such integers; None if Pillow cannot."""
     try:
-        with Image.open(BytesIO(data)) as image:
+        with open_image(BytesIO(data)) as image:
             if image.mode == "I":
                 return np.repeat(np.asarray(image)[..., None], 3, axis=2)
             if header.bits > DEPTHS[0] or image.mode == "F":  # which Pillow would cut off

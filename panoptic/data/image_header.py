@@ -30,10 +30,20 @@ _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _PNG_SIGNATURE = 8  # bytes
 _BEGIN = 26  # bytes that have the header of a PNG, and the type of any other file
 _JPEG_XL = ("is a JPEG XL image", "convert it to JPEG or PNG")
+_PROGRAM = ("is PostScript, a program that is never run", "export it as JPEG or PNG")
+# What Pillow decodes by itself. For others it starts programs that are installed, such as Ghostscript for PostScript.
+_FORMATS = (
+    *("AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF", "ICNS", "ICO", "IM"),
+    *("IMT", "IPTC", "JPEG", "JPEG2000", "MCIDAS", "MPO", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM", "PSD", "QOI"),
+    *("SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM", "XVTHUMB"),
+)
 # What else is found under the names of images, by its first bytes, and what to do about it.
 _OTHER_TYPES = (
     (b"version https://git-lfs", "is in Git LFS, and this file only points to it", "fetch it with: git lfs pull"),
     (b"<", "is a text, such as a web page or an SVG", "fetch or export it again, as JPEG or PNG"),
+    (b"%!PS", *_PROGRAM),
+    (b"\xc5\xd0\xd3\xc6", *_PROGRAM),
+    (b"%PDF", "is a PDF document", "export its pages as JPEG or PNG"),
     (b"\xff\n", *_JPEG_XL),
     (b"\0\0\0\x0cJXL ", *_JPEG_XL),
 )
@@ -67,6 +77,11 @@ class ImageHeader:
         return (self.width, self.height) if upright and self.orientation >= 5 else (self.height, self.width)
 
 
+def open_image(file: IO[bytes]) -> Image.Image:
+    """Open an image file by Pillow, like `Image.open`, but no type for which Pillow would start another program."""
+    return Image.open(file, formats=_FORMATS)
+
+
 def read_header(file: IO[bytes], where: str) -> ImageHeader:
     """Read the header of an image file; `where` names it in errors.
 
@@ -77,7 +92,7 @@ def read_header(file: IO[bytes], where: str) -> ImageHeader:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged EXIF data, and about sizes that are checked elsewhere
-            with Image.open(file) as image:
+            with open_image(file) as image:
                 return _header(image, file, begin, where)
     except Image.DecompressionBombError:
         raise EnormousImageError(f"{where}: the image claims more pixels than are read; replace the file") from None
@@ -92,7 +107,7 @@ def read_header(file: IO[bytes], where: str) -> ImageHeader:
 def white_is_zero(data: bytes) -> bool:
     """Tell whether a file is a TIFF in which 0 means white, which OpenCV heeds for samples of 8 bits alone."""
     try:
-        with Image.open(BytesIO(data)) as image:
+        with open_image(BytesIO(data)) as image:
             return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
     except WRONG_FILE:  # of another type, which OpenCV reads
         return False

@@ -10,7 +10,8 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from panoptic.data.image_header import open_image
 
 BEGIN, END = b"\xff\xd8", b"\xff\xd9"
 _SCAN = 0xDA
@@ -87,7 +88,7 @@ def _body(data: bytes, end: int | None) -> bytes:
 def _decode(data: bytes) -> NDArray[np.uint8]:
     """Decode with Pillow, which prints nothing about what is wrong; empty if it gives up."""
     try:
-        with Image.open(BytesIO(data)) as image:
+        with open_image(BytesIO(data)) as image:
             return np.asarray(image, np.uint8)
     except (OSError, SyntaxError):
         return np.empty(0, np.uint8)

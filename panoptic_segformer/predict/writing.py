@@ -10,8 +10,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from PIL import Image
-
+from panoptic.data.image_header import open_image
 from panoptic.datasets.layout import is_image
 from panoptic.format.categories import CategoryTable
 from panoptic.instances.detection_json import segment_rles, write_json_lists
@@ -154,7 +153,7 @@ def _suffix(source: Input, content: bytes | None) -> str:
     """Return the suffix by which LabelMe recognizes the image, from its content where the name has none."""
     if is_image(source.name):
         return PurePosixPath(source.name).suffix
-    with Image.open(BytesIO(source.read() if content is None else content)) as image:
+    with open_image(BytesIO(source.read() if content is None else content)) as image:
         return f".{(image.format or 'png').lower()}"
 
 

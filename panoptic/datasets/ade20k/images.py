@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from panoptic.data.decoding import verify_image
-from panoptic.data.image_header import read_header
+from panoptic.data.image_header import open_image, read_header
 from panoptic.datasets.ade20k.layout import Ade20kSplit, find_ade20k_split
 from panoptic.datasets.ade20k.maps import CLASSES, draw_segments, list_segments
 from panoptic.datasets.ade20k.things import CLASS_OF_THING
@@ -171,9 +171,9 @@ def _decode_classes(data: bytes, where: str) -> NDArray[np.uint8]:
         found = f"{header.bits} bits of color type {header.color_type}"
         raise DatasetError(f"{where}: the PNG has {found}; expected 8 of type 0, gray, which are classes; {_AGAIN}")
     try:
-        with Image.open(BytesIO(data)) as image:
+        with open_image(BytesIO(data)) as image:
             image.verify()  # the checksums, which decoding ignores
-        with Image.open(BytesIO(data)) as image:
+        with open_image(BytesIO(data)) as image:
             classes = np.asarray(image, np.uint8)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, zlib.error, struct.error):
         raise DatasetError(f"{where}: the PNG is damaged; {_AGAIN}") from None

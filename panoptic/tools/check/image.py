@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from panoptic.data.decoding import DEPTHS, verify_image
-from panoptic.data.image_header import EnormousImageError, ImageHeader, UnsupportedImageError, read_header
+from panoptic.data.image_header import EnormousImageError, ImageHeader, UnsupportedImageError, open_image, read_header
 from panoptic.format.id_map import decode_id_map
 from panoptic.format.image_id import ImageId
 from panoptic.format.segments import AnnotatedSegment, Extent, measure_segments
@@ -152,7 +151,7 @@ def _inspect_mask(path: Path, name: str, size: tuple[int, int], inspected: Inspe
 
 def _transparent_pixels(data: bytes) -> int:
     """Count the pixels of a sound PNG with alpha that are not opaque."""
-    with Image.open(BytesIO(data)) as image:
+    with open_image(BytesIO(data)) as image:
         return int((np.asarray(image.getchannel("A")) < 255).sum())
 
 

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from panoptic.data.image_header import open_image
 from panoptic.format.image_id import ImageId, two_types
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.instances.rle import Rle, check_size, read_rle
@@ -162,7 +162,7 @@ def read_semantic(files: FileSource, name: str, classes: ClassTable, size: tuple
     where = f"{files.path}: {name}"
     unreadable = f"{where}: not a readable PNG; write it again"
     data = files.read(name)
-    with refusing_unreadable(unreadable), Image.open(BytesIO(data)) as image:
+    with refusing_unreadable(unreadable), open_image(BytesIO(data)) as image:
         if image.format != "PNG":
             raise DatasetError(f"{where}: a {image.format}, not a PNG; write it as PNG, which keeps every value")
         if image.mode not in ("1", "L", "P", "I", "I;16"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from panoptic.data.decoding import decode_upright, verify_image
-from panoptic.data.image_header import read_header
+from panoptic.data.image_header import open_image, read_header
 from panoptic.io.errors import DatasetError
 from panoptic.io.files import FileSource, naming_disk_errors
 from panoptic.io.folder import Folder
@@ -104,7 +104,7 @@ class Images:
         data = self._read(image_file)
         if read_header(io.BytesIO(data), where).orientation == 1:
             return False
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(io.BytesIO(data)) as image:
             # MPO: a JPEG with a thumbnail, as phones write it
             file_type = "JPEG" if image.format == "MPO" else image.format
         upright = Image.fromarray(decode_upright(data, where))

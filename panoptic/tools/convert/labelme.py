@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from panoptic.data.image_header import open_image
 from panoptic.datasets.layout import is_image
 from panoptic.instances.rle import Rle
 from panoptic.io.errors import DatasetError, Issues
@@ -188,7 +188,7 @@ def _points(shape: JsonObject, where: str) -> list[Point]:
 def _embedded_mask(shape: JsonObject, height: int, width: int) -> NDArray[np.bool_]:
     """Decode the small PNG inside a shape that is a mask."""
     message = f"{shape.where}: 'mask' is not a readable PNG; draw the shape again"
-    with refusing_unreadable(message), Image.open(io.BytesIO(_decoded(shape, "mask", message))) as image:
+    with refusing_unreadable(message), open_image(io.BytesIO(_decoded(shape, "mask", message))) as image:
         if image.mode not in ("1", "L", "P") or image.height > height or image.width > width:
             found = f"'mask' is an image of {image.height} x {image.width} ({image.mode})"
             raise DatasetError(f"{shape.where}: {found}; expected one channel, no larger than the image")

@@ -177,6 +177,11 @@ def test_files_that_are_no_images_are_described() -> None:
         (b"<html>", "is a text, such as a web page or an SVG; fetch or export it again, as JPEG or PNG"),
         (b"version https://git-lfs.github.com/spec/v1", "in Git LFS, and .* points to it; fetch it with: git lfs pull"),
         (b"\xff\n\xfa", "a JPEG XL image; convert it"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage",
+            "PostScript, a program that is never",
+        ),
+        (b"%PDF-1.4\n", "a PDF document; export"),
         (b"words", "cut short, or of another type"),
     ):
         with pytest.raises(DatasetError, match=rf"^a\.jpg: the image .*{message}"):
