@@ -121,5 +121,11 @@ PUBLISHED: Mapping[str, PublishedModel] = MappingProxyType(
             44.9,
             618.7,
         ),
+        "efficientnet_lite0": PublishedModel(
+            NetworkConfig(backbone="efficientnet_lite0", frozen_stages=0),
+            "Panoptic SegFormer, EfficientNet-Lite0",
+            "neither version",
+            remark="in neither paper: a backbone whose ImageNet weights come from the Python package index.",
+        ),
     }
 )

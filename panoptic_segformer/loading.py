@@ -13,7 +13,7 @@ from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.weights.checkpoint import Checkpoint
 from panoptic_segformer.model import Model
-from panoptic_segformer.weights.sources import find, read_checkpoint
+from panoptic_segformer.weights.sources import ONNX, find, read_checkpoint
 
 SettingValue: TypeAlias = float | str | bool
 _MERGING = {field.name for field in fields(MergingSettings)}
@@ -26,7 +26,8 @@ def load(source: str | Path, *, device: str | torch.device | None = None, **sett
     Args:
         source: weights that `stages.train` wrote, or the folder that they are in; a checkpoint of the authors' code
             (`.pth`), the name of one that they published, such as `r50_2x`, which is fetched if it is not there, or a
-            model on the Hugging Face hub, `owner/name` or `hf://owner/name@revision`.
+            model on the Hugging Face hub, `owner/name` or `hf://owner/name@revision`; or an ONNX file
+            that `model.export` wrote.
         device: `cpu`, `cuda`, `cuda:1`, ...; by default the GPU if there is one.
         settings: in place of those in the weights: `shorter`, `longer`, `batch_size`, `score_threshold`, ..., as in
             the section `predict` of params.yaml and its `merging`.
@@ -35,11 +36,21 @@ def load(source: str | Path, *, device: str | torch.device | None = None, **sett
         ValueError: there are no such weights, they are damaged or cannot be fetched, or a setting is wrong.
     """
     found = find(source)
+    if found.path.suffix == ONNX:
+        return _exported(found.path, device, settings)
     checkpoint = read_checkpoint(found)
     chosen = with_changes(inference_of(checkpoint, found.name, settings), settings)
     network = checkpoint.network.to(device or pick_device())
     digest = checkpoint.digest or checkpoint.tensors_digest
     return Model(Predictor(network, chosen), checkpoint.categories, chosen, found.name, digest)
+
+
+def _exported(path: Path, device: str | torch.device | None, settings: Mapping[str, SettingValue]) -> Model:
+    if str(device or "cpu") != "cpu":
+        raise ValueError(f"{path}: exported networks run on the CPU; leave out device {str(device)!r}")
+    from panoptic_segformer.onnx_runtime import load_onnx  # which changes settings by the functions here
+
+    return load_onnx(path, settings)
 
 
 def inference_of(checkpoint: Checkpoint, source: str, settings: Mapping[str, SettingValue]) -> InferenceSettings:

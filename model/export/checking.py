@@ -15,7 +15,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from model.export.inference_network import BOXES, INPUT, QUERY_OUTPUTS, InferenceNetwork, as_network_output
+from model.export.inference_network import BOXES, EMBEDDINGS, INPUT, QUERY_OUTPUTS, InferenceNetwork, as_network_output
 from model.export.sizes import ExportError, Sizes
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, predict_panoptic
@@ -34,7 +34,7 @@ BOUND = 1e-3
 EQUAL_PIXELS = 0.999
 """Least accepted fraction of pixels with the same segment after merging."""
 ROUNDS = 3
-PER_QUERY = frozenset(output.name for output in (*QUERY_OUTPUTS, BOXES))
+PER_QUERY = frozenset(output.name for output in (*QUERY_OUTPUTS, BOXES, EMBEDDINGS))
 INDEXED_IMAGES = 3
 NOISE = ((96, 128), (128, 96), (128, 160))
 """(height, width) of the noise that replaces images where none are given."""
@@ -196,7 +196,7 @@ def _merged(
 ) -> npt.NDArray[np.int32]:
     size = image.pixels.shape[0], image.pixels.shape[1]
     sizes = [ImageSizes(size, size, size)]
-    (prediction,) = predict_panoptic(as_network_output(network.network, outputs), sizes, settings)
+    (prediction,) = predict_panoptic(as_network_output(network.network.num_things, outputs), sizes, settings)
     return prediction.ids
 
 

@@ -143,6 +143,7 @@ def describe(checkpoint: Checkpoint, network: InferenceNetwork, sizes: Sizes, se
         "num_things": network.network.num_things,
         "categories": checkpoint.categories.to_json(),
         "merging": asdict(settings.merging),
+        "mask_layer": settings.mask_layer,
         "provenance": checkpoint.provenance,
     }
     return json.dumps(document, indent=1) + "\n"

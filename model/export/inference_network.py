@@ -1,10 +1,12 @@
 """The network in the form in which it is exported: images in, and flat, named tensors for merging out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from model.inference.post_processing import selected_queries
 from model.network.outputs import LocationOutput, MaskOutput, Memory, PanopticOutput, QuerySelection
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.network.queries import top_queries
@@ -41,6 +43,8 @@ STUFF_OUTPUTS = (
     ),
     Output("stuff_masks", "(B, S, h, w) float32", "mask of each stuff class"),
 )
+EMBEDDINGS = Output("queries", "(B, N, C) float32", "vector of each selected query, similar for similar segments")
+STUFF_EMBEDDINGS = Output("stuff_queries", "(B, S, C) float32", "vector of the query of each stuff class")
 
 
 class InferenceNetwork(nn.Module):
@@ -56,6 +60,8 @@ class InferenceNetwork(nn.Module):
             *QUERY_OUTPUTS,
             *([BOXES] if self.has_boxes else []),
             *(STUFF_OUTPUTS if config.stuff == "decoupled" else []),
+            EMBEDDINGS,
+            *([STUFF_EMBEDDINGS] if config.stuff == "decoupled" else []),
         )
         self.eval()
 
@@ -67,27 +73,30 @@ class InferenceNetwork(nn.Module):
         found = [selection.labels, selection.scores, output.query_masks.masks[-1]]
         if self.has_boxes:
             found.append(output.location.boxes[-1].gather(1, selection.indices[..., None].expand(-1, -1, 4)))
-        if output.stuff is not None and output.stuff_logits is not None:
-            found += [output.stuff_logits[-1].sigmoid(), output.stuff.masks[-1]]
+        stuff = output.stuff
+        if stuff is not None and output.stuff_logits is not None:
+            found += [output.stuff_logits[-1].sigmoid(), stuff.masks[-1]]
+        found.append(selected_queries(output))
+        if stuff is not None:
+            found.append(stuff.queries[-1])
         return tuple(found)
 
 
-def as_network_output(network: PanopticSegFormer, tensors: dict[str, Tensor]) -> PanopticOutput:
+def as_network_output(num_things: int, tensors: Mapping[str, Tensor]) -> PanopticOutput:
     """Rebuild what post-processing reads from the exported network's named outputs; the rest is empty."""
     labels, scores, masks = tensors["labels"], tensors["probabilities"], tensors["masks"]
     order = torch.arange(labels.shape[1]).expand_as(labels)
-    boxes = (
-        tensors["boxes"][None] if "boxes" in tensors else scores.new_empty(0, *labels.shape, network.config.box_size)
-    )
+    boxes = tensors["boxes"][None] if "boxes" in tensors else scores.new_empty(0, *labels.shape, 4)
     none = scores.new_empty(0)
-    stuff = MaskOutput(tensors["stuff_masks"][None], none) if "stuff_masks" in tensors else None
+    queries, stuff_queries = tensors.get("queries", none), tensors.get("stuff_queries", none)
+    stuff = MaskOutput(tensors["stuff_masks"][None], stuff_queries[None]) if "stuff_masks" in tensors else None
     logits = torch.logit(tensors["stuff_probabilities"])[None] if "stuff_probabilities" in tensors else None
     return PanopticOutput(
-        num_things=network.num_things,
+        num_things=num_things,
         memory=Memory(none, none, none, (), none),
-        location=LocationOutput(none, none, None, boxes, None),
+        location=LocationOutput(queries, none, None, boxes, None),
         selection=QuerySelection(order, labels, scores, torch.ones_like(labels, dtype=torch.bool), order),
-        query_masks=MaskOutput(masks[None], none),
+        query_masks=MaskOutput(masks[None], queries[None]),
         query_class_logits=None,
         stuff=stuff,
         stuff_logits=logits,

@@ -8,6 +8,7 @@ from torch.export import Dim
 
 from model.network.backbones import BACKBONES
 from model.network.config import NetworkConfig
+from panoptic.io.json_fields import JsonObject
 
 LARGEST, LARGEST_BATCH = 4096, 64
 
@@ -40,6 +41,18 @@ class Sizes:
                 "HEIGHTxWIDTH instead of --dynamic"
             )
         return cls(smallest=-(-(4 * 2**config.levels + 1) // multiple) * multiple, multiple=multiple)
+
+    @classmethod
+    def from_json(cls, limits: JsonObject) -> "Sizes":
+        """Read what `to_json` wrote.
+
+        Raises:
+            FieldError: it is something else.
+        """
+        if isinstance(limits.values.get("height"), int):
+            return cls((limits.integer("height"), limits.integer("width")))
+        sides = limits.child("height")
+        return cls(smallest=sides.integer("smallest"), multiple=sides.integer("multiple_of"))
 
     @classmethod
     def parse(cls, text: str) -> "Sizes":

@@ -152,18 +152,21 @@ def _found(output: PanopticOutput, index: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _candidate_queries(output: PanopticOutput, index: int) -> Tensor | None:
     """States (candidates, C) of the queries that `_found` takes masks of, after the last layer that changed them."""
-    selection, refined, stuff = output.selection, output.query_masks.queries, output.stuff
-    chosen = selection.valid[index]
     if not output.location.queries.numel():
         return None
-    if len(refined) and output.query_class_logits is None:
-        states = refined[-1, index, selection.mask_indices[index, chosen]]
-    else:
-        all_queries = refined[-1] if len(refined) else output.location.queries
-        states = all_queries[index, selection.indices[index, chosen]]
-    if stuff is not None:
-        states = torch.cat((states, stuff.queries[-1, index]))
+    states = selected_queries(output)[index, output.selection.valid[index]]
+    if output.stuff is not None:
+        states = torch.cat((states, output.stuff.queries[-1, index]))
     return states.float()
+
+
+def selected_queries(output: PanopticOutput) -> Tensor:
+    """States (B, N, C) of the selected queries, after the last layer that changed them."""
+    selection, refined = output.selection, output.query_masks.queries
+    states, indices = refined[-1] if len(refined) else output.location.queries, selection.indices
+    if len(refined) and output.query_class_logits is None:
+        indices = selection.mask_indices
+    return states.gather(1, indices[..., None].expand(-1, -1, states.shape[-1]))
 
 
 def _crop(masks: Tensor, sizes: ImageSizes) -> Tensor:

@@ -12,7 +12,7 @@ class Backbone(nn.Module):
     """One of `BACKBONES`, with batch norm and the first stages frozen as published.
 
     `NetworkConfig.frozen_stages` means the same for all families: n freezes the stem and the first n stages, which
-    also stay in evaluation mode. `NetworkConfig.backbone_norm` concerns batch norm, which only ResNets have.
+    also stay in evaluation mode. `NetworkConfig.backbone_norm` concerns batch norm: of ResNets and EfficientNets.
 
     Attributes:
         name: key in `BACKBONES`.
@@ -35,8 +35,8 @@ class Backbone(nn.Module):
             )
         if config.backbone_norm != "frozen" and not size.has_batch_norm:
             raise ValueError(
-                f"model.backbone_norm is {config.backbone_norm!r}, which is for ResNets; {config.backbone} has layer "
-                "norm, which is always trained: leave it at 'frozen'"
+                f"model.backbone_norm is {config.backbone_norm!r}, which is for ResNets and EfficientNets; "
+                f"{config.backbone} has layer norm, which is always trained: leave it at 'frozen'"
             )
         self.name = config.backbone
         self.finer = int(config.mask_head == "fpn" and size.stages[0] > 1)

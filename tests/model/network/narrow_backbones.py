@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from model.network.backbone import Backbone
+from model.network.backbones.efficientnet import EfficientNetSize
 from model.network.backbones.family import BackboneSize
 from model.network.backbones.pvt import PvtSize
 from model.network.backbones.resnet import ResNetSize
@@ -18,6 +19,7 @@ NARROW: Mapping[str, BackboneSize] = {
     "pvt_v2_b0": PvtSize((4, 8, 10, 16), (1, 2, 1, 2), (2, 2, 1, 1)),
     "pvt_v2_b2_linear": PvtSize((4, 8, 10, 16), (1, 2, 1, 2), (2, 2, 1, 1), linear_attention=True),
     "swin_tiny": SwinSize((4, 8, 16, 32), (2, 2, 2, 2), (1, 2, 2, 4)),
+    "efficientnet_lite0": EfficientNetSize((8, 16, 24, 32), (1, 2, 2, 2), inner=(16, 24), embedding=8, first=8),
     "tiny": ResNetSize((16, 32, 48), (1, 1, 1), embedding=16, bottleneck=False, stages=(1, 2, 3)),
 }
 

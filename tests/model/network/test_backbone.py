@@ -60,6 +60,7 @@ def test_published_sizes(name: str, mask_head: str) -> None:
         ("resnet101", 42_500_160),
         ("pvt_v2_b5", 81_443_008),
         ("swin_large", 194_997_780),
+        ("efficientnet_lite0", 2_958_848),  # without the 1.69 M of head and classifier
     ],
 )
 def test_published_parameters(name: str, parameters: int) -> None:
@@ -95,7 +96,7 @@ def test_small_images_of_pvt_are_padded() -> None:
         assert torch.equal(feature, whole[:, :, : ceil(20 / stride)])
 
 
-@pytest.mark.parametrize("name", ["resnet50", "swin_tiny", "pvt_v2_b2_linear"])
+@pytest.mark.parametrize("name", ["resnet50", "swin_tiny", "pvt_v2_b2_linear", "efficientnet_lite0"])
 @torch.no_grad()
 def test_no_other_backbone_needs_padding(name: str) -> None:
     backbone = narrow_backbone(name)
@@ -110,6 +111,7 @@ def test_no_other_backbone_needs_padding(name: str) -> None:
         ("resnet50", "body.embedder.", "body.encoder.stages."),
         ("pvt_v2_b0", "body.encoder.layers.0.patch_embedding.", "body.encoder.layers."),
         ("swin_tiny", "body.swin.embeddings.", "body.swin.encoder.layers."),
+        ("efficientnet_lite0", "body.embedder.", "body.encoder.stages."),
     ],
 )
 @pytest.mark.parametrize("frozen_stages", [0, 1, 2, 4])
@@ -137,5 +139,7 @@ def test_every_trained_parameter_has_a_gradient(name: str, mask_head: str) -> No
 @pytest.mark.parametrize("name", ["pvt_v2_b0", "swin_tiny"])
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_norms_of_resnets_are_for_resnets(name: str, norm: str) -> None:
-    with pytest.raises(ValueError, match=rf"model.backbone_norm is '{norm}', which is for ResNets; {name} has"):
+    with pytest.raises(
+        ValueError, match=rf"model.backbone_norm is '{norm}', which is for ResNets and EfficientNets; {name} has"
+    ):
         narrow_backbone(name, backbone_norm=norm)

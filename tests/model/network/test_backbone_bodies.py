@@ -10,8 +10,8 @@ from transformers import ResNetBackbone, ResNetConfig
 from transformers.models.swin.modeling_swin import SwinDropPath, SwinLayer
 
 from model.network.backbone import Backbone
+from model.network.backbones.drop_path import DropBranch
 from model.network.backbones.resnet import ResNetSize
-from model.network.backbones.swin import DropBranch
 from tests.model.network.narrow_backbones import NARROW, narrow_backbone, use_narrow_backbones
 
 WINDOW, SHIFT = 7, 3
