@@ -41,6 +41,7 @@ def narrow_tables(rows: Sequence[ModelRow]) -> str:
     lines = [_header(rows[0]), *map(_line, rows)]
     parameters = [line[:_PAPERS_SIZE] for line in lines]
     multiply_adds = [line[:1] + line[_PAPERS_SIZE + 1 :] for line in lines]
+    multiply_adds[0] = [name.replace(" x ", "x") for name in multiply_adds[0]]
     return "\n\n".join(markdown_table(head, body) for head, *body in (parameters, multiply_adds))
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import Event, Queue, active_children
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 from torch.utils.data import DataLoader
@@ -19,6 +20,9 @@ from model.training.distributed.stopping import shielded
 from panoptic.runtime.parallel import DeadWorkerError, end_processes
 
 _LEAVE_SECONDS = 3.0  # for a worker to finish the batch it is loading
+_DEATH_SECONDS = 1.0  # until the end of a process is known, after a connection to it broke
+_OF_DEAD_WORKERS = (RuntimeError, EOFError, ConnectionError)
+"""What torch's handler of SIGCHLD raises, wherever the training is, and what reading from a worker does before it."""
 _NO_ROOM = "unable to allocate shared memory"  # torch's words for it
 _CAUGHT = "Caught "  # begins what torch says of an error in a worker; the traceback follows, and then the error
 
@@ -39,18 +43,26 @@ def loaded(loader: DataLoader[PackedBatch]) -> Iterator[Iterator[PackedBatch]]:
             batches = iter(loader)
         workers += set(active_children()) - others
         yield batches
-    except (ValueError, OSError, MemoryError) as error:
-        if str(error).startswith(_CAUGHT):
-            raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
-        raise
-    except RuntimeError as error:  # raised by torch's handler of SIGCHLD, wherever the training is
+    except (ValueError, OSError, MemoryError, EOFError, RuntimeError) as error:
         if _NO_ROOM in str(error):
             raise OSError(_hint("the batches that processes load", "No space left on device")) from error
-        if dead := [worker for worker in workers if not worker.is_alive()]:
-            raise DeadWorkerError(_description(dead[0])) from error
+        if isinstance(error, _OF_DEAD_WORKERS) and (dead := _first_dead(workers)):
+            raise DeadWorkerError(_description(dead)) from error
+        if str(error).startswith(_CAUGHT) and not isinstance(error, RuntimeError):
+            raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
         raise
     finally:
         _end(batches, workers or list(set(active_children()) - others))
+
+
+def _first_dead(workers: Sequence[BaseProcess]) -> BaseProcess | None:
+    """Find a worker that has ended, or does so within a moment, as one whose connection has just broken."""
+    by_sentinel = {worker.sentinel: worker for worker in workers}
+    ended = [by_sentinel[sentinel] for sentinel in wait(by_sentinel, _DEATH_SECONDS) if isinstance(sentinel, int)]
+    for worker in ended[:1]:
+        worker.join(_DEATH_SECONDS)  # its files are closed a moment before its status is known
+        return worker
+    return None
 
 
 def _require_semaphores(workers: int) -> None:

@@ -53,7 +53,7 @@ SIZES = ((64, 96), (80, 120), (128, 192))
 def test_maps_and_embeddings_are_those_of_the_weights(weights: Path, exported: Path) -> None:
     expected = panoptic_segformer.load(weights, device="cpu")(photos())
     for batch_size in (1, 3):
-        results = load_onnx(exported, {"batch_size": batch_size})(photos())
+        results = panoptic_segformer.load(exported, batch_size=batch_size)(photos())
         for theirs, ours in zip(results, expected, strict=True):
             assert theirs.ids.shape == ours.ids.shape
             assert np.mean(theirs.ids == ours.ids) >= 0.999

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from model.training.batch import PackedBatch
 from model.training.loading import loaded
+from panoptic.runtime.parallel import DeadWorkerError
 
 
 def _fail(_number: int, _frame: FrameType | None) -> None:
@@ -25,6 +26,25 @@ class _TimerAmongDeaths(threading.Timer):
             os.kill(worker.pid or 0, signal.SIGKILL)
             worker.join()
         super().start()
+
+
+@pytest.mark.parametrize("raised", [EOFError(), ConnectionResetError(), RuntimeError("is killed")])
+def test_a_broken_connection_to_a_killed_worker_is_its_death(raised: Exception) -> None:
+    loader = cast("DataLoader[PackedBatch]", DataLoader(TensorDataset(zeros(8)), num_workers=2))
+
+    def lose_a_worker() -> None:
+        with loaded(loader) as batches:
+            next(batches)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # so that the connection is what tells
+            os.kill(active_children()[0].pid or 0, signal.SIGKILL)
+            raise raised
+
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        with pytest.raises(DeadWorkerError, match="was killed by SIGKILL"):
+            lose_a_worker()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_a_worker_that_is_killed_at_the_end_does_not_hide_why_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
