@@ -134,8 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
             if part in f"{self.command} {path}":
                 if not status:
                     self.hub.go_on.wait()
-                self.close_connection = True
-                self._send(status or 500)
+                self._send(status or 500, headers={"Connection": "close"})
                 return None
         return path
 

@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,7 +15,7 @@ def run_python(
     folder: Path = ROOT,
     path: Sequence[Path] = (ROOT,),
     python: Path = Path(sys.executable),
-    **variables: str,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> "subprocess.CompletedProcess[str]":
     """Run Python in a folder, with a path of modules and further variables of the environment."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), **variables}

@@ -89,7 +89,7 @@ def test_what_was_pushed_is_pulled_and_gives_the_same_map(
 
 def test_the_command_alone_pulls_by_the_variables_of_the_hubs_client(pushed: Hub, tmp_path: Path) -> None:
     variables = {"HF_ENDPOINT": pushed.address, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN}
-    done = run_python("-m", "panoptic_segformer.weights", "pull", NAME, folder=tmp_path, **variables)
+    done = run_python("-m", "panoptic_segformer.weights", "pull", NAME, folder=tmp_path, variables=variables)
     assert done.returncode == 0, done.stderr
     assert files_in(tmp_path / "pretrained" / "tiny") == set(names.SHARED)
 
