@@ -56,7 +56,7 @@ class Model:
         self.settings = settings
         self.source = source
         self.digest = digest
-        """SHA-256 of the weights, or of their file; empty where neither is known."""
+        """SHA-256 of the file of weights; empty where it is not known."""
         self._runtime = runtime
 
     def __repr__(self) -> str:

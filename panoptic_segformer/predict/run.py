@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import SHOWN_ISSUES, DatasetError
-from panoptic.runtime.fingerprint import file_digest, fingerprint
+from panoptic.runtime.fingerprint import fingerprint
 from panoptic_segformer.model import Model
 from panoptic_segformer.predict.inputs import Input, Inputs
 from panoptic_segformer.predict.journal import Entry, Journal, open_journal
@@ -106,13 +106,12 @@ def say_failures(failures: Sequence[str]) -> None:
 
 def _identity(model: Model, tiles: Tiles | None) -> tuple[str, str]:
     """Return a fingerprint of what decides the results, and words for it."""
-    path = Path(model.source)
-    digest = model.digest or (file_digest(path) if path.is_file() else "")
     settings = {name: value for name, value in asdict(model.settings).items() if name not in _FREE_SETTINGS}
     cut = f", tiles of {tiles.side} with overlap {tiles.overlap}" if tiles else ""
     sizes = f"{model.settings.shorter} x {model.settings.longer}"
-    described = f"{model.source} {digest[:12]}, {sizes}, score threshold {model.settings.merging.score_threshold:g}"
-    return fingerprint({"weights": digest or model.source, "settings": settings, "tiles": tiles}), described + cut
+    threshold = f"score threshold {model.settings.merging.score_threshold:g}"
+    decisive = {"weights": model.digest or model.source, "settings": settings, "tiles": tiles}
+    return fingerprint(decisive), f"{model.source} {model.digest[:12]}, {sizes}, {threshold}{cut}"
 
 
 def _is_done(journal: Journal, source: Input, name: str, outputs: Outputs) -> bool:

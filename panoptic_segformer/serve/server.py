@@ -9,12 +9,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import uvicorn
 
-from panoptic.runtime.fingerprint import file_digest
 from panoptic_segformer.loading import SettingValue, load
 from panoptic_segformer.model import NamedImage
 from panoptic_segformer.serve.app import make_app
@@ -66,9 +64,7 @@ def serve(weights: str, at: Address, limits: Limits, device: str | None, setting
         model = load(weights, device=device, **settings)
         # The first image takes longest, and what the network cannot do is said now instead of to clients.
         model.find(NamedImage("a gray image", np.full((64, 64, 3), 128, np.uint8)))
-        path = Path(weights)
-        file = path / "model.safetensors" if path.is_dir() else path
-        app = make_app(model, file_digest(file) if file.is_file() else "", limits, (at.host, *at.names))
+        app = make_app(model, limits, (at.host, *at.names))
         config = uvicorn.Config(
             app,
             http=Connection,

@@ -43,7 +43,7 @@ def start(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             return find(image)
 
         monkeypatch.setattr(model, "find", find_behind)
-        config = uvicorn.Config(make_app(model, "", limits), port=0, http=Connection, ws="none", log_level="error")
+        config = uvicorn.Config(make_app(model, limits), port=0, http=Connection, ws="none", log_level="error")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()
