@@ -16,7 +16,7 @@ class Limits:
     """Largest image; merging needs about 100 bytes a pixel."""
     queue: int = 32
     """Requests that are received, predicted or waiting at the same time; further ones are to come again later."""
-    seconds: float = 120
+    seconds: float = 120.0
     """Longest time from a complete upload to its answer."""
     kept_megabytes: int = 1024
     """Memory for images whose masks are kept to be merged again; the one longest unused goes first."""
@@ -27,9 +27,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Reject limits that no request could keep."""
-        for name in ("megabytes", "megapixels", "queue", "seconds", "kept_megabytes"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give a number above 0")
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ValueError(f"--{name.replace('_', '-')} is {value}; give a number above 0")
 
 
 @dataclass

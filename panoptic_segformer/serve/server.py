@@ -6,15 +6,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import uvicorn
 
-from panoptic_segformer.loading import SettingValue, load
-from panoptic_segformer.model import NamedImage
+from panoptic_segformer.model import Model, NamedImage
 from panoptic_segformer.serve.app import make_app
 from panoptic_segformer.serve.connections import Connection
 from panoptic_segformer.serve.limits import Limits
@@ -54,14 +53,14 @@ class Address:
     names: tuple[str, ...] = ()
 
 
-def serve(weights: str, at: Address, limits: Limits, device: str | None, settings: Mapping[str, SettingValue]) -> None:
-    """Serve a model until a signal comes; then end the process with 0, after Ctrl-C with 130.
+def serve(at: Address, limits: Limits, load: Callable[[], Model]) -> None:
+    """Load a model, if the address is free, and serve it until a signal ends the process: with 0, or 130 on Ctrl-C.
 
     Raises:
         ValueError: the address is taken or not of this machine, or the weights cannot be used.
     """
     with bound(at.host, at.port) as listening:
-        model = load(weights, device=device, **settings)
+        model = load()
         # The first image takes longest, and what the network cannot do is said now instead of to clients.
         model.find(NamedImage("a gray image", np.full((64, 64, 3), 128, np.uint8)))
         app = make_app(model, limits, (at.host, *at.names))
