@@ -19,7 +19,8 @@ from panoptic.format.id_map import encode_id_map
 from panoptic.format.results import ResultSegment
 from panoptic.io.files import naming_disk_errors, write_together
 from panoptic.visualization import overlay
-from panoptic_segformer.model import Model, NamedImage
+from panoptic_segformer.images import NamedImage
+from panoptic_segformer.model import Model
 from panoptic_segformer.result import Result, Segment
 from panoptic_segformer.video_source import VideoFrame, VideoSource
 

@@ -58,7 +58,7 @@ def _add_predictions(app: FastAPI, work: Work, kept: Kept) -> None:
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:
-        with work.place():
+        with work.slot():
             merge, keep = merging(request), "keep" in request.query_params
             upload = await read_upload(request, work.limits)
             started = monotonic()
@@ -73,7 +73,7 @@ def _add_predictions(app: FastAPI, work: Work, kept: Kept) -> None:
         merge, unmerged = merging(request), kept.get(name)
         if unmerged is None:
             raise RefusalError(404, "this result is no longer kept; send the image again")
-        with work.place():
+        with work.slot():
             return await work.while_there(request, work.merge(merge, unmerged))
 
 

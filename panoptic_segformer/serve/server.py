@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import uvicorn
 
-from panoptic_segformer.model import Model, NamedImage
+from panoptic_segformer.images import NamedImage
+from panoptic_segformer.model import Model
 from panoptic_segformer.serve.app import make_app
 from panoptic_segformer.serve.connections import Connection
 from panoptic_segformer.serve.limits import Limits

@@ -17,7 +17,8 @@ from model.inference.predictor import NetworkInput
 from model.weights.checkpoint import metadata_path
 from panoptic.datasets.coco import build_index
 from panoptic.format.id_map import decode_id_map
-from panoptic_segformer.model import Model, NamedImage
+from panoptic_segformer.images import NamedImage
+from panoptic_segformer.model import Model
 from stages import predict
 from tests.model.training.synthetic import NETWORK
 from tests.panoptic_segformer.made_model import LENIENT, PARAMS, SETTINGS

@@ -10,7 +10,7 @@ from benchmarks.tiles.__main__ import measure as measure_tiles
 from benchmarks.tracking.__main__ import METHODS
 from benchmarks.tracking.__main__ import measure as measure_tracking
 from panoptic.tools.mini.categories import CATEGORIES
-from panoptic_segformer.model import NamedImage
+from panoptic_segformer.images import NamedImage
 from tests.panoptic_segformer.made_model import write_model
 
 

@@ -21,7 +21,7 @@ import panoptic_segformer
 from panoptic.format.id_map import decode_id_map
 from panoptic.runtime.cli import InterruptedCommand
 from panoptic.tools import unlabeled
-from panoptic_segformer.model import NamedImage
+from panoptic_segformer.images import NamedImage
 from panoptic_segformer.predict.__main__ import main
 from panoptic_segformer.predict.inputs import Input
 from panoptic_segformer.predict.journal import Entry, Journal, open_journal

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 import panoptic_segformer
-from panoptic_segformer.model import NamedImage
+from panoptic_segformer.images import NamedImage
 from panoptic_segformer.serve.app import make_app
 from panoptic_segformer.serve.connections import Connection
 from panoptic_segformer.serve.limits import Limits

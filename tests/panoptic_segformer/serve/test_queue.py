@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 import panoptic_segformer
-from panoptic_segformer.model import NamedImage
+from panoptic_segformer.images import NamedImage
 from panoptic_segformer.serve import connections
 from panoptic_segformer.serve.kept import Kept
 from panoptic_segformer.serve.limits import Limits
