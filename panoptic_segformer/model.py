@@ -22,7 +22,7 @@ Form = TypeVar("Form", bound=ImageLike)
 
 
 class Runtime(Protocol):
-    """What runs a network: torch, or another runtime for an exported one."""
+    """Runs a network: torch, or another runtime for an exported one."""
 
     def prepare(self, image: NDArray[np.uint8], name: str) -> NetworkInput:
         """Resize an image."""

@@ -187,7 +187,7 @@ def _append(canvas: Ids, piece: Ids, previous: int | None, start: int, found: _F
 
 
 class _Side:
-    """What one side of a seam sees: its map of the overlap, and how much it can know about each segment there."""
+    """One side of a seam: its map of the overlap, and how much of each segment there it can see."""
 
     def __init__(self, ids: Ids, overlap: Ids, border: Ids, things: npt.NDArray[np.bool_]) -> None:
         self.overlap = overlap.copy()

@@ -31,7 +31,7 @@ STANDARD_INPUT = "-"
 
 
 class ByteSource(Protocol):
-    """Where the bytes of an image come from."""
+    """Source of the bytes of an image."""
 
     def read(self, name: str) -> bytes:
         """Read an image. Raises `DatasetError` if that fails."""

@@ -1,4 +1,4 @@
-"""The journal of a folder of results: what is done, so that a killed run resumes and nothing is overwritten unasked.
+"""The journal of a folder of results, by which a killed run resumes and nothing is overwritten unasked.
 
 `journal.jsonl` has a line on weights and settings, one for each image that is done, with all that the final JSON files
 say about it, and one when a run is finished. Lines are only appended, so a kill costs no more than the last one.
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Header:
-    """What decides all results of a folder: a fingerprint, and the same in words."""
+    """Identity of everything that decides the results of a folder: a fingerprint, and the same in words."""
 
     settings: str
     described: str

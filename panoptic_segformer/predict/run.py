@@ -1,4 +1,4 @@
-"""A run of the command: what is to be done, the images, the videos, and what to say at the end."""
+"""A run of the command: choosing what is not done yet, predicting images and videos, and the summary."""
 
 import sys
 import time
@@ -24,7 +24,7 @@ _FREE_SETTINGS = ("images", "batch_size", "compile", "channels_last")
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run has done: numbers of images and videos, seconds for the images, and what could not be read."""
+    """Outcome of a run: numbers of images and videos, seconds for the images, and messages about unreadable files."""
 
     images: int
     videos: int

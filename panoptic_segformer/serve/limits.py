@@ -1,4 +1,4 @@
-"""Bounds of what a server takes and keeps, and the answer to what is beyond them."""
+"""Limits of what a server accepts and keeps, and the refusal of everything beyond them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ MEGA = 1_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds a server's memory and time, whatever its clients do."""
+    """Limits of a server's memory and time, whatever its clients do."""
 
     megabytes: int = 32
     """Largest upload."""

@@ -1,4 +1,4 @@
-"""Starting the server, and ending it so that nobody loses an answer that is being made."""
+"""Starting the server, and stopping it without losing answers in progress."""
 
 import asyncio
 import errno
@@ -47,7 +47,7 @@ class _Server(uvicorn.Server):
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen, and other names by which clients reach it."""
+    """Address to listen at, and other names by which clients reach it."""
 
     host: str
     port: int
