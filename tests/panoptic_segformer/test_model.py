@@ -14,7 +14,7 @@ from PIL import Image
 import panoptic_segformer
 from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import NetworkInput
-from model.weights.checkpoint import metadata_path
+from model.weights.description import metadata_path
 from panoptic.datasets.coco import build_index
 from panoptic.format.id_map import decode_id_map
 from panoptic_segformer.images import NamedImage

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from model.weights.checkpoint import metadata_path
+from model.weights.description import metadata_path
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.json_fields import write_json
 from panoptic.passport.document import seal, write_passport

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from model.weights.checkpoint import load_description
+from model.weights.description import load_description
 from panoptic_segformer.weights.__main__ import main
 from tests.panoptic_segformer.weights.small_bundle import METRICS, make_run, save_weights
 
