@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import struct
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from model.inference.merging import MergingSettings
 from panoptic.format.id_map import decode_id_map
 from panoptic_segformer.serve.__main__ import main
 from panoptic_segformer.serve.server import bound
+from tests.panoptic.io.made_pngs import header, png
 from tests.panoptic_segformer.made_model import photo_file
 from tests.panoptic_segformer.serve.servers import Program, started
 
@@ -118,13 +118,8 @@ def test_memory_stays(program: Program) -> None:
 
 
 def png_of(width: int, height: int, rows: bytes) -> bytes:
-    """A gray PNG that claims a size, whatever its rows."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    """Make a gray PNG that claims a size, whatever its rows."""
+    return png(header(height, width, color=0), zlib.compress(rows))
 
 
 HOSTILE = {
