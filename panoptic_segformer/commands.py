@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, arguments: Sequence[str]) -> None:
-    """Run a command in this process, with what Python does for `-m`."""
+    """Run a command in this process as `python -m` would."""
     module = COMMANDS[name].module
     # Packages see this as the name of the program while Python still looks for the module.
     sys.argv = ["-m", *arguments]

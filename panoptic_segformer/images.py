@@ -1,8 +1,8 @@
-"""Images in all forms that Python programs hold them in, as 8-bit RGB pixels."""
+"""Images in all the forms that Python programs hold them in, as 8-bit RGB pixels with a name."""
 
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -14,12 +14,19 @@ from panoptic.data.decoding import decode_upright
 from panoptic.io.reading import read_file
 
 ImageLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.generic] | Tensor
-"""A path, the bytes of an image file, a PIL image, or pixels: see `to_pixels`."""
+"""A path, the bytes of an image file, a PIL image, or pixels: see `named_image`."""
 _FORMS = "an array (H, W, 3) or (H, W) of uint8, or a tensor (3, H, W) of uint8 or of floats in 0..1"
 
 
-def to_pixels(image: ImageLike, name: str) -> tuple[str, NDArray[np.uint8]]:
-    """Return the name of an image, and its pixels (H, W, 3) RGB, upright.
+class NamedImage(NamedTuple):
+    """An image (H, W, 3) uint8 RGB, upright, and what errors call it."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+
+
+def named_image(image: ImageLike, name: str) -> NamedImage:
+    """Decode or convert an image.
 
     Args:
         image: a path, the bytes of an image file, a PIL image, an array (H, W, 3) RGB or (H, W) gray of uint8, or a
@@ -31,14 +38,13 @@ def to_pixels(image: ImageLike, name: str) -> tuple[str, NDArray[np.uint8]]:
         ValueError: pixels have another shape, type or range.
     """
     if isinstance(image, str | Path):
-        return str(image), decode_upright(read_file(Path(image)), str(image))
+        return NamedImage(str(image), decode_upright(read_file(Path(image)), str(image)))
     if isinstance(image, bytes):
-        return name, decode_upright(image, name)
+        return NamedImage(name, decode_upright(image, name))
     if isinstance(image, Image.Image):
-        return str(getattr(image, "filename", "")) or name, _from_pillow(image, name)
-    if isinstance(image, Tensor):
-        return name, _from_array(_from_tensor(image, name), name)
-    return name, _from_array(np.asarray(image), name)
+        return NamedImage(str(getattr(image, "filename", "")) or name, _from_pillow(image, name))
+    array = _from_tensor(image, name) if isinstance(image, Tensor) else np.asarray(image)
+    return NamedImage(name, _from_array(array, name))
 
 
 def _from_pillow(image: Image.Image, name: str) -> NDArray[np.uint8]:

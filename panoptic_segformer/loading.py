@@ -12,6 +12,7 @@ from model.inference.merging import MergingSettings
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.weights.checkpoint import Checkpoint
+from panoptic.runtime.fingerprint import file_digest
 from panoptic_segformer.model import Model
 from panoptic_segformer.weights.sources import ONNX, find, read_checkpoint
 
@@ -41,7 +42,7 @@ def load(source: str | Path, *, device: str | torch.device | None = None, **sett
     checkpoint = read_checkpoint(found)
     chosen = with_changes(inference_of(checkpoint, found.name, settings), settings)
     network = checkpoint.network.to(device or pick_device())
-    digest = checkpoint.digest or checkpoint.tensors_digest
+    digest = checkpoint.digest or file_digest(found.path)
     return Model(Predictor(network, chosen), checkpoint.categories, chosen, found.name, digest)
 
 

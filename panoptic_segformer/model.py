@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby, islice
-from typing import NamedTuple, Protocol, TypeVar, overload, runtime_checkable
+from typing import Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +14,15 @@ from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings
 from panoptic.format.categories import CategoryTable
 from panoptic.runtime.parallel import ahead
-from panoptic_segformer.images import ImageLike, to_pixels
+from panoptic_segformer.images import ImageLike, NamedImage, named_image
 from panoptic_segformer.result import Result
 from panoptic_segformer.unmerged import Unmerged
 
 Form = TypeVar("Form", bound=ImageLike)
 
 
-class NamedImage(NamedTuple):
-    """An image (H, W, 3) uint8 RGB, upright, and what errors call it."""
-
-    name: str
-    pixels: NDArray[np.uint8]
-
-
 class Runtime(Protocol):
-    """What runs a network: torch, or another runtime for an exported one."""
+    """Runs a network: torch, or another runtime for an exported one."""
 
     def prepare(self, image: NDArray[np.uint8], name: str) -> NetworkInput:
         """Resize an image."""
@@ -56,7 +49,7 @@ class Model:
         self.settings = settings
         self.source = source
         self.digest = digest
-        """SHA-256 of the weights, or of their file; empty where neither is known."""
+        """SHA-256 of the file of weights; empty where it is not known."""
         self._runtime = runtime
 
     def __repr__(self) -> str:
@@ -81,8 +74,8 @@ class Model:
             ValueError: something else is no image, or the network's output is not finite.
         """
         if isinstance(images, list):
-            return list(self.stream(NamedImage(*to_pixels(image, f"image {i}")) for i, image in enumerate(images)))
-        return next(self.stream([NamedImage(*to_pixels(images, "image"))]))
+            return list(self.stream(named_image(image, f"image {i}") for i, image in enumerate(images)))
+        return next(self.stream([named_image(images, "image")]))
 
     def find(self, image: NamedImage) -> Unmerged:
         """Run the network on an image, and leave merging for later.
@@ -119,7 +112,7 @@ class Model:
         Raises:
             ValueError: the overlap is no smaller than the tile.
         """
-        image = image if isinstance(image, NamedImage) else NamedImage(*to_pixels(image, "image"))
+        image = image if isinstance(image, NamedImage) else named_image(image, "image")
         tile = self.settings.shorter if tile is None else tile
         height, width = image.pixels.shape[:2]
         tiling = Tiling.of((height, width), tile, tile // 4 if overlap is None else overlap)

@@ -1,4 +1,4 @@
-"""The packages that this one is installed with, which have names that others use as well."""
+"""Checking that the packages beside this one, whose names others use as well, are those that Python imports."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec

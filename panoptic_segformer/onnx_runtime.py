@@ -22,6 +22,7 @@ from panoptic.data.transforms import resize_for_inference, resize_image
 from panoptic.format.categories import CategoryTable
 from panoptic.io.json_fields import JsonObject, parse_json
 from panoptic.io.reading import read_file
+from panoptic.runtime.fingerprint import file_digest
 from panoptic_segformer.loading import SettingValue, with_changes
 from panoptic_segformer.model import Model
 
@@ -73,7 +74,7 @@ def load_onnx(path: Path, settings: Mapping[str, SettingValue]) -> Model:
     names = [output.text("name") for output in description.objects("outputs")]
     categories = CategoryTable.from_json(description.values.get("categories"), description.where)
     runtime = OnnxRuntime(session, names, description.integer("num_things"), sizes, chosen)
-    return Model(runtime, categories, chosen, str(path))
+    return Model(runtime, categories, chosen, str(path), file_digest(path))
 
 
 class OnnxRuntime:

@@ -1,6 +1,5 @@
 """The panoptic map of one image, with its segments."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 
@@ -12,6 +11,7 @@ from model.inference.post_processing import Instances, PanopticPrediction
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
 from panoptic.format.results import ResultSegment
+from panoptic.format.segments import Segment as CocoSegment
 from panoptic.format.segments import measure_segments
 from panoptic.visualization import overlay
 
@@ -35,6 +35,11 @@ class Segment:
     """Tightest box: left, top, width, height in pixels."""
     embedding: NDArray[np.float32] | None = field(repr=False, compare=False)
     """Vector (C,) of its query, similar for similar objects; None where an exported model lacks it."""
+
+    def to_coco(self) -> dict[str, object]:
+        """Return the entry of `segments_info` in COCO's panoptic format, with the score."""
+        segment = CocoSegment(self.id, self.category_id, is_crowd=False, area=self.area, box_xywh=self.box)
+        return segment.to_json() | {"score": self.score}
 
 
 @dataclass(frozen=True)
@@ -83,23 +88,20 @@ class Result:
 
     def overlay(self) -> Image.Image:
         """Draw the segments on the image, at its size."""
-        return Image.fromarray(overlay(self.image, self.ids, self._labels(), self.categories))
+        labels = [ResultSegment(one.id, one.category_id, score=one.score) for one in self.segments]
+        return Image.fromarray(overlay(self.image, self.ids, labels, self.categories))
+
+    def encode_overlay(self, form: str = "PNG", **options: int) -> bytes:
+        """Encode the overlay as an image file, with options of Pillow for the form."""
+        buffer = BytesIO()
+        self.overlay().save(buffer, form, **options)
+        return buffer.getvalue()
 
     def to_coco(self) -> dict[str, object]:
         """Describe the image as an annotation of COCO's panoptic format, with scores; `to_png` is its map."""
         return {
             "file_name": f"{self.name.rpartition('.')[0] or self.name}.png",
-            "segments_info": [
-                {
-                    "id": segment.id,
-                    "category_id": segment.category_id,
-                    "iscrowd": 0,
-                    "area": segment.area,
-                    "bbox": list(segment.box),
-                    "score": segment.score,
-                }
-                for segment in self.segments
-            ],
+            "segments_info": [segment.to_coco() for segment in self.segments],
         }
 
     def to_png(self) -> bytes:
@@ -111,10 +113,5 @@ class Result:
         self.overlay().show()
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows for a result."""
-        buffer = BytesIO()
-        self.overlay().save(buffer, "PNG")
-        return buffer.getvalue()
-
-    def _labels(self) -> Sequence[ResultSegment]:
-        return [ResultSegment(one.id, one.category_id, score=one.score) for one in self.segments]
+        """Return what a notebook shows for a result."""
+        return self.encode_overlay()

@@ -1,4 +1,4 @@
-"""What the network found in an image, to be merged with one setting after another."""
+"""The findings of the network in an image, to be merged with one setting after another."""
 
 from dataclasses import dataclass
 

@@ -19,7 +19,8 @@ from panoptic.format.id_map import encode_id_map
 from panoptic.format.results import ResultSegment
 from panoptic.io.files import naming_disk_errors, write_together
 from panoptic.visualization import overlay
-from panoptic_segformer.model import Model, NamedImage
+from panoptic_segformer.images import NamedImage
+from panoptic_segformer.model import Model
 from panoptic_segformer.result import Result, Segment
 from panoptic_segformer.video_source import VideoFrame, VideoSource
 
@@ -31,12 +32,12 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".m
 
 @dataclass(frozen=True)
 class VideoReport:
-    """What was done with a video."""
+    """Summary of a predicted video."""
 
     frames: int
     tracks: int
     issues: tuple[str, ...]
-    """What was wrong with the file: where it is cut off, a varying frame rate."""
+    """Problems of the file, such as where it is cut off, or a varying frame rate."""
 
 
 def predict_video(
@@ -100,7 +101,7 @@ def predict_video(
 
 @dataclass(frozen=True)
 class _Targets:
-    """Where results go."""
+    """The paths of the results beside the overlay video."""
 
     json: Path
     folder: Path

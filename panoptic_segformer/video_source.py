@@ -87,7 +87,7 @@ class VideoSource:
         self._note_issues(number, ended, steps)
 
     def _next(self, number: int, before: float) -> tuple[NDArray[np.uint8] | None, float]:
-        """The next frame, None after the last one, and its time, which never runs backward."""
+        """Read the next frame, None after the last one, and its time, which never runs backward."""
         image = self._first
         if number:
             found, read = self._capture.read()

@@ -34,7 +34,8 @@ from model.device import pick_device
 from model.inference.predict import ReadImages, predict_images
 from model.inference.settings import InferenceSettings
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import load_checkpoint, metadata_path
+from model.weights.checkpoint import load_checkpoint
+from model.weights.description import metadata_path
 from panoptic.data.reader import PanopticReader, print_reading_notes
 from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import ScoreCounter, count_image

@@ -45,7 +45,8 @@ from model.training.passport_notes import TrainingFiles, begin_passport, finish_
 from model.training.sampling import Accumulation
 from model.training.settings import TrainSettings
 from model.training.starting import starting_network
-from model.weights.checkpoint import Checkpoint, Description, metadata_path, save_checkpoint, save_description
+from model.weights.checkpoint import Checkpoint, save_checkpoint
+from model.weights.description import Description, metadata_path, save_description
 from model.weights.loading.initial import find_initial_weights
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex

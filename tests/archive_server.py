@@ -3,13 +3,13 @@
 import hashlib
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import ClassVar
+
+from tests.loopback_server import LoopbackHandler, LoopbackServer
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Request:
     status: int
 
 
-class ArchiveServer:
+class ArchiveServer(LoopbackServer):
     """Serves `folder`, every file under its name whatever folders the address has.
 
     `answers[name]` are the next answers for a file; where there are none left, it behaves. `requests` is what was
@@ -55,22 +55,8 @@ class ArchiveServer:
         self.answers: dict[str, deque[Answer]] = defaultdict(deque)
         self.requests: list[Request] = []
         self.validators: set[str] = {"ETag"}
-        self.held, self.go_on = Event(), Event()
-        handler = type("Handler", (_Handler,), {"archives": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-
-    @contextmanager
-    def running(self) -> Iterator["ArchiveServer"]:
-        self._thread.start()
-        try:
-            yield self
-        finally:
-            self.go_on.set()
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join()
+        self.held = Event()
+        super().__init__(type("Handler", (_Handler,), {"archives": self}))
 
     def ranges(self, name: str) -> list[str | None]:
         """The `Range` headers of the requests for a file, in order."""
@@ -80,9 +66,7 @@ class ArchiveServer:
         return f'"{hashlib.sha256((self.folder / name).read_bytes()).hexdigest()[:16]}"'
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     archives: ClassVar[ArchiveServer]
 
     def do_GET(self) -> None:
@@ -136,13 +120,3 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.cut_after is not None or answer.length is not None:
             self.close_connection = True
         self.wfile.write(body[: answer.cut_after])
-
-    def handle(self) -> None:
-        """Ignore errors: a killed client is expected."""
-        try:
-            super().handle()
-        except ConnectionError:
-            self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""

@@ -9,15 +9,14 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
 from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 import yaml
+
+from tests.loopback_server import LoopbackHandler, LoopbackServer
 
 TOKEN = "hf_right"
 _INVALID = {"X-Error-Message": "Invalid credentials in Authorization header"}
@@ -36,7 +35,7 @@ class Repository:
         return list(self.commits)[-1] if revision == "main" else revision if revision in self.commits else None
 
 
-class Hub:
+class Hub(LoopbackServer):
     """The hub. `failures` has a status, or 0 to never answer, by a part of the path of the requests that fail."""
 
     def __init__(self) -> None:
@@ -49,24 +48,8 @@ class Hub:
         """Contents to serve in place of those that were pushed, by name."""
         self.requests: list[str] = []
         self.tokens_elsewhere: list[str] = []
-        self.go_on = Event()
-        handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        port = self._server.server_address[1]
-        self.address, self.storage = f"http://127.0.0.1:{port}", f"http://localhost:{port}/storage"
-
-    @contextmanager
-    def running(self) -> Iterator["Hub"]:
-        thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self.go_on.set()
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
+        super().__init__(type("Handler", (_Handler,), {"hub": self}))
+        self.storage = f"http://localhost:{self.port}/storage"
 
     def files(self, name: str) -> dict[str, bytes]:
         """The files of a model in its newest commit."""
@@ -74,9 +57,7 @@ class Hub:
         return repository.commits[list(repository.commits)[-1]]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     hub: ClassVar[Hub]
 
     def do_GET(self) -> None:
@@ -134,8 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             if part in f"{self.command} {path}":
                 if not status:
                     self.hub.go_on.wait()
-                self.close_connection = True
-                self._send(status or 500)
+                self._send(status or 500, headers={"Connection": "close"})
                 return None
         return path
 
@@ -246,13 +226,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-
-    def handle(self) -> None:
-        """Ignore errors: a client that gives up is expected."""
-        try:
-            super().handle()
-        except ConnectionError:
-            self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""

@@ -23,7 +23,7 @@ EXEMPT = (
     "benchmarks/house/",
     "benchmarks/results/house.",
     "tests/benchmarks/test_house.py",
-    "model/weights/checkpoint.py",
+    "model/weights/description.py",
     "tests/model/weights/test_checkpoint.py",
     "tests/fixtures/",
     "dvc-remote/",

@@ -34,7 +34,7 @@ COMMAND, NETWORK = "panoptic predict", "network and merging alone"
 
 @dataclass(frozen=True)
 class PredictPlan:
-    """What to predict, with what, and how often."""
+    """Images, weights and repetitions of the benchmark."""
 
     images: Path
     model: Path

@@ -6,8 +6,9 @@ Draws landscapes that are wider than those of mini, with their ground truth, and
 Writes tiles.md and tiles.json.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,39 +19,41 @@ from tqdm import tqdm
 from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.mini_network import MINI_SIDE, load_mini
 from benchmarks.harness.results import publish
-from benchmarks.tiles.report import Quality, TilesReport, tiles_page
 from model.assembly.tiles import Tiling, join_tiles
 from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import Predictor
-from panoptic.evaluation.overlaps import count_overlaps
-from panoptic.evaluation.panoptic_quality import match_overlaps
-from panoptic.evaluation.scores import ClassQuality, count_by_class
+from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
+from panoptic.evaluation.scores import ScoreCounter, count_image
 from panoptic.format.segments import SegmentLabel
+from panoptic.markdown import markdown_page, markdown_table
 from panoptic.runtime.cli import run_command
 from panoptic.tools.mini.categories import CATEGORIES
 from panoptic.tools.mini.scene import make_scene
 
 WIDTHS = (160, 256, 384)
 OVERLAP = 32
+GROUPS = ("all", "things", "stuff")
+SCORING = ScoringSettings(boundary_ratio=0)
 
 
 @dataclass(frozen=True)
-class DrawnImage:
-    """A landscape (H, W, 3) RGB with its id map (H, W) and segments."""
+class TilesReport:
+    """PQ in percent by width, method and group of categories."""
 
-    image: npt.NDArray[np.uint8]
-    ids: npt.NDArray[np.int32]
-    segments: Sequence[SegmentLabel]
+    images: int
+    tile: int
+    overlap: int
+    qualities: Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
-def draw(width: int, number: int) -> DrawnImage:
-    """Draw a landscape; equal arguments give equal ones."""
+def draw(width: int, number: int) -> tuple[npt.NDArray[np.uint8], SegmentedImage]:
+    """Draw a landscape (H, W, 3) RGB and its ground truth; equal arguments give equal ones."""
     scene = make_scene(np.random.default_rng([19, width, number]), (MINI_SIDE, width))
     ids, segments = np.zeros((MINI_SIDE, width), np.int32), []
     for key, region in enumerate(scene.regions, 1):
         ids[region.mask] = key
         segments.append(SegmentLabel(key, region.category.id, region.is_crowd))
-    return DrawnImage(scene.image, ids, segments)
+    return scene.image, SegmentedImage(ids, segments)
 
 
 def predict_methods(
@@ -65,24 +68,15 @@ def predict_methods(
     yield "tiles", join_tiles(tiling, parts)
 
 
-def count(drawn: DrawnImage, prediction: PanopticPrediction) -> Mapping[int, ClassQuality]:
-    """Count one image for PQ, by category."""
-    found = [SegmentLabel(one.id, CATEGORIES.category_of(one.label).id, False) for one in prediction.segments]
-    return count_by_class(match_overlaps(count_overlaps(drawn.ids, prediction.ids), drawn.segments, found))
+def _as_result(prediction: PanopticPrediction) -> SegmentedImage:
+    segments = [SegmentLabel(one.id, CATEGORIES.category_of(one.label).id, False) for one in prediction.segments]
+    return SegmentedImage(prediction.ids, segments)
 
 
-def quality_of(counts: Iterable[Mapping[int, ClassQuality]]) -> Quality:
-    """Average PQ over the categories that occur."""
-    total: dict[int, ClassQuality] = defaultdict(ClassQuality)
-    for image in counts:
-        for category, found in image.items():
-            total[category] += found
-    values = [(category, found.pq) for category, found in total.items() if found.pq is not None]
-    chosen = (
-        [pq for category, pq in values if CATEGORIES.by_id(category).is_thing in kinds]
-        for kinds in ((True, False), (True,), (False,))
-    )
-    return Quality(*(100 * float(np.mean(group)) for group in chosen))
+def _quality(counter: ScoreCounter) -> dict[str, float]:
+    """Return PQ in percent by group; NaN where no category of a group occurs."""
+    averages = {group: counter.result().average("pq", group) for group in GROUPS}
+    return {group: math.nan if pq is None else 100 * pq for group, pq in averages.items()}
 
 
 def measure(weights: Path, images: int, widths: Sequence[int] = WIDTHS) -> TilesReport:
@@ -90,13 +84,31 @@ def measure(weights: Path, images: int, widths: Sequence[int] = WIDTHS) -> Tiles
     network, fitted = load_mini(weights, max(widths)), load_mini(weights, 160)
     qualities = {}
     for width in widths:
-        counts = defaultdict[str, list[Mapping[int, ClassQuality]]](list)
+        counters = defaultdict[str, ScoreCounter](lambda: ScoreCounter(CATEGORIES, SCORING))
         for number in tqdm(range(images), f"{width} pixels", unit="image"):
-            drawn = draw(width, number)
-            for name, prediction in predict_methods(network, fitted, drawn.image):
-                counts[name].append(count(drawn, prediction))
-        qualities[str(width)] = {name: quality_of(found) for name, found in counts.items()}
+            image, gt = draw(width, number)
+            for name, prediction in predict_methods(network, fitted, image):
+                counters[name].add(count_image(evaluate_image(gt, _as_result(prediction), SCORING)))
+        qualities[str(width)] = {name: _quality(counter) for name, counter in counters.items()}
     return TilesReport(images, MINI_SIDE, OVERLAP, qualities)
+
+
+def tiles_page(report: TilesReport) -> str:
+    """Render the qualities, a row for every width and method."""
+    how = (
+        f"Written by `python -m benchmarks.tiles` with weights of `make run`. {report.images} drawn landscapes of each"
+        f" width, with things at mini's scale, that were never trained on; all are {report.tile} pixels high, as mini's"
+        f" images. Tiles are {report.tile} x {report.tile} pixels and overlap by {report.overlap} at least. *Whole* is"
+        " the image at its own size, which the network was not trained at beyond 160 pixels; *whole, fitted* is shrunk"
+        " until its longer side is 160 pixels, as the settings of mini say."
+    )
+    rows = [
+        [width, method, *(f"{quality[group]:.1f}" for group in GROUPS)]
+        for width, methods in report.qualities.items()
+        for method, quality in methods.items()
+    ]
+    table = markdown_table(["width", "method", "PQ", *GROUPS[1:]], rows, labels=2)
+    return markdown_page("# Tiles: panoptic quality of large images", how, table)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -27,6 +27,7 @@ import torch
 from model.inference.bit_masks import MapMasks, Size
 from model.inference.merging import PredictedSegment
 from model.inference.post_processing import Instances, PanopticPrediction
+from panoptic.evaluation.overlaps import count_overlaps
 from panoptic.format.segments import measure_segments
 
 Ids = npt.NDArray[np.int32]
@@ -186,7 +187,7 @@ def _append(canvas: Ids, piece: Ids, previous: int | None, start: int, found: _F
 
 
 class _Side:
-    """What one side of a seam sees: its map of the overlap, and how much it can know about each segment there."""
+    """One side of a seam: its map of the overlap, and how much of each segment there it can see."""
 
     def __init__(self, ids: Ids, overlap: Ids, border: Ids, things: npt.NDArray[np.bool_]) -> None:
         self.overlap = overlap.copy()
@@ -200,7 +201,8 @@ class _Side:
 
 def _matches(seen: _Side, added: _Side) -> list[tuple[int, int]]:
     """Return the pairs of things that are one: of equal standing, with an IoU above 0.5 in the overlap."""
-    pairs = _pairs(seen.overlap, added.overlap)
+    overlaps = count_overlaps(seen.overlap, added.overlap)
+    pairs = zip(overlaps.gt_ids.tolist(), overlaps.prediction_ids.tolist(), overlaps.pixels.tolist(), strict=True)
     return [
         (known, new)
         for known, new, both in pairs
@@ -209,12 +211,6 @@ def _matches(seen: _Side, added: _Side) -> list[tuple[int, int]]:
         and (seen.levels[known] == _FRAGMENT) == (added.levels[new] == _FRAGMENT)
         and 2 * both > seen.areas[known] + added.areas[new] - both
     ]
-
-
-def _pairs(first: Ids, second: Ids) -> list[tuple[int, int, int]]:
-    """List the pairs of ids that share pixels, with the number of these."""
-    keys, counts = np.unique(first.astype(np.int64) << 32 | second, return_counts=True)
-    return list(zip((keys >> 32).tolist(), (keys & 0xFFFFFFFF).tolist(), counts.tolist(), strict=True))
 
 
 def _resolved(seen: _Side, added: _Side, table: Ids) -> Ids:

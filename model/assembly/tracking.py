@@ -23,7 +23,7 @@ Vector = npt.NDArray[np.float64]
 
 
 class TrackedSegment(Protocol):
-    """What is tracked of a segment; `panoptic_segformer.Segment` has it."""
+    """The properties of a segment by which it is tracked; `panoptic_segformer.Segment` has them."""
 
     @property
     def id(self) -> int:
@@ -44,7 +44,7 @@ class TrackedSegment(Protocol):
 
 @dataclass(frozen=True)
 class TrackingSettings:
-    """How tracks are continued.
+    """Settings of tracking.
 
     `appearance`: weight of the queries' similarity, from 0, IoU alone, to 1. `least`: affinity below which a thing
     starts a track of its own. `keep`: frames for which a track without a thing is kept. `memory`: weight of the
@@ -77,7 +77,7 @@ class Mask:
 
     @property
     def center(self) -> Vector:
-        """Of the box: column and row."""
+        """Center of the box: column and row."""
         left, top, width, height = self.box
         return np.array((left + width / 2, top + height / 2))
 
@@ -152,7 +152,7 @@ def _begin(track_id: int, ids: npt.NDArray[np.int32], segment: TrackedSegment) -
 
 
 def _continue(track: Track, seen: Track, settings: TrackingSettings) -> Track:
-    """Bring a track up to date with what was seen of it."""
+    """Update a track with its segment in this frame."""
     query = seen.query
     if query is not None and track.query is not None:
         query = _unit(settings.memory * track.query + (1 - settings.memory) * query)

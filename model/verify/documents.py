@@ -10,7 +10,7 @@ from model.network.config import NetworkConfig
 from model.training.sampling import steps_per_epoch
 from model.training.settings import TrainSettings
 from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, compare_json, first, last_row, settings_of
-from model.weights.checkpoint import load_description, metadata_path
+from model.weights.description import load_description, metadata_path
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import JsonObject, parse_json, read_json

@@ -32,20 +32,21 @@ class InterruptedCommand(KeyboardInterrupt):
         self.number = number
 
 
-def command_parser(name: str, document: str, examples: str) -> "ArgumentParser":
+def command_parser(name: str, document: str, examples: str, details: str = "") -> "ArgumentParser":
     """Make the parser of the command `panoptic NAME`.
 
     Args:
         name: of the command, as the table in `panoptic_segformer.commands` has it.
         document: the module's docstring, whose first line describes the command.
         examples: command lines for the end of `--help`, one a line.
+        details: further paragraphs of the description.
     """
     from argparse import ArgumentParser, RawDescriptionHelpFormatter  # once signals are handled
 
     lines = "\n".join(f"  {line}" for line in examples.strip().splitlines())
     return ArgumentParser(
         prog=f"panoptic {name}",
-        description=document.strip().splitlines()[0],
+        description=f"{document.strip().splitlines()[0]}\n\n{details.strip()}".rstrip(),
         epilog=f"examples:\n{lines}",
         formatter_class=RawDescriptionHelpFormatter,
     )

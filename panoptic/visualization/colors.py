@@ -35,13 +35,13 @@ def to_lab(colors: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def luminance(color: Rgb) -> float:
-    """The relative luminance of WCAG 2, 0..1."""
+    """Compute the relative luminance of WCAG 2, 0..1."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (x / 255 for x in color)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def contrast(first: Rgb, second: Rgb) -> float:
-    """The contrast ratio of WCAG 2, 1..21; text needs 4.5."""
+    """Compute the contrast ratio of WCAG 2, 1..21; text needs 4.5."""
     low, high = sorted((luminance(first), luminance(second)))
     return (high + 0.05) / (low + 0.05)
 
@@ -85,7 +85,7 @@ class ColorPicker:
 
 
 def _distances(lab: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far each color (N,3) is from the nearest of `others` (M,3); infinitely, and equally, if there are none."""
+    """Measure how far each color (N,3) is from the nearest of `others` (M,3); infinite if there are none."""
     squared = ((lab[:, None] - others) ** 2).sum(axis=2)
     return np.asarray(np.sqrt(squared.min(axis=1, initial=np.inf)), np.float32)
 

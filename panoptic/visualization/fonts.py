@@ -1,4 +1,4 @@
-"""Fonts for the names of categories, and what is written of names that they cannot draw."""
+"""Fonts for the names of categories, and substitutes for names that they cannot draw."""
 
 import unicodedata
 from collections.abc import Callable, Sequence

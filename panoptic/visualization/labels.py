@@ -22,7 +22,7 @@ _BOLDER = 1.4
 
 @dataclass(frozen=True)
 class PlateBox:
-    """Where a plate is: left and top inside, right and bottom outside of it."""
+    """Box of a plate; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -46,7 +46,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Lettering:
-    """The font of an image, and what is written of its segments."""
+    """The font of an image, and the text for each of its segments."""
 
     font: Font
     texts: Mapping[int, str]
@@ -85,7 +85,7 @@ def _remark(segment: SegmentLabel) -> str:
 
 
 def text_color(plate: Rgb) -> Rgb:
-    """White, or black on a plate so light that white contrasts less than the 4.5 that text needs."""
+    """Choose white, or black on a plate so light that white has less than the contrast of 4.5 that text needs."""
     white = (255, 255, 255)
     return white if contrast(white, plate) >= 4.5 else (0, 0, 0)
 
@@ -123,7 +123,7 @@ def _draw_plate(canvas: NDArray[np.uint8], label: Label, color: Rgb, lettering: 
 
 
 def _rounded(width: int, height: int) -> NDArray[np.float32]:
-    """How much of each pixel (H,W) a rectangle with round corners covers."""
+    """Compute the fraction of each pixel (H,W) that a rectangle with round corners covers."""
     radius = height / 5
     x = np.maximum(np.abs(np.arange(width) - (width - 1) / 2) - (width / 2 - radius), 0)
     y = np.maximum(np.abs(np.arange(height) - (height - 1) / 2) - (height / 2 - radius), 0)

@@ -1,4 +1,4 @@
-"""Where the names of segments go: most important first, so that none covers another."""
+"""Placing the names of segments, the most important first, so that none covers another."""
 
 from collections.abc import Iterator
 from math import hypot
@@ -85,7 +85,7 @@ class _Placing:
         return bool(self._is_thing[number]) and self._extents[number].area >= least
 
     def _inside(self, number: int, width: int, height: int) -> PlateBox | None:
-        """Where a segment is widest, unless the plate would hide it, or covers others."""
+        """Place a plate where its segment is widest, unless it would hide the segment, or cover others."""
         extent = self._extents[number]
         if width * height > _MOST_HIDDEN * extent.area:
             return None
@@ -106,7 +106,7 @@ class _Placing:
         return next(self._free_boxes(x, y, width, height), None)
 
     def _beside(self, number: int, point: tuple[int, int], width: int, height: int) -> PlateBox | None:
-        """The nearest free place outside of a segment that covers the fewest things."""
+        """Place a plate beside its segment, as near as possible and over few things."""
         left, top, box_width, box_height = self._extents[number].box_xywh
         reaches, gap = np.repeat(_REACHES, len(_DIRECTIONS)), height // 2
         directions = np.tile(np.array(_DIRECTIONS), (len(_REACHES), 1))
@@ -117,19 +117,19 @@ class _Placing:
         return min(beside, key=lambda box: self._cost(box, point), default=None)
 
     def _cost(self, box: PlateBox, point: tuple[int, int]) -> float:
-        """How far a plate is from its point, in plates, and what part of it would hide things."""
+        """Rate a place by its distance from the point, in plates, and by the fraction of it that would hide things."""
         x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
         return hypot(x - point[0], y - point[1]) / self._lettering.plate_height + 3 * self._things_below(box)
 
     def _things_below(self, box: PlateBox) -> float:
-        """The fraction of a plate that would hide things."""
+        """Return the fraction of a plate that would hide things."""
         step = max(1, self._step_y // 2)
         return float(
             self._is_thing.take(self._numbers[box.top : box.bottom : step, box.left : box.right : step]).mean()
         )
 
     def _point_of(self, number: int) -> tuple[int, int]:
-        """The innermost point of a segment."""
+        """Find the innermost point of a segment."""
         left, top, width, height = self._extents[number].box_xywh
         mask = np.pad(self._numbers[top : top + height, left : left + width] == number, 1).astype(np.uint8)
         depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)[1:-1, 1:-1]
@@ -137,7 +137,7 @@ class _Placing:
         return left + x, top + y
 
     def _free_boxes(self, x: NDArray[np.int64], y: NDArray[np.int64], width: int, height: int) -> Iterator[PlateBox]:
-        """Plates around points, moved into the image, without those that would cover another."""
+        """Yield plates around points, moved into the image, except those that would cover another."""
         gap = max(1, self._lettering.padding // 3)
         lefts = np.clip(x - width // 2, 0, self._width - width)[:, None]
         tops = np.clip(y - height // 2, 0, self._height - height)[:, None]

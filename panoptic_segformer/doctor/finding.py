@@ -1,4 +1,4 @@
-"""What `panoptic doctor` reports, and how it asks other programs."""
+"""The lines that `panoptic doctor` reports, and asking other programs for them."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a machine has: processors, memory, shared memory, disk, open files, folders that can be written to."""
+"""Inspecting a machine: processors, memory, shared memory, disk, open files, folders that can be written to."""
 
 import os
 import resource

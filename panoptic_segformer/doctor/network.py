@@ -1,4 +1,4 @@
-"""Whether the package index and the hub of models can be reached."""
+"""Checking that the package index and the hub of models can be reached."""
 
 import os
 import subprocess

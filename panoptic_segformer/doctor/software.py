@@ -1,4 +1,4 @@
-"""The packages of an installation: which are there, which can be imported, and what of them is in use."""
+"""Inspecting the packages of an installation: those that are missing, fail on import, or are not used."""
 
 import json
 import platform

@@ -4,34 +4,29 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from panoptic.runtime.cli import run_command
+from panoptic.runtime.cli import command_parser, run_command
+from panoptic_segformer.model_options import add_model_options, load_model
 from panoptic_segformer.predict.options import OVERLAYS, Outputs, PredictOptions, Tiles
 
-_DESCRIPTION = """Predict the panoptic maps of photos and videos.
-
+_DETAILS = """
 Each input is an image, a folder with images in any depth, a zip file, a pattern such as 'photos/*.jpg', an http(s)
 address, a video, or - for an image on standard input. Writes to --out: overlays/ to look at, and panoptic/ with
 panoptic.json in COCO's panoptic format. Results that are there already are never overwritten unasked: the same command
-resumes a run that was interrupted, or adds new images."""
-_EXAMPLES = """examples:
-  panoptic predict photo.jpg --model runs/train/model.safetensors
-  panoptic predict photos/ more.zip https://example.org/cat.jpg --out results
-  panoptic predict photos/ --labelme    # to correct the results, and train on them (docs/predict.md)
-  panoptic predict aerial.tif --tile 1333 --overlap 200"""
-_DEFAULT_MODEL = "runs/train/model.safetensors"
+resumes a run that was interrupted, or adds new images.
+"""
+_EXAMPLES = """
+panoptic predict photo.jpg --model runs/train/model.safetensors
+panoptic predict photos/ more.zip https://example.org/cat.jpg --out results
+panoptic predict photos/ --labelme    # to correct the results, and train on them (docs/predict.md)
+panoptic predict aerial.tif --tile 1333 --overlap 200
+"""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="panoptic predict",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("predict", __doc__, _EXAMPLES, _DETAILS)
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="image, folder, zip file, pattern, address, video, -"
     )
-    parser.add_argument("--model", default=_DEFAULT_MODEL, help="weights (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), help="folder to write to (default: %(default)s)"
     )
@@ -47,9 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "--coco-instances", action="store_true", help="write instances.json too: the segments as masks with scores"
     )
     how = parser.add_argument_group("how to predict", "By default as the weights say.")
-    how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
-    how.add_argument("--shorter", type=int, metavar="PIXELS", help="size that the shorter side is scaled to")
-    how.add_argument("--longer", type=int, metavar="PIXELS", help="most that the longer side is scaled to")
+    add_model_options(how)
     how.add_argument("--score-threshold", type=float, metavar="SCORE", help="lowest score of a segment")
     how.add_argument("--batch-size", type=int, metavar="N", help="images of equal size that share a forward pass")
     how.add_argument("--tile", type=int, metavar="PIXELS", help="cut images into square tiles of this side")
@@ -63,15 +56,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def command() -> None:
         options = _options(arguments)
-        from panoptic_segformer.loading import load
         from panoptic_segformer.predict.inputs import find_inputs
         from panoptic_segformer.predict.run import predict_inputs, say_failures, say_notes
 
         inputs = find_inputs(arguments.inputs, options.outputs.folder)
         say_notes(inputs)
-        named = {name: getattr(arguments, name) for name in ("shorter", "longer", "score_threshold", "batch_size")}
-        settings = {name: value for name, value in named.items() if value is not None}
-        model = load(arguments.model, device=arguments.device, **settings)
+        model = load_model(arguments, "score_threshold", "batch_size")
         summary = predict_inputs(model, inputs, options)
         print(summary.describe(options.outputs.folder))
         if summary.failures:

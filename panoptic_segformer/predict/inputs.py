@@ -1,4 +1,4 @@
-"""What the command line names, as a list of images and videos: files, folders, globs, zip files, addresses, `-`.
+"""Find the images and videos that the command line names: files, folders, globs, zip files, addresses, `-`.
 
 Arguments keep their order; files of a folder, an archive or a glob are in natural order (`2.jpg` before `10.jpg`). What
 is given twice is predicted once. Files in folders and archives are images or videos by their suffix, a file that is
@@ -8,7 +8,7 @@ named itself is one whatever it is called.
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -31,7 +31,7 @@ STANDARD_INPUT = "-"
 
 
 class ByteSource(Protocol):
-    """Where the bytes of an image come from."""
+    """Source of the bytes of an image."""
 
     def read(self, name: str) -> bytes:
         """Read an image. Raises `DatasetError` if that fails."""
@@ -179,7 +179,8 @@ def _from_files(files: FileSource, out: Path, notes: list[str]) -> Iterator[Inpu
     is_folder = isinstance(files, Folder)
     names = FileFinder(files, "", apart=out if is_folder else None).names
     chosen = [name for name in names if is_image(name) or (is_folder and is_video(name))]
-    left_out = [*describe_left_out(_without(names, chosen)), *describe_skipped(files)]
+    kept = frozenset(chosen)
+    left_out = [*describe_left_out(name for name in names if name not in kept), *describe_skipped(files)]
     notes += [f"{files.path}: {found}" for found in left_out]
     if not chosen and not left_out:
         notes.append(f"{files.path}: it is empty")
@@ -193,11 +194,6 @@ def _from_files(files: FileSource, out: Path, notes: list[str]) -> Iterator[Inpu
                 entry = files.entry(name)
                 identity = f"{entry.crc:08x} {entry.size}"
             yield Input(files, name, files.path.stem, where, origin, identity)
-
-
-def _without(names: Iterable[str], chosen: Sequence[str]) -> Iterator[str]:
-    kept = frozenset(chosen)
-    return (name for name in names if name not in kept)
 
 
 def _in_folder(folder: Folder, name: str, where: str, absolute: Path) -> Input:

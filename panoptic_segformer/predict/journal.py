@@ -1,4 +1,4 @@
-"""The journal of a folder of results: what is done, so that a killed run resumes and nothing is overwritten unasked.
+"""The journal of a folder of results, by which a killed run resumes and nothing is overwritten unasked.
 
 `journal.jsonl` has a line on weights and settings, one for each image that is done, with all that the final JSON files
 say about it, and one when a run is finished. Lines are only appended, so a kill costs no more than the last one.
@@ -7,7 +7,7 @@ say about it, and one when a run is finished. Lines are only appended, so a kill
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from panoptic.io.reading import read_file
 from panoptic.runtime.fingerprint import bytes_digest
 
 JOURNAL = "journal.jsonl"
+JsonFields = Mapping[str, object]
 _OTHERS = ("panoptic.json", "panoptic", "overlays", "labelme", "videos", "instances.json")
 
 
@@ -37,10 +38,10 @@ class Entry:
     origin: str
     identity: str
     files: tuple[str, ...]
-    image: dict[str, object] = field(default_factory=dict)
+    image: JsonFields = field(default_factory=dict)
     labelme: str = ""
-    segments: list[object] = field(default_factory=list)
-    instances: list[object] | None = None
+    segments: Sequence[JsonFields] = ()
+    instances: Sequence[JsonFields] | None = None
 
     @classmethod
     def from_json(cls, line: JsonObject) -> "Entry":
@@ -59,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Header:
-    """What decides all results of a folder: a fingerprint, and the same in words."""
+    """Identity of everything that decides the results of a folder: a fingerprint, and the same in words."""
 
     settings: str
     described: str

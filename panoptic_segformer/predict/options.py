@@ -1,4 +1,4 @@
-"""What the command line asks for, in words of this package."""
+"""The options of the command as the rest of this package reads them."""
 
 from dataclasses import dataclass
 from pathlib import Path

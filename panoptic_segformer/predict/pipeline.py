@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from panoptic.io.working_folder import working_folder
 from panoptic.runtime.parallel import ahead, count_processes, map_ahead
-from panoptic_segformer.model import Model, NamedImage
+from panoptic_segformer.images import NamedImage
+from panoptic_segformer.model import Model
 from panoptic_segformer.predict.inputs import Input
 from panoptic_segformer.predict.journal import Journal
 from panoptic_segformer.predict.options import PredictOptions, Tiles

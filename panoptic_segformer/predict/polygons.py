@@ -39,9 +39,8 @@ def _rings_by_part(mask: NDArray[np.bool_]) -> list[list[Ring]]:
     _, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
     parts: dict[int, list[Ring]] = {}
     for ring in _rings(mask):
-        x, y = ring[
-            0
-        ].tolist()  # the first corner from the top left: of a pixel of the part, or below one around a hole
+        # The first corner from the top left: of a pixel of the part, or, of a hole, below one.
+        x, y = ring[0].tolist()
         parts.setdefault(int(labels[y, x] or labels[y - 1, x]), []).append(ring)
     return list(parts.values())
 
@@ -103,9 +102,15 @@ def _joined(rings: Sequence[Ring]) -> Ring:
     return path
 
 
+def filled(polygons: Sequence[Ring], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Fill polygons as COCO does, to a mask (H, W)."""
+    height, width = shape
+    flat = [polygon.reshape(-1).tolist() for polygon in polygons]
+    mask: NDArray[np.bool_] = coco_mask.decode(fill_polygons(flat, height, width, "mask")).astype(bool)
+    return mask
+
+
 def _are_faithful(polygons: Sequence[Ring], mask: NDArray[np.bool_]) -> bool:
     """Tell whether polygons fill to much the same mask."""
-    flat = [polygon.reshape(-1).tolist() for polygon in polygons]
-    height, width = mask.shape
-    filled = coco_mask.decode(fill_polygons(flat, height, width, "mask")).astype(bool)
-    return bool((filled & mask).sum() >= _FAITHFUL * (filled | mask).sum())
+    found = filled(polygons, mask.shape)
+    return bool((found & mask).sum() >= _FAITHFUL * (found | mask).sum())

@@ -8,7 +8,8 @@ from panoptic.data.image_header import read_header
 from panoptic.data.transforms import fitted_size
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import FileSource
-from panoptic_segformer.model import Model, NamedImage
+from panoptic_segformer.images import NamedImage
+from panoptic_segformer.model import Model
 from panoptic_segformer.predict.inputs import Input
 
 _WINDOW = 32

@@ -1,4 +1,4 @@
-"""A run of the command: what is to be done, the images, the videos, and what to say at the end."""
+"""A run of the command: choosing what is not done yet, predicting images and videos, and the summary."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import SHOWN_ISSUES, DatasetError
-from panoptic.runtime.fingerprint import file_digest, fingerprint
+from panoptic.runtime.fingerprint import fingerprint
 from panoptic_segformer.model import Model
 from panoptic_segformer.predict.inputs import Input, Inputs
 from panoptic_segformer.predict.journal import Entry, Journal, open_journal
@@ -24,7 +24,7 @@ _FREE_SETTINGS = ("images", "batch_size", "compile", "channels_last")
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run has done: numbers of images and videos, seconds for the images, and what could not be read."""
+    """Outcome of a run: numbers of images and videos, seconds for the images, and messages about unreadable files."""
 
     images: int
     videos: int
@@ -106,13 +106,12 @@ def say_failures(failures: Sequence[str]) -> None:
 
 def _identity(model: Model, tiles: Tiles | None) -> tuple[str, str]:
     """Return a fingerprint of what decides the results, and words for it."""
-    path = Path(model.source)
-    digest = model.digest or (file_digest(path) if path.is_file() else "")
     settings = {name: value for name, value in asdict(model.settings).items() if name not in _FREE_SETTINGS}
     cut = f", tiles of {tiles.side} with overlap {tiles.overlap}" if tiles else ""
     sizes = f"{model.settings.shorter} x {model.settings.longer}"
-    described = f"{model.source} {digest[:12]}, {sizes}, score threshold {model.settings.merging.score_threshold:g}"
-    return fingerprint({"weights": digest or model.source, "settings": settings, "tiles": tiles}), described + cut
+    threshold = f"score threshold {model.settings.merging.score_threshold:g}"
+    decisive = {"weights": model.digest or model.source, "settings": settings, "tiles": tiles}
+    return fingerprint(decisive), f"{model.source} {model.digest[:12]}, {sizes}, {threshold}{cut}"
 
 
 def _is_done(journal: Journal, source: Input, name: str, outputs: Outputs) -> bool:

@@ -21,7 +21,7 @@ _HINT = "check the address and the network (http_proxy, https_proxy), or downloa
 
 @dataclass(frozen=True)
 class WebLimits:
-    """The most bytes and seconds that an image may take."""
+    """Largest number of bytes and of seconds that an image may take."""
 
     size: int = LARGEST_BYTES
     seconds: float = _SECONDS

@@ -2,13 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import cast
 
 from panoptic.data.image_header import open_image
 from panoptic.datasets.layout import is_image
@@ -19,13 +18,16 @@ from panoptic.io.folder import Folder
 from panoptic.io.json_fields import encode_json
 from panoptic.runtime.fingerprint import bytes_digest
 from panoptic_segformer.predict.inputs import Input, natural_key
-from panoptic_segformer.predict.journal import Entry, Journal
+from panoptic_segformer.predict.journal import Entry, Journal, JsonFields
 from panoptic_segformer.predict.labelme import CLASSES, classes_yaml, labelme_document
 from panoptic_segformer.predict.options import Outputs
 from panoptic_segformer.result import Result
 
-# Of overlays: visually lossless, with text in full color resolution.
-_SAVED: Mapping[str, dict[str, int]] = {"jpg": {"quality": 92, "subsampling": 0}, "png": {"compress_level": 3}}
+# Visually lossless, with text in full color resolution.
+_OVERLAYS: Mapping[str, Callable[[Result], bytes]] = {
+    "jpg": lambda result: result.encode_overlay("JPEG", quality=92, subsampling=0),
+    "png": lambda result: result.encode_overlay("PNG", compress_level=3),
+}
 
 
 class ResultFolder:
@@ -66,7 +68,7 @@ def write_image(
     kept = {file for file in earlier.files if is_written(outputs.folder / file)} if earlier else set[str]()
     files = {f"panoptic/{name}.png": result.to_png}
     if outputs.overlay:
-        files[f"overlays/{name}.{outputs.overlay}"] = partial(_encoded_overlay, result, outputs.overlay)
+        files[f"overlays/{name}.{outputs.overlay}"] = partial(_OVERLAYS[outputs.overlay], result)
     labelme, image, digest = f"labelme/{name}.json", "", earlier.labelme if earlier else ""
     if outputs.labelme and labelme not in kept:
         image = f"labelme/{name}{_suffix(source, content)}"
@@ -78,7 +80,7 @@ def write_image(
         with folder.replaced(path) as new:
             new.write_bytes(files[path]())
     instances = list(_instances(result)) if outputs.coco_instances else earlier.instances if earlier else None
-    segments = list(cast(Sequence[object], result.to_coco()["segments_info"]))
+    segments = [segment.to_coco() for segment in result.segments]
     listed = tuple(sorted({*kept, *files, *([image] if image else [])}))
     described = _described(result, source, name)
     return Entry(name, source.origin, source.identity, listed, described, digest, segments, instances)
@@ -125,28 +127,15 @@ def write_lists(journal: Journal, categories: CategoryTable, outputs: Outputs) -
 def _numbered(entries: Sequence[tuple[int, Entry]]) -> Iterator[dict[str, object]]:
     instances = ((image_id, each) for image_id, entry in entries for each in entry.instances or ())
     for number, (image_id, instance) in enumerate(instances, start=1):
-        yield {"id": number, "image_id": image_id, **cast(dict[str, object], instance)}
+        yield {**instance, "id": number, "image_id": image_id}
 
 
-def _instances(result: Result) -> Iterator[object]:
+def _instances(result: Result) -> Iterator[JsonFields]:
     """Describe the segments as COCO instances, stuff included, so that nothing is lost when they are corrected."""
     height, width = result.ids.shape
     rles = segment_rles(result.ids, [segment.id for segment in result.segments])
     for segment, counts in zip(result.segments, rles, strict=True):
-        yield {
-            "category_id": segment.category_id,
-            "iscrowd": 0,
-            "area": segment.area,
-            "bbox": list(segment.box),
-            "segmentation": {"size": [height, width], "counts": counts},
-            "score": segment.score,
-        }
-
-
-def _encoded_overlay(result: Result, overlay: str) -> bytes:
-    buffer = BytesIO()
-    result.overlay().save(buffer, "JPEG" if overlay == "jpg" else "PNG", **_SAVED[overlay])
-    return buffer.getvalue()
+        yield segment.to_coco() | {"segmentation": {"size": [height, width], "counts": counts}}
 
 
 def _suffix(source: Input, content: bytes | None) -> str:

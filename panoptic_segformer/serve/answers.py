@@ -2,8 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
-from io import BytesIO
+from dataclasses import fields, replace
 
 from starlette.responses import JSONResponse, Response
 
@@ -14,6 +13,7 @@ from panoptic_segformer.serve.limits import RefusalError
 FORMATS = ("json", "png", "overlay", "coco")
 _MERGING = {field.name for field in fields(MergingSettings)}
 _OTHERS = ("format", "keep", "map")
+_SHOWN = ("id", "category", "category_id", "is_thing", "score", "area", "box")
 
 
 def chosen_format(query: Mapping[str, str], accept: str) -> str:
@@ -44,7 +44,8 @@ def merging_settings(query: Mapping[str, str], settings: MergingSettings) -> Mer
 def answer(result: Result, form: str, with_map: bool, more: Mapping[str, object]) -> Response:
     """Encode a result; `more` is added to JSON."""
     if form in ("png", "overlay"):
-        return Response(result.to_png() if form == "png" else overlay_png(result), media_type="image/png")
+        content = result.to_png() if form == "png" else result.encode_overlay(compress_level=1)
+        return Response(content, media_type="image/png")
     described = coco(result) if form == "coco" else {**describe(result), **more}
     if with_map and form == "json":
         described["map"] = base64.b64encode(result.to_png()).decode()
@@ -58,18 +59,7 @@ def describe(result: Result) -> dict[str, object]:
         "name": result.name,
         "height": height,
         "width": width,
-        "segments": [
-            {
-                "id": segment.id,
-                "category": segment.category,
-                "category_id": segment.category_id,
-                "is_thing": segment.is_thing,
-                "score": segment.score,
-                "area": segment.area,
-                "box": list(segment.box),
-            }
-            for segment in result.segments
-        ],
+        "segments": [{name: getattr(segment, name) for name in _SHOWN} for segment in result.segments],
     }
 
 
@@ -81,15 +71,3 @@ def coco(result: Result) -> dict[str, object]:
         "annotations": [result.to_coco() | {"image_id": 1}],
         "categories": result.categories.to_json(),
     }
-
-
-def overlay_png(result: Result) -> bytes:
-    """Encode the overlay."""
-    buffer = BytesIO()
-    result.overlay().save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def described_settings(settings: MergingSettings) -> dict[str, object]:
-    """Return the settings of merging by name."""
-    return asdict(settings)

@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -16,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from model.inference.merging import METHODS, MergingSettings
 from panoptic_segformer.model import Model
-from panoptic_segformer.serve.answers import answer, chosen_format, described_settings, merging_settings
+from panoptic_segformer.serve.answers import answer, chosen_format, merging_settings
 from panoptic_segformer.serve.guard import Guard
 from panoptic_segformer.serve.kept import Kept
 from panoptic_segformer.serve.limits import MEGA, Limits, RefusalError
@@ -27,8 +28,8 @@ from panoptic_segformer.unmerged import Unmerged
 PAGE = Path(__file__).with_name("page.html")
 
 
-def make_app(model: Model, digest: str, limits: Limits, hosts: Iterable[str] = ()) -> FastAPI:
-    """Make the server's application for a model whose weights have a digest."""
+def make_app(model: Model, limits: Limits, hosts: Iterable[str] = ()) -> FastAPI:
+    """Make the server's application."""
     work, kept = Work(model, limits), Kept(limits.kept_megabytes * MEGA, limits.kept_seconds)
 
     @asynccontextmanager
@@ -39,20 +40,16 @@ def make_app(model: Model, digest: str, limits: Limits, hosts: Iterable[str] = (
     # Without the pages of the API, which load scripts from elsewhere.
     app = FastAPI(title="panoptic", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=tuple(hosts))
-    app.add_exception_handler(RefusalError, _refused)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(ClientDisconnect, _refused)
-    app.add_exception_handler(ValueError, _refused)
-    app.add_exception_handler(MemoryError, _refused)
+    for error in (RefusalError, HTTPException, ClientDisconnect, ValueError, MemoryError):
+        app.add_exception_handler(error, _refused)
     _add_predictions(app, work, kept)
-    _add_descriptions(app, work, kept, digest)
+    _add_descriptions(app, work, kept)
     return app
 
 
 def _add_predictions(app: FastAPI, work: Work, kept: Kept) -> None:
     def merged(settings: MergingSettings, form: str, with_map: bool, unmerged: Unmerged) -> Response:
-        more = {"merging": described_settings(settings)}
-        return answer(unmerged.merge(settings), form, with_map, more)
+        return answer(unmerged.merge(settings), form, with_map, {"merging": asdict(settings)})
 
     def merging(request: Request) -> partial[Response]:
         settings = merging_settings(request.query_params, work.model.settings.merging)
@@ -61,7 +58,7 @@ def _add_predictions(app: FastAPI, work: Work, kept: Kept) -> None:
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:
-        with work.place():
+        with work.slot():
             merge, keep = merging(request), "keep" in request.query_params
             upload = await read_upload(request, work.limits)
             started = monotonic()
@@ -76,11 +73,11 @@ def _add_predictions(app: FastAPI, work: Work, kept: Kept) -> None:
         merge, unmerged = merging(request), kept.get(name)
         if unmerged is None:
             raise RefusalError(404, "this result is no longer kept; send the image again")
-        with work.place():
+        with work.slot():
             return await work.while_there(request, work.merge(merge, unmerged))
 
 
-def _add_descriptions(app: FastAPI, work: Work, kept: Kept, digest: str) -> None:
+def _add_descriptions(app: FastAPI, work: Work, kept: Kept) -> None:
     page, settings, limits = PAGE.read_text(encoding="utf-8"), work.model.settings, work.limits
     policy = page_policy(page)
 
@@ -98,9 +95,9 @@ def _add_descriptions(app: FastAPI, work: Work, kept: Kept, digest: str) -> None
         return JSONResponse(
             {
                 "name": Path(work.model.source).name,
-                "sha256": digest,
+                "sha256": work.model.digest,
                 "input": {"shorter": settings.shorter, "longer": settings.longer},
-                "merging": described_settings(settings.merging),
+                "merging": asdict(settings.merging),
                 "methods": list(METHODS),
                 "categories": work.model.categories.to_json(),
                 "limits": {"megabytes": limits.megabytes, "megapixels": limits.megapixels, "queue": limits.queue},

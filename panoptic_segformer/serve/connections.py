@@ -1,4 +1,4 @@
-"""Connections that do not last unless something is asked."""
+"""Connections that are closed unless a request arrives in time."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What every request and answer goes through: who may ask, and what a browser may do with the answer."""
+"""The checks of every request, and the headers that tell browsers what to do with every answer."""
 
 import asyncio
 import socket

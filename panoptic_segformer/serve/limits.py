@@ -1,4 +1,4 @@
-"""Bounds of what a server takes and keeps, and the answer to what is beyond them."""
+"""Limits of what a server accepts and keeps, and the refusal of everything beyond them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ MEGA = 1_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds a server's memory and time, whatever its clients do."""
+    """Limits of a server's memory and time, whatever its clients do."""
 
     megabytes: int = 32
     """Largest upload."""
@@ -16,7 +16,7 @@ class Limits:
     """Largest image; merging needs about 100 bytes a pixel."""
     queue: int = 32
     """Requests that are received, predicted or waiting at the same time; further ones are to come again later."""
-    seconds: float = 120
+    seconds: float = 120.0
     """Longest time from a complete upload to its answer."""
     kept_megabytes: int = 1024
     """Memory for images whose masks are kept to be merged again; the one longest unused goes first."""
@@ -27,9 +27,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Reject limits that no request could keep."""
-        for name in ("megabytes", "megapixels", "queue", "seconds", "kept_megabytes"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give a number above 0")
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ValueError(f"--{name.replace('_', '-')} is {value}; give a number above 0")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Starting the server, and ending it so that nobody loses an answer that is being made."""
+"""Starting the server, and stopping it without losing answers in progress."""
 
 import asyncio
 import errno
@@ -6,17 +6,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import uvicorn
 
-from panoptic.runtime.fingerprint import file_digest
-from panoptic_segformer.loading import SettingValue, load
-from panoptic_segformer.model import NamedImage
+from panoptic_segformer.images import NamedImage
+from panoptic_segformer.model import Model
 from panoptic_segformer.serve.app import make_app
 from panoptic_segformer.serve.connections import Connection
 from panoptic_segformer.serve.limits import Limits
@@ -49,26 +47,24 @@ class _Server(uvicorn.Server):
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen, and other names by which clients reach it."""
+    """Address to listen at, and other names by which clients reach it."""
 
     host: str
     port: int
     names: tuple[str, ...] = ()
 
 
-def serve(weights: str, at: Address, limits: Limits, device: str | None, settings: Mapping[str, SettingValue]) -> None:
-    """Serve a model until a signal comes; then end the process with 0, after Ctrl-C with 130.
+def serve(at: Address, limits: Limits, load: Callable[[], Model]) -> None:
+    """Load a model, if the address is free, and serve it until a signal ends the process: with 0, or 130 on Ctrl-C.
 
     Raises:
         ValueError: the address is taken or not of this machine, or the weights cannot be used.
     """
     with bound(at.host, at.port) as listening:
-        model = load(weights, device=device, **settings)
+        model = load()
         # The first image takes longest, and what the network cannot do is said now instead of to clients.
         model.find(NamedImage("a gray image", np.full((64, 64, 3), 128, np.uint8)))
-        path = Path(weights)
-        file = path / "model.safetensors" if path.is_dir() else path
-        app = make_app(model, file_digest(file) if file.is_file() else "", limits, (at.host, *at.names))
+        app = make_app(model, limits, (at.host, *at.names))
         config = uvicorn.Config(
             app,
             http=Connection,

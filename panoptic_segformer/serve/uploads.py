@@ -73,7 +73,7 @@ def first_file(body: bytes | bytearray, boundary: str) -> Upload:
 
 
 def plain_name(name: str) -> str:
-    """The last part of a file name, printable and not too long."""
+    """Return the last part of a file name, printable and not too long."""
     last = name.replace("\\", "/").rpartition("/")[2]
     kept = "".join(letter for letter in last if letter.isprintable() and letter not in '"<>:|?*')
     return kept.lstrip(".")[-_MAX_NAME:] or "image"

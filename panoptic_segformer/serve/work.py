@@ -12,7 +12,8 @@ from starlette.requests import Request
 
 from panoptic.data.decoding import decode_upright
 from panoptic.io.errors import DatasetError
-from panoptic_segformer.model import Model, NamedImage
+from panoptic_segformer.images import NamedImage
+from panoptic_segformer.model import Model
 from panoptic_segformer.serve.limits import Limits, RefusalError
 from panoptic_segformer.serve.uploads import Upload, check_image
 from panoptic_segformer.unmerged import Unmerged
@@ -35,8 +36,8 @@ class Work:
         self._seconds = 1.0  # that a request takes, on average
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take a place in the queue. Raises `RefusalError` if there is none."""
+    def slot(self) -> Iterator[None]:
+        """Take a slot of the queue. Raises `RefusalError` if there is none."""
         if self.taken >= self.limits.queue:
             later = str(min(60, ceil(self._seconds * self.taken / 2)))
             raise RefusalError(

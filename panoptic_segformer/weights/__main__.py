@@ -1,45 +1,49 @@
-"""The command `panoptic weights`. Nothing heavy is imported before it is known what is to be done."""
+"""Fetch, convert, verify and share weights."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
-from panoptic.runtime.cli import run_command
+from panoptic.runtime.cli import command_parser, run_command
 
-_EPILOG = """examples:
-  panoptic weights list
-  panoptic weights fetch r50_2x
-  panoptic weights card runs/train/model.safetensors --license cc-by-4.0
-  panoptic weights push runs/train owner/name --license cc-by-4.0
-  panoptic weights pull owner/name --out pretrained/name
+if TYPE_CHECKING:
+    _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
-`panoptic weights COMMAND --help` lists the options of one."""
+_DETAILS = "`panoptic weights COMMAND --help` lists the options of one."
+_EXAMPLES = """
+panoptic weights list
+panoptic weights fetch r50_2x
+panoptic weights card runs/train/model.safetensors --license cc-by-4.0
+panoptic weights push runs/train owner/name --license cc-by-4.0
+panoptic weights pull owner/name --out pretrained/name
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="panoptic weights",
-        description="Fetch, convert, verify and share weights.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for name, command in _COMMANDS.items():
-        described = f"{command.summary[0].upper()}{command.summary[1:]}."
-        example = f"example: panoptic weights {name} {command.example}".rstrip()
-        command.add_options(commands.add_parser(name, help=command.summary, description=described, epilog=example))
+    """Run the command line. Nothing heavy is imported before it is known what is to be done."""
+    parser = command_parser("weights", __doc__, _EXAMPLES, _DETAILS)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (_add_list, _add_fetch, _add_convert, _add_verify, _add_card, _add_push, _add_pull):
+        add(commands)
     given = parser.parse_args(argv)
-    run = _COMMANDS[given.command].run
-    if given.command == "verify":  # has exit statuses of its own
-        run(given)
-    else:
-        run_command(lambda: run(given))
+    run_command(lambda: given.run(given))
 
 
-def _list_options(_: argparse.ArgumentParser) -> None:
-    """Take none."""
+def _add(
+    commands: "_Commands", run: Callable[[argparse.Namespace], None], summary: str, example: str = ""
+) -> argparse.ArgumentParser:
+    """Add the command below `panoptic weights` that a function of its name runs."""
+    name = run.__name__.removeprefix("_")
+    described = f"{summary[0].upper()}{summary[1:]}."
+    epilog = f"example: panoptic weights {name} {example}".rstrip()
+    parser = commands.add_parser(name, help=summary, description=described, epilog=epilog)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_list(commands: "_Commands") -> None:
+    _add(commands, _list, "list published weights, and those on this machine")
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -48,7 +52,8 @@ def _list(_: argparse.Namespace) -> None:
     print(describe_weights())
 
 
-def _fetch_options(parser: argparse.ArgumentParser) -> None:
+def _add_fetch(commands: "_Commands") -> None:
+    parser = _add(commands, _fetch, "fetch and convert a checkpoint that the authors published", "r50_2x")
     parser.add_argument("name", help="published checkpoint, such as r50_2x; `panoptic weights list` has all")
     parser.add_argument("--out", type=Path, help="safetensors file to write (default: in the user's cache)")
     parser.add_argument("--mirror", action="append", default=[], help="address of a folder to try first")
@@ -60,7 +65,8 @@ def _fetch(given: argparse.Namespace) -> None:
     fetch(given.name, given.out, given.mirror)
 
 
-def _convert_options(parser: argparse.ArgumentParser) -> None:
+def _add_convert(commands: "_Commands") -> None:
+    parser = _add(commands, _convert, "convert a checkpoint of the authors' code", "my.pth --out my.safetensors")
     parser.add_argument("file", type=Path, help=".pth file of the authors' code")
     parser.add_argument("--out", type=Path, help="safetensors file to write (default: beside the file)")
     parser.add_argument("--categories", type=Path, help="JSON in COCO's format with its classes (default: COCO's)")
@@ -73,7 +79,13 @@ def _convert(given: argparse.Namespace) -> None:
     convert_file(given.file, given.out, given.categories, given.ema)
 
 
-def _verify_options(parser: argparse.ArgumentParser) -> None:
+def _add_verify(commands: "_Commands") -> None:
+    parser = _add(
+        commands,
+        _verify,
+        "verify weights and results against their passports",
+        "runs/train/model.safetensors --key passport-key.pub",
+    )
     parser.add_argument("weights", type=Path, help="safetensors file with its passport, or an exported file")
     parser.add_argument("--data", type=Path, help="folder that the paths of data in the passport are relative to")
     parser.add_argument("--key", type=Path, help="public key (.pub) that must have signed the passports")
@@ -93,7 +105,10 @@ def _verify(given: argparse.Namespace) -> None:
     verify([str(given.weights), *options, *(["--json"] if given.json else [])])
 
 
-def _card_options(parser: argparse.ArgumentParser) -> None:
+def _add_card(commands: "_Commands") -> None:
+    parser = _add(
+        commands, _card, "write the model card of weights", "runs/train --license mit --repository owner/name"
+    )
     parser.add_argument("weights", type=Path, help="safetensors file, or its folder")
     parser.add_argument("--license", default="", help="under which the weights may be used, such as cc-by-4.0")
     parser.add_argument("--repository", default="", help="owner/name on the Hugging Face hub, if they go there")
@@ -117,7 +132,13 @@ def _card(given: argparse.Namespace) -> None:
     print(f"wrote {out}" + ("" if given.license else "; it says that no license is stated: give --license"))
 
 
-def _push_options(parser: argparse.ArgumentParser) -> None:
+def _add_push(commands: "_Commands") -> None:
+    parser = _add(
+        commands,
+        _push,
+        "upload weights to the Hugging Face hub, with what belongs to them",
+        "runs/train owner/name --license cc-by-4.0",
+    )
     parser.add_argument("weights", type=Path, help="safetensors file, or its folder")
     parser.add_argument("repository", help="owner/name on the Hugging Face hub; is made if there is none")
     parser.add_argument(
@@ -137,7 +158,13 @@ def _push(given: argparse.Namespace) -> None:
     push(given.weights, given.repository, given.license, **options)
 
 
-def _pull_options(parser: argparse.ArgumentParser) -> None:
+def _add_pull(commands: "_Commands") -> None:
+    parser = _add(
+        commands,
+        _pull,
+        "download weights from the Hugging Face hub, with what belongs to them",
+        "owner/name@main --out pretrained/name",
+    )
     parser.add_argument("address", help="owner/name or owner/name@revision on the Hugging Face hub")
     parser.add_argument("--out", type=Path, help="folder to write (default: pretrained/NAME)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that differ")
@@ -150,51 +177,6 @@ def _pull(given: argparse.Namespace) -> None:
 
     address = HubAddress.require(given.address)
     pull(address, given.out or PRETRAINED / address.repository.rpartition("/")[2], given.overwrite)
-
-
-class _Command(NamedTuple):
-    """A command below `panoptic weights`."""
-
-    add_options: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
-    summary: str
-    example: str
-
-
-_COMMANDS: Mapping[str, _Command] = {
-    "list": _Command(_list_options, _list, "list published weights, and those on this machine", ""),
-    "fetch": _Command(_fetch_options, _fetch, "fetch and convert a checkpoint that the authors published", "r50_2x"),
-    "convert": _Command(
-        _convert_options,
-        _convert,
-        "convert a checkpoint of the authors' code",
-        "my.pth --out my.safetensors",
-    ),
-    "verify": _Command(
-        _verify_options,
-        _verify,
-        "verify weights and results against their passports",
-        "runs/train/model.safetensors --key passport-key.pub",
-    ),
-    "card": _Command(
-        _card_options,
-        _card,
-        "write the model card of weights",
-        "runs/train --license mit --repository owner/name",
-    ),
-    "push": _Command(
-        _push_options,
-        _push,
-        "upload weights to the Hugging Face hub, with what belongs to them",
-        "runs/train owner/name --license cc-by-4.0",
-    ),
-    "pull": _Command(
-        _pull_options,
-        _pull,
-        "download weights from the Hugging Face hub, with what belongs to them",
-        "owner/name@main --out pretrained/name",
-    ),
-}
 
 
 if __name__ == "__main__":

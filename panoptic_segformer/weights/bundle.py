@@ -1,4 +1,4 @@
-"""What belongs to weights: their passport, the results made with them, and whether all digests fit."""
+"""Weights with their passport and the results made with them, all held against their digests."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from model.verify.check import FAILED
 from model.verify.documents import check_files, check_signature
-from model.weights.checkpoint import Checkpoint, encode_description, load_checkpoint, metadata_path
+from model.weights.checkpoint import Checkpoint, load_checkpoint
+from model.weights.description import encode_description, metadata_path
 from panoptic.io.json_fields import JsonObject, encode_json, read_json
 from panoptic.passport.digests import digest_of
 from panoptic.passport.document import Passport, read_passport

@@ -24,7 +24,7 @@ NO_LICENSE = "Not stated. Ask the owner of these weights before you use or share
 
 @dataclass(frozen=True)
 class CardRequest:
-    """What the run does not tell."""
+    """Facts for the card that the run does not tell."""
 
     license: str = ""
     """Identifier of a license, as the hub lists them; empty if it is unknown."""

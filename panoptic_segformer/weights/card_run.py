@@ -22,7 +22,7 @@ _SETTINGS = {
     "precision": "precision",
     "seed": "seed",
 }
-"""What is shown of the settings of training, and how it is called."""
+"""Settings of training that are shown, and their titles."""
 
 
 def dataset_of(bundle: Bundle) -> str:

@@ -25,11 +25,11 @@ _BUSY = (408, 429)
 
 
 class HubError(ValueError):
-    """The hub, or the way to it, does not give what was asked for."""
+    """The hub refuses a request, or cannot be reached."""
 
 
 class UnreachableError(HubError):
-    """There is no answer from the hub, or none but that it is out of order."""
+    """The hub does not answer, or answers that it is out of order."""
 
 
 @dataclass(frozen=True)

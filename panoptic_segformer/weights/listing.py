@@ -7,7 +7,7 @@ import torch
 
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import PUBLISHED
-from model.weights.checkpoint import Description, load_description
+from model.weights.description import Description, load_description
 from model.weights.official.released import RELEASED
 from panoptic.markdown import markdown_page, markdown_table
 from panoptic_segformer.weights.names import WEIGHTS

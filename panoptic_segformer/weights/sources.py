@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from model.weights.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from model.weights.checkpoint import Checkpoint, load_checkpoint
+from model.weights.description import CheckpointError
 from model.weights.loading.files import is_safetensors
 from model.weights.official.convert import convert
 from model.weights.official.released import RELEASED, record

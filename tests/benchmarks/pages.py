@@ -18,8 +18,8 @@ from benchmarks.inference.report import InferenceReport, inference_page
 from benchmarks.loading.report import LoadingReport, loading_page
 from benchmarks.official_parity.study import ParityStudy, study_page
 from benchmarks.operator.__main__ import OperatorReport, operator_page
-from benchmarks.tiles.report import TilesReport, tiles_page
-from benchmarks.tracking.report import TrackingReport, tracking_page
+from benchmarks.tiles.__main__ import TilesReport, tiles_page
+from benchmarks.tracking.__main__ import TrackingReport, tracking_page
 from benchmarks.training.report import TrainingReport, training_page
 from model.complexity.table import complexity_page
 

@@ -7,11 +7,11 @@ import pytest
 
 from benchmarks.predict.__main__ import COMMAND, NETWORK, main
 from tests.markdown import unpadded
-from tests.panoptic_segformer.predict.made_model import write_model, write_photos
+from tests.panoptic_segformer.made_model import write_model, write_photos
 
 
 def test_command_and_network_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    photos, weights = write_photos(tmp_path / "photos", count=4), write_model(tmp_path)
+    photos, weights = write_photos(tmp_path / "photos", count=4), write_model(tmp_path / "model.safetensors")
     main(["--images", str(photos), "--model", str(weights), "--rounds", "1", "--out", str(tmp_path)])
     report = json.loads((tmp_path / "predict.json").read_text())
     assert report["images"] == 4

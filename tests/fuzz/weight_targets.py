@@ -16,7 +16,7 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.curves import Curves
 from model.training.ema import WeightAverage
 from model.training.state import RunState
-from model.weights.checkpoint import CheckpointError, Description, load_description, save_description
+from model.weights.description import CheckpointError, Description, load_description, save_description
 from model.weights.loading.files import WeightsError, read_weights
 from panoptic.format.categories import CategoryTable
 from panoptic.io.errors import DatasetError

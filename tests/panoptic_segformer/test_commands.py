@@ -1,18 +1,19 @@
 """The command `panoptic`: its help, its errors, and that a command behaves as its module does."""
 
-import os
-import subprocess
-import sys
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from panoptic_segformer.commands import COMMANDS, main
+from tests.panoptic_segformer.programs import run_python
 
-ROOT = Path(__file__).parents[2]
 # None of them is needed to explain a command, and each takes a tenth of a second or more to import.
-HEAVY = {"cv2", "fastapi", "fiftyone", "matplotlib", "pandas", "prefect", "scipy", "torch", "transformers"}
+HEAVY = {
+    *("cv2", "fastapi", "fiftyone", "huggingface_hub", "matplotlib", "pandas", "prefect", "scipy", "torch"),
+    "transformers",
+}
+WEIGHTS = [f"weights {name}" for name in ("list", "fetch", "convert", "verify", "card", "push", "pull")]
 ALL_IMPORTED = """
 import sys
 from panoptic_segformer.commands import main
@@ -22,30 +23,23 @@ except SystemExit as end:
     assert not end.code, end.code
 print("imported:", *sys.modules)
 """
-every_command = pytest.mark.parametrize("name", COMMANDS)
 
 
-def run_module(module: str, *arguments: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
-
-
-@every_command
+@pytest.mark.parametrize("name", [*COMMANDS, *WEIGHTS])
 def test_help_has_examples_and_imports_nothing_heavy(name: str) -> None:
-    done = subprocess.run([sys.executable, "-c", ALL_IMPORTED, name, "--help"], capture_output=True, text=True)
+    done = run_python("-c", ALL_IMPORTED, *name.split(), "--help")
     assert done.returncode == 0, done.stderr
     text, _, imported = done.stdout.rpartition("imported:")
     assert text.startswith(f"usage: panoptic {name} ")
-    examples = [line for line in text.partition("\nexamples:\n")[2].splitlines() if line.startswith("  ")]
-    assert 2 <= len(examples) <= 6
-    assert any(f"panoptic {name}" in line for line in examples)
-    assert not HEAVY & set(imported.split())
+    examples = text.partition("\nexample")[2]
+    assert f"panoptic {name}" in examples
+    assert name in WEIGHTS or 2 <= examples.count("\n  ") <= 6
+    assert not (HEAVY | ({"numpy"} if name.startswith("weights") else set())) & set(imported.split())
 
 
-@every_command
+@pytest.mark.parametrize("name", COMMANDS)
 def test_wrong_use_names_the_command(name: str) -> None:
-    done = run_module("panoptic_segformer", name, "--no-such-option")
+    done = run_python("-m", "panoptic_segformer", name, "--no-such-option")
     assert done.returncode == 2
     assert f"panoptic {name}: error: " in done.stderr
 
@@ -78,8 +72,8 @@ def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str], mo
 
 def test_a_command_ends_as_its_module_does(tmp_path: Path) -> None:
     for module, arguments in (("panoptic.tools.check", ("check", str(tmp_path))), ("pipelines.summary", ("results",))):
-        expected = run_module(module, *arguments[1:], folder=tmp_path)
-        found = run_module("panoptic_segformer", *arguments, folder=tmp_path)
+        expected = run_python("-m", module, *arguments[1:], folder=tmp_path)
+        found = run_python("-m", "panoptic_segformer", *arguments, folder=tmp_path)
         assert (found.returncode, found.stdout, found.stderr) == (expected.returncode, expected.stdout, expected.stderr)
         assert found.returncode == 2
         assert found.stderr.startswith(f"error: {tmp_path}")

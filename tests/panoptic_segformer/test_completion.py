@@ -1,12 +1,12 @@
 """Completion, as a real bash does it."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from panoptic_segformer.commands import COMMANDS
+from tests.panoptic_segformer.programs import run_python
 
 # What bash does when Tab is pressed at the end of a line.
 PRESS_TAB = """
@@ -19,8 +19,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 def completion(shell: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "panoptic_segformer", "completion", shell]
-    return subprocess.run(command, capture_output=True, text=True)
+    return run_python("-m", "panoptic_segformer", "completion", shell)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The doctor's report: on this machine, and where something is missing, damaged, too small or slow."""
 
 import json
-import os
 import subprocess
 import sys
 from collections import namedtuple
@@ -12,17 +11,16 @@ import pytest
 from panoptic_segformer.doctor import machine, network, software
 from panoptic_segformer.doctor.__main__ import main
 from panoptic_segformer.doctor.finding import Finding
+from tests.panoptic_segformer.programs import ROOT, run_python
 
-ROOT = Path(__file__).parents[2]
 Usage = namedtuple("Usage", "total used free")
 
 
 def doctor(
     *arguments: str, python: Path = Path(sys.executable), path: tuple[Path, ...] = ()
 ) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT)))}
-    command = [str(python), "-m", "panoptic_segformer", "doctor", "--offline", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=python.parent)
+    command = ("-m", "panoptic_segformer", "doctor", "--offline", *arguments)
+    return run_python(*command, folder=python.parent, path=(*path, ROOT), python=python)
 
 
 def findings(text: str) -> dict[str, dict[str, str]]:

@@ -10,20 +10,13 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 import panoptic_segformer
-from model.inference.settings import InferenceSettings
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, save_checkpoint
-from panoptic.format.categories import CategoryTable
-from tests.model.training.synthetic import NETWORK
-from tests.tiny_dataset import CATEGORIES
+from tests.panoptic_segformer.made_model import photo
+from tests.panoptic_segformer.programs import ROOT
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 BUILT_FROM = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
 PACKAGES = ("panoptic_segformer", "panoptic", "model", "cluster", "stages", "pipelines", "benchmarks")
 DATA = {
@@ -70,22 +63,11 @@ def install(programs: Path, *arguments: object, folder: Path, **variables: str) 
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    categories = CategoryTable.from_json(CATEGORIES)
-    torch.manual_seed(0)
-    network = PanopticSegFormer(NETWORK, len(categories.things), len(categories.stuff))
-    path = tmp_path / "model.safetensors"
-    settings = InferenceSettings(48, 96)
-    save_checkpoint(path, Checkpoint(NETWORK, categories, {}, network, inference=settings))
-    return path
-
-
-@pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
     """A folder with a photo, and with one of somebody else's that is called `model`."""
     folder = tmp_path / "elsewhere"
     (folder / "model").mkdir(parents=True)
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)).save(folder / "photo.png")
+    photo(0).save(folder / "photo.png")
     return folder
 
 

@@ -12,24 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import panoptic_segformer
-from model.inference.merging import MergingSettings
 from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import NetworkInput
-from model.inference.settings import InferenceSettings
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, metadata_path, save_checkpoint
+from model.weights.description import metadata_path
 from panoptic.datasets.coco import build_index
-from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import decode_id_map
-from panoptic_segformer.model import Model, NamedImage
+from panoptic_segformer.images import NamedImage
+from panoptic_segformer.model import Model
 from stages import predict
 from tests.model.training.synthetic import NETWORK
+from tests.panoptic_segformer.made_model import LENIENT, PARAMS, SETTINGS
 from tests.tiny_dataset import TinySplit, random_image, write_split
-
-LENIENT = MergingSettings(score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
-SETTINGS = InferenceSettings(48, 96, batch_size=1, merging=LENIENT)
-PARAMS = """predict: {shorter: 48, longer: 96,
-  merging: {score_threshold: 0, mask_threshold: 0, overlap_things: 1, overlap_stuff: 1}}"""
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +30,6 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
     rng = np.random.default_rng(0)
     images = [random_image(rng, index, *size) for index, size in enumerate([(48, 64), (64, 48), (48, 64)])]
     return write_split(tmp_path_factory.mktemp("data"), "val", images)
-
-
-@pytest.fixture(scope="module")
-def weights(split: TinySplit, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    categories: CategoryTable = build_index(split.panoptic_json, split.masks, split.images).categories
-    torch.manual_seed(0)
-    network = PanopticSegFormer(NETWORK, len(categories.things), len(categories.stuff))
-    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    save_checkpoint(path, Checkpoint(NETWORK, categories, {}, network, inference=SETTINGS))
-    return path
 
 
 def files(split: TinySplit) -> list[Path]:

@@ -1,18 +1,10 @@
 """Other packages of the same names, in the current folder or earlier in Python's path."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-def python(*arguments: str, folder: Path, path: tuple[Path, ...] = (ROOT,)) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=folder, env=environment)
+from tests.panoptic_segformer.programs import ROOT, run_python
 
 
 @pytest.fixture
@@ -26,13 +18,13 @@ def other(tmp_path: Path) -> Path:
 def test_a_folder_of_files_in_the_current_folder_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights.txt").touch()
-    done = python("-m", "panoptic_segformer", "check", "nothing", folder=tmp_path)
+    done = run_python("-m", "panoptic_segformer", "check", "nothing", folder=tmp_path)
     assert (done.returncode, done.stderr.partition(":")[0]) == (2, "error")
     assert "nothing" in done.stderr
 
 
 def test_a_package_in_the_current_folder_is_named(other: Path) -> None:
-    done = python("-m", "panoptic_segformer", "check", ".", folder=other)
+    done = run_python("-m", "panoptic_segformer", "check", ".", folder=other)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: panoptic_segformer needs its own package 'model', {ROOT / 'model'}, but ")
     assert f"is {other / 'model' / '__init__.py'}; rename that one, run from another folder, or put" in done.stderr
@@ -42,12 +34,12 @@ def test_a_package_in_the_current_folder_is_named(other: Path) -> None:
 def test_a_package_earlier_in_the_path_is_named(other: Path) -> None:
     (other / "elsewhere").mkdir()
     load = "import panoptic_segformer; panoptic_segformer.load('x')"
-    done = python("-c", load, folder=other / "elsewhere", path=(other, ROOT))
+    done = run_python("-c", load, folder=other / "elsewhere", path=(other, ROOT))
     assert done.stderr.splitlines()[-1].startswith("ImportError: panoptic_segformer needs its own package 'model'")
-    done = python("-c", load, folder=other / "elsewhere", path=(ROOT, other))
+    done = run_python("-c", load, folder=other / "elsewhere", path=(ROOT, other))
     assert done.stderr.splitlines()[-1].startswith("ValueError: x: no such weights")
 
 
 def test_the_help_needs_no_neighbors(other: Path) -> None:
-    done = python("-m", "panoptic_segformer", folder=other)
+    done = run_python("-m", "panoptic_segformer", folder=other)
     assert (done.returncode, done.stderr) == (0, "")

@@ -5,21 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from model.inference.merging import MergingSettings
-from model.inference.settings import InferenceSettings
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, save_checkpoint
-from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import decode_id_map
 from panoptic_segformer import Result
-from tests.model.training.synthetic import NETWORK
-from tests.tiny_dataset import CATEGORIES
+from tests.panoptic_segformer.made_model import photo_file, write_model
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "photo.ipynb"
-LENIENT = MergingSettings(score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
 
 
 def cells() -> list[dict[str, object]]:
@@ -29,16 +21,8 @@ def cells() -> list[dict[str, object]]:
 
 def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """On weights and a photo under the names that it gives, as Jupyter would: in order, in one namespace."""
-    categories = CategoryTable.from_json(CATEGORIES)
-    torch.manual_seed(0)
-    network = PanopticSegFormer(NETWORK, len(categories.things), len(categories.stuff))
-    settings = InferenceSettings(48, 96, merging=LENIENT)
-    save_checkpoint(
-        tmp_path / "runs" / "train" / "model.safetensors",
-        Checkpoint(NETWORK, categories, {}, network, inference=settings),
-    )
-    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.jpg")
+    write_model(tmp_path / "runs" / "train" / "model.safetensors")
+    (tmp_path / "photo.jpg").write_bytes(photo_file(0, form="JPEG"))
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
     for cell in cells():

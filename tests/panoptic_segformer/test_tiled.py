@@ -4,32 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import panoptic_segformer
 from benchmarks.tiles.__main__ import measure as measure_tiles
 from benchmarks.tracking.__main__ import METHODS
 from benchmarks.tracking.__main__ import measure as measure_tracking
-from model.inference.merging import MergingSettings
-from model.inference.settings import InferenceSettings
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, save_checkpoint
 from panoptic.tools.mini.categories import CATEGORIES
-from panoptic_segformer.model import NamedImage
-from tests.model.training.synthetic import NETWORK
-
-LENIENT = MergingSettings(score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
+from panoptic_segformer.images import NamedImage
+from tests.panoptic_segformer.made_model import write_model
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = PanopticSegFormer(NETWORK, len(CATEGORIES.things), len(CATEGORIES.stuff))
-    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    save_checkpoint(
-        path, Checkpoint(NETWORK, CATEGORIES, {}, network, inference=InferenceSettings(48, 96, merging=LENIENT))
-    )
-    return path
+    return write_model(tmp_path_factory.mktemp("weights") / "model.safetensors", categories=CATEGORIES)
 
 
 def photo(height: int, width: int) -> NamedImage:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from model.weights.checkpoint import CheckpointError
+from model.weights.description import CheckpointError
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.errors import shown_ids
 

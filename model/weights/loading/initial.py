@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, build, load_checkpoint, load_description, metadata_path
+from model.weights.checkpoint import Checkpoint, build, load_checkpoint
+from model.weights.description import load_description, metadata_path
 from model.weights.loading.averages import AVERAGE_MARK
 from model.weights.loading.files import WeightsError, is_safetensors, read_weights
 from model.weights.loading.hub import find_imagenet, origin

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import CheckpointError, Description, meta_entries
+from model.weights.checkpoint import meta_entries
+from model.weights.description import CheckpointError, Description
 from model.weights.loading.class_match import ClassMatch, match_classes
 from panoptic.format.categories import CategoryTable
 

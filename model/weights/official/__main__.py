@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from model.weights.checkpoint import metadata_path
+from model.weights.description import metadata_path
 from model.weights.loading.layout import listed
 from model.weights.official.classes import categories_of
 from model.weights.official.convert import SEED, Converted, convert, convert_back, save_converted

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, Description, add_checkpoint, load_checkpoint
+from model.weights.checkpoint import Checkpoint, add_checkpoint, load_checkpoint
+from model.weights.description import Description
 from model.weights.loading.layout import OfficialLayoutError, listed
 from model.weights.loading.transfer import Transferred, transfer
 from model.weights.official.classes import (

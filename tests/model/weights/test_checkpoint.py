@@ -17,15 +17,8 @@ from torch import Tensor
 from model.inference.merging import MergingSettings
 from model.inference.settings import InferenceSettings
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    load_checkpoint,
-    load_description,
-    metadata_path,
-    save_checkpoint,
-    save_description,
-)
+from model.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from model.weights.description import CheckpointError, load_description, metadata_path, save_description
 from panoptic.format.categories import Category, CategoryTable
 from tests.model.network.tiny_network import STUFF, THINGS, TINY, tiny_network
 

@@ -21,19 +21,14 @@ import panoptic_segformer
 from panoptic.format.id_map import decode_id_map
 from panoptic.runtime.cli import InterruptedCommand
 from panoptic.tools import unlabeled
-from panoptic_segformer.model import NamedImage
+from panoptic_segformer.images import NamedImage
 from panoptic_segformer.predict.__main__ import main
 from panoptic_segformer.predict.inputs import Input
 from panoptic_segformer.predict.journal import Entry, Journal, open_journal
 from panoptic_segformer.predict.reading import InputReader
 from stages import predict as stage
-from tests.panoptic_segformer.predict.made_model import PARAMS, photo, write_model, write_photos
+from tests.panoptic_segformer.made_model import PARAMS, photo, photo_file, write_model, write_photos
 from tests.stages.own_data import fails
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture
@@ -50,13 +45,10 @@ def maps(out: Path) -> dict[str, bytes]:
 
 
 def test_command_python_and_stage_give_the_same_maps(weights: Path, photos: Path, tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    photo(7).save(photos / "turned.jpg", exif=exif)
+    (photos / "turned.jpg").write_bytes(photo_file(7, form="JPEG", orientation=6))
     predict(weights, tmp_path / "out", photos)
-    (tmp_path / "categories.json").write_text(json.dumps(json.loads((weights.with_suffix(".json")).read_text())))
     (tmp_path / "params.yaml").write_text(PARAMS)
-    index = ["--images", str(photos), "--categories", str(tmp_path / "categories.json")]
+    index = ["--images", str(photos), "--categories", str(weights.with_suffix(".json"))]
     unlabeled.main([*index, "--out", str(tmp_path / "photos.index")])
     options = ["--params", str(tmp_path / "params.yaml"), "--index", str(tmp_path / "photos.index")]
     stage.main([*options, "--model", str(weights), "--out", str(tmp_path / "stage")])
@@ -156,8 +148,7 @@ def test_results_are_replaced_on_request_only(
     out = tmp_path / "out"
     predict(weights, out, photos)
     before = maps(out)
-    (tmp_path / "other").mkdir()
-    other = write_model(tmp_path / "other", seed=1)
+    other = write_model(tmp_path / "other.safetensors", seed=1)
     assert "has results of other weights or settings" in fails(lambda: predict(other, out, photos), 2, capsys)
     assert "lowest" not in fails(lambda: predict(weights, out, photos, "--shorter", 32), 2, capsys)
     photo(9).save(photos / "0.png")

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 import panoptic_segformer
 from panoptic.datasets.coco import build_index
@@ -15,7 +14,7 @@ from panoptic.index import PanopticIndex
 from panoptic.tools.convert.__main__ import main as convert
 from panoptic_segformer.predict.__main__ import main as predict
 from tests.archive_server import ArchiveServer
-from tests.panoptic_segformer.predict.made_model import photo, write_model, write_photos
+from tests.panoptic_segformer.made_model import photo_file, write_model, write_photos
 from tests.stages.own_data import fails
 from tests.stages.training_runs import Training
 
@@ -24,10 +23,8 @@ from tests.stages.training_runs import Training
 def labelme(tmp_path: Path) -> Path:
     """Predict photos, of which one is turned by its EXIF orientation, and return the folder of LabelMe files."""
     photos = write_photos(tmp_path / "photos")
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    photo(7).save(photos / "turned.jpg", exif=exif)
-    weights = write_model(tmp_path)
+    (photos / "turned.jpg").write_bytes(photo_file(7, form="JPEG", orientation=6))
+    weights = write_model(tmp_path / "model.safetensors")
     out = tmp_path / "predictions"
     predict([str(photos), "--model", str(weights), "--out", str(out), "--labelme", "--quiet"])
     return out / "labelme"
@@ -59,8 +56,8 @@ def test_files_are_those_that_labelme_opens(labelme: Path) -> None:
         assert shape["group_id"] is None or groups.count(shape["group_id"]) > 1
 
 
-def test_images_that_are_in_no_file_are_copied(tmp_path: Path) -> None:
-    photos, weights, out = write_photos(tmp_path / "photos"), write_model(tmp_path), tmp_path / "out"
+def test_images_that_are_in_no_file_are_copied(weights: Path, tmp_path: Path) -> None:
+    photos, out = write_photos(tmp_path / "photos"), tmp_path / "out"
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
         archive.write(photos / "1.png", "deep/1.png")
     (photos / "photo").write_bytes((photos / "0.png").read_bytes())

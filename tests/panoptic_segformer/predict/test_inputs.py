@@ -10,7 +10,7 @@ import pytest
 
 from panoptic_segformer.predict.inputs import find_inputs, natural_key
 from panoptic_segformer.predict.naming import result_names
-from tests.panoptic_segformer.predict.made_model import photo, write_photos
+from tests.panoptic_segformer.made_model import photo, photo_file, write_photos
 
 OUT = Path("predictions")
 
@@ -65,11 +65,10 @@ def test_results_of_earlier_runs_are_no_inputs(tmp_path: Path) -> None:
 
 
 def test_an_image_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    buffer = io.BytesIO()
-    photo(0).save(buffer, "PNG")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(buffer.getvalue())))
+    content = photo_file(0)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     (found,) = find_inputs(["-"], OUT).images
-    assert found.read() == buffer.getvalue()
+    assert found.read() == content
 
 
 @pytest.mark.parametrize(

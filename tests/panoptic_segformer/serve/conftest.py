@@ -1,4 +1,4 @@
-"""Weights to serve, and servers of them."""
+"""Servers of the weights."""
 
 import threading
 import time
@@ -6,36 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 import uvicorn
 
 import panoptic_segformer
-from model.inference.merging import MergingSettings
-from model.inference.settings import InferenceSettings
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, save_checkpoint
-from panoptic.format.categories import CategoryTable
-from panoptic_segformer.model import NamedImage
+from panoptic_segformer.images import NamedImage
 from panoptic_segformer.serve.app import make_app
 from panoptic_segformer.serve.connections import Connection
 from panoptic_segformer.serve.limits import Limits
 from panoptic_segformer.unmerged import Unmerged
-from tests.model.training.synthetic import NETWORK
 from tests.panoptic_segformer.serve.servers import Gate, Program, Start, started
-from tests.tiny_dataset import CATEGORIES
-
-LENIENT = MergingSettings(score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    categories = CategoryTable.from_json(CATEGORIES)
-    torch.manual_seed(0)
-    network = PanopticSegFormer(NETWORK, len(categories.things), len(categories.stuff))
-    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    settings = InferenceSettings(48, 96, merging=LENIENT)
-    save_checkpoint(path, Checkpoint(NETWORK, categories, {}, network, inference=settings))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +43,7 @@ def start(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             return find(image)
 
         monkeypatch.setattr(model, "find", find_behind)
-        config = uvicorn.Config(make_app(model, "", limits), port=0, http=Connection, ws="none", log_level="error")
+        config = uvicorn.Config(make_app(model, limits), port=0, http=Connection, ws="none", log_level="error")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()

@@ -1,4 +1,4 @@
-"""Servers for tests: the program, and one in a thread whose network waits; and photos to send."""
+"""Servers for tests: the program, and one in a thread whose network waits."""
 
 import os
 import re
@@ -8,26 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import httpx
-import numpy as np
-from PIL import Image
 
 from panoptic_segformer.serve.limits import Limits
-
-ROOT = Path(__file__).parents[3]
-
-
-def photo(seed: int, height: int = 48, width: int = 64, form: str = "PNG", orientation: int = 1) -> bytes:
-    """Make an image file of a few random blocks."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    buffer = BytesIO()
-    Image.fromarray(blocks).resize((width, height), Image.Resampling.NEAREST).save(buffer, form, exif=exif)
-    return buffer.getvalue()
+from tests.panoptic_segformer.programs import ROOT
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from PIL import Image
 
 import panoptic_segformer
 from panoptic.format.id_map import decode_id_map
-from tests.panoptic_segformer.serve.servers import Program, photo
+from tests.panoptic_segformer.made_model import photo_file
+from tests.panoptic_segformer.serve.servers import Program
 
 pytestmark = pytest.mark.slow
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -108,7 +109,7 @@ def labels(result: panoptic_segformer.Result) -> list[str]:
 def test_a_photo_is_predicted_and_merged_again(
     screen: Screen, model: panoptic_segformer.Model, weights: Path, tmp_path: Path
 ) -> None:
-    data = photo(5)
+    data = photo_file(5)
     screen.choose(tmp_path, data)
     screen.until_shown(model(data))
     screen.move("alpha", 0.5)
@@ -123,7 +124,7 @@ def test_a_photo_is_predicted_and_merged_again(
 
 
 def test_pointing_at_a_segment_names_it(screen: Screen, model: panoptic_segformer.Model, tmp_path: Path) -> None:
-    data = photo(6)
+    data = photo_file(6)
     screen.choose(tmp_path, data)
     result = model(data)
     box = screen.page.locator("#view").bounding_box()
@@ -138,7 +139,7 @@ def test_pointing_at_a_segment_names_it(screen: Screen, model: panoptic_segforme
 def test_results_are_downloaded_as_they_are_shown(
     screen: Screen, model: panoptic_segformer.Model, weights: Path, tmp_path: Path
 ) -> None:
-    data = photo(7)
+    data = photo_file(7)
     screen.choose(tmp_path, data)
     screen.move("beta", 0)
     expected = panoptic_segformer.load(weights, device="cpu", beta=0)(data)
@@ -161,5 +162,5 @@ def test_what_is_no_photo_is_said(screen: Screen, tmp_path: Path) -> None:
     screen.page.set_input_files("#file", tmp_path / "drawing.svg")
     screen.page.wait_for_selector("#error:not([hidden])")
     assert "none of JPEG, PNG" in screen.page.inner_text("#error")
-    screen.choose(tmp_path, photo(8))
+    screen.choose(tmp_path, photo_file(8))
     assert screen.page.locator("#error").is_hidden()

@@ -10,14 +10,15 @@ import httpx
 import pytest
 
 import panoptic_segformer
-from panoptic_segformer.model import NamedImage
+from panoptic_segformer.images import NamedImage
 from panoptic_segformer.serve import connections
 from panoptic_segformer.serve.kept import Kept
 from panoptic_segformer.serve.limits import Limits
 from panoptic_segformer.serve.uploads import first_file, plain_name
-from tests.panoptic_segformer.serve.servers import Start, photo
+from tests.panoptic_segformer.made_model import photo_file
+from tests.panoptic_segformer.serve.servers import Start
 
-PHOTO = photo(0)
+PHOTO = photo_file(0)
 
 
 def taken(address: str) -> int:

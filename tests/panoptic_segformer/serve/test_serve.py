@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import struct
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +23,11 @@ from model.inference.merging import MergingSettings
 from panoptic.format.id_map import decode_id_map
 from panoptic_segformer.serve.__main__ import main
 from panoptic_segformer.serve.server import bound
-from tests.panoptic_segformer.serve.servers import Program, photo, started
+from tests.panoptic.io.made_pngs import header, png
+from tests.panoptic_segformer.made_model import photo_file
+from tests.panoptic_segformer.serve.servers import Program, started
 
-JPEG = photo(0, form="JPEG")
+JPEG = photo_file(0, form="JPEG")
 
 
 def described(result: panoptic_segformer.Result) -> list[tuple[object, ...]]:
@@ -37,7 +38,9 @@ def listed(answer: dict[str, list[dict[str, object]]]) -> list[tuple[object, ...
     return [tuple(one[key] for key in ("id", "category_id", "score", "area", "box")) for one in answer["segments"]]
 
 
-@pytest.mark.parametrize("data", [JPEG, photo(1), photo(2, 70, 51, "WebP"), photo(3, 30, 60, "JPEG", orientation=6)])
+@pytest.mark.parametrize(
+    "data", [JPEG, photo_file(1), photo_file(2, 70, 51, "WebP"), photo_file(3, 30, 60, "JPEG", orientation=6)]
+)
 def test_answers_are_those_of_python(program: Program, model: panoptic_segformer.Model, data: bytes) -> None:
     expected = model(data)
     assert expected.segments
@@ -82,7 +85,7 @@ def test_merging_again_is_predicting_with_these_settings(
 
 
 def test_many_clients_at_once_all_get_their_own_map(program: Program, model: panoptic_segformer.Model) -> None:
-    photos = [photo(seed, 40 + seed % 5, 60) for seed in range(32)]
+    photos = [photo_file(seed, 40 + seed % 5, 60) for seed in range(32)]
     expected = [model(data) for data in photos]
 
     def ask(data: bytes) -> httpx.Response:
@@ -104,7 +107,7 @@ def test_memory_stays(program: Program) -> None:
         assert found
         return int(found[1])
 
-    data = photo(0, 200, 300)
+    data = photo_file(0, 200, 300)
     with program.client() as client:
         for _ in range(50):
             assert client.post("/predict", content=data).status_code == 200
@@ -115,13 +118,8 @@ def test_memory_stays(program: Program) -> None:
 
 
 def png_of(width: int, height: int, rows: bytes) -> bytes:
-    """A gray PNG that claims a size, whatever its rows."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    """Make a gray PNG that claims a size, whatever its rows."""
+    return png(header(height, width, color=0), zlib.compress(rows))
 
 
 HOSTILE = {
@@ -134,7 +132,7 @@ HOSTILE = {
     "a signature alone": (b"\x89PNG\r\n\x1a\n", 422),
     "wave file": (b"RIFF\x24\0\0\0WAVEfmt ", 422),
     "JPEG cut short": (JPEG[: len(JPEG) // 2], 422),
-    "PNG cut short": (photo(1)[:-20], 422),
+    "PNG cut short": (photo_file(1)[:-20], 422),
     "JPEG of random bytes": (b"\xff\xd8\xff\xe0" + np.random.default_rng(0).bytes(5000), 422),
     "10 000 x 10 000 zeros": (png_of(10_000, 10_000, bytes(10_001 * 10_000)), 413),
     "more pixels than numbers": (png_of(2**31 - 1, 2**31 - 1, b""), 413),
@@ -159,10 +157,10 @@ def test_hostile_uploads_are_refused(program: Program, name: str, as_form: bool)
 
 
 def test_what_follows_an_image_in_its_file_is_ignored(program: Program, model: panoptic_segformer.Model) -> None:
-    polyglot = photo(1) + b"<script>alert(1)</script>PK\3\4"
+    polyglot = photo_file(1) + b"<script>alert(1)</script>PK\3\4"
     with program.client() as client:
         answer = client.post("/predict", content=polyglot)
-    assert listed(answer.json()) == described(model(photo(1)))
+    assert listed(answer.json()) == described(model(photo_file(1)))
     assert answer.headers["Content-Type"] == "application/json"
 
 
@@ -224,7 +222,7 @@ def test_the_model_describes_itself(program: Program, model: panoptic_segformer.
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_answers_being_made_are_finished_at_the_end(weights: Path, number: signal.Signals, status: int) -> None:
     with started(weights) as program, program.client() as client, ThreadPoolExecutor(4) as pool:
-        data = photo(0, 1500, 1500)
+        data = photo_file(0, 1500, 1500)
         asked = [pool.submit(client.post, "/predict?format=overlay", content=data) for _ in range(4)]
         with program.client() as other:
             while other.get("/health").json()["taken"] < 4:

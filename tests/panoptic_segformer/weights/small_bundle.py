@@ -3,20 +3,14 @@
 import json
 from pathlib import Path
 
-import torch
-
-from model.inference.merging import MergingSettings
-from model.inference.settings import InferenceSettings
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, metadata_path, save_checkpoint
+from model.weights.description import metadata_path
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.json_fields import write_json
 from panoptic.passport.document import seal, write_passport
 from panoptic.passport.training import described_files, passport_path
 from tests.model.network.tiny_network import STUFF, THINGS
-from tests.model.training.synthetic import NETWORK
+from tests.panoptic_segformer.made_model import write_model
 
-LENIENT = MergingSettings(score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
 CATEGORIES = CategoryTable.of(
     Category(10 + number, f"{'thing' if number < THINGS else 'stuff'} {number}", number < THINGS, (9, 9, number))
     for number in range(THINGS + STUFF)
@@ -38,12 +32,8 @@ SETTINGS = {"dataset.name": "tiny", "train.epochs": 3}
 
 def save_weights(path: Path, seed: int = 0) -> Path:
     """Write weights of a small network that finds segments everywhere."""
-    torch.manual_seed(seed)
-    network = PanopticSegFormer(NETWORK, THINGS, STUFF)
-    inference = InferenceSettings(48, 96, batch_size=1, merging=LENIENT)
     provenance = {"settings": json.dumps({"epochs": 3, "seed": seed}), "steps": "6"}
-    save_checkpoint(path, Checkpoint(NETWORK, CATEGORIES, provenance, network, inference=inference))
-    return path
+    return write_model(path, seed, CATEGORIES, provenance)
 
 
 def make_run(folder: Path, seed: int = 0) -> Path:

@@ -1,14 +1,12 @@
 """The model card has what the run says, in the format that the hub reads, and nothing that was not said."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
-from model.weights.checkpoint import load_description
+from model.weights.description import load_description
 from panoptic_segformer.weights.__main__ import main
 from tests.panoptic_segformer.weights.small_bundle import METRICS, make_run, save_weights
 
@@ -112,24 +110,6 @@ def test_a_stale_passport_of_results_is_refused(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit):
         main(["card", str(weights)])
     assert "is of the results of other weights" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["", "push", "pull", "card", "list", "fetch", "convert", "verify"])
-def test_help_imports_nothing_heavy(command: str) -> None:
-    heavy = ("torch", "cv2", "scipy", "matplotlib", "huggingface_hub", "transformers", "numpy")
-    arguments = [command, "--help"] if command else ["--help"]
-    code = f"""
-import sys
-from panoptic_segformer.weights.__main__ import main
-try:
-    main({arguments!r})
-finally:
-    print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3])
-    assert done.returncode == 0
-    assert f"usage: panoptic weights {command}".rstrip() in done.stdout
-    assert done.stderr == "[]\n"
 
 
 def test_verify_finds_what_lies_beside_pulled_weights(

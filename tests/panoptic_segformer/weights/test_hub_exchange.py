@@ -1,8 +1,5 @@
 """Pushing to and pulling from a server that speaks the hub's protocol, and everything that can go wrong."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +12,7 @@ import panoptic_segformer
 from panoptic_segformer.weights import hub_client, names
 from panoptic_segformer.weights.__main__ import main
 from tests.hub_server import TOKEN, Hub
+from tests.panoptic_segformer.programs import run_python
 from tests.panoptic_segformer.weights.small_bundle import make_run, save_weights
 
 NAME = "owner/tiny"
@@ -90,11 +88,8 @@ def test_what_was_pushed_is_pulled_and_gives_the_same_map(
 
 
 def test_the_command_alone_pulls_by_the_variables_of_the_hubs_client(pushed: Hub, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    environment = {**os.environ, "HF_ENDPOINT": pushed.address, "HF_HOME": str(home), "HF_TOKEN": TOKEN}
-    root = str(Path(panoptic_segformer.__file__).parents[1])
-    command = [sys.executable, "-m", "panoptic_segformer.weights", "pull", NAME]
-    done = subprocess.run(command, env=environment | {"PYTHONPATH": root}, capture_output=True, text=True)
+    variables = {"HF_ENDPOINT": pushed.address, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN}
+    done = run_python("-m", "panoptic_segformer.weights", "pull", NAME, folder=tmp_path, variables=variables)
     assert done.returncode == 0, done.stderr
     assert files_in(tmp_path / "pretrained" / "tiny") == set(names.SHARED)
 

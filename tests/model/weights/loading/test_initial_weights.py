@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from model.weights.checkpoint import Checkpoint, save_checkpoint
+from model.weights.description import CheckpointError
 from model.weights.loading.files import WeightsError
 from model.weights.loading.initial import find_initial_weights, load_initial_weights
 from panoptic.format.categories import Category, CategoryTable

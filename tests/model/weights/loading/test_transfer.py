@@ -10,14 +10,8 @@ from torch import Tensor
 
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.weights.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    Description,
-    load_checkpoint,
-    save_checkpoint,
-    save_description,
-)
+from model.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from model.weights.description import CheckpointError, Description, save_description
 from model.weights.loading.files import WeightsError
 from model.weights.loading.initial import find_initial_weights, load_initial_weights
 from model.weights.loading.transfer import class_rows

@@ -1,6 +1,7 @@
 """A tiny model of random weights that finds segments everywhere, and photos for it."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +16,21 @@ from panoptic.format.categories import CategoryTable
 from tests.model.training.synthetic import NETWORK
 from tests.tiny_dataset import CATEGORIES
 
-SETTINGS = InferenceSettings(
-    48, 96, merging=MergingSettings(score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
-)
+LENIENT = MergingSettings(score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
+SETTINGS = InferenceSettings(48, 96, merging=LENIENT)
 PARAMS = """predict: {shorter: 48, longer: 96,
   merging: {score_threshold: 0, mask_threshold: 0, overlap_things: 1, overlap_stuff: 1}}"""
 """The same settings for the stage."""
+TABLE = CategoryTable.from_json(CATEGORIES)
 
 
-def write_model(folder: Path, seed: int = 0) -> Path:
-    """Write the weights to a folder."""
-    categories = CategoryTable.from_json(CATEGORIES)
+def write_model(
+    path: Path, seed: int = 0, categories: CategoryTable = TABLE, provenance: dict[str, str] | None = None
+) -> Path:
+    """Write weights of the model, and return their path."""
     torch.manual_seed(seed)
     network = PanopticSegFormer(NETWORK, len(categories.things), len(categories.stuff))
-    path = folder / "model.safetensors"
-    save_checkpoint(path, Checkpoint(NETWORK, categories, {}, network, inference=SETTINGS))
+    save_checkpoint(path, Checkpoint(NETWORK, categories, provenance or {}, network, inference=SETTINGS))
     return path
 
 
@@ -39,10 +40,19 @@ def photo(seed: int, height: int = 48, width: int = 64) -> Image.Image:
     return Image.fromarray(blocks).resize((width, height), Image.Resampling.NEAREST)
 
 
-def write_photos(folder: Path, names: Callable[[int], str] | None = None, count: int = 3) -> Path:
+def photo_file(seed: int, height: int = 48, width: int = 64, form: str = "PNG", orientation: int = 1) -> bytes:
+    """Encode a photo with an EXIF orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = BytesIO()
+    photo(seed, height, width).save(buffer, form, exif=exif)
+    return buffer.getvalue()
+
+
+def write_photos(folder: Path, names: Callable[[int], str] = "{}.png".format, count: int = 3) -> Path:
     """Write photos, two of one size, to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         height, width = (48, 64) if number % 3 != 1 else (64, 48)
-        photo(number, height, width).save(folder / (names(number) if names else f"{number}.png"))
+        photo(number, height, width).save(folder / names(number))
     return folder
