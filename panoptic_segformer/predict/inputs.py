@@ -114,6 +114,8 @@ def find_inputs(arguments: Sequence[str], out: Path) -> Inputs:
 
 
 def _inputs_of(argument: str, out: Path, notes: list[str]) -> Iterator[Input]:
+    if not argument:  # which would be the current folder
+        raise DatasetError("an input is empty, perhaps an unset variable; give a path, or . for the current folder")
     if argument == STANDARD_INPUT:
         yield _from_standard_input()
     elif scheme := _SCHEME.match(argument):
