@@ -179,6 +179,8 @@ def _from_glob(pattern: str, out: Path, notes: list[str]) -> Iterator[Input]:
 def _from_files(files: FileSource, out: Path, notes: list[str]) -> Iterator[Input]:
     """Yield the images of a folder or an archive, and the videos of a folder."""
     is_folder = isinstance(files, Folder)
+    if is_folder and files.path.resolve() == out.resolve():  # the next run would take its results for images
+        raise DatasetError(f"{files.path}: is --out as well; write the results elsewhere, or to a folder in it")
     names = FileFinder(files, "", apart=out if is_folder else None).names
     chosen = [name for name in names if is_image(name) or (is_folder and is_video(name))]
     left_out = [*describe_left_out(_without(names, chosen)), *describe_skipped(files)]
