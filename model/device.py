@@ -14,6 +14,18 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
+def usable_device(name: str | torch.device) -> torch.device:
+    """Return the device of a name. Raises `ValueError` if there is no such device here that computes."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        here = "cpu" + "".join(f", cuda:{index}" for index in range(torch.cuda.device_count()))
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device {str(name)!r} cannot be used ({reason:.120}); choose from {here}") from error
+    return device
+
+
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 

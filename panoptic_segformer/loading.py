@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, cast
 
 import torch
 
-from model.device import pick_device
+from model.device import pick_device, usable_device
 from model.inference.merging import MergingSettings
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
@@ -41,7 +41,7 @@ def load(source: str | Path, *, device: str | torch.device | None = None, **sett
         return _exported(found.path, device, settings)
     checkpoint = read_checkpoint(found)
     chosen = with_changes(inference_of(checkpoint, found.name, settings), settings)
-    network = checkpoint.network.to(device or pick_device())
+    network = checkpoint.network.to(usable_device(device or pick_device()))
     digest = checkpoint.digest or file_digest(found.path)
     return Model(Predictor(network, chosen), checkpoint.categories, chosen, found.name, digest)
 

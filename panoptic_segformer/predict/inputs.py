@@ -114,6 +114,8 @@ def find_inputs(arguments: Sequence[str], out: Path) -> Inputs:
 
 
 def _inputs_of(argument: str, out: Path, notes: list[str]) -> Iterator[Input]:
+    if not argument:  # which would be the current folder
+        raise DatasetError("an input is empty, perhaps an unset variable; give a path, or . for the current folder")
     if argument == STANDARD_INPUT:
         yield _from_standard_input()
     elif scheme := _SCHEME.match(argument):
@@ -177,6 +179,8 @@ def _from_glob(pattern: str, out: Path, notes: list[str]) -> Iterator[Input]:
 def _from_files(files: FileSource, out: Path, notes: list[str]) -> Iterator[Input]:
     """Yield the images of a folder or an archive, and the videos of a folder."""
     is_folder = isinstance(files, Folder)
+    if is_folder and files.path.resolve() == out.resolve():  # the next run would take its results for images
+        raise DatasetError(f"{files.path}: is --out as well; write the results elsewhere, or to a folder in it")
     names = FileFinder(files, "", apart=out if is_folder else None).names
     chosen = [name for name in names if is_image(name) or (is_folder and is_video(name))]
     kept = frozenset(chosen)

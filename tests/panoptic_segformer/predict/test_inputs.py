@@ -106,3 +106,17 @@ def test_equal_names_are_told_apart_or_refused(tmp_path: Path) -> None:
     assert named("a", "b") == ["a/0.jpg", "a/0.png", "b/0.png"]
     with pytest.raises(ValueError, match=r"would both be named 'a/0.png'; predict them into two folders"):
         named("a/0.png", "x/a/0.png")
+
+
+def test_an_empty_argument_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path, count=1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"^an input is empty, perhaps an unset variable; give a path, or \."):
+        find_inputs([""], OUT)
+
+
+def test_results_are_not_written_between_the_images_of_a_folder(tmp_path: Path) -> None:
+    write_photos(tmp_path, count=1)
+    with pytest.raises(ValueError, match=r": is --out as well; write the results elsewhere, or to a folder in it$"):
+        find_inputs([str(tmp_path)], tmp_path)
+    assert len(names_of(tmp_path, out=tmp_path / "out")) == 1
