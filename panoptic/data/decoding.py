@@ -27,6 +27,7 @@ from panoptic.data.image_header import (
 from panoptic.data.jpeg import BEGIN, END, lacks_pixels, whole_jpeg
 from panoptic.io.errors import DatasetError, naming_memory, shown_ids
 from panoptic.io.files import FileSource
+from panoptic.io.png import is_whole
 
 DEPTHS = (8, 10, 12, 14, 16)
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -34,7 +35,7 @@ _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _END_WINDOW = 1024
 # GIF and TIFF, whose colors OpenCV mixes with black or white where they are transparent.
 _BLENDED = (b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PNG, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with a file is said by our errors
 
@@ -99,7 +100,7 @@ def _whole_file(data: bytes, where: str) -> bytes:
     Raises `DatasetError` for a PNG or JPEG that is cut short.
     """
     whole: bytes | None = data
-    if data.startswith(_PNG) and _PNG_END not in data:
+    if data.startswith(_PNG) and not is_whole(data):
         whole = None
     elif data.startswith(BEGIN) and END not in data[-_END_WINDOW:]:
         whole = whole_jpeg(data)

@@ -85,6 +85,18 @@ def claimed_header(data: bytes) -> PngHeader | None:
     return PngHeader(height, width, bits, color_type)
 
 
+def is_whole(data: bytes) -> bool:
+    """Tell whether all chunks that a PNG claims to have, up to the end mark, are within the file.
+
+    OpenCV allocates what the length of a chunk says, up to 4 GB, before it looks whether the file is as long.
+    """
+    start, chunk_type = len(_SIGNATURE), b""
+    while chunk_type != b"IEND" and start + 12 <= len(data):
+        length, chunk_type = struct.unpack_from(">I4s", data, start)
+        start += 12 + length
+    return chunk_type == b"IEND" and start <= len(data)
+
+
 def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
     """Yield type and content of every chunk up to the end mark, each with the right length and checksum."""
     view = memoryview(data)

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
+from resource import RUSAGE_SELF, getrusage
 
 import cv2
 import numpy as np
@@ -317,3 +318,13 @@ def test_damage_that_libraries_report_in_other_ways_is_described(data: bytes) ->
     for read in (decode_image, verify_image, decode_upright, lambda data, where: read_header(BytesIO(data), where)):
         with suppress(DatasetError):  # any other error fails the test
             read(data, "a")
+
+
+def test_a_chunk_that_claims_more_than_the_file_is_refused_before_memory_is_taken() -> None:
+    data = _encoded(Image.fromarray(_noise(12, 17)), "PNG")
+    idat = data.index(b"IDAT") - 4
+    claimed = data[:idat] + b"\x80" + data[idat + 1 :]  # 2 GB more
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DatasetError, match="cut short or damaged"):
+        decode_image(claimed, "a.png")
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 1 << 18  # KiB
