@@ -142,7 +142,10 @@ def _from_web(address: str, scheme: str) -> Input:
     if scheme not in SCHEMES:
         raise DatasetError(f"{address}: {scheme}:// is not fetched; give http://, https://, or the path of a file")
     web = WebAddress(address)
-    return Input(web, web.name, web.host, web.shown, web.shown, web.shown)
+    try:
+        return Input(web, web.name, web.host, web.shown, web.shown, web.shown)
+    except ValueError as error:
+        raise DatasetError(f"{address}: is no web address ({error}); check it") from None
 
 
 def _from_path(path: Path, out: Path, notes: list[str]) -> Iterator[Input]:

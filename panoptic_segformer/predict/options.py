@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OVERLAYS = ("jpg", "png")
+_LEAST_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,12 @@ class Tiles:
     overlap: int
 
     def __post_init__(self) -> None:
-        """Reject tiles that would never reach the end of an image."""
-        if self.side < 1 or not 0 <= self.overlap < self.side:
-            raise ValueError(f"--tile {self.side} --overlap {self.overlap}; give 0 <= overlap < tile, in pixels")
+        """Reject tiles that an image would have too many of."""
+        if self.side < _LEAST_SIDE or not 0 <= self.overlap <= self.side / 2:
+            raise ValueError(
+                f"--tile {self.side} --overlap {self.overlap}; give a tile of at least {_LEAST_SIDE} pixels, and an "
+                "overlap of at most half of it"
+            )
 
 
 @dataclass(frozen=True)

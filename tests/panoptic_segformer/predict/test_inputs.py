@@ -10,6 +10,7 @@ import pytest
 
 from panoptic_segformer.predict.inputs import find_inputs, natural_key
 from panoptic_segformer.predict.naming import result_names
+from panoptic_segformer.predict.options import Tiles
 from tests.panoptic_segformer.made_model import photo, photo_file, write_photos
 
 OUT = Path("predictions")
@@ -76,6 +77,7 @@ def test_an_image_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("missing.jpg", "missing.jpg: there is no such file, folder or zip file; check the path"),
         ("none/*.jpg", "none/[*].jpg: no file matches"),
+        ("http://[::bad/x.jpg", "^http://.*x.jpg: is no web address"),
         ("file:///etc/passwd", "file:// is not fetched; give http://"),
         ("empty", "there are no images [(]empty: it is empty[)]"),
         ("pipe", "is a named pipe"),
@@ -89,6 +91,12 @@ def test_what_is_no_input_is_refused(
     os.mkfifo("pipe")
     with pytest.raises(ValueError, match=message):
         find_inputs([argument], OUT)
+
+
+@pytest.mark.parametrize(("side", "overlap"), [(1, 1), (31, 1), (64, -1), (64, 33)])
+def test_tiles_that_would_take_days_are_refused(side: int, overlap: int) -> None:
+    with pytest.raises(ValueError, match=rf"--tile {side} --overlap {overlap}; give a tile of at least 32 pixels"):
+        Tiles(side, overlap)
 
 
 def test_equal_names_are_told_apart_or_refused(tmp_path: Path) -> None:
