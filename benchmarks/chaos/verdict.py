@@ -64,7 +64,7 @@ def _wrong_end(place: Place, disturbed: Disturbed) -> Iterator[str]:
     if status not in (0, *allowed):
         yield f"ended with status {status}, not with {' or '.join(map(str, allowed))}"
     said = place.log("disturbed")
-    if _TRACEBACK.search(said):
+    if _TRACEBACK.search(said) and status != -signal.SIGINT:  # by Python, before our code could take signals over
         yield f"a traceback instead of a message: {_last_line(place, 'disturbed')}"
     elif status not in _SILENT and not said.strip():
         yield f"ended with status {status} without a message"

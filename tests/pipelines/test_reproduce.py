@@ -94,6 +94,7 @@ def test_nothing_runs_and_nothing_is_written_if_settings_are_refused(project: Pa
     (project / "experiments").mkdir()
     (project / "experiments" / "seven.yaml").write_text("zero: {rate: 7}\n")
     (project / "stages").mkdir()
+    (project / "stages" / "__init__.py").touch()
     (project / "stages" / "check_settings.py").write_text("import sys\nsys.exit('7 is too much')\n")
     before = (project / "params.yaml").read_text()
     with pytest.raises(ValueError, match="7 is too much"):

@@ -58,6 +58,7 @@ for file in sys.argv[2:]:
 def checked(project: Path) -> DvcProject:
     """The project, with a program that checks its settings."""
     (project / "stages").mkdir()
+    (project / "stages" / "__init__.py").touch()
     (project / "stages" / "check_settings.py").write_text(CHECKER)
     return DvcProject(project)
 
