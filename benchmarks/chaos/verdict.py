@@ -19,6 +19,8 @@ _SILENT = (0, -signal.SIGTERM, -signal.SIGINT)
 _GROWING = ("loss.csv", "quality.csv")
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)(?!:\n  File \"[^\"]*/multiprocessing/util\.py\")")
 """A traceback, but for those of multiprocessing about its own sockets, which it cannot remove from a read-only disk."""
+_BEFORE_MAIN = ", in _get_module_details\n"
+"""Python's own traceback of Ctrl-C while it imports the package in which signals are taken over."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def _wrong_end(place: Place, disturbed: Disturbed) -> Iterator[str]:
     if status not in (0, *allowed):
         yield f"ended with status {status}, not with {' or '.join(map(str, allowed))}"
     said = place.log("disturbed")
-    if _TRACEBACK.search(said) and status != -signal.SIGINT:  # by Python, before our code could take signals over
+    if _TRACEBACK.search(said) and _BEFORE_MAIN not in said:
         yield f"a traceback instead of a message: {_last_line(place, 'disturbed')}"
     elif status not in _SILENT and not said.strip():
         yield f"ended with status {status} without a message"

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save
 
 from model.training.distributed.stopping import STOPPED
 from panoptic.datasets.coco import build_index
