@@ -22,6 +22,7 @@ PACKAGES = ("panoptic_segformer", "panoptic", "model", "cluster", "stages", "pip
 DATA = {
     "cluster/job.sh",
     "model/weights/official/coco_categories.json",
+    "panoptic_segformer/serve/page.html",
     "pipelines/browse/mongod.txt",
     *(f"{package}/py.typed" for package in PACKAGES),
 }
