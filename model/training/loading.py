@@ -57,12 +57,11 @@ def loaded(loader: DataLoader[PackedBatch]) -> Iterator[Iterator[PackedBatch]]:
 
 def _first_dead(workers: Sequence[BaseProcess]) -> BaseProcess | None:
     """Find a worker that has ended, or does so within a moment, as one whose connection has just broken."""
-    by_sentinel = {worker.sentinel: worker for worker in workers}
-    ended = [by_sentinel[sentinel] for sentinel in wait(by_sentinel, _DEATH_SECONDS) if isinstance(sentinel, int)]
-    for worker in ended[:1]:
-        worker.join(_DEATH_SECONDS)  # its files are closed a moment before its status is known
-        return worker
-    return None
+    ended = wait([worker.sentinel for worker in workers], _DEATH_SECONDS)
+    dead = next((worker for worker in workers if worker.sentinel in ended), None)
+    if dead is not None:
+        dead.join(_DEATH_SECONDS)  # its files are closed a moment before its status is known
+    return dead
 
 
 def _require_semaphores(workers: int) -> None:
