@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from benchmarks.chain.report import ChainReport, chain_page
+from benchmarks.chaos.report import ChaosReport, chaos_page
 from benchmarks.compare_models.report import ComparisonReport, comparison_page
 from benchmarks.complexity import ComplexityReport
 from benchmarks.data_access.report import AccessReport, access_page
@@ -37,6 +38,7 @@ def _renderer(name: str, report: type[Report], page: Callable[[Report], str]) ->
 
 RENDERED: Mapping[str, Callable[[], str]] = {
     "chain": _renderer("chain", ChainReport, chain_page),
+    "chaos": _renderer("chaos", ChaosReport, chaos_page),
     "comparison": _renderer("comparison", ComparisonReport, comparison_page),
     "complexity": _renderer("complexity", ComplexityReport, lambda report: complexity_page(report.rows)),
     "data_access": _renderer("data_access", AccessReport, access_page),
