@@ -18,6 +18,7 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import encode_id_map
 from panoptic.format.results import ResultSegment
 from panoptic.io.files import naming_disk_errors, write_together
+from panoptic.io.printable import printable
 from panoptic.visualization import overlay
 from panoptic_segformer.images import NamedImage
 from panoptic_segformer.model import Model
@@ -82,7 +83,9 @@ def predict_video(
         writer = _OverlayWriter(overlay_path.with_suffix(out.suffix), video.size, video.rate / every, out)
         stack.callback(writer.close)
         document = _Document(json_file, video, model)
-        bar = stack.enter_context(tqdm(total=video.expected, desc=source.name, unit="frame", disable=not progress))
+        bar = stack.enter_context(
+            tqdm(total=video.expected, desc=printable(source.name), unit="frame", disable=not progress)
+        )
         tracks = Tracks()
         for frame, result in _predicted(model, video):
             tracks, assigned = follow(tracks, result.ids, result.segments)

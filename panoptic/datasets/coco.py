@@ -118,7 +118,7 @@ class CocoInspector:
         with issues.collected():
             image = _verify_mask(entry, annotation, opened_files(self.masks))
         if issues.messages:
-            raise DatasetError("\n    and ".join(issues.messages))
+            raise DatasetError(*"\n    and ".join(issues.messages).split("\n"))
         return image
 
 

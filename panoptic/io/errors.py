@@ -1,14 +1,46 @@
 """The error for wrong data, a collector that reports many issues of a dataset at once, and the causes of errors."""
 
-from collections.abc import Iterator, Sequence
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from panoptic.io.printable import printable
+
 SHOWN_ISSUES = 20
+_LONGEST_NAME = 200
+_FULL = "free disk space or choose another folder"
+_FORBIDDEN = "allow it or choose another folder"
+HINTS: Mapping[int, str] = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EEXIST: "remove what is there or choose another folder",
+    errno.ENOTDIR: "remove the file where a folder should be or choose another folder",
+    errno.ELOOP: "links lead in a circle; give the path of a file or folder",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "end other programs, which have too many files open",
+    errno.EIO: "the disk or the connection to it is failing; copy the file from elsewhere",
+    errno.ESTALE: "the network disk was mounted anew; repeat the command",
+}
+"""What to do about an error of the system, by its number."""
 
 
 class DatasetError(ValueError):
-    """Data of the user is wrong. The message names the file, what was found there, and what to do about it."""
+    """Data of the user is wrong. The message names the file, what was found there, and what to do about it.
+
+    It consists of `lines`, mostly of one, which stay lines whatever the names in them contain.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*map(printable, lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 @dataclass
@@ -33,11 +65,11 @@ class Issues:
         if not self.messages:
             return
         count = len(self.messages)
-        lines = [f"{subject}: {count} issue{'s' if count > 1 else ''} found"]
+        lines = [f"{printable(subject)}: {count} issue{'s' if count > 1 else ''} found"]
         lines += [f"  - {message}" for message in self.messages[:SHOWN_ISSUES]]
         if count > SHOWN_ISSUES:
             lines.append(f"  ... and {count - SHOWN_ISSUES} more")
-        raise DatasetError("\n".join(lines))
+        raise DatasetError(*"\n".join(lines).split("\n"))  # a message may have lines of its own
 
 
 @contextmanager
@@ -53,7 +85,16 @@ def naming_memory(where: str) -> Iterator[None]:
 def shown_ids(ids: Sequence[object], count: int = 20, separator: str = ", ") -> str:
     """Format the first ids or names of a list, and the number of others, for a message."""
     more = f" and {len(ids) - count} more" if len(ids) > count else ""
-    return separator.join(map(str, ids[:count])) + more
+    return separator.join(map(printable, ids[:count])) + more
+
+
+def describe_os_error(error: OSError) -> str:
+    """Describe an error of the system by the file, if it is of one, what was found, and what to do about it."""
+    if error.filename is None or error.errno is None:
+        return str(error)
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+    shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}... ({len(name)} characters)"
+    return printable(f"{shown}: {error.strerror}; {HINTS.get(error.errno, 'check the path')}")
 
 
 def root_cause(error: BaseException) -> str:

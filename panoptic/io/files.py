@@ -1,35 +1,20 @@
 """Reading folders and zip archives alike, and writing that never leaves half a file behind."""
 
-import errno
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Protocol
 
-from panoptic.io.errors import DatasetError
+from panoptic.io.errors import HINTS, DatasetError
 from panoptic.io.folder import Folder, spelled_on_disk
 from panoptic.io.names import NameTable
 from panoptic.io.reading import FOLDER, describe_special, describe_unusable
 from panoptic.io.working_folder import working_folder
 from panoptic.io.zip_archive import EntryLookup, ZipArchive
-
-_FULL = "free disk space or choose another folder"
-_FORBIDDEN = "allow it or choose another folder"
-_HINTS: Mapping[int, str] = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EACCES: _FORBIDDEN,
-    errno.EPERM: _FORBIDDEN,
-    errno.EROFS: _FORBIDDEN,
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.EEXIST: "remove what is there or choose another folder",
-    errno.ENOTDIR: "remove the file where a folder should be or choose another folder",
-}
-"""What to do about an error, by its number."""
 
 
 class FileSource(Protocol):
@@ -266,5 +251,5 @@ def naming_disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = _HINTS.get(error.errno or 0, "choose another folder")
+        hint = HINTS.get(error.errno or 0, "choose another folder")
         raise OSError(error.errno, f"could not write {path}: {error.strerror or error}; {hint}") from error

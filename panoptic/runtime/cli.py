@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from panoptic.io.printable import printable_output
 from panoptic.runtime.text_encoding import require_utf8
 
 if TYPE_CHECKING:
@@ -73,9 +74,16 @@ def run_command(command: Callable[[], None]) -> None:
     except (ValueError, OSError, MemoryError) as error:
         if os.environ.get("TRACEBACK"):
             raise
-        what = "out of memory; " if isinstance(error, MemoryError) else ""
-        print(f"error: {what}{error}", file=sys.stderr)
+        print(f"error: {_described(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _described(error: Exception) -> str:
+    from panoptic.io.errors import describe_os_error  # once signals are handled
+
+    if isinstance(error, OSError):
+        return describe_os_error(error)
+    return f"out of memory; {error}" if isinstance(error, MemoryError) else str(error)
 
 
 def said_on(number: int) -> str:
@@ -148,11 +156,14 @@ def end_with_parent() -> None:
 
 
 class _Output(io.TextIOWrapper):
-    """A standard stream that drops what a closed pipe no longer takes, and names itself if the disk is full."""
+    """A standard stream that is safe to print names of files to.
+
+    It drops what a closed pipe no longer takes, and names itself if the disk is full.
+    """
 
     def write(self, text: str, /) -> int:
         with self._naming_errors(), suppress(BrokenPipeError):
-            super().write(text)
+            super().write(printable_output(text))
         return len(text)
 
     def flush(self) -> None:
@@ -185,7 +196,7 @@ def _replace_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, os.fdopen(number, "w", closefd=False))
-        elif stream is getattr(sys, f"__{name}__") and not stream.isatty():  # else replaced by a test
+        elif stream is getattr(sys, f"__{name}__"):  # else replaced by a test
             stream.flush()
             lines = stream.line_buffering or stream.write_through
             binary = os.fdopen(stream.fileno(), "wb", closefd=False)

@@ -89,7 +89,7 @@ class _Part:
                 issues.extend(Issue("files-left-out", split, str(path), left_out) for left_out in skipped)
             return cls(split, path, files.table, missing, unlisted)
         except (DatasetError, OSError) as error:
-            issues.append(Issue("part-missing", split, str(path), what_was_found(DatasetError(error), str(path))))
+            issues.append(Issue("part-missing", split, str(path), what_was_found(DatasetError(str(error)), str(path))))
             return cls(split, path, None, missing, unlisted)
 
     def present(self, name: str | None, image_id: ImageId, issues: list[Issue]) -> str | None:

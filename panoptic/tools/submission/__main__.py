@@ -82,7 +82,8 @@ def _read_results(path: Path, categories: CategoryTable | None) -> PanopticAnnot
         document = load_json(path)
         if categories or not isinstance(document, dict) or "categories" in document:
             raise
-        raise DatasetError(f"{error}\nresults without 'categories' need those of the dataset: --categories") from None
+        hint = "results without 'categories' need those of the dataset: --categories"
+        raise DatasetError(*error.args, hint) from None
 
 
 def _file_names(images: Sequence[ImageEntry]) -> dict[ImageId, str]:
