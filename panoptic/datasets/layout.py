@@ -59,7 +59,7 @@ def describe_unused(files: FileSource, used: Iterable[str]) -> Iterator[str]:
 
 def describe_skipped(files: FileSource) -> Iterator[str]:
     """Count what was found in a folder and cannot be read, with the first examples; nothing without any."""
-    if unusable := [f"'{name}' {why}" for name, why in files.unusable().items()]:
+    if unusable := [f"'{name:.80}' {why}" for name, why in files.unusable().items()]:
         yield f"{_count(len(unusable))} left out: {shown_ids(unusable, 3, '; ')}"
 
 

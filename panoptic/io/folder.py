@@ -34,7 +34,7 @@ class Folder:
     def unusable(self) -> dict[str, str]:
         # Asked of each file only here, because it takes a call of the system.
         found = ((name, why or describe_unusable(self.path / name)) for name, why in self._listed)
-        return {_names(name)[0]: why for name, why in found if why and not is_litter(name)}
+        return {_names(name)[0]: why for name, why in found if why and not is_litter(name)} | self.table.refused
 
     def path_of(self, name: str) -> Path:
         """The path of a file. Raises `DatasetError` if it is missing or outside the folder."""

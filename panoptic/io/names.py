@@ -39,6 +39,8 @@ _ENCODINGS = (
 # No file system takes longer parts, and none of its programs deeper folders.
 _MOST_FOLDERS, _LONGEST_PART = 100, 255
 _DRIVE = re.compile(r"[A-Za-z]:/")
+# As almost all are: short, in few folders, and without what the other checks look for.
+_PLAIN = re.compile(r"(?!.*\.\.)[\w-][\w ./-]{0,99}", re.ASCII)
 
 
 def normal_text(text: str) -> str:
@@ -59,15 +61,25 @@ def normal_name(name: str) -> str:
 def checked_name(name: str, folder: Path) -> str:
     """Return the normal form of `name` if it stays below `folder`; raise `DatasetError` otherwise."""
     normal = normal_name(name)
-    if not normal or normal.startswith("/") or _DRIVE.match(normal) or ".." in normal.split("/") or "\0" in normal:
-        raise DatasetError(f"{folder}: the file name {name!r} leaves the folder; use a plain relative name")
+    if issue := name_issue(normal):
+        shown = repr(name) if len(name) <= _LONGEST_PART else f"'{name[:40]}...'"
+        raise DatasetError(f"{folder}: the file name {shown} {issue}")
+    return normal
+
+
+def name_issue(normal: str) -> str:
+    """Say why no file is read or written that has a name in normal form, and what to do; empty if files are."""
+    if _PLAIN.fullmatch(normal):
+        return ""
     parts = normal.split("/")
+    if not normal or normal.startswith("/") or _DRIVE.match(normal) or ".." in parts or "\0" in normal:
+        return "leaves the folder; use a plain relative name"
     longest = max(len(part.encode(errors="replace")) for part in parts)
     if len(parts) > _MOST_FOLDERS or longest > _LONGEST_PART:
         found = f"is {len(parts) - 1} folders deep, with parts of up to {longest} bytes"
         most = f"at most {_MOST_FOLDERS - 1} folders and {_LONGEST_PART} bytes are read"
-        raise DatasetError(f"{folder}: the file name '{name[:40]}...' {found}; {most}, so give it a shorter name")
-    return normal
+        return f"{found}; {most}, so give it a shorter name"
+    return ""
 
 
 def is_litter(name: str) -> bool:
@@ -106,11 +118,16 @@ class NameTable(Generic[File_co]):
         self._files: dict[str, File_co] = {}
         self._written: dict[str, str] = {}
         self._aliases: dict[str, set[str]] = defaultdict(set)
+        self.refused: dict[str, str] = {}
+        """Why files are left out whose names lead elsewhere, or are too long."""
         for written, file in files:
             names = [name.removeprefix(below) for name in map(normal_name, written) if name.startswith(below)]
             if not names:
                 continue
             name, *others = names
+            if issue := name_issue(name):
+                self.refused[name] = issue
+                continue
             if self._written.setdefault(name, written[0]) != written[0]:
                 raise self._ambiguous(name, (self._written[name], written[0]))
             self._files[name] = file

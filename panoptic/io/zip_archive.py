@@ -45,9 +45,9 @@ class ZipArchive:
         return self.table.names
 
     def unusable(self) -> dict[str, str]:
-        """The files beside the folder to which names are relative."""
+        """The files beside the folder to which names are relative, and those whose names lead elsewhere."""
         beside = f"is not in '{self.prefix}', the folder of the archive's own name"
-        return dict.fromkeys(self._opened().outside, beside)
+        return dict.fromkeys(self._opened().outside, beside) | self.table.refused
 
     def open(self, name: str) -> IO[bytes]:
         self.entry(name)

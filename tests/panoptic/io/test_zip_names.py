@@ -104,6 +104,22 @@ def test_files_beside_the_folder_of_an_archive_are_named(tmp_path: Path) -> None
     assert "'b.jpg' is not in '图片/', the folder of the archive's own name" in next(describe_skipped(files))
 
 
+@pytest.mark.parametrize(
+    "name", ["../up.jpg", "a/../../up.jpg", "/etc/up.jpg", "C:/up.jpg", "x" * 300, "d/" * 101 + "a"]
+)
+def test_names_that_no_folder_can_hold_are_left_out(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for each in ("a.jpg", name):
+            archive.writestr(each, each)
+    files = open_files(tmp_path / "photos.zip")
+    assert files.names() == ("a.jpg",)
+    (said,) = describe_skipped(files)
+    assert said.startswith(f"1 file left out: '{name:.80}' ")
+    assert "leaves the folder" in said or "give it a shorter name" in said
+    with pytest.raises(DatasetError):
+        files.read(name)
+
+
 @pytest.mark.parametrize("prefix", ["", "./", "val/", ".\\val\\"])
 def test_names_of_archives_have_the_normal_form(prefix: str, tmp_path: Path) -> None:
     path = tmp_path / "val.zip"
