@@ -18,8 +18,10 @@ def usable_device(name: str | torch.device) -> torch.device:
     """Return the device of a name. Raises `ValueError` if there is no such device here that computes."""
     try:
         device = torch.device(name)
+        if device.type == "cpu" and device.index:  # which torch takes for the CPU
+            raise RuntimeError("a CPU has no number")
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+    except (RuntimeError, AssertionError, ImportError) as error:  # those of a torch without this type
         here = "cpu" + "".join(f", cuda:{index}" for index in range(torch.cuda.device_count()))
         reason = str(error).partition("\n")[0]
         raise ValueError(f"device {str(name)!r} cannot be used ({reason:.120}); choose from {here}") from error

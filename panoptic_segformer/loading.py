@@ -1,24 +1,19 @@
 """From a name or a file to a model."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeAlias, cast
 
 import torch
 
 from model.device import pick_device, usable_device
-from model.inference.merging import MergingSettings
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.weights.checkpoint import Checkpoint
 from panoptic.runtime.fingerprint import file_digest
+from panoptic_segformer.changed_settings import SettingValue, with_changes
 from panoptic_segformer.model import Model
+from panoptic_segformer.onnx_runtime import load_onnx
 from panoptic_segformer.weights.sources import ONNX, find, read_checkpoint
-
-SettingValue: TypeAlias = float | str | bool
-_MERGING = {field.name for field in fields(MergingSettings)}
-_SETTINGS = {field.name for field in fields(InferenceSettings)} - {"merging", "images"} | _MERGING
 
 
 def load(source: str | Path, *, device: str | torch.device | None = None, **settings: SettingValue) -> Model:
@@ -47,10 +42,8 @@ def load(source: str | Path, *, device: str | torch.device | None = None, **sett
 
 
 def _exported(path: Path, device: str | torch.device | None, settings: Mapping[str, SettingValue]) -> Model:
-    if str(device or "cpu") != "cpu":
+    if usable_device(device or "cpu").type != "cpu":
         raise ValueError(f"{path}: exported networks run on the CPU; leave out device {str(device)!r}")
-    from panoptic_segformer.onnx_runtime import load_onnx  # which changes settings by the functions here
-
     return load_onnx(path, settings)
 
 
@@ -64,12 +57,3 @@ def inference_of(checkpoint: Checkpoint, source: str, settings: Mapping[str, Set
             "shorter and longer, as in the section predict of the params.yaml that they were trained with"
         )
     return InferenceSettings()
-
-
-def with_changes(settings: InferenceSettings, changes: Mapping[str, SettingValue]) -> InferenceSettings:
-    """Change some settings by name. Raises `ValueError` for an unknown name or a wrong value."""
-    if unknown := sorted(changes.keys() - _SETTINGS):
-        raise ValueError(f"there is no setting {unknown[0]!r}; choose from {', '.join(sorted(_SETTINGS))}")
-    values = cast(Mapping[str, Any], changes)
-    merging = replace(settings.merging, **{name: values[name] for name in values.keys() & _MERGING})
-    return replace(settings, merging=merging, **{name: values[name] for name in values.keys() - _MERGING})

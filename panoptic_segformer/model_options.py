@@ -17,8 +17,12 @@ def add_model_options(parser: _ActionsContainer) -> None:
 
 def load_model(arguments: Namespace, *more: str) -> "Model":
     """Load the model that the options name, with its sizes and the settings `more` changed if they are given."""
+    from panoptic_segformer.changed_settings import SettingError
     from panoptic_segformer.loading import load
 
     given = {name: getattr(arguments, name) for name in ("shorter", "longer", *more)}
     settings = {name: value for name, value in given.items() if value is not None}
-    return load(arguments.model, device=arguments.device, **settings)
+    try:
+        return load(arguments.model, device=arguments.device, **settings)
+    except SettingError as error:
+        raise ValueError(error.by_option()) from error

@@ -23,7 +23,7 @@ from panoptic.format.categories import CategoryTable
 from panoptic.io.json_fields import JsonObject, parse_json
 from panoptic.io.reading import read_file
 from panoptic.runtime.fingerprint import file_digest
-from panoptic_segformer.loading import SettingValue, with_changes
+from panoptic_segformer.changed_settings import SettingValue, with_changes
 from panoptic_segformer.model import Model
 
 _PART_OF_FILE = ("compile", "channels_last", "mask_layer", "precision")

@@ -2,16 +2,15 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import fields, replace
 
 from starlette.responses import JSONResponse, Response
 
 from model.inference.merging import MergingSettings
+from panoptic_segformer.changed_settings import MERGING, with_merging
 from panoptic_segformer.result import Result
 from panoptic_segformer.serve.limits import RefusalError
 
 FORMATS = ("json", "png", "overlay", "coco")
-_MERGING = {field.name for field in fields(MergingSettings)}
 _OTHERS = ("format", "keep", "map")
 _SHOWN = ("id", "category", "category_id", "is_thing", "score", "area", "box")
 
@@ -30,13 +29,12 @@ def merging_settings(query: Mapping[str, str], settings: MergingSettings) -> Mer
     Raises:
         RefusalError: a name is unknown, or a value is wrong.
     """
-    if unknown := sorted(query.keys() - _MERGING - {*_OTHERS}):
-        known = ", ".join([*_OTHERS, *sorted(_MERGING)])
+    if unknown := sorted(query.keys() - MERGING - {*_OTHERS}):
+        known = ", ".join([*_OTHERS, *sorted(MERGING)])
         raise RefusalError(400, f"there is no parameter {unknown[0]!r:.40}; choose from {known}")
-    changed = {name: query[name] for name in query.keys() & _MERGING}
+    changed = {name: query[name] for name in query.keys() & MERGING}
     try:
-        numbers = {name: float(value) for name, value in changed.items() if name != "method"}
-        return replace(settings, **numbers, method=changed.get("method", settings.method))
+        return with_merging(settings, {k: text if k == "method" else float(text) for k, text in changed.items()})
     except ValueError as error:
         raise RefusalError(400, str(error)) from None
 

@@ -1,6 +1,7 @@
 """Loading weights and predicting in Python: every form of an image, and equality with the predict stage."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from model.inference.predictor import NetworkInput
 from model.weights.description import metadata_path
 from panoptic.datasets.coco import build_index
 from panoptic.format.id_map import decode_id_map
+from panoptic_segformer.changed_settings import with_changes
 from panoptic_segformer.images import NamedImage
 from panoptic_segformer.model import Model
 from stages import predict
@@ -121,6 +123,20 @@ def test_settings_change_by_name(weights: Path) -> None:
     assert model.settings == expected
     with pytest.raises(ValueError, match="there is no setting 'threshold'; choose from"):
         panoptic_segformer.load(weights, threshold=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shorter": 640}, "shorter is 640, but longer is 96; give shorter <= longer"),
+        ({"shorter": 0}, "shorter is 0; give at least 1 and at most 65536"),
+        ({"alpha": -1.0}, "alpha is -1.0; give at least 0 and at most 1000"),
+        ({"method": "max"}, "method is 'max'; choose one of mask, pixel, pixel_class"),
+    ],
+)
+def test_wrong_settings_are_called_by_their_names(changes: dict[str, float | str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        with_changes(SETTINGS, changes)
 
 
 def test_weights_without_sizes_ask_for_them(split: TinySplit, weights: Path, tmp_path: Path) -> None:
