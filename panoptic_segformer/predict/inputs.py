@@ -28,6 +28,8 @@ from panoptic_segformer.video import VIDEO_SUFFIXES
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 STANDARD_INPUT = "-"
+_VIDEO_HINT = "videos are read from files alone, so save it in a folder, and give its path"
+_PIPE = "pipe an image into it, as in: panoptic predict - < a.jpg"
 
 
 class ByteSource(Protocol):
@@ -41,13 +43,15 @@ class ByteSource(Protocol):
 class Input:
     """An image or a video.
 
-    `name` is its name in `source`; `group` tells apart equal names of different sources; `where` stands for it in
-    messages; `origin` is its own, wherever the command runs; `identity` changes with its content.
+    `name` is its name in `source`; `group` tells apart equal names of different sources, and `place`, the whole path of
+    the source, those of equal groups; `where` stands for it in messages; `origin` is its own, wherever the command
+    runs; `identity` changes with its content.
     """
 
     source: ByteSource = field(compare=False, repr=False)
     name: str
     group: str
+    place: PurePosixPath
     where: str
     origin: str
     identity: str
@@ -130,12 +134,17 @@ def _inputs_of(argument: str, out: Path, notes: list[str]) -> Iterator[Input]:
 
 def _from_standard_input() -> Input:
     if sys.stdin is None or sys.stdin.isatty():
-        raise DatasetError("-: standard input is a terminal; pipe an image into it, as in: panoptic predict - < a.jpg")
-    content = sys.stdin.buffer.read(LARGEST_BYTES + 1)
+        raise DatasetError(f"-: standard input is a terminal; {_PIPE}")
+    try:
+        content = sys.stdin.buffer.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise DatasetError(f"-: standard input cannot be read ({error.strerror}); {_PIPE}") from None
+    if not content:
+        raise DatasetError(f"-: standard input is empty or closed; {_PIPE}")
     if len(content) > LARGEST_BYTES:
         raise DatasetError(f"-: standard input has more than {LARGEST_BYTES} bytes; give an image, not a stream")
     digest = hashlib.sha256(content).hexdigest()
-    return Input(_StandardInput(content), "stdin", "stdin", "standard input", STANDARD_INPUT, digest)
+    return Input(_StandardInput(content), "stdin", "stdin", PurePosixPath(), "standard input", STANDARD_INPUT, digest)
 
 
 def _from_web(address: str, scheme: str) -> Input:
@@ -143,9 +152,12 @@ def _from_web(address: str, scheme: str) -> Input:
         raise DatasetError(f"{address}: {scheme}:// is not fetched; give http://, https://, or the path of a file")
     web = WebAddress(address)
     try:
-        return Input(web, web.name, web.host, web.shown, web.shown, web.shown)
+        found = Input(web, web.name, web.host, web.place, web.shown, web.shown, web.shown)
     except ValueError as error:
         raise DatasetError(f"{address}: is no web address ({error}); check it") from None
+    if is_video(found.name):
+        raise DatasetError(f"{web.shown}: is a video; {_VIDEO_HINT}")
+    return found
 
 
 def _from_path(path: Path, out: Path, notes: list[str]) -> Iterator[Input]:
@@ -185,9 +197,13 @@ def _from_files(files: FileSource, out: Path, notes: list[str]) -> Iterator[Inpu
     if is_folder and files.path.resolve() == out.resolve():  # the next run would take its results for images
         raise DatasetError(f"{files.path}: is --out as well; write the results elsewhere, or to a folder in it")
     names = FileFinder(files, "", apart=out if is_folder else None).names
+    packed = [] if is_folder else [name for name in names if is_video(name)]
     chosen = [name for name in names if is_image(name) or (is_folder and is_video(name))]
-    kept = frozenset(chosen)
+    kept = frozenset((*chosen, *packed))
     left_out = [*describe_left_out(name for name in names if name not in kept), *describe_skipped(files)]
+    if packed:
+        videos = "1 video" if len(packed) == 1 else f"{len(packed)} videos"
+        left_out.append(f"{videos} left out: {shown_ids(packed, 3)}; {_VIDEO_HINT}")
     notes += [f"{files.path}: {found}" for found in left_out]
     if not chosen and not left_out:
         notes.append(f"{files.path}: it is empty")
@@ -200,7 +216,8 @@ def _from_files(files: FileSource, out: Path, notes: list[str]) -> Iterator[Inpu
             with suppress(DatasetError):  # said when it is read
                 entry = files.entry(name)
                 identity = f"{entry.crc:08x} {entry.size}"
-            yield Input(files, name, files.path.stem, where, origin, identity)
+            place = PurePosixPath(absolute.with_name(files.path.name))
+            yield Input(files, name, files.path.stem, place, where, origin, identity)
 
 
 def _in_folder(folder: Folder, name: str, where: str, absolute: Path) -> Input:
@@ -208,4 +225,5 @@ def _in_folder(folder: Folder, name: str, where: str, absolute: Path) -> Input:
     with suppress(DatasetError, OSError):  # said when it is read
         state = folder.path_of(name).stat()
         identity = f"{state.st_size} {state.st_mtime_ns}"
-    return Input(folder, name, absolute.name or "root", where, str(absolute / name), identity)
+    group, place = absolute.name or "root", PurePosixPath(absolute)
+    return Input(folder, name, group, place, where, str(absolute / name), identity)

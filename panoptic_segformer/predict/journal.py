@@ -123,7 +123,7 @@ def open_journal(out: Path, settings: str, described: str, overwrite: bool) -> I
                 entries = {}
         elif header is None:
             _require_empty(out)
-        elif header.settings != settings:
+        elif entries and header.settings != settings:
             raise DatasetError(
                 f"{out}: has results of other weights or settings ({header.described}; now {described}); choose "
                 "another --out, or replace them all with --overwrite"

@@ -1,7 +1,7 @@
 """The names of results, from those of the inputs: equal ones are told apart, or refused before anything is done."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import DatasetError
@@ -13,14 +13,11 @@ def result_names(inputs: Sequence[Input], out: Path) -> list[str]:
     """Name the results of inputs, without a suffix and with the folders below their source.
 
     The first of these that gives every input a name of its own: the name without its suffix; with the folder, archive
-    or host that it comes from in front; with its suffix; with both.
+    or host that it comes from in front; with its suffix; with both; with as much of the source's path as it takes.
 
     Raises `DatasetError` if two still have one name.
     """
-    stems = [PurePosixPath(one.name).with_suffix("").as_posix() for one in inputs]
-    groups = [one.group for one in inputs]
-    full = [one.name for one in inputs]
-    for names in (stems, _joined(groups, stems), full, _joined(groups, full)):
+    for names in _candidates(inputs):
         if len(set(names)) == len(names):
             return [checked_name(name, out) for name in names]
     owners: dict[str, list[Input]] = defaultdict(list)
@@ -31,5 +28,10 @@ def result_names(inputs: Sequence[Input], out: Path) -> list[str]:
     raise DatasetError(f"{out}: the results of {both}; predict them into two folders (--out), or rename one")
 
 
-def _joined(groups: Sequence[str], names: Sequence[str]) -> list[str]:
-    return [f"{group}/{name}" for group, name in zip(groups, names, strict=True)]
+def _candidates(inputs: Sequence[Input]) -> Iterator[list[str]]:
+    for names in ([PurePosixPath(one.name).with_suffix("").as_posix() for one in inputs], [one.name for one in inputs]):
+        yield names
+        yield [f"{one.group}/{name}" for one, name in zip(inputs, names, strict=True)]
+    places = [[part for part in one.place.parts if part != "/"] for one in inputs]
+    for depth in range(1, 1 + max(map(len, places), default=0)):
+        yield ["/".join([*place[-depth:], one.name]) for one, place in zip(inputs, places, strict=True)]

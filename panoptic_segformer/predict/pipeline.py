@@ -18,7 +18,7 @@ from panoptic_segformer.predict.inputs import Input
 from panoptic_segformer.predict.journal import Journal
 from panoptic_segformer.predict.options import PredictOptions, Tiles
 from panoptic_segformer.predict.reading import InputReader
-from panoptic_segformer.predict.writing import ResultFolder, write_image
+from panoptic_segformer.predict.writing import ResultFolder, Target, write_image
 from panoptic_segformer.result import Result
 
 _WRITERS = 4
@@ -38,12 +38,12 @@ def predict_images(
         working_folder(outputs.folder) as working,
         _results(model, reader.images(images), options.tiles) as results,
     ):
-        folder = ResultFolder(outputs.folder, working)
+        folder = ResultFolder(outputs, working)
 
         def write(result: Result) -> None:
             origin, name = result.name, names[result.name]
             content, earlier = reader.contents.pop(origin, None), journal.entries.get(name)
-            journal.add(write_image(result, by_origin[origin], name, content, outputs, folder, earlier))
+            journal.add(write_image(result, Target(by_origin[origin], name, content, earlier), folder))
 
         with closing(_written(results, write, 1 if options.tiles else 2 * _WRITERS)) as written:
             for _ in written:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from panoptic.io.errors import SHOWN_ISSUES, DatasetError
+from panoptic.io.printable import printable
 from panoptic.runtime.fingerprint import fingerprint
 from panoptic_segformer.model import Model
 from panoptic_segformer.predict.inputs import Input, Inputs
@@ -38,7 +39,8 @@ class Summary:
         done = f"{_count(self.images, 'image')} predicted in {self.seconds:.2f} s{rate}"
         videos = f", {_count(self.videos, 'video')}" if self.videos else ""
         skipped = f", {self.skipped} skipped that were done already" if self.skipped else ""
-        return f"{done}{videos}{skipped}; results in {out}"
+        has_results = self.images or self.videos or self.skipped
+        return f"{done}{videos}{skipped}; {f'results in {out}' if has_results else 'nothing was written'}"
 
 
 def predict_inputs(model: Model, inputs: Inputs, options: PredictOptions) -> Summary:
@@ -83,7 +85,7 @@ def _predict_videos(
             yield str(error)
             continue
         for issue in report.issues:
-            print(f"note: {each.where}: {issue}", file=sys.stderr)
+            _say(f"note: {each.where}: {issue}")
         files = name, PurePosixPath(name).with_suffix(".json").as_posix()
         journal.add(Entry(name, each.origin, each.identity, files))
 
@@ -91,17 +93,21 @@ def _predict_videos(
 def say_notes(inputs: Inputs) -> None:
     """Print what was left out, and what is not read as a viewer shows it."""
     for note in inputs.notes:
-        print(f"note: {note}", file=sys.stderr)
+        _say(f"note: {note}")
     for note in notes_on(inputs.images):
-        print(note, file=sys.stderr)
+        _say(note)
 
 
 def say_failures(failures: Sequence[str]) -> None:
     """Print what could not be read."""
     for failure in failures[:SHOWN_ISSUES]:
-        print(f"error: {failure}", file=sys.stderr)
+        _say(f"error: {failure}")
     left = f"; the first {SHOWN_ISSUES} are shown" if len(failures) > SHOWN_ISSUES else ""
     print(f"error: {_count(len(failures), 'file')} could not be predicted{left}", file=sys.stderr)
+
+
+def _say(text: str) -> None:
+    print(printable(text), file=sys.stderr)
 
 
 def _identity(model: Model, tiles: Tiles | None) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
@@ -40,10 +41,19 @@ class WebAddress:
         return urlsplit(self.address).hostname or "web"
 
     @property
+    def place(self) -> PurePosixPath:
+        """The server, and the folder of the path on it."""
+        return PurePosixPath(self.host, *(part for part in self._path.split("/")[:-1] if part not in ("", ".", "..")))
+
+    @property
     def name(self) -> str:
         """The last part of the path, or the host where there is none."""
-        last = unquote(urlsplit(self.address).path).replace("\\", "/").rstrip("/").rpartition("/")[2]
-        return self.host if last in ("", ".", "..") or "\0" in last else last
+        last = self._path.rpartition("/")[2]
+        return self.host if last in ("", ".", "..") else last
+
+    @property
+    def _path(self) -> str:
+        return unquote(urlsplit(self.address).path).replace("\\", "/").replace("\0", "").rstrip("/")
 
     @property
     def shown(self) -> str:

@@ -3,7 +3,8 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import count
@@ -30,6 +31,24 @@ _OVERLAYS: Mapping[str, Callable[[Result], bytes]] = {
 }
 
 
+@dataclass(frozen=True)
+class Target:
+    """An image whose files are to be written under a name.
+
+    `content` is that of its file where it cannot be read once more. What `earlier` says is there is kept, as a person
+    may have corrected it since.
+    """
+
+    source: Input
+    name: str
+    content: bytes | None
+    earlier: Entry | None
+
+    def read(self) -> bytes:
+        """Return the content of the image's file."""
+        return self.source.read() if self.content is None else self.content
+
+
 class ResultFolder:
     """Writes files of a folder, each completely or not at all; threads may do so at the same time.
 
@@ -37,45 +56,34 @@ class ResultFolder:
     the longer, the more results there are.
     """
 
-    def __init__(self, folder: Path, working: Path) -> None:
-        self.folder = folder
+    def __init__(self, outputs: Outputs, working: Path) -> None:
+        self.outputs = outputs
         self._working, self._numbers = working, count()
 
     @contextmanager
     def replaced(self, name: str) -> Iterator[Path]:
         """Yield a path to write a file to, which is moved to its place below the folder when the block ends."""
-        path, new = self.folder / name, self._working / f"new-{next(self._numbers)}"
+        path, new = self.outputs.folder / name, self._working / f"new-{next(self._numbers)}"
         with naming_disk_errors(path):
             yield new
             path.parent.mkdir(parents=True, exist_ok=True)
             new.replace(path)
 
 
-def write_image(
-    result: Result,
-    source: Input,
-    name: str,
-    content: bytes | None,
-    outputs: Outputs,
-    folder: ResultFolder,
-    earlier: Entry | None,
-) -> Entry:
-    """Write the files of an image; returns what the journal says of it.
-
-    `content` is that of the file where it cannot be read once more. What `earlier` says is there is kept, as a person
-    may have corrected it since.
-    """
+def write_image(result: Result, target: Target, folder: ResultFolder) -> Entry:
+    """Write the files of an image; returns what the journal says of it."""
+    source, name, earlier, outputs = target.source, target.name, target.earlier, folder.outputs
     kept = {file for file in earlier.files if is_written(outputs.folder / file)} if earlier else set[str]()
     files = {f"panoptic/{name}.png": result.to_png}
     if outputs.overlay:
         files[f"overlays/{name}.{outputs.overlay}"] = partial(_OVERLAYS[outputs.overlay], result)
     labelme, image, digest = f"labelme/{name}.json", "", earlier.labelme if earlier else ""
     if outputs.labelme and labelme not in kept:
-        image = f"labelme/{name}{_suffix(source, content)}"
+        image = f"labelme/{name}{_suffix(target)}"
         document = encode_json(labelme_document(result, PurePosixPath(image).name))
         files[labelme], digest = lambda: document, bytes_digest([document])
         with folder.replaced(image) as new:
-            _place(source, content, new)
+            _place(target, new)
     for path in files.keys() - kept:
         with folder.replaced(path) as new:
             new.write_bytes(files[path]())
@@ -138,21 +146,19 @@ def _instances(result: Result) -> Iterator[JsonFields]:
         yield segment.to_coco() | {"segmentation": {"size": [height, width], "counts": counts}}
 
 
-def _suffix(source: Input, content: bytes | None) -> str:
+def _suffix(target: Target) -> str:
     """Return the suffix by which LabelMe recognizes the image, from its content where the name has none."""
-    if is_image(source.name):
-        return PurePosixPath(source.name).suffix
-    with open_image(BytesIO(source.read() if content is None else content)) as image:
+    if is_image(target.source.name):
+        return PurePosixPath(target.source.name).suffix
+    with open_image(BytesIO(target.read())) as image:
         return f".{(image.format or 'png').lower()}"
 
 
-def _place(source: Input, content: bytes | None, target: Path) -> None:
-    """Put the image of the input at `target`, as a hard link where possible, otherwise as a copy."""
-    if isinstance(source.source, Folder):
-        try:
-            os.link(source.source.path_of(source.name).resolve(), target)
-        except OSError:  # another file system, or one without hard links
-            pass
-        else:
+def _place(target: Target, path: Path) -> None:
+    """Put the image at `path`, as a hard link where possible, otherwise as a copy."""
+    source = target.source.source
+    if isinstance(source, Folder):
+        with suppress(OSError):  # another file system, or one without hard links
+            os.link(source.path_of(target.source.name).resolve(), path)
             return
-    target.write_bytes(source.read() if content is None else content)
+    path.write_bytes(target.read())

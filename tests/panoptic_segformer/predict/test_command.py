@@ -117,6 +117,62 @@ def test_damaged_images_are_named_and_the_others_done(
     assert len(json.loads((tmp_path / "out" / "panoptic.json").read_text())["annotations"]) == 3
 
 
+def test_names_do_not_control_the_terminal_and_nothing_done_is_said(weights: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos\nerror: \x1b[2J"
+    photos.mkdir()
+    (photos / "a\n\x9b31m.png").write_bytes(b"no image")
+    (photos / "\x1b]0;title\x07.\x1b[1mtxt").write_text("x")
+    (photos / "lost\x1b[A.png").symlink_to("no\nwhere")
+    out = tmp_path / "out"
+    arguments = [str(photos), "--out", str(out), "--model", str(weights), "--no-overlay"]
+    command = [sys.executable, "-m", "panoptic_segformer", "predict", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout == f"0 images predicted in {done.stdout.split()[4]} s; nothing was written\n"
+    lines = [line for line in done.stderr.split("\n") if "%|" not in line]
+    assert [line.partition(":")[0] for line in lines] == ["note", "note", "error", "error", ""], done.stderr
+    assert not any(character in done.stderr for character in "\x1b\x9b\x07")
+
+
+def test_results_of_no_image_bar_no_other_weights(weights: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(b"no image")
+    with pytest.raises(SystemExit):
+        predict(weights, tmp_path / "out", tmp_path / "cut.png")
+    predict(write_model(tmp_path / "other.safetensors", seed=1), tmp_path / "out", photos)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--shorter", 640), "--shorter is 640, but --longer is 96; give shorter <= longer"),
+        (("--score-threshold", 3), "--score-threshold is 3.0; give at least 0 and at most 1"),
+        (("--device", "cpu:7"), "device 'cpu:7' cannot be used (a CPU has no number); choose from cpu"),
+    ],
+)
+def test_wrong_options_are_called_by_their_names(
+    weights: Path,
+    photos: Path,
+    tmp_path: Path,
+    arguments: tuple[object, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = fails(lambda: predict(weights, tmp_path / "out", photos, *arguments), 2, capsys)
+    assert said.startswith(f"error: {message}"), said
+
+
+@pytest.mark.parametrize("option", ["", "--model", "--out"])
+def test_a_path_that_is_too_long_is_said_with_a_remedy(
+    option: str, weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {"": str(photos), "--model": str(weights), "--out": str(tmp_path / "out")}
+    words = [text for pair in (arguments | {option: "x" * 5000}).items() for text in pair if text]
+    said = fails(lambda: main([*words, "--quiet"]), 2, capsys)
+    assert "File name too long; choose a shorter name" in said
+    assert "Errno" not in said
+    assert (said.count("\n"), len(said) < 400) == (1, True)
+
+
 def test_an_interrupted_run_resumes(
     weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

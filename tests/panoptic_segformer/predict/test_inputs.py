@@ -1,7 +1,10 @@
 """What is found in arguments, in which order, what is said of the rest, and how results are named."""
 
+import errno
 import io
 import os
+import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -65,6 +68,29 @@ def test_results_of_earlier_runs_are_no_inputs(tmp_path: Path) -> None:
     assert names_of(tmp_path, out=tmp_path / "predictions") == ["0.png", "1.png", "2.png"]
 
 
+@pytest.mark.parametrize(("redirect", "found"), [("<&-", "is empty or closed"), ("< /dev/null", "is empty or closed")])
+def test_standard_input_without_an_image_is_said_in_one_line(redirect: str, found: str, tmp_path: Path) -> None:
+    command = f'exec "$0" -m panoptic_segformer.predict - --out "$1" {redirect}'
+    done = subprocess.run(["sh", "-c", command, sys.executable, tmp_path / "out"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == f"error: -: standard input {found}; pipe an image into it, as in: panoptic predict - < a.jpg\n"
+    )
+
+
+def test_a_standard_input_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unreadable(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _buffer: object) -> int:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Unreadable())))
+    with pytest.raises(ValueError, match=r"^-: standard input cannot be read [(]Is a directory[)]; pipe an image into"):
+        find_inputs(["-"], tmp_path)
+
+
 def test_an_image_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     content = photo_file(0)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
@@ -112,8 +138,47 @@ def test_equal_names_are_told_apart_or_refused(tmp_path: Path) -> None:
     assert named("b/0.png", "a/0.png") == ["b/0", "a/0"]
     assert named("a") == ["0.jpg", "0.png"]
     assert named("a", "b") == ["a/0.jpg", "a/0.png", "b/0.png"]
-    with pytest.raises(ValueError, match=r"would both be named 'a/0.png'; predict them into two folders"):
-        named("a/0.png", "x/a/0.png")
+    assert named("a/0.png", "x/a/0.png") == [f"{tmp_path.name}/a/0.png", "x/a/0.png"]
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.write(tmp_path / "b" / "0.png", "0.png")
+    assert named("b", "b.zip") == ["b/0.png", "b.zip/0.png"]
+    shutil.copy(tmp_path / "b.zip", tmp_path / "x")
+    assert named("b.zip", "x/b.zip", "a/0.jpg") == [
+        f"{tmp_path.name}/b.zip/0.png",
+        "x/b.zip/0.png",
+        f"{tmp_path.name}/a/0.jpg",
+    ]
+    web = find_inputs([f"http://h/{path}" for path in ("a/1.jpg", "b/1.jpg")], OUT).images
+    assert result_names(web, OUT) == ["a/1.jpg", "b/1.jpg"]
+    same = find_inputs([f"http://h/1.jpg?{query}" for query in ("a", "b")], OUT).images
+    with pytest.raises(ValueError, match=r"would both be named 'h/1.jpg'; predict them into two folders"):
+        result_names(same, OUT)
+
+
+def test_one_name_that_leads_elsewhere_does_not_spoil_the_others(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in ("../evil.jpg", "good.jpg"):
+            archive.writestr(name, photo_file(0))
+    write_photos(tmp_path / "photos", count=1)
+    (tmp_path / "photos" / "..\\evil.jpg").write_bytes(photo_file(0))
+    for source, name in (("photos.zip", "good"), ("photos", "0")):
+        inputs = find_inputs([str(tmp_path / source)], OUT)
+        assert result_names(inputs.images, OUT) == [name]
+        (note,) = inputs.notes
+        assert note == (
+            f"{tmp_path / source}: 1 file left out: '../evil.jpg' leaves the folder; use a plain relative name"
+        )
+
+
+@pytest.mark.parametrize("source", ["folder.zip", "http://127.0.0.1:9/clip.mp4"])
+def test_videos_are_read_from_files_alone(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("folder.zip", "w") as archive:
+        archive.writestr("clip.MP4", b"x")
+    with pytest.raises(
+        ValueError, match=r"(1 video left out: clip.MP4|clip.mp4: is a video); videos are read from fil"
+    ):
+        find_inputs([source], OUT)
 
 
 def test_an_empty_argument_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
