@@ -1,6 +1,5 @@
 """Images in all the forms that Python programs hold them in, as 8-bit RGB pixels with a name."""
 
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from panoptic.data.decoding import decode_upright
+from panoptic.data.decoding import convert_upright, decode_upright
 from panoptic.io.reading import read_file
 
 ImageLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.generic] | Tensor
@@ -42,17 +41,9 @@ def named_image(image: ImageLike, name: str) -> NamedImage:
     if isinstance(image, bytes):
         return NamedImage(name, decode_upright(image, name))
     if isinstance(image, Image.Image):
-        return NamedImage(str(getattr(image, "filename", "")) or name, _from_pillow(image, name))
+        return NamedImage(str(getattr(image, "filename", "")) or name, convert_upright(image, name))
     array = _from_tensor(image, name) if isinstance(image, Tensor) else np.asarray(image)
     return NamedImage(name, _from_array(array, name))
-
-
-def _from_pillow(image: Image.Image, name: str) -> NDArray[np.uint8]:
-    # Through a file, so that depths, palettes and orientation follow the rules of every command.
-    buffer = BytesIO()
-    exif = image.getexif()
-    image.save(buffer, "PNG", exif=exif)
-    return decode_upright(buffer.getvalue(), name)
 
 
 def _from_tensor(tensor: Tensor, name: str) -> NDArray[np.generic]:

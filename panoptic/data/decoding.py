@@ -20,6 +20,7 @@ from panoptic.data.image_header import (
     ImageHeader,
     UnsupportedImageError,
     open_image,
+    orientation_of,
     read_header,
     turned_upright,
     white_is_zero,
@@ -53,6 +54,29 @@ def decode_upright(data: bytes, where: str) -> NDArray[np.uint8]:
     """Decode like `decode_image`, and turn the image as its EXIF orientation says."""
     header = read_header(BytesIO(data), where)
     return turned_upright(decode_image(data, where), header.orientation)
+
+
+def convert_upright(image: Image.Image, where: str) -> NDArray[np.uint8]:
+    """Convert an open image like `decode_upright`, whatever its mode, to upright pixels (H,W,3) uint8 RGB.
+
+    Raises `DatasetError` if it is empty or damaged, or its mode has no such pixels.
+    """
+    try:
+        if 0 in image.size:
+            raise ValueError("it has no pixels")
+        if image.mode == "LAB":  # of which decoders make different colors
+            raise ValueError("its white point is not known")
+        if image.mode[0] in "IF":
+            pixels, _ = _to_8_bits(_repeated(image), where)
+        else:
+            plain = image.convert("LA") if image.mode == "La" else image
+            pixels = np.array(plain if plain.mode == "RGB" else plain.convert("RGB"))
+        return turned_upright(pixels, orientation_of(image))
+    except UnsupportedImageError:
+        raise
+    except WRONG_FILE as error:
+        found = f"the PIL image of mode {image.mode} cannot be converted ({error})"
+        raise DatasetError(f"{where}: {found}; give a whole image, or convert it to RGB first") from None
 
 
 def verify_image(data: bytes, where: str) -> int:
@@ -133,12 +157,17 @@ def _decode_by_pillow(data: bytes, header: ImageHeader) -> NDArray[np.generic] |
     try:
         with open_image(BytesIO(data)) as image:
             if image.mode == "I":
-                return np.repeat(np.asarray(image)[..., None], 3, axis=2)
+                return _repeated(image)
             if header.bits > DEPTHS[0] or image.mode == "F":  # which Pillow would cut off
                 return None
             return np.array(np.asarray(image.convert("RGB"))[..., ::-1])
     except (*WRONG_FILE, Image.DecompressionBombError):
         return None
+
+
+def _repeated(gray: Image.Image) -> NDArray[np.generic]:
+    """Return the samples of an image with one channel as (H,W,3)."""
+    return np.repeat(np.asarray(gray)[..., None], 3, axis=2)
 
 
 def _to_8_bits(samples: NDArray[np.generic], where: str) -> tuple[NDArray[np.uint8], int]:

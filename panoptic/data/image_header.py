@@ -140,14 +140,15 @@ def _header(image: Image.Image, file: IO[bytes], begin: bytes, where: str) -> Im
             raise UnsupportedImageError(f"{where}: {found}; save it with the channels of a pixel together, or as PNG")
     # The other images of an MPO are a thumbnail or a map of brightness, as phones add them.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    orientation = _orientation(image, file)
+    # Of a PNG, Pillow would decode all pixels to look for EXIF data behind them.
+    orientation = 1 if image.format == "PNG" and not _has_exif(image, file) else orientation_of(image)
     return ImageHeader(image.height, image.width, orientation, bits, frames, image.has_transparency_data)
 
 
-def _orientation(image: Image.Image, file: IO[bytes]) -> int:
-    """Read the EXIF orientation; 1 if there is none or its data are damaged, because the pixels may be sound."""
-    if image.format == "TIFF" or (image.format == "PNG" and not _has_exif(image, file)):
-        return 1  # of a PNG, Pillow would decode all pixels to look for EXIF data behind them
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation; 1 if there is none or its data are damaged, because the pixels may be sound."""
+    if image.format == "TIFF":
+        return 1
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except WRONG_FILE:

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from panoptic.data.decoding import decode_image, decode_upright, verify_image
+from panoptic.data.decoding import convert_upright, decode_image, decode_upright, verify_image
 from panoptic.data.image_header import ImageHeader, UnsupportedImageError, read_header
 from panoptic.io.errors import DatasetError
 
@@ -328,3 +328,67 @@ def test_a_chunk_that_claims_more_than_the_file_is_refused_before_memory_is_take
     with pytest.raises(DatasetError, match="cut short or damaged"):
         decode_image(claimed, "a.png")
     assert getrusage(RUSAGE_SELF).ru_maxrss - before < 1 << 18  # KiB
+
+
+FILES_OF_MODES = {
+    **dict.fromkeys(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "PNG"),
+    **dict.fromkeys(("I", "YCbCr", "RGBX"), "TIFF"),
+}
+
+
+def _of_mode(mode: str) -> Image.Image:
+    if mode[0] in "IF":
+        return Image.fromarray(np.arange(600, dtype={"I": "<i4", "I;16": "<u2", "F": "<f4"}[mode]).reshape(20, 30))
+    image = Image.fromarray(_noise(20, 30))
+    if mode == "P":
+        image = image.quantize(16)
+        image.info["transparency"] = 3
+        return image
+    if mode in ("RGBa", "La"):
+        return image.convert({"RGBa": "RGBA", "La": "LA"}[mode]).convert(mode)
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", FILES_OF_MODES)
+def test_an_open_image_gives_the_pixels_of_its_file(mode: str) -> None:
+    image = _of_mode(mode)
+    expected = decode_upright(_encoded(image, FILES_OF_MODES[mode]), "a")
+    converted = convert_upright(image, "a")
+    np.testing.assert_allclose(converted, expected, atol=2 * (mode == "YCbCr"))
+    assert converted.flags.c_contiguous
+    assert converted.flags.writeable
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "HSV", "RGBa", "PA", "La"])
+def test_modes_that_no_png_has_are_converted(mode: str) -> None:
+    image = _of_mode(mode)
+    plain = Image.fromarray(_noise(20, 30)).convert({"La": "L", "PA": "P"}.get(mode, "RGB"))
+    np.testing.assert_allclose(convert_upright(image, "a"), np.asarray(plain.convert("RGB"), int), atol=9)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (_of_mode("F"), "the image has float32 samples from 0 to 599; scale them"),
+        (Image.fromarray(np.full((2, 2), -1, np.int32)), "the image has int32 samples from -1 to -1"),
+        (Image.new("LAB", (4, 4)), "the PIL image of mode LAB cannot be converted"),
+        (Image.new("RGB", (0, 4)), "the PIL image of mode RGB cannot be converted [(]it has no pixels[)]"),
+        (
+            Image.open(BytesIO(_jpeg()[:900])),
+            "the PIL image of mode RGB cannot be converted [(]image file is truncated",
+        ),
+    ],
+)
+def test_an_open_image_without_such_pixels_is_described(image: Image.Image, message: str) -> None:
+    with pytest.raises(DatasetError, match=rf"^image 3: {message}"):
+        convert_upright(image, "image 3")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_an_open_photo_is_turned_upright_like_its_file(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = _encoded(Image.fromarray(_noise()), kind, exif=exif)
+    with Image.open(BytesIO(data)) as image:
+        np.testing.assert_allclose(convert_upright(image, "a"), decode_upright(data, "a"), atol=4 * (kind == "JPEG"))
