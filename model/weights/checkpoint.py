@@ -31,6 +31,9 @@ from panoptic.io.files import Replacement, write_together
 from panoptic.io.reading import open_file, require_file
 from panoptic.runtime.fingerprint import file_digest
 
+_NO_DIGEST = "0" * 64
+"""In the header until the digest of the tensors behind it is known."""
+
 
 @dataclass(frozen=True)
 class Checkpoint(Description):
@@ -48,9 +51,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def add_checkpoint(files: Replacement, path: Path, checkpoint: Checkpoint) -> None:
     """Add `path` and the JSON file beside it to files that are written together."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
-    plain = save(state)
-    tensors = hashlib.sha256(memoryview(plain)[_data_offset(plain) :]).hexdigest()
-    content = save(state, {HEADER: json.dumps(usage_of(checkpoint) | {"tensors_sha256": tensors})})
+    content = save(state, {HEADER: json.dumps(usage_of(checkpoint) | {"tensors_sha256": _NO_DIGEST})})
+    offset = _data_offset(content)
+    before, _, after = content[:offset].rpartition(_NO_DIGEST.encode())
+    tensors = hashlib.sha256(memoryview(content)[offset:]).hexdigest()
+    content = b"".join((before, tensors.encode(), after, memoryview(content)[offset:]))
     files.write(path, content)
     files.write(metadata_path(path), encode_description(checkpoint, hashlib.sha256(content).hexdigest()))
 

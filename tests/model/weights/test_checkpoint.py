@@ -56,6 +56,16 @@ def test_equal_networks_give_equal_files(weights: Path, tmp_path: Path) -> None:
     assert metadata_path(again).read_bytes() == metadata_path(weights).read_bytes()
 
 
+def test_the_digest_in_the_header_is_that_of_the_tensors(weights: Path) -> None:
+    content = weights.read_bytes()
+    state = NETWORK.state_dict()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["panoptic"]
+    usage = {name: value for name, value in json.loads(header).items() if name != "tensors_sha256"}
+    plain = save(state)
+    tensors = hashlib.sha256(plain[8 + int.from_bytes(plain[:8], "little") :]).hexdigest()
+    assert content == save(state, {"panoptic": json.dumps(usage | {"tensors_sha256": tensors})})
+
+
 def test_weights_of_an_earlier_version_are_read(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = metadata_path(weights)
     metadata = json.loads(path.read_text())
