@@ -32,9 +32,11 @@ _COPIED_DIFF = 1 << 20
 def describe_code(project: Path, files: Mapping[str, str]) -> dict[str, object]:
     """Describe the code in a checkout, whose source files that matter have the digests `files`."""
     lock = project / LOCK
+    # An installation may lie in somebody else's repository.
+    is_tracked = bool(_git(project, "ls-files", "--", *CODE))
     return {
-        "commit": _git(project, "rev-parse", "HEAD").strip() or None,
-        "diff": _describe_diff(_uncommitted(project)),
+        "commit": (is_tracked and _git(project, "rev-parse", "HEAD").strip()) or None,
+        "diff": _describe_diff(_uncommitted(project) if is_tracked else b""),
         "files": dict(files),
         "lock": {"path": LOCK, "sha256": digest_of(lock) if lock.is_file() else None},
     }

@@ -12,6 +12,9 @@ from panoptic.io.names import is_litter
 from panoptic.io.reading import open_file
 
 PROJECT = Path(__file__).resolve().parents[2]
+"""Folder of the project's packages: that of the checkout or, of an installation, the one that it shares with others."""
+_PACKAGES = ("benchmarks", "cluster", "model", "panoptic", "panoptic_segformer", "pipelines", "stages")
+_SHARED_FOLDERS = {"site-packages", "dist-packages"}
 
 
 def fingerprint(parts: Mapping[str, object]) -> str:
@@ -33,8 +36,13 @@ def imported_code(*packages: str) -> set[Path]:
     names = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     # Resolved, as a checkout may hold links; torch has modules without a file that claim a relative one.
     files = {Path(name).resolve() for name in names if name.endswith(".py") and Path(name).is_absolute()}
-    own = {file for file in files if file.is_relative_to(PROJECT) and "site-packages" not in file.parts}
+    own = {file for file in files if file.is_relative_to(PROJECT) and _is_own(file.relative_to(PROJECT))}
     return own.union(*((PROJECT / package).glob("*.py") for package in packages))
+
+
+def _is_own(file: Path) -> bool:
+    """Tell whether a file below `PROJECT` is of the project, not of a package that is installed there."""
+    return file.parts[0] in _PACKAGES or _SHARED_FOLDERS.isdisjoint((PROJECT / file).parts)
 
 
 def code_digests(files: Iterable[Path] | None = None) -> dict[str, str]:

@@ -72,3 +72,15 @@ def test_without_git_only_the_digests_are_known(tmp_path: Path) -> None:
     code = described(tmp_path)
     assert not code.has("commit")
     assert "outside of git" in str(materialize(tmp_path, code, tmp_path))
+
+
+def test_the_repository_around_an_installation_is_not_that_of_the_code(repository: Path) -> None:
+    packages = repository / "venv" / "lib" / "site-packages"
+    (packages / "model").mkdir(parents=True)
+    (packages / "model" / "kept.py").write_text("one = 1\n")
+    (repository / ".gitignore").write_text("venv/\n")
+    commit(repository, "Ignore the environment")
+    code = JsonObject.of(describe_code(packages, {"model/kept.py": "00"}), "code")
+    assert code.values["commit"] is None
+    assert code.child("diff").integer("bytes") == 0
+    assert code.child("files").text("model/kept.py") == "00"

@@ -1,12 +1,15 @@
 """Fingerprints of folders and of code."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from panoptic.runtime.fingerprint import PROJECT, file_signature
+from panoptic.runtime import fingerprint
+from panoptic.runtime.fingerprint import PROJECT, file_digest, file_signature
 
 
 @pytest.fixture
@@ -32,6 +35,23 @@ print(*fingerprint.code_digests(), *fingerprint.code_digests([Path(fingerprint._
 """
     found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert found.stdout.splitlines().count("panoptic/runtime/fingerprint.py") == 2
+
+
+def test_code_is_known_where_it_is_installed_beside_other_packages(tmp_path: Path) -> None:
+    packages = tmp_path / "project" / "lib" / "site-packages"
+    shutil.copytree(PROJECT / "panoptic" / "runtime", packages / "panoptic" / "runtime")
+    shutil.copytree(PROJECT / "panoptic" / "io", packages / "panoptic" / "io")
+    (packages / "panoptic" / "__init__.py").touch()
+    (packages / "other.py").touch()
+    program = (
+        "import json, other; from panoptic.runtime import fingerprint; print(json.dumps(fingerprint.code_digests()))"
+    )
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, cwd=packages, capture_output=True, text=True, check=True)
+    digests = json.loads(found.stdout)
+    assert {"panoptic/__init__.py", "panoptic/runtime/fingerprint.py", "panoptic/io/reading.py"} <= digests.keys()
+    assert all(name.startswith("panoptic/") for name in digests)
+    assert digests["panoptic/runtime/fingerprint.py"] == file_digest(Path(fingerprint.__file__))
 
 
 def test_litter_of_an_operating_system_changes_no_signature(tmp_path: Path) -> None:
