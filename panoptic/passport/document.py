@@ -8,7 +8,7 @@ the chain; against that help a signature, and the checks that repeat the work.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from panoptic.io.errors import DatasetError
@@ -77,9 +77,20 @@ def seal(type_: str, sections: Mapping[str, object], parent: Passport | None = N
     plain: dict[str, object] = json.loads(_canonical(dict(sections)))
     ordered = {name: plain[name] for name in _SECTIONS[type_]}
     chain = digest_chain(type_, ordered, parent.head if parent else "")
+    passport = Passport(type_, ordered, chain, parent, None, f"passport of {type_}")
     key = SigningKey.from_environment()
-    signature = key.sign(list(chain.values())[-1]) if key else None
-    return Passport(type_, ordered, chain, parent, signature, f"passport of {type_}")
+    return replace(passport, signature=key.sign(passport.head)) if key else passport
+
+
+def signed(passport: Passport, key: SigningKey) -> Passport:
+    """Return a passport that is signed by a key. Raises `ValueError` if it is signed by another one."""
+    signature, found = key.sign(passport.head), passport.signature
+    if found and found.key != signature.key:
+        raise ValueError(
+            f"{passport.where}: is signed by the key {found.fingerprint}, whose owner answers for it; a second "
+            "signature has no place there"
+        )
+    return replace(passport, signature=signature)
 
 
 def digest_chain(type_: str, sections: Mapping[str, object], start: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Ed25519 signatures of passports by a user's own OpenSSH key.
 
 PANOPTIC_KEY=~/.ssh/id_ed25519 dvc repro
+panoptic weights sign runs/train --key ~/.ssh/id_ed25519
 """
 
 import base64
@@ -60,15 +61,16 @@ class Signature:
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key file in OpenSSH's form, without a passphrase."""
+    """A private key file in OpenSSH's form, without a passphrase; `option` says how it was given, for messages."""
 
     path: Path
+    option: str = "--key "
 
     @classmethod
     def from_environment(cls) -> "SigningKey | None":
         """The key that `PANOPTIC_KEY` names, if it is set."""
         path = os.environ.get(VARIABLE)
-        return cls(Path(path).expanduser()) if path else None
+        return cls(Path(path).expanduser(), f"{VARIABLE}=") if path else None
 
     def sign(self, head: str) -> Signature:
         """Sign the last digest of a passport. Raises `ValueError` if the file holds no key that can be used."""
@@ -76,7 +78,7 @@ class SigningKey:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
-        where = f"{VARIABLE}={self.path}"
+        where = f"{self.option}{self.path}"
         try:
             key = load_ssh_private_key(read_file(self.path), password=None)
         except (TypeError, ValueError, UnsupportedAlgorithm) as error:

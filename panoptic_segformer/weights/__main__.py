@@ -1,4 +1,4 @@
-"""Fetch, convert, verify and share weights."""
+"""Fetch, convert, verify, sign and share weights."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line. Nothing heavy is imported before it is known what is to be done."""
     parser = command_parser("weights", __doc__, _EXAMPLES, _DETAILS)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_list, _add_fetch, _add_convert, _add_verify, _add_card, _add_push, _add_pull):
+    for add in (_add_list, _add_fetch, _add_convert, _add_verify, _add_sign, _add_card, _add_push, _add_pull):
         add(commands)
     given = parser.parse_args(argv)
     run_command(lambda: given.run(given))
@@ -103,6 +103,19 @@ def _verify(given: argparse.Namespace) -> None:
     values = {"results": results} | {name: getattr(given, name) for name in ("data", "key", "steps", "images")}
     options = [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
     verify([str(given.weights), *options, *(["--json"] if given.json else [])])
+
+
+def _add_sign(commands: "_Commands") -> None:
+    parser = _add(commands, _sign, "sign the passports of a finished run", "runs/train --key passport-key")
+    parser.add_argument("weights", type=Path, help="safetensors file with its passport, or its folder")
+    parser.add_argument("--key", type=Path, required=True, help="private Ed25519 key of OpenSSH, without a passphrase")
+
+
+def _sign(given: argparse.Namespace) -> None:
+    from panoptic.passport.signature import SigningKey
+    from panoptic_segformer.weights.signing import sign
+
+    sign(given.weights, SigningKey(given.key))
 
 
 def _add_card(commands: "_Commands") -> None:
