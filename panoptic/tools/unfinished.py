@@ -28,6 +28,7 @@ from panoptic.runtime.resume import Unfinished, code_changes, find_unfinished, s
 from panoptic.runtime.settings import read_values
 
 MEGABYTE = 1e6
+STATE = Path("runs/state")
 
 
 def describe(work: Unfinished, params: Path) -> str:
@@ -87,13 +88,13 @@ def _running(owner: Path) -> int | None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m panoptic.tools.unfinished", description=__doc__.splitlines()[0])
-    parser.add_argument("--state", type=Path, default=Path("runs/state"), help="folder of the stages' option --state")
+    parser.add_argument("--state", type=Path, default=STATE, help="folder of the stages' option --state")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings to compare with")
     parser.add_argument("--delete", metavar="NAME", nargs="+", default=[], help="delete this work; all: everything")
     arguments = parser.parse_args(argv)
 
     def command() -> None:
-        if not arguments.state.is_dir():
+        if not arguments.state.is_dir() and arguments.state != STATE:  # which the first stage makes
             raise DatasetError(
                 f"{arguments.state}: there is no such folder; give that of the stages' option --state, which is there "
                 "once a stage has started"

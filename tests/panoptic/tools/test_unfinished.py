@@ -50,6 +50,18 @@ def test_a_folder_that_is_not_there_is_no_folder_without_work(
     assert capsys.readouterr().out == "runs/empty: no unfinished work\n"
 
 
+def test_there_is_no_unfinished_work_before_the_first_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for options in ([], ["--delete", "all"]):
+        main(options)
+    assert capsys.readouterr().out == "runs/state: no unfinished work\n"
+    with pytest.raises(SystemExit):
+        main(["--delete", "train-1"])
+    assert "runs/state: there is no unfinished work 'train-1'; found: none" in capsys.readouterr().err
+
+
 def test_work_is_deleted_by_name(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--delete", "other"])
