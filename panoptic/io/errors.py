@@ -1,7 +1,6 @@
 """The error for wrong data, a collector that reports many issues of a dataset at once, and the causes of errors."""
 
 import errno
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,8 +23,6 @@ HINTS: Mapping[int, str] = {
     errno.ELOOP: "links lead in a circle; give the path of a file or folder",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "end other programs, which have too many files open",
-    errno.EIO: "the disk or the connection to it is failing; copy the file from elsewhere",
-    errno.ESTALE: "the network disk was mounted anew; repeat the command",
 }
 """What to do about an error of the system, by its number."""
 
@@ -92,9 +89,14 @@ def describe_os_error(error: OSError) -> str:
     """Describe an error of the system by the file, if it is of one, what was found, and what to do about it."""
     if error.filename is None or error.errno is None:
         return str(error)
-    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
-    shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}... ({len(name)} characters)"
-    return printable(f"{shown}: {error.strerror}; {HINTS.get(error.errno, 'check the path')}")
+    name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
+    return printable(f"{shortened(name)}: {error.strerror}; {HINTS.get(error.errno, 'check the path and its disk')}")
+
+
+def shortened(name: object) -> str:
+    """Return a name or path for a message, without its middle if it is very long."""
+    text, half = str(name), _LONGEST_NAME // 2
+    return text if len(text) <= _LONGEST_NAME else f"{text[:half]}...{text[-half:]}"
 
 
 def root_cause(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Protocol
 
-from panoptic.io.errors import HINTS, DatasetError
+from panoptic.io.errors import HINTS, DatasetError, shortened
 from panoptic.io.folder import Folder, spelled_on_disk
 from panoptic.io.names import NameTable
 from panoptic.io.reading import FOLDER, describe_special, describe_unusable
@@ -252,4 +252,4 @@ def naming_disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         hint = HINTS.get(error.errno or 0, "choose another folder")
-        raise OSError(error.errno, f"could not write {path}: {error.strerror or error}; {hint}") from error
+        raise OSError(error.errno, f"could not write {shortened(path)}: {error.strerror or error}; {hint}") from error
