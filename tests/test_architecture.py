@@ -36,6 +36,7 @@ GROUND = (
     "panoptic/runtime/cli.py",
     "panoptic/runtime/text_encoding.py",
     "panoptic/io/errors.py",
+    "panoptic/io/printable.py",
     "panoptic/io/reading.py",
 )
 # What a program that knows the others by name may import of them: modules of the standard library and of each other.
