@@ -73,12 +73,12 @@ def predict_video(
     """
     if out.resolve() == source.resolve():
         raise ValueError(f"{out}: is the video itself; name another file for the overlay")
-    targets = _Targets.of(out, frames, overwrite)
+    json_path, maps = _targets(out, frames, overwrite)
     video = VideoSource(source, every, limit)
     with ExitStack() as stack:
         results = stack.enter_context(write_together())
-        json_file = stack.enter_context(results.file(targets.json).open("w", encoding="utf-8"))
-        folder = results.folder(targets.folder) if frames else None
+        json_file = stack.enter_context(results.file(json_path).open("w", encoding="utf-8"))
+        folder = results.folder(maps) if frames else None
         overlay_path = results.file(out)
         writer = _OverlayWriter(overlay_path.with_suffix(out.suffix), video.size, video.rate / every, out)
         stack.callback(writer.close)
@@ -93,7 +93,7 @@ def predict_video(
             writer.add(_drawn(result, ids, assigned))
             document.add(frame, result, assigned)
             if folder:
-                with naming_disk_errors(targets.folder):
+                with naming_disk_errors(maps):
                     (folder / f"{frame.number:06d}.png").write_bytes(encode_id_map(ids))
             bar.update()
         document.finish(tuple(video.issues))
@@ -102,22 +102,15 @@ def predict_video(
     return VideoReport(document.count, tracks.next_id - 1, tuple(video.issues))
 
 
-@dataclass(frozen=True)
-class _Targets:
-    """The paths of the results beside the overlay video."""
-
-    json: Path
-    folder: Path
-
-    @classmethod
-    def of(cls, out: Path, frames: bool, overwrite: bool) -> "_Targets":
-        if out.suffix not in CODECS:
-            raise ValueError(f"{out}: an overlay video ends in one of {', '.join(CODECS)}; rename it")
-        targets = cls(out.with_suffix(".json"), out.with_suffix(""))
-        written = [out, targets.json, *([targets.folder] if frames else [])]
-        if not overwrite and (there := [path for path in written if path.exists()]):
-            raise ValueError(f"{there[0]}: exists already; name another file, or ask to overwrite it")
-        return targets
+def _targets(out: Path, frames: bool, overwrite: bool) -> tuple[Path, Path]:
+    """Return the paths of the JSON file and of the folder of maps beside the overlay video."""
+    if out.suffix not in CODECS:
+        raise ValueError(f"{out}: an overlay video ends in one of {', '.join(CODECS)}; rename it")
+    document, folder = out.with_suffix(".json"), out.with_suffix("")
+    there = [path for path in (out, document, *([folder] if frames else [])) if path.exists()]
+    if there and not overwrite:
+        raise ValueError(f"{there[0]}: exists already; name another file, or ask to overwrite it")
+    return document, folder
 
 
 def _predicted(model: Model, video: VideoSource) -> Iterator[tuple[VideoFrame, Result]]:

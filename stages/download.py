@@ -98,7 +98,7 @@ def _own_split(description: DatasetDescription, root: Path, split: str) -> dict[
     try:
         parts = _describe_parts(description, root, split)
     except DatasetError as error:
-        raise DatasetError(*error.args, *description.hint.splitlines()) from None
+        raise DatasetError(*str(error).split("\n"), *description.hint.splitlines()) from None
     images = read_json(Path(str(parts["panoptic_json"]["path"]))).objects("images")
     return {"split": split, "image_count": len(list(images)), **parts}
 

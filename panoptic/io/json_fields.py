@@ -18,7 +18,7 @@ class FieldError(DatasetError):
 
     def __init__(self, where: str, found: str, hint: str) -> None:
         super().__init__(where, found, hint)
-        self.where, self.found, self.hint = where, found, hint
+        self.where, self.found, self.hint = self.args
 
     def __str__(self) -> str:
         return f"{self.where}: {self.found}; {self.hint}"

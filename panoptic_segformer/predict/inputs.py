@@ -112,9 +112,9 @@ def find_inputs(arguments: Sequence[str], out: Path) -> Inputs:
         left_out = f" ({'; '.join(notes)})" if notes else ""
         hint = "give images such as .jpg or .png, or folders or zip files of such"
         raise DatasetError(f"{', '.join(arguments)}: there are no images{left_out}; {hint}")
-    videos = tuple(each for each in found.values() if is_video(each.name) and isinstance(each.source, Folder))
-    origins = {video.origin for video in videos}
-    return Inputs(tuple(each for each in found.values() if each.origin not in origins), videos, tuple(notes))
+    images = tuple(each for each in found.values() if not is_video(each.name))
+    videos = tuple(each for each in found.values() if is_video(each.name))
+    return Inputs(images, videos, tuple(notes))
 
 
 def _inputs_of(argument: str, out: Path, notes: list[str]) -> Iterator[Input]:
@@ -197,13 +197,11 @@ def _from_files(files: FileSource, out: Path, notes: list[str]) -> Iterator[Inpu
     if is_folder and files.path.resolve() == out.resolve():  # the next run would take its results for images
         raise DatasetError(f"{files.path}: is --out as well; write the results elsewhere, or to a folder in it")
     names = FileFinder(files, "", apart=out if is_folder else None).names
-    packed = [] if is_folder else [name for name in names if is_video(name)]
     chosen = [name for name in names if is_image(name) or (is_folder and is_video(name))]
-    kept = frozenset((*chosen, *packed))
-    left_out = [*describe_left_out(name for name in names if name not in kept), *describe_skipped(files)]
-    if packed:
-        videos = "1 video" if len(packed) == 1 else f"{len(packed)} videos"
-        left_out.append(f"{videos} left out: {shown_ids(packed, 3)}; {_VIDEO_HINT}")
+    left_out = [*describe_left_out(name for name in names if not is_video(name)), *describe_skipped(files)]
+    if not is_folder and (packed := list(filter(is_video, names))):
+        count = "1 video" if len(packed) == 1 else f"{len(packed)} videos"
+        left_out.append(f"{count} left out: {shown_ids(packed, 3)}; {_VIDEO_HINT}")
     notes += [f"{files.path}: {found}" for found in left_out]
     if not chosen and not left_out:
         notes.append(f"{files.path}: it is empty")

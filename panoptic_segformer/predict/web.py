@@ -21,19 +21,12 @@ _HINT = "check the address and the network (http_proxy, https_proxy), or downloa
 
 
 @dataclass(frozen=True)
-class WebLimits:
-    """Largest number of bytes and of seconds that an image may take."""
-
-    size: int = LARGEST_BYTES
-    seconds: float = _SECONDS
-
-
-@dataclass(frozen=True)
 class WebAddress:
-    """An image on the web; it is fetched when it is read."""
+    """An image on the web, which is fetched when it is read; it may take so many bytes and seconds."""
 
     address: str
-    limits: WebLimits = WebLimits()
+    most_bytes: int = LARGEST_BYTES
+    most_seconds: float = _SECONDS
 
     @property
     def host(self) -> str:
@@ -79,21 +72,21 @@ class WebAddress:
             answer = f"{response.status_code} {response.reason or ''}".rstrip()
             raise DatasetError(f"{self.shown}: the server answers {answer}; {_HINT}")
         announced = response.headers.get("Content-Length", "")
-        if announced.isdecimal() and int(announced) > self.limits.size:
+        if announced.isdecimal() and int(announced) > self.most_bytes:
             raise self._too_large()
         content = bytearray()
-        deadline = time.monotonic() + self.limits.seconds
+        deadline = time.monotonic() + self.most_seconds
         for piece in _pieces(response):
             content += piece
-            if len(content) > self.limits.size:
+            if len(content) > self.most_bytes:
                 raise self._too_large()
             if time.monotonic() > deadline:
-                found = f"only {len(content)} bytes have arrived in {self.limits.seconds:g} s"
+                found = f"only {len(content)} bytes have arrived in {self.most_seconds:g} s"
                 raise DatasetError(f"{self.shown}: {found}; {_HINT}")
         return bytes(content)
 
     def _too_large(self) -> DatasetError:
-        limit = f"has more than the {self.limits.size} bytes that are fetched"
+        limit = f"has more than the {self.most_bytes} bytes that are fetched"
         return DatasetError(f"{self.shown}: {limit}; download the image and give its path")
 
 

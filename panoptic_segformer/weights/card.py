@@ -18,7 +18,7 @@ from panoptic_segformer.weights.card_scores import HEADLINES, describe_classes, 
 from panoptic_segformer.weights.names import METRICS, PASSPORT, RESULTS_PASSPORT, WEIGHTS
 
 _PAPER = "[Panoptic SegFormer](https://arxiv.org/abs/2109.03814)"
-_LICENSES = "https://huggingface.co/docs/hub/repositories-licenses"
+LICENSES = "https://huggingface.co/docs/hub/repositories-licenses"
 NO_LICENSE = "Not stated. Ask the owner of these weights before you use or share them."
 
 
@@ -91,17 +91,8 @@ def license_of(card: Path, digest: str) -> str:
     except ValueError as error:
         raise ValueError(f"{card}: its YAML cannot be read ({error}); write it again") from error
     if not found:
-        raise ValueError(f"{card}: states no license; add `license:` to its YAML, one of {_LICENSES}")
+        raise ValueError(f"{card}: states no license; add `license:` to its YAML, one of {LICENSES}")
     return str(found)
-
-
-def require_license(given: str | None) -> str:
-    """Return the license that was given. Raises `ValueError` if there is none."""
-    if not given:
-        raise ValueError(
-            f"nothing says under which license these weights may be used; give --license, one of {_LICENSES}"
-        )
-    return given
 
 
 def _front_matter(bundle: Bundle, request: CardRequest, title: str) -> str:

@@ -7,7 +7,7 @@ from panoptic.io.files import write_together
 from panoptic.io.reading import read_file
 from panoptic_segformer.weights import names
 from panoptic_segformer.weights.bundle import Bundle, open_bundle
-from panoptic_segformer.weights.card import CardRequest, license_of, require_license, write_card
+from panoptic_segformer.weights.card import LICENSES, CardRequest, license_of, write_card
 from panoptic_segformer.weights.hub import download, upload
 from panoptic_segformer.weights.hub_client import HubAddress
 from panoptic_segformer.weights.sources import local_weights
@@ -51,7 +51,10 @@ def _card(bundle: Bundle, request: CardRequest) -> bytes:
     """The card beside the weights, which somebody may have edited, or else a new one."""
     beside = bundle.weights.with_name(names.CARD)
     if not beside.is_file():
-        require_license(request.license)
+        if not request.license:
+            raise ValueError(
+                f"nothing says under which license these weights may be used; give --license, one of {LICENSES}"
+            )
         return write_card(bundle, request).encode()
     stated = license_of(beside, bundle.checkpoint.digest or bundle.checkpoint.tensors_digest)
     if request.license not in ("", stated):

@@ -83,7 +83,7 @@ def _read_results(path: Path, categories: CategoryTable | None) -> PanopticAnnot
         if categories or not isinstance(document, dict) or "categories" in document:
             raise
         hint = "results without 'categories' need those of the dataset: --categories"
-        raise DatasetError(*error.args, hint) from None
+        raise DatasetError(*str(error).split("\n"), hint) from None
 
 
 def _file_names(images: Sequence[ImageEntry]) -> dict[ImageId, str]:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from panoptic.io.errors import DatasetError, Issues, shown_ids
+from panoptic.io.json_fields import FieldError
 from panoptic.io.printable import printable, printable_output
 
 HOSTILE = "a\n\x1b[2Jb\r\t\x07\x9b\u202e\udce9.jpg"
@@ -41,6 +42,8 @@ def test_lines_of_an_error_are_those_that_were_meant() -> None:
         issues.raise_if_any(f"data/{HOSTILE}")
     expected = [f"data/{SHOWN}: 2 issues found", f"  - {SHOWN}: is damaged", "    and missing", "  - two"]
     assert str(caught.value).split("\n") == expected
+    field = FieldError(HOSTILE, "is wrong", "correct it")
+    assert str(pickle.loads(pickle.dumps(field))) == str(field) == f"{SHOWN}: is wrong; correct it"
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value), "as workers send it"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from panoptic_segformer.predict.web import WebAddress, WebLimits
+from panoptic_segformer.predict.web import WebAddress
 from tests.archive_server import Answer, ArchiveServer
 
 
@@ -16,8 +16,8 @@ def server(tmp_path: Path) -> Iterator[ArchiveServer]:
         yield running
 
 
-def fetched(server: ArchiveServer, limits: WebLimits | None = None) -> bytes:
-    return WebAddress(f"{server.address}/photos/a.jpg", limits or WebLimits()).read("")
+def fetched(server: ArchiveServer, **limits: int) -> bytes:
+    return WebAddress(f"{server.address}/photos/a.jpg", **limits).read("")
 
 
 def test_the_name_is_the_last_part_of_the_path() -> None:
@@ -54,12 +54,12 @@ def test_an_image_is_fetched_through_redirects(server: ArchiveServer) -> None:
 def test_what_cannot_be_fetched_says_why(server: ArchiveServer, answers: list[Answer], message: str) -> None:
     server.answers["a.jpg"].extend(answers)
     with pytest.raises(ValueError, match=message):
-        fetched(server, WebLimits(size=200_000))
+        fetched(server, most_bytes=200_000)
 
 
 def test_a_slow_server_is_given_up(server: ArchiveServer) -> None:
     with pytest.raises(ValueError, match=r"only [0-9]+ bytes have arrived in 0 s"):
-        fetched(server, WebLimits(seconds=0))
+        fetched(server, most_seconds=0)
 
 
 def test_without_a_network_the_hint_says_so() -> None:
