@@ -13,6 +13,10 @@ def test_numbers_stay_as_they_are_formatted() -> None:
     assert "1e3 |" in markdown_table(["n"], [["1.50"], ["1e3"]], labels=0)
 
 
+def test_names_do_not_break_rows() -> None:
+    assert markdown_table(["class"], [["a\nb\x1b[2J"]]).splitlines()[2:] == ["| a\\nb\\x1b[2J |"]
+
+
 def test_a_table_may_be_empty() -> None:
     assert markdown_table(["a", "b"], []).splitlines()[0].split() == ["|", "a", "|", "b", "|"]
 

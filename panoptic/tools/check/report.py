@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 from panoptic.format.categories import Category
+from panoptic.io.printable import printable
 from panoptic.tools.check.dataset import DatasetCheck
 from panoptic.tools.check.issues import by_type, count_severities
 from panoptic.tools.check.summary import LARGE_AREA, RARE_IMAGES, SMALL_AREA, SplitSummary, rare_classes
@@ -17,19 +18,13 @@ def as_text(check: DatasetCheck, every_issue: bool = False) -> str:
     """Format summary, classes and issues as text; the worst issues are last, just above the prompt."""
     lines = [f"{check.name}: splits {', '.join(split.split for split in check.splits)}", ""]
     lines += [*_splits(check), "", *_classes(check), "", *_issues(check, every_issue), verdict(check)]
-    return printable("\n".join(lines))
+    return "\n".join(map(printable, lines))
 
 
 def verdict(check: DatasetCheck) -> str:
     counts = count_severities(check.issues)
     found = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in counts.items())
     return f"{found}: {'not fit for use; correct the errors' if check.has_errors else 'fit for use'}"
-
-
-def printable(text: str) -> str:
-    """Escape characters of texts from files that would control the terminal."""
-    shown = (letter if letter.isprintable() or letter == "\n" else f"\\x{ord(letter):02x}" for letter in text)
-    return "".join(shown)
 
 
 def split_rows(check: DatasetCheck) -> list[list[str]]:

@@ -26,7 +26,7 @@ from panoptic.tools.check.report import as_json, as_text
 from tests.panoptic.tools.check.made_datasets import MadeDataset
 from tests.panoptic.tools.check.made_issues import ISSUES
 
-HOSTILE = "<script>alert('x')</script>\"&\x1b[2J"
+HOSTILE = "<script>alert('x')</script>\"&\x1b[2J\nERROR"
 
 
 @pytest.fixture
@@ -145,7 +145,8 @@ def test_hostile_names_stay_text(made: MadeDataset) -> None:
     assert page.tags["script"] == 0
     assert HOSTILE in page.text
     assert "\x1b" not in as_text(check)
-    assert "\\x1b[2J" in as_text(check)
+    assert "\\x1b[2J\\nERROR" in as_text(check)
+    assert "\nERROR." not in as_text(check)
 
 
 def test_the_page_needs_no_external_resource(made: MadeDataset) -> None:
