@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from panoptic.io.errors import DatasetError
-from panoptic.io.names import NameTable, checked_name, decoded_names, is_litter, normal_text
+from panoptic.io.names import NameTable, checked_name, decoded_names, is_litter, name_issue, normal_name, normal_text
 from panoptic.io.reading import FOLDER, describe_unusable, open_file
 from panoptic.io.zip_entries import LARGEST_BYTES
 
@@ -33,8 +33,9 @@ class Folder:
 
     def unusable(self) -> dict[str, str]:
         # Asked of each file only here, because it takes a call of the system.
-        found = ((name, why or describe_unusable(self.path / name)) for name, why in self._listed)
-        return {_names(name)[0]: why for name, why in found if why and not is_litter(name)} | self.table.refused
+        found = ((_names(name)[0], why or describe_unusable(self.path / name)) for name, why in self._listed)
+        named = ((name, why or name_issue(normal_name(name))) for name, why in found)
+        return {name: why for name, why in named if why and not is_litter(name)}
 
     def path_of(self, name: str) -> Path:
         """The path of a file. Raises `DatasetError` if it is missing or outside the folder."""

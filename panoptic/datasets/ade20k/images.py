@@ -138,6 +138,9 @@ def _stems(part: Part, issues: Issues) -> frozenset[str]:
         folders = sorted({name.rpartition("/")[0] + "/" for name in open_files(part.path).names()})
         expected = f"no {part.folder}*{part.suffix}, but files in {', '.join(folders[:8]) or 'no folder'}"
         issues.add(f"{part.path}: {expected}; the splits are 'training' and 'validation'; name one, or {_AGAIN}")
+    for name, why in open_files(part.path).unusable().items():
+        if name.startswith(part.folder) and name.endswith(part.suffix):
+            issues.add(f"{part.path}: {name!r} {why}")
     for name, stem in stems.items():
         if not _STEM.fullmatch(stem):
             expected = f"{part.folder}ADE_..._00000001{part.suffix}"

@@ -161,13 +161,11 @@ def test_one_name_that_leads_elsewhere_does_not_spoil_the_others(tmp_path: Path)
             archive.writestr(name, photo_file(0))
     write_photos(tmp_path / "photos", count=1)
     (tmp_path / "photos" / "..\\evil.jpg").write_bytes(photo_file(0))
-    for source, name in (("photos.zip", "good"), ("photos", "0")):
+    for source, name, evil in (("photos.zip", "good", "../evil.jpg"), ("photos", "0", "..\\evil.jpg")):
         inputs = find_inputs([str(tmp_path / source)], OUT)
         assert result_names(inputs.images, OUT) == [name]
         (note,) = inputs.notes
-        assert note == (
-            f"{tmp_path / source}: 1 file left out: '../evil.jpg' leaves the folder; use a plain relative name"
-        )
+        assert note == (f"{tmp_path / source}: 1 file left out: '{evil}' leaves the folder; use a plain relative name")
 
 
 @pytest.mark.parametrize("source", ["folder.zip", "http://127.0.0.1:9/clip.mp4"])
