@@ -6,7 +6,6 @@
 Importing this package is quick: torch and the network are loaded with the first model.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from panoptic_segformer.neighbors import require_own_neighbors
@@ -18,15 +17,24 @@ if TYPE_CHECKING:
     from panoptic_segformer.result import Result, Segment
 
 __all__ = ["ImageLike", "Model", "Result", "Segment", "load"]
-_MODULES = {"ImageLike": "images", "Model": "model", "Result": "result", "Segment": "result", "load": "loading"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    require_own_neighbors()  # here, so that `panoptic doctor` can still say what is wrong
-    found: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return found
+    if name in __all__:
+        require_own_neighbors()  # here, so that `panoptic doctor` can still say what is wrong
+    if name == "load":
+        from panoptic_segformer.loading import load
+
+        return load
+    if name in ("Result", "Segment"):
+        from panoptic_segformer import result
+
+        return getattr(result, name)
+    if name in ("ImageLike", "Model"):
+        from panoptic_segformer import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
