@@ -45,8 +45,9 @@ def _training_facts(weights: Passport) -> Iterator[tuple[str, str]]:
     files, training = weights.section("files"), weights.section("training")
     yield "digest of the weights", files.child("weights").text("sha256")
     machine = weights.section("machine").values
-    where = ", ".join(f"{machine[name]} {name}" for name in ("processes", "threads") if name in machine)
-    yield "trained on", f"{_shown(machine.get('device'))}, {where}" if where else _shown(machine.get("device"))
+    processes = machine.get("processes")
+    several = f" in {processes} processes" if isinstance(processes, int) and processes > 1 else ""
+    yield "trained on", f"{_shown(machine.get('device'))}{several}"
     yield "training steps", str(training.integer("steps"))
     yield "initial weights", training.child("initial_weights").text("said")
     splits = weights.section("splits")
