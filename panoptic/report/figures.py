@@ -9,9 +9,9 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from panoptic.report.run_files import RunFiles, Table
+from panoptic.report.run_files import LOSS, RunFiles, Table
 from panoptic.report.scores import Breakdown
-from panoptic.robustness.summary import group_figures
+from panoptic.robustness.summary import CLASS_GROUPS, group_figures
 
 # Distinguishable with color blindness, too (Okabe and Ito).
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
@@ -34,9 +34,9 @@ def curve_figures(loss: Table | None, quality: Table | None) -> dict[str, Figure
     """Draw the curves of training that there are, by name."""
     figures = {}
     if loss is not None:
-        figures["loss"] = lines_figure("Training loss", "sum of all terms", loss, ("total",))
+        figures["loss"] = lines_figure("Training loss", "sum of all terms", loss, LOSS)
     if quality is not None:
-        figures["quality"] = lines_figure("PQ on the validation split", "percent", quality, ("all", "things", "stuff"))
+        figures["quality"] = lines_figure("PQ on the validation split", "percent", quality, CLASS_GROUPS)
     return figures
 
 
@@ -61,7 +61,7 @@ def charts(run: RunFiles) -> dict[str, Markup]:
 def lines_figure(title: str, unit: str, table: Table, columns: Sequence[str]) -> Figure:
     """Draw columns over the steps; values that are not known leave a gap."""
     figure, axes = _empty_plot(title, "step", unit)
-    steps = [int(step) for step in table["step"]]
+    steps = [float(step or "nan") for step in table["step"]]
     for column, color in zip(columns, _COLORS, strict=False):
         values = [float(value or "nan") for value in table[column]]
         # Not clipped: half of a marker at 0 would be outside the axes.

@@ -26,11 +26,13 @@ from panoptic.report.scores import (
     read_classes,
     read_scores,
 )
-from panoptic.robustness.summary import Robustness, read_variants
+from panoptic.robustness.summary import CLASS_GROUPS, Robustness, read_variants
 
 T = TypeVar("T")
 Table = Mapping[str, Sequence[str]]
 """The columns of a CSV file by name."""
+LOSS = ("total",)
+"""The columns of the loss that are drawn."""
 
 MISSING: Mapping[str, str] = {
     "breakdown": "There is no error breakdown in evaluate/; it comes from `dvc repro evaluate`.",
@@ -100,8 +102,8 @@ class RunFiles:
             images=_optional(folder / "evaluate" / "per_image.json", lambda path: len(read_json(path).values)),
             classes=_optional(folder / "evaluate" / "per_class.json", read_classes),
             breakdown=_optional(folder / "evaluate" / "error_breakdown.json", read_breakdown),
-            loss=_optional(folder / "train" / "loss.csv", read_table),
-            quality=_optional(folder / "train" / "quality.csv", read_table),
+            loss=_optional(folder / "train" / "loss.csv", lambda path: read_table(path, ("step", *LOSS))),
+            quality=_optional(folder / "train" / "quality.csv", lambda path: read_table(path, ("step", *CLASS_GROUPS))),
             robustness=_optional(folder / "robustness" / "variants.json", read_variants),
             browsed=browsed,
             complexity=_optional(folder / "complexity" / "rows.json", _read_complexity),
@@ -110,13 +112,15 @@ class RunFiles:
         )
 
 
-def read_table(path: Path) -> Table:
-    """Read a CSV file with a header. Raises `DatasetError` for a row of another length, or a value that is no number.
+def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
+    """Read a CSV file of numbers with a header; values may be empty, and so may the table.
 
-    Values may be empty; so may the table.
+    Raises `DatasetError` for a missing one of `columns`, a row of another length, or a value that is no number.
     """
     rows = list(csv.reader(io.StringIO(read_text(path), newline="")))
     head, *body = rows or [[]]
+    if missing := [column for column in columns if column not in head]:
+        raise DatasetError(f"{path}: has no column {', '.join(missing)}; write it again")
     for number, row in enumerate(body, start=2):
         if len(row) != len(head):
             raise DatasetError(f"{path}: line {number} has {len(row)} values, expected {len(head)}; write it again")

@@ -71,6 +71,24 @@ def test_scores_alone_are_enough_and_every_missing_part_is_named(run: Path, tmp_
     assert [name for name, text in MISSING.items() if text in page] == []
 
 
+def test_a_run_that_found_nothing_and_logged_nothing_is_reported(run: Path) -> None:
+    (run / "train/loss.csv").write_text("step,total\n")
+    (run / "train/quality.csv").write_text("step,all,things,stuff\n")
+    nothing = re.sub(r"(?<=: )0\.\d+", "null", (run / "evaluate/metrics.json").read_text())
+    (run / "evaluate/metrics.json").write_text(nothing)
+    lines = (run / "browse/images.jsonl").read_text()
+    (run / "browse/images.jsonl").write_text(re.sub(r'"pq": [\d.]+', '"pq": null', lines))
+    main([str(run)])
+    assert "No image has any segment that counts" in (run / "report.html").read_text()
+
+
+def test_a_curve_without_its_columns_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "train/loss.csv").write_text("step,sum\n1,2\n")
+    with pytest.raises(SystemExit):
+        main([str(run)])
+    assert f"{run / 'train/loss.csv'}: has no column total; write it again" in capsys.readouterr().err
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "evaluate/metrics.json": lambda data: data.replace(b"0.", b'"0."', 1),
     "evaluate/per_class.json": lambda data: data.replace(b'"tp"', b'"xx"', 1),
