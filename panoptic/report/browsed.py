@@ -12,9 +12,27 @@ from panoptic.error_browser.entries import CLEAN, FORMAT, BrowserEntry
 from panoptic.format.categories import CategoryTable
 from panoptic.format.image_id import ImageId
 from panoptic.io.errors import DatasetError
-from panoptic.io.json_fields import read_json
+from panoptic.io.json_fields import is_identifier, is_number, read_json
 from panoptic.io.reading import open_file
 
+OUTCOMES: Mapping[str, Mapping[str, str]] = {
+    "ground_truth": {
+        "matched": "found",
+        "merging": "lost in merging",
+        "classification": "taken for another class",
+        "localization": "found only roughly",
+        "missed": "missed",
+        "crowd": "crowd, not counted",
+    },
+    "prediction": {
+        "matched": "right",
+        "classification": "wrong class",
+        "localization": "too inexact",
+        "background": "nothing there",
+        "ignored": "ignored (on void or crowd)",
+    },
+}
+"""The outcomes of segments by side, in words."""
 _HINT = "run `dvc repro browse` again"
 _WORST, _MEDIAN, _BEST = 3, 2, 2  # images that are shown
 _SEVERITY = 3
@@ -61,9 +79,9 @@ class Browsed:
         try:
             with open_file(path) as file:
                 for line in file:
-                    entry = _parse(line, f"{path}: line {len(lines) + 1}")
+                    entry = _parse(line, f"{path}: line {len(lines) + 1}", categories)
                     lines.append(ImageLine(offset, entry.image_id, entry.corruption, entry.severity, entry.pq))
-                    confusions.update(_confusions(entry, categories))
+                    confusions.update(_confusions(entry))
                     offset += len(line)
         except FileNotFoundError:
             raise DatasetError(f"{path}: there is no such file beside run.json; {_HINT}") from None
@@ -76,7 +94,7 @@ class Browsed:
         path = self.folder / "images.jsonl"
         with open_file(path) as file:
             file.seek(line.offset)
-            return _parse(file.readline(), str(path))
+            return _parse(file.readline(), str(path), self.categories)
 
     def examples(self) -> dict[str, list[ImageLine]]:
         """Choose the clean images with the lowest, the median and the highest PQ, none of them twice."""
@@ -119,19 +137,42 @@ class Browsed:
         return [line for line in self.lines if line.corruption == CLEAN]
 
 
-def _parse(line: bytes, where: str) -> BrowserEntry:
+def _parse(line: bytes, where: str, categories: CategoryTable) -> BrowserEntry:
     try:
-        return BrowserEntry.from_line(line.decode())
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DatasetError(f"{where}: not as stages.browse writes it ({error!r:.80}); {_HINT}") from None
+        entry = BrowserEntry.from_line(line.decode())
+        wrong = "" if _is_plausible(entry, categories) else "a wrong type, class or outcome"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        wrong = f"{error!r:.80}"
+    if wrong:
+        raise DatasetError(f"{where}: not as stages.browse writes it ({wrong}); {_HINT}")
+    return entry
 
 
-def _confusions(entry: BrowserEntry, categories: CategoryTable) -> list[tuple[int, int]]:
+def _is_plausible(entry: BrowserEntry, categories: CategoryTable) -> bool:
+    """Tell whether what the page shows of an entry has the right type."""
+    numbers = [entry.pq, *(segment.score for side in entry.segments.values() for segment in side)]
+    names = [entry.file_name, entry.corruption, entry.overlay, entry.stuff_ground_truth, entry.stuff_prediction]
+    return (
+        all(value is None or is_number(value) for value in numbers)
+        and all(isinstance(name, str) for name in names)
+        and is_identifier(entry.image_id)
+        and is_number(entry.severity)
+        and all(
+            segment.outcome in OUTCOMES[side]
+            and segment.category_id in categories
+            and (segment.other_category_id is None or segment.other_category_id in categories)
+            and all(map(is_number, (segment.id, segment.iou, *segment.box_xywh)))
+            for side, segments in entry.segments.items()
+            for segment in segments
+        )
+    )
+
+
+def _confusions(entry: BrowserEntry) -> list[tuple[int, int]]:
     if entry.corruption != CLEAN:
         return []
     return [
         (segment.other_category_id, segment.category_id)
         for segment in entry.prediction
         if segment.outcome == "classification" and segment.other_category_id is not None
-        if segment.category_id in categories and segment.other_category_id in categories
     ]

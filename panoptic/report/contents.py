@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from panoptic.error_browser.entries import SegmentEntry
 from panoptic.format.categories import CategoryTable
+from panoptic.report.browsed import OUTCOMES
 from panoptic.report.images import Example
 from panoptic.report.run_files import RunFiles
 from panoptic.report.scores import ClassScores, Score
@@ -37,23 +38,6 @@ ORACLES: Mapping[str, str] = {
     "perfect_classes": "if every mask had the right class",
     "perfect_masks": "if every mask that was found were exact",
     "perfect_merging": "if merging kept every thing that the network had found",
-}
-_OUTCOMES: Mapping[str, Mapping[str, str]] = {
-    "ground truth": {
-        "matched": "found",
-        "merging": "lost in merging",
-        "classification": "taken for another class",
-        "localization": "found only roughly",
-        "missed": "missed",
-        "crowd": "crowd, not counted",
-    },
-    "prediction": {
-        "matched": "right",
-        "classification": "wrong class",
-        "localization": "too inexact",
-        "background": "nothing there",
-        "ignored": "ignored (on void or crowd)",
-    },
 }
 
 
@@ -144,7 +128,7 @@ def class_rows(run: RunFiles) -> list[ClassRow]:
 
 def example_rows(title: str, example: Example, categories: CategoryTable) -> ExampleRows:
     """Return the outcome of every segment of the ground truth, and of every prediction that is not right."""
-    rows = [_segment_row("ground truth", segment, categories) for segment in example.entry.ground_truth]
+    rows = [_segment_row("ground_truth", segment, categories) for segment in example.entry.ground_truth]
     wrong = [segment for segment in example.entry.prediction if segment.outcome != "matched"]
     rows += [_segment_row("prediction", segment, categories) for segment in wrong]
     counts = Counter((row.outcome, row.words) for row in rows)
@@ -190,11 +174,11 @@ def _segment_row(side: str, segment: SegmentEntry, categories: CategoryTable) ->
     category = categories.by_id(segment.category_id)
     other = segment.other_category_id
     return SegmentRow(
-        side=side,
+        side=side.replace("_", " "),
         name=category.name,
         color=web_color(category.color),
         outcome=segment.outcome,
-        words=_OUTCOMES[side].get(segment.outcome, segment.outcome),
+        words=OUTCOMES[side][segment.outcome],
         other="" if other is None or segment.outcome == "matched" else categories.by_id(other).name,
         iou=segment.iou,
         score=segment.score,

@@ -106,6 +106,28 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r'"outcome": "missed"', '"outcome": "x);color:red"'),
+        (r'"category_id": 7', '"category_id": 8'),
+        (r'"iou": 0\.\d+', '"iou": "1"'),
+        (r'"pq": 0\.\d+', '"pq": "1"'),
+        (r'"ground_truth": \[\{', '"ground_truth": [5, {'),
+        (r'"overlay": "[^"]*"', '"overlay": 5'),
+    ],
+)
+def test_a_line_of_another_program_is_named(old: str, new: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = run / "browse/images.jsonl"
+    changed, count = re.subn(old, new, lines.read_text())
+    assert count
+    lines.write_text(changed)
+    with pytest.raises(SystemExit) as ended:
+        main([str(run)])
+    assert ended.value.code == 2
+    assert re.match(rf"error: {lines}: line \d+: not as stages\.browse writes it", capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_file_is_named_and_nothing_is_written(
     name: str, run: Path, capsys: pytest.CaptureFixture[str]
