@@ -14,6 +14,18 @@ def settings_by_section(passport: Passport) -> dict[str, list[tuple[str, str]]]:
     return sections
 
 
+def changed_settings(passport: Passport) -> list[tuple[str, str, str]]:
+    """Return the settings of which the weights had others: name, value in training, and value now."""
+    if passport.weights is passport:
+        return []
+    before, now = passport.weights.section("settings").values, passport.section("settings").values
+    return [
+        (name, _shown(before.get(name)), _shown(now.get(name)))
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+
+
 def facts(passport: Passport) -> Iterator[tuple[str, str]]:
     """Yield what the passport records about code, machine, data and training."""
     weights, machine = passport.weights, passport.weights.section("machine").values

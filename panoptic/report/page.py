@@ -30,6 +30,7 @@ def render(run: RunFiles) -> str:
         confusions=contents.confusions(run),
         classes=contents.class_rows(run),
         settings=origin.settings_by_section(run.passport) if run.passport else {},
+        changed_settings=origin.changed_settings(run.passport) if run.passport else [],
         facts=dict(origin.facts(run.passport)) if run.passport else {},
         missing=MISSING,
     )

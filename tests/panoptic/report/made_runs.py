@@ -73,7 +73,7 @@ def _write_training(folder: Path) -> None:
         "splits": {"train": {"images": 12}, "val": {"images": 6}, "shared_images": 0},
         "code": {},
         "machine": {"python": "3.11", "device": "cpu", "processes": 1, "processor": "some <processor>"},
-        "settings": {},
+        "settings": {"dataset.name": "tiny", "evaluate.bootstrap": 1000},
         "training": {"steps": 40, "initial_weights": {"said": "random"}},
         "usage": {"sessions": [{"wall_seconds": 90}, {"wall_seconds": None}]},
     }

@@ -1,5 +1,7 @@
 """The page says what the files say, escapes what they name, and asks for nothing."""
 
+import dataclasses
+import hashlib
 import json
 import re
 import shutil
@@ -12,7 +14,7 @@ import pytest
 
 from panoptic.error_browser.entries import BrowserEntry
 from panoptic.format.id_map import decode_id_map
-from panoptic.report import contents, images
+from panoptic.report import contents, images, origin
 from panoptic.report.browsed import Browsed, ImageLine
 from panoptic.report.figures import lines_figure, themed_svg
 from panoptic.report.page import render
@@ -118,6 +120,22 @@ def test_every_segment_of_the_examples_has_its_outcome(run: Path) -> None:
             expected = [segment.outcome for segment in (*example.entry.ground_truth, *wrong)]
             assert [row.outcome for row in rows.rows] == expected
             assert sum(count for *_, count in rows.counts) == len(expected)
+
+
+def test_settings_that_have_changed_since_training_are_told(page: Page) -> None:
+    assert [row for row in page.rows if len(row) == 3 and "." in row[0]] == [["evaluate.bootstrap", "1000", "20"]]
+
+
+def test_the_passport_tells_where_the_results_come_from(run: Path) -> None:
+    passport = RunFiles.read(run).passport
+    assert passport is not None
+    facts = dict(origin.facts(passport))
+    digest = hashlib.sha256((run / "evaluate/metrics.json").read_bytes()).hexdigest()
+    assert facts["digest of the scores"] == digest
+    assert facts["training took"] == "1.5 minutes in 2 sessions"
+    assert facts["digests of the passport"] == "all fit each other"
+    forged = dataclasses.replace(passport, sections={**passport.sections, "usage": {}})
+    assert "was edited" in dict(origin.facts(forged))["digests of the passport"]
 
 
 def test_id_maps_are_put_together_as_they_were(run: Path) -> None:
