@@ -38,7 +38,7 @@ MISSING: Mapping[str, str] = {
     "breakdown": "There is no error breakdown in evaluate/; it comes from `dvc repro evaluate`.",
     "classes": "There are no scores by class in evaluate/; they come from `dvc repro evaluate`.",
     "loss": "There is no train/loss.csv: this run has not trained a network here, which `dvc repro train` does.",
-    "quality": "There is no train/quality.csv: nothing was validated in training (train.validate_every).",
+    "quality": "There is no train/quality.csv: `dvc repro train` validates every train.validate_every steps.",
     "robustness": "There are no scores under corruption in robustness/; they come from `dvc repro robustness`.",
     "browsed": "There are no outcomes of segments in browse/; they come from `dvc repro browse`.",
     "complexity": "There are no counts in complexity/; they come from `dvc repro complexity`.",
