@@ -1,15 +1,14 @@
-"""A headless Chromium for tests of pages; the tests are skipped where it or playwright is missing."""
+"""A headless Chromium for tests of pages, which are skipped where there is none."""
 
-import importlib
-import importlib.util
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from playwright import sync_api
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -27,11 +26,12 @@ class Screen:
 class Browser:
     """Chromium, driven by playwright."""
 
-    started: Any
+    started: sync_api.Browser
 
-    def show(self, file: Path, width: int, **options: object) -> Screen:
+    def show(self, file: Path, width: int, color_scheme: str = "light") -> Screen:
         """Open a file in a tab of its own."""
-        page = self.started.new_page(viewport={"width": width, "height": 844}, **options)
+        scheme: Literal["light", "dark"] = "dark" if color_scheme == "dark" else "light"
+        page = self.started.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
         screen = Screen(page)
         page.on("request", lambda sent: screen.requested.append(sent.url))
         page.on("console", lambda message: screen.errors.append(message.text))
@@ -44,9 +44,9 @@ class Browser:
 def started_browser() -> Iterator[Browser]:
     """Start Chromium."""
     path = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    if path is None or importlib.util.find_spec("playwright") is None:
-        pytest.skip("Chromium or playwright is missing")
-    with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
+    if path is None:
+        pytest.skip("Chromium is missing")
+    with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield Browser(browser)
         browser.close()
