@@ -1,4 +1,4 @@
-"""Print the scores of the last run, and where its images, plots and tables are; `make run` ends with it.
+"""Print the scores of the last run, and where its report, images and tables are; `make run` ends with it.
 
 panoptic results
 """
@@ -20,6 +20,7 @@ _EXAMPLES = """examples:
   panoptic results
   dvc repro && panoptic results"""
 _GROUPS = ("all", "things", "stuff")
+_REPORT = Path("runs/report.html")
 _OUTPUTS = {
     "runs/predict/images": "images: image, ground truth and prediction side by side",
     "runs/plots": "plots: loss, PQ during training, PQ loss by error type",
@@ -57,7 +58,12 @@ def summary(folder: Path) -> str:
         row += [_percent(nested_value(metrics, key)) if group == of else "" for of, key in _SINGLE.values()]
         table.append([group, *row])
     outputs = [f"  {path:30}{content}" for path, content in _OUTPUTS.items() if (folder / path).exists()]
-    return "\n".join([text_table(table), "", *outputs, "", "Inspect the errors, segment by segment: make browse"])
+    lines = [*outputs, "", "Inspect the errors, segment by segment: make browse"]
+    report = folder / _REPORT
+    if report.exists():
+        size = report.stat().st_size / 1e6
+        lines += [f"Read or send the report: {_REPORT} ({size:.1f} MB)", f"  {report.resolve().as_uri()}"]
+    return "\n".join([text_table(table), "", *lines])
 
 
 def _percent(value: object) -> str:

@@ -62,6 +62,7 @@ ROOMS = (
     "visualization",
     "error_browser",
     "datasets",
+    "report",
     "tools",
 )
 # The only ones that import by name. Backends of deformable attention are loaded on request, and all are deps of the

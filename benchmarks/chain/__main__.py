@@ -33,7 +33,7 @@ from pipelines.override import override_settings
 from stages.settings import load_section
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("download", "annotate", "train", "predict", "evaluate", "plot", "corrupt", "robustness", "browse")
+STAGES = ("download", "annotate", "train", "predict", "evaluate", "corrupt", "robustness", "browse", "report")
 SETTINGS = {
     "train": {"epochs": 1, "augmentation": {"resize_shorter": [240], "resize_longer_max": 320}},
     "predict": {"shorter": 480, "longer": 640, "batch_size": 1},
@@ -100,10 +100,10 @@ def _images_by_step(params: Path, runs: Path) -> dict[str, int]:
     return {
         **dict.fromkeys(("check", "download", "annotate"), train + val),
         "train": load_section(params, "train", TrainSettings).epochs * train,
-        **dict.fromkeys(("predict", "evaluate", "plot"), val),
+        **dict.fromkeys(("predict", "evaluate"), val),
         "corrupt": corrupted,
         "robustness": corrupted + len(manifest.integers("image_ids")),
-        "browse": read_json(runs / "browse" / "run.json").integer("images"),
+        **dict.fromkeys(("browse", "report"), read_json(runs / "browse" / "run.json").integer("images")),
     }
 
 

@@ -18,9 +18,10 @@ MEASURED = (
     ("runs/complexity/table.md", re.compile(rb"(?<=160 x 128).*")),
     ("runs/train/model.passport.json", _ALL),
     ("runs/passport.json", _ALL),
+    ("runs/report.html", _ALL),
 )
 """What differs between equal runs, and is left out: seconds and memory of this very run, and passports, which have them
-under a digest; that they are complete is for `model.verify` to say."""
+under a digest; that they are complete is for `model.verify` to say. The report shows all of these."""
 _IGNORED = (".dvc", ".git", "dvc.lock")
 """DVC's cache and locks, git's objects, and the digests of measured files in DVC's lock file."""
 SOCKETS = "pymp-*"

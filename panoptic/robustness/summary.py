@@ -10,11 +10,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from panoptic.evaluation.scores import Scores, mean_of_known
+from panoptic.io.errors import DatasetError
+from panoptic.io.json_fields import JsonObject, read_json
 from panoptic.markdown import markdown_page, markdown_table
 from panoptic.robustness.corruptions import CORRUPTIONS, Variant, find_corruption
 
@@ -92,6 +95,35 @@ def variants_to_json(robustness: Robustness) -> dict[str, object]:
             name: {str(severity): robustness.variants[Variant(name, severity)] for severity in robustness.severities}
             for name in robustness.corruptions
         },
+    }
+
+
+def read_variants(path: Path) -> Robustness:
+    """Read the file that `variants_to_json` was written to. Raises `DatasetError` naming the file."""
+    document = read_json(path)
+    corruptions, variants = document.child("corruptions"), dict[Variant, Measures]()
+    for name in corruptions.values:
+        severities = corruptions.child(name)
+        for severity in severities.values:
+            try:
+                variant = Variant(name, int(severity))
+            except ValueError as error:
+                raise DatasetError(f"{severities.where}: {error}; run `dvc repro robustness` again") from None
+            variants[variant] = _read_measures(severities.child(severity))
+    robustness = Robustness(_read_measures(document.child("clean")), variants)
+    if not variants or len(variants) != len(robustness.corruptions) * len(robustness.severities):
+        missing = "lacks a severity of some corruption" if variants else "has no corruption"
+        raise DatasetError(f"{path}: {missing}; run `dvc repro robustness` again")
+    return robustness
+
+
+def _read_measures(entry: JsonObject) -> Measures:
+    if not entry.has("pq"):
+        raise DatasetError(f"{entry.where}: has no 'pq'; run `dvc repro robustness` again")
+    found = {name: entry.child(name) for name in entry.values}
+    return {
+        name: {group: values.number(group) if values.has(group) else None for group in CLASS_GROUPS}
+        for name, values in found.items()
     }
 
 
@@ -186,25 +218,40 @@ def severity_figure(robustness: Robustness) -> Figure:
     # Not by pyplot, which keeps figures alive and looks for a screen.
     figure = Figure(figsize=(3.4 * len(groups), 4.2), layout="constrained")
     panels: list[Axes] = list(figure.subplots(1, len(groups), sharey=True, squeeze=False)[0])
-    for panel, (group, names) in zip(panels, groups.items(), strict=True):
-        _line(
-            panel, robustness, [robustness.mean_pq(level) for level in robustness.severities], "mean of all", "0.6", ""
-        )
-        for name, color, marker in zip(names, cycle(_COLORS), cycle(_MARKERS), strict=False):
-            if name in robustness.corruptions:
-                values = [robustness.pq(name, level) for level in robustness.severities]
-                _line(panel, robustness, values, name.replace("_", " "), color, marker)
-        panel.set_title(group)
-        panel.set_xlabel("severity")
-        panel.set_xticks([0, *robustness.severities], ["clean", *map(str, robustness.severities)])
-        panel.grid(axis="y", color="0.9")
-        panel.spines[["top", "right"]].set_visible(False)
-        # Below the panel: inside, some line would always cross it.
-        panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize="small")
+    for panel, group in zip(panels, groups, strict=True):
+        _draw_group(panel, robustness, group)
     panels[0].set_ylabel("PQ (percent)")
     # Once all lines are drawn: it also fixes the top, of all panels.
     panels[0].set_ylim(bottom=0)
     return figure
+
+
+def group_figures(robustness: Robustness) -> dict[str, Figure]:
+    """Draw the panels of `severity_figure` as figures of their own, by group, with the same limits."""
+    figures = {group: Figure(figsize=(5.6, 4.4), layout="constrained") for group in robustness.groups}
+    panels = {group: figure.add_subplot(ylabel="PQ (percent)") for group, figure in figures.items()}
+    for group, panel in panels.items():
+        _draw_group(panel, robustness, group)
+    top = max((panel.get_ylim()[1] for panel in panels.values()), default=1.0)
+    for panel in panels.values():
+        panel.set_ylim(0, top)
+    return figures
+
+
+def _draw_group(panel: Axes, robustness: Robustness, group: str) -> None:
+    means = [robustness.mean_pq(level) for level in robustness.severities]
+    _line(panel, robustness, means, "mean of all", "0.6", "")
+    for name, color, marker in zip(robustness.groups[group], cycle(_COLORS), cycle(_MARKERS), strict=False):
+        if name in robustness.corruptions:
+            values = [robustness.pq(name, level) for level in robustness.severities]
+            _line(panel, robustness, values, name.replace("_", " "), color, marker)
+    panel.set_title(group)
+    panel.set_xlabel("severity")
+    panel.set_xticks([0, *robustness.severities], ["clean", *map(str, robustness.severities)])
+    panel.grid(axis="y", color="0.9")
+    panel.spines[["top", "right"]].set_visible(False)
+    # Below the panel: inside, some line would always cross it.
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize="small")
 
 
 def _line(panel: Axes, robustness: Robustness, values: list[float | None], label: str, color: str, marker: str) -> None:

@@ -40,7 +40,17 @@ def side_by_side(
     prediction: Segmentation | None,
     categories: CategoryTable,
 ) -> NDArray[np.uint8]:
-    """Draw an image (H,W,3), its ground truth and a prediction side by side with titles, as (H',W',3) uint8 RGB.
+    """Draw the panels of an image (H,W,3) side by side with titles, as (H',W',3) uint8 RGB."""
+    return _mounted(draw_panels(image, ground_truth, prediction, categories))
+
+
+def draw_panels(
+    image: NDArray[np.uint8],
+    ground_truth: Segmentation | None,
+    prediction: Segmentation | None,
+    categories: CategoryTable,
+) -> dict[str, NDArray[np.uint8]]:
+    """Draw an image (H,W,3), its ground truth and a prediction by title, each as (H',W',3) uint8 RGB.
 
     What is None has no panel. A prediction that matches a ground truth segment (IoU above 0.5) has its color. Small
     images are enlarged.
@@ -50,7 +60,7 @@ def side_by_side(
     size = image.shape[1] * scale, image.shape[0] * scale
     enlarged = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     style = Style.of(size[1], size[0], _LARGER_LETTERS)
-    panels, gt_colors = {"image": enlarged}, dict[int, Rgb]()
+    drawn, gt_colors = {"image": enlarged}, dict[int, Rgb]()
     for title, segmentation in (("ground truth", ground_truth), ("prediction", prediction)):
         if segmentation is None:
             continue
@@ -63,8 +73,8 @@ def side_by_side(
             gt_colors = colors
         # Else an image without any segment looks like a figure that failed.
         shown = title if segmentation.segments else f"{title}: no segments"
-        panels[shown] = draw(enlarged, regions, colors, categories, style)
-    return _mounted(panels)
+        drawn[shown] = draw(enlarged, regions, colors, categories, style)
+    return drawn
 
 
 def _enlarged(ids: NDArray[np.int32], scale: int) -> NDArray[np.int32]:
@@ -105,14 +115,14 @@ def _matched_colors(
     return colors
 
 
-def _mounted(panels: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def _mounted(drawn: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Mount panels of one size in a row on white, each below its title."""
-    height, width = next(iter(panels.values())).shape[:2]
-    canvas_size = len(panels) * (width + _GAP) + _GAP, height + _TITLE_HEIGHT + _GAP
+    height, width = next(iter(drawn.values())).shape[:2]
+    canvas_size = len(drawn) * (width + _GAP) + _GAP, height + _TITLE_HEIGHT + _GAP
     canvas = Image.new("RGB", canvas_size, "white")
     pen = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(_TITLE_SIZE)
-    for position, (title, panel) in enumerate(panels.items()):
+    for position, (title, panel) in enumerate(drawn.items()):
         left = _GAP + position * (width + _GAP)
         canvas.paste(Image.fromarray(panel), (left, _TITLE_HEIGHT))
         pen.text((left + width / 2, _TITLE_HEIGHT / 2), title, "black", font, "mm")

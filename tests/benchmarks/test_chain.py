@@ -29,6 +29,7 @@ def test_every_step_but_the_cost_of_models_and_the_passport_runs_in_an_order_tha
     for name in list(commands)[1:]:
         stage = stages[name]
         read = {dep for dep in stage["deps"] if dep.startswith("runs/")}
+        read -= {"runs/complexity/rows.json", "runs/passport.json"}  # a report does without
         assert all(any(dep.startswith(one) for one in written) for dep in read), name
         outs = (*stage.get("outs", ()), *stage.get("metrics", ()), *stage.get("plots", ()))
         written |= {next(iter(out)) if isinstance(out, dict) else out for out in outs}

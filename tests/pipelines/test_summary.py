@@ -25,6 +25,16 @@ def test_scores_in_percent_and_only_what_is_there(tmp_path: Path) -> None:
     assert [line.split()[0] for line in rest.splitlines()[:-2]] == ["runs/predict/images", "runs/evaluate"]
 
 
+def test_it_ends_with_the_address_of_the_report(tmp_path: Path) -> None:
+    (tmp_path / "runs/evaluate").mkdir(parents=True)
+    (tmp_path / "runs/evaluate/metrics.json").write_text("{}")
+    (tmp_path / "runs/report.html").write_bytes(bytes(2_340_000))
+    assert summary(tmp_path).splitlines()[-2:] == [
+        "Read or send the report: runs/report.html (2.3 MB)",
+        f"  {(tmp_path / 'runs/report.html').as_uri()}",
+    ]
+
+
 def test_without_scores_it_says_how_to_compute_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

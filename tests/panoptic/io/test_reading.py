@@ -63,7 +63,7 @@ COMMANDS = {
     "stages.annotate": "--params SPECIAL --state state --output out",
     "stages.corrupt": "--params params.yaml --index SPECIAL --state state --out out",
     "stages.predict": "--params params.yaml --index SPECIAL --model SPECIAL --out out",
-    "stages.plot": "--curves folder --scores folder --out out",
+    "stages.report": "folder --out out.html",
     "stages.evaluate": "--ground-truth-json SPECIAL --ground-truth-folder . --predictions-json SPECIAL"
     " --predictions-folder SPECIAL --metrics out",
     "panoptic.tools.check": "--panoptic-json SPECIAL --masks . --images .",
@@ -78,14 +78,12 @@ COMMANDS = {
 @pytest.mark.parametrize("module", COMMANDS)
 def test_no_command_waits_for_a_pipe(tmp_path: Path, module: str) -> None:
     os.mkfifo(tmp_path / "special.json")
-    (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "folder" / "loss.csv")
+    (tmp_path / "folder" / "evaluate").mkdir(parents=True)
+    os.mkfifo(tmp_path / "folder" / "evaluate" / "metrics.json")
     (tmp_path / "params.yaml").write_text("corrupt: {}\npredict: {}\n", encoding="utf-8")
     arguments = COMMANDS[module].replace("SPECIAL", "special.json").split()
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == (1 if module == "panoptic.tools.check" else 2), done.stderr
-    assert re.search(r"(special\.json|loss\.csv)[^;]*\bis (a named pipe|no file)", done.stdout + done.stderr), (
-        done.stderr
-    )
+    assert re.search(r"(special|metrics)\.json[^;]*\bis (a named pipe|no file)", done.stdout + done.stderr), done.stderr

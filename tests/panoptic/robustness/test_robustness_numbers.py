@@ -1,19 +1,25 @@
 """The numbers of table 11, computed by hand on few variants."""
 
 import csv
+import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from panoptic.io.errors import DatasetError
+from panoptic.io.json_fields import write_json
 from panoptic.robustness import corruptions, summary
 from panoptic.robustness.corruptions import Corruption, Variant
 from panoptic.robustness.summary import (
     Measures,
     Robustness,
     draw_severities,
+    group_figures,
     metrics_to_json,
     narrow_table,
+    read_variants,
     severity_csv,
     severity_figure,
     table,
@@ -138,3 +144,35 @@ def test_a_fifth_corruption_in_a_group_and_one_of_ones_own_are_drawn(monkeypatch
     assert list(measured.groups) == ["blur", "noise", "digital", "weather", "own"]
     assert draw_severities(measured)
     assert "| weather: Rain8 | own: my_corruptions:hail |" in unpadded(table(measured, 1))
+
+
+def test_variants_come_back_as_written(measured: Robustness, tmp_path: Path) -> None:
+    write_json(tmp_path / "variants.json", variants_to_json(measured))
+    found = read_variants(tmp_path / "variants.json")
+    assert (found.clean, found.variants) == (measured.clean, measured.variants)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"fog"', '"frog"', r"there is no corruption 'frog'"),
+        ('"5"', '"6"', r"of severity 6; give a severity from 1 to 5"),
+        ('"5"', '"five"', r"invalid literal"),
+        ('"pq"', '"qp"', r"has no 'pq'"),
+        ('"1": {', '"4": {', r"lacks a severity of some corruption"),
+        ("0.7", '"0.7"', r"'all' should be a finite number"),
+    ],
+)
+def test_wrong_variants_are_named(old: str, new: str, message: str, measured: Robustness, tmp_path: Path) -> None:
+    text = json.dumps(variants_to_json(measured))
+    (tmp_path / "variants.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(DatasetError, match=rf"variants\.json.*{message}"):
+        read_variants(tmp_path / "variants.json")
+
+
+def test_each_group_has_a_figure_of_its_own_with_equal_limits(measured: Robustness) -> None:
+    figures = group_figures(measured)
+    assert list(figures) == ["blur", "weather"]
+    assert len({figure.axes[0].get_ylim() for figure in figures.values()}) == 1
+    lines = [line.get_label() for line in figures["weather"].axes[0].lines]
+    assert lines == ["mean of all", "fog"]

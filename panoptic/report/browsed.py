@@ -1,0 +1,178 @@
+"""The outcomes of segments that `stages.browse` wrote: which images a report shows, and who is taken for whom.
+
+The file has a line for each image and variant, of COCO-C 160 000; only what chooses them is kept of each.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from panoptic.error_browser.entries import CLEAN, FORMAT, BrowserEntry
+from panoptic.format.categories import CategoryTable
+from panoptic.format.image_id import ImageId
+from panoptic.io.errors import DatasetError
+from panoptic.io.json_fields import is_identifier, is_number, read_json
+from panoptic.io.reading import open_file
+
+OUTCOMES: Mapping[str, Mapping[str, str]] = {
+    "ground_truth": {
+        "matched": "found",
+        "merging": "lost in merging",
+        "classification": "taken for another class",
+        "localization": "found only roughly",
+        "missed": "missed",
+        "crowd": "crowd, not counted",
+    },
+    "prediction": {
+        "matched": "right",
+        "classification": "wrong class",
+        "localization": "too inexact",
+        "background": "nothing there",
+        "ignored": "ignored (on void or crowd)",
+    },
+}
+"""The outcomes of segments by side, in words."""
+_HINT = "run `dvc repro browse` again"
+_WORST, _MEDIAN, _BEST = 3, 2, 2  # images that are shown
+_SEVERITY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLine:
+    """Where the entry of an image lies in the file, and what chooses it."""
+
+    offset: int
+    image_id: ImageId
+    corruption: str
+    severity: int
+    pq: float | None
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One image, clean and under each corruption at one severity."""
+
+    severity: int
+    clean: ImageLine
+    corrupted: Sequence[ImageLine]
+
+
+@dataclass(frozen=True)
+class Browsed:
+    """The folder of the browse stage; `confusions` counts wrong classes on clean images, as (ground truth, found)."""
+
+    folder: Path
+    categories: CategoryTable
+    lines: Sequence[ImageLine]
+    confusions: Mapping[tuple[int, int], int]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Browsed":
+        """Read the description and all lines. Raises `DatasetError` naming the file, and the line, that is damaged."""
+        description = read_json(folder / "run.json")
+        if (found := description.values.get("format")) != FORMAT:
+            raise DatasetError(f"{description.where}: format {found!r:.40}, expected {FORMAT!r}; {_HINT}")
+        categories = CategoryTable.from_json(description.values.get("categories"), description.where)
+        path = folder / "images.jsonl"
+        lines, confusions, offset = list[ImageLine](), Counter[tuple[int, int]](), 0
+        try:
+            with open_file(path) as file:
+                for line in file:
+                    entry = _parse(line, f"{path}: line {len(lines) + 1}", categories)
+                    lines.append(ImageLine(offset, entry.image_id, entry.corruption, entry.severity, entry.pq))
+                    confusions.update(_confusions(entry))
+                    offset += len(line)
+        except FileNotFoundError:
+            raise DatasetError(f"{path}: there is no such file beside run.json; {_HINT}") from None
+        if len(lines) != (count := description.integer("images")):
+            raise DatasetError(f"{path}: has {len(lines)} lines, expected {count}; {_HINT}")
+        return cls(folder, categories, lines, confusions)
+
+    def entry(self, line: ImageLine) -> BrowserEntry:
+        """Read the entry of an image."""
+        path = self.folder / "images.jsonl"
+        with open_file(path) as file:
+            file.seek(line.offset)
+            return _parse(file.readline(), str(path), self.categories)
+
+    def examples(self) -> dict[str, list[ImageLine]]:
+        """Choose the clean images with the lowest, the median and the highest PQ, none of them twice."""
+        known = [(line.pq, number, line) for number, line in enumerate(self._clean) if line.pq is not None]
+        ordered = [line for *_, line in sorted(known, key=lambda item: item[:2])]
+        last, middle = len(ordered) - 1, (len(ordered) - 1) // 2
+        ranks = {
+            "worst": range(_WORST),
+            "median": range(middle, middle + _MEDIAN),
+            "best": range(last, last - _BEST, -1),
+        }
+        examples, taken = dict[str, list[ImageLine]](), set[int]()
+        for title, wanted in ranks.items():
+            free = [rank for rank in wanted if 0 <= rank <= last and rank not in taken]
+            taken.update(free)
+            examples[title] = [ordered[rank] for rank in free]
+        return examples
+
+    def strip(self) -> Strip | None:
+        """Choose the image that suffers as the median one does, at severity 3 or the nearest; None without any."""
+        severities = sorted({line.severity for line in self.lines if line.corruption != CLEAN})
+        if not severities:
+            return None
+        severity = min(severities, key=lambda found: abs(found - _SEVERITY))
+        variants: dict[ImageId, list[ImageLine]] = defaultdict(list)
+        for line in self.lines:
+            if line.severity == severity:
+                variants[line.image_id].append(line)
+        clean = {line.image_id: line for line in self._clean if line.image_id in variants}
+        most = max((len(variants[image_id]) for image_id in clean), default=0)
+        complete = [image_id for image_id in clean if len(variants[image_id]) == most]
+        if not complete:
+            return None
+        ordered = sorted(complete, key=lambda image_id: sum(line.pq or 0 for line in variants[image_id]))
+        chosen = ordered[(len(ordered) - 1) // 2]
+        return Strip(severity, clean[chosen], variants[chosen])
+
+    @property
+    def _clean(self) -> list[ImageLine]:
+        return [line for line in self.lines if line.corruption == CLEAN]
+
+
+def _parse(line: bytes, where: str, categories: CategoryTable) -> BrowserEntry:
+    try:
+        entry = BrowserEntry.from_line(line.decode())
+        wrong = "" if _is_plausible(entry, categories) else "a wrong type, class or outcome"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        wrong = f"{error!r:.80}"
+    if wrong:
+        raise DatasetError(f"{where}: not as stages.browse writes it ({wrong}); {_HINT}")
+    return entry
+
+
+def _is_plausible(entry: BrowserEntry, categories: CategoryTable) -> bool:
+    """Tell whether what the page shows of an entry has the right type."""
+    numbers = [entry.pq, *(segment.score for side in entry.segments.values() for segment in side)]
+    names = [entry.file_name, entry.corruption, entry.overlay, entry.stuff_ground_truth, entry.stuff_prediction]
+    return (
+        all(value is None or is_number(value) for value in numbers)
+        and all(isinstance(name, str) for name in names)
+        and is_identifier(entry.image_id)
+        and is_number(entry.severity)
+        and all(
+            segment.outcome in OUTCOMES[side]
+            and segment.category_id in categories
+            and (segment.other_category_id is None or segment.other_category_id in categories)
+            and all(map(is_number, (segment.id, segment.iou, *segment.box_xywh)))
+            for side, segments in entry.segments.items()
+            for segment in segments
+        )
+    )
+
+
+def _confusions(entry: BrowserEntry) -> list[tuple[int, int]]:
+    if entry.corruption != CLEAN:
+        return []
+    return [
+        (segment.other_category_id, segment.category_id)
+        for segment in entry.prediction
+        if segment.outcome == "classification" and segment.other_category_id is not None
+    ]

@@ -1,0 +1,117 @@
+"""The figures of a run: PNG files for `dvc plots show`, and SVG in the colors of the page, light or dark."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from panoptic.report.run_files import LOSS, RunFiles, Table
+from panoptic.report.scores import Breakdown
+from panoptic.robustness.summary import CLASS_GROUPS, group_figures
+
+# Distinguishable with color blindness, too (Okabe and Ito).
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
+# Variables of the page that stand for the colors of figures: text, the gray of a mean, the grid, and the series.
+_THEME = {
+    "#000000": "var(--ink)",
+    "#999999": "var(--soft)",
+    "#e6e6e6": "var(--line)",
+    **{color: f"var(--series-{number})" for number, color in enumerate(_COLORS, start=1)},
+}
+# What stands before the drawing, the style of a whole page, and ids such as `axes_1` that other figures have as well.
+_NOT_INLINE = re.compile(
+    r"\A.*?(?=<svg)|<metadata>.*?</metadata>|<style.*?</style>|"
+    r'(?<=\d)pt(?=")|(?<= )(?:width|height)="[\d.]+(?:pt)?" (?=[^<>]*viewBox)| id="[\w.]+_\d+"',
+    re.DOTALL,
+)
+
+
+def curve_figures(loss: Table | None, quality: Table | None) -> dict[str, Figure]:
+    """Draw the curves of training that there are, by name."""
+    figures = {}
+    if loss is not None:
+        figures["loss"] = lines_figure("Training loss", "sum of all terms", loss, LOSS)
+    if quality is not None:
+        figures["quality"] = lines_figure("PQ on the validation split", "percent", quality, CLASS_GROUPS)
+    return figures
+
+
+def plots(run: RunFiles) -> dict[str, bytes]:
+    """Draw what `dvc plots show` shows beside the severities, as PNG files by name."""
+    figures = curve_figures(run.loss, run.quality)
+    if run.breakdown is not None:
+        breakdown = run.breakdown["all"]
+        figures["pq_loss"] = bars_figure("PQ loss by error type", "percentage points", breakdown.pq_loss)
+        figures["oracle"] = bars_figure("PQ with an oracle for one error type", "percent", _oracles(breakdown))
+    return {name: _png(figure) for name, figure in figures.items()}
+
+
+def charts(run: RunFiles) -> dict[str, Markup]:
+    """Draw the curves of training and the severities as SVG, by name."""
+    figures = curve_figures(run.loss, run.quality)
+    if run.robustness is not None:
+        figures |= {f"severity-{group}": figure for group, figure in group_figures(run.robustness).items()}
+    return {name: themed_svg(figure, name) for name, figure in figures.items()}
+
+
+def lines_figure(title: str, unit: str, table: Table, columns: Sequence[str]) -> Figure:
+    """Draw columns over the steps; values that are not known leave a gap."""
+    figure, axes = _empty_plot(title, "step", unit)
+    steps = [float(step or "nan") for step in table["step"]]
+    for column, color in zip(columns, _COLORS, strict=False):
+        values = [float(value or "nan") for value in table[column]]
+        # Not clipped: half of a marker at 0 would be outside the axes.
+        axes.plot(steps, values, color=color, marker=".", label=column, clip_on=False)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.locator_params(axis="x", integer=True)
+    if len(columns) > 1:
+        axes.legend(frameon=False)
+    return figure
+
+
+def bars_figure(title: str, unit: str, fractions: Mapping[str, float | None]) -> Figure:
+    """Draw a bar in percent for each name, the first at the top, with its value beside it."""
+    figure, axes = _empty_plot(title, unit, "")
+    values = [float("nan") if value is None else 100 * value for value in fractions.values()]
+    bars = axes.barh([name.replace("_", " ") for name in fractions], values, color=_COLORS[0])
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    return figure
+
+
+def themed_svg(figure: Figure, name: str) -> Markup:
+    """Draw a figure as SVG to stand inside a page, whose variables give its colors; equal figures give equal text."""
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    text = _NOT_INLINE.sub("", file.getvalue())
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    text = re.sub("#[0-9a-f]{6}", lambda found: _THEME.get(found[0], found[0]), text)
+    label = escape(figure.axes[0].get_title() or name)
+    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+
+
+def _oracles(breakdown: Breakdown) -> dict[str, float | None]:
+    return {"no oracle": breakdown.pq, **breakdown.oracle}
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _empty_plot(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    # Not by pyplot, which keeps figures alive and looks for a screen.
+    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
+    axes.grid(axis="both", color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes

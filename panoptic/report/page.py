@@ -1,0 +1,77 @@
+"""The page: one HTML file without any request, whose policy allows no script but the one in it."""
+
+import hashlib
+from base64 import b64encode
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from panoptic.report import contents, figures, origin
+from panoptic.report.contents import ExampleRows
+from panoptic.report.images import Corrupted, ImageFiles
+from panoptic.report.run_files import MISSING, RunFiles
+from panoptic.robustness.corruptions import CORRUPTIONS
+
+
+def render(run: RunFiles) -> str:
+    """Render the report of a run; equal files give an equal page."""
+    examples, strip = _examples(run), _strip(run)
+    return render_page(
+        "report.html",
+        run=run,
+        cards=contents.cards(run),
+        errors=contents.ERRORS,
+        oracles=contents.ORACLES,
+        charts=figures.charts(run),
+        corruptions=contents.corruption_rows(run.robustness) if run.robustness else [],
+        strip=strip,
+        examples=examples,
+        confusions=contents.confusions(run),
+        classes=contents.class_rows(run),
+        settings=origin.settings_by_section(run.passport) if run.passport else {},
+        changed_settings=origin.changed_settings(run.passport) if run.passport else [],
+        facts=dict(origin.facts(run.passport)) if run.passport else {},
+        missing=MISSING,
+    )
+
+
+def render_page(template: str, **values: object) -> str:
+    """Render a template that extends `base.html`."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    script = environment.get_template("script.html").render()
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(script=Markup(script), script_digest=digest, **values)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Format a fraction of 1 in percent."""
+    return "-" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _examples(run: RunFiles) -> list[ExampleRows]:
+    if run.browsed is None:
+        return []
+    files = ImageFiles(run.browsed)
+    return [
+        contents.example_rows(title, files.example(line), run.browsed.categories)
+        for title, lines in run.browsed.examples().items()
+        for line in lines
+    ]
+
+
+def _strip(run: RunFiles) -> list[Corrupted]:
+    """The clean image, then the corruptions in the order of the paper's table."""
+    strip = run.browsed.strip() if run.browsed else None
+    if run.browsed is None or strip is None:
+        return []
+    files, order = ImageFiles(run.browsed), {name: number for number, name in enumerate(CORRUPTIONS)}
+    corrupted = sorted(strip.corrupted, key=lambda line: order.get(line.corruption, len(order)))
+    return [files.corrupted(line) for line in (strip.clean, *corrupted)]
