@@ -54,6 +54,7 @@ ROOMS = (
     "format",
     "index",
     "passport",
+    "loggers",
     "data",
     "instances",
     "evaluation",
