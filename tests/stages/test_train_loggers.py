@@ -29,7 +29,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
     """A training without loggers."""
     training = Training(dataset, tmp_path_factory.mktemp("plain"))
-    training.run(**PACE)
+    training.run(None, **PACE)
     return training
 
 
@@ -53,14 +53,14 @@ def curves_of(training: Training) -> dict[str, Curve]:
 
 def test_killed_and_resumed_it_is_logged_without_gap_or_duplicate(plain: Training, tmp_path: Path) -> None:
     training = with_loggers(plain, tmp_path)
-    command = training.command(**PACE)
+    command = training.command(None, **PACE)
     killed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until(lambda: training.states and any(tmp_path.glob("loggers/tensorboard/*/events*")), killed)
     time.sleep(0.5)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     assert not left(tmp_path / "curves"), "loggers end with their training"
-    output = training.run(**PACE)
+    output = training.run(None, **PACE)
     assert "resuming from" in output
     assert "warning" not in output
     assert training.results() == plain.results()
@@ -90,7 +90,7 @@ def test_loggers_that_fail_change_nothing(
     if not settings:
         (tmp_path / "loggers").write_text("a file")
     training = with_loggers(plain, tmp_path, names=names, **settings)
-    output = training.run(**PACE)
+    output = training.run(None, **PACE)
     assert training.results() == plain.results()
     assert output.count("warning: ") == len(names)
     assert all(output.count(f"warning: {name} no longer gets the curves in ") == 1 for name in names)

@@ -79,22 +79,20 @@ def test_paired_intervals_equal_those_of_a_plain_loop() -> None:
     first, second = (_images(seed, 12) for seed in (0, 1))
     found = paired_intervals(first, second, METRICS, TABLE, resamples=120, seed=3)
     rng = np.random.default_rng(3)
-    averages, classes = [], []
+    averages: tuple[list[float | None], ...] = ([], [])
+    classes: tuple[list[float | None], ...] = ([], [])
     for _ in range(120):
         drawn = rng.integers(12, size=12).tolist()
-        results = []
-        for images in (first, second):
+        for number, images in enumerate((first, second)):
             counter = ScoreCounter(TABLE, SETTINGS)
             for position in drawn:
                 counter.add(images[position])
-            results.append(counter.result())
-        before, after = (result.average("sq", "things") for result in results)
-        averages.append(np.subtract(after, before))
-        before, after = (result.per_class(METRICS[0])[11]["pq"] for result in results)
-        classes.append(np.subtract(after, before))
+            averages[number].append(counter.result().average("sq", "things"))
+            classes[number].append(counter.result().per_class(METRICS[0])[11]["pq"])
     for limits, values in ((found.groups["sq"]["things"], averages), (found.classes["pq"][11], classes)):
         assert limits is not None
-        expected = np.quantile(np.array(values, np.float64), [0.025, 0.975])
+        before, after = np.array(values, np.float64)
+        expected = np.quantile(after - before, [0.025, 0.975])
         assert (limits.low, limits.high) == pytest.approx(expected.tolist(), abs=1e-12)
         assert limits.low < limits.high
 
