@@ -132,13 +132,13 @@ class Comparison:
         return sorted(rows, key=lambda row: -abs(row.differences[0].value or 0))
 
     def images(self) -> list[ChangedImage]:
-        """Return the images of which other runs have a much lower PQ than the first, and those with a higher one."""
+        """Return the images in which another run is lower than the first by most, then those in which it is higher."""
         found = []
         for number, (_, paired) in enumerate(self.others, start=1):
-            changed = sorted((value, key) for key, value in paired.images.items() if value)
-            count = min(_IMAGES, len(changed) // 2) if len(changed) > 1 else len(changed)
-            for value, key in [*changed[:count], *changed[len(changed) - count :][::-1]]:
-                found.append(self._image(number, key, value))
+            changed = sorted((value, key) for key, value in paired.images.items())
+            lower = [pair for pair in changed if pair[0] < 0][:_IMAGES]
+            higher = [pair for pair in reversed(changed) if pair[0] > 0][:_IMAGES]
+            found += [self._image(number, key, value) for value, key in (*lower, *higher)]
         return found
 
     def setting_rows(self) -> list[tuple[str, list[str]]]:

@@ -1,6 +1,7 @@
 """The page that compares runs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -15,6 +16,25 @@ from panoptic.robustness.summary import Robustness
 Line = tuple[Sequence[float], Sequence[float]]
 
 
+@dataclass(frozen=True)
+class Axis:
+    """The range of the differences that are drawn below each other; it has 0."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def around(cls, rows: Sequence[Row]) -> "Axis":
+        """Hold all intervals."""
+        found = [difference.interval for row in rows for difference in row.differences if difference.interval]
+        return cls(min((0.0, *(one.low for one in found))), max((0.0, *(one.high for one in found))))
+
+    def percent(self, value: float) -> float:
+        """Return how far from the left a value is, with a margin on both sides."""
+        width = self.high - self.low
+        return round(4 + 92 * (value - self.low) / width if width else 50.0, 2)
+
+
 def render_comparison(comparison: Comparison) -> str:
     """Render the comparison of runs; equal files give an equal page."""
     scores, classes = list(comparison.score_rows()), comparison.class_rows()
@@ -25,24 +45,18 @@ def render_comparison(comparison: Comparison) -> str:
         categories=comparison.categories,
         images=len(comparison.counted[0].images),
         scores=scores,
-        scale=_scale(scores),
+        axis=Axis.around(scores),
         losses=list(comparison.loss_rows()),
         errors=contents.ERRORS,
         charts=_charts(comparison),
         corruptions=list(comparison.corruption_rows()),
         changed=comparison.images(),
         classes=classes,
-        class_scale=_scale(classes),
+        class_axis=Axis.around(classes),
         settings=comparison.setting_rows(),
         facts=comparison.fact_rows(),
         missing=MISSING,
     )
-
-
-def _scale(rows: Sequence[Row]) -> float:
-    """Return the largest distance of any limit of the intervals from 0."""
-    intervals = (difference.interval for row in rows for difference in row.differences)
-    return max((max(abs(limits.low), abs(limits.high)) for limits in intervals if limits), default=0.0)
 
 
 def _charts(comparison: Comparison) -> dict[str, Markup]:

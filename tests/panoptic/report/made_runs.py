@@ -20,9 +20,25 @@ def write_run(root: Path) -> Path:
     """Write a run below `root` and return its folder: six images, things have the class of the other."""
     write_browse_inputs(root)
     (root / "params.yaml").write_text("browse: {}\nevaluate: {bootstrap: 20}\ndataset: {name: tiny}\n")
-    run = root / "runs"
-    params = ["--params", str(root / "params.yaml")]
-    predictions = root / "predict"
+    run, predictions = root / "runs", root / "predict"
+    score_run(root)
+    write_json(run / "robustness/variants.json", variants_to_json(robustness()))
+    _write_training(run / "train")
+    write_json(
+        run / "complexity/rows.json", [_complexity_row("configured", 1_500_000), _complexity_row("r50", 5 * 10**7)]
+    )
+    write_json(predictions / "timings.json", {"images": 6, "seconds": 1.0, "device": "cpu"})
+    files_of_results = ResultFiles(predictions, run / "evaluate", run / "robustness", root / "missing.json")
+    passport = seal_results(
+        root / "params.yaml", run / "train/model.safetensors", files_of_results, run / "passport.json"
+    )
+    write_passport(run / "passport.json", passport)
+    return run
+
+
+def score_run(root: Path) -> None:
+    """Score the predictions of a run, and record the outcomes of their segments."""
+    run, predictions, params = root / "runs", root / "predict", ["--params", str(root / "params.yaml")]
     scores = {name.replace("_", "-"): run / f"evaluate/{name}.json" for name in _SCORES}
     evaluate.main(
         [
@@ -36,18 +52,6 @@ def write_run(root: Path) -> Path:
     corrupted = ["--corrupted", str(root / "corrupt"), "--corrupted-predictions", str(root / "robustness")]
     files = ["--index", str(root / "val.index"), "--predictions", str(predictions), "--out", str(run / "browse")]
     browse.main([*params, *files, *corrupted])
-    write_json(run / "robustness/variants.json", variants_to_json(robustness()))
-    _write_training(run / "train")
-    write_json(
-        run / "complexity/rows.json", [_complexity_row("configured", 1_500_000), _complexity_row("r50", 5 * 10**7)]
-    )
-    write_json(predictions / "timings.json", {"images": 6, "seconds": 1.0, "device": "cpu"})
-    files_of_results = ResultFiles(predictions, run / "evaluate", run / "robustness", root / "missing.json")
-    passport = seal_results(
-        root / "params.yaml", run / "train/model.safetensors", files_of_results, run / "passport.json"
-    )
-    write_passport(run / "passport.json", passport)
-    return run
 
 
 def robustness() -> Robustness:
