@@ -121,7 +121,7 @@ class Comparison:
 
     def class_rows(self) -> list[Row]:
         """Return PQ of every class that occurs, the largest difference first."""
-        rows = []
+        rows: list[Row] = []
         for scores in self._runs[0].classes or ():
             category = self._category(scores.id)
             values = [_pq_of(run, scores.id) for run in self._runs]
@@ -172,7 +172,7 @@ class Comparison:
     ) -> Iterator[Row]:
         """Yield a row, unless no run has a value; by default the differences have no intervals."""
         if any(value is not None for value in values):
-            plain = [Difference(None if None in (value, values[0]) else value - values[0]) for value in values[1:]]
+            plain = [Difference.of(value, values[0]) for value in values[1:]]
             yield Row(title, group, values, differences or plain, color)
 
     def _category(self, category_id: int) -> Category | None:

@@ -25,6 +25,11 @@ class Difference:
     value: float | None
     interval: Interval | None = None
 
+    @classmethod
+    def of(cls, other: float | None, first: float | None, interval: Interval | None = None) -> "Difference":
+        """Subtract the score of the first run from that of another."""
+        return cls(None if other is None or first is None else other - first, interval)
+
     @property
     def verdict(self) -> str:
         """`higher` or `lower` where the interval excludes 0, else empty: the runs cannot be told apart."""
@@ -97,20 +102,20 @@ def compare(first: CountedRun, other: CountedRun, categories: CategoryTable) -> 
     _require_same_ground_truth(first, other)
     metrics = [metric for metric in first.metrics if metric in other.metrics]
     before, after = (run.scores(categories, metrics) for run in (first, other))
-    ordered = [[run.images[key] for key in first.images] for run in (first, other)]
-    limits = paired_intervals(*ordered, metrics, categories, RESAMPLES)
+    ordered, others = ([run.images[key] for key in first.images] for run in (first, other))
+    limits = paired_intervals(ordered, others, metrics, categories, RESAMPLES)
     groups = {
         name: {
-            group: Difference(_minus(value, before.average(name, group)), limits.groups[name][group])
+            group: Difference.of(value, before.average(name, group), limits.groups[name][group])
             for group, value in averages.items()
         }
         for metric in metrics
         for name, averages in after.averages(metric).items()
     }
     pq = [scores.per_class(_PQ) for scores in (before, after)]
-    classes = {key: Difference(_minus(pq[1][key]["pq"], pq[0][key]["pq"]), limits.classes["pq"][key]) for key in pq[0]}
+    classes = {key: Difference.of(pq[1][key]["pq"], pq[0][key]["pq"], limits.classes["pq"][key]) for key in pq[0]}
     found = [run.image_pq() for run in (first, other)]
-    images = {key: _minus(found[1][key], value) for key, value in found[0].items()}
+    images = {key: Difference.of(found[1][key], value).value for key, value in found[0].items()}
     return PairedScores(groups, classes, {key: value for key, value in images.items() if value is not None})
 
 
@@ -158,7 +163,3 @@ def _segments(classes: Mapping[int, Counts]) -> dict[int, int]:
     """Count the segments of the ground truth, by category id: those found, and those missed."""
     counts = {key: found.tp + found.fn for key, found in classes.items() if isinstance(found, ClassQuality)}
     return {key: count for key, count in counts.items() if count}
-
-
-def _minus(value: float | None, other: float | None) -> float | None:
-    return None if value is None or other is None else value - other

@@ -5,6 +5,7 @@ class Settings:
     def __init__(self, **settings: bool | str) -> None: ...
 
 class Run:
+    dir: str
     def __enter__(self) -> Run: ...
     def __exit__(
         self, type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -60,7 +60,7 @@ def logged_curves(name: str, folder: Path) -> Mapping[str, Curve]:
         assert status == "FINISHED"
     else:
         curves, settings = wandb_curves(folder, RUN)
-        assert settings | SETTINGS == settings
+        assert {key: settings.get(key) for key in SETTINGS} == SETTINGS
     return curves
 
 

@@ -10,7 +10,8 @@ from panoptic.passport.training import described_files, passport_path
 from panoptic.robustness.corruptions import Variant
 from panoptic.robustness.summary import Measures, Robustness, variants_to_json
 from stages import browse, evaluate
-from tests.stages.browse_files import TABLE, write_browse_inputs
+from tests.stages.browse_files import TABLE, write_browse_inputs, write_predictions
+from tests.tiny_dataset import random_images, write_split
 
 ROBUSTNESS = {("contrast", 2): 0.5, ("contrast", 5): 0.25, ("fog", 2): 0.75, ("fog", 5): None}
 CLEAN_PQ = 0.8
@@ -33,6 +34,16 @@ def write_run(root: Path) -> Path:
         root / "params.yaml", run / "train/model.safetensors", files_of_results, run / "passport.json"
     )
     write_passport(run / "passport.json", passport)
+    return run
+
+
+def write_perfect_run(root: Path) -> Path:
+    """Write a run that predicts the ground truth, without a passport."""
+    run = write_run(root)
+    split = write_split(root / "again", "val", random_images(3, 6))
+    write_predictions(split, root / "predict", shift=0)
+    score_run(root)
+    (run / "passport.json").unlink()
     return run
 
 

@@ -13,19 +13,7 @@ from panoptic.report.comparison_page import Axis, render_comparison
 from panoptic.report.paired import Difference
 from panoptic.report.run_files import RunFiles
 from stages.report import main
-from tests.panoptic.report.made_runs import score_run, write_run
-from tests.stages.browse_files import write_predictions
-from tests.tiny_dataset import random_images, write_split
-
-
-def write_perfect_run(root: Path) -> Path:
-    """Write a run that predicts the ground truth, without a passport."""
-    run = write_run(root)
-    split = write_split(root / "again", "val", random_images(3, 6))
-    write_predictions(split, root / "predict", shift=0)
-    score_run(root)
-    (run / "passport.json").unlink()
-    return run
+from tests.panoptic.report.made_runs import write_perfect_run, write_run
 
 
 @pytest.fixture(scope="module")
