@@ -43,11 +43,11 @@ def screen(request: pytest.FixtureRequest, browser: Browser, file: Path) -> Iter
 
 
 def test_classes_are_sorted_by_their_differences(screen: Screen) -> None:
-    heading = screen.page.locator("#classes th", has_text="B − A")
-    rows = "[...document.querySelectorAll('#classes tbody tr')].map(row => Number(row.querySelector('.change').dataset.value))"
+    heading = screen.page.locator("#classes th", has_text="B \N{MINUS SIGN} A")
+    cells = "[...document.querySelectorAll('#classes tbody tr')].map(row => row.querySelector('.change'))"
     for order in ("descending", "ascending"):
         heading.locator("button").click()
-        values = screen.page.evaluate(rows)
+        values = screen.page.evaluate(f"{cells}.map(cell => Number(cell.dataset.value))")
         assert len(values) == 4
         assert values == sorted(values, reverse=order == "descending")
 
@@ -62,10 +62,8 @@ def test_every_entry_of_the_contents_leads_to_its_section(screen: Screen) -> Non
 
 def test_intervals_are_drawn_on_the_side_of_their_sign(screen: Screen) -> None:
     """The second run is better in all scores, so every interval is to the right of the line at 0."""
-    lefts = (
-        "[...document.querySelectorAll('#scores .forest.higher')].map(one => [one, one.querySelector('i')].map(part => "
-    )
-    values = screen.page.evaluate(lefts + "part.getBoundingClientRect().left))")
+    drawn = "[...document.querySelectorAll('#scores .forest.higher')].map(one => [one, one.querySelector('i')])"
+    values = screen.page.evaluate(f"{drawn}.map(pair => pair.map(part => part.getBoundingClientRect().left))")
     assert len(values) == 12
     zeros = screen.page.evaluate("getComputedStyle(document.querySelector('#scores .forest'), '::before').left")
     assert all(interval - box > float(zeros.removesuffix("px")) for box, interval in values)
