@@ -154,8 +154,8 @@ def _require_same_ground_truth(first: CountedRun, other: CountedRun) -> None:
         if segments != others:
             class_id = min(one for one in segments.keys() | others.keys() if segments.get(one) != others.get(one))
             raise DatasetError(
-                f"{other.path}: image {key} has {others.get(class_id, 0)} segments of class {class_id} in the ground "
-                f"truth, but {segments.get(class_id, 0)} in {first.path}; {_AGAIN}"
+                f"{other.path}: image {key} has another ground truth than in {first.path}: {others.get(class_id, 0)} "
+                f"segments of class {class_id}, there {segments.get(class_id, 0)}; {_AGAIN}"
             )
 
 
