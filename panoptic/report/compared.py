@@ -13,6 +13,7 @@ from string import ascii_uppercase
 from panoptic.error_browser.entries import CLEAN
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.errors import DatasetError
+from panoptic.passport.document import Passport
 from panoptic.report import contents
 from panoptic.report.images import Example, ImageFiles, Panel
 from panoptic.report.origin import facts, settings_by_section
@@ -143,17 +144,11 @@ class Comparison:
 
     def setting_rows(self) -> list[tuple[str, list[str]]]:
         """Return the settings that differ, by full name; what a run does not say is empty."""
-        sections = [settings_by_section(run.passport) if run.passport else {} for run in self._runs]
-        return differing(
-            [
-                {f"{section}.{key}": value for section, values in one.items() for key, value in values}
-                for one in sections
-            ]
-        )
+        return differing([_settings(run.passport) if run.passport else None for run in self._runs])
 
     def fact_rows(self) -> list[tuple[str, list[str]]]:
         """Return what passports record differently of code, machine, data and training, by name."""
-        return differing([dict(facts(run.passport)) if run.passport else {} for run in self._runs])
+        return differing([dict(facts(run.passport)) if run.passport else None for run in self._runs])
 
     @property
     def _runs(self) -> list[RunFiles]:
@@ -236,8 +231,16 @@ def _pq_of(run: RunFiles, category_id: int) -> float | None:
     return next((scores.pq for scores in run.classes or () if scores.id == category_id), None)
 
 
-def differing(described: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
-    """Return what is not the same in all descriptions, by name; what one does not say is empty."""
-    names = dict.fromkeys(name for one in described for name in one)
-    rows = [(name, [one.get(name, "") for one in described]) for name in names]
-    return [(name, values) for name, values in rows if len(set(values)) > 1]
+def _settings(passport: Passport) -> dict[str, str]:
+    sections = settings_by_section(passport)
+    return {f"{section}.{key}": value for section, values in sections.items() for key, value in values}
+
+
+def differing(described: Sequence[Mapping[str, str] | None]) -> list[tuple[str, list[str]]]:
+    """Return what is not the same in all descriptions, by name; what one does not say is empty.
+
+    Runs without a description, which are None, differ in nothing.
+    """
+    names = dict.fromkeys(name for one in described if one is not None for name in one)
+    rows = [(name, [None if one is None else one.get(name, "") for one in described]) for name in names]
+    return [(name, [value or "" for value in values]) for name, values in rows if len(set(values) - {None}) > 1]

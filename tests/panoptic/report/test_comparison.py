@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from panoptic.evaluation.bootstrap import Interval
-from panoptic.report.compared import Comparison, Row
+from panoptic.report.compared import Comparison, Row, differing
 from panoptic.report.comparison_page import Axis, render_comparison
 from panoptic.report.paired import Difference
 from panoptic.report.run_files import RunFiles
@@ -83,11 +83,17 @@ def test_the_largest_differences_of_classes_come_first(made: list[Path]) -> None
 
 
 def test_settings_and_origin_are_compared_where_passports_are(copies: list[Path]) -> None:
-    assert Comparison.read(copies).setting_rows()[0][1][1] == "", "the second run has no passport"
+    assert Comparison.read(copies).setting_rows() == [], "the second run has no passport"
     shutil.copy(copies[0] / "passport.json", copies[1] / "passport.json")
     same = Comparison.read(copies)
     assert same.setting_rows() == []
     assert same.fact_rows() == []
+
+
+def test_what_differs_is_listed_for_the_runs_that_say_it() -> None:
+    described = [{"seed": "0", "epochs": "6"}, None, {"seed": "1", "epochs": "6", "workers": "2"}]
+    assert differing(described) == [("seed", ["0", "", "1"]), ("workers", ["", "", "2"])]
+    assert differing([{"seed": "0"}, None]) == []
 
 
 def test_three_runs_are_compared_with_the_first(made: list[Path]) -> None:
