@@ -14,6 +14,7 @@ from cluster.settings import ClusterSettings
 from model.complexity.settings import ComplexitySettings
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
+from model.training.loggers import LoggerSettings
 from model.training.settings import TrainSettings
 from panoptic.datasets.download.obtaining import DownloadSettings
 from panoptic.datasets.layout import DatasetSettings
@@ -37,6 +38,7 @@ SCHEMAS: dict[str, type[object]] = {
     "complexity": ComplexitySettings,
     "browse": BrowseSettings,
     "cluster": ClusterSettings,
+    "loggers": LoggerSettings,
 }
 
 

@@ -1,4 +1,4 @@
-"""Write a report of a run: one HTML file with scores, errors, curves, robustness, images and how to repeat it."""
+"""Write a report of a run, or compare runs: one HTML file with scores, errors, curves, robustness, images, settings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,11 +6,13 @@ from pathlib import Path
 from panoptic.runtime.cli import command_parser, run_command
 
 _DETAILS = """Reads the files of a run's folder only. What a run lacks is named with the command that makes it, so
-results of another system need no more than evaluate/metrics.json, from `panoptic evaluate`."""
+results of another system need no more than evaluate/metrics.json, from `panoptic evaluate`. Several runs are compared
+with the first one, by paired differences with their 95 % intervals; they are scored on the same images."""
 _EXAMPLES = """
 panoptic report
 panoptic report runs --out report.html
 panoptic report ../other/runs --out other.html
+panoptic report runs ../other/runs --out comparison.html
 """
 
 
@@ -28,6 +30,23 @@ def write_report(run: Path, out: Path, plots: Path | None) -> None:
         results.write(out, page)
         for name, image in (figures.plots(files) if plots else {}).items():
             results.write(Path(plots or ".") / f"{name}.png", image)
+    _say(out, page)
+
+
+def write_comparison(runs: Sequence[Path], out: Path) -> None:
+    """Write the page that compares runs with the first of them."""
+    from panoptic.io.files import write_together
+    from panoptic.report.compared import Comparison
+    from panoptic.report.comparison_page import render_comparison
+
+    with write_together() as results:
+        results.require([out])
+        page = render_comparison(Comparison.read(runs)).encode()
+        results.write(out, page)
+    _say(out, page)
+
+
+def _say(out: Path, page: bytes) -> None:
     print(f"report: {out} ({len(page) / 1e6:.1f} MB)")
     print(f"open it: {out.resolve().as_uri()}")
 
@@ -35,12 +54,16 @@ def write_report(run: Path, out: Path, plots: Path | None) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = command_parser("report", __doc__, _EXAMPLES, _DETAILS)
-    parser.add_argument("run", type=Path, nargs="?", default=Path("runs"), help="folder of a run (default: runs)")
-    parser.add_argument("--out", type=Path, help="HTML file to write (default: report.html in the folder of the run)")
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="folders of runs (default: runs)")
+    help_out = "HTML file to write (default: report.html, or comparison.html, in the folder of the first run)"
+    parser.add_argument("--out", type=Path, help=help_out)
     parser.add_argument("--plots", type=Path, help="also write the figures as PNG files to this folder")
     given = parser.parse_args(argv)
-    out = given.out or given.run / "report.html"
-    run_command(lambda: write_report(given.run, out, given.plots))
+    first, *others = given.runs or [Path("runs")]
+    out = given.out or first / ("comparison.html" if others else "report.html")
+    if others and given.plots:
+        parser.error("--plots draws the figures of one run; give a single RUN")
+    run_command(lambda: write_comparison(given.runs, out) if others else write_report(first, out, given.plots))
 
 
 if __name__ == "__main__":

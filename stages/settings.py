@@ -7,7 +7,7 @@ from panoptic.runtime.settings import read_section
 
 SECTIONS = (
     *("dataset", "download", "annotate", "model", "train", "predict", "evaluate"),
-    *("corrupt", "complexity", "browse", "cluster"),
+    *("corrupt", "complexity", "browse", "cluster", "loggers"),
 )
 
 T = TypeVar("T")

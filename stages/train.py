@@ -9,8 +9,9 @@
 state of an unfinished run, may have other classes than the images: heads follow their classes.
 An interrupted run, even a killed one, resumes from the last saved state when the command is repeated. States are kept
 in a folder named after everything that decides the result, so a run with other settings, data or code starts afresh.
-During training `loss.csv` and `quality.csv` grow in the curves folder. Quality is measured by the `evaluate` stage in a
-process of its own, so that a change to a metric never makes trained weights out of date.
+During training `loss.csv` and `quality.csv` grow in the curves folder, and the chosen `loggers` show them elsewhere.
+Quality is measured by the `evaluate` stage in a process of its own, so that a change to a metric never makes trained
+weights out of date.
 With `cluster.launcher` torchrun or slurm the command starts itself in several processes, which divide every step, and
 exits as they exit; `torchrun --nproc-per-node N -m stages.train ...` does the same by hand. On SIGTERM or SIGUSR1 a
 run saves its state after the current step and exits with status 75; on Ctrl-C with 130, and a second Ctrl-C does not
@@ -39,6 +40,7 @@ from model.network.panoptic_segformer import PanopticSegFormer
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import StoppedError, shielded, stop_requests
 from model.training.failures import explained_failures, statuses_for_agent
+from model.training.loggers import LoggerSettings, followed_by_loggers
 from model.training.loop import TrainingRun, train
 from model.training.overview import data_warnings, describe_run, require_segments
 from model.training.passport_notes import TrainingFiles, begin_passport, finish_passport
@@ -80,6 +82,7 @@ class TrainRecipe:
     network: NetworkConfig
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    loggers: LoggerSettings = field(default_factory=LoggerSettings)
 
     def __post_init__(self) -> None:
         """Reject sections that do not fit together, before any process or job is started."""
@@ -100,6 +103,7 @@ def load_recipe(params: Path) -> TrainRecipe:
         load_section(params, "model", NetworkConfig),
         load_section(params, "predict", InferenceSettings),
         load_section(params, "cluster", ClusterSettings, required=False),
+        load_section(params, "loggers", LoggerSettings, required=False),
     )
     try:
         return TrainRecipe(*sections)
@@ -139,7 +143,11 @@ def run(recipe: TrainRecipe, paths: TrainPaths, params: Path) -> None:
             # With it, an unfinished run can be the start of another one, which may have other classes.
             save_description(training.state_file, Description(config, index.categories, {"initial_weights": start}))
             begin_passport(training)
-        with explained_failures(training.state_file):
+        loggers = recipe.loggers if processes.is_main else LoggerSettings()
+        with (
+            followed_by_loggers(loggers, paths.curves, training.state_file.parent.name, identity.settings),
+            explained_failures(training.state_file),
+        ):
             result = train(training)
         if processes.is_main:
             provenance = _provenance(identity.name, training, processes) | {"initial_weights": start}

@@ -55,6 +55,7 @@ ROOMS = (
     "format",
     "index",
     "passport",
+    "loggers",
     "data",
     "instances",
     "evaluation",

@@ -14,13 +14,13 @@ from panoptic.report.scores import Breakdown
 from panoptic.robustness.summary import CLASS_GROUPS, group_figures
 
 # Distinguishable with color blindness, too (Okabe and Ito).
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 # Variables of the page that stand for the colors of figures: text, the gray of a mean, the grid, and the series.
 _THEME = {
     "#000000": "var(--ink)",
     "#999999": "var(--soft)",
     "#e6e6e6": "var(--line)",
-    **{color: f"var(--series-{number})" for number, color in enumerate(_COLORS, start=1)},
+    **{color: f"var(--series-{number})" for number, color in enumerate(COLORS, start=1)},
 }
 # What stands before the drawing, the style of a whole page, and ids such as `axes_1` that other figures have as well.
 _NOT_INLINE = re.compile(
@@ -60,9 +60,9 @@ def charts(run: RunFiles) -> dict[str, Markup]:
 
 def lines_figure(title: str, unit: str, table: Table, columns: Sequence[str]) -> Figure:
     """Draw columns over the steps; values that are not known leave a gap."""
-    figure, axes = _empty_plot(title, "step", unit)
+    figure, axes = empty_plot(title, "step", unit)
     steps = [float(step or "nan") for step in table["step"]]
-    for column, color in zip(columns, _COLORS, strict=False):
+    for column, color in zip(columns, COLORS, strict=False):
         values = [float(value or "nan") for value in table[column]]
         # Not clipped: half of a marker at 0 would be outside the axes.
         axes.plot(steps, values, color=color, marker=".", label=column, clip_on=False)
@@ -76,9 +76,9 @@ def lines_figure(title: str, unit: str, table: Table, columns: Sequence[str]) ->
 
 def bars_figure(title: str, unit: str, fractions: Mapping[str, float | None]) -> Figure:
     """Draw a bar in percent for each name, the first at the top, with its value beside it."""
-    figure, axes = _empty_plot(title, unit, "")
+    figure, axes = empty_plot(title, unit, "")
     values = [float("nan") if value is None else 100 * value for value in fractions.values()]
-    bars = axes.barh([name.replace("_", " ") for name in fractions], values, color=_COLORS[0])
+    bars = axes.barh([name.replace("_", " ") for name in fractions], values, color=COLORS[0])
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.invert_yaxis()
     axes.margins(x=0.1)
@@ -107,7 +107,8 @@ def _png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def _empty_plot(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
+def empty_plot(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    """Make the figure that all curves and bars are drawn in."""
     # Not by pyplot, which keeps figures alive and looks for a screen.
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from panoptic.evaluation.bootstrap import bootstrap_intervals
+from panoptic.evaluation.bootstrap import Interval, bootstrap_intervals, paired_intervals
 from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import METRICS, ImageCounts, ScoreCounter, chosen_metrics, count_image
 from panoptic.format.categories import CategoryTable
@@ -73,3 +73,43 @@ def test_a_group_that_never_occurs_has_none() -> None:
     assert found["pq"]["things"] is None
     assert found["pq"]["stuff"] is not None
     assert "boundary_pq" not in found
+
+
+def test_paired_intervals_equal_those_of_a_plain_loop() -> None:
+    first, second = (_images(seed, 12) for seed in (0, 1))
+    found = paired_intervals(first, second, METRICS, TABLE, resamples=120, seed=3)
+    rng = np.random.default_rng(3)
+    averages: tuple[list[float | None], ...] = ([], [])
+    classes: tuple[list[float | None], ...] = ([], [])
+    for _ in range(120):
+        drawn = rng.integers(12, size=12).tolist()
+        for number, images in enumerate((first, second)):
+            counter = ScoreCounter(TABLE, SETTINGS)
+            for position in drawn:
+                counter.add(images[position])
+            averages[number].append(counter.result().average("sq", "things"))
+            classes[number].append(counter.result().per_class(METRICS[0])[11]["pq"])
+    for limits, values in ((found.groups["sq"]["things"], averages), (found.classes["pq"][11], classes)):
+        assert limits is not None
+        before, after = np.array(values, np.float64)
+        expected = np.quantile(after - before, [0.025, 0.975])
+        assert (limits.low, limits.high) == pytest.approx(expected.tolist(), abs=1e-12)
+        assert limits.low < limits.high
+
+
+def test_equal_results_differ_by_nothing_and_exchanged_ones_by_the_opposite() -> None:
+    first, second = (_images(seed, 8) for seed in (0, 1))
+    same = paired_intervals(first, first, METRICS, TABLE, 50)
+    assert {limits for groups in same.groups.values() for limits in groups.values()} == {Interval(0, 0)}
+    forth, back = (paired_intervals(*pair, METRICS, TABLE, 50) for pair in ((first, second), (second, first)))
+    for name, groups in forth.groups.items():
+        for group, limits in groups.items():
+            opposite = back.groups[name][group]
+            assert limits is not None
+            assert opposite is not None
+            assert (limits.low, limits.high) == pytest.approx((-opposite.high, -opposite.low))
+
+
+def test_an_interval_excludes_zero_on_either_side() -> None:
+    limits = (Interval(0.1, 0.2), Interval(-0.2, -0.1), Interval(-0.1, 0.1), Interval(0, 0.1), Interval(0, 0))
+    assert [interval.excludes_zero for interval in limits] == [True, True, False, False, False]

@@ -10,7 +10,8 @@ from panoptic.passport.training import described_files, passport_path
 from panoptic.robustness.corruptions import Variant
 from panoptic.robustness.summary import Measures, Robustness, variants_to_json
 from stages import browse, evaluate
-from tests.stages.browse_files import TABLE, write_browse_inputs
+from tests.stages.browse_files import TABLE, write_browse_inputs, write_predictions
+from tests.tiny_dataset import random_images, write_split
 
 ROBUSTNESS = {("contrast", 2): 0.5, ("contrast", 5): 0.25, ("fog", 2): 0.75, ("fog", 5): None}
 CLEAN_PQ = 0.8
@@ -20,9 +21,35 @@ def write_run(root: Path) -> Path:
     """Write a run below `root` and return its folder: six images, things have the class of the other."""
     write_browse_inputs(root)
     (root / "params.yaml").write_text("browse: {}\nevaluate: {bootstrap: 20}\ndataset: {name: tiny}\n")
-    run = root / "runs"
-    params = ["--params", str(root / "params.yaml")]
-    predictions = root / "predict"
+    run, predictions = root / "runs", root / "predict"
+    score_run(root)
+    write_json(run / "robustness/variants.json", variants_to_json(robustness()))
+    _write_training(run / "train")
+    write_json(
+        run / "complexity/rows.json", [_complexity_row("configured", 1_500_000), _complexity_row("r50", 5 * 10**7)]
+    )
+    write_json(predictions / "timings.json", {"images": 6, "seconds": 1.0, "device": "cpu"})
+    files_of_results = ResultFiles(predictions, run / "evaluate", run / "robustness", root / "missing.json")
+    passport = seal_results(
+        root / "params.yaml", run / "train/model.safetensors", files_of_results, run / "passport.json"
+    )
+    write_passport(run / "passport.json", passport)
+    return run
+
+
+def write_perfect_run(root: Path) -> Path:
+    """Write a run that predicts the ground truth, without a passport."""
+    run = write_run(root)
+    split = write_split(root / "again", "val", random_images(3, 6))
+    write_predictions(split, root / "predict", shift=0)
+    score_run(root)
+    (run / "passport.json").unlink()
+    return run
+
+
+def score_run(root: Path) -> None:
+    """Score the predictions of a run, and record the outcomes of their segments."""
+    run, predictions, params = root / "runs", root / "predict", ["--params", str(root / "params.yaml")]
     scores = {name.replace("_", "-"): run / f"evaluate/{name}.json" for name in _SCORES}
     evaluate.main(
         [
@@ -36,18 +63,6 @@ def write_run(root: Path) -> Path:
     corrupted = ["--corrupted", str(root / "corrupt"), "--corrupted-predictions", str(root / "robustness")]
     files = ["--index", str(root / "val.index"), "--predictions", str(predictions), "--out", str(run / "browse")]
     browse.main([*params, *files, *corrupted])
-    write_json(run / "robustness/variants.json", variants_to_json(robustness()))
-    _write_training(run / "train")
-    write_json(
-        run / "complexity/rows.json", [_complexity_row("configured", 1_500_000), _complexity_row("r50", 5 * 10**7)]
-    )
-    write_json(predictions / "timings.json", {"images": 6, "seconds": 1.0, "device": "cpu"})
-    files_of_results = ResultFiles(predictions, run / "evaluate", run / "robustness", root / "missing.json")
-    passport = seal_results(
-        root / "params.yaml", run / "train/model.safetensors", files_of_results, run / "passport.json"
-    )
-    write_passport(run / "passport.json", passport)
-    return run
 
 
 def robustness() -> Robustness:

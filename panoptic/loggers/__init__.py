@@ -1,0 +1,1 @@
+"""Curves of training in TensorBoard, MLflow, and Weights & Biases."""
