@@ -17,7 +17,7 @@ ALLOWED: Mapping[str, int] = {
     r"SLURM's daemons need root": 6,
     r"FiftyOne is missing: make install EXTRAS=dev,browse": 8,
     r"MongoDB is missing: ": 8,
-    r"Chromium or playwright is missing": 8,
+    r"Chromium is missing": 24,
     r"the sample of COCO does not lie beside the repository": 1,
     r"\.\./shared/coco-160 is missing": 12,
     r"the source of .* cannot be fetched: ": 4,
