@@ -24,7 +24,7 @@ from panoptic.format.id_map import decode_id_map
 from panoptic_segformer.serve.__main__ import main
 from panoptic_segformer.serve.server import bound
 from tests.panoptic.io.made_pngs import header, png
-from tests.panoptic_segformer.made_model import photo_file
+from tests.panoptic_segformer.made_model import photo, photo_file
 from tests.panoptic_segformer.serve.servers import Program, started
 
 JPEG = photo_file(0, form="JPEG")
@@ -58,6 +58,32 @@ def test_answers_are_those_of_python(program: Program, model: panoptic_segformer
     np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(overlay.content))), np.asarray(expected.overlay()))
     assert coco["annotations"][0]["file_name"] == "a.png"
     assert coco["annotations"][0]["segments_info"] == expected.to_coco()["segments_info"]
+
+
+def encoded(form: str, *frames: Image.Image) -> bytes:
+    buffer = BytesIO()
+    more = {"save_all": True, "append_images": frames[1:]} if len(frames) > 1 else {}
+    frames[0].save(buffer, form, **more)
+    return buffer.getvalue()
+
+
+UNUSUAL = {
+    **{f"{form} of many frames": encoded(form, *map(photo, range(40))) for form in ("GIF", "PNG", "WebP", "TIFF")},
+    "CMYK": encoded("JPEG", photo(0).convert("CMYK")),
+    "palette": encoded("PNG", photo(0).convert("P")),
+    "16 bits": encoded("PNG", Image.fromarray(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21)),
+    **{f"{size}": encoded("PNG", photo(0).resize(size)) for size in ((1, 1), (1, 30_000), (30_000, 1))},
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_images_are_predicted_as_by_python(
+    program: Program, model: panoptic_segformer.Model, name: str
+) -> None:
+    with program.client() as client:
+        answer = client.post("/predict?format=png", content=UNUSUAL[name])
+    assert answer.status_code == 200, answer.text
+    np.testing.assert_array_equal(decode_id_map(answer.content, ""), model(UNUSUAL[name]).ids)
 
 
 @pytest.mark.parametrize(
