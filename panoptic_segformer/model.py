@@ -16,7 +16,7 @@ from panoptic.format.categories import CategoryTable
 from panoptic.runtime.parallel import ahead
 from panoptic_segformer.images import ImageLike, NamedImage, named_image
 from panoptic_segformer.result import Result
-from panoptic_segformer.unmerged import Unmerged
+from panoptic_segformer.unmerged import MergedMap, Unmerged
 
 Form = TypeVar("Form", bound=ImageLike)
 
@@ -81,12 +81,20 @@ class Model:
         """Run the network on an image, and leave merging for later.
 
         Raises:
-            ValueError: the network's output is not finite, or the model is an exported network.
+            ValueError: the network's output is not finite.
         """
-        if not isinstance(self._runtime, MaskFinder):
-            raise ValueError(f"{self.source}: an exported network merges itself; load the weights that it is from")
-        (found,) = self._runtime.find([self._runtime.prepare(image.pixels, image.name)])
-        return Unmerged(image.name, image.pixels, found, self.categories, self.settings.merging)
+        settings, inputs = self.settings.merging, [self._runtime.prepare(image.pixels, image.name)]
+        found: FoundMasks | MergedMap
+        if isinstance(self._runtime, MaskFinder):
+            (found,) = self._runtime.find(inputs)
+        else:
+            found = MergedMap(self._runtime.predict(inputs)[0], settings)
+        return Unmerged(image.name, image.pixels, found, self.categories, settings)
+
+    @property
+    def leaves_masks(self) -> bool:
+        """Whether what `find` returns can be merged with any settings; an exported file merges with its own."""
+        return isinstance(self._runtime, MaskFinder)
 
     def stream(self, images: Iterable[NamedImage]) -> Generator[Result]:
         """Predict images one after another, in order, while a thread reads and resizes the next ones.

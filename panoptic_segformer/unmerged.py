@@ -6,9 +6,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.inference.merging import MergingSettings
-from model.inference.post_processing import FoundMasks
+from model.inference.post_processing import FoundMasks, PanopticPrediction
 from panoptic.format.categories import CategoryTable
 from panoptic_segformer.result import Result
+
+
+@dataclass(frozen=True)
+class MergedMap:
+    """What a runtime found that merges by itself: see `model.inference.post_processing.FoundMasks`."""
+
+    prediction: PanopticPrediction
+    settings: MergingSettings
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the map."""
+        return self.prediction.ids.nbytes
+
+    def merge(self, settings: MergingSettings) -> PanopticPrediction:
+        """Return the map. Raises `ValueError` for other settings than those that it was merged with."""
+        if settings != self.settings:
+            raise ValueError("an exported file merges with its own settings; load the weights that it is from")
+        return self.prediction
 
 
 @dataclass(frozen=True)
@@ -18,7 +37,7 @@ class Unmerged:
     name: str
     image: NDArray[np.uint8]
     """(H, W, 3) RGB, upright."""
-    found: FoundMasks
+    found: FoundMasks | MergedMap
     categories: CategoryTable
     settings: MergingSettings
     """Those of the model."""

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -18,13 +18,10 @@ from pathlib import Path
 from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.device import device_name, timer_for
 from benchmarks.harness.interleave import interleave
+from benchmarks.harness.photos import load_photos
 from benchmarks.harness.results import Summary, publish
 from model.device import pick_device
 from model.inference.predictor import NetworkInput, Predictor
-from model.weights.checkpoint import load_checkpoint
-from panoptic.data.decoding import decode_upright
-from panoptic.datasets.layout import is_image
-from panoptic.io.files import open_files
 from panoptic.io.working_folder import working_folder
 from panoptic.markdown import markdown_page, markdown_table
 from panoptic.runtime.cli import run_command
@@ -71,17 +68,8 @@ def measure(plan: PredictPlan) -> PredictReport:
 
 
 def _prepared(plan: PredictPlan) -> tuple[list[NetworkInput], Predictor]:
-    checkpoint = load_checkpoint(plan.model)
-    if checkpoint.inference is None:
-        raise ValueError(f"{plan.model}: an earlier version wrote these weights, without sizes; train again")
-    settings = replace(checkpoint.inference, batch_size=plan.batch_size)
-    predictor = Predictor(checkpoint.network.to(pick_device()), settings)
-    files = open_files(plan.images)
-    names = list(filter(is_image, files.names()))
-    if not names:
-        raise ValueError(f"{plan.images}: there are no images; give a folder with some")
-    inputs = [predictor.prepare(decode_upright(files.read(name), name), name) for name in names]
-    return sorted(inputs, key=lambda one: one.size), predictor
+    photos, predictor = load_photos(plan.images, plan.model, plan.batch_size)
+    return sorted((photo.prepared for photo in photos), key=lambda one: one.size), predictor
 
 
 def _run(predictor: Predictor, inputs: Sequence[NetworkInput], plan: PredictPlan) -> float:

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping
 
+from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse, Response
 
 from model.inference.merging import MergingSettings
@@ -21,6 +22,15 @@ def chosen_format(query: Mapping[str, str], accept: str) -> str:
     if found not in FORMATS:
         raise RefusalError(400, f"there is no format {found!r:.40}; choose from {', '.join(FORMATS)}")
     return found
+
+
+def parameters(query: QueryParams) -> Mapping[str, str]:
+    """Return the parameters of a query. Raises `RefusalError` if one is given twice."""
+    values = dict(query)
+    if len(values) < len(query.multi_items()):
+        twice = next(name for name in values if len(query.getlist(name)) > 1)
+        raise RefusalError(400, f"{twice!r:.40} is given more than once; which of them counts?")
+    return values
 
 
 def merging_settings(query: Mapping[str, str], settings: MergingSettings) -> MergingSettings:

@@ -17,14 +17,15 @@ from starlette.requests import ClientDisconnect
 
 from model.inference.merging import METHODS, MergingSettings
 from panoptic_segformer.model import Model
-from panoptic_segformer.serve.answers import answer, chosen_format, merging_settings
+from panoptic_segformer.serve.answers import answer, chosen_format, merging_settings, parameters
 from panoptic_segformer.serve.guard import Guard
 from panoptic_segformer.serve.kept import Kept
 from panoptic_segformer.serve.limits import MEGA, Limits, RefusalError
-from panoptic_segformer.serve.uploads import read_upload
+from panoptic_segformer.serve.uploads import Receiving, read_upload
 from panoptic_segformer.serve.work import GONE, Work
 from panoptic_segformer.unmerged import Unmerged
 
+_READING = ["GET", "HEAD"]
 PAGE = Path(__file__).with_name("page.html")
 
 
@@ -48,19 +49,25 @@ def make_app(model: Model, limits: Limits, hosts: Iterable[str] = ()) -> FastAPI
 
 
 def _add_predictions(app: FastAPI, work: Work, kept: Kept) -> None:
+    receiving = Receiving(work.limits)
+
     def merged(settings: MergingSettings, form: str, with_map: bool, unmerged: Unmerged) -> Response:
         return answer(unmerged.merge(settings), form, with_map, {"merging": asdict(settings)})
 
     def merging(request: Request) -> partial[Response]:
-        settings = merging_settings(request.query_params, work.model.settings.merging)
-        form = chosen_format(request.query_params, request.headers.get("accept", ""))
-        return partial(merged, settings, form, "map" in request.query_params)
+        query = parameters(request.query_params)
+        settings = merging_settings(query, work.model.settings.merging)
+        if settings != work.model.settings.merging and not work.model.leaves_masks:
+            raise RefusalError(400, "this model is an exported file, which merges with its own settings alone")
+        form = chosen_format(query, request.headers.get("accept", ""))
+        return partial(merged, settings, form, "map" in query)
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:
+        work.require_slot()
+        merge, keep = merging(request), "keep" in request.query_params
+        upload = await read_upload(request, work.limits, receiving)
         with work.slot():
-            merge, keep = merging(request), "keep" in request.query_params
-            upload = await read_upload(request, work.limits)
             started = monotonic()
             unmerged, response = await work.while_there(request, work.find(upload, merge))
         response.headers["Server-Timing"] = f"predict;dur={1000 * (monotonic() - started):.0f}"
@@ -81,16 +88,16 @@ def _add_descriptions(app: FastAPI, work: Work, kept: Kept) -> None:
     page, settings, limits = PAGE.read_text(encoding="utf-8"), work.model.settings, work.limits
     policy = page_policy(page)
 
-    @app.get("/")
+    @app.api_route("/", methods=_READING)
     async def home() -> Response:
         return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
-    @app.get("/health")
+    @app.api_route("/health", methods=_READING)
     async def health() -> Response:
         kept.sweep()
         return JSONResponse({"status": "ok", "taken": work.taken, "kept": len(kept), "kept_bytes": kept.nbytes})
 
-    @app.get("/model")
+    @app.api_route("/model", methods=_READING)
     async def model() -> Response:
         return JSONResponse(
             {
@@ -98,6 +105,7 @@ def _add_descriptions(app: FastAPI, work: Work, kept: Kept) -> None:
                 "sha256": work.model.digest,
                 "input": {"shorter": settings.shorter, "longer": settings.longer},
                 "merging": asdict(settings.merging),
+                "merges_again": work.model.leaves_masks,
                 "methods": list(METHODS),
                 "categories": work.model.categories.to_json(),
                 "limits": {"megabytes": limits.megabytes, "megapixels": limits.megapixels, "queue": limits.queue},

@@ -15,7 +15,7 @@ class Limits:
     megapixels: int = 25
     """Largest image; merging needs about 100 bytes a pixel."""
     queue: int = 32
-    """Requests that are received, predicted or waiting at the same time; further ones are to come again later."""
+    """Requests that are predicted or waiting at the same time; further ones are to come again later."""
     seconds: float = 120.0
     """Longest time from a complete upload to its answer."""
     kept_megabytes: int = 1024

@@ -9,17 +9,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import uvicorn
+from fastapi import FastAPI
 
 from panoptic_segformer.images import NamedImage
 from panoptic_segformer.model import Model
 from panoptic_segformer.serve.app import make_app
-from panoptic_segformer.serve.connections import Connection
+from panoptic_segformer.serve.connections import SEND_SECONDS, Connection
 from panoptic_segformer.serve.limits import Limits
-
-_GRACE_SECONDS = 30
 
 
 class _Server(uvicorn.Server):
@@ -64,18 +64,7 @@ def serve(at: Address, limits: Limits, load: Callable[[], Model]) -> None:
         model = load()
         # The first image takes longest, and what the network cannot do is said now instead of to clients.
         model.find(NamedImage("a gray image", np.full((64, 64, 3), 128, np.uint8)))
-        app = make_app(model, limits, (at.host, *at.names))
-        config = uvicorn.Config(
-            app,
-            http=Connection,
-            ws="none",
-            access_log=False,
-            log_level="error",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
-        server = _Server(config)
+        server = _Server(configured(make_app(model, limits, (at.host, *at.names)), limits))
         host = f"[{at.host}]" if ":" in at.host else at.host
         address = f"http://{host}:{listening.getsockname()[1]}"
         print(f"serving {model.source} ({len(model.categories)} categories) at {address}; Ctrl-C ends it", flush=True)
@@ -84,6 +73,20 @@ def serve(at: Address, limits: Limits, load: Callable[[], Model]) -> None:
     print(f"ended by {number.name}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(130 if number == signal.SIGINT else 0)  # a network may run for a client that hung up
+
+
+def configured(app: FastAPI, limits: Limits) -> uvicorn.Config:
+    """Return the settings of uvicorn. At its end, the server waits as long as the last request may take."""
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=ceil(limits.upload_seconds + limits.seconds + SEND_SECONDS),
+    )
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -1,6 +1,8 @@
 """Receiving images, which anybody may send: bounded in bytes, time and pixels before anything is decoded."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import Message
 from email.parser import BytesHeaderParser
 from io import BytesIO
@@ -23,6 +25,8 @@ _TYPES = {
     b"MM\0*": "TIFF",
 }
 _MAX_NAME = 100
+_MAX_PARTS = 100  # of a form
+_MAX_HEAD = 8_192  # bytes before the content of a part
 
 
 class Upload(NamedTuple):
@@ -32,11 +36,25 @@ class Upload(NamedTuple):
     data: bytes
 
 
-async def read_upload(request: Request, limits: Limits) -> Upload:
+class Receiving:
+    """The bytes of all uploads that are being received: in all no more than the queue may hold."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._most = limits.queue * limits.megabytes * MEGA
+        self.nbytes = 0
+
+    def add(self, count: int) -> None:
+        """Count further bytes. Raises `RefusalError` if they are too many."""
+        self.nbytes += count
+        if self.nbytes > self._most:
+            raise RefusalError(503, "too many uploads arrive at the same time; come again", {"Retry-After": "5"})
+
+
+async def read_upload(request: Request, limits: Limits, receiving: Receiving) -> Upload:
     """Read an image from a request: the first file of a form, or else the whole body.
 
     Raises:
-        RefusalError: it is too large or too slow, or a form without a file.
+        RefusalError: it is too large or too slow, or a form without a file, or too much is received already.
     """
     most = limits.megabytes * MEGA
     too_large = RefusalError(413, f"the upload has more than {limits.megabytes} MB; send a smaller image")
@@ -48,28 +66,50 @@ async def read_upload(request: Request, limits: Limits) -> Upload:
         async with asyncio.timeout(limits.upload_seconds):
             async for chunk in request.stream():
                 body += chunk
+                receiving.add(len(chunk))
                 if len(body) > most:
                     raise too_large
     except TimeoutError:
         raise RefusalError(408, f"the upload took more than {limits.upload_seconds:g} s; send it again") from None
+    finally:
+        receiving.add(-len(body))
+    boundary = form_boundary(request.headers.get("content-type", ""))
+    return Upload("image", bytes(body)) if boundary is None else await asyncio.to_thread(first_file, body, boundary)
+
+
+def form_boundary(content_type: str) -> str | None:
+    """Return the boundary of a multipart form; None for another type. Raises `RefusalError` for a malformed header."""
     header = Message()
-    header["Content-Type"] = request.headers.get("content-type", "")
-    boundary = header.get_boundary() if header.get_content_type() == "multipart/form-data" else None
-    return Upload("image", bytes(body)) if boundary is None else first_file(body, boundary)
+    header["Content-Type"] = content_type[:_MAX_HEAD]
+    with _parsing():
+        return header.get_boundary() if header.get_content_type() == "multipart/form-data" else None
 
 
 def first_file(body: bytes | bytearray, boundary: str) -> Upload:
-    """Find the first file of a multipart form (RFC 7578). Raises `RefusalError` if there is none."""
+    """Find the first file among the parts of a multipart form (RFC 7578). Raises `RefusalError` if there is none."""
     delimiter = b"\r\n--" + boundary.encode(errors="replace")
-    start = 0 if body.startswith(delimiter[2:]) else body.find(delimiter) + 2
-    begin = start + len(delimiter) - 2
-    while start >= 0 and (end := body.find(delimiter, begin)) >= 0:
-        head, blank, content = bytes(body[begin:end]).lstrip(b" \t").removeprefix(b"\r\n").partition(b"\r\n\r\n")
-        name = BytesHeaderParser().parsebytes(head[:65_536]).get_filename() if blank else None
+    begin = len(delimiter) - 2 if body.startswith(delimiter[2:]) else body.find(delimiter) + len(delimiter)
+    for _ in range(_MAX_PARTS):
+        end = body.find(delimiter, begin)
+        blank = body.find(b"\r\n\r\n", begin, min(end, begin + _MAX_HEAD))
+        head = body[begin:blank].lstrip(b" \t").removeprefix(b"\r\n") if 0 <= blank < end else b""
+        with _parsing():
+            name = BytesHeaderParser().parsebytes(bytes(head)).get_filename()
         if name is not None:
-            return Upload(plain_name(name), content)
+            return Upload(plain_name(name), bytes(memoryview(body)[blank + 4 : end]))
+        if end < 0:
+            break
         begin = end + len(delimiter)
     raise RefusalError(400, "the form has no file; send one with a name, as in: curl -F file=@photo.jpg")
+
+
+@contextmanager
+def _parsing() -> Iterator[None]:
+    """Refuse headers whose parameters the standard library cannot sort or decode."""
+    try:
+        yield
+    except (TypeError, ValueError, LookupError) as error:
+        raise RefusalError(400, f"the type of the upload or the name of its file is malformed ({error})") from None
 
 
 def plain_name(name: str) -> str:

@@ -35,14 +35,18 @@ class Work:
         self._decoded = asyncio.Semaphore(_DECODED)
         self._seconds = 1.0  # that a request takes, on average
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Take a slot of the queue. Raises `RefusalError` if there is none."""
+    def require_slot(self) -> None:
+        """Raise `RefusalError` if the queue is full."""
         if self.taken >= self.limits.queue:
             later = str(min(60, ceil(self._seconds * self.taken / 2)))
             raise RefusalError(
                 503, f"{self.taken} requests are waiting; come again in {later} s", {"Retry-After": later}
             )
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Take a slot of the queue. Raises `RefusalError` if there is none."""
+        self.require_slot()
         self.taken += 1
         try:
             yield

@@ -97,13 +97,16 @@ def test_what_is_no_image_is_refused(weights: Path, image: panoptic_segformer.Im
 
 
 class Exported:
-    """A runtime that merges itself."""
+    """A runtime that merges by itself."""
+
+    def __init__(self, prediction: PanopticPrediction) -> None:
+        self._prediction = prediction
 
     def prepare(self, image: NDArray[np.uint8], name: str) -> NetworkInput:
         return NetworkInput(image, (image.shape[0], image.shape[1]), name)
 
     def predict(self, inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
-        raise AssertionError
+        return (self._prediction,) * len(inputs)
 
 
 def test_masks_are_merged_later_with_other_settings(split: TinySplit, weights: Path) -> None:
@@ -112,9 +115,20 @@ def test_masks_are_merged_later_with_other_settings(split: TinySplit, weights: P
     np.testing.assert_array_equal(unmerged.merge().ids, model(path).ids)
     changed = panoptic_segformer.load(weights, method="pixel", alpha=0.5, mask_threshold=0.3)
     np.testing.assert_array_equal(unmerged.merge(changed.settings.merging).ids, changed(path).ids)
-    exported = Model(Exported(), model.categories, model.settings, "model.onnx")
-    with pytest.raises(ValueError, match=r"model\.onnx: an exported network merges itself"):
-        exported.find(NamedImage("photo", unmerged.image))
+    assert model.leaves_masks
+
+
+def test_a_runtime_that_merges_by_itself_has_one_map(split: TinySplit, weights: Path) -> None:
+    model, path = panoptic_segformer.load(weights), files(split)[0]
+    found = model.find(NamedImage("photo", model(path).image))
+    runtime = Exported(found.found.merge(found.settings))
+    exported = Model(runtime, model.categories, model.settings, "model.onnx")
+    assert not exported.leaves_masks
+    unmerged = exported.find(NamedImage("photo", found.image))
+    np.testing.assert_array_equal(unmerged.merge().ids, model(path).ids)
+    assert unmerged.nbytes == found.image.nbytes + unmerged.merge().ids.nbytes
+    with pytest.raises(ValueError, match="merges with its own settings"):
+        unmerged.merge(replace(model.settings.merging, alpha=0.5))
 
 
 def test_settings_change_by_name(weights: Path) -> None:

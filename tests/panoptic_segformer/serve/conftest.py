@@ -19,7 +19,7 @@ from tests.panoptic_segformer.serve.servers import Gate, Program, Start, started
 
 @pytest.fixture(scope="module")
 def program(weights: Path) -> Iterator[Program]:
-    with started(weights, "--megabytes", "4", "--megapixels", "2") as running:
+    with started(weights, "--megabytes", "4", "--megapixels", "2", "--queue", "64") as running:
         yield running
 
 

@@ -1,109 +1,40 @@
-"""The page in a real browser.
+"""The page in a real browser. Skipped where there is no Chromium, which is not installed with the project."""
 
-Skipped where Chromium or playwright is missing; neither is installed with the project.
-"""
-
-import importlib
-import importlib.util
 import json
-import shutil
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser
 
 import panoptic_segformer
 from panoptic.format.id_map import decode_id_map
-from tests.panoptic_segformer.made_model import photo_file
-from tests.panoptic_segformer.serve.servers import Program
+from tests.panoptic_segformer.made_model import photo, photo_file
+from tests.panoptic_segformer.serve.browser import PHONE, WIDE, Screen, chromium, opened
+from tests.panoptic_segformer.serve.servers import Program, map_of_stage, started
 
 pytestmark = pytest.mark.slow
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@dataclass(frozen=True)
-class Browser:
-    """Chromium, driven by playwright."""
-
-    started: Any
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if path is None or importlib.util.find_spec("playwright") is None:
-        pytest.skip("Chromium or playwright is missing")
-    with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield Browser(browser)
-        browser.close()
+    with chromium() as running:
+        yield running
 
 
-@dataclass(frozen=True)
-class Screen:
-    """The page in a tab of the browser."""
-
-    page: Any
-
-    def until(self, condition: str) -> None:
-        """Wait for a condition, which the page's policy does not let playwright evaluate again and again itself."""
-        deadline = time.monotonic() + 30
-        while not self.page.evaluate(condition):
-            assert time.monotonic() < deadline, f"{condition}: {self.page.inner_text('body')}"
-            self.page.wait_for_timeout(20)
-
-    def choose(self, folder: Path, data: bytes) -> None:
-        """Choose a photo, and wait for its segments."""
-        (folder / "a photo.png").write_bytes(data)
-        self.page.set_input_files("#file", folder / "a photo.png")
-        self.until("document.getElementById('status').textContent.includes(', in ')")
-
-    def move(self, name: str, value: float) -> None:
-        """Move a slider."""
-        self.page.evaluate(
-            "([name, value]) => {const input = document.getElementById(name); input.value = value;"
-            "input.dispatchEvent(new Event('input'))}",
-            [name, value],
-        )
-
-    def until_shown(self, result: panoptic_segformer.Result) -> None:
-        """Wait until the list has the segments of a result."""
-        self.until(
-            "JSON.stringify([...document.querySelectorAll('#segments button')].map(one => one.ariaLabel)) === "
-            f"JSON.stringify({json.dumps(labels(result))})"
-        )
-
-
-@pytest.fixture(params=[(1280, 800), (390, 844)], ids=["wide", "phone"])
+@pytest.fixture(params=[WIDE, PHONE], ids=["wide", "phone"])
 def screen(request: pytest.FixtureRequest, browser: Browser, program: Program) -> Iterator[Screen]:
-    width, height = request.param
-    page = browser.started.new_page(viewport={"width": width, "height": height})
-    issues: list[str] = []
-    requested: list[str] = []
-    page.on("console", lambda message: issues.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: issues.append(str(error)))
-    page.on("request", lambda sent: requested.append(sent.url))
-    page.goto(program.address)
-    page.wait_for_selector("#alpha")
-    yield Screen(page)
-    assert not [issue for issue in issues if "status of 4" not in issue]
-    own = (program.address, "blob:", "data:")
-    assert [address for address in requested if not address.startswith(own)] == []
-    assert page.evaluate("document.documentElement.scrollWidth") == width, "nothing to scroll sideways"
-    page.close()
+    with opened(browser, program.address, request.param) as page:
+        yield page
 
 
-def labels(result: panoptic_segformer.Result) -> list[str]:
-    def size(area: int) -> str:
-        percent = 100 * area / result.ids.size
-        return "<1" if percent < 1 else str(int(percent + 0.5))
-
-    return [f"{one.category}, score {one.score:.2f}, {size(one.area)} % of the photo" for one in result.segments]
+@pytest.fixture
+def wide(browser: Browser, program: Program) -> Iterator[Screen]:
+    with opened(browser, program.address) as page:
+        yield page
 
 
 def test_a_photo_is_predicted_and_merged_again(
@@ -117,18 +48,77 @@ def test_a_photo_is_predicted_and_merged_again(
     changed = panoptic_segformer.load(weights, device="cpu", alpha=0.5, score_threshold=0.3)(data)
     assert len(changed.segments) != len(model(data).segments)
     screen.until_shown(changed)
+    screen.page.evaluate("document.getElementById('merging').open = true")  # a phone shows it on request
     screen.page.select_option("#method", "pixel")
     assert screen.page.locator("#alpha").is_disabled()
     screen.page.click("#reset")
     screen.until_shown(model(data))
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"score_threshold": 0.02},
+        {"mask_threshold": 0.45},
+        {"alpha": 2},
+        {"beta": 0.25},
+        {"overlap_things": 0.7, "mask_threshold": 0.4},
+        {"overlap_stuff": 0.3, "method": "pixel"},
+        {"method": "pixel"},
+        {"method": "pixel_class"},
+    ],
+    ids=lambda changed: "-".join(map(str, changed)),
+)
+def test_controls_merge_as_the_stage_does(
+    wide: Screen, weights: Path, tmp_path: Path, changed: dict[str, float | str]
+) -> None:
+    data = photo_file(0)
+    before = map_of_stage(tmp_path / "before", weights, data)
+    wide.choose(tmp_path, data)
+    np.testing.assert_array_equal(wide.downloaded_map(), before)
+    for name, value in changed.items():
+        if isinstance(value, str):
+            wide.page.select_option(f"#{name}", value)
+        else:
+            wide.move(name, value)
+    expected = map_of_stage(tmp_path / "after", weights, data, **changed)
+    assert expected.any()
+    assert (expected != before).any()
+    query = " && ".join(f"document.getElementById('png').href.includes('{name}={changed[name]}&')" for name in changed)
+    wide.until(f"{query} && document.getElementById('status').textContent.includes('merged in')")
+    np.testing.assert_array_equal(wide.downloaded_map(), expected)
+
+
+def test_a_photo_is_dropped_and_compared(wide: Screen, model: panoptic_segformer.Model) -> None:
+    data = photo_file(0)
+    dropped = wide.page.evaluate_handle(
+        "bytes => {const all = new DataTransfer();"
+        "all.items.add(new File([Uint8Array.from(bytes)], 'dropped.png', {type: 'image/png'})); return all}",
+        list(data),
+    )
+    wide.page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+    wide.until_shown(model(data))
+    wide.page.uncheck("#names")
+    overlay = wide.pixels()
+    button = wide.page.locator("#compare").bounding_box()
+    assert button is not None
+    wide.page.mouse.move(button["x"] + 5, button["y"] + 5)
+    wide.page.mouse.down()
+    bare = wide.pixels()
+    wide.page.mouse.up()
+    assert (wide.pixels() == overlay).all()
+    scale = bare.shape[0] // 48
+    blocks = np.asarray(photo(0))[4::8, 4::8]  # the centers of blocks of one color
+    np.testing.assert_array_equal(bare[4 * scale :: 8 * scale, 4 * scale :: 8 * scale], blocks)
+    assert (overlay != bare).any(axis=2).mean() > 0.9
+    assert wide.download("overlay")[0] == "dropped-overlay.png"
+
+
 def test_pointing_at_a_segment_names_it(screen: Screen, model: panoptic_segformer.Model, tmp_path: Path) -> None:
-    data = photo_file(6)
+    data = photo_file(0)
     screen.choose(tmp_path, data)
     result = model(data)
-    box = screen.page.locator("#view").bounding_box()
-    screen.page.mouse.move(box["x"] + box["width"] * 10.5 / 64, box["y"] + box["height"] * 20.5 / 48)
+    screen.page.mouse.move(*screen.point(result, 20, 10))
     segment = next(one for one in result.segments if one.id == result.ids[20, 10])
     assert screen.page.inner_text("#tip") == f"{segment.category} {segment.score:.2f}"
     assert screen.page.locator("#segments button.on").count() == 1
@@ -136,31 +126,109 @@ def test_pointing_at_a_segment_names_it(screen: Screen, model: panoptic_segforme
     assert screen.page.locator("#segments button").nth(1).get_attribute("class") == "on"
 
 
-def test_results_are_downloaded_as_they_are_shown(
-    screen: Screen, model: panoptic_segformer.Model, weights: Path, tmp_path: Path
+def test_touching_a_segment_names_it(
+    browser: Browser, program: Program, model: panoptic_segformer.Model, tmp_path: Path
 ) -> None:
+    data = photo_file(0)
+    result = model(data)
+    with opened(browser, program.address, PHONE, touch=True) as screen:
+        screen.choose(tmp_path, data)
+        screen.page.touchscreen.tap(*screen.point(result, 20, 10))
+        segment = next(one for one in result.segments if one.id == result.ids[20, 10])
+        assert screen.page.inner_text("#tip") == f"{segment.category} {segment.score:.2f}"
+        assert screen.page.locator("#segments button.on").get_attribute("value") == str(segment.id)
+        screen.page.locator("#merging summary").tap()
+        screen.page.locator("#alpha").tap()
+        screen.until("document.getElementById('status').textContent.includes('merged in')")
+
+
+def test_everything_is_done_by_keyboard(
+    wide: Screen, model: panoptic_segformer.Model, weights: Path, tmp_path: Path
+) -> None:
+    data = photo_file(7)
+    keys, reached = wide.page.keyboard, "document.activeElement.id || document.activeElement.tagName"
+    keys.press("Tab")
+    assert wide.page.evaluate(reached) == "file"
+    (tmp_path / "photo.png").write_bytes(data)
+    with wide.page.expect_file_chooser() as chooser:
+        keys.press("Space")
+    chooser.value.set_files(tmp_path / "photo.png")
+    wide.until_predicted()
+    wide.page.locator("#names").focus()
+    order: list[str] = []
+    while "reset" not in order and len(order) < 60:
+        keys.press("Tab")
+        order.append(wide.page.evaluate(reached))
+        if order[-1] == "alpha":
+            keys.press("ArrowLeft")
+    found = [name for name in order if name != "BUTTON"]  # segments have no id
+    assert order.count("BUTTON") == len(model(data).segments)
+    controls = ["score_threshold", "mask_threshold", "alpha", "beta", "overlap_things", "overlap_stuff", "reset"]
+    before = ["compare", "opacity", "file", "overlay", "png", "coco", "SUMMARY", "method"]
+    assert found == [*before, *controls]
+    wide.until_shown(panoptic_segformer.load(weights, device="cpu", alpha=0.95)(data))
+    overlay = wide.pixels()
+    wide.page.locator("#compare").focus()
+    keys.down("Space")
+    assert (wide.pixels() != overlay).any()
+    keys.up("Space")
+    assert (wide.pixels() == overlay).all()
+
+
+def test_results_are_downloaded_as_they_are_shown(screen: Screen, weights: Path, tmp_path: Path) -> None:
     data = photo_file(7)
     screen.choose(tmp_path, data)
     screen.move("beta", 0)
     expected = panoptic_segformer.load(weights, device="cpu", beta=0)(data)
     screen.until("document.getElementById('png').href.includes('beta=0&')")
-    found = {}
-    for link in ("overlay", "png", "coco"):
-        with screen.page.expect_download() as download:
-            screen.page.click(f"#{link}")
-        found[download.value.suggested_filename] = Path(download.value.path()).read_bytes()
+    found = dict(screen.download(link) for link in ("overlay", "png", "coco"))
     assert set(found) == {"a photo-overlay.png", "a photo-map.png", "a photo-panoptic.json"}
     np.testing.assert_array_equal(decode_id_map(found["a photo-map.png"], ""), expected.ids)
     listed = json.loads(found["a photo-panoptic.json"])["annotations"][0]["segments_info"]
     assert listed == expected.to_coco()["segments_info"]
-    (tmp_path / "overlay.png").write_bytes(found["a photo-overlay.png"])
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "overlay.png")), np.asarray(expected.overlay()))
+    overlay = np.asarray(Image.open(BytesIO(found["a photo-overlay.png"])))
+    np.testing.assert_array_equal(overlay, np.asarray(expected.overlay()))
 
 
-def test_what_is_no_photo_is_said(screen: Screen, tmp_path: Path) -> None:
-    (tmp_path / "drawing.svg").write_text("<svg onload='alert(1)'/>")
-    screen.page.set_input_files("#file", tmp_path / "drawing.svg")
-    screen.page.wait_for_selector("#error:not([hidden])")
-    assert "none of JPEG, PNG" in screen.page.inner_text("#error")
-    screen.choose(tmp_path, photo_file(8))
-    assert screen.page.locator("#error").is_hidden()
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("notes.txt", b"no image", "none of JPEG, PNG"),
+        ("drawing.svg", b"<svg onload='alert(1)'/>", "none of JPEG, PNG"),
+        ("cut.png", photo_file(1)[:-20], "cut short"),
+        ("large.png", photo_file(1) + bytes(4_000_000), "large.png has more than 4 MB"),
+        ("wide.png", photo_file(1, 8, 300_000), "300000 x 8 pixels"),
+    ],
+)
+def test_what_is_no_photo_is_said(wide: Screen, tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    wide.page.set_input_files("#file", tmp_path / name)
+    assert said in wide.issue()
+    wide.choose(tmp_path, photo_file(8))
+    assert wide.page.locator("#error").is_hidden()
+
+
+def test_of_two_photos_the_last_is_shown(wide: Screen, model: panoptic_segformer.Model, tmp_path: Path) -> None:
+    (tmp_path / "first.png").write_bytes(photo_file(3, 800, 1000))
+    wide.page.set_input_files("#file", tmp_path / "first.png")
+    wide.choose(tmp_path, photo_file(4), "second.png")
+    wide.until_shown(model(photo_file(4)))
+    wide.page.wait_for_timeout(300)
+    wide.until_shown(model(photo_file(4)))
+    assert wide.download("png")[0] == "second-map.png"
+
+
+def test_a_server_that_went_away_is_said_until_it_is_back(
+    browser: Browser, weights: Path, model: panoptic_segformer.Model, tmp_path: Path
+) -> None:
+    data = photo_file(9)
+    with started(weights) as program, opened(browser, program.address, allowed="ERR_CONNECTION|status of 4") as screen:
+        screen.choose(tmp_path, data)
+        program.process.kill()
+        program.process.wait()
+        screen.move("alpha", 0.5)
+        assert screen.issue() == "The server does not answer; is it still running?"
+        with started(weights, "--port", program.address.rpartition(":")[2]):
+            screen.page.click("#retry")
+            screen.until_shown(panoptic_segformer.load(weights, device="cpu", alpha=0.5)(data))
+            assert screen.page.locator("#error").is_hidden()

@@ -24,10 +24,11 @@ from panoptic.format.id_map import decode_id_map
 from panoptic_segformer.serve.__main__ import main
 from panoptic_segformer.serve.server import bound
 from tests.panoptic.io.made_pngs import header, png
-from tests.panoptic_segformer.made_model import photo_file
+from tests.panoptic_segformer.made_model import photo, photo_file
 from tests.panoptic_segformer.serve.servers import Program, started
 
 JPEG = photo_file(0, form="JPEG")
+UPLOAD = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(JPEG)}\r\n\r\n".encode() + JPEG
 
 
 def described(result: panoptic_segformer.Result) -> list[tuple[object, ...]]:
@@ -59,6 +60,32 @@ def test_answers_are_those_of_python(program: Program, model: panoptic_segformer
     assert coco["annotations"][0]["segments_info"] == expected.to_coco()["segments_info"]
 
 
+def encoded(form: str, *frames: Image.Image) -> bytes:
+    buffer = BytesIO()
+    more = {"save_all": True, "append_images": frames[1:]} if len(frames) > 1 else {}
+    frames[0].save(buffer, form, **more)
+    return buffer.getvalue()
+
+
+UNUSUAL = {
+    **{f"{form} of many frames": encoded(form, *map(photo, range(40))) for form in ("GIF", "PNG", "WebP", "TIFF")},
+    "CMYK": encoded("JPEG", photo(0).convert("CMYK")),
+    "palette": encoded("PNG", photo(0).convert("P")),
+    "16 bits": encoded("PNG", Image.fromarray(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21)),
+    **{f"{size}": encoded("PNG", photo(0).resize(size)) for size in ((1, 1), (1, 30_000), (30_000, 1))},
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_images_are_predicted_as_by_python(
+    program: Program, model: panoptic_segformer.Model, name: str
+) -> None:
+    with program.client() as client:
+        answer = client.post("/predict?format=png", content=UNUSUAL[name])
+    assert answer.status_code == 200, answer.text
+    np.testing.assert_array_equal(decode_id_map(answer.content, ""), model(UNUSUAL[name]).ids)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -85,6 +112,9 @@ def test_merging_again_is_predicting_with_these_settings(
 
 
 def test_many_clients_at_once_all_get_their_own_map(program: Program, model: panoptic_segformer.Model) -> None:
+    slow = [unfinished(program, begun) for begun in (UPLOAD[:30], UPLOAD[:-10]) for _ in range(10)]
+    for _ in range(10):
+        unfinished(program, UPLOAD).close()
     photos = [photo_file(seed, 40 + seed % 5, 60) for seed in range(32)]
     expected = [model(data) for data in photos]
 
@@ -97,6 +127,16 @@ def test_many_clients_at_once_all_get_their_own_map(program: Program, model: pan
     for answer, result in zip(answers, expected, strict=True):
         assert answer.status_code == 200, answer.text
         np.testing.assert_array_equal(decode_id_map(answer.content, ""), result.ids)
+    for connection in slow:
+        connection.close()
+
+
+def unfinished(program: Program, begun: bytes) -> socket.socket:
+    """Open a connection, and send the begin of a request."""
+    host, _, port = program.address.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=60)
+    connection.sendall(begun)
+    return connection
 
 
 def test_memory_stays(program: Program) -> None:
@@ -172,14 +212,21 @@ def test_what_follows_an_image_in_its_file_is_ignored(program: Program, model: p
         ("/predict?method=best", {}, 400),
         ("/predict?format=exe", {}, 400),
         ("/predict?shorter=9", {}, 400),
+        ("/predict?alpha=1e999", {}, 400),
+        ("/predict?beta=-1", {}, 400),
+        ("/predict?alpha=1&alpha=2", {}, 400),
+        ("/predict?format=png&format=json", {}, 400),
+        ("/predict?" + "&".join(["p"] * 10_000), {}, 400),
         ("/predict?" + "x" * 60_000, {}, 400),
         ("/predict", {"Content-Type": "multipart/form-data; boundary=x"}, 400),
+        ("/predict", {"Content-Type": "multipart/form-data; boundary*=a''x; boundary*0=a"}, 400),
         ("/predict", {"Content-Type": "multipart/form-data"}, 200),  # the whole body
         ("/predict", {"Host": "rebound.example"}, 421),
         ("/predict", {"Host": "127.0.0.1.rebound.example"}, 421),
         ("/predict", {"Host": "[::1"}, 421),
         ("/predict", {"Origin": "https://elsewhere.example"}, 403),
         ("/predict", {"Origin": "null"}, 403),
+        ("/predict", {"Origin": "http://[::1"}, 403),
         ("/results/../../../etc/passwd", {}, 404),
         ("/docs", {}, 404),
         ("/openapi.json", {}, 404),
@@ -190,6 +237,17 @@ def test_hostile_requests_are_refused(program: Program, address: str, headers: d
         answer = client.post(address, content=JPEG, headers=headers)
         assert answer.status_code == status, answer.text
         assert client.get("/health").json()["taken"] == 0
+
+
+def test_monitors_may_ask_for_the_head_alone(program: Program) -> None:
+    with program.client() as client:
+        for address in ("/", "/health", "/model"):
+            head, whole = client.head(address), client.get(address)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["Content-Length"] == str(len(whole.content))
+        for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"):
+            answer = client.request(method, "/predict")
+            assert (answer.status_code, answer.headers["Allow"], set(answer.json())) == (405, "POST", {"error"})
 
 
 def test_an_endless_header_is_cut(program: Program) -> None:
@@ -221,14 +279,19 @@ def test_the_model_describes_itself(program: Program, model: panoptic_segformer.
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_answers_being_made_are_finished_at_the_end(weights: Path, number: signal.Signals, status: int) -> None:
-    with started(weights) as program, program.client() as client, ThreadPoolExecutor(4) as pool:
+    with started(weights) as program, program.client() as client, ThreadPoolExecutor(8) as pool:
         data = photo_file(0, 1500, 1500)
-        asked = [pool.submit(client.post, "/predict?format=overlay", content=data) for _ in range(4)]
+        slow = unfinished(program, UPLOAD[:-10])
+        asked = [pool.submit(client.post, "/predict?format=overlay", content=data) for _ in range(8)]
         with program.client() as other:
-            while other.get("/health").json()["taken"] < 4:
+            while other.get("/health").json()["taken"] < 8:
                 time.sleep(0.01)
         program.process.send_signal(number)
-        assert [answer.result().status_code for answer in asked] == [200] * 4
+        time.sleep(0.3)
+        slow.sendall(UPLOAD[-10:])
+        assert [answer.result().status_code for answer in asked] == [200] * 8
+        assert slow.recv(12) == b"HTTP/1.1 200"
+        slow.close()
         assert program.end() == (status, f"ended by {number.name}\n")
 
 

@@ -1,0 +1,1 @@
+"""`panoptic serve` against the bare network."""
