@@ -1,8 +1,8 @@
 """FiftyOne's labels of an image: ground truth things as outlines, predicted ones filled, stuff as boxes.
 
 So a thing and what was predicted for it can be told apart where they overlap, also if both have the color of the same
-outcome. A label has only the attributes that have a value: the App would show the others as `None`. `summary` is a
-classification, because the App writes nothing else on tiles as well as on opened images.
+outcome. A label has only the attributes that have a value: the App would show the others as `None`. `summary` consists
+of classifications, because the App writes nothing else on tiles as well as on opened images.
 """
 
 import hashlib
@@ -54,21 +54,29 @@ def label_types(fiftyone: ModuleType, run: NamedRun) -> dict[str, type[Document]
         types[f"{side}{run.suffix}"] = fiftyone.Polylines if side == "ground_truth" else fiftyone.Detections
         types[f"{side}_stuff_segments{run.suffix}"] = fiftyone.Detections
         types[f"{side}_stuff{run.suffix}"] = fiftyone.Segmentation
-    return types | {f"summary{run.suffix}": fiftyone.Classification}
+    return types | {f"summary{run.suffix}": fiftyone.Classifications}
 
 
 def list_of(fiftyone: ModuleType, labels: type[Document]) -> str | None:
-    """The attribute of `Polylines` or `Detections` that lists its labels."""
-    return {fiftyone.Polylines: "polylines", fiftyone.Detections: "detections"}.get(labels)
+    """The attribute of a type of labels that lists them; None for a single label."""
+    lists = {
+        fiftyone.Polylines: "polylines",
+        fiftyone.Detections: "detections",
+        fiftyone.Classifications: "classifications",
+    }
+    return lists.get(labels)
 
 
 def make_labels(
     fiftyone: ModuleType, entry: BrowserEntry, run: NamedRun, tags: Mapping[str, list[str]]
 ) -> dict[str, Document]:
     """The labels of one image, by field. `tags`: those that a person has given, by label id."""
-    summary_id = _label_id(entry, run, "summary", 0)
-    summary = {"label": _summary(entry, run), "severity": entry.severity, "tags": tags.get(summary_id, [])}
-    fields: dict[str, Document] = {"summary": fiftyone.Classification(id=summary_id, **summary)}
+    summary = []
+    for number, text in enumerate(_summary(entry, run)):
+        label_id = _label_id(entry, run, "summary", number)
+        own = tags.get(label_id, [])
+        summary.append(fiftyone.Classification(id=label_id, tags=own, label=text, severity=entry.severity))
+    fields: dict[str, Document] = {"summary": fiftyone.Classifications(classifications=summary)}
     for side in SIDES:
         things = _outlined_things if side == "ground_truth" else filled_things
         fields[side] = things(fiftyone, entry, run, side, tags)
@@ -84,15 +92,14 @@ def make_labels(
     return {f"{field}{run.suffix}": labels for field, labels in fields.items()}
 
 
-def _summary(entry: BrowserEntry, run: NamedRun) -> str:
-    """Corruption and quality, as in `fog 3: PQ 41.0 (-17.2)`; further runs give their name."""
-    title = f"{entry.corruption} {entry.severity}" if entry.severity else ""
-    if run.suffix:
-        title = f"{run.name}, {title}" if title else run.name
+def _summary(entry: BrowserEntry, run: NamedRun) -> tuple[str, ...]:
+    """Quality, as in `PQ 41.0 (-17.2)`, and corruption, as in `fog 3`; further runs give their name."""
     text = "no PQ" if entry.pq is None else f"PQ {100 * entry.pq:.1f}"
     if entry.pq_lost_to_corruption is not None:
         text += f" ({-100 * entry.pq_lost_to_corruption:+.1f})"
-    return f"{title}: {text}" if title else text
+    if run.suffix:
+        return (f"{run.name}: {text}",)
+    return (text, f"{entry.corruption} {entry.severity}") if entry.severity else (text,)
 
 
 def filled_things(

@@ -183,18 +183,17 @@ def _declare(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -
 def _label_fields(fiftyone: ModuleType, run: NamedRun) -> Iterator[tuple[str, Any]]:
     """The label fields of a run and the attributes of their labels, with their types."""
     text, integer, real = fiftyone.StringField, fiftyone.IntField, fiftyone.FloatField
+    segments = (
+        (("outcome", "other_label"), text),
+        (("iou", "boundary_iou"), real),
+        (("area", "segment_id", "other_segment_id", "iscrowd"), integer),
+    )
     for field, labels in label_types(fiftyone, run).items():
         yield field, labels
-        members = list_of(fiftyone, labels)
-        if members is not None:
-            for names, field_type in (
-                (("outcome", "other_label"), text),
-                (("iou", "boundary_iou"), real),
-                (("area", "segment_id", "other_segment_id", "iscrowd"), integer),
-            ):
-                yield from ((f"{field}.{members}.{name}", field_type) for name in names)
-        elif labels is fiftyone.Classification:
-            yield f"{field}.severity", integer
+        if labels is not fiftyone.Segmentation:
+            groups = ((("severity",), integer),) if labels is fiftyone.Classifications else segments
+            for names, field_type in groups:
+                yield from ((f"{field}.{list_of(fiftyone, labels)}.{name}", field_type) for name in names)
 
 
 def _make_way(fiftyone: ModuleType, dataset: Dataset, wanted: Mapping[str, Any]) -> None:

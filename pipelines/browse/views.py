@@ -22,7 +22,7 @@ OUTCOME_COLORS: Mapping[str, str] = {
     "ignored": "#808080",
 }
 """In the order of the legend."""
-_OPACITY = 0.5  # of what is filled
+_OPACITY = 0.6  # of what is filled
 _SUMMARY_COLORS = {str(severity): "#3949ab" if severity else "#37474f" for severity in range(6)}  # no outcome's
 
 
@@ -108,24 +108,26 @@ def arrange_app(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]
     """Offer overlays as media, show things and the summary at first, and give each outcome a color."""
     config = dataset.app_config
     config.media_fields = ["filepath", *(f"overlay{run.suffix}" for run in runs)]
-    names = ("ground_truth", "prediction", "summary", "confusions")
+    names = ("prediction", "ground_truth", "summary", "confusions")
     shown = [f"{name}{run.suffix}" for run in runs for name in names]
     config.active_fields = fiftyone.ActiveFields(paths=shown)
     config.sidebar_groups = _sidebar(fiftyone, dataset)
-    config.color_scheme = _colors(fiftyone, runs)
+    config.color_scheme = _colors(fiftyone, dataset, runs)
     dataset.save()
 
 
-def _colors(fiftyone: ModuleType, runs: Sequence[NamedRun]) -> Document:
+def _colors(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -> Document:
     """The colors of outcomes, summaries, confusions and classes of stuff."""
     colors: list[dict[str, object]] = []
     for run in runs:
         for path, labels in label_types(fiftyone, run).items():
-            if labels is fiftyone.Classification:
+            if labels is fiftyone.Classifications:
                 colors.append(_by_value(path, "severity", _SUMMARY_COLORS))
             elif labels is not fiftyone.Segmentation:
                 colors.append(_by_value(path, "outcome", OUTCOME_COLORS))
-        colors.append({"path": f"confusions{run.suffix}", "fieldColor": OUTCOME_COLORS["classification"]})
+        confusions = f"confusions{run.suffix}"
+        orange = dict.fromkeys(dataset.distinct(confusions), OUTCOME_COLORS["classification"])
+        colors.append(_by_value(confusions, None, orange))
     stuff = [
         {"intTarget": category.label, "color": "#{:02x}{:02x}{:02x}".format(*category.color)}
         for category in runs[0].run.categories.values()
@@ -134,7 +136,7 @@ def _colors(fiftyone: ModuleType, runs: Sequence[NamedRun]) -> Document:
     return fiftyone.ColorScheme(color_by="value", fields=colors, default_mask_targets_colors=stuff, opacity=_OPACITY)
 
 
-def _by_value(path: str, attribute: str, colors: Mapping[str, str]) -> dict[str, object]:
+def _by_value(path: str, attribute: str | None, colors: Mapping[str, str]) -> dict[str, object]:
     values = [{"value": value, "color": color} for value, color in colors.items()]
     return {"path": path, "colorByAttribute": attribute, "valueColors": values}
 

@@ -18,7 +18,7 @@ from pipelines.browse.database import answers
 from pipelines.browse.labels import NamedRun, name_runs
 from pipelines.browse.loading import Dataset, load
 from pipelines.browse.run_files import BrowseError, Run
-from pipelines.browse.views import arrange_app, save_views
+from pipelines.browse.views import OUTCOME_COLORS, arrange_app, save_views
 from tests.pipelines.browse.conftest import app
 
 pytestmark = pytest.mark.slow
@@ -141,13 +141,15 @@ def test_an_image_that_is_gone_is_named(fiftyone: ModuleType, browsed: Path, tmp
 def test_summaries_say_corruption_and_quality(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
     runs = open_runs(browsed, tmp_path, "first", "second")
     for sample in load(fiftyone, "summaries", runs):
-        clean = f"PQ {100 * sample['pq']:.1f}"
+        quality = f"PQ {100 * sample['pq']:.1f}"
+        texts = [label.label for label in sample["summary"].classifications]
         if sample["severity"] == 0:
-            assert sample["summary"].label == clean
-            assert sample["summary_second"].label == f"second: PQ {100 * sample['pq_second']:.1f}"
+            assert texts == [quality]
+            (second,) = sample["summary_second"].classifications
+            assert second.label == f"second: PQ {100 * sample['pq_second']:.1f}"
         else:
             lost = f"({-100 * sample['pq_lost_to_corruption']:+.1f})"
-            assert sample["summary"].label == f"contrast {sample['severity']}: {clean} {lost}"
+            assert texts == [f"{quality} {lost}", f"contrast {sample['severity']}"]
             assert sample["summary_second"] is None
 
 
@@ -175,7 +177,7 @@ def test_loading_again_keeps_ids_and_tags(fiftyone: ModuleType, browsed: Path, t
     sample.tags.append("look")
     sample["ground_truth"].polylines[0].tags.append("odd")
     sample["prediction"].detections[0].tags.append("odd")
-    sample["summary"].tags.append("seen")
+    sample["summary"].classifications[0].tags.append("seen")
     sample.save()
     before = ids_of(dataset)
     dataset.info["loaded"] = None  # as if the files had changed
@@ -213,11 +215,6 @@ def test_views(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
         for outcome in outcomes
     }
     assert mistakes <= {"classification", "localization", "background"}
-    confused = dataset.load_saved_view("confused-ball-for-star")
-    assert set(confused.values("prediction.detections.label", unwind=True)) == {"star"}
-    assert set(confused.values("ground_truth.polylines.label", unwind=True)) == {"ball"}
-    sides = (confused.values(f"{labels}.outcome", unwind=True) for labels in THINGS.values())
-    assert [set(outcomes) for outcomes in sides] == [{"classification"}, {"classification"}]
     grouped = dataset.load_saved_view("all-variants")
     group = grouped.get_dynamic_group(grouped.first()["image_id"])
     assert [(sample["corruption"], sample["severity"]) for sample in group] == [
@@ -228,6 +225,27 @@ def test_views(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
     behind = dataset.load_saved_view("worse-in-second")
     gains = [second - first for first, second in zip(behind.values("pq"), behind.values("pq_second"), strict=True)]
     assert gains == sorted(gains)
+
+
+def test_a_view_of_a_confusion_shows_it_alone(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+    shutil.copytree(browsed / "first", tmp_path / "first")
+    lines = [json.loads(line) for line in (browsed / "first/images.jsonl").read_text().splitlines()]
+    for segment in (segment for line in lines for side in THINGS for segment in line[side]):
+        segment["outcome"] = "matched"
+    ball = next(segment for segment in lines[0]["ground_truth"] if segment["category_id"] == 3)
+    star = next(segment for segment in lines[0]["prediction"] if segment["category_id"] == 7)
+    ball |= {"outcome": "merging", "other_category_id": 7}  # merging dropped a ball, and kept a star in its place
+    star |= {"outcome": "classification", "other_category_id": 3}
+    (tmp_path / "first/images.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    runs = open_runs(tmp_path, tmp_path, "first")
+    dataset = load(fiftyone, "confusion", runs)
+    save_views(fiftyone, dataset, runs)
+    arrange_app(fiftyone, dataset, runs)
+    (shown,) = dataset.load_saved_view("confused-ball-for-star")
+    assert [label["segment_id"] for label in shown["ground_truth"].polylines] == [ball["id"]]
+    assert [label["segment_id"] for label in shown["prediction"].detections] == [star["id"]]
+    colors = {entry["path"]: entry["valueColors"] for entry in dataset.app_config.color_scheme.fields}
+    assert colors["confusions"] == [{"value": "ball -> star", "color": OUTCOME_COLORS["classification"]}]
 
 
 def test_image_ids_may_be_text_also_where_they_were_integers(
