@@ -23,7 +23,8 @@ OUTCOME_COLORS: Mapping[str, str] = {
 }
 """In the order of the legend."""
 _OPACITY = 0.6  # of what is filled
-_SUMMARY_COLORS = {str(severity): "#3949ab" if severity else "#37474f" for severity in range(6)}  # no outcome's
+# Under white and black text, which the App takes by its theme, and of no outcome.
+_SUMMARY_COLORS = {str(severity): "#7480d0" if severity else "#78879a" for severity in range(6)}
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ def test_a_view_of_a_confusion_shows_it_alone(fiftyone: ModuleType, browsed: Pat
     dataset = load(fiftyone, "confusion", runs)
     save_views(fiftyone, dataset, runs)
     arrange_app(fiftyone, dataset, runs)
-    (shown,) = dataset.load_saved_view("confused-ball-for-star")
+    (shown,) = dataset.load_saved_view("confused ball for star")
     assert [label["segment_id"] for label in shown["ground_truth"].polylines] == [ball["id"]]
     assert [label["segment_id"] for label in shown["prediction"].detections] == [star["id"]]
     colors = {entry["path"]: entry["valueColors"] for entry in dataset.app_config.color_scheme.fields}
