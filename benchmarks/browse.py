@@ -27,7 +27,8 @@ from panoptic.io.zip_entries import add_file
 from panoptic.runtime.cli import run_command
 from pipelines.browse.app import import_fiftyone
 from pipelines.browse.database import database
-from pipelines.browse.loading import load, name_runs
+from pipelines.browse.labels import name_runs
+from pipelines.browse.loading import load
 from pipelines.browse.run_files import Run
 from pipelines.browse.views import save_views
 

@@ -22,7 +22,9 @@ from typing import NoReturn
 from pipelines.browse.agreement import agreement_table
 from pipelines.browse.app import app_running, import_fiftyone
 from pipelines.browse.database import database
-from pipelines.browse.loading import NamedRun, load, name_runs
+from pipelines.browse.labels import NamedRun, name_runs
+from pipelines.browse.loading import load
+from pipelines.browse.plugin import write_plugin
 from pipelines.browse.run_files import BrowseError, Run
 from pipelines.browse.views import SavedView, arrange_app, save_views
 from pipelines.process.ending import ENDING, end_at_once
@@ -63,9 +65,10 @@ def _browse(arguments: argparse.Namespace) -> None:
         arrange_app(fiftyone, dataset, runs)
         print(f"dataset '{arguments.dataset}': {len(dataset)} images, {time.monotonic() - started:.1f} s to load")
         if arguments.agreement:
-            print(agreement_table(fiftyone, dataset))
+            print(agreement_table(fiftyone, dataset, runs[0]))
         elif not arguments.load_only:
-            with app_running(fiftyone, arguments.port, arguments.state / "app.log") as address:
+            plugins = write_plugin(fiftyone, dataset, runs, arguments.state)
+            with app_running(fiftyone, arguments.port, arguments.state / "app.log", plugins) as address:
                 _print_addresses(f"{address}/datasets/{dataset.slug}", views, runs)
                 while True:
                     signal.pause()

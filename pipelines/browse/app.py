@@ -42,13 +42,13 @@ _START_SECONDS, _POLL_SECONDS = 60.0, 0.2
 
 
 @contextmanager
-def app_running(fiftyone: ModuleType, port: int, log: Path) -> Iterator[str]:
-    """Serve the App and yield its address; none of its processes outlives the block."""
+def app_running(fiftyone: ModuleType, port: int, log: Path, plugins: Path) -> Iterator[str]:
+    """Serve the App with the plugins of a folder and yield its address; none of its processes outlives the block."""
     if answers(port):
         raise BrowseError(f"{ADDRESS}:{port} is in use; stop the program that listens there, or choose another --port")
     program = Path(str(fiftyone.__file__)).parent / "server" / "main.py"
     command = [sys.executable, program.name, "--port", str(port), "--address", ADDRESS]
-    environment = os.environ | {"FIFTYONE_DISABLE_SERVICES": "1"}
+    environment = os.environ | {"FIFTYONE_DISABLE_SERVICES": "1", "FIFTYONE_PLUGINS_DIR": str(plugins)}
     with log.open("wb") as output, server_running(command, environment, output, output, program.parent) as process:
         deadline = time.monotonic() + _START_SECONDS
         while not answers(port):

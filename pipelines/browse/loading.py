@@ -1,46 +1,30 @@
 """Runs as one FiftyOne dataset: a sample for every image and variant, which stays the same when loaded again.
 
 The first run has the plain fields (`ground_truth`, `prediction`, `pq`, ...); those of every further run end in
-`_NAME`. Things are `Detections` whose masks are files, and stuff is a `Segmentation` whose mask is one. A
-`Segmentation` cannot hold the outcomes of stuff segments: these are the boxes of `ground_truth_stuff_segments` and
-`prediction_stuff_segments`.
+`_NAME`. `summary` is what the App writes on an image. A `Segmentation` cannot hold the outcomes of stuff segments:
+these are the boxes of `ground_truth_stuff_segments` and `prediction_stuff_segments`.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from types import ModuleType
 from typing import Any
 
-from panoptic.error_browser.entries import FALSE_NEGATIVES, FALSE_POSITIVES, SIDES, BrowserEntry, SegmentEntry
-from pipelines.browse.run_files import Category, Run
+from panoptic.error_browser.entries import FALSE_NEGATIVES, FALSE_POSITIVES, BrowserEntry
+from pipelines.browse.labels import Document, NamedRun, label_types, list_of, make_labels, sample_key
+from pipelines.browse.run_files import BrowseError
 
 SMALL_AREA = 32**2
 """COCO's bound of small things, in pixels."""
 
 _COUNTS = ("tp", "fp", "fn", "small_things_missed")
 _NUMBERS = ("pq", "boundary_pq", "pq_lost_to_corruption", "tp", "fp", "fn")
-_FORMAT = 2  # of the fields below
+_FORMAT = 3  # of the fields below
+_FORMER = "former_"  # prefix of label fields of another format, until their tags are moved
 _BATCH = 256
 # FiftyOne gives no types.
 Dataset = Any
-Document = Any
-
-
-@dataclass(frozen=True)
-class NamedRun:
-    """A run, and the suffix of its fields, which is empty for the first."""
-
-    name: str
-    suffix: str
-    run: Run
-
-
-def name_runs(runs: Mapping[str, Run]) -> list[NamedRun]:
-    """Name the runs; the first is the one that the others are compared with."""
-    return [NamedRun(name, f"_{name}" if number else "", run) for number, (name, run) in enumerate(runs.items())]
 
 
 def load(fiftyone: ModuleType, name: str, runs: Sequence[NamedRun]) -> Dataset:
@@ -63,14 +47,12 @@ def load(fiftyone: ModuleType, name: str, runs: Sequence[NamedRun]) -> Dataset:
             _load_batch(fiftyone, dataset, run, batch, stored, first=number == 0)
             seen |= batch.keys()
     dataset.delete_samples([sample_id for key, sample_id in stored.items() if key not in seen])
+    former = [field for field in dataset.get_field_schema() if field.startswith(_FORMER)]
+    if former:
+        dataset.delete_sample_fields(former)
     dataset.info["loaded"] = identity
     dataset.save()
     return dataset
-
-
-def sample_key(entry: BrowserEntry) -> str:
-    """The key of a sample; sorted, a clean image comes before its variants."""
-    return f"{entry.image_id}/{f'{entry.corruption}/{entry.severity}' if entry.severity else 0}"
 
 
 def _load_batch(
@@ -86,7 +68,7 @@ def _load_batch(
         wanted = dataset.select([stored[key] for key in known])
         for sample in wanted.iter_samples(autosave=True):
             entry = known[sample["key"]]
-            tags = _label_tags(sample, run)
+            tags = _label_tags(fiftyone, sample, run)
             changed = (_identity(fiftyone, entry, run) if first else {}) | _fields(fiftyone, entry, run, tags)
             for field, value in changed.items():
                 sample[field] = value
@@ -101,14 +83,21 @@ def _load_batch(
 
 def _identity(fiftyone: ModuleType, entry: BrowserEntry, run: NamedRun) -> dict[str, object]:
     """The fields that are the same for all runs."""
+    image = run.run.image_path(entry)
+    try:
+        metadata = fiftyone.ImageMetadata.build_for(str(image))
+    except OSError as error:
+        raise BrowseError(
+            f"{image}: cannot be read ({error.strerror or error}); put the image back, or run `dvc repro browse` again"
+        ) from None
     return {
-        "filepath": str(run.run.image_path(entry)),
+        "filepath": str(image),
+        "metadata": metadata,
         "key": sample_key(entry),
         "image_id": entry.image_id,
         "file_name": entry.file_name,
         "corruption": entry.corruption,
         "severity": entry.severity,
-        "metadata": fiftyone.ImageMetadata(width=entry.width, height=entry.height),
     }
 
 
@@ -116,16 +105,12 @@ def _fields(
     fiftyone: ModuleType, entry: BrowserEntry, run: NamedRun, tags: Mapping[str, list[str]]
 ) -> dict[str, object]:
     """The fields of one run."""
-    categories, suffix = run.run.categories, run.suffix
+    categories = run.run.categories
     mistakes = [segment for segment in entry.prediction if segment.outcome in FALSE_POSITIVES]
     things_missed = [
-        segment
-        for segment in entry.ground_truth
-        if segment.outcome in FALSE_NEGATIVES and categories[segment.category_id].is_thing
+        segment for segment in entry.ground_truth if segment.outcome in FALSE_NEGATIVES and run.is_thing(segment)
     ]
-    confidences = [
-        segment.score for segment in mistakes if segment.score is not None and categories[segment.category_id].is_thing
-    ]
+    confidences = [segment.score for segment in mistakes if segment.score is not None and run.is_thing(segment)]
     confusions = sorted(
         f"{categories[segment.other_category_id].name} -> {categories[segment.category_id].name}"
         for segment in mistakes
@@ -139,63 +124,19 @@ def _fields(
         "confusions": confusions,
         "overlay": str(run.run.files / entry.overlay),
     }
-    for side in SIDES:
-        for field, of_things in ((side, True), (f"{side}_stuff_segments", False)):
-            labels = [
-                _detection(fiftyone, entry, run, side, segment, tags)
-                for segment in entry.segments[side]
-                if categories[segment.category_id].is_thing == of_things
-            ]
-            fields[field] = fiftyone.Detections(detections=labels)
-        label_id = _label_id(entry, run, side, 0)
-        mask = str(run.run.files / getattr(entry, f"stuff_{side}"))
-        fields[f"{side}_stuff"] = fiftyone.Segmentation(id=label_id, mask_path=mask, tags=tags.get(label_id, []))
-    return {f"{field}{suffix}": value for field, value in fields.items()}
+    fields = {f"{field}{run.suffix}": value for field, value in fields.items()}
+    return fields | make_labels(fiftyone, entry, run, tags)
 
 
-def _detection(
-    fiftyone: ModuleType,
-    entry: BrowserEntry,
-    run: NamedRun,
-    side: str,
-    segment: SegmentEntry,
-    tags: Mapping[str, list[str]],
-) -> Document:
-    categories, other = run.run.categories, segment.other_category_id
-    label_id = _label_id(entry, run, side, segment.id)
-    left, top, width, height = segment.box_xywh
-    return fiftyone.Detection(
-        id=label_id,
-        tags=tags.get(label_id, []),
-        label=categories[segment.category_id].name,
-        bounding_box=[left / entry.width, top / entry.height, width / entry.width, height / entry.height],
-        mask_path=None if segment.mask is None else str(run.run.files / segment.mask),
-        confidence=segment.score,
-        outcome=segment.outcome,
-        iou=segment.iou,
-        boundary_iou=segment.boundary_iou,
-        area=segment.area,
-        segment_id=segment.id,
-        other_label=None if other is None else categories[other].name,
-        other_segment_id=segment.other_id,
-        iscrowd=int(segment.is_crowd),
-    )
-
-
-def _label_id(entry: BrowserEntry, run: NamedRun, side: str, segment_id: int) -> str:
-    """The id of a label, which is the same for the same segment whenever it is loaded."""
-    text = f"{sample_key(entry)}/{run.suffix}/{side}/{segment_id}"
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _label_tags(sample: Document, run: NamedRun) -> dict[str, list[str]]:
+def _label_tags(fiftyone: ModuleType, sample: Document, run: NamedRun) -> dict[str, list[str]]:
     """Tags that a person has given to labels, by label id."""
     labels: list[Document] = []
-    for side in SIDES:
-        for field in (f"{side}{run.suffix}", f"{side}_stuff_segments{run.suffix}"):
-            labels += sample[field].detections if sample.has_field(field) and sample[field] is not None else []
-        stuff = f"{side}_stuff{run.suffix}"
-        labels += [sample[stuff]] if sample.has_field(stuff) and sample[stuff] is not None else []
+    for name in label_types(fiftyone, run):
+        for field in (name, f"{_FORMER}{name}"):
+            value = sample[field] if sample.has_field(field) else None
+            if value is not None:
+                members = list_of(fiftyone, type(value))
+                labels += [value] if members is None else value[members]
     return {label.id: list(label.tags) for label in labels if label.tags}
 
 
@@ -206,30 +147,17 @@ def _declare(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -
     image_id = text if example is not None and isinstance(example.image_id, str) else integer
     wanted: dict[str, Any] = {"key": text, "image_id": image_id, "file_name": text, "corruption": text}
     wanted["severity"] = integer
-    masks: dict[str, dict[int, str]] = {}
     for run in runs:
         for name in _number_fields(next(run.run.entries(), None)):
             wanted[f"{name}{run.suffix}"] = integer if name in _COUNTS else real
         wanted[f"overlay{run.suffix}"] = text
-        for side in SIDES:
-            for field in (f"{side}{run.suffix}", f"{side}_stuff_segments{run.suffix}"):
-                wanted[field] = fiftyone.Detections
-                wanted |= {f"{field}.detections.{name}": text for name in ("outcome", "other_label")}
-                wanted |= {f"{field}.detections.{name}": real for name in ("iou", "boundary_iou")}
-                names = ("area", "segment_id", "other_segment_id", "iscrowd")
-                wanted |= {f"{field}.detections.{name}": integer for name in names}
-            wanted[f"{side}_stuff{run.suffix}"] = fiftyone.Segmentation
-            masks[f"{side}_stuff{run.suffix}"] = {
-                category.label: category.name for category in run.run.categories.values() if not category.is_thing
-            }
+        wanted |= _label_fields(fiftyone, run)
+    _make_way(fiftyone, dataset, wanted)
     present = dataset.get_field_schema(flat=True)
-    if not isinstance(present.get("image_id", image_id()), image_id):  # of runs on another dataset
-        dataset.delete_sample_field("image_id")
-        present = dataset.get_field_schema(flat=True)
     for path, field_type in wanted.items():
         if path in present:
             continue
-        if field_type in (fiftyone.Detections, fiftyone.Segmentation):
+        if issubclass(field_type, fiftyone.Label):
             dataset.add_sample_field(path, fiftyone.EmbeddedDocumentField, embedded_doc_type=field_type)
         else:
             dataset.add_sample_field(path, field_type)
@@ -242,16 +170,45 @@ def _declare(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -
     if gone:
         dataset.delete_sample_fields(gone)
     dataset.info["fields"] = sorted(kept)
-    dataset.mask_targets = masks
+    dataset.mask_targets = {
+        field: {category.label: category.name for category in run.run.categories.values() if not category.is_thing}
+        for run in runs
+        for field, labels in label_types(fiftyone, run).items()
+        if labels is fiftyone.Segmentation
+    }
     dataset.create_index("key", unique=True)
     dataset.save()
+
+
+def _label_fields(fiftyone: ModuleType, run: NamedRun) -> Iterator[tuple[str, Any]]:
+    """The label fields of a run and the attributes of their labels, with their types."""
+    text, integer, real = fiftyone.StringField, fiftyone.IntField, fiftyone.FloatField
+    segments = (
+        (("outcome", "other_label"), text),
+        (("iou", "boundary_iou"), real),
+        (("area", "segment_id", "other_segment_id", "iscrowd"), integer),
+    )
+    for field, labels in label_types(fiftyone, run).items():
+        yield field, labels
+        if labels is not fiftyone.Segmentation:
+            groups = ((("severity",), integer),) if labels is fiftyone.Classifications else segments
+            for names, field_type in groups:
+                yield from ((f"{field}.{list_of(fiftyone, labels)}.{name}", field_type) for name in names)
+
+
+def _make_way(fiftyone: ModuleType, dataset: Dataset, wanted: Mapping[str, Any]) -> None:
+    """Put fields aside that have another type: labels of another format, whose tags stay, and ids of other images."""
+    present = dataset.get_field_schema()
+    for path in wanted.keys() & present.keys():
+        field, field_type = present[path], wanted[path]
+        if isinstance(field, fiftyone.EmbeddedDocumentField):
+            if field.document_type is not field_type:
+                dataset.rename_sample_field(path, f"{_FORMER}{path}")
+        elif not isinstance(field, field_type):
+            dataset.delete_sample_field(path)
 
 
 def _number_fields(example: BrowserEntry | None) -> Iterator[str]:
     if example is not None:
         yield from (*_NUMBERS, *(f"pq_loss_{error}" for error in example.pq_loss))
         yield from ("most_confident_mistake", "small_things_missed")
-
-
-def color_of(category: Category) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*category.color)

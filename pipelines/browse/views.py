@@ -1,25 +1,30 @@
 """The saved views of a dataset, whose names make their addresses, and the initial look of labels in the App."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from panoptic.error_browser.entries import FALSE_NEGATIVES, FALSE_POSITIVES
-from pipelines.browse.loading import SMALL_AREA, Dataset, NamedRun, color_of
+from pipelines.browse.labels import Document, NamedRun, label_types
+from pipelines.browse.loading import SMALL_AREA, Dataset
 
 _CONFUSIONS = 5  # pairs of classes that get a view
-_OUTCOME_COLORS = {
+OUTCOME_COLORS: Mapping[str, str] = {
     "matched": "#2e9e4f",
-    "merging": "#8b5cf6",
     "classification": "#e8890c",
     "localization": "#e5c100",
+    "merging": "#8b5cf6",
     "missed": "#d62728",
     "background": "#d62728",
     "crowd": "#808080",
     "ignored": "#808080",
 }
+"""In the order of the legend."""
+_OPACITY = 0.6  # of what is filled
+# Under white and black text, which the App takes by its theme, and of no outcome.
+_SUMMARY_COLORS = {str(severity): "#7480d0" if severity else "#78879a" for severity in range(6)}
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ def save_views(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun])
     for pair, count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:_CONFUSIONS]:
         gt, _, predicted = pair.partition(" -> ")
         views[f"confused {gt} for {predicted}"] = (
-            clean.match(field("confusions").contains(pair)),
-            f"{gt} mistaken for {predicted}, {count} times",
+            _only_confused(fiftyone, clean.match(field("confusions").contains(pair)), gt, predicted),
+            f"{gt} mistaken for {predicted}, {count} times; other things are hidden",
         )
     corrupted = dataset.match(field("severity") > 0)
     if corrupted.count():
@@ -87,31 +92,54 @@ def save_views(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun])
     return saved
 
 
+def _only_confused(fiftyone: ModuleType, images: Dataset, gt: str, predicted: str) -> Dataset:
+    """Hide all things but those of class `gt` that were mistaken for `predicted`, on both sides."""
+    field = fiftyone.ViewField
+    # A thing that merging dropped is mistaken for another all the same.
+    for side, label, other, outcomes in (
+        ("ground_truth", gt, predicted, FALSE_NEGATIVES),
+        ("prediction", predicted, gt, ("classification",)),
+    ):
+        confused = (field("label") == label) & (field("other_label") == other) & field("outcome").is_in(outcomes)
+        images = images.filter_labels(side, confused, only_matches=False)  # they may be stuff
+    return images
+
+
 def arrange_app(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -> None:
-    """Offer overlays as media, show things at first, and give each outcome a color."""
+    """Offer overlays as media, show things and the summary at first, and give each outcome a color."""
     config = dataset.app_config
     config.media_fields = ["filepath", *(f"overlay{run.suffix}" for run in runs)]
-    shown = [f"{side}{run.suffix}" for run in runs for side in ("ground_truth", "prediction")]
+    names = ("prediction", "ground_truth", "summary", "confusions")
+    shown = [f"{name}{run.suffix}" for run in runs for name in names]
     config.active_fields = fiftyone.ActiveFields(paths=shown)
-    outcomes = [{"value": outcome, "color": color} for outcome, color in _OUTCOME_COLORS.items()]
+    config.sidebar_groups = _sidebar(fiftyone, dataset)
+    config.color_scheme = _colors(fiftyone, dataset, runs)
+    dataset.save()
+
+
+def _colors(fiftyone: ModuleType, dataset: Dataset, runs: Sequence[NamedRun]) -> Document:
+    """The colors of outcomes, summaries, confusions and classes of stuff."""
+    colors: list[dict[str, object]] = []
+    for run in runs:
+        for path, labels in label_types(fiftyone, run).items():
+            if labels is fiftyone.Classifications:
+                colors.append(_by_value(path, "severity", _SUMMARY_COLORS))
+            elif labels is not fiftyone.Segmentation:
+                colors.append(_by_value(path, "outcome", OUTCOME_COLORS))
+        confusions = f"confusions{run.suffix}"
+        orange = dict.fromkeys(dataset.distinct(confusions), OUTCOME_COLORS["classification"])
+        colors.append(_by_value(confusions, None, orange))
     stuff = [
-        {"intTarget": category.label, "color": color_of(category)}
+        {"intTarget": category.label, "color": "#{:02x}{:02x}{:02x}".format(*category.color)}
         for category in runs[0].run.categories.values()
         if not category.is_thing
     ]
-    things = [
-        {"path": path, "colorByAttribute": "outcome", "valueColors": outcomes}
-        for name in shown
-        for path in (
-            name,
-            name.replace("ground_truth", "ground_truth_stuff_segments").replace(
-                "prediction", "prediction_stuff_segments"
-            ),
-        )
-    ]
-    config.sidebar_groups = _sidebar(fiftyone, dataset)
-    config.color_scheme = fiftyone.ColorScheme(color_by="value", fields=things, default_mask_targets_colors=stuff)
-    dataset.save()
+    return fiftyone.ColorScheme(color_by="value", fields=colors, default_mask_targets_colors=stuff, opacity=_OPACITY)
+
+
+def _by_value(path: str, attribute: str | None, colors: Mapping[str, str]) -> dict[str, object]:
+    values = [{"value": value, "color": color} for value, color in colors.items()]
+    return {"path": path, "colorByAttribute": attribute, "valueColors": values}
 
 
 def _sidebar(fiftyone: ModuleType, dataset: Dataset) -> list[Any]:

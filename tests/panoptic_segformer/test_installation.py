@@ -24,6 +24,7 @@ DATA = {
     "model/weights/official/coco_categories.json",
     "panoptic_segformer/serve/page.html",
     "pipelines/browse/mongod.txt",
+    "pipelines/browse/plugin.js",
     *(f"{package}/py.typed" for package in PACKAGES),
 }
 PREDICT = """

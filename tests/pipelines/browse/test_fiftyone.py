@@ -1,47 +1,30 @@
-"""Loading runs into FiftyOne on a real MongoDB, and the App as a program of its own.
+"""Loading runs into FiftyOne on a real MongoDB, and the App as a program of its own."""
 
-Skipped where FiftyOne (`make install EXTRAS=dev,browse`) or a MongoDB (which `make browse` fetches) is missing.
-"""
-
-import importlib.util
+import importlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import cv2
+import numpy as np
 import pytest
 
 from pipelines.browse.agreement import agreement_table
-from pipelines.browse.app import import_fiftyone
-from pipelines.browse.database import answers, database, find_mongod, free_port
-from pipelines.browse.loading import Dataset, NamedRun, load, name_runs
+from pipelines.browse.database import answers
+from pipelines.browse.labels import NamedRun, name_runs
+from pipelines.browse.loading import Dataset, load
 from pipelines.browse.run_files import BrowseError, Run
-from pipelines.browse.views import arrange_app, save_views
+from pipelines.browse.views import OUTCOME_COLORS, arrange_app, save_views
+from tests.pipelines.browse.conftest import app
 
-ROOT = Path(__file__).parents[3]
-STATE = ROOT / "runs/state/browse"
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def fiftyone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
-    if importlib.util.find_spec("fiftyone") is None:
-        pytest.skip("FiftyOne is missing: make install EXTRAS=dev,browse")
-    state = tmp_path_factory.mktemp("state")
-    try:
-        find_mongod(STATE)
-    except BrowseError as error:
-        pytest.skip(f"MongoDB is missing: {error}")
-    (state / "mongod").symlink_to((STATE / "mongod").resolve())
-    with database(state) as uri:
-        yield import_fiftyone(uri)
+THINGS = {"ground_truth": "ground_truth.polylines", "prediction": "prediction.detections"}
 
 
 def open_runs(browsed: Path, state: Path, *names: str) -> list[NamedRun]:
@@ -49,7 +32,14 @@ def open_runs(browsed: Path, state: Path, *names: str) -> list[NamedRun]:
 
 
 def ids_of(dataset: Dataset) -> list[object]:
-    fields = ["id", "key", "ground_truth.detections.id", "prediction.detections.id", "ground_truth_stuff.id"]
+    fields = [
+        "id",
+        "key",
+        "ground_truth.polylines.id",
+        "prediction.detections.id",
+        "ground_truth_stuff.id",
+        "summary.id",
+    ]
     return [dataset.values(field) for field in fields]
 
 
@@ -60,14 +50,14 @@ def test_loading_gives_what_the_stage_wrote(fiftyone: ModuleType, browsed: Path,
     for side in ("ground_truth", "prediction"):
         found = Counter(
             outcome
-            for field in (side, f"{side}_stuff_segments")
-            for outcomes in dataset.values(f"{field}.detections.outcome")
+            for field in (THINGS[side], f"{side}_stuff_segments.detections")
+            for outcomes in dataset.values(f"{field}.outcome")
             for outcome in outcomes
         )
         assert found == Counter(segment["outcome"] for line in lines for segment in line[side])
     assert sorted(dataset.values("pq")) == sorted(line["pq"] for line in lines)
     for sample in dataset:
-        for detection in (*sample["ground_truth"].detections, *sample["prediction"].detections):
+        for detection in sample["prediction"].detections:
             assert detection.mask is None, "masks are files, not in the database"
             assert Path(detection.mask_path).is_file()
         assert sample["ground_truth_stuff"].get_mask().shape == (sample.metadata.height, sample.metadata.width)
@@ -75,12 +65,119 @@ def test_loading_gives_what_the_stage_wrote(fiftyone: ModuleType, browsed: Path,
         assert Path(sample["overlay"]).is_file()
 
 
+def test_outlines_are_the_borders_of_the_masks(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+    runs = open_runs(browsed, tmp_path, "first")
+    dataset = load(fiftyone, "outlines", runs)
+    masks = {
+        (entry.image_id, segment.id): cv2.imread(str(runs[0].run.files / segment.mask), cv2.IMREAD_GRAYSCALE)
+        for entry in runs[0].run.entries()
+        for segment in entry.ground_truth
+        if segment.mask is not None
+    }
+    boxes = {
+        (entry.image_id, segment.id): segment.box_xywh
+        for entry in runs[0].run.entries()
+        for segment in entry.ground_truth
+    }
+    seen = set()
+    for sample in dataset:
+        size = (sample.metadata.width, sample.metadata.height)
+        for outline in sample["ground_truth"].polylines:
+            key = (sample["image_id"], outline["segment_id"])
+            seen.add(key)
+            assert outline.closed
+            assert not outline.filled
+            corner = np.array(boxes[key][:2])
+            parts = [np.array(part) * size - 0.5 - corner for part in outline.points]
+            pixels = [np.rint(part).astype(np.int32) for part in parts]
+            assert all(np.abs(part - near).max() < 0.01 for part, near in zip(parts, pixels, strict=True))
+            mask = masks[key]
+            assert mask is not None
+            assert all(mask[y, x] for part in pixels for x, y in part), "corners lie on the thing"
+            drawn = cv2.fillPoly(np.zeros_like(mask), [part.reshape(-1, 1, 2) for part in pixels], 255)
+            assert np.all(cv2.dilate(drawn, np.ones((3, 3), np.uint8))[mask > 0]), "nothing of it is outside"
+    assert seen == masks.keys()
+
+
+def test_attributes_without_a_value_are_left_out(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+    shutil.copytree(browsed / "first", tmp_path / "first")
+    lines = [json.loads(line) for line in (browsed / "first/images.jsonl").read_text().splitlines()]
+    segments = [segment for line in lines for side in THINGS for segment in line[side]]
+    for segment in segments[::3]:
+        segment["other_id"] = segment["other_category_id"] = None
+    (tmp_path / "first/images.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    dataset = load(fiftyone, "values", open_runs(tmp_path, tmp_path, "first"))
+    own = {"outcome", "other_label", "iou", "boundary_iou", "area", "segment_id", "other_segment_id", "iscrowd"}
+    found = Counter[str]()
+    for document in dataset._sample_collection.find():
+        for field in ("ground_truth_stuff_segments", "prediction_stuff_segments", *THINGS):
+            for label in document[field].get("detections", document[field].get("polylines")):
+                assert not [name for name in own & label.keys() if label[name] is None]
+                found.update(own & label.keys())
+    assert found["outcome"] == found["area"] == len(segments)
+    assert found["other_label"] == found["other_segment_id"] == len(segments) - len(segments[::3])
+    assert found["iscrowd"] == sum(segment["is_crowd"] for segment in segments) > 0
+
+
+def test_metadata_are_those_of_the_file(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+    for sample in load(fiftyone, "metadata", open_runs(browsed, tmp_path, "first")):
+        found, file = sample.metadata, Path(sample.filepath)
+        image = cv2.imread(str(file))
+        assert image is not None
+        assert (found.height, found.width, found.num_channels) == image.shape
+        assert found.size_bytes == file.stat().st_size
+        assert found.mime_type == ("image/png" if sample["severity"] == 0 else "image/jpeg")
+
+
+def test_an_image_that_is_gone_is_named(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+    shutil.copytree(browsed / "first", tmp_path / "first")
+    lines = (tmp_path / "first/images.jsonl").read_text().splitlines()
+    moved = json.dumps({**json.loads(lines[0]), "image": "elsewhere/100.png"})
+    (tmp_path / "first/images.jsonl").write_text("\n".join([moved, *lines[1:]]) + "\n")
+    with pytest.raises(BrowseError, match=r"elsewhere/100\.png: cannot be read \(No such file.*dvc repro browse"):
+        load(fiftyone, "gone-image", open_runs(tmp_path, tmp_path, "first"))
+
+
+def test_summaries_say_corruption_and_quality(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+    runs = open_runs(browsed, tmp_path, "first", "second")
+    for sample in load(fiftyone, "summaries", runs):
+        quality = f"PQ {100 * sample['pq']:.1f}"
+        texts = [label.label for label in sample["summary"].classifications]
+        if sample["severity"] == 0:
+            assert texts == [quality]
+            (second,) = sample["summary_second"].classifications
+            assert second.label == f"second: PQ {100 * sample['pq_second']:.1f}"
+        else:
+            lost = f"({-100 * sample['pq_lost_to_corruption']:+.1f})"
+            assert texts == [f"{quality} {lost}", f"contrast {sample['severity']}"]
+            assert sample["summary_second"] is None
+
+
+def test_labels_of_the_former_format_keep_their_tags(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+    runs = open_runs(browsed, tmp_path, "first")
+    dataset = load(fiftyone, "former", runs)
+    label_id = dataset.first()["ground_truth"].polylines[0].id
+    key = dataset.first()["key"]
+    dataset.delete_sample_fields(["ground_truth", "summary"])
+    dataset.add_sample_field("ground_truth", fiftyone.EmbeddedDocumentField, embedded_doc_type=fiftyone.Detections)
+    boxes = [fiftyone.Detection(id=label_id, label="x", bounding_box=[0, 0, 1, 1], tags=["odd"])]
+    dataset.set_values("ground_truth", {key: fiftyone.Detections(detections=boxes)}, key_field="key")
+    dataset.info["loaded"] = None
+    dataset.save()
+    again = load(fiftyone, "former", runs)
+    (tagged,) = again.match_labels(tags="odd").values("key")
+    assert tagged == key
+    assert {name for name in again.get_field_schema() if name.startswith("former")} == set()
+
+
 def test_loading_again_keeps_ids_and_tags(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
     runs = open_runs(browsed, tmp_path, "first")
     dataset = load(fiftyone, "again", runs)
     sample = dataset.first()
     sample.tags.append("look")
-    sample["ground_truth"].detections[0].tags.append("odd")
+    sample["ground_truth"].polylines[0].tags.append("odd")
+    sample["prediction"].detections[0].tags.append("odd")
+    sample["summary"].classifications[0].tags.append("seen")
     sample.save()
     before = ids_of(dataset)
     dataset.info["loaded"] = None  # as if the files had changed
@@ -88,7 +185,8 @@ def test_loading_again_keeps_ids_and_tags(fiftyone: ModuleType, browsed: Path, t
     again = load(fiftyone, "again", runs)
     assert ids_of(again) == before
     assert again.match_tags("look").count() == 1
-    assert again.match_labels(tags="odd").count() == 1
+    assert again.match_labels(tags="odd").count() == again.match_labels(tags="seen").count() == 1
+    assert again.count_label_tags() == {"odd": 2, "seen": 1}
     views = [view.slug for view in save_views(fiftyone, again, runs)]
     assert [view.slug for view in save_views(fiftyone, again, runs)] == views
     assert len(again.list_saved_views()) == len(views)
@@ -129,6 +227,27 @@ def test_views(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
     assert gains == sorted(gains)
 
 
+def test_a_view_of_a_confusion_shows_it_alone(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
+    shutil.copytree(browsed / "first", tmp_path / "first")
+    lines = [json.loads(line) for line in (browsed / "first/images.jsonl").read_text().splitlines()]
+    for segment in (segment for line in lines for side in THINGS for segment in line[side]):
+        segment["outcome"] = "matched"
+    ball = next(segment for segment in lines[0]["ground_truth"] if segment["category_id"] == 3)
+    star = next(segment for segment in lines[0]["prediction"] if segment["category_id"] == 7)
+    ball |= {"outcome": "merging", "other_category_id": 7}  # merging dropped a ball, and kept a star in its place
+    star |= {"outcome": "classification", "other_category_id": 3}
+    (tmp_path / "first/images.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    runs = open_runs(tmp_path, tmp_path, "first")
+    dataset = load(fiftyone, "confusion", runs)
+    save_views(fiftyone, dataset, runs)
+    arrange_app(fiftyone, dataset, runs)
+    (shown,) = dataset.load_saved_view("confused ball for star")
+    assert [label["segment_id"] for label in shown["ground_truth"].polylines] == [ball["id"]]
+    assert [label["segment_id"] for label in shown["prediction"].detections] == [star["id"]]
+    colors = {entry["path"]: entry["valueColors"] for entry in dataset.app_config.color_scheme.fields}
+    assert colors["confusions"] == [{"value": "ball -> star", "color": OUTCOME_COLORS["classification"]}]
+
+
 def test_image_ids_may_be_text_also_where_they_were_integers(
     fiftyone: ModuleType, browsed: Path, tmp_path: Path
 ) -> None:
@@ -147,8 +266,9 @@ def test_image_ids_may_be_text_also_where_they_were_integers(
 
 
 def test_fiftyone_matches_things_as_we_do(fiftyone: ModuleType, browsed: Path, tmp_path: Path) -> None:
-    dataset = load(fiftyone, "agreement", open_runs(browsed, tmp_path, "first"))
-    lines = agreement_table(fiftyone, dataset).splitlines()
+    runs = open_runs(browsed, tmp_path, "first")
+    dataset = load(fiftyone, "agreement", runs)
+    lines = agreement_table(fiftyone, dataset, runs[0]).splitlines()
     ours, theirs = (line.split()[-3:] for line in lines[1:3])
     assert ours[0] == theirs[0], lines
     # They differ only in what PQ ignores, or leaves out of the union: void of the ground truth.
@@ -157,32 +277,15 @@ def test_fiftyone_matches_things_as_we_do(fiftyone: ModuleType, browsed: Path, t
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_app_answers_and_stops_with_all_its_processes(
-    number: signal.Signals, fiftyone: ModuleType, browsed: Path, tmp_path: Path
+    number: signal.Signals, mongod: Path, browsed: Path, tmp_path: Path
 ) -> None:
-    port = free_port()
-    (tmp_path / "mongod").symlink_to((STATE / "mongod").resolve())
-    command = [sys.executable, "-m", "pipelines.browse", str(browsed / "first"), "--port", str(port)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FIFTYONE_")}
-    process = subprocess.Popen(
-        [*command, "--state", str(tmp_path)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if "Ctrl-C" in line:
-                break
-        assert any(f"http://127.0.0.1:{port}/datasets/panoptic?view=worst-pq" in line for line in said), said
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/datasets/panoptic?view=worst-pq") as page:
+    with app(browsed / "first", tmp_path, mongod, number) as (pid, address, said):
+        assert any(f"{address}?view=worst-pq" in line for line in said), said
+        with urllib.request.urlopen(f"{address}?view=worst-pq") as page:
             assert b"FiftyOne" in page.read()
-        listening = _listening(process.pid)
+        listening = _listening(pid)
         assert len(listening) >= 2
-        assert {address for address, _ in listening} == {"127.0.0.1"}
-    finally:
-        process.send_signal(number)
-        process.wait(60)
-        process.stdout.close()
+        assert {host for host, _ in listening} == {"127.0.0.1"}
     assert not any(answers(port) for _, port in listening)
 
 
