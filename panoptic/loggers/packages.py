@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from panoptic.io.working_folder import working_folder
 from panoptic.loggers.following import Row
 from panoptic.markdown import markdown_table
 
@@ -79,8 +80,8 @@ def mlflow_log(run: LoggedRun) -> Iterator[Log]:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
 
-    with _alone(run.folder / "mlflow.lock"):  # MLflow creates its tables at the first use
-        client = MlflowClient(run.mlflow_uri or f"sqlite:///{(run.folder / 'mlflow.db').absolute()}")
+    with _alone(run.folder / "mlflow.lock"):
+        client = MlflowClient(run.mlflow_uri or _database(run.folder / "mlflow.db"))
         run_id = _mlflow_run(client, run)
     for part in _batches([Param(name, value) for name, value in run.texts.items()]):
         client.log_batch(run_id, params=part)
@@ -98,6 +99,20 @@ def mlflow_log(run: LoggedRun) -> Iterator[Log]:
 
     yield log
     client.set_terminated(run_id)
+
+
+def _database(path: Path) -> str:
+    """Return the address of MLflow's database, which gets its name once it is complete.
+
+    MLflow creates its tables one by one, and refuses a database in which it was killed meanwhile.
+    """
+    from mlflow import MlflowClient
+
+    if not path.exists():
+        with working_folder(path.parent) as hidden:
+            MlflowClient(f"sqlite:///{(hidden / path.name).absolute()}").search_experiments()
+            (hidden / path.name).rename(path)
+    return f"sqlite:///{path.absolute()}"
 
 
 def _mlflow_run(client: "MlflowClient", run: LoggedRun) -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -83,6 +84,19 @@ def test_a_logger_that_starts_again_has_every_row_once(name: str, tmp_path: Path
         assert done.stderr == f"{name} has the {steps // 2 + steps // 4} rows of the curves in {curves}\n"
         assert done.stdout == ""
         assert_equal_curves(logged_curves(name, folder), expected)
+
+
+def test_a_database_that_mlflow_did_not_complete_is_not_used_again(tmp_path: Path) -> None:
+    expected, folder = write_curves(tmp_path / "curves", 6), tmp_path / "loggers"
+    options = ["--curves", str(tmp_path / "curves"), "--run", RUN, "--folder", str(folder), "--settings", "{}"]
+    killed = subprocess.Popen([sys.executable, "-m", "panoptic.loggers", "mlflow", *options])
+    while not list(folder.glob("**/mlflow.db")) and killed.poll() is None:
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() == -9, "it finished before it could be killed"
+    assert not (folder / "mlflow.db").exists()
+    assert log("mlflow", tmp_path / "curves", folder).returncode == 0
+    assert_equal_curves(logged_curves("mlflow", folder), expected)
 
 
 @pytest.mark.parametrize("name", PACKAGES)
