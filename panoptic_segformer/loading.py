@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, cast
 
 import torch
 
-from model.device import pick_device, usable_device
+from model.device import pick_device, usable_device, usual_defaults
 from model.inference.merging import MergingSettings
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
@@ -21,6 +21,7 @@ _MERGING = {field.name for field in fields(MergingSettings)}
 _SETTINGS = {field.name for field in fields(InferenceSettings)} - {"merging", "images"} | _MERGING
 
 
+@usual_defaults()
 def load(source: str | Path, *, device: str | torch.device | None = None, **settings: SettingValue) -> Model:
     """Load a model.
 
