@@ -15,6 +15,7 @@ import shtab
 
 from panoptic.runtime.cli import command_parser, run_command
 from panoptic_segformer.commands import COMMANDS, run
+from panoptic_segformer.model_options import path_or_name
 
 SHELLS = ("bash", "zsh", "fish")
 _EXAMPLES = """
@@ -72,7 +73,7 @@ def _complete_files(parser: argparse.ArgumentParser) -> None:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
                 _complete_files(inner)
-        elif action.type is Path:
+        elif action.type in (Path, path_or_name):
             vars(action)["complete"] = shtab.FILE
 
 

@@ -47,6 +47,8 @@ def test_bash_completes_commands_options_choices_and_files(script: Path, tmp_pat
         "--predictions-folder",
     }
     assert completed(script, "check", "da", folder=tmp_path) == {"dataset", "data.json"}
+    assert completed(script, "predict", "da", folder=tmp_path) == {"dataset", "data.json"}
+    assert completed(script, "predict", "--model", "da", folder=tmp_path) == {"dataset", "data.json"}
     assert completed(script, "export", "--model", "data", folder=tmp_path) == {"dataset", "data.json"}
 
 
