@@ -38,7 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser("completion", __doc__, _EXAMPLES)
     parser.add_argument("shell", choices=SHELLS, help="the shell to make a script for")
     arguments = parser.parse_args(argv)
-    run_command(lambda: print(shtab.complete(whole_parser(), arguments.shell)))
+    run_command(lambda: print(_script(arguments.shell)))
+
+
+def _script(shell: str) -> str:
+    # A name is one word, also with spaces; where it is quoted, so that nothing is found, bash completes files itself.
+    script = shtab.complete(whole_parser(), shell).replace("compgen -f -- $1 ", 'compgen -f -- "$1" ')
+    return script.replace("-o bashdefault -F", "-o bashdefault -o default -F")
 
 
 def whole_parser() -> argparse.ArgumentParser:
