@@ -45,7 +45,7 @@ class Hub(LoopbackServer):
         self.listed_too: list[str] = []
         self.is_gated = False
         self.model_info: bytes | None = None
-        """What to answer about any model, in place of the truth."""
+        """What to answer about any model, in place of what there is."""
         self.served: dict[str, bytes] = {}
         """Contents to serve in place of those that were pushed, by name."""
         self.requests: list[str] = []
