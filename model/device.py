@@ -3,6 +3,8 @@
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -26,6 +28,20 @@ def usable_device(name: str | torch.device) -> torch.device:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"device {str(name)!r} cannot be used ({reason:.120}); choose from {here}") from error
     return device
+
+
+@contextmanager
+def usual_defaults() -> Iterator[None]:
+    """Make plain tensors of float32 on the CPU where nothing else is said, whatever the caller's program has set."""
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(mode=False))
+        if (dtype := torch.get_default_dtype()) != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            stack.callback(torch.set_default_dtype, dtype)
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
 
 
 PRECISIONS = ("float32", "bfloat16", "auto")

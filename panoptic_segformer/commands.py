@@ -74,9 +74,11 @@ def run(name: str, arguments: Sequence[str]) -> None:
     try:
         require_own_neighbors((*NEIGHBORS, module.partition(".")[0]))
         from panoptic.runtime.cli import end_quietly_until_run
-    except ImportError as error:
+    except Exception as error:  # a damaged file of the package raises anything
         if name != _DOCTOR:  # which says what is wrong and imports nothing that may be missing
-            print(f"error: {error}", file=sys.stderr)
+            damaged = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+            hint = "; see `panoptic doctor`, or install again" if damaged else ""
+            print(f"error: {damaged}{error}{hint}", file=sys.stderr)
             sys.exit(2)
     else:
         end_quietly_until_run()

@@ -15,6 +15,7 @@ import shtab
 
 from panoptic.runtime.cli import command_parser, run_command
 from panoptic_segformer.commands import COMMANDS, run
+from panoptic_segformer.model_options import path_or_name
 
 SHELLS = ("bash", "zsh", "fish")
 _EXAMPLES = """
@@ -37,7 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = command_parser("completion", __doc__, _EXAMPLES)
     parser.add_argument("shell", choices=SHELLS, help="the shell to make a script for")
     arguments = parser.parse_args(argv)
-    run_command(lambda: print(shtab.complete(whole_parser(), arguments.shell)))
+    run_command(lambda: print(_script(arguments.shell)))
+
+
+def _script(shell: str) -> str:
+    # A name is one word, also with spaces; where it is quoted, so that nothing is found, bash completes files itself.
+    script = shtab.complete(whole_parser(), shell).replace("compgen -f -- $1 ", 'compgen -f -- "$1" ')
+    return script.replace("-o bashdefault -F", "-o bashdefault -o default -F")
 
 
 def whole_parser() -> argparse.ArgumentParser:
@@ -72,7 +79,7 @@ def _complete_files(parser: argparse.ArgumentParser) -> None:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
                 _complete_files(inner)
-        elif action.type is Path:
+        elif action.type in (Path, path_or_name):
             vars(action)["complete"] = shtab.FILE
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from model.device import pick_device, usable_device
+from model.device import pick_device, usable_device, usual_defaults
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.weights.checkpoint import Checkpoint
@@ -16,6 +16,7 @@ from panoptic_segformer.onnx_runtime import load_onnx
 from panoptic_segformer.weights.sources import ONNX, find, read_checkpoint
 
 
+@usual_defaults()
 def load(source: str | Path, *, device: str | torch.device | None = None, **settings: SettingValue) -> Model:
     """Load a model.
 

@@ -3,12 +3,13 @@
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby, islice
-from typing import Protocol, TypeVar, overload, runtime_checkable
+from typing import NoReturn, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.assembly.tiles import Tiling, join_tiles
+from model.device import usual_defaults
 from model.inference.post_processing import FoundMasks, PanopticPrediction
 from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings
@@ -56,6 +57,9 @@ class Model:
         things, stuff = len(self.categories.things), len(self.categories.stuff)
         return f"<panoptic_segformer.Model {self.source}: {things} thing and {stuff} stuff categories>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be pickled or copied; load it in each process by panoptic_segformer.load")
+
     @overload
     def __call__(self, images: ImageLike) -> Result: ...
 
@@ -77,6 +81,7 @@ class Model:
             return list(self.stream(named_image(image, f"image {i}") for i, image in enumerate(images)))
         return next(self.stream([named_image(images, "image")]))
 
+    @usual_defaults()
     def find(self, image: NamedImage) -> Unmerged:
         """Run the network on an image, and leave merging for later.
 
@@ -134,5 +139,6 @@ class Model:
         with closing(prepared):
             for _, group in groupby(prepared, key=lambda pair: pair[1].size):
                 while batch := list(islice(group, size)):
-                    predictions = self._runtime.predict([resized for _, resized in batch])
+                    with usual_defaults():
+                        predictions = self._runtime.predict([resized for _, resized in batch])
                     yield from zip((image for image, _ in batch), predictions, strict=True)

@@ -7,9 +7,16 @@ if TYPE_CHECKING:
     from panoptic_segformer.model import Model
 
 
+def path_or_name(text: str) -> str:
+    """Take an argument that may be the path of a file, which shells complete, or something else."""
+    return text
+
+
 def add_model_options(parser: _ActionsContainer) -> None:
     """Add the options that say which model to use, where, and on images of which size."""
-    parser.add_argument("--model", default="runs/train/model.safetensors", help="weights (default: %(default)s)")
+    parser.add_argument(
+        "--model", type=path_or_name, default="runs/train/model.safetensors", help="weights (default: %(default)s)"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
     parser.add_argument("--shorter", type=int, metavar="PIXELS", help="size that the shorter side is scaled to")
     parser.add_argument("--longer", type=int, metavar="PIXELS", help="most that the longer side is scaled to")

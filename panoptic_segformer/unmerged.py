@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.device import usual_defaults
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import FoundMasks, PanopticPrediction
 from panoptic.format.categories import CategoryTable
@@ -47,6 +48,7 @@ class Unmerged:
         """Bytes of the image and everything that was found."""
         return self.image.nbytes + self.found.nbytes
 
+    @usual_defaults()
     def merge(self, settings: MergingSettings | None = None) -> Result:
         """Merge, by default with the model's settings; the network does not run again."""
         return Result.of(self.name, self.image, self.found.merge(settings or self.settings), self.categories)

@@ -27,6 +27,7 @@ from panoptic_segformer.video_source import VideoFrame, VideoSource
 
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".webm": "VP90", ".avi": "MJPG"}
 """Suffixes of overlay videos, and the codec of each that every build of OpenCV writes; browsers show webm."""
+_MOST_UNITS = 65_535
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".3gp", ".wmv"})
 """Suffixes of files that commands take for videos."""
 
@@ -149,6 +150,12 @@ def _category(segment: Segment, result: Result) -> dict[str, object]:
     return entry if segment.is_thing else entry | {"color": list(result.categories.by_id(segment.category_id).color)}
 
 
+def _written_rate(rate: float) -> float:
+    """Round a frame rate to as many decimals as MPEG-4 can write, in which a second has at most 65 535 units."""
+    digits = next(digits for digits in (3, 2, 1, 0) if round(rate * 10**digits) <= _MOST_UNITS)
+    return max(round(rate, digits), 0.002)
+
+
 class _OverlayWriter:
     """Writes frames to an overlay video. Its sides are even, as its codecs ask for: an odd last row repeats."""
 
@@ -156,7 +163,7 @@ class _OverlayWriter:
         height, width = size
         self._path, self._where, self._odd, self._count = path, where, (height % 2, width % 2), 0
         codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
-        self._writer = cv2.VideoWriter(str(path), codec, rate, (width + width % 2, height + height % 2))
+        self._writer = cv2.VideoWriter(str(path), codec, _written_rate(rate), (width + width % 2, height + height % 2))
         if not self._writer.isOpened():
             raise ValueError(
                 f"{where}: this OpenCV cannot write {CODECS[path.suffix]} of {width} x {height} pixels; "

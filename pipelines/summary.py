@@ -3,22 +3,22 @@
 panoptic results
 """
 
-import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 from panoptic.io.reading import read_text
+from panoptic.runtime.cli import command_parser, run_command
 from pipelines.reporting.tables import nested_value, text_table
 
 SCORES = Path("runs/evaluate/metrics.json")
 # By section of the file, and the group of classes or else the key whose number is in the row "all".
 _COLUMNS = {"PQ": "pq", "SQ": "sq", "RQ": "rq", "boundary PQ": "boundary_pq"}
 _SINGLE = {"mIoU": ("all", "miou"), "mask AP": ("things", "ap.segm.AP"), "box AP": ("things", "ap.bbox.AP")}
-_EXAMPLES = """examples:
-  panoptic results
-  dvc repro && panoptic results"""
+_EXAMPLES = """
+panoptic results
+dvc repro && panoptic results
+"""
 _GROUPS = ("all", "things", "stuff")
 _REPORT = Path("runs/report.html")
 _OUTPUTS = {
@@ -70,26 +70,11 @@ def _percent(value: object) -> str:
     return f"{100 * value:.1f}" if isinstance(value, float) else "-"
 
 
-def main() -> int:
+def main() -> None:
     """Run the command line; the exit status is 2 if there are no scores."""
-    _parser().parse_args()
-    try:
-        print(summary(Path()))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    # Not by `panoptic.runtime.cli`, which this program does not know.
-    return argparse.ArgumentParser(
-        prog="panoptic results",
-        description=__doc__.splitlines()[0],
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command_parser("results", __doc__, _EXAMPLES).parse_args()
+    run_command(lambda: print(summary(Path())))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -44,6 +44,8 @@ class Hub(LoopbackServer):
         self.failures: dict[str, int] = {}
         self.listed_too: list[str] = []
         self.is_gated = False
+        self.model_info: bytes | None = None
+        """What to answer about any model, in place of what there is."""
         self.served: dict[str, bytes] = {}
         """Contents to serve in place of those that were pushed, by name."""
         self.requests: list[str] = []
@@ -195,6 +197,9 @@ class _Handler(LoopbackHandler):
         if (found := self._found(name, revision)) is None:
             return
         repository, commit = found
+        if self.hub.model_info is not None:
+            self._send(200, self.hub.model_info)
+            return
         names = [*repository.commits[commit], *self.hub.listed_too]
         info = {"id": name, "modelId": name, "sha": commit, "private": repository.is_private}
         self._send(200, json.dumps(info | {"siblings": [{"rfilename": each} for each in names]}).encode())

@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from model.training.distributed.stopping import StoppedError
+from panoptic.io.errors import is_lack_of_memory
 
 LOST, BUG = 1, 70
 """Exit statuses of one of several processes: lost the others; an error of the program (EX_SOFTWARE)."""
-# What torch says in a plain RuntimeError: its allocator on a CPU, CUDA and its libraries.
-_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
 @contextmanager
@@ -27,7 +24,7 @@ def explained_failures(state_file: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _is_memory(error):
+        if is_lack_of_memory(error):
             raise MemoryError(_smaller(error, state_file)) from error
         error.add_note(_kept(state_file))
         raise
@@ -54,12 +51,6 @@ def _has_lost_others(error: Exception) -> bool:
     """Tell whether an error comes from an exchange with the other processes, of which one has ended or hangs."""
     modules = (str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__))
     return isinstance(error, RuntimeError) and any(module.startswith("torch.distributed") for module in modules)
-
-
-def _is_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _MEMORY)
 
 
 def _smaller(error: Exception, state_file: Path) -> str:

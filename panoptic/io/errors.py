@@ -25,6 +25,14 @@ HINTS: Mapping[int, str] = {
     errno.ENFILE: "end other programs, which have too many files open",
 }
 """What to do about an error of the system, by its number."""
+# What libraries say in errors of their own: torch on a CPU, CUDA and its libraries, and OpenCV.
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "ALLOC_FAILED",
+    "Insufficient memory",
+)
 
 
 class DatasetError(ValueError):
@@ -77,6 +85,11 @@ def naming_memory(where: str) -> Iterator[None]:
     except MemoryError:
         hint = "give a smaller image, fewer workers or more memory"
         raise DatasetError(f"{where}: the image has more pixels than there is memory for; {hint}") from None
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, also where a library says so in an error of another type."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY)
 
 
 def shown_ids(ids: Sequence[object], count: int = 20, separator: str = ", ") -> str:

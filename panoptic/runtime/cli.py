@@ -8,9 +8,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from panoptic.io.errors import describe_os_error, is_lack_of_memory
 from panoptic.io.printable import printable_output
 from panoptic.runtime.text_encoding import require_utf8
 
@@ -65,25 +67,35 @@ def run_command(command: Callable[[], None]) -> None:
     end_with_parent()
     try:
         with _signals_raised():
+            _require_current_folder()
             command()
             sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, InterruptedCommand) else signal.SIGINT
         print(said_on(number), end="", file=sys.stderr, flush=True)
         sys.exit(128 + number)
-    except (ValueError, OSError, MemoryError) as error:
-        if os.environ.get("TRACEBACK"):
+    except Exception as error:
+        is_known = isinstance(error, ValueError | OSError)
+        if os.environ.get("TRACEBACK") or not (is_known or is_lack_of_memory(error)):
             raise
         print(f"error: {_described(error)}", file=sys.stderr)
         sys.exit(2)
 
 
 def _described(error: Exception) -> str:
-    from panoptic.io.errors import describe_os_error  # once signals are handled
-
     if isinstance(error, OSError):
         return describe_os_error(error)
-    return f"out of memory; {error}" if isinstance(error, MemoryError) else str(error)
+    if isinstance(error, ValueError):
+        return str(error)
+    return f"out of memory; {str(error).strip() or 'use smaller images or batches'}"
+
+
+def _require_current_folder() -> None:
+    """Check that relative paths lead somewhere. Raises `OSError` if the current folder was removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise OSError("the current folder has been removed; change to another one") from error
 
 
 def said_on(number: int) -> str:

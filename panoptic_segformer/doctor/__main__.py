@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     try:
         from panoptic.runtime.cli import run_command
-    except ImportError:  # the report says why
+    except Exception:  # missing or damaged, which the report says
         _report(arguments.offline, arguments.json)
     else:
         run_command(lambda: _report(arguments.offline, arguments.json))

@@ -4,7 +4,7 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from panoptic_segformer.doctor.finding import Finding, gigabytes
@@ -16,6 +16,7 @@ _LEAST_FILES = 1024
 _MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _MEMORY = Path("/proc/meminfo")
 _SHARED = Path("/dev/shm")
+_ANOTHER = "change to another folder (HOME, TMPDIR, HF_HOME name those that are not the current one)"
 
 
 def inspect_machine() -> Iterator[Finding]:
@@ -25,9 +26,9 @@ def inspect_machine() -> Iterator[Finding]:
     yield _memory()
     if _SHARED.is_dir():
         yield _shared_memory()
-    folders = {"current folder": Path.cwd(), "temporary files": Path(tempfile.gettempdir()), "downloads": _downloads()}
-    for topic, folder in folders.items():
-        yield _writable(topic, folder)
+    yield _writable("current folder", Path.cwd)
+    yield _writable("temporary files", lambda: Path(tempfile.gettempdir()))
+    yield _writable("downloads", _downloads)
     yield _open_files()
 
 
@@ -54,13 +55,15 @@ def _shared_memory() -> Finding:
     return Finding(str(_SHARED), "ok", f"{gigabytes(free)} free")
 
 
-def _writable(topic: str, folder: Path) -> Finding:
+def _writable(topic: str, find: Callable[[], Path]) -> Finding:
     """Judge whether files can be written to a folder, which may yet have to be made, and how many."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        folder = find()
+    except (OSError, RuntimeError) as error:  # removed, no folder of the system, or a user without a home
+        return Finding(topic, "problem", f"there is none ({error})", _ANOTHER)
+    existing = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))  # also where none may look
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        return Finding(
-            topic, "problem", f"{existing} cannot be written to", "change to another folder, or its permissions"
-        )
+        return Finding(topic, "problem", f"{existing} cannot be written to", f"{_ANOTHER}, or its permissions")
     free = shutil.disk_usage(existing).free
     found = f"{folder}: writable, {gigabytes(free)} free"
     if free < _LEAST_DISK:

@@ -27,6 +27,14 @@ except (OSError, ValueError) as error:
 """
 
 
+def _host(address: str) -> str:
+    """Return the server of an address, which itself may hold a password."""
+    try:
+        return urlsplit(address).hostname or address
+    except ValueError:  # no address
+        return address.rpartition("@")[2]
+
+
 def inspect_network() -> Iterator[Finding]:
     """Yield the findings; all hosts are asked at the same time."""
     started = []
@@ -37,7 +45,7 @@ def inspect_network() -> Iterator[Finding]:
         started.append((topic, address, without, process))
     end = time.monotonic() + _SECONDS + 1
     for topic, address, without, process in started:
-        host = urlsplit(address).hostname or address  # the address itself may hold a password
+        host = _host(address)
         try:
             said = process.communicate(timeout=max(0.1, end - time.monotonic()))[1].strip().rpartition("\n")[2]
         except subprocess.TimeoutExpired:

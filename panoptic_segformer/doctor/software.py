@@ -1,11 +1,13 @@
 """Inspecting the packages of an installation: those that are missing, fail on import, or are not used."""
 
+import base64
+import hashlib
 import json
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, requires, version
+from collections.abc import Container, Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, files, requires, version
 from pathlib import Path
 from shutil import which
 
@@ -63,7 +65,36 @@ def _neighbors() -> Finding:
     except ImportError as error:
         said, _, hint = str(error).partition("; ")
         return Finding("own packages", "problem", said, hint)
+    if damaged := sorted({*_changed_files(names), *_unreadable_code(names)}):
+        more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+        return Finding("own packages", "problem", f"damaged: {', '.join(damaged[:3])}{more}", "install them again")
     return Finding("own packages", "ok", ", ".join(names))
+
+
+def _changed_files(names: Container[str]) -> Iterator[str]:
+    """Yield the files of packages that differ from what was installed; those of a checkout are not listed."""
+    try:
+        listed = files(DISTRIBUTION) or []
+    except PackageNotFoundError:
+        return
+    for file in listed:
+        if file.hash is None or file.parts[0] not in names:
+            continue
+        try:
+            digest = hashlib.new(file.hash.mode, Path(str(file.locate())).read_bytes()).digest()
+        except OSError:
+            yield str(file)
+        else:
+            if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != file.hash.value:
+                yield str(file)
+
+
+def _unreadable_code(names: Iterable[str]) -> Iterator[str]:
+    for path in sorted(path for name in names for path in (_FOLDER / name).rglob("*.py")):
+        try:
+            compile(path.read_bytes(), path, "exec")
+        except (OSError, SyntaxError, ValueError):
+            yield str(path.relative_to(_FOLDER))
 
 
 def _requirements() -> Finding:
@@ -74,7 +105,20 @@ def _requirements() -> Finding:
     names = [found[0] for one in needed if (found := re.match(r"[\w.-]+", one))]
     if missing := [name for name in names if _version(name) is None]:
         return Finding("requirements", "problem", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+    if unfit := list(_of_another_version(needed)):
+        return Finding("requirements", "problem", f"of another version: {', '.join(unfit)}", "`make install`")
     return Finding("requirements", "ok", f"all {len(names)} packages are installed")
+
+
+def _of_another_version(needed: Iterable[str]) -> Iterator[str]:
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return
+    for one in map(Requirement, needed):
+        found = version(one.name)
+        if not one.specifier.contains(found, prereleases=True):
+            yield f"{one.name} {found} instead of {one.specifier}"
 
 
 def _version(name: str) -> str | None:

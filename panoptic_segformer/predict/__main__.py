@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from panoptic.runtime.cli import command_parser, run_command
-from panoptic_segformer.model_options import add_model_options, load_model
+from panoptic_segformer.model_options import add_model_options, load_model, path_or_name
 from panoptic_segformer.predict.options import OVERLAYS, Outputs, PredictOptions, Tiles
 
 _DETAILS = """
@@ -25,7 +25,11 @@ panoptic predict aerial.tif --tile 1333 --overlap 200
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("predict", __doc__, _EXAMPLES, _DETAILS)
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="image, folder, zip file, pattern, address, video, -"
+        "inputs",
+        nargs="+",
+        type=path_or_name,
+        metavar="INPUT",
+        help="image, folder, zip file, pattern, address, video, -",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), help="folder to write to (default: %(default)s)"

@@ -37,6 +37,7 @@ def download(address: HubAddress, names: Sequence[str]) -> Fetched:
     Raises:
         HubError: there is no such model or no weights in it, or the hub cannot be reached and it is not in the cache.
     """
+    hub_client.require_endpoint()
     from huggingface_hub import hf_hub_download
 
     try:
@@ -62,7 +63,7 @@ def _listed(address: HubAddress) -> list[str]:
     """Names of all files of a model that has weights."""
     with talking_about(address) as api:
         info = api.model_info(address.repository, revision=address.revision, timeout=hub_client.TIMEOUT_S)
-    names = [file.rfilename for file in info.siblings or ()]
+    names = [str(file.rfilename) for file in info.siblings or ()]
     if outside := [name for name in names if ".." in PurePosixPath(name.replace("\\", "/")).parts or name[:1] == "/"]:
         raise HubError(f"{address}: lists {outside[0]!r}, a file outside of it; do not trust it, nothing was fetched")
     if missing := [name for name in (WEIGHTS, DESCRIPTION) if name not in names]:
@@ -102,6 +103,7 @@ def upload(address: HubAddress, files: Mapping[str, Path | bytes], stale: Sequen
     Raises:
         HubError: nobody is logged in, or may not write there, or the hub cannot be reached.
     """
+    hub_client.require_endpoint()
     from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, get_token
 
     if get_token() is None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from panoptic.io.errors import causes
 
@@ -22,6 +23,8 @@ _PART = r"[A-Za-z0-9](?:[\w.-]*\w)?"
 _ADDRESS = re.compile(rf"(hf://)?({_PART}/{_PART})(?:@([\w./-]+))?", re.ASCII)
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _BUSY = (408, 429)
+_MISREAD = (LookupError, TypeError, AttributeError)
+"""Raised by the hub's client for an answer that is JSON, but not the hub's."""
 
 
 class HubError(ValueError):
@@ -63,7 +66,27 @@ def page(address: HubAddress) -> str:
     """Return the address of a model's page in a browser."""
     from huggingface_hub import constants
 
-    return f"{constants.ENDPOINT}/{address.repository}"
+    return f"{without_password(constants.ENDPOINT)}/{address.repository}"
+
+
+def without_password(endpoint: str) -> str:
+    """Return a web address without the name and password of a user."""
+    return re.sub(r"//[^/]*@", "//", endpoint)
+
+
+def require_endpoint() -> None:
+    """Check HF_ENDPOINT, which the hub's client takes as it is. Raises `HubError` if it is no web address."""
+    endpoint = os.environ.get("HF_ENDPOINT")
+    if endpoint is None:
+        return
+    try:
+        parts = urlsplit(endpoint)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not (is_address and endpoint.isprintable()):
+        shown = repr(without_password(endpoint))
+        raise HubError(f"HF_ENDPOINT is {shown:.100}, which is no web address; give one with https://, or unset it")
 
 
 @contextmanager
@@ -83,7 +106,7 @@ def talking_about(address: HubAddress) -> Iterator["HfApi"]:
     verbosity, timeout = get_verbosity(), session.timeout
     # The base of the errors of the HTTP library that the client uses, whichever it is, and OSError.
     of_requests = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
-    errors: tuple[type[Exception], ...] = (*of_requests, ValueError, RuntimeError)
+    errors: tuple[type[Exception], ...] = (*of_requests, ValueError, RuntimeError, *_MISREAD)
     try:
         constants.HF_HUB_DISABLE_TELEMETRY = True
         constants.HF_HUB_DISABLE_XET = os.environ.get("HF_HUB_DISABLE_XET") != "0"
@@ -95,9 +118,12 @@ def talking_about(address: HubAddress) -> Iterator["HfApi"]:
     except errors as error:
         if isinstance(error, OSError) and error.errno in _DISK:
             raise
+        if isinstance(error, OSError) and error.filename:
+            where = f"{error.filename}: {error.strerror}"
+            raise HubError(f"{where}; set HF_HOME to a folder for tokens and downloads that can be used") from error
         if is_terminal:
             print(file=sys.stderr)  # below a bar of progress
-        raise _explained(error, address, constants.ENDPOINT) from error
+        raise _explained(error, address, without_password(constants.ENDPOINT)) from error
     finally:
         constants.HF_HUB_DISABLE_TELEMETRY, constants.HF_HUB_DISABLE_XET = before
         set_verbosity(verbosity)
@@ -125,6 +151,8 @@ def _explained(error: Exception, address: HubAddress, endpoint: str) -> HubError
     if any("Timeout" in type(each).__name__ for each in chain):
         return UnreachableError(f"{address}: {endpoint} did not answer in time")
     reason = " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
+    if isinstance(error, _MISREAD):
+        return UnreachableError(f"{address}: {endpoint} does not answer as the hub does ({reason:.200})")
     return UnreachableError(f"{address}: {endpoint} failed ({reason:.200})")
 
 

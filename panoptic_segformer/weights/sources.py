@@ -41,6 +41,8 @@ def find(source: str | Path) -> Source:
         ValueError: there are none, or they cannot be fetched; says what was tried, and what there is nearby.
     """
     path, name = Path(source), str(source)
+    if not name:  # which would be the current folder
+        raise ValueError("no weights are named, perhaps by an unset variable; give a path, or . for the current folder")
     if path.is_dir():
         return Source(_in_folder(path), name)
     if path.is_file() or describe_unusable(path):

@@ -47,7 +47,18 @@ def test_bash_completes_commands_options_choices_and_files(script: Path, tmp_pat
         "--predictions-folder",
     }
     assert completed(script, "check", "da", folder=tmp_path) == {"dataset", "data.json"}
+    assert completed(script, "predict", "da", folder=tmp_path) == {"dataset", "data.json"}
+    assert completed(script, "predict", "--model", "da", folder=tmp_path) == {"dataset", "data.json"}
     assert completed(script, "export", "--model", "data", folder=tmp_path) == {"dataset", "data.json"}
+
+
+def test_bash_completes_names_with_spaces(script: Path, tmp_path: Path) -> None:
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a folder" / "photo.png").touch()
+    assert completed(script, "check", "a folder/", folder=tmp_path) == {"a", "folder/photo.png"}  # one, split by spaces
+    assert completed(script, "check", "a\\ folder/", folder=tmp_path) == set()  # left to bash, which knows quotes
+    command = ["bash", "--norc", "-c", f"source '{script}'; complete -p panoptic"]
+    assert " -o default " in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -1,6 +1,7 @@
 """The doctor's report: on this machine, and where something is missing, damaged, too small or slow."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import namedtuple
@@ -11,6 +12,7 @@ import pytest
 from panoptic_segformer.doctor import machine, network, software
 from panoptic_segformer.doctor.__main__ import main
 from panoptic_segformer.doctor.finding import Finding
+from panoptic_segformer.neighbors import NEIGHBORS
 from tests.panoptic_segformer.programs import ROOT, run_python
 
 Usage = namedtuple("Usage", "total used free")
@@ -107,6 +109,49 @@ def test_a_folder_that_cannot_be_written_to_is_a_problem(tmp_path: Path, monkeyp
         "problem",
         f"{tmp_path / 'file'} cannot be written to",
     )
+
+
+def test_folders_that_there_are_none_of_are_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", missing)
+    monkeypatch.setenv("HF_HOME", "~nobody-of-this-name/hub")
+    found = {finding.topic: finding for finding in machine.inspect_machine()}
+    assert found["temporary files"].found == "there is none (No usable temporary directory found)"
+    assert found["downloads"].state == "problem"
+    assert "home directory" in found["downloads"].found
+
+
+def test_an_address_that_is_none_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://user:secret@[::bad")
+    monkeypatch.setenv("HF_ENDPOINT", "nonsense")
+    index, hub = network.inspect_network()
+    assert (index.state, hub.state) == ("warning", "warning")
+    assert index.found.startswith("[::bad cannot be reached")
+
+
+def test_a_package_of_another_version_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(software, "requires", lambda _: ["numpy<1", "pillow", "pytest; extra == 'dev'"])
+    finding = software._requirements()
+    assert finding.state == "problem"
+    assert finding.found.startswith("of another version: numpy ")
+    assert finding.found.endswith(" instead of <1")
+
+
+def test_code_that_is_damaged_is_a_problem_and_ends_other_commands_in_one_line(tmp_path: Path) -> None:
+    for name in (*NEIGHBORS, "panoptic_segformer", "pipelines", "benchmarks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    damaged = tmp_path / "panoptic" / "runtime" / "cli.py"
+    damaged.write_bytes(damaged.read_bytes()[:700])
+    command = ("-m", "panoptic_segformer")
+    done = run_python(*command, "doctor", "--offline", "--json", folder=tmp_path, path=(tmp_path,))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert findings(done.stdout)["own packages"]["found"] == "damaged: panoptic/runtime/cli.py"
+    done = run_python(*command, "check", "data", folder=tmp_path, path=(tmp_path,))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: SyntaxError: ")
+    assert "`panoptic doctor`" in done.stderr
 
 
 def test_a_network_that_does_not_answer_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

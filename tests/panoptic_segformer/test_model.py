@@ -1,6 +1,8 @@
 """Loading weights and predicting in Python: every form of an image, and equality with the predict stage."""
 
 import json
+import os
+import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -61,6 +63,48 @@ def test_every_form_of_an_image_gives_the_same_map(split: TinySplit, weights: Pa
     for form in (str(path), path.read_bytes(), image, pixels, tensor, tensor / 255):
         np.testing.assert_array_equal(model(form).ids, expected.ids)
     np.testing.assert_array_equal(model([path, path])[1].ids, expected.ids)
+    with os.scandir(path.parent) as entries:
+        (entry,) = (entry for entry in entries if entry.name == path.name)
+    np.testing.assert_array_equal(model(entry).ids, expected.ids)
+    np.testing.assert_array_equal(model(tensor.double() / 255).image, pixels)
+    reused = pixels.copy()
+    before = model(reused)
+    reused[:] = 0
+    np.testing.assert_array_equal(before.image, pixels)
+    half = (tensor.double() / 255).half()
+    np.testing.assert_array_equal(model(half).image, np.rint(half.float().permute(1, 2, 0).numpy() * 255))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_defaults_that_the_calling_program_has_set_change_nothing(
+    split: TinySplit, weights: Path, dtype: torch.dtype
+) -> None:
+    model, path = panoptic_segformer.load(weights), files(split)[0]
+    expected = model(path)
+    torch.set_default_dtype(dtype)
+    torch.set_default_device("meta")
+    try:
+        for again in (model, panoptic_segformer.load(weights)):
+            np.testing.assert_array_equal(again(path).ids, expected.ids)
+            assert again(path).segments == expected.segments
+            np.testing.assert_array_equal(again.find(NamedImage("", expected.image)).merge().ids, expected.ids)
+        assert (torch.get_default_dtype(), torch.get_default_device().type) == (dtype, "meta")
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+
+
+def test_weights_that_are_loaded_in_inference_mode_are_no_other_ones(split: TinySplit, weights: Path) -> None:
+    with torch.inference_mode():
+        model = panoptic_segformer.load(weights)
+        results = model(files(split)[0]), panoptic_segformer.load(weights)(files(split)[0])
+    for result in (*results, model(files(split)[0])):
+        assert result.segments == panoptic_segformer.load(weights)(files(split)[0]).segments
+
+
+def test_a_model_cannot_be_pickled_and_says_what_to_do(weights: Path) -> None:
+    with pytest.raises(TypeError, match=r"cannot be pickled or copied; load it in each process"):
+        pickle.dumps(panoptic_segformer.load(weights))
 
 
 def test_segments_describe_the_map(split: TinySplit, weights: Path) -> None:
@@ -86,6 +130,9 @@ def test_segments_describe_the_map(split: TinySplit, weights: Path) -> None:
         (np.zeros((4, 5, 3)), r"shape \(4, 5, 3\) and type float64"),
         (np.zeros((4, 0, 3), np.uint8), r"shape \(4, 0, 3\)"),
         (torch.full((3, 4, 5), 2.0), "floats in 2..2"),
+        (torch.zeros(3, 4, 5, device="meta"), "give a dense one on a device"),
+        (torch.zeros(3, 4, 5).to_sparse(), "give a dense one on a device"),
+        (torch.zeros(3, 0, 5), r"shape \(3, 0, 5\)"),
         (torch.zeros(1, 3, 4, 5), r"shape \(1, 3, 4, 5\)"),
         (b"no image", "image"),
         ("missing.jpg", "missing.jpg"),

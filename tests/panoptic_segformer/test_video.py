@@ -53,10 +53,10 @@ def model() -> Model:
     return Model(BrightIsBall(), CATEGORIES, InferenceSettings(batch_size=2), "weights")
 
 
-def write_video(path: Path, frames: int = 10, size: tuple[int, int] = (48, 64)) -> Path:
+def write_video(path: Path, frames: int = 10, size: tuple[int, int] = (48, 64), rate: float = RATE) -> Path:
     """A bright square that moves to the right by 4 pixels a frame, on black."""
     height, width = size
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, (width, height))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, (width, height))
     for number in range(frames):
         image = np.zeros((height, width, 3), np.uint8)
         image[16:32, 4 * number : 4 * number + 16] = (200, 220, 240)
@@ -105,6 +105,15 @@ def test_every_nth_frame_up_to_a_limit_plays_at_the_same_speed(model: Model, tmp
     assert [entry["frame"] for entry in json.loads(out.with_suffix(".json").read_text())["frames"]] == [0, 3]
     assert read_video(out)[1] == pytest.approx(RATE / 3, rel=0.01)
     assert not out.with_suffix("").exists()
+
+
+@pytest.mark.parametrize("rate", [71.4286, 119.943, 239.763, 999.123])
+def test_rates_of_slow_motion_are_written_as_nearly_as_the_codec_can(model: Model, tmp_path: Path, rate: float) -> None:
+    predict_video(model, write_video(tmp_path / "in.avi", 3, rate=rate), tmp_path / "out.mp4", progress=False)
+    assert read_video(tmp_path / "out.mp4")[1] == pytest.approx(rate, rel=1e-4)
+    assert json.loads((tmp_path / "out.json").read_text())["frame_rate"] == pytest.approx(rate, rel=1e-5)
+    report = predict_video(model, tmp_path / "in.avi", tmp_path / "slow.mp4", every=2_000_000, progress=False)
+    assert report.frames == 1
 
 
 def test_a_track_has_its_color_in_every_frame(model: Model, tmp_path: Path) -> None:

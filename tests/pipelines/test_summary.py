@@ -1,11 +1,15 @@
 """The last lines of `make run`: the scores, and what was written where."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipelines.summary import main, summary
+from tests.panoptic_segformer.programs import ROOT
 
 
 def test_scores_in_percent_and_only_what_is_there(tmp_path: Path) -> None:
@@ -41,7 +45,8 @@ def test_without_scores_it_says_how_to_compute_them(
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["summary"])
-    assert main() == 2
+    with pytest.raises(SystemExit, match="2"):
+        main()
     assert capsys.readouterr().err.endswith("no scores yet; compute them with `dvc repro evaluate`\n")
 
 
@@ -50,5 +55,21 @@ def test_outside_a_checkout_it_says_where_to_go(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["summary"])
-    assert main() == 2
+    with pytest.raises(SystemExit, match="2"):
+        main()
     assert capsys.readouterr().err.startswith(f"error: {tmp_path}: is no checkout of the project (it has no dvc.yaml)")
+
+
+def test_a_full_disk_and_a_removed_folder_end_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "runs/evaluate").mkdir(parents=True)
+    (tmp_path / "runs/evaluate/metrics.json").write_text('{"pq": {"all": 0.5}}')
+    command = [sys.executable, "-m", "panoptic_segformer", "results"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: could not write standard output")
+    gone = ["bash", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "bash", *command]
+    done = subprocess.run(gone, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: the current folder has been removed; change to another one\n"

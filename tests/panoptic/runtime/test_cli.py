@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
+import torch
 
 from panoptic.runtime.cli import ENDING, run_command
 from tests.stages.training_runs import commands, left, parent, until
@@ -192,3 +194,23 @@ def test_lack_of_memory_is_wrong_input_too(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit, match="2"):
         run_command(lambda: _fails(MemoryError("Unable to allocate 2 GiB")))
     assert capsys.readouterr().err == "error: out of memory; Unable to allocate 2 GiB\n"
+
+
+def test_lack_of_memory_is_known_in_the_words_of_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run_command(lambda: print(torch.empty(1 << 50, dtype=torch.uint8)))
+    assert "error: out of memory; " in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run_command(lambda: _fails(cv2.error("(-4:Insufficient memory) Failed to allocate 9 bytes\n")))
+    assert capsys.readouterr().err == "error: out of memory; (-4:Insufficient memory) Failed to allocate 9 bytes\n"
+
+
+def test_a_current_folder_that_was_removed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit, match="2"):
+        run_command(lambda: _fails(AssertionError()))
+    assert capsys.readouterr().err == "error: the current folder has been removed; change to another one\n"

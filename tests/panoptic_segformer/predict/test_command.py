@@ -318,3 +318,14 @@ def test_ctrl_c_ends_a_run_that_can_be_resumed(weights: Path, tmp_path: Path) ->
     assert not (out / "panoptic.json").exists()
     main(arguments)
     assert len(json.loads((out / "panoptic.json").read_text())["annotations"]) == 200
+
+
+def test_a_folder_that_is_named_like_a_result_is_told_from_it(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "a.png").mkdir(parents=True)
+    for number, name in enumerate(["a.jpg", "a.png/b.png", "a/c.png"]):
+        (tmp_path / "photos" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(photo_file(number))
+    predict(weights, tmp_path / "out", tmp_path / "photos", "--labelme")
+    panoptic = tmp_path / "out" / "panoptic"
+    written = {path.relative_to(panoptic).as_posix() for path in panoptic.rglob("*") if path.is_file()}
+    assert written == {"a.jpg.png", "a.png/b.png.png", "a/c.png.png"}

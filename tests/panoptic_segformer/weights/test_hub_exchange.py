@@ -94,6 +94,37 @@ def test_the_command_alone_pulls_by_the_variables_of_the_hubs_client(pushed: Hub
     assert files_in(tmp_path / "pretrained" / "tiny") == set(names.SHARED)
 
 
+@pytest.mark.parametrize(
+    "endpoint", ["", "nonsense", "ftp://x", "http://", "http://me:secret@[::bad", "http://x:99999", "http://a\nb"]
+)
+def test_an_endpoint_that_is_no_address_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], endpoint: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    said = refused(capsys, "pull", NAME)
+    assert said.startswith("error: HF_ENDPOINT is '")
+    assert said.endswith("which is no web address; give one with https://, or unset it")
+    assert "secret" not in said
+
+
+def test_the_password_of_an_endpoint_is_not_shown(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://me:secret@127.0.0.1:9")
+    said = refused(capsys, "pull", NAME)
+    assert "http://127.0.0.1:9 failed" in said
+    assert "secret" not in said
+
+
+def test_a_home_of_the_hub_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    variables = {"HF_HOME": str(tmp_path / "file"), "HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": ""}
+    done = run_python("-m", "panoptic_segformer.weights", "pull", NAME, folder=tmp_path, variables=variables)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"error: {tmp_path / 'file'}")
+    assert "set HF_HOME to a folder" in done.stderr
+
+
 def test_a_second_push_removes_what_is_no_longer_there(pushed: Hub, tmp_path: Path) -> None:
     other = save_weights(tmp_path / "other.safetensors", seed=1)
     main(["push", str(other), NAME, "--license", "mit"])
@@ -165,6 +196,16 @@ def test_who_may_not_write_is_told_what_to_do(
     monkeypatch.delenv("HF_TOKEN")
     assert "nobody is logged in to the hub" in refused(capsys, *arguments)
     assert not hub.repositories
+
+
+@pytest.mark.parametrize(
+    "answer", ["[]", "null", "{}", '{"id": 5, "siblings": [{}]}', '{"id": "owner/tiny", "safetensors": 5}']
+)
+def test_an_answer_that_is_not_the_hubs_is_said(pushed: Hub, answer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pushed.model_info = answer.encode()
+    assert "does not answer as the hub does" in refused(capsys, "pull", NAME)
+    pushed.model_info = b'{"id": "owner/tiny", "siblings": [{"rfilename": null}]}'
+    assert "has no model.safetensors and no model.json, but None" in refused(capsys, "pull", NAME)
 
 
 @pytest.mark.parametrize(

@@ -185,3 +185,8 @@ def test_only_what_looks_like_an_address_reaches_for_the_hub(tmp_path: Path, mon
         "hf://owner/name@main",
         "hf://runs/name@refs/pr/1",
     ]
+
+
+def test_an_empty_text_is_not_the_current_folder() -> None:
+    with pytest.raises(ValueError, match="no weights are named, perhaps by an unset variable"):
+        panoptic_segformer.load("")
