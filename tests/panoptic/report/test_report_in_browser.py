@@ -1,5 +1,6 @@
 """The report in a real browser."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_every_entry_of_the_contents_leads_to_its_section(screen: Screen) -> Non
     for number in range(links.count()):
         links.nth(number).click()
         target = links.nth(number).get_attribute("href")
-        assert screen.page.evaluate("location.hash") == target
+        screen.page.wait_for_url(re.compile(f"{target}$"))
         assert screen.page.locator(target).locator("h2").count() == 1
 
 
