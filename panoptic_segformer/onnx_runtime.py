@@ -1,6 +1,10 @@
-"""Models that `python -m model.export` wrote as ONNX, run by ONNX Runtime on the CPU, with this project's merging."""
+"""Models that `python -m model.export` wrote as ONNX, run by ONNX Runtime on the CPU.
+
+A file ends in the panoptic map, or in the outputs of the network, which this project's merging takes.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.export.files import FORMAT
+from model.export.files import FORMATS, MERGING
 from model.export.inference_network import INPUT, as_network_output
+from model.export.panoptic_outputs import ORIGINAL_SIZE, PANOPTIC_INPUTS, as_prediction
 from model.export.sizes import Sizes
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
@@ -33,7 +38,7 @@ _SIZES = ("shorter", "longer")
 class Session(Protocol):
     """What is used of `onnxruntime.InferenceSession`."""
 
-    def run(self, names: Sequence[str], inputs: Mapping[str, NDArray[np.float32]]) -> list[NDArray[np.generic]]:
+    def run(self, names: Sequence[str], inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
         """Return the named outputs."""
 
     def get_modelmeta(self) -> "Metadata":
@@ -61,8 +66,9 @@ def load_onnx(path: Path, settings: Mapping[str, SettingValue]) -> Model:
     description = _description(session, path)
     given = description.child("input")
     sizes = Sizes.from_json(given.child("sizes"))
-    fixed = [*_PART_OF_FILE, *(_SIZES if sizes.fixed else ())]
-    if frozen := sorted(settings.keys() & set(fixed)):
+    merges = description.has(MERGING)
+    fixed = {*_PART_OF_FILE, *(_SIZES if sizes.fixed else ()), *(["method"] if merges else ())}
+    if frozen := sorted(settings.keys() & fixed):
         raise ValueError(f"{path}: {frozen[0]} is part of an exported file and cannot be changed; export again with it")
     resize = given.child("resize")
     try:
@@ -71,21 +77,18 @@ def load_onnx(path: Path, settings: Mapping[str, SettingValue]) -> Model:
     except TypeError as error:
         raise ValueError(f"{description.where}: has other settings of merging ({error}); export it again") from error
     chosen = with_changes(written, settings)
-    names = [output.text("name") for output in description.objects("outputs")]
     categories = CategoryTable.from_json(description.values.get("categories"), description.where)
-    runtime = OnnxRuntime(session, names, description.integer("num_things"), sizes, chosen)
-    return Model(runtime, categories, chosen, str(path), file_digest(path))
+    outputs = (description.child(MERGING) if merges else description).objects("outputs")
+    file_type: type[MergingFile] | type[NetworkFile] = MergingFile if merges else NetworkFile
+    file = file_type(session, [output.text("name") for output in outputs], categories, chosen.merging)
+    return Model(OnnxRuntime(file, sizes, chosen), categories, chosen, str(path), file_digest(path))
 
 
 class OnnxRuntime:
-    """Runs an exported network; see `panoptic_segformer.model.Runtime`."""
+    """Runs an exported file; see `panoptic_segformer.model.Runtime`."""
 
-    def __init__(
-        self, session: Session, names: Sequence[str], num_things: int, sizes: Sizes, settings: InferenceSettings
-    ) -> None:
-        self._session = session
-        self._names = names
-        self._num_things = num_things
+    def __init__(self, file: "NetworkFile | MergingFile", sizes: Sizes, settings: InferenceSettings) -> None:
+        self._file = file
         self._sizes = sizes
         self._settings = settings
 
@@ -104,21 +107,62 @@ class OnnxRuntime:
         return NetworkInput(resized if size == resized.shape[:2] else resize_image(image, *size), original, name)
 
     def predict(self, inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
-        """Predict images of one size, one after another where the file was exported for single images.
+        """Predict images of one size, one after another where the file takes single images.
 
         Raises:
             ValueError: the network's output is not finite; names the images.
         """
-        if self._sizes.fixed and len(inputs) > 1:
+        if len(inputs) > 1 and (self._sizes.fixed or not self._file.takes_batches):
             return tuple(prediction for one in inputs for prediction in self.predict([one]))
-        images = normalize(torch.from_numpy(np.stack([image.pixels for image in inputs])))
-        found = self._session.run(self._names, {INPUT: images.numpy()})
-        tensors = {name: torch.from_numpy(output) for name, output in zip(self._names, found, strict=True)}
+        images = normalize(torch.from_numpy(np.stack([image.pixels for image in inputs]))).numpy()
+        return self._file.predict(images, inputs)
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """A file that ends in the outputs of the network."""
+
+    session: Session
+    names: Sequence[str]
+    """Of its outputs."""
+    categories: CategoryTable
+    merging: MergingSettings
+    takes_batches = True
+
+    def predict(self, images: NDArray[np.float32], inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
+        """Predict a batch, and merge."""
+        found = self.session.run(self.names, {INPUT: images})
+        tensors = {name: torch.from_numpy(output) for name, output in zip(self.names, found, strict=True)}
         if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
-            shown = ", ".join(image.name for image in inputs)
-            raise ValueError(f"{shown}: the {bad[0]} of the exported network are NaN or infinite; export it again")
+            raise _not_finite(bad[0], inputs)
         sizes = [ImageSizes(image.size, image.size, image.original) for image in inputs]
-        return predict_panoptic(as_network_output(self._num_things, tensors), sizes, self._settings.merging)
+        return predict_panoptic(as_network_output(len(self.categories.things), tensors), sizes, self.merging)
+
+
+@dataclass(frozen=True)
+class MergingFile:
+    """A file that ends in the panoptic map of a single image."""
+
+    session: Session
+    names: Sequence[str]
+    categories: CategoryTable
+    merging: MergingSettings
+    takes_batches = False
+
+    def predict(self, images: NDArray[np.float32], inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
+        """Predict one image."""
+        (image,) = inputs
+        values = asdict(self.merging) | {ORIGINAL_SIZE: image.original}
+        options = {option.name: np.array(values[option.name]) for option in PANOPTIC_INPUTS}
+        found = dict(zip(self.names, self.session.run(self.names, {INPUT: images, **options}), strict=True))
+        if not found["finite"]:
+            raise _not_finite("outputs", inputs)
+        return (as_prediction(found, self.categories),)
+
+
+def _not_finite(what: str, inputs: Sequence[NetworkInput]) -> ValueError:
+    shown = ", ".join(image.name for image in inputs)
+    return ValueError(f"{shown}: the {what} of the exported network are NaN or infinite; export it again")
 
 
 def _open(path: Path) -> Session:
@@ -142,8 +186,9 @@ def _description(session: Session, path: Path) -> JsonObject:
     if not text:
         raise ValueError(f"{path}: is no file that `python -m model.export` wrote: its metadata has no description")
     description = JsonObject.of(parse_json(text.encode(), where), where)
-    if description.text("format") != FORMAT:
-        raise ValueError(f"{where}: has format {description.text('format')!r}, expected {FORMAT!r}; export it again")
+    if description.text("format") not in FORMATS:
+        expected = " or ".join(map(repr, FORMATS))
+        raise ValueError(f"{where}: has format {description.text('format')!r}, expected {expected}; export it again")
     given = description.child("input").values
     if (given.get("mean"), given.get("std")) != (list(IMAGE_MEAN), list(IMAGE_STD)):
         raise ValueError(

@@ -9,6 +9,7 @@ from panoptic.runtime.cli import command_parser, run_command
 _EXAMPLES = """
 panoptic export --model runs/train/model.safetensors --out runs/export --dynamic
 panoptic export --model runs/train/model.safetensors --out runs/export --size 800x1216 --images A.jpg B.jpg
+panoptic export --model runs/train/model.safetensors --out runs/export --dynamic --index runs/annotate/val.index --int8
 panoptic export --random r50 --out runs/trial --dynamic --format onnx
 """
 
@@ -40,8 +41,26 @@ def _parser() -> argparse.ArgumentParser:
     checked = parser.add_mutually_exclusive_group()
     checked.add_argument("--images", type=Path, nargs="+", help="images to check with")
     checked.add_argument("--index", type=Path, help="index whose first images to check with")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings; section 'predict' is read")
+    parser.add_argument("--params", type=Path, help="file whose section 'predict' replaces the settings in the weights")
+    parser.add_argument(
+        "--outputs",
+        choices=("panoptic", "raw"),
+        default="panoptic",
+        help="what the ONNX file ends in: the panoptic map (default), or the network's outputs before merging",
+    )
+    _add_int8_options(parser)
     return parser
+
+
+def _add_int8_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("int8 weights")
+    group.add_argument("--int8", action="store_true", help="also write model.int8.onnx; needs --index, to measure PQ")
+    group.add_argument(
+        "--max-pq-loss", type=float, default=0.5, metavar="POINTS", help="most PQ to lose (default: %(default)s)"
+    )
+    group.add_argument(
+        "--pq-images", type=int, default=0, metavar="N", help="measure PQ on the first N images of the index (0: all)"
+    )
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 import statistics
 import timeit
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,11 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from model.export.check_images import Image
 from model.export.inference_network import BOXES, EMBEDDINGS, INPUT, QUERY_OUTPUTS, InferenceNetwork, as_network_output
-from model.export.sizes import ExportError, Sizes
+from model.export.sizes import ExportError
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, predict_panoptic
-from model.pixels import normalize
-from panoptic.data.decoding import decode_upright
-from panoptic.data.reader import PanopticReader
-from panoptic.data.transforms import resize_for_inference, resize_image
-from panoptic.index import PanopticIndex
-from panoptic.io.errors import DatasetError
-from panoptic.io.reading import read_file
 
 TIE = 1e-4
 """Queries whose probabilities differ by no more may swap, or replace each other at the end of the list."""
@@ -35,10 +29,10 @@ EQUAL_PIXELS = 0.999
 """Least accepted fraction of pixels with the same segment after merging."""
 ROUNDS = 3
 PER_QUERY = frozenset(output.name for output in (*QUERY_OUTPUTS, BOXES, EMBEDDINGS))
-INDEXED_IMAGES = 3
-NOISE = ((96, 128), (128, 96), (128, 160))
-"""(height, width) of the noise that replaces images where none are given."""
 
+Array = npt.NDArray[np.generic]
+T = TypeVar("T")
+Found = TypeVar("Found")
 Program = Callable[[Tensor], tuple[Tensor, ...]]
 """A network, exported or not: normalized images to its outputs."""
 
@@ -77,18 +71,6 @@ def _missing(probabilities: Tensor, matched: Tensor) -> int:
 
 
 @dataclass(frozen=True)
-class Image:
-    """An image (H, W, 3) uint8 RGB at the size of the network's input, and its name in messages."""
-
-    name: str
-    pixels: npt.NDArray[np.uint8]
-
-    def tensor(self) -> Tensor:
-        """Return the normalized image (1, 3, H, W)."""
-        return normalize(torch.from_numpy(self.pixels)[None])
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Differences between the outputs of an exported file and the network's, for one image."""
 
@@ -99,7 +81,7 @@ class Comparison:
 
     def line(self) -> str:
         """Summarize the comparison in one line."""
-        height, width = self.image.pixels.shape[:2]
+        height, width = self.image.size
         parts = ", ".join(f"{name} {value:.1e}" for name, value in self.differences.items())
         return (
             f"{self.image.name} ({height} x {width}): {100 * self.equal_pixels:.2f} % equal pixels, "
@@ -131,14 +113,47 @@ def load_torch(path: Path) -> Program:
     return lambda images: cast("tuple[Tensor, ...]", tuple(module(images)))
 
 
-def load_onnx(path: Path) -> Program:
-    """Load a saved ONNX file into ONNX Runtime on the CPU, with as many threads as torch has."""
+class Session(Protocol):
+    """What is used of `onnxruntime.InferenceSession`."""
+
+    def run(self, names: Sequence[str] | None, inputs: Mapping[str, npt.NDArray[np.generic]]) -> list[Array]:
+        """Return the named outputs, or all."""
+
+    def get_outputs(self) -> Sequence["Named"]:
+        """Return the descriptions of the outputs."""
+
+
+class Named(Protocol):
+    """An output of a file."""
+
+    name: str
+
+
+def open_onnx(file: Path | bytes) -> Session:
+    """Load an ONNX file into ONNX Runtime on the CPU, with as many threads as torch has."""
     onnxruntime = import_module("onnxruntime")  # not needed for the other format
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: it warns about every constant that it does not fold
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return cast(Session, onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"]))
+
+
+def load_onnx(path: Path) -> Program:
+    """Load an ONNX file that ends in the outputs of the network."""
+    session = open_onnx(path)
     return lambda images: tuple(torch.from_numpy(found) for found in session.run(None, {INPUT: images.numpy()}))
+
+
+def run(program: Callable[[T], Found], given: T, name: str) -> Found:
+    """Run an exported program.
+
+    Raises:
+        ExportError: it fails.
+    """
+    try:
+        return program(given)
+    except Exception as error:  # ONNX Runtime's errors have no other base class
+        raise ExportError(f"the file does not run on {name}, so it was not written: {error}") from error
 
 
 @torch.no_grad()
@@ -149,10 +164,7 @@ def compare_program(network: InferenceNetwork, program: Program, image: Image, s
         ExportError: the program fails, or its outputs have other shapes.
     """
     images = image.tensor()
-    try:
-        exported = program(images)
-    except Exception as error:  # ONNX Runtime's errors have no other base class
-        raise ExportError(f"the file does not run on {image.name}, so it was not written: {error}") from error
+    exported = run(program, images, image.name)
     names = [output.name for output in network.outputs]
     ours, theirs = (dict(zip(names, outputs, strict=True)) for outputs in (network(images), exported))
     for name in names:
@@ -172,15 +184,20 @@ def compare_program(network: InferenceNetwork, program: Program, image: Image, s
 
 
 @torch.no_grad()
-def time_ratio(network: InferenceNetwork, program: Program, images: Sequence[Image]) -> tuple[float, float, float]:
-    """Measure the speedup of a program over the network in interleaved runs: median, least, largest."""
-    programs: tuple[Program, Program] = (network, program)
+def time_ratio(
+    slower: Callable[[T], object], faster: Callable[[T], object], inputs: Sequence[T]
+) -> tuple[float, float, float]:
+    """Measure the speedup of one program over another in interleaved runs: median, least, largest.
+
+    They take turns in going first: the second one finds the image in the caches.
+    """
+    programs = ((0, slower), (1, faster))
     ratios = []
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         seconds = [0.0, 0.0]
-        for tensor in (image.tensor() for image in images):
-            for index, forward in enumerate(programs):
-                seconds[index] += timeit.timeit(partial(forward, tensor), number=1)
+        for number, given in enumerate(inputs):
+            for index, forward in programs if (turn + number) % 2 else reversed(programs):
+                seconds[index] += timeit.timeit(partial(forward, given), number=1)
         ratios.append(seconds[0] / seconds[1])
     return statistics.median(ratios), min(ratios), max(ratios)
 
@@ -194,51 +211,6 @@ def _difference(expected: Tensor, found: Tensor) -> float:
 def _merged(
     network: InferenceNetwork, outputs: dict[str, Tensor], image: Image, settings: MergingSettings
 ) -> npt.NDArray[np.int32]:
-    size = image.pixels.shape[0], image.pixels.shape[1]
-    sizes = [ImageSizes(size, size, size)]
+    sizes = [ImageSizes(image.size, image.size, image.size)]
     (prediction,) = predict_panoptic(as_network_output(network.network.num_things, outputs), sizes, settings)
     return prediction.ids
-
-
-def from_files(paths: Sequence[Path]) -> list[Image]:
-    """Read images at their own size."""
-    return [Image(str(path), _read(path)) for path in paths]
-
-
-def from_index(path: Path) -> list[Image]:
-    """Read the first images of an index."""
-    index = PanopticIndex.load(path)
-    reader = PanopticReader(index)
-    return [Image(record.file_name, reader.image(record)) for record in index.records[:INDEXED_IMAGES]]
-
-
-def noise() -> list[Image]:
-    """Make images of seeded noise."""
-    rng = np.random.default_rng(0)
-    return [Image(f"noise {index}", rng.integers(0, 256, (*size, 3), np.uint8)) for index, size in enumerate(NOISE, 1)]
-
-
-def resized(image: Image, size: tuple[int, int]) -> Image:
-    """Resize an image to (height, width), ignoring its aspect ratio."""
-    return Image(image.name, resize_image(image.pixels, *size))
-
-
-def fitted(image: Image, sizes: Sizes, shorter: int, longer: int) -> Image:
-    """Resize an image to the size of the network's input.
-
-    Raises:
-        ExportError: it is too small or too large.
-    """
-    if sizes.fixed:
-        return resized(image, sizes.fixed)
-    pixels = resize_for_inference(image.pixels, shorter, longer)
-    height, width = sizes.nearest(*pixels.shape[:2])
-    sizes.require(height, width, image.name)
-    return resized(Image(image.name, pixels), (height, width))
-
-
-def _read(path: Path) -> npt.NDArray[np.uint8]:
-    try:
-        return decode_upright(read_file(path), str(path))
-    except (OSError, DatasetError) as error:
-        raise ExportError(f"{path} cannot be read as an image ({error}); give a JPEG or PNG file") from error

@@ -3,13 +3,14 @@
 import argparse
 import logging
 import warnings
-from collections.abc import Sequence
 
 import torch
 
-from model.export import checking, files
+from model.export import check_images, files
+from model.export.check_images import Image, LabeledImages
 from model.export.inference_network import InferenceNetwork
-from model.export.sizes import Sizes
+from model.export.sizes import ExportError, Sizes
+from model.export.writing import Exported, say
 from model.inference.merging import MergingSettings
 from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -19,7 +20,7 @@ from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.files import write_together
 from panoptic.io.json_fields import encode_json
 from panoptic.passport.results import read_parent, seal_export
-from panoptic.runtime.settings import read_section
+from panoptic.runtime.settings import flat_settings, read_section, read_values
 
 
 def export(options: argparse.Namespace) -> None:
@@ -27,77 +28,100 @@ def export(options: argparse.Namespace) -> None:
     for library in ("torch.onnx", "onnxscript"):  # they warn about optional packages that are not needed
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")  # torch copies its own graphs
-    formats = tuple(files.FILES) if options.format == "both" else (options.format,)
+    formats = [*(("torch", "onnx") if options.format == "both" else [options.format]), *["int8"] * options.int8]
+    ending = options.outputs if "onnx" in formats else files.RAW
     if "onnx" in formats:
         files.require_onnx()
+    if options.int8:
+        _require_int8_options(options)
     files.require_no_other(options.out, formats)
     fixed = Sizes.parse(options.size) if options.size else None
-    settings = read_section(options.params, "predict", InferenceSettings)
     checkpoint = load_checkpoint(options.model) if options.model else random_checkpoint(options.random)
+    settings = _settings(options, checkpoint)
+    if ending == files.PANOPTIC:
+        _require_merging_by_mask(settings.merging)
     require_mask_layer(settings, checkpoint.config)
     parent = read_parent(options.model) if options.model else None
     sizes = fixed or Sizes.dynamic(checkpoint.config)
     shown = _images(options, sizes, settings)
+    labeled = _labeled(options, sizes, settings, checkpoint.categories)
     network = InferenceNetwork(checkpoint.network, settings.mask_layer)
-    description = files.describe(checkpoint, network, sizes, settings)
-    _say("tracing the network, which may take minutes")
+    exported = Exported(network, checkpoint.categories, settings.merging, shown)
+    description = files.describe(checkpoint, network, sizes, settings, ending)
+    say("tracing the network, which may take minutes")
     program = files.trace(network, sizes)
+    names = [*(files.FILES[name] for name in formats), files.DESCRIPTION]
     with write_together() as written:  # no file replaces an older one before all of them are checked
-        names = (*(files.FILES[name] for name in formats), files.DESCRIPTION)
         new = {name: written.file(options.out / name) for name in names}
         written.require([options.out / files.PASSPORT])
-        if "torch" in formats:
-            path = new[files.TORCH_FILE]
-            _say(f"writing {files.TORCH_FILE}")
-            files.save_torch(program, path)
-            _check(files.TORCH_FILE, network, checking.load_torch(path), shown, settings.merging)
-        if "onnx" in formats:
-            path = new[files.ONNX_FILE]
-            _say(f"writing {files.ONNX_FILE}, which may take minutes")
-            files.save_onnx(program, network, description, path)
-            _check(files.ONNX_FILE, network, checking.load_onnx(path), shown, settings.merging)
+        if files.TORCH_FILE in new:
+            exported.write_torch(program, new[files.TORCH_FILE])
+        if files.ONNX_FILE in new:
+            exported.write_onnx(program, new[files.ONNX_FILE], ending, description)
+        if labeled:
+            exported.write_int8(new[files.ONNX_FILE], new[files.INT8_FILE], ending, labeled, options.max_pq_loss)
         written.write(options.out / files.DESCRIPTION, description.encode())
-        passport = seal_export(options.params, parent, new)
-        written.write(options.out / files.PASSPORT, encode_json(passport.to_json()))
+        values = read_values(options.params) if options.params else dict(flat_settings({"predict": settings}))
+        written.write(options.out / files.PASSPORT, encode_json(seal_export(values, parent, new).to_json()))
     print(f"written to {options.out}; {files.DESCRIPTION} describes the input and the outputs")
 
 
-def _say(step: str) -> None:
-    """Print what begins now, at once, also where the output is a file."""
-    print(f"{step} ...", flush=True)
-
-
-def _images(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings) -> list[checking.Image]:
-    if options.images:
-        found = checking.from_files(options.images)
-    elif options.index:
-        found = checking.from_index(options.index)
-    else:
-        return [checking.resized(image, sizes.fixed) if sizes.fixed else image for image in checking.noise()]
-    return [checking.fitted(image, sizes, settings.shorter, settings.longer) for image in found]
-
-
-def _check(
-    name: str,
-    network: InferenceNetwork,
-    program: checking.Program,
-    shown: Sequence[checking.Image],
-    merging: MergingSettings,
-) -> None:
-    """Print how an exported file compares with the network in eager mode.
+def _settings(options: argparse.Namespace, checkpoint: Checkpoint) -> InferenceSettings:
+    """Return the settings of the file given with --params, or else those in the weights.
 
     Raises:
-        ExportError: their results differ.
+        ExportError: there are none.
     """
-    _say(f"comparing {name} with the network, and timing both")
-    for image in shown:
-        comparison = checking.compare_program(network, program, image, merging)
-        print(f"  {comparison.line()}")
-        comparison.require(name)
-    median, least, largest = checking.time_ratio(network, program, shown)
-    print(
-        f"  {median:.2f} times as fast as the network ({least:.2f} to {largest:.2f}), {torch.get_num_threads()} threads"
-    )
+    if options.params:
+        return read_section(options.params, "predict", InferenceSettings)
+    if checkpoint.inference is None:
+        raise ExportError(
+            f"{options.model}: an earlier version wrote these weights, without the size of images that they need; give "
+            "--params with the settings that they were trained with"
+        )
+    return checkpoint.inference
+
+
+def _require_merging_by_mask(merging: MergingSettings) -> None:
+    if merging.method != "mask":
+        raise ExportError(
+            f"predict.merging.method is {merging.method!r}, but an ONNX file merges by 'mask' alone; give --outputs "
+            "raw, whose outputs this project merges by any method, or set it to 'mask'"
+        )
+
+
+def _images(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings) -> list[Image]:
+    if options.images:
+        found = check_images.from_files(options.images)
+    elif options.index:
+        found = check_images.from_index(options.index)
+    else:
+        return [check_images.resized(image, sizes.fixed) if sizes.fixed else image for image in check_images.noise()]
+    return [check_images.fitted(image, sizes, settings.shorter, settings.longer) for image in found]
+
+
+def _require_int8_options(options: argparse.Namespace) -> None:
+    """Check that the options go together.
+
+    Raises:
+        ExportError: they do not.
+    """
+    if options.format == "torch" or options.index is None:
+        raise ExportError("--int8 makes an ONNX file and measures its PQ; give --format onnx or both, and --index")
+    if not 0 <= options.max_pq_loss <= 100:
+        raise ExportError(f"--max-pq-loss is {options.max_pq_loss}; give points of PQ from 0 to 100")
+    if options.pq_images < 0:
+        raise ExportError(f"--pq-images is {options.pq_images}; give a number of images, or 0 for all")
+
+
+def _labeled(
+    options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings, categories: CategoryTable
+) -> LabeledImages | None:
+    """Find the images to measure the PQ of int8 weights on; None without these."""
+    if not options.int8:
+        return None
+    samples = check_images.labeled(options.index, options.pq_images, categories)
+    return LabeledImages(samples, lambda image: check_images.fitted(image, sizes, settings.shorter, settings.longer))
 
 
 def random_checkpoint(name: str) -> Checkpoint:
@@ -115,4 +139,6 @@ def random_checkpoint(name: str) -> Checkpoint:
         for group, first, count in (("thing", 1, model.num_things), ("stuff", 1 + model.num_things, model.num_stuff))
     )
     network = PanopticSegFormer(model.config, len(things), len(stuff)).eval()
-    return Checkpoint(model.config, CategoryTable(things, stuff), {"weights": "random"}, network)
+    return Checkpoint(
+        model.config, CategoryTable(things, stuff), {"weights": "random"}, network, inference=InferenceSettings()
+    )

@@ -1,11 +1,12 @@
 """Write the network as a `torch.export` file and as an ONNX file, and the JSON file that describes both."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from torch.export import ExportedProgram
 from torch.onnx import OnnxExporterError
 
 from model.export.inference_network import INPUT, InferenceNetwork
+from model.export.panoptic_outputs import PANOPTIC_INPUTS, PANOPTIC_OUTPUTS
 from model.export.sizes import ExportError, Sizes
 from model.inference.settings import InferenceSettings
 from model.ops.backends import using
@@ -20,10 +22,18 @@ from model.pixels import IMAGE_MEAN, IMAGE_STD
 from model.weights.checkpoint import Checkpoint
 from panoptic.io.files import naming_disk_errors
 
-FORMAT = "panoptic-segformer-export/1"
+if TYPE_CHECKING:
+    from onnxscript import ir
+
+RAW, PANOPTIC = "raw", "panoptic"
+"""What an ONNX file ends in: the outputs of the network, or the panoptic map."""
+FORMATS = {"panoptic-segformer-export/1": RAW, "panoptic-segformer-export/2": PANOPTIC}
+MERGING = "panoptic"
+"""Key of the description under which an ONNX file that merges has its inputs and outputs."""
 OPSET = 20
-TORCH_FILE, ONNX_FILE, DESCRIPTION, PASSPORT = "model.pt2", "model.onnx", "model.json", "passport.json"
-FILES = {"torch": TORCH_FILE, "onnx": ONNX_FILE}
+TORCH_FILE, ONNX_FILE, INT8_FILE = "model.pt2", "model.onnx", "model.int8.onnx"
+DESCRIPTION, PASSPORT = "model.json", "passport.json"
+FILES = {"torch": TORCH_FILE, "onnx": ONNX_FILE, "int8": INT8_FILE}
 """Name of the file by format."""
 
 
@@ -86,7 +96,7 @@ def require_no_other(folder: Path, formats: Collection[str]) -> None:
         if name not in formats and (path := folder / file).exists():
             raise ExportError(
                 f"{path} is from an earlier export, and {DESCRIPTION} beside it would no longer describe it; remove "
-                "it, export it too with --format both, or give another --out"
+                "it, export it too with --int8 or --format both, or give another --out"
             )
 
 
@@ -101,8 +111,16 @@ def require_onnx() -> None:
         raise ExportError(f"ONNX needs {', '.join(missing)}; install the project with its extra 'dev', or export torch")
 
 
-def save_onnx(program: ExportedProgram, network: InferenceNetwork, description: str, path: Path) -> None:
-    """Write the program as ONNX, with its weights, and with the description in its metadata.
+def save_onnx(
+    program: ExportedProgram, network: InferenceNetwork, path: Path, finish: "Callable[[ir.Model], None]"
+) -> None:
+    """Write the program as ONNX, with its weights.
+
+    Args:
+        program: the network, traced.
+        network: what was traced.
+        path: file to write.
+        finish: what is to be added to the file before it is written.
 
     Raises:
         ExportError: torch cannot convert it.
@@ -120,15 +138,27 @@ def save_onnx(program: ExportedProgram, network: InferenceNetwork, description: 
     except OnnxExporterError as error:
         raise ExportError(f"torch cannot write this network as ONNX; give --format torch. It says: {error}") from error
     assert onnx_program is not None
-    onnx_program.model.metadata_props["description"] = description
+    finish(onnx_program.model)
+    shrink(onnx_program.model)
     with naming_disk_errors(path):
         onnx_program.save(str(path), external_data=False)
 
 
-def describe(checkpoint: Checkpoint, network: InferenceNetwork, sizes: Sizes, settings: InferenceSettings) -> str:
+def shrink(model: "ir.Model") -> None:
+    """Remove what no run needs: notes of every node on its origin, which may be larger than the weights."""
+    from onnxscript.ir.passes import Sequential, common
+
+    notes = dict(model.metadata_props)
+    Sequential(common.ClearMetadataAndDocStringPass(), common.RemoveUnusedNodesPass())(model)
+    model.metadata_props.update(notes)
+
+
+def describe(
+    checkpoint: Checkpoint, network: InferenceNetwork, sizes: Sizes, settings: InferenceSettings, ending: str
+) -> str:
     """Describe in JSON everything needed to use the exported files."""
     document = {
-        "format": FORMAT,
+        "format": next(name for name, known in FORMATS.items() if known == ending),
         "input": {
             "name": INPUT,
             "shape": "(batch, 3, height, width) float32",
@@ -146,4 +176,11 @@ def describe(checkpoint: Checkpoint, network: InferenceNetwork, sizes: Sizes, se
         "mask_layer": settings.mask_layer,
         "provenance": checkpoint.provenance,
     }
+    if ending == PANOPTIC:
+        document[MERGING] = {
+            "file": ONNX_FILE,
+            "batch": 1,
+            "inputs": [asdict(output) for output in PANOPTIC_INPUTS],
+            "outputs": [asdict(output) for output in PANOPTIC_OUTPUTS],
+        }
     return json.dumps(document, indent=1) + "\n"

@@ -43,16 +43,16 @@ def seal_results(params: Path, weights: Path, files: ResultFiles, out: Path) -> 
     return seal("results", sections, read_parent(weights))
 
 
-def seal_export(params: Path, parent: Passport | None, files: Mapping[str, Path]) -> Passport:
+def seal_export(settings: Mapping[str, object], parent: Passport | None, files: Mapping[str, Path]) -> Passport:
     """Make the passport of an exported network; `parent` is that of its weights, if they have one.
 
-    `files` are what will lie beside the passport, by their names there.
+    `settings` by their full names; `files` are what will lie beside the passport, by their names there.
     """
     sections = {
         "files": {name: {"path": name, "sha256": digest_of(path)} for name, path in files.items()},
         "code": _code(),
         "machine": describe_machine({}),
-        "settings": read_values(params),
+        "settings": dict(settings),
     }
     return seal("export", sections, parent)
 

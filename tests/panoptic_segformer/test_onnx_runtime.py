@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import panoptic_segformer
-from model.export import checking
+from model.export import check_images
 from model.export.__main__ import main
 from model.export.sizes import ExportError
 from model.inference.merging import MergingSettings
@@ -33,18 +33,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["--dynamic", "--size=64x96"])
+@pytest.fixture(scope="module", params=[("--dynamic", "panoptic"), ("--size=64x96", "raw")])
 def exported(weights: Path, request: pytest.FixtureRequest) -> Path:
-    size: str = request.param
-    out = weights.parent / size.strip("-")
+    size, outputs = request.param
+    out = weights.parent / f"{size.strip('-')}-{outputs}"
     arguments = ["--model", weights, "--out", out, "--params", weights.parent / "params.yaml", "--format", "onnx"]
-    main([*map(str, arguments), size])
+    main([*map(str, arguments), size, "--outputs", outputs])
     return out / "model.onnx"
 
 
 def photos() -> list[NDArray[np.uint8]]:
     """Three of the aspect ratio of the fixed file, of which one needs no resizing."""
-    return [checking.resized(image, size).pixels for image, size in zip(checking.noise(), SIZES, strict=True)]
+    return [check_images.resized(image, size).pixels for image, size in zip(check_images.noise(), SIZES, strict=True)]
 
 
 SIZES = ((64, 96), (80, 120), (128, 192))
@@ -94,7 +94,7 @@ def test_other_files_are_refused(exported: Path, tmp_path: Path) -> None:
     (entry,) = (entry for entry in model.metadata_props if entry.key == "description")
     for old, new, message in (
         ("123.675", "127.0", r"images are normalized by \[127.0, "),
-        ("export/1", "export/9", "has format 'panoptic-segformer-export/9'"),
+        ("segformer-export/", "segformer-export/9", "has format 'panoptic-segformer-export/9"),
         ('"score_threshold"', '"limit"', "has other settings of merging"),
     ):
         before = entry.value
