@@ -145,6 +145,13 @@ def test_pvt_is_exported_for_all_multiples(tmp_path: Path, capsys: pytest.Captur
     }
 
 
+@pytest.mark.slow
+def test_efficientnet_is_exported_for_all_multiples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = replace(CONFIG, backbone="efficientnet_lite0", backbone_norm="frozen")
+    export(tmp_path, "--dynamic", "--format", "onnx", config=config)
+    assert capsys.readouterr().out.count("100.00 % equal pixels, 5 queries matched") == 3
+
+
 def test_a_network_that_torch_cannot_trace_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         export(tmp_path, "--size", "8x8", config=replace(CONFIG, backbone="pvt_v2_b0", backbone_norm="frozen"))
