@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-# A shell that starts the tests in the background makes them, and all programs that they start and interrupt, ignore it.
+# A shell that starts the tests in the background makes them, and all programs that they start and interrupt, ignore the
+# first; nohup does so with the second.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
