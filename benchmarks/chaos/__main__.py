@@ -29,6 +29,7 @@ from typing import NoReturn
 
 from benchmarks.chaos.attempt import Outcome, attempt
 from benchmarks.chaos.board import compile_shim
+from benchmarks.chaos.files import MEASURED
 from benchmarks.chaos.moments import MOUNTS, SHIMMED, STAGES, TORCHRUN, WHOLE, Kind, Moment, list_moments
 from benchmarks.chaos.namespace import enter_namespace, unmount_all
 from benchmarks.chaos.processes import end_processes
@@ -136,8 +137,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         taken, outcomes = timer.lap("all", run_moments, plan, work, shim, mounts, given.jobs)
         failed.extend(outcome for outcome in outcomes if outcome.problems)
         left_out = Counter(str(moment.kind) for moment in plan.left_out)
+        measured = tuple(name for name, _ in MEASURED)
         report = ChaosReport(
-            device_name(), given.seed, timer.laps["all"], dict(taken.laps), dict(left_out), tuple(outcomes)
+            device_name(), given.seed, timer.laps["all"], dict(taken.laps), dict(left_out), measured, tuple(outcomes)
         )
         if (given.only, given.stage, given.moment) == (None, None, None):
             publish("chaos", chaos_page(report), report, given.out)

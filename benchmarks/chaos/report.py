@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.chaos.attempt import Outcome
-from benchmarks.chaos.files import MEASURED
 from benchmarks.chaos.targets import TRAIN_IMAGES, VAL_IMAGES
 from panoptic.markdown import markdown_page, markdown_table
 
@@ -14,13 +13,18 @@ _HEADER = ("moments", "passed", "longest until the end, seconds")
 
 @dataclass(frozen=True)
 class ChaosReport:
-    """All outcomes in order; `left_out` counts the moments whose kind is not possible here."""
+    """All outcomes in order.
+
+    `left_out` counts the moments whose kind is not possible here; `measured` names files with numbers that differ from
+    run to run, which are not compared.
+    """
 
     device: str
     seed: int
     seconds: float
     undisturbed_seconds: dict[str, float]
     left_out: dict[str, int]
+    measured: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
 
     @property
@@ -49,7 +53,7 @@ def chaos_page(report: ChaosReport) -> str:
         " process waits before one of them while it is disturbed. The others are times. Full and read-only disks,"
         " and /dev/shm, are real file systems; the clock and slowness are those of a library that the program is"
         " started with. Numbers that are measured are not compared: seconds and memory in"
-        f" {', '.join(f'`{name}`' for name, _ in MEASURED)}. Folders `pymp-*` for sockets and the file by which"
+        f" {', '.join(f'`{name}`' for name in report.measured)}. Folders `pymp-*` for sockets and the file by which"
         " `tempfile` tries a folder, which Python itself leaves in the temporary folder when it is killed, are not"
         " counted, nor is what multiprocessing says when it cannot remove its sockets.",
         *_problems(report),

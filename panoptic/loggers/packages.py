@@ -168,7 +168,7 @@ def wandb_log(run: LoggedRun) -> Iterator[Log]:
 
 def _require_saved(messages: Path) -> None:
     """Raise `OSError` if Weights & Biases could not write, which only its messages say."""
-    for line in messages.read_text(errors="replace").splitlines():
+    for line in messages.read_text(encoding="utf-8", errors="replace").splitlines():
         if _NOT_SAVED in line:
             raise OSError(f"{_NOT_SAVED}{line.partition(_NOT_SAVED)[2]:.200}".rstrip('"}'))
 

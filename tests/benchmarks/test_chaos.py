@@ -179,7 +179,7 @@ def test_the_page_counts_by_kind_and_program_and_names_what_failed() -> None:
         Outcome(Moment(1, Kind.KILL, "train", True, 0.5), "before rename x", -9, 0.1, 3.0, ()),
         Outcome(Moment(2, Kind.KILL, "plot", False, 0.5), "after 1.00 s", None, 60.0, 63.0, ("hangs",)),
     )
-    report = ChaosReport("some machine", 7, 90.0, {"train": 4.0}, {"disk full": 3}, outcomes)
+    report = ChaosReport("some machine", 7, 90.0, {"train": 4.0}, {"disk full": 3}, ("timings.json",), outcomes)
     page = unpadded(chaos_page(report))
     assert "**1 of 2 moments passed.**" in page
     assert "python -m benchmarks.chaos --moments 5 --seed 7" in page
