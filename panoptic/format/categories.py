@@ -21,6 +21,11 @@ class Category:
     color: tuple[int, int, int]
     supercategory: str = ""
 
+    @property
+    def web_color(self) -> str:
+        """The color as CSS writes it."""
+        return "#{:02x}{:02x}{:02x}".format(*self.color)
+
     @classmethod
     def from_json(cls, entry: JsonObject) -> "Category":
         """Read an entry of COCO's `categories` list. Raises `FieldError` for a missing or wrong field."""

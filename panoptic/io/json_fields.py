@@ -70,6 +70,10 @@ class JsonObject:
             raise self._wrong(key, "a finite number", value)
         return value
 
+    def optional_number(self, key: str) -> float | None:
+        """A finite number; None where the field is null or missing."""
+        return self.number(key) if self.has(key) else None
+
     def text(self, key: str) -> str:
         value = self._value(key)
         if not isinstance(value, str):

@@ -124,11 +124,9 @@ class Comparison:
         """Return PQ of every class that occurs, the largest difference first."""
         rows: list[Row] = []
         for scores in self._runs[0].classes or ():
-            category = self._category(scores.id)
             values = [_pq_of(run, scores.id) for run in self._runs]
             differences = [paired.classes.get(scores.id, Difference(None)) for _, paired in self.others]
-            type_ = "" if category is None else "thing" if category.is_thing else "stuff"
-            color = contents.web_color(category.color) if category else ""
+            type_, color = contents.type_and_color(self.categories, scores.id)
             rows += self._row(scores.name, type_, values, differences, color)
         return sorted(rows, key=lambda row: -abs(row.differences[0].value or 0))
 
@@ -169,10 +167,6 @@ class Comparison:
         if any(value is not None for value in values):
             plain = [Difference.of(value, values[0]) for value in values[1:]]
             yield Row(title, group, values, differences or plain, color)
-
-    def _category(self, category_id: int) -> Category | None:
-        known = self.categories is not None and category_id in self.categories
-        return self.categories.by_id(category_id) if self.categories and known else None
 
     def _image(self, number: int, key: str, difference: float) -> ChangedImage:
         pair = (0, number)

@@ -1,19 +1,16 @@
 """The page that compares runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from panoptic.report import contents
 from panoptic.report.compared import Comparison, Row
-from panoptic.report.figures import COLORS, empty_plot, themed_svg
+from panoptic.report.figures import Line, line_of, overlaid_figure, themed_svg
 from panoptic.report.page import render_page
-from panoptic.report.run_files import MISSING, Table
+from panoptic.report.run_files import MISSING
 from panoptic.robustness.summary import Robustness
-
-Line = tuple[Sequence[float], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -63,55 +60,29 @@ def _charts(comparison: Comparison) -> dict[str, Markup]:
     """Draw curves of all runs over each other, by name."""
     runs = {column.name: column.run for column in comparison.columns}
     figures = {
-        "loss": _overlaid(
+        "loss": overlaid_figure(
             "Training loss",
             "sum of all terms",
             "step",
-            {name: _column(run.loss, "total") for name, run in runs.items()},
+            {name: line_of(run.loss, "total") if run.loss else None for name, run in runs.items()},
         ),
-        "quality": _overlaid(
+        "quality": overlaid_figure(
             "PQ on the validation split",
             "percent",
             "step",
-            {name: _column(run.quality, "all") for name, run in runs.items()},
+            {name: line_of(run.quality, "all") if run.quality else None for name, run in runs.items()},
         ),
-        "severity": _overlaid(
+        "severity": overlaid_figure(
             "PQ by severity",
             "percent, mean of all corruptions",
             "severity",
-            {name: _severities(run.robustness) for name, run in runs.items()},
+            {name: _severities(run.robustness) if run.robustness else None for name, run in runs.items()},
         ),
     }
     return {name: themed_svg(figure, f"compared-{name}") for name, figure in figures.items() if figure.axes[0].lines}
 
 
-def _column(table: Table | None, column: str) -> Line:
-    """Take a column over the steps, without steps of which it is not known."""
-    found = (
-        [(float(step), float(value)) for step, value in zip(table["step"], table[column], strict=True) if value]
-        if table
-        else []
-    )
-    return [step for step, _ in found], [value for _, value in found]
-
-
-def _severities(robustness: Robustness | None) -> Line:
+def _severities(robustness: Robustness) -> Line:
     """Take the PQ of clean images as severity 0, and the mean under all corruptions."""
-    if robustness is None:
-        return [], []
     found = {0: robustness.clean["pq"]["all"]} | {level: robustness.mean_pq(level) for level in robustness.severities}
     return list(found), [float("nan") if value is None else 100 * value for value in found.values()]
-
-
-def _overlaid(title: str, unit: str, x_label: str, lines: Mapping[str, Line]) -> Figure:
-    """Draw a line for every run that has one, in the color of its letter."""
-    figure, axes = empty_plot(title, x_label, unit)
-    for (name, line), color in zip(lines.items(), COLORS, strict=False):
-        if line[0]:
-            axes.plot(*line, color=color, marker=".", label=name, clip_on=False)
-    if axes.lines:
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        axes.locator_params(axis="x", integer=True)
-        axes.legend(frameon=False)
-    return figure

@@ -119,11 +119,16 @@ def class_rows(run: RunFiles) -> list[ClassRow]:
         breakdown = (run.breakdown or {}).get(str(scores.id))
         losses = {name: loss for name, loss in breakdown.pq_loss.items() if loss} if breakdown else {}
         largest = max(losses.items(), key=lambda item: item[1]) if losses else None
-        known = run.categories is not None and scores.id in run.categories
-        category = run.categories.by_id(scores.id) if run.categories is not None and known else None
-        type_ = ("thing" if category.is_thing else "stuff") if category else ""
-        rows.append(ClassRow(scores, type_, web_color(category.color) if category else "", largest))
+        rows.append(ClassRow(scores, *type_and_color(run.categories, scores.id), largest))
     return rows
+
+
+def type_and_color(categories: CategoryTable | None, category_id: int) -> tuple[str, str]:
+    """Return the type of a class and its color; both are empty if they are not known."""
+    if categories is None or category_id not in categories:
+        return "", ""
+    category = categories.by_id(category_id)
+    return "thing" if category.is_thing else "stuff", category.web_color
 
 
 def example_rows(title: str, example: Example, categories: CategoryTable) -> ExampleRows:
@@ -146,7 +151,7 @@ def confusions(run: RunFiles) -> list[Confusion]:
     for (gt_id, found_id), count in found:
         gt, other = categories.by_id(gt_id), categories.by_id(found_id)
         fraction = count / segments[gt_id] if segments.get(gt_id) else None
-        rows.append(Confusion(gt.name, web_color(gt.color), other.name, web_color(other.color), count, fraction))
+        rows.append(Confusion(gt.name, gt.web_color, other.name, other.web_color, count, fraction))
     return rows
 
 
@@ -165,18 +170,13 @@ def corruption_rows(robustness: Robustness) -> list[CorruptionRow]:
     return rows
 
 
-def web_color(color: tuple[int, int, int]) -> str:
-    """Write a color as CSS does."""
-    return "#{:02x}{:02x}{:02x}".format(*color)
-
-
 def _segment_row(side: str, segment: SegmentEntry, categories: CategoryTable) -> SegmentRow:
     category = categories.by_id(segment.category_id)
     other = segment.other_category_id
     return SegmentRow(
         side=side.replace("_", " "),
         name=category.name,
-        color=web_color(category.color),
+        color=category.web_color,
         outcome=segment.outcome,
         words=OUTCOMES[side][segment.outcome],
         other="" if other is None or segment.outcome == "matched" else categories.by_id(other).name,

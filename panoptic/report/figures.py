@@ -13,6 +13,8 @@ from panoptic.report.run_files import LOSS, RunFiles, Table
 from panoptic.report.scores import Breakdown
 from panoptic.robustness.summary import CLASS_GROUPS, group_figures
 
+Line = tuple[Sequence[float], Sequence[float]]
+"""The coordinates of a line, x and y."""
 # Distinguishable with color blindness, too (Okabe and Ito).
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 # Variables of the page that stand for the colors of figures: text, the gray of a mean, the grid, and the series.
@@ -59,17 +61,27 @@ def charts(run: RunFiles) -> dict[str, Markup]:
 
 
 def lines_figure(title: str, unit: str, table: Table, columns: Sequence[str]) -> Figure:
-    """Draw columns over the steps; values that are not known leave a gap."""
-    figure, axes = empty_plot(title, "step", unit)
-    steps = [float(step or "nan") for step in table["step"]]
-    for column, color in zip(columns, COLORS, strict=False):
-        values = [float(value or "nan") for value in table[column]]
-        # Not clipped: half of a marker at 0 would be outside the axes.
-        axes.plot(steps, values, color=color, marker=".", label=column, clip_on=False)
+    """Draw columns over the steps."""
+    return overlaid_figure(title, unit, "step", {column: line_of(table, column) for column in columns})
+
+
+def line_of(table: Table, column: str) -> Line:
+    """Take a column over the steps; values that are not known become NaN."""
+    steps, values = ([float(value or "nan") for value in table[name]] for name in ("step", column))
+    return steps, values
+
+
+def overlaid_figure(title: str, unit: str, x_label: str, lines: Mapping[str, Line | None]) -> Figure:
+    """Draw lines over each other, each in the color of its position; None is not drawn, and NaN leaves a gap."""
+    figure, axes = empty_plot(title, x_label, unit)
+    for (name, line), color in zip(lines.items(), COLORS, strict=False):
+        if line is not None:
+            # Not clipped: half of a marker at 0 would be outside the axes.
+            axes.plot(*line, color=color, marker=".", label=name, clip_on=False)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.locator_params(axis="x", integer=True)
-    if len(columns) > 1:
+    if len(lines) > 1 and axes.lines:
         axes.legend(frameon=False)
     return figure
 

@@ -12,6 +12,7 @@ from panoptic.evaluation.scores import METRICS, ClassQuality, CountMetric, Count
 from panoptic.format.categories import CategoryTable
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.json_fields import JsonObject, read_json
+from panoptic.report.scores import entries_by_id
 
 RESAMPLES = 1000
 _PQ = METRICS[0]
@@ -126,20 +127,13 @@ def _read_image(entry: JsonObject) -> ImageCounts:
         if metric.lists_counts and (not metric.section or entry.has(metric.section)):
             classes = (entry.child(metric.section) if metric.section else entry).child("classes")
             found[metric.name] = {
-                _category_id(key, classes): _read_counts(metric.zero, classes.child(key)) for key in classes.values
+                category_id: _read_counts(metric.zero, counts) for category_id, counts in entries_by_id(classes)
             }
     return found
 
 
 def _read_counts(zero: Counts, entry: JsonObject) -> Counts:
     return type(zero)(*(entry.number(name) for name in zero.names()))
-
-
-def _category_id(key: str, classes: JsonObject) -> int:
-    try:
-        return int(key)
-    except ValueError:
-        raise DatasetError(f"{classes.where}: {key!r:.40} is no category id; {_AGAIN}") from None
 
 
 def _require_same_ground_truth(first: CountedRun, other: CountedRun) -> None:

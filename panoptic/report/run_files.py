@@ -21,7 +21,6 @@ from panoptic.report.scores import (
     Breakdown,
     ClassScores,
     Score,
-    optional_number,
     read_breakdown,
     read_classes,
     read_scores,
@@ -154,7 +153,7 @@ def _read_complexity(path: Path) -> tuple[ComplexityRow, ...]:
 
 def _latency(entry: JsonObject) -> Latency:
     size = f"{entry.integer('width')} x {entry.integer('height')}"
-    return Latency(size, entry.text("device"), entry.number("median_ms"), optional_number(entry, "memory_mib"))
+    return Latency(size, entry.text("device"), entry.number("median_ms"), entry.optional_number("memory_mib"))
 
 
 def _read_results_passport(path: Path) -> Passport:

@@ -1,6 +1,6 @@
 """The scores of a run: averages with their intervals, by class, and the error breakdown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,8 +61,7 @@ def read_scores(path: Path) -> dict[str, Score]:
 
 def read_classes(path: Path) -> tuple[ClassScores, ...]:
     """Read the scores of every class, in their order."""
-    document = read_json(path)
-    return tuple(_class_scores(_category_id(key, path), document.child(key)) for key in document.values)
+    return tuple(_class_scores(*entry) for entry in entries_by_id(read_json(path)))
 
 
 def _class_scores(category_id: int, entry: JsonObject) -> ClassScores:
@@ -73,19 +72,22 @@ def _class_scores(category_id: int, entry: JsonObject) -> ClassScores:
         tp=entry.integer("tp"),
         fp=entry.integer("fp"),
         fn=entry.integer("fn"),
-        pq=optional_number(entry, "pq"),
-        sq=optional_number(entry, "sq"),
-        rq=optional_number(entry, "rq"),
-        boundary_pq=optional_number(boundary, "pq") if boundary else None,
-        iou=optional_number(entry, "iou"),
+        pq=entry.optional_number("pq"),
+        sq=entry.optional_number("sq"),
+        rq=entry.optional_number("rq"),
+        boundary_pq=boundary.optional_number("pq") if boundary else None,
+        iou=entry.optional_number("iou"),
     )
 
 
-def _category_id(key: str, path: Path) -> int:
-    try:
-        return int(key)
-    except ValueError:
-        raise DatasetError(f"{path}: {key!r:.40} is no category id; score again") from None
+def entries_by_id(document: JsonObject) -> Iterator[tuple[int, JsonObject]]:
+    """Yield the entries of an object whose keys are category ids in decimal."""
+    for key in document.values:
+        try:
+            category_id = int(key)
+        except ValueError:
+            raise DatasetError(f"{document.where}: {key!r:.40} is no category id; score again") from None
+        yield category_id, document.child(key)
 
 
 def read_breakdown(path: Path) -> dict[str, Breakdown]:
@@ -95,15 +97,10 @@ def read_breakdown(path: Path) -> dict[str, Breakdown]:
     entries = {group: document.child(group) for group in CLASS_GROUPS}
     entries |= {key: classes.child(key) for key in classes.values}
     return {
-        name: Breakdown(optional_number(entry, "pq"), _numbers(entry.child("pq_loss")), _numbers(entry.child("oracle")))
+        name: Breakdown(entry.optional_number("pq"), _numbers(entry.child("pq_loss")), _numbers(entry.child("oracle")))
         for name, entry in entries.items()
     }
 
 
-def optional_number(entry: JsonObject, key: str) -> float | None:
-    """Read a number that may be null or missing."""
-    return entry.number(key) if entry.has(key) else None
-
-
 def _numbers(entry: JsonObject) -> dict[str, float | None]:
-    return {key: optional_number(entry, key) for key in entry.values}
+    return {key: entry.optional_number(key) for key in entry.values}

@@ -120,11 +120,7 @@ def read_variants(path: Path) -> Robustness:
 def _read_measures(entry: JsonObject) -> Measures:
     if not entry.has("pq"):
         raise DatasetError(f"{entry.where}: has no 'pq'; run `dvc repro robustness` again")
-    found = {name: entry.child(name) for name in entry.values}
-    return {
-        name: {group: values.number(group) if values.has(group) else None for group in CLASS_GROUPS}
-        for name, values in found.items()
-    }
+    return {name: {group: entry.child(name).optional_number(group) for group in CLASS_GROUPS} for name in entry.values}
 
 
 def severity_csv(robustness: Robustness) -> str:

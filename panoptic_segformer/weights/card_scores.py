@@ -38,7 +38,7 @@ def value_of(metrics: JsonObject, key: str) -> float | None:
         if not metrics.has(name):
             return None
         metrics = metrics.child(name)
-    return metrics.number(last) if metrics.has(last) else None
+    return metrics.optional_number(last)
 
 
 def percent(value: float | None) -> str:

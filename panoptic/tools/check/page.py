@@ -101,8 +101,7 @@ def _classes(check: DatasetCheck) -> Iterator[str]:
         rows = []
         for category, rare, cells, count in chosen:
             mark = '<span class="tag rare">rare</span>' if rare else "" if count else '<span class="tag">none</span>'
-            color = "#{:02x}{:02x}{:02x}".format(*category.color)
-            bar = f'<i style="width:{100 * count / most:.1f}%;background:{color}"></i>' if count else ""
+            bar = f'<i style="width:{100 * count / most:.1f}%;background:{category.web_color}"></i>' if count else ""
             texts = "".join(_cells([str(category.id), category.name, *cells], text=1))
             rows.append(f'{texts}<td class="text">{mark}</td><td class="bar">{bar}</td>')
         yield f"<h3>{len(chosen)} {title}</h3>"
