@@ -1,29 +1,21 @@
-"""Models that `python -m model.export` wrote as ONNX, run by ONNX Runtime on the CPU.
-
-A file ends in the panoptic map, or in the outputs of the network, which this project's merging takes.
-"""
+"""Models that `python -m model.export` wrote as ONNX, run by ONNX Runtime on the CPU."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from model.export.files import FORMATS, MERGING
-from model.export.inference_network import INPUT, as_network_output
-from model.export.panoptic_outputs import ORIGINAL_SIZE, PANOPTIC_INPUTS, as_prediction
+from model.export.onnx_inference import MergingFile, NetworkFile, Session, open_onnx
 from model.export.sizes import Sizes
 from model.inference.merging import MergingSettings
-from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
+from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings
-from model.pixels import IMAGE_MEAN, IMAGE_STD, normalize
-from panoptic.data.transforms import resize_for_inference, resize_image
+from model.pixels import IMAGE_MEAN, IMAGE_STD
 from panoptic.format.categories import CategoryTable
 from panoptic.io.json_fields import JsonObject, parse_json
 from panoptic.io.reading import read_file
@@ -33,22 +25,6 @@ from panoptic_segformer.model import Model
 
 _PART_OF_FILE = ("compile", "channels_last", "mask_layer", "precision")
 _SIZES = ("shorter", "longer")
-
-
-class Session(Protocol):
-    """What is used of `onnxruntime.InferenceSession`."""
-
-    def run(self, names: Sequence[str], inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
-        """Return the named outputs."""
-
-    def get_modelmeta(self) -> "Metadata":
-        """Return what else the file holds."""
-
-
-class Metadata(Protocol):
-    """Metadata of an ONNX file."""
-
-    custom_metadata_map: dict[str, str]
 
 
 def load_onnx(path: Path, settings: Mapping[str, SettingValue]) -> Model:
@@ -78,16 +54,20 @@ def load_onnx(path: Path, settings: Mapping[str, SettingValue]) -> Model:
         raise ValueError(f"{description.where}: has other settings of merging ({error}); export it again") from error
     chosen = with_changes(written, settings)
     categories = CategoryTable.from_json(description.values.get("categories"), description.where)
-    outputs = (description.child(MERGING) if merges else description).objects("outputs")
-    file_type: type[MergingFile] | type[NetworkFile] = MergingFile if merges else NetworkFile
-    file = file_type(session, [output.text("name") for output in outputs], categories, chosen.merging)
-    return Model(OnnxRuntime(file, sizes, chosen), categories, chosen, str(path), file_digest(path))
+    file_type = MergingFile if merges else NetworkFile
+    return Model(
+        OnnxRuntime(file_type(session, categories, chosen.merging), sizes, chosen),
+        categories,
+        chosen,
+        str(path),
+        file_digest(path),
+    )
 
 
 class OnnxRuntime:
     """Runs an exported file; see `panoptic_segformer.model.Runtime`."""
 
-    def __init__(self, file: "NetworkFile | MergingFile", sizes: Sizes, settings: InferenceSettings) -> None:
+    def __init__(self, file: NetworkFile | MergingFile, sizes: Sizes, settings: InferenceSettings) -> None:
         self._file = file
         self._sizes = sizes
         self._settings = settings
@@ -98,83 +78,25 @@ class OnnxRuntime:
         Raises:
             ValueError: it is too small or too large.
         """
-        original = image.shape[0], image.shape[1]
-        if self._sizes.fixed:
-            return NetworkInput(resize_image(image, *self._sizes.fixed), original, name)
-        resized = resize_for_inference(image, self._settings.shorter, self._settings.longer)
-        size = self._sizes.nearest(*resized.shape[:2])
-        self._sizes.require(*size, name)
-        return NetworkInput(resized if size == resized.shape[:2] else resize_image(image, *size), original, name)
+        return self._sizes.fit(image, name, self._settings.shorter, self._settings.longer)
 
     def predict(self, inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
-        """Predict images of one size, one after another where the file takes single images.
+        """Predict images of one size, one after another where the file takes one at a time.
 
         Raises:
             ValueError: the network's output is not finite; names the images.
         """
-        if len(inputs) > 1 and (self._sizes.fixed or not self._file.takes_batches):
-            return tuple(prediction for one in inputs for prediction in self.predict([one]))
-        images = normalize(torch.from_numpy(np.stack([image.pixels for image in inputs]))).numpy()
-        return self._file.predict(images, inputs)
-
-
-@dataclass(frozen=True)
-class NetworkFile:
-    """A file that ends in the outputs of the network."""
-
-    session: Session
-    names: Sequence[str]
-    """Of its outputs."""
-    categories: CategoryTable
-    merging: MergingSettings
-    takes_batches = True
-
-    def predict(self, images: NDArray[np.float32], inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
-        """Predict a batch, and merge."""
-        found = self.session.run(self.names, {INPUT: images})
-        tensors = {name: torch.from_numpy(output) for name, output in zip(self.names, found, strict=True)}
-        if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
-            raise _not_finite(bad[0], inputs)
-        sizes = [ImageSizes(image.size, image.size, image.original) for image in inputs]
-        return predict_panoptic(as_network_output(len(self.categories.things), tensors), sizes, self.merging)
-
-
-@dataclass(frozen=True)
-class MergingFile:
-    """A file that ends in the panoptic map of a single image."""
-
-    session: Session
-    names: Sequence[str]
-    categories: CategoryTable
-    merging: MergingSettings
-    takes_batches = False
-
-    def predict(self, images: NDArray[np.float32], inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
-        """Predict one image."""
-        (image,) = inputs
-        values = asdict(self.merging) | {ORIGINAL_SIZE: image.original}
-        options = {option.name: np.array(values[option.name]) for option in PANOPTIC_INPUTS}
-        found = dict(zip(self.names, self.session.run(self.names, {INPUT: images, **options}), strict=True))
-        if not found["finite"]:
-            raise _not_finite("outputs", inputs)
-        return (as_prediction(found, self.categories),)
-
-
-def _not_finite(what: str, inputs: Sequence[NetworkInput]) -> ValueError:
-    shown = ", ".join(image.name for image in inputs)
-    return ValueError(f"{shown}: the {what} of the exported network are NaN or infinite; export it again")
+        if self._sizes.fixed:
+            return tuple(prediction for one in inputs for prediction in self._file.predict([one]))
+        return self._file.predict(inputs)
 
 
 def _open(path: Path) -> Session:
     if find_spec("onnxruntime") is None:
         raise ValueError(f"{path} needs onnxruntime; install the project with its extra 'dev'")
     content = read_file(path)
-    runtime = import_module("onnxruntime")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3  # errors only: it warns about every constant that it does not fold
-    options.intra_op_num_threads = torch.get_num_threads()
     try:
-        return cast(Session, runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"]))
+        return open_onnx(content)
     except Exception as error:  # ONNX Runtime's errors have no other base class
         raise ValueError(f"{path}: ONNX Runtime cannot load it ({error}); copy it or export it again") from error
 

@@ -1,4 +1,4 @@
-"""Images to check exported files with, at the size of the network's input."""
+"""Images to check exported files with."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,15 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from model.export.sizes import ExportError, Sizes
-from model.inference.bit_masks import Size
-from model.pixels import normalize
+from model.export.sizes import ExportError
+from model.inference.predictor import NetworkInput
 from panoptic.data.decoding import decode_upright
 from panoptic.data.reader import PanopticReader
-from panoptic.data.transforms import resize_for_inference, resize_image
+from panoptic.data.transforms import resize_image
 from panoptic.evaluation.image import SegmentedImage
 from panoptic.format.categories import CategoryTable
 from panoptic.index import ImageRecord, PanopticIndex
@@ -27,106 +24,64 @@ NOISE = ((96, 128), (128, 96), (128, 160))
 
 
 @dataclass(frozen=True)
-class Image:
-    """An image (h, w, 3) uint8 RGB at the size of the network's input, and its name in messages."""
-
-    name: str
-    pixels: npt.NDArray[np.uint8]
-    original: Size
-    """(height, width) as read."""
-
-    @property
-    def size(self) -> Size:
-        """(height, width) for the network."""
-        return self.pixels.shape[0], self.pixels.shape[1]
-
-    def tensor(self) -> Tensor:
-        """Return the normalized image (1, 3, H, W)."""
-        return normalize(torch.from_numpy(self.pixels)[None])
-
-
-@dataclass(frozen=True)
-class Labeled:
-    """An image of an index, with its ground truth."""
+class LabeledImages:
+    """Images of an index with their ground truth, read one at a time."""
 
     reader: PanopticReader
-    record: ImageRecord
+    records: Sequence[ImageRecord]
+    fit: Callable[[NetworkInput], NetworkInput]  # to the size of the network's input
 
-    def image(self) -> Image:
-        """Read the image."""
-        return _as_read(self.record.file_name, self.reader.image(self.record))
-
-    def ground_truth(self) -> SegmentedImage:
-        """Read its id map."""
-        return SegmentedImage(self.reader.id_map(self.record), self.record.segments)
-
-
-@dataclass(frozen=True)
-class LabeledImages:
-    """Images with ground truth, read one at a time."""
-
-    samples: Sequence[Labeled]
-    fit: Callable[[Image], Image]  # to the size of the network's input
-
-    def read(self) -> Iterator[tuple[Image, SegmentedImage]]:
+    def read(self) -> Iterator[tuple[NetworkInput, SegmentedImage]]:
         """Read each image and its ground truth."""
-        for sample in self.samples:
-            yield self.fit(sample.image()), sample.ground_truth()
+        for record in self.records:
+            ground_truth = SegmentedImage(self.reader.id_map(record), record.segments)
+            yield self.fit(_as_read(self.reader, record)), ground_truth
 
 
-def from_files(paths: Sequence[Path]) -> list[Image]:
+def from_files(paths: Sequence[Path]) -> list[NetworkInput]:
     """Read images at their own size."""
-    return [_as_read(str(path), _read(path)) for path in paths]
+    return [at_own_size(_read(path), str(path)) for path in paths]
 
 
-def from_index(path: Path) -> list[Image]:
+def from_index(path: Path) -> list[NetworkInput]:
     """Read the first images of an index."""
     index = PanopticIndex.load(path)
     reader = PanopticReader(index)
-    return [Labeled(reader, record).image() for record in index.records[:INDEXED_IMAGES]]
+    return [_as_read(reader, record) for record in index.records[:INDEXED_IMAGES]]
 
 
-def labeled(path: Path, count: int, categories: CategoryTable) -> list[Labeled]:
-    """Read the first images of an index with their ground truth, each when it is asked for; 0: all.
+def labeled(
+    path: Path, count: int, categories: CategoryTable, fit: Callable[[NetworkInput], NetworkInput]
+) -> LabeledImages:
+    """Find the first images of an index, or all if `count` is 0.
 
     Raises:
         DatasetError: the categories of the index are others.
     """
     index = PanopticIndex.load(path)
     categories.require_same(index.categories, str(path), "the weights", "give a split of the dataset they are for")
-    reader = PanopticReader(index)
-    return [Labeled(reader, record) for record in index.records[: count or None]]
+    return LabeledImages(PanopticReader(index), index.records[: count or None], fit)
 
 
-def noise() -> list[Image]:
+def noise() -> list[NetworkInput]:
     """Make images of seeded noise."""
     rng = np.random.default_rng(0)
-    return [
-        _as_read(f"noise {index}", rng.integers(0, 256, (*size, 3), np.uint8)) for index, size in enumerate(NOISE, 1)
-    ]
+    images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in NOISE]
+    return [at_own_size(image, f"noise {number}") for number, image in enumerate(images, 1)]
 
 
-def _as_read(name: str, pixels: npt.NDArray[np.uint8]) -> Image:
-    return Image(name, pixels, (pixels.shape[0], pixels.shape[1]))
+def at_own_size(pixels: npt.NDArray[np.uint8], name: str) -> NetworkInput:
+    """Let an image be at the size of the network's input already."""
+    return NetworkInput(pixels, (pixels.shape[0], pixels.shape[1]), name)
 
 
-def resized(image: Image, size: tuple[int, int]) -> Image:
+def _as_read(reader: PanopticReader, record: ImageRecord) -> NetworkInput:
+    return at_own_size(reader.image(record), record.file_name)
+
+
+def resized(image: NetworkInput, size: tuple[int, int]) -> NetworkInput:
     """Resize an image to (height, width), ignoring its aspect ratio."""
     return replace(image, pixels=resize_image(image.pixels, *size))
-
-
-def fitted(image: Image, sizes: Sizes, shorter: int, longer: int) -> Image:
-    """Resize an image to the size of the network's input.
-
-    Raises:
-        ExportError: it is too small or too large.
-    """
-    if sizes.fixed:
-        return resized(image, sizes.fixed)
-    pixels = resize_for_inference(image.pixels, shorter, longer)
-    height, width = sizes.nearest(*pixels.shape[:2])
-    sizes.require(height, width, image.name)
-    return resized(replace(image, pixels=pixels), (height, width))
 
 
 def _read(path: Path) -> npt.NDArray[np.uint8]:

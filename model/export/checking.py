@@ -2,12 +2,11 @@
 
 import statistics
 import timeit
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,12 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from model.export.check_images import Image
 from model.export.inference_network import BOXES, EMBEDDINGS, INPUT, QUERY_OUTPUTS, InferenceNetwork, as_network_output
+from model.export.onnx_inference import normalized, open_onnx
 from model.export.sizes import ExportError
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, predict_panoptic
+from model.inference.predictor import NetworkInput
 
 TIE = 1e-4
 """Queries whose probabilities differ by no more may swap, or replace each other at the end of the list."""
@@ -30,7 +30,6 @@ EQUAL_PIXELS = 0.999
 ROUNDS = 3
 PER_QUERY = frozenset(output.name for output in (*QUERY_OUTPUTS, BOXES, EMBEDDINGS))
 
-Array = npt.NDArray[np.generic]
 T = TypeVar("T")
 Found = TypeVar("Found")
 Program = Callable[[Tensor], tuple[Tensor, ...]]
@@ -74,7 +73,7 @@ def _missing(probabilities: Tensor, matched: Tensor) -> int:
 class Comparison:
     """Differences between the outputs of an exported file and the network's, for one image."""
 
-    image: Image
+    image: NetworkInput
     queries: QueryPairs
     differences: dict[str, float]  # largest by output, in the units of `BOUND`; over matched queries only
     equal_pixels: float  # fraction of the map
@@ -113,31 +112,6 @@ def load_torch(path: Path) -> Program:
     return lambda images: cast("tuple[Tensor, ...]", tuple(module(images)))
 
 
-class Session(Protocol):
-    """What is used of `onnxruntime.InferenceSession`."""
-
-    def run(self, names: Sequence[str] | None, inputs: Mapping[str, npt.NDArray[np.generic]]) -> list[Array]:
-        """Return the named outputs, or all."""
-
-    def get_outputs(self) -> Sequence["Named"]:
-        """Return the descriptions of the outputs."""
-
-
-class Named(Protocol):
-    """An output of a file."""
-
-    name: str
-
-
-def open_onnx(file: Path | bytes) -> Session:
-    """Load an ONNX file into ONNX Runtime on the CPU, with as many threads as torch has."""
-    onnxruntime = import_module("onnxruntime")  # not needed for the other format
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: it warns about every constant that it does not fold
-    options.intra_op_num_threads = torch.get_num_threads()
-    return cast(Session, onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"]))
-
-
 def load_onnx(path: Path) -> Program:
     """Load an ONNX file that ends in the outputs of the network."""
     session = open_onnx(path)
@@ -157,13 +131,15 @@ def run(program: Callable[[T], Found], given: T, name: str) -> Found:
 
 
 @torch.no_grad()
-def compare_program(network: InferenceNetwork, program: Program, image: Image, settings: MergingSettings) -> Comparison:
+def compare_program(
+    network: InferenceNetwork, program: Program, image: NetworkInput, settings: MergingSettings
+) -> Comparison:
     """Compare an exported program with the network on one image.
 
     Raises:
         ExportError: the program fails, or its outputs have other shapes.
     """
-    images = image.tensor()
+    images = normalized([image])
     exported = run(program, images, image.name)
     names = [output.name for output in network.outputs]
     ours, theirs = (dict(zip(names, outputs, strict=True)) for outputs in (network(images), exported))
@@ -209,7 +185,7 @@ def _difference(expected: Tensor, found: Tensor) -> float:
 
 
 def _merged(
-    network: InferenceNetwork, outputs: dict[str, Tensor], image: Image, settings: MergingSettings
+    network: InferenceNetwork, outputs: dict[str, Tensor], image: NetworkInput, settings: MergingSettings
 ) -> npt.NDArray[np.int32]:
     sizes = [ImageSizes(image.size, image.size, image.size)]
     (prediction,) = predict_panoptic(as_network_output(network.network.num_things, outputs), sizes, settings)

@@ -7,11 +7,12 @@ import warnings
 import torch
 
 from model.export import check_images, files
-from model.export.check_images import Image, LabeledImages
+from model.export.check_images import LabeledImages
 from model.export.inference_network import InferenceNetwork
 from model.export.sizes import ExportError, Sizes
 from model.export.writing import Exported, say
 from model.inference.merging import MergingSettings
+from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.published import PUBLISHED
@@ -90,14 +91,14 @@ def _require_merging_by_mask(merging: MergingSettings) -> None:
         )
 
 
-def _images(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings) -> list[Image]:
+def _images(options: argparse.Namespace, sizes: Sizes, settings: InferenceSettings) -> list[NetworkInput]:
     if options.images:
         found = check_images.from_files(options.images)
     elif options.index:
         found = check_images.from_index(options.index)
     else:
         return [check_images.resized(image, sizes.fixed) if sizes.fixed else image for image in check_images.noise()]
-    return [check_images.fitted(image, sizes, settings.shorter, settings.longer) for image in found]
+    return [sizes.fit(image.pixels, image.name, settings.shorter, settings.longer) for image in found]
 
 
 def _require_int8_options(options: argparse.Namespace) -> None:
@@ -120,8 +121,11 @@ def _labeled(
     """Find the images to measure the PQ of int8 weights on; None without these."""
     if not options.int8:
         return None
-    samples = check_images.labeled(options.index, options.pq_images, categories)
-    return LabeledImages(samples, lambda image: check_images.fitted(image, sizes, settings.shorter, settings.longer))
+
+    def fit(image: NetworkInput) -> NetworkInput:
+        return sizes.fit(image.pixels, image.name, settings.shorter, settings.longer)
+
+    return check_images.labeled(options.index, options.pq_images, categories, fit)
 
 
 def random_checkpoint(name: str) -> Checkpoint:

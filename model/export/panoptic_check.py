@@ -1,36 +1,36 @@
 """Check an ONNX file that merges: its maps against those of the network with this project's merging."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from model.export.check_images import Image
-from model.export.checking import BOUND, EQUAL_PIXELS, Program, Session
-from model.export.inference_network import INPUT, InferenceNetwork, as_network_output
-from model.export.panoptic_outputs import ORIGINAL_SIZE, PANOPTIC_INPUTS, as_prediction
+from model.export.checking import BOUND, EQUAL_PIXELS
+from model.export.inference_network import InferenceNetwork, as_network_output
+from model.export.onnx_inference import MergingFile, NetworkFile, normalized
 from model.export.sizes import ExportError
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
+from model.inference.predictor import NetworkInput
 from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import ScoreCounter, count_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.results import ResultSegment
 
-Predict = Callable[[Image], PanopticPrediction]
+Predict = Callable[[NetworkInput], PanopticPrediction]
 """Predicts an image at its original size."""
 SCORING = ScoringSettings(boundary_ratio=0)
 
 
-def by_network(network: InferenceNetwork, program: Program, settings: MergingSettings) -> Predict:
-    """Predict by the network, or a file that ends in its outputs, and merge as this project does."""
+def by_network(network: InferenceNetwork, settings: MergingSettings) -> Predict:
+    """Predict by the network, and merge as this project does."""
     names = [output.name for output in network.outputs]
 
     @torch.no_grad()
-    def predict(image: Image) -> PanopticPrediction:
-        tensors = dict(zip(names, program(image.tensor()), strict=True))
+    def predict(image: NetworkInput) -> PanopticPrediction:
+        tensors = dict(zip(names, network(normalized([image])), strict=True))
         sizes = [ImageSizes(image.size, image.size, image.original)]
         (prediction,) = predict_panoptic(as_network_output(network.network.num_things, tensors), sizes, settings)
         return prediction
@@ -38,30 +38,22 @@ def by_network(network: InferenceNetwork, program: Program, settings: MergingSet
     return predict
 
 
-def by_file(session: Session, settings: MergingSettings, categories: CategoryTable) -> Predict:
-    """Predict by an ONNX file that merges."""
-    names = [output.name for output in session.get_outputs()]
-
-    def predict(image: Image) -> PanopticPrediction:
-        values = asdict(settings) | {ORIGINAL_SIZE: image.original}
-        options = {option.name: np.array(values[option.name]) for option in PANOPTIC_INPUTS}
-        found = session.run(names, {INPUT: image.tensor().numpy(), **options})
-        return as_prediction(dict(zip(names, found, strict=True)), categories)
-
-    return predict
+def by_file(file: NetworkFile | MergingFile) -> Predict:
+    """Predict by an ONNX file."""
+    return lambda image: file.predict([image])[0]
 
 
 @dataclass(frozen=True)
 class Agreement:
     """How the map of a file differs from the network's, for one image."""
 
-    image: Image
+    image: NetworkInput
     equal_pixels: float  # fraction of the map; ids may differ, as rounding may reorder segments of equal scores
     segments: tuple[int, int]  # numbers of the network's, and of the file's
     score_difference: float  # largest of segments that are the same, relative to the larger one or to 1
 
     @classmethod
-    def of(cls, image: Image, ours: PanopticPrediction, theirs: PanopticPrediction) -> "Agreement":
+    def of(cls, image: NetworkInput, ours: PanopticPrediction, theirs: PanopticPrediction) -> "Agreement":
         """Match the segments of one class that share most pixels, and compare them."""
         numbers = len(ours.segments), len(theirs.segments)
         both = np.bincount((ours.ids * np.int64(numbers[1] + 1) + theirs.ids).ravel(), minlength=_product(numbers))

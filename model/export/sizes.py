@@ -3,11 +3,15 @@
 import re
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.export import Dim
 
+from model.inference.predictor import NetworkInput
 from model.network.backbones import BACKBONES
 from model.network.config import NetworkConfig
+from panoptic.data.transforms import resize_for_inference, resize_image
 from panoptic.io.json_fields import JsonObject
 
 LARGEST, LARGEST_BATCH = 4096, 64
@@ -104,6 +108,20 @@ class Sizes:
             multiples = f", multiples of {self.multiple}" if self.multiple > 1 else ""
             accepted = f"{self.smallest} to {LARGEST} pixels{multiples}"
             raise ExportError(f"{where} is {height} x {width}; the network accepts sides of {accepted}")
+
+    def fit(self, image: npt.NDArray[np.uint8], name: str, shorter: int, longer: int) -> NetworkInput:
+        """Resize an image (H, W, 3) to an accepted size, the nearest to that by the two settings if there are several.
+
+        Raises:
+            ExportError: it is too small or too large.
+        """
+        original = image.shape[0], image.shape[1]
+        if self.fixed:
+            return NetworkInput(resize_image(image, *self.fixed), original, name)
+        resized = resize_for_inference(image, shorter, longer)
+        size = self.nearest(*resized.shape[:2])
+        self.require(*size, name)
+        return NetworkInput(resized if size == resized.shape[:2] else resize_image(image, *size), original, name)
 
     def to_json(self) -> dict[str, object]:
         """Return the limits for the description beside the exported files."""

@@ -9,11 +9,13 @@ import torch
 from torch.export import ExportedProgram
 
 from model.export import checking, files
-from model.export.check_images import Image, LabeledImages
+from model.export.check_images import LabeledImages
 from model.export.inference_network import InferenceNetwork
+from model.export.onnx_inference import MergingFile, NetworkFile, normalized, open_onnx
 from model.export.panoptic_check import Agreement, Predict, Quality, by_file, by_network, segmented
 from model.export.sizes import ExportError
 from model.inference.merging import MergingSettings
+from model.inference.predictor import NetworkInput
 from panoptic.format.categories import CategoryTable
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Exported:
     network: InferenceNetwork
     categories: CategoryTable
     merging: MergingSettings
-    shown: Sequence[Image]
+    shown: Sequence[NetworkInput]
 
     def write_torch(self, program: ExportedProgram, path: Path) -> None:
         """Write the file for `torch.export.load`."""
@@ -52,7 +54,7 @@ class Exported:
         say(f"writing {files.ONNX_FILE}, which may take minutes")
         files.save_onnx(program, self.network, path, finish)
         if ending == files.PANOPTIC:
-            self._check_maps(files.ONNX_FILE, checking.open_onnx(path))
+            self._check_maps(files.ONNX_FILE, self._predictor(path, ending))
         else:
             self._check_program(files.ONNX_FILE, checking.load_onnx(path))
 
@@ -67,18 +69,17 @@ class Exported:
             comparison = checking.compare_program(self.network, program, image, self.merging)
             print(f"  {comparison.line()}")
             comparison.require(name)
-        tensors = [image.tensor() for image in self.shown]
+        tensors = [normalized([image]) for image in self.shown]
         _print_ratio("the network", checking.time_ratio(self.network, program, tensors))
 
-    def _check_maps(self, name: str, session: checking.Session) -> None:
+    def _check_maps(self, name: str, theirs: Predict) -> None:
         """Print how the maps of a file compare with those of the network, merged by this project.
 
         Raises:
             ExportError: they differ.
         """
         say(f"comparing {name} with the network, merged by this project, and timing both")
-        ours = by_network(self.network, self.network, self.merging)
-        theirs = by_file(session, self.merging, self.categories)
+        ours = by_network(self.network, self.merging)
         quality = Quality([name], self.categories)
         for image in self.shown:
             expected, found = ours(image), checking.run(theirs, image, image.name)
@@ -89,11 +90,9 @@ class Exported:
         print(f"  PQ {quality.pq(name):.2f} if the network's own maps were the ground truth")
         _print_ratio("the network", checking.time_ratio(ours, theirs, self.shown))
 
-    def predictor(self, path: Path, ending: str) -> Predict:
-        """Load an ONNX file."""
-        if ending == files.PANOPTIC:
-            return by_file(checking.open_onnx(path), self.merging, self.categories)
-        return by_network(self.network, checking.load_onnx(path), self.merging)
+    def _predictor(self, path: Path, ending: str) -> Predict:
+        file_type = MergingFile if ending == files.PANOPTIC else NetworkFile
+        return by_file(file_type(open_onnx(path), self.categories, self.merging))
 
     def write_int8(self, source: Path, path: Path, ending: str, labeled: LabeledImages, max_loss: float) -> None:
         """Write an ONNX file with weights as int8.
@@ -103,11 +102,14 @@ class Exported:
         """
         from model.export.int8 import quantize_weights  # needs a package that the other format does not
 
-        say(f"writing {files.INT8_FILE}, and measuring PQ on {len(labeled.samples)} images")
+        say(f"writing {files.INT8_FILE}, and measuring PQ on {len(labeled.records)} images")
         quantize_weights(source, path)
-        plain, small = (self.predictor(file, ending) for file in (source, path))
-        network = by_network(self.network, self.network, self.merging)
-        predictors = {"the network": network, files.ONNX_FILE: plain, files.INT8_FILE: small}
+        plain, small = (self._predictor(file, ending) for file in (source, path))
+        predictors = {
+            "the network": by_network(self.network, self.merging),
+            files.ONNX_FILE: plain,
+            files.INT8_FILE: small,
+        }
         quality = Quality(predictors, self.categories)
         for image, ground_truth in labeled.read():
             quality.add(ground_truth, {name: predict(image) for name, predict in predictors.items()})

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from onnxscript import ir
 
-from model.export.checking import open_onnx
 from model.export.files import OPSET, shrink
 from model.export.inference_network import INPUT
+from model.export.onnx_inference import open_onnx, run_onnx
 from model.export.onnx_panoptic import end_in_panoptic_map
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import FoundMasks, ImageSizes, PanopticPrediction
@@ -60,8 +60,7 @@ class MergingGraph:
         inputs = {f"given_{name}": tensor[None].numpy() for name, tensor in given.items()}
         inputs[INPUT] = np.zeros((1, 3, height, width), np.float32)
         inputs |= {name: np.asarray(value) for name, value in options.items()}
-        names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, inputs), strict=True))
+        return run_onnx(self._session, inputs)
 
 
 def ours(

@@ -14,13 +14,13 @@ import pytest
 
 from model.export import check_images, files
 from model.export.__main__ import main
-from model.export.check_images import Image
-from model.export.checking import open_onnx
 from model.export.int8 import LARGEST, quantized
+from model.export.onnx_inference import normalized, open_onnx, run_onnx
 from model.export.panoptic_check import by_network
 from model.export.panoptic_outputs import ORIGINAL_SIZE, PANOPTIC_INPUTS, PANOPTIC_OUTPUTS
 from model.export.sizes import Sizes
 from model.inference.merging import MergingSettings
+from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from panoptic.format.id_map import encode_id_map
@@ -49,10 +49,9 @@ def exported(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def predict(path: Path, image: Image, **options: object) -> dict[str, np.ndarray]:
-    session, inputs = open_onnx(path), {name: np.asarray(value) for name, value in options.items()}
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"images": image.tensor().numpy(), **inputs}), strict=True))
+def predict(path: Path, image: NetworkInput, **options: object) -> dict[str, np.ndarray]:
+    inputs = {name: np.asarray(value) for name, value in options.items()}
+    return run_onnx(open_onnx(path), {"images": normalized([image]).numpy(), **inputs})
 
 
 def test_the_file_is_valid_small_and_describes_itself(exported: Path) -> None:
@@ -74,7 +73,7 @@ def test_maps_of_any_size_and_setting_are_those_of_the_project(exported: Path, s
     given = {option.name: getattr(settings, option.name) for option in PANOPTIC_INPUTS[1:]}
     for image in check_images.noise():
         larger = replace(check_images.resized(image, SIZE), original=(170, 201))
-        expected = by_network(network, network, settings)(larger)
+        expected = by_network(network, settings)(larger)
         found = predict(exported / files.ONNX_FILE, larger, original_size=larger.original, **given)
         assert expected.segments
         assert np.mean(found["ids"] == expected.ids) > 0.999
@@ -107,7 +106,7 @@ def test_the_snippet_in_the_documentation_runs_without_this_project(exported: Pa
         [sys.executable, "-I", "-c", snippet[1] + alone], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     network = inference_network()
-    expected = by_network(network, network, MERGING)(shown).segments
+    expected = by_network(network, MERGING)(shown).segments
     names = [CATEGORIES.category_of(one.label).name for one in expected]
     assert names
     assert [line.split(" 0.")[0] for line in printed.stdout.splitlines()] == names
@@ -142,9 +141,9 @@ def test_int8_rounds_to_half_a_step_of_each_channel() -> None:
 def write_index(folder: Path) -> Path:
     """Write an index whose ground truth is what the network predicts."""
     network, records = inference_network(), []
-    predict = by_network(network, network, MERGING)
+    predict = by_network(network, MERGING)
     for number, image in enumerate(check_images.noise(), 1):
-        fitted = check_images.fitted(image, Sizes(SIZE), 96, 144)
+        fitted = Sizes(SIZE).fit(image.pixels, image.name, 96, 144)
         found, name = predict(fitted), f"{number}.png"
         cv2.imwrite(str(folder / name), np.ascontiguousarray(image.pixels[..., ::-1]))
         (folder / f"ids {name}").write_bytes(encode_id_map(found.ids))
