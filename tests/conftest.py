@@ -6,8 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.chromium import chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # A shell that starts the tests in the background makes them, and all programs that they start and interrupt, ignore the
 # first; nohup does so with the second.
@@ -20,6 +26,13 @@ def _seed_torch() -> None:
     """Make random weights independent of earlier tests, without loading torch for tests that do not use it."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium; tests of pages are skipped where there is none."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The page in Chromium, which playwright drives."""
 
 import json
-import re
-import shutil
 import time
 from base64 import b64decode
 from collections.abc import Iterator
@@ -12,29 +10,15 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import panoptic_segformer
 from panoptic.format.id_map import decode_id_map
+from tests.chromium import WIDE, opened_page
 
-WIDE, PHONE = (1280, 800), (390, 844)
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _DRAWN = "document.getElementById('view').toDataURL('image/png')"
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Start the Chromium that is installed."""
-    path = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    if path is None:
-        pytest.skip("Chromium is missing")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass(frozen=True)
@@ -105,23 +89,10 @@ class Screen:
 def opened(
     browser: Browser, address: str, size: tuple[int, int] = WIDE, touch: bool = False, allowed: str = "status of 4"
 ) -> Iterator[Screen]:
-    """Open the page; at the end, no error but those `allowed` may have been logged, and no other server asked."""
-    width, height = size
-    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=touch)
-    page = context.new_page()
-    issues: list[str] = []
-    requested: list[str] = []
-    page.on("console", lambda message: issues.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: issues.append(str(error)))
-    page.on("request", lambda sent: requested.append(sent.url))
-    page.goto(address)
-    page.wait_for_selector("#alpha", state="attached")
-    yield Screen(page)
-    assert not [issue for issue in issues if not re.search(allowed, issue)]
-    own = (address, "blob:", "data:")
-    assert [other for other in requested if not other.startswith(own)] == []
-    assert page.evaluate("document.documentElement.scrollWidth") == width, "nothing to scroll sideways"
-    context.close()
+    """Open the page, and wait for its controls."""
+    with opened_page(browser, address, size, touch=touch, allowed=allowed) as page:
+        page.wait_for_selector("#alpha", state="attached")
+        yield Screen(page)
 
 
 def labels(result: panoptic_segformer.Result) -> list[str]:

@@ -1,6 +1,5 @@
 """An exported model is served: the same maps, but no merging with other settings."""
 
-import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,9 @@ import pytest
 import panoptic_segformer
 from model.export.__main__ import main
 from panoptic.format.id_map import decode_id_map
+from tests.chromium import chromium
 from tests.panoptic_segformer.made_model import PARAMS, photo_file
-from tests.panoptic_segformer.serve.browser import chromium, opened
+from tests.panoptic_segformer.serve.browser import opened
 from tests.panoptic_segformer.serve.servers import started
 
 pytestmark = pytest.mark.slow
@@ -30,8 +30,7 @@ def test_an_exported_model_is_served_without_sliders(weights: Path, tmp_path: Pa
             client.get(answer.headers["Location"], params={"alpha": "0.5"}),
         ):
             assert (refused.status_code, "merges with its own settings" in refused.text) == (400, True)
-        with contextlib.ExitStack() as stack:
-            screen = stack.enter_context(opened(stack.enter_context(chromium()), program.address))
+        with chromium() as browser, opened(browser, program.address) as screen:
             screen.choose(tmp_path, photo_file(0))
             assert screen.page.is_disabled("#alpha")
             assert screen.page.is_visible("#fixed")

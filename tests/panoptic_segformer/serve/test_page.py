@@ -12,17 +12,12 @@ from playwright.sync_api import Browser
 
 import panoptic_segformer
 from panoptic.format.id_map import decode_id_map
+from tests.chromium import PHONE, WIDE
 from tests.panoptic_segformer.made_model import photo, photo_file
-from tests.panoptic_segformer.serve.browser import PHONE, WIDE, Screen, chromium, opened
+from tests.panoptic_segformer.serve.browser import Screen, opened
 from tests.panoptic_segformer.serve.servers import Program, map_of_stage, started
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(params=[WIDE, PHONE], ids=["wide", "phone"])

@@ -1,9 +1,6 @@
 """The App's page in a real browser: what tells outcomes apart is on it, and what is in the way is not."""
 
-import importlib
-import importlib.util
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,29 +13,23 @@ from tests.pipelines.browse.conftest import app
 
 pytestmark = pytest.mark.slow
 # Playwright is missing where only the App is wanted.
+Browser = Any
 Context = Any
 Page = Any
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _TILE = "[data-cy=looker]"
 _TOOLTIP = "[data-cy=sample-canvas-tooltip-content]"
 
 
 @pytest.fixture(scope="module")
-def context(mongod: Path, browsed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    """A browser that was never there before; pages open at the App's dataset, without a slash at the end."""
-    program = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if program is None or importlib.util.find_spec("playwright") is None:
-        pytest.skip("Chromium or playwright is missing")
-    start = importlib.import_module("playwright.sync_api").sync_playwright
-    with (
-        app(browsed / "first", tmp_path_factory.mktemp("app"), mongod, signal.SIGTERM) as (_, address, _),
-        start() as it,
-    ):
-        browser = it.chromium.launch(executable_path=program, args=["--no-sandbox"])
+def context(
+    browser: Browser, mongod: Path, browsed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Context]:
+    """A profile that was never there before; pages open at the App's dataset, without a slash at the end."""
+    with app(browsed / "first", tmp_path_factory.mktemp("app"), mongod, signal.SIGTERM) as (_, address, _):
         found = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=address)
         found.set_default_timeout(120_000)
         yield found
-        browser.close()
+        found.close()
 
 
 def open_view(context: Context, slug: str) -> Page:
