@@ -53,10 +53,10 @@ from panoptic.robustness.corrupted_split import (
     index_of_archive,
 )
 from panoptic.robustness.corruptions import Variant
+from panoptic.robustness.figures import png_file, severity_figure
 from panoptic.robustness.summary import (
     Measures,
     Robustness,
-    draw_severities,
     measures,
     metrics_to_json,
     narrow_table,
@@ -198,7 +198,7 @@ def _write(result: Robustness, images: int, state: Path, out: Path) -> None:
             (folder / f"{name}.json").write_bytes(encode_json(content))
         (folder / "table.md").write_text(table(result, images), encoding="utf-8")
         (folder / "severity.csv").write_text(severity_csv(result), encoding="utf-8")
-        (folder / "severity.png").write_bytes(draw_severities(result))
+        (folder / "severity.png").write_bytes(png_file(severity_figure(result)))
         for variant in result.variants:
             shutil.copytree(state / str(variant), folder / "predictions" / str(variant))
 

@@ -15,13 +15,6 @@ from model.export.panoptic_outputs import ORIGINAL_SIZE, PANOPTIC_INPUTS, PANOPT
 from model.inference.merging import MergingSettings
 from panoptic.format.categories import CategoryTable
 
-_TYPES = {
-    "int32": ir.DataType.INT32,
-    "int64": ir.DataType.INT64,
-    "bool": ir.DataType.BOOL,
-    "float32": ir.DataType.FLOAT,
-}
-
 
 def end_in_panoptic_map(model: ir.Model, categories: CategoryTable, settings: MergingSettings) -> None:
     """Add merging to a network for single images, in place of its outputs.
@@ -98,6 +91,6 @@ def _described(value: ir.Value, output: Output) -> ir.Value:
     """Name an output, and declare its type and its shape."""
     shape, _, dtype = output.shape.rpartition(" ")
     value.name = output.name
-    value.type = ir.TensorType(_TYPES[dtype])
+    value.type = ir.TensorType(ir.DataType.from_numpy(np.dtype(dtype)))
     value.shape = ir.Shape([int(side) if side.isdigit() else side for side in re.findall(r"\w+", shape)])
     return value

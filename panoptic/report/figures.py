@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 
 from panoptic.report.run_files import LOSS, RunFiles, Table
 from panoptic.report.scores import Breakdown
-from panoptic.robustness.summary import CLASS_GROUPS, group_figures
+from panoptic.robustness.figures import COLORS, group_figures, png_file
+from panoptic.robustness.summary import CLASS_GROUPS
 
 Line = tuple[Sequence[float], Sequence[float]]
 """The coordinates of a line, x and y."""
-# Distinguishable with color blindness, too (Okabe and Ito).
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 # Variables of the page that stand for the colors of figures: text, the gray of a mean, the grid, and the series.
 _THEME = {
     "#000000": "var(--ink)",
@@ -49,7 +48,7 @@ def plots(run: RunFiles) -> dict[str, bytes]:
         breakdown = run.breakdown["all"]
         figures["pq_loss"] = bars_figure("PQ loss by error type", "percentage points", breakdown.pq_loss)
         figures["oracle"] = bars_figure("PQ with an oracle for one error type", "percent", _oracles(breakdown))
-    return {name: _png(figure) for name, figure in figures.items()}
+    return {name: png_file(figure) for name, figure in figures.items()}
 
 
 def charts(run: RunFiles) -> dict[str, Markup]:
@@ -111,12 +110,6 @@ def themed_svg(figure: Figure, name: str) -> Markup:
 
 def _oracles(breakdown: Breakdown) -> dict[str, float | None]:
     return {"no oracle": breakdown.pq, **breakdown.oracle}
-
-
-def _png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
-    return file.getvalue()
 
 
 def empty_plot(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:

@@ -20,7 +20,6 @@ CATEGORIES = CategoryTable(
     tuple(Category(10 + index, f"thing {index}", True, (index, 0, 0)) for index in range(THINGS)),
     tuple(Category(90 + index, f"stuff {index}", False, (index, 9, 0)) for index in range(STUFF)),
 )
-TYPES = {np.dtype("float32"): ir.DataType.FLOAT, np.dtype("int64"): ir.DataType.INT64}
 
 
 class MergingGraph:
@@ -102,4 +101,4 @@ def _box(pixels: np.ndarray) -> list[int]:
 
 
 def _value(name: str, dtype: str, shape: list[int | str]) -> ir.Value:
-    return ir.Value(name=name, type=ir.TensorType(TYPES[np.dtype(dtype)]), shape=ir.Shape(shape))
+    return ir.Value(name=name, type=ir.TensorType(ir.DataType.from_numpy(np.dtype(dtype))), shape=ir.Shape(shape))

@@ -12,16 +12,14 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import write_json
 from panoptic.robustness import corruptions, summary
 from panoptic.robustness.corruptions import Corruption, Variant
+from panoptic.robustness.figures import group_figures, png_file, severity_figure
 from panoptic.robustness.summary import (
     Measures,
     Robustness,
-    draw_severities,
-    group_figures,
     metrics_to_json,
     narrow_table,
     read_variants,
     severity_csv,
-    severity_figure,
     table,
     variants_to_json,
 )
@@ -81,7 +79,7 @@ def test_unknown_values_are_empty(measured: Robustness) -> None:
     unknown = Robustness(qualities(None), {Variant("fog", 1): qualities(None)})
     assert severity_csv(unknown) == "severity,mean,fog\n0,,\n1,,\n"
     assert "| 1 | - | - | - |" in unpadded(table(unknown, 1))
-    assert draw_severities(unknown)
+    assert png_file(severity_figure(unknown))
 
 
 def test_the_table_has_the_papers_columns_and_every_severity(measured: Robustness) -> None:
@@ -113,7 +111,7 @@ def test_the_printed_table_of_all_corruptions_fits_a_terminal() -> None:
 
 def test_the_image_can_be_decoded_and_shows_what_changed(measured: Robustness) -> None:
     def drawn(robustness: Robustness) -> np.ndarray:
-        image = cv2.imdecode(np.frombuffer(draw_severities(robustness), np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(png_file(severity_figure(robustness)), np.uint8), cv2.IMREAD_COLOR)
         assert image is not None
         return image
 
@@ -142,7 +140,7 @@ def test_a_fifth_corruption_in_a_group_and_one_of_ones_own_are_drawn(monkeypatch
     measured = Robustness(qualities(0.7), {Variant(name, 1): qualities(0.5) for name in (own, *names)})
     assert measured.corruptions == (*names, own)
     assert list(measured.groups) == ["blur", "noise", "digital", "weather", "own"]
-    assert draw_severities(measured)
+    assert png_file(severity_figure(measured))
     assert "| weather: Rain8 | own: my_corruptions:hail |" in unpadded(table(measured, 1))
 
 
