@@ -16,37 +16,29 @@ panoptic report runs ../other/runs --out comparison.html
 """
 
 
-def write_report(run: Path, out: Path, plots: Path | None) -> None:
-    """Write the page, and its figures as PNG files into the folder `plots`; all or nothing."""
+def write_page(runs: Sequence[Path], out: Path, plots: Path | None) -> None:
+    """Write the report of a run, or the comparison of several with the first of them; all or nothing.
+
+    The figures of a single run go as PNG files into the folder `plots`.
+    """
     from panoptic.io.files import write_together
     from panoptic.report import figures
+    from panoptic.report.comparison import Comparison
+    from panoptic.report.comparison_page import render_comparison
     from panoptic.report.page import render
     from panoptic.report.run_files import RunFiles
 
     with write_together() as results:
         results.require([out])
-        files = RunFiles.read(run)
-        page = render(files).encode()
+        if len(runs) > 1:
+            page = render_comparison(Comparison.read(runs)).encode()
+        else:
+            files = RunFiles.read(runs[0])
+            page = render(files).encode()
+            if plots:
+                for name, image in figures.plots(files).items():
+                    results.write(plots / f"{name}.png", image)
         results.write(out, page)
-        for name, image in (figures.plots(files) if plots else {}).items():
-            results.write(Path(plots or ".") / f"{name}.png", image)
-    _say(out, page)
-
-
-def write_comparison(runs: Sequence[Path], out: Path) -> None:
-    """Write the page that compares runs with the first of them."""
-    from panoptic.io.files import write_together
-    from panoptic.report.compared import Comparison
-    from panoptic.report.comparison_page import render_comparison
-
-    with write_together() as results:
-        results.require([out])
-        page = render_comparison(Comparison.read(runs)).encode()
-        results.write(out, page)
-    _say(out, page)
-
-
-def _say(out: Path, page: bytes) -> None:
     print(f"report: {out} ({len(page) / 1e6:.1f} MB)")
     print(f"open it: {out.resolve().as_uri()}")
 
@@ -59,11 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help=help_out)
     parser.add_argument("--plots", type=Path, help="also write the figures as PNG files to this folder")
     given = parser.parse_args(argv)
-    first, *others = given.runs or [Path("runs")]
-    out = given.out or first / ("comparison.html" if others else "report.html")
-    if others and given.plots:
+    runs = given.runs or [Path("runs")]
+    out = given.out or runs[0] / ("comparison.html" if len(runs) > 1 else "report.html")
+    if len(runs) > 1 and given.plots:
         parser.error("--plots draws the figures of one run; give a single RUN")
-    run_command(lambda: write_comparison(given.runs, out) if others else write_report(first, out, given.plots))
+    run_command(lambda: write_page(runs, out, given.plots))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from panoptic.report import contents
-from panoptic.report.compared import Comparison, Row
+from panoptic.report.comparison import Comparison, Row
 from panoptic.report.figures import Line, line_of, overlaid_figure, themed_svg
 from panoptic.report.page import render_page
 from panoptic.report.run_files import MISSING

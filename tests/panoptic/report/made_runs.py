@@ -47,6 +47,14 @@ def write_perfect_run(root: Path) -> Path:
     return run
 
 
+def write_runs(root: Path) -> list[Path]:
+    """Write a run, and a perfect one of the same images, into folders of their own."""
+    folders = [root / "first", root / "second"]
+    for folder in folders:
+        folder.mkdir()
+    return [write_run(folders[0]), write_perfect_run(folders[1])]
+
+
 def score_run(root: Path) -> None:
     """Score the predictions of a run, and record the outcomes of their segments."""
     run, predictions, params = root / "runs", root / "predict", ["--params", str(root / "params.yaml")]

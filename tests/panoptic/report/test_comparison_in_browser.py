@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from panoptic.report.compared import Comparison
+from panoptic.report.comparison import Comparison
 from panoptic.report.comparison_page import render_comparison
 from tests.chromium import PHONE, WIDE, opened_page
-from tests.panoptic.report.made_runs import write_perfect_run, write_run
+from tests.panoptic.report.made_runs import write_runs
 
 pytestmark = pytest.mark.slow
 
@@ -17,10 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", params=[2, 3], ids=["two", "three"])
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made")
-    folders = [root / "first", root / "second"]
-    for folder in folders:
-        folder.mkdir()
-    runs = [write_run(folders[0]), write_perfect_run(folders[1])]
+    runs = write_runs(root)
     page = root / "comparison.html"
     page.write_text(render_comparison(Comparison.read([*runs, runs[0]][: request.param])))
     return page

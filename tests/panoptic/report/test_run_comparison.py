@@ -8,21 +8,17 @@ from pathlib import Path
 import pytest
 
 from panoptic.evaluation.bootstrap import Interval
-from panoptic.report.compared import Comparison, Row, differing
+from panoptic.report.comparison import Comparison, Row, differing
 from panoptic.report.comparison_page import Axis, render_comparison
 from panoptic.report.paired import Difference
 from panoptic.report.run_files import RunFiles
 from stages.report import main
-from tests.panoptic.report.made_runs import write_perfect_run, write_run
+from tests.panoptic.report.made_runs import write_runs
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    root = tmp_path_factory.mktemp("made")
-    folders = [root / "first", root / "second"]
-    for folder in folders:
-        folder.mkdir()
-    return [write_run(folders[0]), write_perfect_run(folders[1])]
+    return write_runs(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture(scope="module")

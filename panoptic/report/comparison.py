@@ -1,7 +1,6 @@
-"""What the page that compares runs says: rows of its tables, each with the values of all runs and their differences.
+"""The content of the page that compares runs: rows with the values of all runs, and their differences from the first.
 
-The first run is the one that the others are compared with. That one differs from another is said only where the 95 %
-interval of a paired difference excludes 0.
+A difference counts as one only where the 95 % interval of the paired difference excludes 0.
 """
 
 import os
