@@ -98,7 +98,7 @@ class Model:
 
     @property
     def leaves_masks(self) -> bool:
-        """Whether what `find` returns can be merged with any settings; an exported file merges with its own."""
+        """True if what `find` returns can be merged with any settings; an exported file merges with its own."""
         return isinstance(self._runtime, MaskFinder)
 
     def stream(self, images: Iterable[NamedImage]) -> Generator[Result]:

@@ -14,7 +14,7 @@ from panoptic_segformer.result import Result
 
 @dataclass(frozen=True)
 class MergedMap:
-    """What a runtime found that merges by itself: see `model.inference.post_processing.FoundMasks`."""
+    """The map of a runtime that merges by itself; used like `model.inference.post_processing.FoundMasks`."""
 
     prediction: PanopticPrediction
     settings: MergingSettings

@@ -1,4 +1,4 @@
-"""What `benchmarks.serve` measured, and its page."""
+"""The measurements of `benchmarks.serve`, and their page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the command `panoptic export` does, apart from its parser: see `__main__`."""
+"""The work of the command `panoptic export`, whose parser is in `__main__`."""
 
 import argparse
 import logging

@@ -26,7 +26,7 @@ Array = NDArray[np.generic]
 
 
 class Session(Protocol):
-    """What is used of `onnxruntime.InferenceSession`."""
+    """The part of `onnxruntime.InferenceSession` that is used here."""
 
     def run(self, names: Sequence[str] | None, inputs: Mapping[str, Array]) -> list[Array]:
         """Return the named outputs, or all."""

@@ -25,7 +25,7 @@ _ROUNDING = np.float32(1.0001)
 
 @dataclass(frozen=True)
 class Found:
-    """What the network found in one image."""
+    """The masks that the network found in one image."""
 
     masks: ir.Value  # (N, h, w) float32
     labels: ir.Value  # (N,) int64, things 0..T-1, stuff from there on

@@ -45,7 +45,7 @@ def by_file(file: NetworkFile | MergingFile) -> Predict:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the map of a file differs from the network's, for one image."""
+    """Differences between the map of a file and the network's, for one image."""
 
     image: NetworkInput
     equal_pixels: float  # fraction of the map; ids may differ, as rounding may reorder segments of equal scores

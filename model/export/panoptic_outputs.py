@@ -1,4 +1,4 @@
-"""What an ONNX file that merges takes and returns, apart from the image, as its description says it."""
+"""Inputs and outputs of an ONNX file that merges, apart from the image, as its description lists them."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
-"""The outcomes of segments that `stages.browse` wrote: which images a report shows, and who is taken for whom.
+"""The outcomes of segments that `stages.browse` wrote: the images that a report shows, and confusions of classes.
 
-The file has a line for each image and variant, of COCO-C 160 000; only what chooses them is kept of each.
+The file has a line for each image and variant, 160 000 for COCO-C; only what images are chosen by is kept of each.
 """
 
 from collections import Counter, defaultdict
@@ -40,7 +40,7 @@ _SEVERITY = 3
 
 @dataclass(frozen=True, slots=True)
 class ImageLine:
-    """Where the entry of an image lies in the file, and what chooses it."""
+    """The position of an image's entry in the file, and the values by which images are chosen."""
 
     offset: int
     image_id: ImageId

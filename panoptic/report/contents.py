@@ -1,4 +1,4 @@
-"""What the sections of the page say about a run: cards, bars and rows of tables, ready for the template."""
+"""The content of the sections about a run: cards, bars and rows of tables, ready for the template."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ class ExampleRows:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often a class was taken for another; `fraction` is of the segments of the class."""
+    """The number of times that a class was taken for another, and their fraction of the segments of the class."""
 
     name: str
     color: str

@@ -1,4 +1,4 @@
-"""Where the results come from, as the passport of a run records it: settings, code, machine, data and training."""
+"""The origin of results as the passport of a run records it: settings, code, machine, data and training."""
 
 from collections.abc import Iterator, Mapping
 

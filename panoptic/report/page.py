@@ -68,7 +68,7 @@ def _examples(run: RunFiles) -> list[ExampleRows]:
 
 
 def _strip(run: RunFiles) -> list[Corrupted]:
-    """The clean image, then the corruptions in the order of the paper's table."""
+    """Return the clean image, then the corruptions in the order of the paper's table."""
     strip = run.browsed.strip() if run.browsed else None
     if run.browsed is None or strip is None:
         return []

@@ -33,7 +33,7 @@ class NamedRun:
     run: Run
 
     def is_thing(self, segment: SegmentEntry) -> bool:
-        """Whether the segment is countable."""
+        """True if the segment is countable."""
         return self.run.categories[segment.category_id].is_thing
 
 
