@@ -47,7 +47,8 @@ def write_comparison(runs: Sequence[Path], out: Path) -> None:
 
 
 def _say(out: Path, page: bytes) -> None:
-    print(f"report: {out} ({len(page) / 1e6:.1f} MB)")
+    size = f"{len(page) / 1e6:.1f} MB" if len(page) >= 1e6 else f"{len(page) / 1e3:.0f} kB"
+    print(f"report: {out} ({size})")
     print(f"open it: {out.resolve().as_uri()}")
 
 
