@@ -1,6 +1,7 @@
 """The comparison of real runs: what it says of scores, images, classes and settings, and which runs it refuses."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -217,6 +218,12 @@ def test_a_difference_is_not_rounded_to_zero(value: float | None, shown: str) ->
     macros = Environment(loader=FileSystemLoader(Path(report.__file__).parent), autoescape=True, trim_blocks=True)
     template = macros.from_string('{% from "comparison_macros.html" import signed %}{{ signed(value) }}')
     assert template.render(value=value).strip() == shown
+
+
+def test_severity_0_is_called_clean(page: str) -> None:
+    chart = page.partition('aria-label="PQ by severity"')[2].partition("</svg>")[0]
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", chart)
+    assert texts[:3] == ["clean", "2", "5"]
 
 
 def test_an_axis_holds_all_intervals_and_zero(made: list[Path]) -> None:
