@@ -84,6 +84,14 @@ def test_images_are_shown_in_their_shape(screen: Screen) -> None:
     assert screen.page.evaluate("document.images.length") >= 6
 
 
+@pytest.mark.parametrize("table", ["#errors .stacks + .wide", "#errors h3 + .wide"])
+def test_the_tables_of_errors_fit_a_phone(browser: Browser, file: Path, table: str) -> None:
+    screen = browser.show(file, 390)
+    hidden = screen.page.locator(table).first.evaluate("one => one.scrollWidth - one.clientWidth")
+    screen.page.close()
+    assert hidden == 0
+
+
 def test_folded_parts_are_printed(screen: Screen) -> None:
     folded = "document.querySelectorAll('details:not([open])').length"
     before = screen.page.evaluate(folded)
