@@ -39,7 +39,8 @@ def write_page(runs: Sequence[Path], out: Path, plots: Path | None) -> None:
                 for name, image in figures.plots(files).items():
                     results.write(plots / f"{name}.png", image)
         results.write(out, page)
-    print(f"report: {out} ({len(page) / 1e6:.1f} MB)")
+    size = f"{len(page) / 1e6:.1f} MB" if len(page) >= 1e6 else f"{len(page) / 1e3:.0f} kB"
+    print(f"report: {out} ({size})")
     print(f"open it: {out.resolve().as_uri()}")
 
 

@@ -126,4 +126,6 @@ class Exported:
 
 def _print_ratio(other: str, ratio: tuple[float, float, float]) -> None:
     median, least, largest = ratio
-    print(f"  {median:.2f} times as fast as {other} ({least:.2f} to {largest:.2f}), {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    said = f"{threads} thread{'s' if threads > 1 else ''}"
+    print(f"  {median:.2f} times as fast as {other} ({least:.2f} to {largest:.2f}), {said}")

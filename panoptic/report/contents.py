@@ -15,13 +15,13 @@ from panoptic.robustness.summary import Robustness
 
 # By the full name of a score: its title, and what it means.
 HEADLINE: Mapping[str, tuple[str, str]] = {
-    "pq.all": ("PQ", "panoptic quality: segments found, times how well they are outlined; mean over classes"),
-    "pq.things": ("PQ of things", "classes that can be counted"),
-    "pq.stuff": ("PQ of stuff", "classes that cannot, such as sky"),
+    "pq.all": ("PQ", "panoptic quality: SQ times RQ of each class, and the mean over classes"),
+    "pq.things": ("PQ of things", "classes that can be counted, such as cars"),
+    "pq.stuff": ("PQ of stuff", "classes that cannot be counted, such as sky"),
     "boundary_pq.all": ("boundary PQ", "PQ with overlap measured near outlines only"),
     "sq.all": ("SQ", "segmentation quality: mean IoU of the segments found"),
     "rq.all": ("RQ", "recognition quality: F1 score of finding segments"),
-    "miou": ("mIoU", "mean IoU of classes, whatever the instance"),
+    "miou": ("mIoU", "mean IoU of the classes, pixel by pixel, whatever the segment"),
     "ap.segm.AP": ("mask AP", "COCO's average precision of things by mask"),
     "ap.bbox.AP": ("box AP", "the same by bounding box"),
 }

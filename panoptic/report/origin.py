@@ -34,7 +34,7 @@ def facts(passport: Passport) -> Iterator[tuple[str, str]]:
     changed = f"{diff.integer('bytes')} bytes, in the passport" if diff.integer("bytes") else "none"
     yield "uncommitted changes", changed
     if code.has("lock"):
-        yield "lock of libraries", _shown(code.child("lock").values.get("sha256"))
+        yield "SHA-256 of the lock file", _shown(code.child("lock").values.get("sha256"))
     yield (
         "machine",
         ", ".join(_shown(machine[name]) for name in ("processor", "architecture", "libc") if name in machine),
@@ -45,17 +45,17 @@ def facts(passport: Passport) -> Iterator[tuple[str, str]]:
         yield "libraries", ", ".join(f"{name} {version}" for name, version in sorted(libraries.items()))
     for name, file in passport.section("files").values.items():
         if name == "scores/metrics.json" and isinstance(file, Mapping):
-            yield "digest of the scores", _shown(file.get("sha256"))
+            yield "SHA-256 of the scores", _shown(file.get("sha256"))
     if weights.type == "weights":
         yield from _training_facts(weights)
     signature = passport.signature
     yield "signature", f"by {signature.fingerprint}" if signature else "none"
-    yield "digests of the passport", passport.broken_link() or "all fit each other"
+    yield "digests of the passport", passport.broken_link() or "all match"
 
 
 def _training_facts(weights: Passport) -> Iterator[tuple[str, str]]:
     files, training = weights.section("files"), weights.section("training")
-    yield "digest of the weights", files.child("weights").text("sha256")
+    yield "SHA-256 of the weights", files.child("weights").text("sha256")
     machine = weights.section("machine").values
     processes = machine.get("processes")
     several = f" in {processes} processes" if isinstance(processes, int) and processes > 1 else ""
@@ -63,7 +63,7 @@ def _training_facts(weights: Passport) -> Iterator[tuple[str, str]]:
     yield "training steps", str(training.integer("steps"))
     yield "initial weights", training.child("initial_weights").text("said")
     splits = weights.section("splits")
-    yield "images", "; ".join(f"{splits.child(name).integer('images')} in {name}" for name in ("train", "val"))
+    yield "images", "; ".join(f"{splits.child(name).integer('images'):,} in {name}" for name in ("train", "val"))
     yield "images in both", str(splits.integer("shared_images"))
     walls = [session.values.get("wall_seconds") for session in weights.section("usage").objects("sessions")]
     seconds = sum(wall for wall in walls if isinstance(wall, int | float))

@@ -26,6 +26,7 @@ from panoptic_segformer.serve.work import GONE, Work
 from panoptic_segformer.unmerged import Unmerged
 
 _READING = ["GET", "HEAD"]
+_ADDRESSES = "there is nothing here; POST an image to /predict, or GET /, /model, /health, or the Location of a result"
 PAGE = Path(__file__).with_name("page.html")
 
 
@@ -117,7 +118,8 @@ async def _refused(_request: Request, error: Exception) -> Response:
     if isinstance(error, RefusalError):
         return JSONResponse({"error": error.message}, error.status, error.headers)
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+        said = _ADDRESSES if error.status_code in (404, 405) else error.detail
+        return JSONResponse({"error": said}, error.status_code, error.headers)
     if isinstance(error, ClientDisconnect):
         return JSONResponse({"error": GONE.message}, GONE.status)
     if isinstance(error, MemoryError):

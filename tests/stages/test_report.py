@@ -35,7 +35,7 @@ def test_the_report_is_written_beside_the_run_and_says_where(run: Path, capsys: 
     main([str(run)])
     page = run / "report.html"
     assert capsys.readouterr().out.splitlines() == [
-        f"report: {page} ({page.stat().st_size / 1e6:.1f} MB)",
+        f"report: {page} ({page.stat().st_size / 1e3:.0f} kB)",
         f"open it: {page.resolve().as_uri()}",
     ]
     assert page.stat().st_size < 6e6

@@ -167,6 +167,7 @@ def test_int8_is_measured(weights: Path, tmp_path: Path, capsys: pytest.CaptureF
     out = export_int8(weights, tmp_path, "panoptic", 100)
     printed = capsys.readouterr().out
     assert re.search(r"PQ 100.00 by the network, 100.00 by model.onnx, \d+.\d\d by model.int8.onnx", printed), printed
+    assert "1 threads" not in printed
     assert (out / files.INT8_FILE).stat().st_size < (out / files.ONNX_FILE).stat().st_size
     assert read_passport(out / files.PASSPORT).section("files").values.keys() >= {files.INT8_FILE, files.ONNX_FILE}
     onnx.checker.check_model(onnx.load(out / files.INT8_FILE), full_check=True)

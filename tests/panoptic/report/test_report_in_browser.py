@@ -75,6 +75,12 @@ def test_images_are_shown_in_their_shape(page: Page) -> None:
     assert page.evaluate("document.images.length") >= 6
 
 
+@pytest.mark.parametrize("table", ["#errors .stacks + .wide", "#errors h3 + .wide"])
+def test_the_tables_of_errors_fit_a_phone(browser: Browser, file: Path, table: str) -> None:
+    with opened_page(browser, file.as_uri(), PHONE) as page:
+        assert page.locator(table).first.evaluate("one => one.scrollWidth - one.clientWidth") == 0
+
+
 def test_folded_parts_are_printed(page: Page) -> None:
     folded = "document.querySelectorAll('details:not([open])').length"
     before = page.evaluate(folded)

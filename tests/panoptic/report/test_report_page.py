@@ -131,11 +131,42 @@ def test_the_passport_tells_where_the_results_come_from(run: Path) -> None:
     assert passport is not None
     facts = dict(origin.facts(passport))
     digest = hashlib.sha256((run / "evaluate/metrics.json").read_bytes()).hexdigest()
-    assert facts["digest of the scores"] == digest
+    assert facts["SHA-256 of the scores"] == digest
     assert facts["training took"] == "1.5 minutes in 2 sessions"
-    assert facts["digests of the passport"] == "all fit each other"
+    assert facts["digests of the passport"] == "all match"
     forged = dataclasses.replace(passport, sections={**passport.sections, "usage": {}})
     assert "was edited" in dict(origin.facts(forged))["digests of the passport"]
+
+
+def test_robustness_says_what_it_is_measured_against(run: Path) -> None:
+    text = render(RunFiles.read(run))
+    assert "whose clean PQ is 80.0" in text
+    assert "On average <b>70.3 %</b> of it is retained" in text
+
+
+def test_what_merging_lost_is_said_to_be_counted_elsewhere_if_it_is_not_known(run: Path, tmp_path: Path) -> None:
+    said = "scored without <code>--instances-predictions</code>"
+    breakdown = json.loads((run / "evaluate/error_breakdown.json").read_text())
+    assert breakdown["all"]["pq_loss"]["merging"] is None
+    assert said in render(RunFiles.read(run))
+    copy = Path(shutil.copytree(run, tmp_path / "runs"))
+    breakdown["all"]["pq_loss"]["merging"] = 0.0
+    (copy / "evaluate/error_breakdown.json").write_text(json.dumps(breakdown))
+    assert said not in render(RunFiles.read(copy))
+
+
+def test_commands_name_the_folder_and_are_those_that_the_run_has_files_for(run: Path, tmp_path: Path) -> None:
+    def commands(folder: Path) -> list[str]:
+        repeat = render(RunFiles.read(folder)).partition('id="repeat"')[2]
+        return [one for one in re.findall("<dt><code>(.*?)</code>", repeat) if not one.startswith("git ")]
+
+    verify = "panoptic weights verify runs/train/model.safetensors"
+    assert commands(run) == ["make run", "panoptic report", verify, "make browse"]
+    other = Path(shutil.copytree(run / "evaluate", tmp_path / "other/evaluate")).parent
+    assert commands(other) == ["panoptic report other"]
+    assert not any(row[1:2] == ["type"] for row in Page(render(RunFiles.read(other))).rows), (
+        "which are things is not known"
+    )
 
 
 def test_id_maps_are_put_together_as_they_were(run: Path) -> None:

@@ -1,12 +1,15 @@
 """The comparison of real runs: what it says of scores, images, classes and settings, and which runs it refuses."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment, FileSystemLoader
 
+from panoptic import report
 from panoptic.evaluation.bootstrap import Interval
 from panoptic.report.comparison import Comparison, Row, differing
 from panoptic.report.comparison_page import Axis, render_comparison
@@ -201,6 +204,22 @@ def test_hostile_names_are_escaped(copies: list[Path]) -> None:
     assert hostile not in page
     assert "<b onclick" not in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 1
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0, "0.0"), (-0.0001, "\u22120.01"), (0.0004, "+0.04"), (-0.012, "\u22121.2"), (1e-9, "0.0"), (None, "-")],
+)
+def test_a_difference_is_not_rounded_to_zero(value: float | None, shown: str) -> None:
+    macros = Environment(loader=FileSystemLoader(Path(report.__file__).parent), autoescape=True, trim_blocks=True)
+    template = macros.from_string('{% from "comparison_macros.html" import signed %}{{ signed(value) }}')
+    assert template.render(value=value).strip() == shown
+
+
+def test_severity_0_is_called_clean(page: str) -> None:
+    chart = page.partition('aria-label="PQ by severity"')[2].partition("</svg>")[0]
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", chart)
+    assert texts[:3] == ["clean", "2", "5"]
 
 
 def test_an_axis_holds_all_intervals_and_zero(made: list[Path]) -> None:

@@ -109,6 +109,15 @@ def test_a_photo_is_dropped_and_compared(wide: Screen, model: panoptic_segformer
     assert wide.download("overlay")[0] == "dropped-overlay.png"
 
 
+def test_the_numbers_of_segments_stand_below_their_names(screen: Screen, tmp_path: Path) -> None:
+    screen.choose(tmp_path, photo_file(0))
+    rights = "all => all.map(one => Math.round(one.getBoundingClientRect().right))"
+    heads = screen.page.locator(".heads small")
+    assert heads.all_inner_texts() == ["area", "score"]
+    numbers = screen.page.locator("#segments li:first-child small").evaluate_all(rights)
+    assert heads.evaluate_all(rights) == numbers[1:]
+
+
 def test_pointing_at_a_segment_names_it(screen: Screen, model: panoptic_segformer.Model, tmp_path: Path) -> None:
     data = photo_file(0)
     screen.choose(tmp_path, data)

@@ -239,6 +239,13 @@ def test_hostile_requests_are_refused(program: Program, address: str, headers: d
         assert client.get("/health").json()["taken"] == 0
 
 
+def test_a_wrong_address_is_told_the_right_ones(program: Program) -> None:
+    with program.client() as client:
+        for answer, status in ((client.get("/predict"), 405), (client.get("/docs"), 404)):
+            assert answer.status_code == status
+            assert "POST an image to /predict" in answer.json()["error"]
+
+
 def test_monitors_may_ask_for_the_head_alone(program: Program) -> None:
     with program.client() as client:
         for address in ("/", "/health", "/model"):
