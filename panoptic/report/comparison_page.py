@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from panoptic.io.printable import printable
 from panoptic.report import contents
 from panoptic.report.compared import Comparison, Row
 from panoptic.report.figures import COLORS, empty_plot, themed_svg
@@ -108,7 +109,8 @@ def _overlaid(title: str, unit: str, x_label: str, lines: Mapping[str, Line]) ->
     figure, axes = empty_plot(title, x_label, unit)
     for (name, line), color in zip(lines.items(), COLORS, strict=False):
         if line[0]:
-            axes.plot(*line, color=color, marker=".", label=name, clip_on=False)
+            label = printable(name).replace("$", r"\$")  # else matplotlib reads formulas
+            axes.plot(*line, color=color, marker=".", label=label, clip_on=False)
     if axes.lines:
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
