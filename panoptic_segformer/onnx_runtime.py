@@ -4,7 +4,7 @@ A file ends in the panoptic map, or in the outputs of the network, which this pr
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.export.files import FORMATS, MERGING
 from model.export.inference_network import INPUT, as_network_output
-from model.export.panoptic_outputs import ORIGINAL_SIZE, PANOPTIC_INPUTS, as_prediction
+from model.export.panoptic_outputs import as_prediction, panoptic_inputs
 from model.export.sizes import Sizes
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
@@ -25,7 +25,9 @@ from model.inference.settings import InferenceSettings
 from model.pixels import IMAGE_MEAN, IMAGE_STD, normalize
 from panoptic.data.transforms import resize_for_inference, resize_image
 from panoptic.format.categories import CategoryTable
+from panoptic.io.errors import is_lack_of_memory
 from panoptic.io.json_fields import JsonObject, parse_json
+from panoptic.io.printable import printable
 from panoptic.io.reading import read_file
 from panoptic.runtime.fingerprint import file_digest
 from panoptic_segformer.changed_settings import SettingValue, with_changes
@@ -131,7 +133,7 @@ class NetworkFile:
 
     def predict(self, images: NDArray[np.float32], inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
         """Predict a batch, and merge."""
-        found = self.session.run(self.names, {INPUT: images})
+        found = _run(self.session, self.names, {INPUT: images}, ", ".join(image.name for image in inputs))
         tensors = {name: torch.from_numpy(output) for name, output in zip(self.names, found, strict=True)}
         if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
             raise _not_finite(bad[0], inputs)
@@ -152,12 +154,25 @@ class MergingFile:
     def predict(self, images: NDArray[np.float32], inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
         """Predict one image."""
         (image,) = inputs
-        values = asdict(self.merging) | {ORIGINAL_SIZE: image.original}
-        options = {option.name: np.array(values[option.name]) for option in PANOPTIC_INPUTS}
-        found = dict(zip(self.names, self.session.run(self.names, {INPUT: images, **options}), strict=True))
+        given = {INPUT: images, **panoptic_inputs(self.merging, image.original)}
+        found = dict(zip(self.names, _run(self.session, self.names, given, image.name), strict=True))
         if not found["finite"]:
             raise _not_finite("outputs", inputs)
         return (as_prediction(found, self.categories),)
+
+
+def _run(
+    session: Session, names: Sequence[str], given: Mapping[str, NDArray[np.generic]], images: str
+) -> list[NDArray[np.generic]]:
+    try:
+        return session.run(names, given)
+    except Exception as error:  # ONNX Runtime's errors have no other base class
+        if is_lack_of_memory(error):
+            raise
+        issue = printable(error)
+        raise ValueError(
+            f"{images}: ONNX Runtime cannot run the exported network ({issue}); export it again"
+        ) from error
 
 
 def _not_finite(what: str, inputs: Sequence[NetworkInput]) -> ValueError:

@@ -1,7 +1,7 @@
 """Check an ONNX file that merges: its maps against those of the network with this project's merging."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from model.export.check_images import Image
 from model.export.checking import BOUND, EQUAL_PIXELS, Program, Session
 from model.export.inference_network import INPUT, InferenceNetwork, as_network_output
-from model.export.panoptic_outputs import ORIGINAL_SIZE, PANOPTIC_INPUTS, as_prediction
+from model.export.panoptic_outputs import as_prediction, panoptic_inputs
 from model.export.sizes import ExportError
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
@@ -43,9 +43,7 @@ def by_file(session: Session, settings: MergingSettings, categories: CategoryTab
     names = [output.name for output in session.get_outputs()]
 
     def predict(image: Image) -> PanopticPrediction:
-        values = asdict(settings) | {ORIGINAL_SIZE: image.original}
-        options = {option.name: np.array(values[option.name]) for option in PANOPTIC_INPUTS}
-        found = session.run(names, {INPUT: image.tensor().numpy(), **options})
+        found = session.run(names, {INPUT: image.tensor().numpy(), **panoptic_inputs(settings, image.original)})
         return as_prediction(dict(zip(names, found, strict=True)), categories)
 
     return predict
