@@ -4,7 +4,7 @@ A file ends in the panoptic map, or in the outputs of the network, which this pr
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.export.inference_network import INPUT, as_network_output
-from model.export.panoptic_outputs import ORIGINAL_SIZE, PANOPTIC_INPUTS, as_prediction
+from model.export.panoptic_outputs import as_prediction, panoptic_inputs
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
 from model.inference.predictor import NetworkInput
 from model.pixels import normalize
 from panoptic.format.categories import CategoryTable
+from panoptic.io.errors import is_lack_of_memory
+from panoptic.io.printable import printable
 
 Array = NDArray[np.generic]
 
@@ -84,7 +86,7 @@ class NetworkFile:
         Raises:
             ValueError: an output is not finite; names the images.
         """
-        found = run_onnx(self.session, {INPUT: normalized(inputs).numpy()})
+        found = _run_named(self.session, {INPUT: normalized(inputs).numpy()}, inputs)
         tensors = {name: torch.from_numpy(output) for name, output in found.items()}
         if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
             raise _not_finite(bad[0], inputs)
@@ -109,14 +111,26 @@ class MergingFile:
         return tuple(map(self._predict_one, inputs))
 
     def _predict_one(self, image: NetworkInput) -> PanopticPrediction:
-        values = asdict(self.merging) | {ORIGINAL_SIZE: image.original}
-        options = {option.name: np.array(values[option.name]) for option in PANOPTIC_INPUTS}
-        found = run_onnx(self.session, {INPUT: normalized([image]).numpy(), **options})
+        options = panoptic_inputs(self.merging, image.original)
+        found = _run_named(self.session, {INPUT: normalized([image]).numpy(), **options}, [image])
         if not found["finite"]:
             raise _not_finite("outputs", [image])
         return as_prediction(found, self.categories)
 
 
+def _run_named(session: Session, given: Mapping[str, Array], inputs: Sequence[NetworkInput]) -> dict[str, Array]:
+    try:
+        return run_onnx(session, given)
+    except Exception as error:  # ONNX Runtime's errors have no other base class
+        if is_lack_of_memory(error):
+            raise
+        issue = f"ONNX Runtime cannot run the exported network ({printable(error)}); export it again"
+        raise ValueError(f"{_named(inputs)}: {issue}") from error
+
+
 def _not_finite(what: str, inputs: Sequence[NetworkInput]) -> ValueError:
-    shown = ", ".join(image.name for image in inputs)
-    return ValueError(f"{shown}: the {what} of the exported network are NaN or infinite; export it again")
+    return ValueError(f"{_named(inputs)}: the {what} of the exported network are NaN or infinite; export it again")
+
+
+def _named(inputs: Sequence[NetworkInput]) -> str:
+    return ", ".join(image.name for image in inputs)

@@ -1,6 +1,7 @@
 """Inputs and outputs of an ONNX file that merges, apart from the image, as its description lists them."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +9,8 @@ import torch
 
 from model.assembly.tiles import instances_of
 from model.export.inference_network import Output
-from model.inference.merging import PredictedSegment
+from model.inference.bit_masks import Size
+from model.inference.merging import MergingSettings, PredictedSegment
 from model.inference.post_processing import PanopticPrediction
 from panoptic.format.categories import CategoryTable
 
@@ -37,6 +39,12 @@ PANOPTIC_OUTPUTS = (
     Output("finite", "() bool", "false if the network computed NaN or infinities, which makes the rest meaningless"),
 )
 """The map and the table of its S segments."""
+
+
+def panoptic_inputs(settings: MergingSettings, original: Size) -> dict[str, npt.NDArray[np.generic]]:
+    """Return all inputs but the image, in their types: a threshold may be the integer 0 or 1."""
+    values = asdict(settings) | {ORIGINAL_SIZE: original}
+    return {option.name: np.array(values[option.name], option.shape.rpartition(" ")[2]) for option in PANOPTIC_INPUTS}
 
 
 def as_prediction(found: Outputs, categories: CategoryTable) -> PanopticPrediction:

@@ -54,9 +54,15 @@ class Sizes:
             FieldError: it is something else.
         """
         if isinstance(limits.values.get("height"), int):
-            return cls((limits.integer("height"), limits.integer("width")))
-        sides = limits.child("height")
-        return cls(smallest=sides.integer("smallest"), multiple=sides.integer("multiple_of"))
+            numbers = limits.integer("height"), limits.integer("width")
+            sizes = cls(numbers)
+        else:
+            child = limits.child("height")
+            numbers = child.integer("smallest"), child.integer("multiple_of")
+            sizes = cls(None, *numbers)
+        if not 0 < min(numbers) <= max(numbers) <= LARGEST:
+            raise ExportError(f"{limits.where}: has {numbers}, expected pixels from 1 to {LARGEST}; export it again")
+        return sizes
 
     @classmethod
     def parse(cls, text: str) -> "Sizes":

@@ -50,11 +50,11 @@ def curve_issues(tables: object, step: int) -> Iterator[str]:
         yield "its curves are not texts by name"
         return
     for name, text in tables.items():
-        rows = list(csv.reader(io.StringIO(text)))
         try:
+            rows = list(csv.reader(io.StringIO(text)))
             steps = [int(row[0]) for row in rows[1:]]
             sound = rows[0][0] == "step" and all(len(list(map(float, row))) == len(rows[0]) for row in rows[1:])
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, csv.Error):
             steps, sound = [], False
         if name not in TABLES or not sound or not _ascend([0, *steps, step]):
             yield f"its curve {name!r:.60} is not a table of numbers for ascending steps up to {step}"

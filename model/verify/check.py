@@ -88,10 +88,11 @@ def last_row(curve: Path) -> dict[str, float]:
     Raises:
         DatasetError: It is no such table.
     """
-    *_, last = [{}, *csv.DictReader(read_text(curve).splitlines())]
+    lines = read_text(curve).splitlines()
     try:
+        *_, last = [{}, *csv.DictReader(lines)]
         row = {name: float(text or "nan") for name, text in last.items()}
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, csv.Error):
         row = {}
     if not isfinite(row.get("step", float("nan"))):
         raise DatasetError(f"{curve}: expected a table of numbers whose last row has a step; copy the file again")

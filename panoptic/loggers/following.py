@@ -47,8 +47,11 @@ def follow(curves: Path, log: Callable[[Sequence[Row]], None], ended: Callable[[
 
 def read_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a curve. Raises `DatasetError` if the file is none."""
-    table = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    for number, row in enumerate(table, 2):
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+    except csv.Error as error:  # of values longer than any number
+        raise DatasetError(f"{path}: is no table ({error}); give the curves of a training") from None
+    for number, row in enumerate(rows, 2):
         try:
             step = int(row.pop("step"))
             values = {f"{path.stem}/{name}": float(value) for name, value in row.items()}

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from panoptic.error_browser.entries import CLEAN, FORMAT, BrowserEntry
+from panoptic.error_browser.entries import CLEAN, FORMAT, BrowserEntry, parse_entry, read_entries
 from panoptic.format.categories import CategoryTable
 from panoptic.format.image_id import ImageId
 from panoptic.io.errors import DatasetError
-from panoptic.io.json_fields import is_identifier, is_number, read_json
+from panoptic.io.json_fields import read_json
 from panoptic.io.reading import open_file
 
 OUTCOMES: Mapping[str, Mapping[str, str]] = {
@@ -75,18 +75,10 @@ class Browsed:
             raise DatasetError(f"{description.where}: format {found!r:.40}, expected {FORMAT!r}; {_HINT}")
         categories = CategoryTable.from_json(description.values.get("categories"), description.where)
         path = folder / "images.jsonl"
-        lines, confusions, offset = list[ImageLine](), Counter[tuple[int, int]](), 0
-        try:
-            with open_file(path) as file:
-                for line in file:
-                    entry = _parse(line, f"{path}: line {len(lines) + 1}", categories)
-                    lines.append(ImageLine(offset, entry.image_id, entry.corruption, entry.severity, entry.pq))
-                    confusions.update(_confusions(entry))
-                    offset += len(line)
-        except FileNotFoundError:
-            raise DatasetError(f"{path}: there is no such file beside run.json; {_HINT}") from None
-        if len(lines) != (count := description.integer("images")):
-            raise DatasetError(f"{path}: has {len(lines)} lines, expected {count}; {_HINT}")
+        lines, confusions = list[ImageLine](), Counter[tuple[int, int]]()
+        for offset, entry in read_entries(path, description.integer("images"), categories):
+            lines.append(ImageLine(offset, entry.image_id, entry.corruption, entry.severity, entry.pq))
+            confusions.update(_confusions(entry))
         return cls(folder, categories, lines, confusions)
 
     def entry(self, line: ImageLine) -> BrowserEntry:
@@ -94,7 +86,7 @@ class Browsed:
         path = self.folder / "images.jsonl"
         with open_file(path) as file:
             file.seek(line.offset)
-            return _parse(file.readline(), str(path), self.categories)
+            return parse_entry(file.readline(), str(path), self.categories)
 
     def examples(self) -> dict[str, list[ImageLine]]:
         """Choose the clean images with the lowest, the median and the highest PQ, none of them twice."""
@@ -135,37 +127,6 @@ class Browsed:
     @property
     def _clean(self) -> list[ImageLine]:
         return [line for line in self.lines if line.corruption == CLEAN]
-
-
-def _parse(line: bytes, where: str, categories: CategoryTable) -> BrowserEntry:
-    try:
-        entry = BrowserEntry.from_line(line.decode())
-        wrong = "" if _is_plausible(entry, categories) else "a wrong type, class or outcome"
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        wrong = f"{error!r:.80}"
-    if wrong:
-        raise DatasetError(f"{where}: not as stages.browse writes it ({wrong}); {_HINT}")
-    return entry
-
-
-def _is_plausible(entry: BrowserEntry, categories: CategoryTable) -> bool:
-    """Tell whether what the page shows of an entry has the right type."""
-    numbers = [entry.pq, *(segment.score for side in entry.segments.values() for segment in side)]
-    names = [entry.file_name, entry.corruption, entry.overlay, entry.stuff_ground_truth, entry.stuff_prediction]
-    return (
-        all(value is None or is_number(value) for value in numbers)
-        and all(isinstance(name, str) for name in names)
-        and is_identifier(entry.image_id)
-        and is_number(entry.severity)
-        and all(
-            segment.outcome in OUTCOMES[side]
-            and segment.category_id in categories
-            and (segment.other_category_id is None or segment.other_category_id in categories)
-            and all(map(is_number, (segment.id, segment.iou, *segment.box_xywh)))
-            for side, segments in entry.segments.items()
-            for segment in segments
-        )
-    )
 
 
 def _confusions(entry: BrowserEntry) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from panoptic.io.printable import printable
 from panoptic.report.run_files import LOSS, RunFiles, Table
 from panoptic.report.scores import Breakdown
 from panoptic.robustness.figures import COLORS, group_figures, png_file
@@ -76,7 +77,8 @@ def overlaid_figure(title: str, unit: str, x_label: str, lines: Mapping[str, Lin
     for (name, line), color in zip(lines.items(), COLORS, strict=False):
         if line is not None:
             # Not clipped: half of a marker at 0 would be outside the axes.
-            axes.plot(*line, color=color, marker=".", label=name, clip_on=False)
+            label = printable(name).replace("$", r"\$")  # else matplotlib reads formulas
+            axes.plot(*line, color=color, marker=".", label=label, clip_on=False)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.locator_params(axis="x", integer=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from panoptic.io.printable import printable
 from panoptic.report import contents, figures, origin
 from panoptic.report.contents import ExampleRows
 from panoptic.report.images import Corrupted, ImageFiles
@@ -44,16 +45,23 @@ def render_page(template: str, **values: object) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters["percent"] = percent
     script = environment.get_template("script.html").render()
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(script=Markup(script), script_digest=digest, **values)
+    page = environment.get_template(template).render(script=Markup(script), script_digest=digest, **values)
+    return page.encode(errors="backslashreplace").decode()
 
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Format a fraction of 1 in percent."""
     return "-" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _shown(value: object) -> object:
+    """Show control characters in names, and what no file in UTF-8 can hold, as escapes."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _examples(run: RunFiles) -> list[ExampleRows]:

@@ -15,6 +15,7 @@ from panoptic.io.json_fields import JsonObject, read_json
 from panoptic.report.scores import entries_by_id
 
 RESAMPLES = 1000
+_LARGEST_COUNT = 2**53  # above which sums are not exact
 _PQ = METRICS[0]
 _AGAIN = "score both runs on the same images with `panoptic evaluate --per-image`"
 
@@ -133,7 +134,10 @@ def _read_image(entry: JsonObject) -> ImageCounts:
 
 
 def _read_counts(zero: Counts, entry: JsonObject) -> Counts:
-    return type(zero)(*(entry.number(name) for name in zero.names()))
+    counts = [entry.number(name) for name in zero.names()]
+    if not all(0 <= count <= _LARGEST_COUNT for count in counts):
+        raise DatasetError(f"{entry.where}: has a negative or enormous count; {_AGAIN}")
+    return type(zero)(*counts)
 
 
 def _require_same_ground_truth(first: CountedRun, other: CountedRun) -> None:

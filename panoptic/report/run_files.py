@@ -116,7 +116,10 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
 
     Raises `DatasetError` for a missing one of `columns`, a row of another length, or a value that is no number.
     """
-    rows = list(csv.reader(io.StringIO(read_text(path), newline="")))
+    try:
+        rows = list(csv.reader(io.StringIO(read_text(path), newline="")))
+    except csv.Error as error:  # of values longer than any number
+        raise DatasetError(f"{path}: is no table ({error}); write it again") from None
     head, *body = rows or [[]]
     if missing := [column for column in columns if column not in head]:
         raise DatasetError(f"{path}: has no column {', '.join(missing)}; write it again")
@@ -144,7 +147,7 @@ def _read_complexity(path: Path) -> tuple[ComplexityRow, ...]:
             title=row.text("title"),
             parameters=row.integer("parameters"),
             gmacs=row.number("gmacs_full"),
-            size="{} x {}".format(*row.integers("size")),
+            size=" x ".join(map(str, row.integers("size"))),
             latencies=tuple(map(_latency, row.objects("measurements"))),
         )
         for row in rows

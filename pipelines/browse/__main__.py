@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from panoptic.runtime.cli import run_command
 from pipelines.browse.agreement import agreement_table
 from pipelines.browse.app import app_running, import_fiftyone
 from pipelines.browse.database import database
@@ -33,19 +34,15 @@ STATE = Path("runs/state/browse")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     arguments = _parser().parse_args(argv)
     previous = {number: signal.signal(number, _leave) for number in ENDING}
     try:
-        _browse(arguments)
-    except BrowseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        run_command(lambda: _browse(arguments))
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    return 0
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
@@ -111,8 +108,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    status = 0
     try:
-        status = main()
+        main()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
     # FiftyOne's threads and exit handlers would still talk to the database, which has stopped.

@@ -2,16 +2,21 @@
 
 import hashlib
 import json
+import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from panoptic.error_browser.entries import FORMAT, BrowserEntry
+from panoptic.error_browser.entries import FORMAT, BrowserEntry, read_entries
+from panoptic.io.reading import read_text, require_file
+
+_HINT = "run `dvc repro browse` again"
 
 
-class BrowseError(RuntimeError):
+class BrowseError(ValueError):
     """An error whose message says what was found, what was expected, and what to do."""
 
 
@@ -33,43 +38,60 @@ class Run:
     folder: Path
     files: Path
     digest: str
+    images: int
     categories: Mapping[int, Category]
 
     @classmethod
     def open(cls, folder: Path, state: Path) -> "Run":
-        """Read the description, and unpack the archive below `state` unless that has been done."""
-        try:
-            description = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise BrowseError(f"{folder}: there is no run.json; write it with `dvc repro browse`") from None
-        if (found := description.get("format")) != FORMAT:
-            raise BrowseError(
-                f"{folder / 'run.json'}: format {found!r}, expected {FORMAT!r}: written by another version; "
-                "run `dvc repro browse` again"
-            )
-        categories = {
-            entry["id"]: Category(label, entry["id"], entry["name"], bool(entry["isthing"]), tuple(entry["color"]))
-            for label, entry in enumerate(description["categories"], start=1)
-        }
+        """Read the description, and unpack the archive below `state` unless that has been done.
+
+        Raises `ValueError` that names a missing or damaged file.
+        """
+        images, categories = _read_description(folder / "run.json")
         digest = hashlib.sha256()
         for name in ("run.json", "images.jsonl", "files.zip"):
-            with (folder / name).open("rb") as file:
+            with require_file(folder / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         folder_id = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
         files = state.resolve() / "files" / f"{folder.resolve().name}-{folder_id}"
         _unpack(folder / "files.zip", files, digest.hexdigest())
-        return cls(folder, files, digest.hexdigest(), categories)
+        return cls(folder, files, digest.hexdigest(), images, categories)
 
     def entries(self) -> Iterator[BrowserEntry]:
-        """The images in the order written: the clean ones first."""
-        with (self.folder / "images.jsonl").open(encoding="utf-8") as lines:
-            yield from map(BrowserEntry.from_line, lines)
+        """The images in the order written: the clean ones first. Raises `DatasetError` that names a damaged line."""
+        for _, entry in read_entries(self.folder / "images.jsonl", self.images, self.categories):
+            yield entry
 
     def image_path(self, entry: BrowserEntry) -> Path:
         """The absolute path of an image, which may have been unpacked."""
         if entry.image is None:
             return self.files / Path(entry.overlay).with_name("image.jpg")
         return Path(entry.image).resolve()
+
+
+def _read_description(path: Path) -> tuple[int, dict[int, Category]]:
+    """Read the number of images and the classes."""
+    if not os.path.lexists(path):
+        raise BrowseError(f"{path.parent}: there is no run.json; write it with `dvc repro browse`")
+    try:
+        description = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BrowseError(f"{path}: not valid JSON ({error}); {_HINT}") from None
+    found = description.get("format") if isinstance(description, dict) else None
+    if found != FORMAT:
+        raise BrowseError(f"{path}: format {found!r:.40}, expected {FORMAT!r}: written by another version; {_HINT}")
+    match description:
+        case {"images": int(images), "categories": [*entries]}:
+            categories = [_category(label, entry, path) for label, entry in enumerate(entries, start=1)]
+            return images, {category.id: category for category in categories}
+    raise BrowseError(f"{path}: has no number of images or no classes; {_HINT}")
+
+
+def _category(label: int, entry: object, path: Path) -> Category:
+    match entry:
+        case {"id": int(id_), "name": str(name), "isthing": 0 | 1 as is_thing, "color": [int(r), int(g), int(b)]}:
+            return Category(label, id_, name, bool(is_thing), (r, g, b))
+    raise BrowseError(f"{path}: {entry!r:.60} is no class; {_HINT}")
 
 
 def _unpack(archive: Path, folder: Path, digest: str) -> None:
@@ -82,7 +104,13 @@ def _unpack(archive: Path, folder: Path, digest: str) -> None:
     for old in (folder, partial):
         shutil.rmtree(old, ignore_errors=True)
     partial.mkdir(parents=True)
-    with zipfile.ZipFile(archive) as files:
-        files.extractall(partial)  # zipfile keeps names inside the folder
+    try:
+        with zipfile.ZipFile(archive) as files:
+            # Written without compression, so more would be a bomb.
+            if sum(entry.file_size for entry in files.infolist()) > archive.stat().st_size:
+                raise BrowseError(f"{archive}: its files are larger than itself; {_HINT}")
+            files.extractall(partial)  # zipfile keeps names inside the folder
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+        raise BrowseError(f"{archive}: is damaged ({error}); {_HINT}") from None
     partial.rename(folder)
     noted.write_text(digest, encoding="utf-8")

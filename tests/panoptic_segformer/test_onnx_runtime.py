@@ -1,5 +1,6 @@
 """An exported file predicts what the weights predict that it was made from."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,3 +108,26 @@ def test_other_files_are_refused(exported: Path, tmp_path: Path) -> None:
     onnx.save(model, changed)
     with pytest.raises(ValueError, match="its metadata has no description"):
         load_onnx(changed, {})
+
+
+def test_thresholds_may_be_integers(exported: Path) -> None:
+    expected, found = (load_onnx(exported, {"score_threshold": zero})(photos()[0]) for zero in (0.0, 0))
+    np.testing.assert_array_equal(found.ids, expected.ids)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r'("multiple_of"|"height"): 1?\d+', r"\1: 0"),
+        (r'("multiple_of"|"height"): \d+', r"\1: -5"),
+        (r'("name"): "(ids|labels)"', r'\1: "other"'),
+    ],
+)
+def test_an_impossible_description_is_refused(old: str, new: str, exported: Path, tmp_path: Path) -> None:
+    model, path = onnx.load(exported), tmp_path / "other.onnx"
+    (description,) = (entry for entry in model.metadata_props if entry.key == "description")
+    description.value, count = re.subn(old, new, description.value)
+    assert count
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match=r"\A.*; export it again\Z"):
+        load_onnx(path, {})(photos()[0])

@@ -115,6 +115,15 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
         (r'"pq": 0\.\d+', '"pq": "1"'),
         (r'"ground_truth": \[\{', '"ground_truth": [5, {'),
         (r'"overlay": "[^"]*"', '"overlay": 5'),
+        (r'"mask": "[^"]*"', '"mask": 5'),
+        (r'"image": "[^"]*"', '"image": 5'),
+        (r'"width": \d+', '"width": {}'),
+        (r'"box_xywh": \[\d+', '"box_xywh": [1.5'),
+        (r'"box_xywh": \[\d+', '"box_xywh": [-1'),
+        (r'"box_xywh": \[\d+', '"box_xywh": [1000'),
+        (r'"box_xywh": \[[^\]]*\]', '"box_xywh": []'),
+        (r'"id": \d+', '"id": 4294967296'),
+        (r'"file_name": "[^"]*"', r'"file_name": "\\ud800"'),
     ],
 )
 def test_a_line_of_another_program_is_named(old: str, new: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +135,29 @@ def test_a_line_of_another_program_is_named(old: str, new: str, run: Path, capsy
         main([str(run)])
     assert ended.value.code == 2
     assert re.match(rf"error: {lines}: line \d+: not as stages\.browse writes it", capsys.readouterr().err)
+
+
+def test_a_value_longer_than_any_number_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "train/loss.csv").write_text(f"step,total\n1,{'1' * 200_000}\n")
+    with pytest.raises(SystemExit) as ended:
+        main([str(run)])
+    assert ended.value.code == 2
+    assert f"error: {run / 'train/loss.csv'}: is no table" in capsys.readouterr().err
+
+
+def test_names_that_reorder_text_or_are_not_unicode_are_escaped(run: Path) -> None:
+    text = (run / "browse/run.json").read_text()
+    (run / "browse/run.json").write_text(text.replace('"ball"', r'"a\u202eb\ud800\n"'))
+    main([str(run)])
+    page = (run / "report.html").read_text()
+    assert r"a\u202eb\ud800\n" in page
+    assert "\u202e" not in page
+
+
+def test_a_size_of_another_shape_is_shown(run: Path) -> None:
+    rows = re.sub(r'"size": \[[^\]]*\]', '"size": [7]', (run / "complexity/rows.json").read_text())
+    (run / "complexity/rows.json").write_text(rows)
+    main([str(run)])
 
 
 @pytest.mark.parametrize("name", DAMAGES)

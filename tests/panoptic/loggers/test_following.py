@@ -46,9 +46,19 @@ def test_what_is_written_just_before_the_end_is_logged(tmp_path: Path) -> None:
     assert logged == [Row("loss", 1, {"loss/learning_rate": 0.1, "loss/total": 2.5})]
 
 
-@pytest.mark.parametrize("text", ["step,total\n1,x\n", "step,total\n1\n", "step,total\n1,2,3\n", "total\n1\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["step,total\n1,x\n", "step,total\n1\n", "step,total\n1,2,3\n", "total\n1\n"],
+)
 def test_what_is_no_curve_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "loss.csv"
     path.write_text(text)
     with pytest.raises(DatasetError, match=r"loss.csv: line 2 is no step with a number in every column"):
+        list(read_rows(path))
+
+
+def test_a_value_longer_than_any_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "loss.csv"
+    path.write_text(f"step,total\n1,{'1' * 200_000}\n")
+    with pytest.raises(DatasetError, match=r"loss.csv: is no table"):
         list(read_rows(path))

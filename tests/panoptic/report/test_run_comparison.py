@@ -1,6 +1,7 @@
 """The comparison of real runs: what it says of scores, images, classes and settings, and which runs it refuses."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from panoptic import report
 from panoptic.evaluation.bootstrap import Interval
+from panoptic.io.printable import printable
 from panoptic.report.comparison import Comparison, Row, differing
 from panoptic.report.comparison_page import Axis, render_comparison
 from panoptic.report.paired import Difference
@@ -228,3 +230,19 @@ def test_an_axis_holds_all_intervals_and_zero(made: list[Path]) -> None:
     limits = [one.interval for row in rows for one in row.differences if one.interval]
     assert 0 < axis.percent(0) < axis.percent(max(one.high for one in limits)) < 100
     assert Axis.around([Row("PQ", "all", [None, None], [])]).percent(0) == 50
+
+
+@pytest.mark.parametrize("name", ["a$b_$c", "_", os.fsdecode(b"\xff"), "a\u202eb\n"])
+def test_folders_of_any_name_are_compared(name: str, copies: list[Path]) -> None:
+    other = copies[1].rename(copies[1].with_name(name))
+    main([str(copies[0]), str(other), "--out", str(copies[0] / "comparison.html")])
+    shown = printable(other)
+    assert f">B: {shown}</text>" in (copies[0] / "comparison.html").read_text()
+
+
+def test_impossible_counts_are_named(copies: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    counts = copies[1] / "evaluate/per_image.json"
+    counts.write_text(re.sub(r'"fp": \d+', '"fp": 1e308', counts.read_text()))
+    with pytest.raises(SystemExit):
+        main([*map(str, copies)])
+    assert re.match(rf"error: {counts}: .*: has a negative or enormous count", capsys.readouterr().err)
