@@ -88,9 +88,11 @@ def _add_verify(commands: "_Commands") -> None:
     )
     parser.add_argument("weights", type=Path, help="safetensors file with its passport, or an exported file")
     parser.add_argument("--data", type=Path, help="folder that the paths of data in the passport are relative to")
+    parser.add_argument("--repository", type=Path, help="git repository with the commit of the run")
     parser.add_argument("--key", type=Path, help="public key (.pub) that must have signed the passports")
     parser.add_argument("--steps", type=int, help="steps of training to repeat; 0: none")
     parser.add_argument("--images", type=int, help="images to predict again; 0: none")
+    parser.add_argument("--seed", type=int, help="of the sample of images")
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
 
 
@@ -100,7 +102,8 @@ def _verify(given: argparse.Namespace) -> None:
 
     beside = given.weights.with_name(RESULTS_PASSPORT)  # where `pull` puts it
     results = beside if beside.is_file() and given.weights.with_suffix(".passport.json").is_file() else None
-    values = {"results": results} | {name: getattr(given, name) for name in ("data", "key", "steps", "images")}
+    names = ("data", "repository", "key", "steps", "images", "seed")
+    values = {"results": results} | {name: getattr(given, name) for name in names}
     options = [text for name, value in values.items() if value is not None for text in (f"--{name}", str(value))]
     verify([str(given.weights), *options, *(["--json"] if given.json else [])])
 

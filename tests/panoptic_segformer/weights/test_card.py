@@ -1,11 +1,14 @@
 """The model card has what the run says, in the format that the hub reads, and nothing that was not said."""
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
+from model.verify.__main__ import main as verify
 from model.weights.description import load_description
 from panoptic_segformer.weights.__main__ import main
 from tests.panoptic_segformer.weights.small_bundle import METRICS, make_run, save_weights
@@ -122,3 +125,13 @@ def test_verify_finds_what_lies_beside_pulled_weights(
         main(["verify", str(tmp_path / "model.safetensors"), "--steps", "0", "--images", "0", "--json"])
     checks = {check["name"]: check["verdict"] for check in json.loads(capsys.readouterr().out)}
     assert checks["files of the weights"] == checks["chain of the results"] == checks["parent of the results"] == "ok"
+
+
+def test_verify_has_the_options_of_the_program_behind_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def options(command: Callable[[list[str]], object], *words: str) -> set[str]:
+        with pytest.raises(SystemExit):
+            command([*words, "--help"])
+        return set(re.findall(r"^  (--[a-z]+)", capsys.readouterr().out, re.MULTILINE))
+
+    own, behind = options(main, "verify"), options(verify)
+    assert own == behind - {"--results", "--pretrained"}, "which it finds itself"
