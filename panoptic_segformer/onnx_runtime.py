@@ -18,6 +18,7 @@ from model.inference.settings import InferenceSettings
 from model.pixels import IMAGE_MEAN, IMAGE_STD
 from panoptic.format.categories import CategoryTable
 from panoptic.io.json_fields import JsonObject, parse_json
+from panoptic.io.printable import printable
 from panoptic.io.reading import read_file
 from panoptic.runtime.fingerprint import file_digest
 from panoptic_segformer.changed_settings import SettingValue, with_changes
@@ -116,5 +117,12 @@ def _description(session: Session, path: Path) -> JsonObject:
         raise ValueError(
             f"{where}: images are normalized by {given.get('mean')} and {given.get('std')}, expected {IMAGE_MEAN} and "
             f"{IMAGE_STD}; export it again with this version"
+        )
+    end = description.child(MERGING) if description.has(MERGING) else description
+    described = [output.text("name") for output in end.objects("outputs")]
+    names = [output.name for output in session.get_outputs()]
+    if described != names:
+        raise ValueError(
+            f"{where}: the outputs {printable(described)} are not those of the file, {names}; export it again"
         )
     return description

@@ -37,8 +37,8 @@ def render(run: RunFiles) -> str:
     )
 
 
-def render_page(template: str, **values: object) -> str:
-    """Render a template that extends `base.html`."""
+def page_environment() -> Environment:
+    """Return what renders the templates of pages, with their filters."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -48,6 +48,12 @@ def render_page(template: str, **values: object) -> str:
         finalize=_shown,
     )
     environment.filters["percent"] = percent
+    return environment
+
+
+def render_page(template: str, **values: object) -> str:
+    """Render a template that extends `base.html`."""
+    environment = page_environment()
     script = environment.get_template("script.html").render()
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template(template).render(script=Markup(script), script_digest=digest, **values)

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jinja2 import Environment, FileSystemLoader
 
-from panoptic import report
 from panoptic.evaluation.bootstrap import Interval
 from panoptic.io.printable import printable
 from panoptic.report.comparison import Comparison, Row, differing
 from panoptic.report.comparison_page import Axis, render_comparison
+from panoptic.report.page import page_environment
 from panoptic.report.paired import Difference
 from panoptic.report.run_files import RunFiles
 from stages.report import main
@@ -213,8 +212,7 @@ def test_hostile_names_are_escaped(copies: list[Path]) -> None:
     [(0.0, "0.0"), (-0.0001, "\u22120.01"), (0.0004, "+0.04"), (-0.012, "\u22121.2"), (1e-9, "0.0"), (None, "-")],
 )
 def test_a_difference_is_not_rounded_to_zero(value: float | None, shown: str) -> None:
-    macros = Environment(loader=FileSystemLoader(Path(report.__file__).parent), autoescape=True, trim_blocks=True)
-    template = macros.from_string('{% from "comparison_macros.html" import signed %}{{ signed(value) }}')
+    template = page_environment().from_string('{% from "comparison_macros.html" import signed %}{{ signed(value) }}')
     assert template.render(value=value).strip() == shown
 
 
