@@ -6,6 +6,7 @@ A difference counts as one only where the 95 % interval of the paired difference
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -169,9 +170,9 @@ class Comparison:
 
     def _image(self, number: int, key: str, difference: float) -> ChangedImage:
         pair = (0, number)
-        before, after = (self.counted[position].image_pq()[key] for position in pair)
+        before, after = (self.counted[position].image_pq[key] for position in pair)
         title, panels = key, list[Panel]()
-        examples = [_example(self.columns[position].run, key) for position in pair]
+        examples = [self._example(position, key) for position in pair]
         known = [example for example in examples if example is not None]
         if len(known) == len(pair):
             title, panels = known[0].entry.file_name, list(known[0].panels[:-1])
@@ -179,14 +180,18 @@ class Comparison:
                 panels.append(replace(example.panels[-1], title=self.columns[position].name))
         return ChangedImage(title, self.columns[number].letter, (before, after), difference, panels)
 
+    def _example(self, position: int, key: str) -> Example | None:
+        """Draw an image, its ground truth and what a run predicts for it; None if the run did not record that."""
+        browsed, files = self._runs[position].browsed, self._files[position]
+        if browsed is None or files is None:
+            return None
+        clean = (line for line in browsed.lines if line.corruption == CLEAN and str(line.image_id) == key)
+        line = next(clean, None)
+        return files.example(line) if line else None
 
-def _example(run: RunFiles, key: str) -> Example | None:
-    """Draw an image, its ground truth and what a run predicts for it; None if the run did not record that."""
-    if run.browsed is None:
-        return None
-    clean = (line for line in run.browsed.lines if line.corruption == CLEAN and str(line.image_id) == key)
-    line = next(clean, None)
-    return ImageFiles(run.browsed).example(line) if line else None
+    @cached_property
+    def _files(self) -> list[ImageFiles | None]:
+        return [ImageFiles(run.browsed) if run.browsed else None for run in self._runs]
 
 
 def _read_counts(run: RunFiles) -> CountedRun:

@@ -79,7 +79,7 @@ def _charts(comparison: Comparison) -> dict[str, Markup]:
             {name: _severities(run.robustness) if run.robustness else None for name, run in runs.items()},
         ),
     }
-    levels = sorted({level for run in runs.values() if run.robustness for level in _severities(run.robustness)[0]})
+    levels = sorted({level for run in runs.values() if run.robustness for level in (0, *run.robustness.severities)})
     figures["severity"].axes[0].set_xticks(levels, ["clean" if level == 0 else f"{level:g}" for level in levels])
     return {name: themed_svg(figure, f"compared-{name}") for name, figure in figures.items() if figure.axes[0].lines}
 

@@ -5,6 +5,7 @@ Both have to be scored on the same images against the same ground truth: `compar
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from panoptic.evaluation.bootstrap import Interval, paired_intervals
@@ -76,6 +77,7 @@ class CountedRun:
                     sums[metric.name][category_id] += counts
         return Scores(categories, tuple(metrics), sums)
 
+    @cached_property
     def image_pq(self) -> dict[str, float | None]:
         """PQ within each image: the mean over the classes that occur in it."""
         return {
@@ -116,7 +118,7 @@ def compare(first: CountedRun, other: CountedRun, categories: CategoryTable) -> 
     }
     pq = [scores.per_class(_PQ) for scores in (before, after)]
     classes = {key: Difference.of(pq[1][key]["pq"], pq[0][key]["pq"], limits.classes["pq"][key]) for key in pq[0]}
-    found = [run.image_pq() for run in (first, other)]
+    found = [run.image_pq for run in (first, other)]
     images = {key: Difference.of(found[1][key], value).value for key, value in found[0].items()}
     return PairedScores(groups, classes, {key: value for key, value in images.items() if value is not None})
 
