@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from panoptic.io.printable import printable
 from panoptic.report import contents, figures, origin
+from panoptic.report.browsed import Browsed
 from panoptic.report.contents import ExampleRows
 from panoptic.report.images import Corrupted, ImageFiles
 from panoptic.report.run_files import MISSING, RunFiles
@@ -17,7 +18,7 @@ from panoptic.robustness.corruptions import CORRUPTIONS
 
 def render(run: RunFiles) -> str:
     """Render the report of a run; equal files give an equal page."""
-    examples, strip = _examples(run), _strip(run)
+    files = ImageFiles(run.browsed) if run.browsed else None
     return render_page(
         "report.html",
         run=run,
@@ -26,8 +27,8 @@ def render(run: RunFiles) -> str:
         oracles=contents.ORACLES,
         charts=figures.charts(run),
         corruptions=contents.corruption_rows(run.robustness) if run.robustness else [],
-        strip=strip,
-        examples=examples,
+        strip=_strip(run.browsed, files) if run.browsed and files else [],
+        examples=_examples(run.browsed, files) if run.browsed and files else [],
         confusions=contents.confusions(run),
         classes=contents.class_rows(run),
         settings=origin.settings_by_section(run.passport) if run.passport else {},
@@ -70,22 +71,19 @@ def _shown(value: object) -> object:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _examples(run: RunFiles) -> list[ExampleRows]:
-    if run.browsed is None:
-        return []
-    files = ImageFiles(run.browsed)
+def _examples(browsed: Browsed, files: ImageFiles) -> list[ExampleRows]:
     return [
-        contents.example_rows(title, files.example(line), run.browsed.categories)
-        for title, lines in run.browsed.examples().items()
+        contents.example_rows(title, files.example(line), browsed.categories)
+        for title, lines in browsed.examples().items()
         for line in lines
     ]
 
 
-def _strip(run: RunFiles) -> list[Corrupted]:
+def _strip(browsed: Browsed, files: ImageFiles) -> list[Corrupted]:
     """Return the clean image, then the corruptions in the order of the paper's table."""
-    strip = run.browsed.strip() if run.browsed else None
-    if run.browsed is None or strip is None:
+    strip = browsed.strip()
+    if strip is None:
         return []
-    files, order = ImageFiles(run.browsed), {name: number for number, name in enumerate(CORRUPTIONS)}
+    order = {name: number for number, name in enumerate(CORRUPTIONS)}
     corrupted = sorted(strip.corrupted, key=lambda line: order.get(line.corruption, len(order)))
     return [files.corrupted(line) for line in (strip.clean, *corrupted)]
