@@ -32,6 +32,8 @@ LOST = 1
 """Exit status of a process that has lost the others."""
 FINAL = tuple(status for status in range(LOST + 1, 256) if status != 128 + signal.SIGKILL)
 """Exit statuses after which nothing is restarted: an error that would recur, such as wrong input; asked to stop."""
+TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
+"""Exit statuses of a process that SIGTERM ended, by itself or by a handler."""
 ENDS_WITH = "PANOPTIC_ENDS_WITH"
 """Variable of the environment with the process that a program must not outlive."""
 LEAVE_SECONDS = 30
@@ -51,7 +53,7 @@ class Agent(LocalElasticAgent):
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
-        if any(failure.exitcode in FINAL for failure in result.failures.values()):
+        if any(status in FINAL for status in of_own_accord(failed.exitcode for failed in result.failures.values())):
             self._remaining_restarts = 0
         return result
 
@@ -90,7 +92,7 @@ def run_processes(settings: ClusterSettings, endpoint: str, run_id: str, command
         agent = Agent(spec, logs, shutdown_timeout=LEAVE_SECONDS)
         try:
             agent.run()
-            return status_of(agent.statuses())
+            return status_of(of_own_accord(agent.statuses()))
         except SignalException as received:
             return status_of(agent.statuses() or [-received.sigval])
         except RendezvousError as error:
@@ -98,6 +100,12 @@ def run_processes(settings: ClusterSettings, endpoint: str, run_id: str, command
             return status_of(agent.statuses()) or 1
         finally:
             handler.shutdown()
+
+
+def of_own_accord(statuses: Iterable[int]) -> list[int]:
+    """Leave out the exit statuses of processes that the agent ended by SIGTERM because another one had failed."""
+    failed = list(filter(None, statuses))
+    return [status for status in failed if status not in TERMINATED] or failed
 
 
 def status_of(statuses: Iterable[int]) -> int:

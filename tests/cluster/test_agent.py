@@ -69,6 +69,34 @@ def test_the_agent_and_the_training_know_the_same_statuses_and_variable() -> Non
     assert LOST not in FINAL
 
 
+# The first process is killed once, while the second works; the agent then ends that one by SIGTERM.
+BESIDE_WORK = """
+import os, pathlib, sys, time
+from panoptic.runtime.cli import run_command
+started = pathlib.Path(sys.argv[1], "second started")
+def work():
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] != "0":
+        return
+    if os.environ["RANK"] == "1":
+        started.touch()
+        time.sleep(600)
+    while not started.exists():
+        time.sleep(0.1)
+    os.kill(os.getpid(), 9)
+run_command(work)
+"""
+
+
+@pytest.mark.parametrize(("restarts", "status"), [(0, 128 + signal.SIGKILL), (1, 0)])
+def test_a_killed_process_counts_not_the_one_ended_for_its_sake(tmp_path: Path, restarts: int, status: int) -> None:
+    (tmp_path / "program.py").write_text(BESIDE_WORK)
+    settings = f'{{"launcher": "torchrun", "processes_per_node": 2, "max_restarts": {restarts}}}'
+    command = [sys.executable, "-m", "cluster.agent", settings, "", "run", "program", str(tmp_path)]
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(tmp_path)])}
+    ended = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == status, ended.stderr
+
+
 # Both processes say who they are, then work for long. The second one has begun when its agent was gone already.
 LONG = """
 import os, pathlib, sys, time
