@@ -33,7 +33,7 @@ from tqdm import tqdm
 from model.device import pick_device
 from model.inference.predict import ReadImages, predict_images
 from model.inference.settings import InferenceSettings
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.segmenter import Segmenter
 from model.weights.checkpoint import load_checkpoint
 from model.weights.description import metadata_path
 from panoptic.data.reader import PanopticReader, print_reading_notes
@@ -89,7 +89,7 @@ class RobustnessPaths:
 class Measuring:
     """Everything that measuring a variant takes; `index` has the chosen images only."""
 
-    network: PanopticSegFormer
+    network: Segmenter
     index: PanopticIndex
     settings: InferenceSettings
     scoring: ScoringSettings

@@ -36,7 +36,7 @@ from cluster.settings import ClusterSettings
 from model.inference.predict import predict_images
 from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.config import NetworkConfig
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.segmenter import Segmenter
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import StoppedError, shielded, stop_requests
 from model.training.failures import explained_failures, statuses_for_agent
@@ -192,7 +192,7 @@ def _description_of(initial: Path | None) -> Path | None:
 
 
 def measure_quality(
-    network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, paths: TrainPaths
+    network: Segmenter, index: PanopticIndex, settings: InferenceSettings, paths: TrainPaths
 ) -> dict[str, float]:
     """Measure the PQ of `network` in percent on the validation split: all, things, stuff; nan if no class occurs."""
     with working_folder() as folder:

@@ -6,7 +6,7 @@ from typing import NoReturn
 import numpy as np
 
 from benchmarks.harness.synthetic import made_categories, made_sample
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.segmenter import Segmenter
 from model.published import COCO_STUFF, COCO_THINGS
 from model.training.batch import PackedBatch, collate
 from model.training.curves import Curves
@@ -19,9 +19,7 @@ from model.training.state import RunState
 from panoptic.index import PanopticIndex
 
 
-def make_trainer(
-    network: PanopticSegFormer, index: PanopticIndex, settings: TrainSettings
-) -> tuple[TrainingRun, RunState]:
+def make_trainer(network: Segmenter, index: PanopticIndex, settings: TrainSettings) -> tuple[TrainingRun, RunState]:
     """Return what `model.training.loop.optimize` takes; nothing is validated or saved."""
     average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
     run = TrainingRun(
@@ -45,5 +43,5 @@ def made_batch(
     return collate(samples, categories, stuff_queries)
 
 
-def _never(_network: PanopticSegFormer) -> NoReturn:
+def _never(_network: Segmenter) -> NoReturn:
     raise AssertionError("a benchmark validates nothing")

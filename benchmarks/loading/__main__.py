@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(rounds: LoadingRounds, index: Path | None, params: Path) -> LoadingReport:
     """Measure an index, or drawn images where it is None."""
-    train, stuff = load_section(params, "train", TrainSettings), load_section(params, "model", NetworkConfig).stuff
+    train, stuff = load_section(params, "train", TrainSettings), load_section(params, "model", NetworkConfig).targets
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     source = f"images of {index}" if index else f"{rounds.images} drawn images of 480 x 640"

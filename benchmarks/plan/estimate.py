@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.plan.dataset import PlannedDataset, Recipe
 from benchmarks.plan.report import PlanRow, counted
 from model.complexity.counts import count_parameters, meta_network
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.segmenter import Segmenter
 from model.training.optimizer import is_inner_matrix
 from model.training.sampling import steps_per_epoch
 from panoptic.datasets.description import Archive
@@ -151,12 +151,12 @@ def _annotated(recipe: Recipe, dataset: PlannedDataset) -> PlanRow:
     return PlanRow(DISK, "runs/annotate", COPIES * total, "bytes", f"{', '.join(what)}; {CACHED}")
 
 
-def _moments(recipe: Recipe, network: PanopticSegFormer) -> int:
+def _moments(recipe: Recipe, network: Segmenter) -> int:
     """Count the bytes of the optimizers: two numbers per trained parameter with AdamW, one with Muon."""
     numbers = 0
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            muon = recipe.train.optimizer == "muon" and is_inner_matrix(name, parameter)
+            muon = recipe.train.optimizer == "muon" and is_inner_matrix(network, name, parameter)
             numbers += parameter.numel() * (1 if muon else 2)
     return 4 * numbers
 

@@ -9,8 +9,8 @@ import torch
 from model.complexity.modules import counting_modules
 from model.complexity.operators import counting_operators
 from model.network.config import NetworkConfig
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.queries import top_queries
+from model.network.families import build_network
+from model.network.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -30,26 +30,26 @@ class ParameterCounts:
     trainable: Mapping[str, int]
 
 
-def meta_network(config: NetworkConfig, num_things: int, num_stuff: int) -> PanopticSegFormer:
+def meta_network(config: NetworkConfig, num_things: int, num_stuff: int) -> Segmenter:
     """Make a network of shapes without values, in evaluation mode."""
     with torch.device("meta"):
-        return PanopticSegFormer(config, num_things, num_stuff).eval()
+        return build_network(config, num_things, num_stuff).eval()
 
 
-def count_macs(network: PanopticSegFormer, width: int, height: int) -> MacCounts:
+def count_macs(network: Segmenter, width: int, height: int) -> MacCounts:
     """Count one forward pass with everything that inference needs, on the device of the network."""
     device = next(network.parameters()).device
     images = torch.zeros(1, 3, height, width, device=device)
     # With gradients: without them torch's counter cannot follow views of a parameter.
     with torch.enable_grad(), counting_modules(network) as modules, counting_operators(network) as operators:
-        network(images, None, top_queries(network.config.selected_queries))
+        network.segment(images)
     products = operators.products
     if network.config.classes_from == "masks":  # the mask head calls the classifier, which torch counts for both
         products["query_masks"] -= products["query_classes"]
     return MacCounts(dict(modules), dict(products), dict(operators.sampling))
 
 
-def count_parameters(network: PanopticSegFormer) -> ParameterCounts:
+def count_parameters(network: Segmenter) -> ParameterCounts:
     """Count every parameter once, under the part that holds it."""
     total: Counter[str] = Counter()
     trainable: Counter[str] = Counter()

@@ -18,8 +18,7 @@ import torch
 from model.complexity.memory import MEBIBYTE, peak_resident_bytes, resident_bytes
 from model.device import pick_device
 from model.network.config import NetworkConfig
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.queries import top_queries
+from model.network.families import build_network
 from panoptic.runtime.cli import ending_with_this
 
 WARM_UP = 2
@@ -73,12 +72,11 @@ def measure(task: Task) -> Measurement:
     """Measure in this process."""
     device = pick_device()
     before = resident_bytes()
-    network = PanopticSegFormer(task.config, task.num_things, task.num_stuff).eval().to(device)
+    network = build_network(task.config, task.num_things, task.num_stuff).eval().to(device)
     images = torch.randn(1, 3, task.height, task.width, device=device)
-    select = top_queries(task.config.selected_queries)
 
     def run() -> None:
-        network(images, None, select, auxiliary=False)
+        network.segment(images)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 

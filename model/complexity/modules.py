@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from model.network.layers import FeedForward
 from model.network.mask_decoder import MaskReader
 from model.network.outputs import Shapes
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.segmenter import Segmenter
 
 BOX_HEAD_CALLS = 2
 """Version 2 evaluates the box head of every location layer twice: to refine, and to report beside the class."""
 
 
 @contextmanager
-def counting_modules(network: PanopticSegFormer) -> Iterator[Counter[str]]:
+def counting_modules(network: Segmenter) -> Iterator[Counter[str]]:
     """Count the forward passes within, by part of the network (`backbone`, `neck`, ...)."""
     counts: Counter[str] = Counter()
     handles = [
@@ -64,7 +64,7 @@ def _mask_branch_macs(module: MaskReader, queries: Tensor, tokens: Tensor, shape
     return masks * (tokens.shape[1] * module.heads + height * width * (module.join.in_features + 1))
 
 
-def _published_calls(name: str, network: PanopticSegFormer) -> int:
+def _published_calls(name: str, network: Segmenter) -> int:
     config = network.config
     twice = config.attention == "deformable" and config.classes_from == "location"
     return BOX_HEAD_CALLS if twice and name.startswith("location_decoder.place_heads.") else 1

@@ -14,7 +14,7 @@ from model.export.writing import Exported, say
 from model.inference.merging import MergingSettings
 from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings, require_mask_layer
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.families import build_network
 from model.published import PUBLISHED
 from model.weights.checkpoint import Checkpoint, load_checkpoint
 from panoptic.format.categories import Category, CategoryTable
@@ -142,7 +142,7 @@ def random_checkpoint(name: str) -> Checkpoint:
         tuple(Category(first + index, f"{group} {index}", group == "thing", (0, 0, 0)) for index in range(count))
         for group, first, count in (("thing", 1, model.num_things), ("stuff", 1 + model.num_things, model.num_stuff))
     )
-    network = PanopticSegFormer(model.config, len(things), len(stuff)).eval()
+    network = build_network(model.config, len(things), len(stuff)).eval()
     return Checkpoint(
         model.config, CategoryTable(things, stuff), {"weights": "random"}, network, inference=InferenceSettings()
     )

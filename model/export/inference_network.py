@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from model.inference.post_processing import selected_queries
-from model.network.outputs import LocationOutput, MaskOutput, Memory, PanopticOutput, QuerySelection
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.queries import top_queries
+from model.network.outputs import MaskOutput, PanopticOutput
+from model.network.segmenter import Segmenter
 
 INPUT = "images"
 
@@ -50,25 +49,24 @@ STUFF_EMBEDDINGS = Output("stuff_queries", "(B, S, C) float32", "vector of the q
 class InferenceNetwork(nn.Module):
     """Network from normalized images (B, 3, H, W) without padding to the tensors of `outputs`, in that order."""
 
-    def __init__(self, network: PanopticSegFormer, mask_layer: int = 0) -> None:
+    def __init__(self, network: Segmenter, mask_layer: int = 0) -> None:
         super().__init__()
         self.network = network
         self.mask_layer = mask_layer
         config = network.config
-        self.has_boxes = config.location_target == "box" and config.location_layers > 0
+        self.has_boxes = network.has_boxes
         self.outputs = (
             *QUERY_OUTPUTS,
             *([BOXES] if self.has_boxes else []),
-            *(STUFF_OUTPUTS if config.stuff == "decoupled" else []),
+            *(STUFF_OUTPUTS if config.targets == "decoupled" else []),
             EMBEDDINGS,
-            *([STUFF_EMBEDDINGS] if config.stuff == "decoupled" else []),
+            *([STUFF_EMBEDDINGS] if config.targets == "decoupled" else []),
         )
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the tensors of `outputs`."""
-        select = top_queries(self.network.config.selected_queries)
-        output: PanopticOutput = self.network(images, None, select, self.mask_layer, auxiliary=False)
+        output = self.network.segment(images, self.mask_layer)
         selection = output.selection
         found = [selection.labels, selection.scores, output.query_masks.masks[-1]]
         if self.has_boxes:
@@ -84,22 +82,16 @@ class InferenceNetwork(nn.Module):
 
 def as_network_output(num_things: int, tensors: Mapping[str, Tensor]) -> PanopticOutput:
     """Rebuild what post-processing reads from the exported network's named outputs; the rest is empty."""
-    labels, scores, masks = tensors["labels"], tensors["probabilities"], tensors["masks"]
-    order = torch.arange(labels.shape[1]).expand_as(labels)
-    boxes = tensors["boxes"][None] if "boxes" in tensors else scores.new_empty(0, *labels.shape, 4)
-    none = scores.new_empty(0)
-    queries, stuff_queries = tensors.get("queries", none), tensors.get("stuff_queries", none)
-    stuff = MaskOutput(tensors["stuff_masks"][None], stuff_queries[None]) if "stuff_masks" in tensors else None
-    logits = torch.logit(tensors["stuff_probabilities"])[None] if "stuff_probabilities" in tensors else None
-    return PanopticOutput(
-        num_things=num_things,
-        memory=Memory(none, none, none, (), none),
-        location=LocationOutput(queries, none, None, boxes, None),
-        selection=QuerySelection(order, labels, scores, torch.ones_like(labels, dtype=torch.bool), order),
-        query_masks=MaskOutput(masks[None], queries[None]),
-        query_class_logits=None,
+    stuff = None
+    if "stuff_masks" in tensors:
+        stuff = MaskOutput(tensors["stuff_masks"][None], tensors.get("stuff_queries", torch.empty(0))[None])
+    return PanopticOutput.of_masks(
+        num_things,
+        tensors["labels"],
+        tensors["probabilities"],
+        tensors["masks"],
+        tensors.get("queries", torch.empty(0)),
+        boxes=tensors.get("boxes"),
         stuff=stuff,
-        stuff_logits=logits,
-        proposals=None,
-        token_logits=None,
+        stuff_logits=torch.logit(tensors["stuff_probabilities"])[None] if stuff else None,
     )

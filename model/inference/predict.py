@@ -13,7 +13,7 @@ from model.inference.post_processing import Instances, PanopticPrediction
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.segmenter import Segmenter
 from panoptic.data.reader import PanopticReader
 from panoptic.data.transforms import fitted_size
 from panoptic.format.results import ResultSegment
@@ -28,7 +28,7 @@ ReadImages = Callable[[Sequence[ImageRecord]], Iterator[npt.NDArray[np.uint8]]]
 
 def crowded_images(config: NetworkConfig, index: PanopticIndex, where: str) -> Iterator[str]:
     """Yield a warning if images of `index`, which `where` names, need more queries than the network has."""
-    what, found = ("segments", index.categories) if config.stuff == "joint" else ("things", index.categories.things)
+    what, found = ("segments", index.categories) if config.targets == "joint" else ("things", index.categories.things)
     counts = segment_counts(index.records, [category.id for category in found])
     limits = {"model.queries": config.queries, "model.selected_queries": config.selected_queries}
     if excess := describe_excess(counts, limits, what):
@@ -46,7 +46,7 @@ class ImagePrediction:
 
 
 def predict_images(
-    network: PanopticSegFormer,
+    network: Segmenter,
     index: PanopticIndex,
     settings: InferenceSettings,
     progress: bool = False,

@@ -20,8 +20,7 @@ from model.inference.bit_masks import Size
 from model.inference.post_processing import FoundMasks, ImageSizes, PanopticPrediction, find_masks
 from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.outputs import PanopticOutput
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.queries import top_queries
+from model.network.segmenter import Segmenter
 from model.pixels import normalize
 from panoptic.data.transforms import resize_for_inference
 
@@ -47,7 +46,7 @@ class Predictor:
         ValueError: the settings ask for what the network or this machine has not.
     """
 
-    def __init__(self, network: PanopticSegFormer, settings: InferenceSettings) -> None:
+    def __init__(self, network: Segmenter, settings: InferenceSettings) -> None:
         require_mask_layer(settings, network.config)
         keep_freed_memory()
         self.settings = settings
@@ -99,7 +98,7 @@ def _require_finite(output: PanopticOutput, names: Sequence[str]) -> None:
             )
 
 
-def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -> Callable[[Tensor], PanopticOutput]:
+def inference_forward(network: Segmenter, settings: InferenceSettings) -> Callable[[Tensor], PanopticOutput]:
     """Return the network's forward pass in evaluation mode, for images (B, 3, H, W) without padding on its device.
 
     Raises:
@@ -107,18 +106,15 @@ def inference_forward(network: PanopticSegFormer, settings: InferenceSettings) -
     """
     device = next(network.parameters()).device
     reduced = uses_bfloat16(settings.precision, device)
-    select = top_queries(network.config.selected_queries)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     if settings.compile:
         require_compiler(device)
-    run = torch.compile(network, dynamic=False) if settings.compile else network
+    run = torch.compile(network.segment, dynamic=False) if settings.compile else network.segment
     network.eval()
 
     def forward(images: Tensor) -> PanopticOutput:
         with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-            output: PanopticOutput = run(
-                images.contiguous(memory_format=layout), None, select, settings.mask_layer, auxiliary=False
-            )
+            output: PanopticOutput = run(images.contiguous(memory_format=layout), settings.mask_layer)
         return output
 
     return forward

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from model.device import PRECISIONS
 from model.inference.merging import MergingSettings
-from model.network.config import NetworkConfig
+from model.network.config import PANOPTIC_SEGFORMER, NetworkConfig
 from panoptic.runtime.ranges import BatchSize, Count, OneOf, Side, require_ranges
 
 
@@ -46,13 +46,16 @@ def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> No
     Raises:
         ValueError: it does not.
     """
-    if config.mask_head == "fpn":
+    if config.family != PANOPTIC_SEGFORMER:
+        decoders = [config.location_layers]
+    elif config.mask_head == "fpn":
         if settings.mask_layer:
             raise ValueError(
                 f"predict.mask_layer is {settings.mask_layer}, but the mask head 'fpn' has no layers; set it to 0"
             )
         return
-    decoders = [config.thing_mask_layers, *([config.stuff_mask_layers] if config.stuff == "decoupled" else [])]
+    else:
+        decoders = [config.thing_mask_layers, *([config.stuff_mask_layers] if config.stuff == "decoupled" else [])]
     if settings.mask_layer > max(decoders):
         raise ValueError(
             f"predict.mask_layer is {settings.mask_layer}, but the mask decoders have {max(decoders)} layers; "

@@ -18,7 +18,7 @@ class Backbone(nn.Module):
         name: key in `BACKBONES`.
         channels: channels of each map, finest first.
         strides: stride of each map.
-        finer: number of maps before the papers' three: 1 where the mask head fpn uses one more, else 0.
+        finer: number of maps before the papers' three: 1 where the network needs one more, else 0.
 
     Raises:
         ValueError: unknown backbone, more frozen stages than it has, or a norm that it cannot have.
@@ -39,7 +39,7 @@ class Backbone(nn.Module):
                 f"{config.backbone} has layer norm, which is always trained: leave it at 'frozen'"
             )
         self.name = config.backbone
-        self.finer = int(config.mask_head == "fpn" and size.stages[0] > 1)
+        self.finer = int(config.needs_finer_map and size.stages[0] > 1)
         stages = tuple(range(size.stages[0] - self.finer, size.stages[-1] + 1))
         self.channels = tuple(size.hidden[stage - 1] for stage in stages)
         self.strides = tuple(2 ** (stage + 1) for stage in stages)

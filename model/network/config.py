@@ -10,6 +10,7 @@ from typing import Annotated
 from panoptic.runtime.ranges import Name, OneOf, PartialFraction, Within, require_ranges
 from panoptic.runtime.settings import NO_INFLUENCE
 
+PANOPTIC_SEGFORMER = "panoptic_segformer"
 MASK_LEVELS = 3  # the mask decoders attend to the three finest levels
 Layers = Annotated[int, Within(0, 256)]
 PositiveLayers = Annotated[int, Within(1, 256)]
@@ -24,6 +25,9 @@ class NetworkConfig:
         ValueError: invalid size or option; names the field and what it accepts.
     """
 
+    family: Name = PANOPTIC_SEGFORMER
+    """Key in `model.network.families.FAMILIES`. The others than this one find things and stuff by one set of queries;
+    the head of each family's file says which of the sizes below it has."""
     backbone: Name = "resnet50"
     """Key in `model.network.backbones.BACKBONES`."""
     backbone_norm: Annotated[str, OneOf(("frozen", "batch", "group"))] = "frozen"
@@ -86,6 +90,16 @@ class NetworkConfig:
         if self.mask_head == "fpn":
             self._require(self.stuff != "decoupled", "stuff", "joint or none with the mask head fpn")
             self._require(self.classes_from == "location", "classes_from", "location with the mask head fpn")
+
+    @property
+    def targets(self) -> str:
+        """What matched queries should find, in the terms of `stuff`."""
+        return self.stuff if self.family == PANOPTIC_SEGFORMER else "joint"
+
+    @property
+    def needs_finer_map(self) -> bool:
+        """True if masks are made from a finer map of the backbone than the papers' three."""
+        return self.mask_head == "fpn" or self.family != PANOPTIC_SEGFORMER
 
     @property
     def box_size(self) -> int:

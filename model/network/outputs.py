@@ -120,3 +120,43 @@ class PanopticOutput:
     stuff_logits: Tensor | None  # (K, B, S)
     proposals: Proposals | None
     token_logits: Tensor | None  # (B, S, T + S) class logits of every encoder token
+
+    @classmethod
+    def of_masks(
+        cls,
+        num_things: int,
+        labels: Tensor,
+        scores: Tensor,
+        masks: Tensor,
+        queries: Tensor,
+        boxes: Tensor | None = None,
+        stuff: MaskOutput | None = None,
+        stuff_logits: Tensor | None = None,
+    ) -> "PanopticOutput":
+        """Make an output that holds what merging needs, and nothing for losses.
+
+        Args:
+            num_things: labels below are things.
+            labels: (B, N) of the selected queries.
+            scores: (B, N) their probabilities.
+            masks: (B, N, h, w) not negative.
+            queries: (B, N, C) their states, or empty.
+            boxes: (B, N, 4) cxcywh in 0..1, if they predict boxes.
+            stuff: masks of stuff classes with queries of their own.
+            stuff_logits: (1, B, S) that go with them.
+        """
+        order = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
+        none = scores.new_empty(0)
+        located = none.new_empty(0, *labels.shape, 4) if boxes is None else boxes[None]
+        return cls(
+            num_things=num_things,
+            memory=Memory(none, none, none, (), none),
+            location=LocationOutput(queries, none, None, located, None),
+            selection=QuerySelection(order, labels, scores, torch.ones_like(labels, dtype=torch.bool), order),
+            query_masks=MaskOutput(masks[None], queries[None]),
+            query_class_logits=None,
+            stuff=stuff,
+            stuff_logits=stuff_logits,
+            proposals=None,
+            token_logits=None,
+        )

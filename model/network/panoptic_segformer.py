@@ -6,6 +6,7 @@ images -> backbone -> neck -> encoder -> memory -> location decoder -> selected 
 Other values in `NetworkConfig` turn it into version 1, the papers' ablations, or the baselines DETR and D-DETR-MS.
 """
 
+import torch
 from torch import Tensor, nn
 
 from model.network.backbone import Backbone
@@ -26,21 +27,31 @@ from model.network.mask_heads import (
 )
 from model.network.neck import Neck
 from model.network.outputs import PanopticOutput, Pyramid
-from model.network.queries import EncoderQueries, QuerySelector
+from model.network.queries import EncoderQueries, QuerySelector, every_query, top_queries
+from model.network.segmenter import Objective, Segmenter
 
 
-class PanopticSegFormer(nn.Module):
+class PanopticSegFormer(Segmenter):
     """The whole network, for images of any size.
+
+    `not_orthogonal` names embeddings, heads, the geometry of attention, and the maps from attention to masks.
 
     Raises:
         ValueError: one of its decoders has no class to predict.
     """
+
+    backbone: Backbone
+    not_orthogonal = (
+        *("embedding", "class_head", "place_head", "token_classes", "query_classes"),
+        *("sampling_offsets", "attention_weights", ".cross.levels.", ".join."),
+    )
 
     def __init__(self, config: NetworkConfig, num_things: int, num_stuff: int) -> None:
         super().__init__()
         _require_classes(config, num_things, num_stuff)
         self.config = config
         self.num_things = num_things
+        self.has_boxes = config.location_target == "box" and config.location_layers > 0
         classes = num_things + num_stuff if config.stuff == "joint" else num_things
         dense, from_encoder = config.attention == "dense", config.query_initialization == "encoder"
         self.backbone = Backbone(config)
@@ -60,6 +71,21 @@ class PanopticSegFormer(nn.Module):
             self.stuff_masks = StuffMaskDecoder(config, num_stuff)
         if config.token_classes:
             self.token_classes = nn.Linear(config.channels, num_things + num_stuff)
+
+    def segment(self, images: Tensor, mask_layer: int = 0) -> PanopticOutput:
+        """Select the most probable pairs of query and class; see `Segmenter.segment`."""
+        select = top_queries(self.config.selected_queries)
+        output: PanopticOutput = self(images, None, select, mask_layer, auxiliary=False)
+        return output
+
+    def losses(
+        self, images: Tensor, image_sizes: tuple[tuple[int, int], ...], objective: Objective
+    ) -> dict[str, Tensor]:
+        """Compute the terms of section 3.4; see `Segmenter.losses`."""
+        select = objective.matched if self.config.classes_from == "location" else every_query
+        output = self(images, image_sizes, select)
+        with torch.autocast(images.device.type, enabled=False):
+            return objective.panoptic_losses(output)
 
     def _query_masks(self) -> nn.Module:
         config = self.config

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from model.device import keep_freed_memory, pick_device, uses_bfloat16
-from model.network.panoptic_segformer import PanopticSegFormer
-from model.network.queries import every_query
+from model.network.segmenter import Segmenter
 from model.training.batch import Batch, PackedBatch
-from model.training.criterion import SegmentCounts, panoptic_losses
+from model.training.criterion import BatchObjective, SegmentCounts
 from model.training.curves import Curves
 from model.training.distributed.checkpointing import checkpoint_layers
 from model.training.distributed.ownership import Ownership
@@ -31,7 +30,6 @@ from model.training.distributed.stopping import StoppedError
 from model.training.ema import WeightAverage
 from model.training.first_steps import note_first_step
 from model.training.loading import loaded
-from model.training.matcher import MatchedQueries
 from model.training.optimizer import build_optimizers, rate_at, set_rate
 from model.training.sampling import Accumulation, TrainingImages, batch_plan, steps_per_epoch, training_loader
 from model.training.settings import TrainSettings
@@ -40,7 +38,7 @@ from panoptic.index import PanopticIndex
 from panoptic.io.reading import read_file
 from panoptic.runtime.resume import note_progress
 
-Validate = Callable[[PanopticSegFormer], dict[str, float]]
+Validate = Callable[[Segmenter], dict[str, float]]
 """Evaluates a network; the result is a row of the quality curve."""
 
 
@@ -52,7 +50,7 @@ class NonFiniteLossError(ValueError):
 class TrainingRun:
     """A training run: network, data, settings and locations of files."""
 
-    network: PanopticSegFormer
+    network: Segmenter
     index: PanopticIndex
     settings: TrainSettings
     state_file: Path
@@ -86,7 +84,7 @@ class TrainingRun:
         return self.settings.epochs * steps_per_epoch(len(self.index.records), self.settings.batch_size)
 
 
-def train(run: TrainingRun) -> PanopticSegFormer:
+def train(run: TrainingRun) -> Segmenter:
     """Train from the saved state, or from the beginning, to the end; return the network to evaluate, on the CPU.
 
     Raises:
@@ -115,7 +113,7 @@ def _take_steps(
     state: RunState,
     steps: Iterable[list[PackedBatch]],
     ownership: Ownership,
-    full_network: PanopticSegFormer | None,
+    full_network: Segmenter | None,
 ) -> None:
     is_main, device = run.processes.is_main, pick_device()
     bar = tqdm(steps, total=run.steps, initial=state.step, unit="step", disable=not is_main)
@@ -166,7 +164,7 @@ def batches_of_steps(run: TrainingRun, first_step: int) -> Iterator[Iterator[lis
     accumulation = Accumulation(
         settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size
     )
-    images = TrainingImages(run.index, settings.augmentation, settings.seed, run.network.config.stuff)
+    images = TrainingImages(run.index, settings.augmentation, settings.seed, run.network.config.targets)
     plan = batch_plan(run.index.records, accumulation, settings.seed, first_step, run.steps)
     workers = settings.workers if first_step < run.steps else 0
     with loaded(training_loader(images, plan, workers)) as batches:
@@ -183,11 +181,10 @@ def optimize(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[st
     for index, batch in enumerate(batches):
         set_gradient_sync(network, index == len(batches) - 1)
         _seed_forward(settings.seed, state.step, run.processes.rank * len(batches) + index)
-        select = MatchedQueries(batch.targets) if network.config.classes_from == "location" else every_query
+        objective = BatchObjective(batch.targets, counts, settings.losses, settings.deep_supervision)
         device = batch.images.device
         with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(settings.precision, device)):
-            output = network(batch.images, batch.image_sizes, select)
-        terms = panoptic_losses(output, batch.targets, counts, settings.losses, settings.deep_supervision)
+            terms = network.losses(batch.images, batch.image_sizes, objective)
         _check_finite(terms, state.step, [batch])
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
         for name, term in terms.items():
@@ -248,7 +245,7 @@ def curve_row(rate: float, names: list[str], means: Tensor) -> dict[str, float]:
     return row
 
 
-def _validate(run: TrainingRun, state: RunState, full_network: PanopticSegFormer | None) -> None:
+def _validate(run: TrainingRun, state: RunState, full_network: Segmenter | None) -> None:
     """Evaluate the network in the main process while the others wait."""
     network = _evaluated_network(run, state, full_network)
     if run.processes.is_main:
@@ -256,7 +253,7 @@ def _validate(run: TrainingRun, state: RunState, full_network: PanopticSegFormer
     run.processes.wait_for_main()
 
 
-def _evaluated_network(run: TrainingRun, state: RunState, full_network: PanopticSegFormer | None) -> PanopticSegFormer:
+def _evaluated_network(run: TrainingRun, state: RunState, full_network: Segmenter | None) -> Segmenter:
     """Return the weight average if there is one, else the network; if sharded, gathered into `full_network`."""
     network = state.average.network if state.average else run.network
     if full_network is None:

@@ -8,27 +8,23 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from model.network.segmenter import Segmenter
 from model.training.muon import Muon, ParameterGroup
 from model.training.settings import TrainSettings
 from model.weights.checks import entry_issues, shown_issues
-
-NOT_ORTHOGONAL = (
-    *("embedding", "class_head", "place_head", "token_classes", "query_classes"),
-    *("sampling_offsets", "attention_weights", ".cross.levels.", ".join."),
-)
-"""Matrices left to AdamW: embeddings, heads, the geometry of attention, the maps from attention to masks."""
 
 _TENSORS: Mapping[type[Optimizer], tuple[str, ...]] = {Muon: ("momentum",), AdamW: ("exp_avg", "exp_avg_sq")}
 """What the optimizers keep for a parameter, each in its shape."""
 
 
-def build_optimizers(network: nn.Module, settings: TrainSettings) -> tuple[Optimizer, ...]:
+def build_optimizers(network: Segmenter, settings: TrainSettings) -> tuple[Optimizer, ...]:
     """Build AdamW over the trainable parameters, grouped by rate; with `muon`, Muon over inner matrices comes first."""
     orthogonal: dict[float, list[nn.Parameter]] = {}
     rest: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            groups = orthogonal if settings.optimizer == "muon" and is_inner_matrix(name, parameter) else rest
+            inner = settings.optimizer == "muon" and is_inner_matrix(network, name, parameter)
+            groups = orthogonal if inner else rest
             groups.setdefault(rate_multiplier(name, settings), []).append(parameter)
     adamw = AdamW(_groups(rest, 1.0), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     if not orthogonal:
@@ -37,9 +33,9 @@ def build_optimizers(network: nn.Module, settings: TrainSettings) -> tuple[Optim
     return Muon(_groups(orthogonal, ratio), settings.muon_learning_rate, settings.weight_decay), adamw
 
 
-def is_inner_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Tell whether Muon may train the parameter."""
-    return parameter.dim() >= 2 and not any(part in name for part in NOT_ORTHOGONAL)
+def is_inner_matrix(network: Segmenter, name: str, parameter: nn.Parameter) -> bool:
+    """Tell whether Muon may train the parameter of `network`."""
+    return parameter.dim() >= 2 and not any(part in name for part in network.not_orthogonal)
 
 
 def _groups(parameters: Mapping[float, list[nn.Parameter]], ratio: float) -> list[ParameterGroup]:

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from model.network.config import NetworkConfig
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.families import build_network
+from model.network.segmenter import Segmenter
 from model.weights.checks import entry_issues, shown_issues
 from model.weights.description import (
     HEADER,
@@ -39,7 +40,7 @@ _NO_DIGEST = "0" * 64
 class Checkpoint(Description):
     """A trained network with everything needed to use it and to trace its origin."""
 
-    network: PanopticSegFormer
+    network: Segmenter
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -114,7 +115,7 @@ def build(description: Description, state: dict[str, Tensor], path: Path) -> Che
             f"{path} does not fit the network that {metadata_path(path)} describes; {shown_issues(issues)}; copy both "
             "files again, or train again"
         )
-    network = PanopticSegFormer(*sizes).eval()
+    network = build_network(*sizes).eval()
     network.load_state_dict(state)
     return Checkpoint(network=network, **{each.name: getattr(description, each.name) for each in fields(description)})
 
@@ -122,4 +123,4 @@ def build(description: Description, state: dict[str, Tensor], path: Path) -> Che
 def meta_entries(config: NetworkConfig, num_things: int, num_stuff: int) -> dict[str, Tensor]:
     """Names, shapes and types of a network's entries, without memory for their values."""
     with torch.device("meta"):
-        return dict(PanopticSegFormer(config, num_things, num_stuff).state_dict())
+        return dict(build_network(config, num_things, num_stuff).state_dict())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.families import build_network
 from model.published import PUBLISHED
 from model.weights.description import Description, load_description
 from model.weights.official.released import RELEASED
@@ -57,5 +57,5 @@ def _local_weights() -> Iterator[tuple[Path, str]]:
 def _parameters(description: Description) -> int:
     with torch.device("meta"):
         sizes = len(description.categories.things), len(description.categories.stuff)
-        network = PanopticSegFormer(description.config, *sizes)
+        network = build_network(description.config, *sizes)
     return sum(parameter.numel() for parameter in network.parameters())

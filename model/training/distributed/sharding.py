@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.optim import Optimizer
 
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.segmenter import Segmenter
 from model.training.distributed.processes import Processes
 
 
-def shard(network: PanopticSegFormer, processes: Processes) -> None:
+def shard(network: Segmenter, processes: Processes) -> None:
     """Shard `network` in place over `processes`; its gradients then come summed over them.
 
     The backbone, nine tenths of a large network, is gathered when it runs and sharded again afterwards. The rest stays
@@ -28,7 +28,7 @@ def shard(network: PanopticSegFormer, processes: Processes) -> None:
 
     device = next(network.parameters()).device
     mesh = init_device_mesh(device.type, (processes.world_size,))
-    for part in (network.backbone, network):
+    for part in (*([network.backbone] if network.backbone else []), network):
         sharded = fully_shard(part, mesh=mesh)
         # Losses are normalized by counts over all processes, so gradients are summed, not averaged.
         sharded.set_gradient_divide_factor(1.0)

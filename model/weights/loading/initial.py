@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.segmenter import Segmenter
 from model.weights.checkpoint import Checkpoint, build, load_checkpoint
 from model.weights.description import load_description, metadata_path
 from model.weights.loading.averages import AVERAGE_MARK
@@ -38,9 +38,7 @@ def find_initial_weights(source: str, backbone: str, folder: Path) -> Path | Non
     return file
 
 
-def load_initial_weights(
-    network: PanopticSegFormer, categories: CategoryTable, file: Path, average: bool = False
-) -> str:
+def load_initial_weights(network: Segmenter, categories: CategoryTable, file: Path, average: bool = False) -> str:
     """Load a file into the network, or into its backbone where the file holds no more.
 
     A whole network is a file with a JSON beside it, as `stages.train` and `model.weights.official` write them. Its
@@ -61,6 +59,11 @@ def load_initial_weights(
     """
     checkpoint, remarks = _whole_network(file, average)
     if checkpoint is None:
+        if network.backbone is None:
+            raise WeightsError(
+                f"{file} holds a backbone, and the family {network.config.family!r} has none; set "
+                "train.initial_weights to random, or to weights of the same family"
+            )
         loaded = load_backbone(network.backbone, file, average)
         exceptions = {
             "taken": (loaded.taken,) if loaded.taken else (),

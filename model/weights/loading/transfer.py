@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.network.config import NetworkConfig
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.segmenter import Segmenter
 from model.weights.checkpoint import meta_entries
 from model.weights.description import CheckpointError, Description
 from model.weights.loading.class_match import ClassMatch, match_classes
@@ -36,7 +36,7 @@ class Transferred:
 def transfer(
     weights: Mapping[str, Tensor],
     found: Description,
-    network: PanopticSegFormer,
+    network: Segmenter,
     categories: CategoryTable,
     source: str,
 ) -> Transferred:
@@ -64,6 +64,8 @@ def transfer(
         taken = {row: known.index(old) for row, old in enumerate(sources) if old in known}
         for row, old_row in taken.items():
             state[name][row] = weights[name][old_row]
+        if name in rows and name in weights:  # rows after those of the classes: no object
+            state[name][len(sources) :] = weights[name][len(known) :]
         if name not in weights or len(taken) < len(sources):
             incomplete.append(name)
     return Transferred(state, match, tuple(incomplete), tuple(name for name in weights if name not in initial))
@@ -84,7 +86,7 @@ def class_rows(config: NetworkConfig, categories: CategoryTable) -> dict[str, li
     return {name: ids for name, ids in rows.items() if ids}
 
 
-def _require_same_sizes(config: NetworkConfig, network: PanopticSegFormer, table: CategoryTable, source: str) -> None:
+def _require_same_sizes(config: NetworkConfig, network: Segmenter, table: CategoryTable, source: str) -> None:
     own = asdict(network.config)
     with_own_stuff = asdict(config) | {"stuff": own["stuff"]}
     try:

@@ -37,7 +37,8 @@ def read_queries(params: Path) -> Queries:
         if not isinstance(value, int):
             raise SettingsError(f"{params}: model.{name} is {value!r}; give a number")
         numbers[name] = value
-    return Queries(**numbers, joint=values.get("model.stuff") == "joint")
+    other_family = values.get("model.family", "panoptic_segformer") != "panoptic_segformer"
+    return Queries(**numbers, joint=other_family or values.get("model.stuff") == "joint")
 
 
 def capacity_issues(split: SplitCheck, limits: Queries) -> Iterator[Issue]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.segmenter import Segmenter
 from model.training import loop
 from model.training.batch import Batch
 from model.training.criterion import LossWeights
@@ -84,7 +85,7 @@ def make_run(
     )
 
 
-def assert_equal_weights(first: PanopticSegFormer, second: PanopticSegFormer, tolerance: float = 0.0) -> None:
+def assert_equal_weights(first: nn.Module, second: nn.Module, tolerance: float = 0.0) -> None:
     for (name, ours), theirs in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, msg=f"{name} differs")
 
@@ -140,7 +141,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_resumes_with_the_same_result(
 def test_a_state_that_another_trainer_has_taken_over_is_not_written(index: PanopticIndex, tmp_path: Path) -> None:
     run = make_run(index, tmp_path)
 
-    def taken_over(network: PanopticSegFormer) -> dict[str, float]:
+    def taken_over(network: Segmenter) -> dict[str, float]:
         Ownership(run.state_file.parent).claim()
         return {"all": 0.0}
 

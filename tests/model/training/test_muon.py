@@ -82,7 +82,7 @@ def test_every_parameter_has_exactly_one_optimizer() -> None:
     rest = {id(p) for group in adamw.param_groups for p in group["params"]}
     assert inner.isdisjoint(rest)
     assert inner | rest == {id(p) for p in model.parameters() if p.requires_grad}
-    assert inner == {id(p) for name, p in model.named_parameters() if is_inner_matrix(name, p)}
+    assert inner == {id(p) for name, p in model.named_parameters() if is_inner_matrix(model, name, p)}
     assert {group["multiplier"] for group in muon.param_groups} == {2.0, 20.0}
 
 
@@ -94,5 +94,5 @@ def test_heads_tables_and_the_geometry_of_attention_are_left_to_adamw() -> None:
     for part in parts:
         found = [name for name in matrices if part in name]
         assert found, part
-        assert not any(is_inner_matrix(name, matrix) for name in found), part
-    assert is_inner_matrix("encoder.layers.0.feedforward.expand.weight", matrix)
+        assert not any(is_inner_matrix(network(), name, matrix) for name in found), part
+    assert is_inner_matrix(network(), "encoder.layers.0.feedforward.expand.weight", matrix)
