@@ -45,7 +45,8 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(family: str, dataset: Pa
 
     checkpoint = load_checkpoint(killed.folder / "model.safetensors")
     assert checkpoint.config.family == family
-    settings = InferenceSettings(shorter=32, longer=64, merging=MergingSettings(score_threshold=0.0, mask_threshold=0.0))
+    merging = MergingSettings(score_threshold=0.0, mask_threshold=0.0)
+    settings = InferenceSettings(shorter=32, longer=64, merging=merging)
     predictions = list(predict_images(checkpoint.network, PanopticIndex.load(dataset / "index"), settings))
     assert len(predictions) == 8
     assert any(prediction.segments for prediction in predictions)
