@@ -33,7 +33,8 @@ class ParameterCounts:
 def meta_network(config: NetworkConfig, num_things: int, num_stuff: int) -> Segmenter:
     """Make a network of shapes without values, in evaluation mode."""
     with torch.device("meta"):
-        return build_network(config, num_things, num_stuff).eval()
+        network = build_network(config, num_things, num_stuff)
+    return network.eval().to("meta")  # transformers makes a parameter on the CPU in any case
 
 
 def count_macs(network: Segmenter, width: int, height: int) -> MacCounts:
@@ -42,7 +43,7 @@ def count_macs(network: Segmenter, width: int, height: int) -> MacCounts:
     images = torch.zeros(1, 3, height, width, device=device)
     # With gradients: without them torch's counter cannot follow views of a parameter.
     with torch.enable_grad(), counting_modules(network) as modules, counting_operators(network) as operators:
-        network.segment(images)
+        network.segment(images, auxiliary=True)
     products = operators.products
     if network.config.classes_from == "masks":  # the mask head calls the classifier, which torch counts for both
         products["query_masks"] -= products["query_classes"]

@@ -72,10 +72,10 @@ class PanopticSegFormer(Segmenter):
         if config.token_classes:
             self.token_classes = nn.Linear(config.channels, num_things + num_stuff)
 
-    def segment(self, images: Tensor, mask_layer: int = 0) -> PanopticOutput:
+    def segment(self, images: Tensor, mask_layer: int = 0, auxiliary: bool = False) -> PanopticOutput:
         """Select the most probable pairs of query and class; see `Segmenter.segment`."""
         select = top_queries(self.config.selected_queries)
-        output: PanopticOutput = self(images, None, select, mask_layer, auxiliary=False)
+        output: PanopticOutput = self(images, None, select, mask_layer, auxiliary)
         return output
 
     def losses(

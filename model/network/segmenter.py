@@ -72,12 +72,13 @@ class Segmenter(nn.Module):
     has_boxes: bool
 
     @abstractmethod
-    def segment(self, images: Tensor, mask_layer: int = 0) -> PanopticOutput:
+    def segment(self, images: Tensor, mask_layer: int = 0, auxiliary: bool = False) -> PanopticOutput:
         """Find masks and classes for inference.
 
         Args:
             images: (B, 3, H, W) normalized, without padding.
             mask_layer: decoder block whose masks are the result, counted from 1; 0 means the final masks.
+            auxiliary: also compute what the layers before the last predict, as published code does.
         """
 
     @abstractmethod

@@ -74,7 +74,7 @@ class MaskClassifier(Segmenter):
     def forward(self, images: Tensor) -> list[LayerPrediction]:
         """Predict with every layer; images are (B, 3, H, W) normalized, of any size."""
 
-    def segment(self, images: Tensor, mask_layer: int = 0) -> PanopticOutput:
+    def segment(self, images: Tensor, mask_layer: int = 0, auxiliary: bool = False) -> PanopticOutput:
         """Select the most probable pairs of query and class, best first; see `Segmenter.segment`."""
         predictions: list[LayerPrediction] = self(images)
         last = mask_layer - self.config.location_layers if mask_layer else 0
