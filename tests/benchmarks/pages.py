@@ -19,6 +19,8 @@ from benchmarks.inference.report import InferenceReport, inference_page
 from benchmarks.loading.report import LoadingReport, loading_page
 from benchmarks.official_parity.study import ParityStudy, study_page
 from benchmarks.operator.__main__ import OperatorReport, operator_page
+from benchmarks.predict.__main__ import PredictReport, predict_page
+from benchmarks.serve.report import ServeReport, serve_page
 from benchmarks.tiles.__main__ import TilesReport, tiles_page
 from benchmarks.tracking.__main__ import TrackingReport, tracking_page
 from benchmarks.training.report import TrainingReport, training_page
@@ -48,6 +50,8 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "loading": _renderer("loading", LoadingReport, loading_page),
     "official_parity": lambda: study_page(read_report("official_parity", ParityStudy)),
     "operator": _renderer("operator", OperatorReport, operator_page),
+    "predict": _renderer("predict", PredictReport, predict_page),
+    "serve": _renderer("serve", ServeReport, serve_page),
     "tiles": _renderer("tiles", TilesReport, tiles_page),
     "tracking": _renderer("tracking", TrackingReport, tracking_page),
     "training": _renderer("training", TrainingReport, training_page),
