@@ -4,9 +4,9 @@
         --state runs/state --output runs/annotate
 
 Writes `train.index` and `val.index` (panoptic indices), the same segments in COCO's detection format, the ground-truth
-instances for AP, `categories.json`, optionally semantic maps, and, for a dataset without panoptic PNGs such as ADE20K,
-these PNGs and their JSON; `panoptic.datasets.outputs` describes the files. Nothing is written unless every image of
-both splits is sound and their number is that of the download's manifest.
+instances for AP, `categories.json`, optionally semantic maps, and, for a dataset without panoptic PNGs such as ADE20K
+or with super-categories as classes, these PNGs and their JSON; `panoptic.datasets.outputs` describes the files. Nothing
+is written unless every image of both splits is sound and their number is that of the download's manifest.
 
 An interrupted or killed run resumes with its unfinished images. Finished ones are kept in a folder of `--state`, named
 after everything that decides them, because DVC deletes the outputs of a stage before it runs.
@@ -22,7 +22,8 @@ from panoptic.datasets.coco import ImageSource
 from panoptic.datasets.known import describe_dataset
 from panoptic.datasets.layout import DatasetSettings, describe_unused
 from panoptic.datasets.outputs import write_split
-from panoptic.datasets.shards import AnnotateSettings, cut_into_shards, make_shards
+from panoptic.datasets.shards import SUPERCATEGORY, AnnotateSettings, cut_into_shards, make_shards
+from panoptic.datasets.supercategories import with_supercategories
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.io.files import naming_disk_errors, replace_folder
@@ -46,6 +47,8 @@ def annotate(
     description = describe_dataset(dataset.name)
     sources = {role: description.find_source(root, split) for role, split in splits.items()}
     _check_splits(dataset, sources, root, manifest)
+    if settings.categories == SUPERCATEGORY:
+        sources = with_supercategories(sources, str(root))
     folder = open_work(state, "annotate", _identity(sources, settings))
     parts = {role: cut_into_shards(role, source, folder, settings.semantic) for role, source in sources.items()}
     finished = sum(shard.finished for those in parts.values() for shard in those)
@@ -110,6 +113,7 @@ def _identity(sources: Mapping[str, ImageSource], settings: AnnotateSettings) ->
     paths = sorted({path for source in sources.values() for path in source.files})
     return resume_identity(
         settings={
+            "annotate.categories": settings.categories,
             "annotate.semantic": settings.semantic,
             "images_per_shard": shards.SHARD,
             "splits": {role: source.files for role, source in sources.items()},

@@ -2,24 +2,25 @@
 
     python -m stages.download --params params.yaml --manifest runs/download/manifest.json
 
-The archives of COCO 2017 and ADE20K are fetched, verified, and unpacked unless they can be read in place: set
-`dataset: {name: coco, root: datasets/coco, train: train2017, val: val2017}`, or `ade20k` with `training` and
-`validation`. Complete files are not fetched again, and downloads resume after dropped connections, server errors or
-a kill. `mini` comes with the repository, and own data is already in place. All datasets are checked for completeness;
-the manifest lists path, number of files and bytes of every part of every split.
+The archives of COCO 2017, COCO128 and ADE20K are fetched, verified, and unpacked unless they can be read in place: set
+`dataset: {name: coco, root: datasets/coco, train: train2017, val: val2017}`, or `coco128` with the same splits, or
+`ade20k` with `training` and `validation`. Complete files are not fetched again, and downloads resume after dropped
+connections, server errors or a kill. `mini` comes with the repository, and own data is already in place. All datasets
+are checked for completeness; the manifest lists path, number of files and bytes of every part of every split. Images of
+COCO128 without annotation are counted and named.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from panoptic.datasets.description import DatasetDescription
 from panoptic.datasets.download.obtaining import DownloadSettings, obtain
 from panoptic.datasets.download.records import working_alone
 from panoptic.datasets.known import describe_dataset
 from panoptic.datasets.layout import DatasetSettings, Part
-from panoptic.io.errors import DatasetError, Issues
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.folder import Folder
 from panoptic.io.json_fields import read_json, write_json
 from panoptic.runtime.cli import run_command
@@ -83,14 +84,30 @@ def _published_split(
 ) -> dict[str, object]:
     """Describe a split; each part must have one file for each image, and as many as were `published` (None: any)."""
     parts = _describe_parts(description, root, split)
-    expected = published or parts["images"]["files"]
-    wrong = [f"{part['path']} has {part['files']} {name}" for name, part in parts.items() if part["files"] != expected]
+    found = {name: part["files"] for name, part in parts.items()}
+    unannotated: dict[str, int] = {}
+    if description.partly_annotated:
+        annotated, left_out = _by_annotation(description.find_parts(root, split))
+        found["images"], unannotated["unannotated"] = len(annotated), len(left_out)
+        if left_out:
+            print(f"{split}: {len(left_out)} images left out that have no annotation ({shown_ids(left_out, 3)})")
+    expected = published or found["images"]
+    wrong = [f"{parts[name]['path']} has {files} {name}" for name, files in found.items() if files != expected]
     if wrong:
         raise DatasetError(
             f"split '{split}' should have {expected} images, but {', '.join(wrong)}; remove the archive to have it"
             " fetched again"
         )
-    return {"split": split, "image_count": expected, **parts}
+    return {"split": split, "image_count": expected, **unannotated, **parts}
+
+
+def _by_annotation(parts: Mapping[str, Part]) -> tuple[list[str], list[str]]:
+    """Divide the images into those with a mask of the same stem and those without."""
+    annotated = {PurePosixPath(name).stem for name in parts["masks"].names()}
+    images: tuple[list[str], list[str]] = [], []
+    for name in parts["images"].names():
+        images[PurePosixPath(name).stem not in annotated].append(name)
+    return images
 
 
 def _own_split(description: DatasetDescription, root: Path, split: str) -> dict[str, object]:

@@ -19,7 +19,7 @@ ALLOWED: Mapping[str, int] = {
     r"MongoDB is missing: ": 18,
     r"Chromium (or playwright )?is missing": 60,
     r"the sample of COCO does not lie beside the repository": 1,
-    r"\.\./shared/coco-160 is missing": 12,
+    r"\.\./shared/coco-160 is missing": 14,
     r"the source of .* cannot be fetched: ": 4,
     r"ImageNet weights of efficientnet_lite0 cannot be fetched: ": 2,
     r"network namespaces cannot be made here: ": 1,

@@ -1,4 +1,4 @@
-"""The archives of COCO 2017 and ADE20K in their real layouts, with a few small images each.
+"""The archives of COCO 2017, COCO128 and ADE20K in their real layouts, with a few small images each.
 
 Same names of files and folders, same fields, same oddities:
 
@@ -6,6 +6,7 @@ COCO    zips in zips, what macOS leaves in them, entries whose sizes come after 
         that has overflowed (the real `panoptic_train2017.zip` counts its 118 287 PNGs modulo 65 536, so tools that
         trust the count find 52 751); crowds, void, gray images, images without things; in the instance annotations
         polygons, run lengths for crowds, ids of their own
+COCO128 both splits in one archive, images without annotation, a README and settings beside the annotations
 ADE20K  classes from 1, 0 for other; things numbered from 1 to 100 in red and instances in green; instances that
         reach over their class into stuff, things without an instance, gaps in the numbers, images without
         instances, gray images; spaces in `objectInfo150.txt` where none should be
@@ -14,7 +15,7 @@ ADE20K  classes from 1, 0 for other; things numbered from 1 to 100 in red and in
 """
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from tests.tiny_dataset import TinyImage
 OBJECT_INFO = Path(__file__).parent / "fixtures" / "ade20k" / "objectInfo150.txt"
 PERSON, CAR, SKY, GRASS = 1, 3, 187, 193
 COCO_COUNTS = {"train2017": 4, "val2017": 3, "test2017": 2}
+COCO128_COUNTS = {"train2017": 4, "val2017": 3}
+COCO128_UNANNOTATED = 2
 ADE20K_COUNTS = {"training": 4, "validation": 3}
 # Things of ADE20K by their number, with their class: bed, person, car, flag.
 ADE20K_THINGS = {1: 8, 4: 13, 9: 21, 100: 150}
@@ -77,6 +80,44 @@ def write_coco_archives(folder: Path, seed: int) -> dict[str, list[TinyImage]]:
     names = ("annotations/image_info_test2017.json", "annotations/image_info_test-dev2017.json")
     write_zip(folder / "image_info_test2017.zip", dict.fromkeys(names, test))
     return splits
+
+
+def write_coco128_archives(folder: Path, seed: int) -> dict[str, list[TinyImage]]:
+    """Write the two archives of COCO128 into `folder`; returns the annotated images of each split.
+
+    Each split has `COCO128_UNANNOTATED` more, after the others. Equal seeds give equal bytes.
+    """
+    rng = np.random.default_rng(seed)
+    splits: dict[str, list[TinyImage]] = {}
+    photographs: dict[str, dict[str, bytes]] = {}
+    for place, (split, count) in enumerate(COCO128_COUNTS.items()):
+        drawn = [_coco_image(rng, 1000 * place + number, number, True) for number in range(count + COCO128_UNANNOTATED)]
+        photographs[split] = {f"{image.image_id:012}.jpg": jpeg(image.image) for image in drawn}
+        splits[split] = drawn[:count]
+    documents = {split: json_bytes(panoptic(images)) for split, images in splits.items()}
+    masks = {
+        split: {f"{image.image_id:012}.png": _id_png(image) for image in images} for split, images in splits.items()
+    }
+    pack_coco128(folder, photographs, documents, masks)
+    return splits
+
+
+def pack_coco128(
+    folder: Path,
+    photographs: Mapping[str, Mapping[str, bytes]],
+    documents: Mapping[str, bytes],
+    masks: Mapping[str, Mapping[str, bytes]],
+) -> None:
+    """Pack the files of each split by name, and its panoptic JSON, as the release has them: without folder entries."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images = {f"images/{split}/{name}": data for split, files in photographs.items() for name, data in files.items()}
+    write_zip(folder / "images.zip", images)
+    top = "panoptic_segmentation"
+    others = {f"{top}/README.md": b"# Panoptic segmentation\n", f"{top}/config.yaml": b"train: {}\n"}
+    for split, document in documents.items():
+        stem = f"{top}/annotations/panoptic_{split}"
+        others |= {f"{stem}.json": document} | {f"{stem}/{name}": data for name, data in masks[split].items()}
+    write_zip(folder / f"{top}.zip", others)
 
 
 def write_ade20k_archives(folder: Path, seed: int) -> dict[str, list[Ade20kImage]]:
@@ -168,7 +209,10 @@ def _photograph(rng: np.random.Generator, regions: NDArray[np.generic], gray: bo
 def _nested_zip(split: str, images: Sequence[TinyImage]) -> bytes:
     """`panoptic_<split>.zip` as macOS writes it: sizes after the contents, and a count that has overflowed."""
     stem = f"panoptic_{split}"
-    shades = {image.image_id: [image.ids >> shift & 255 for shift in (0, 8, 16)] for image in images}
-    pngs = {f"{stem}/{key:012}.png": png(np.stack(shade, axis=-1).astype(np.uint8)) for key, shade in shades.items()}
+    pngs = {f"{stem}/{image.image_id:012}.png": _id_png(image) for image in images}
     litter = {"__MACOSX/": b"", f"__MACOSX/._{stem}": b"\0\x05\x16\x07\0\x02\0\0Mac OS X"}
     return overflowing_zip({f"{stem}/": b""} | pngs | litter)
+
+
+def _id_png(image: TinyImage) -> bytes:
+    return png(np.stack([image.ids >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8))

@@ -15,6 +15,7 @@ from panoptic.datasets.description import Archive
 from panoptic.datasets.download.obtaining import UNPACKED_RATIO
 from panoptic.datasets.download.partial_file import partial_paths
 from panoptic.datasets.known import describe_dataset
+from panoptic.datasets.shards import SUPERCATEGORY
 from panoptic.io.errors import DatasetError
 
 WORK, DISK = "work", "disk"
@@ -61,7 +62,7 @@ class PlannedWork:
         train, dataset = self.recipe.train, self.dataset
         for name, images in (("training images", dataset.train), ("validation images", dataset.val)):
             yield PlanRow(WORK, name, images.count, "count", images.source)
-        how = f"{dataset.num_things} things, {dataset.num_stuff} stuff"
+        how = f"{dataset.num_things} things, {dataset.num_stuff} stuff{dataset.note}"
         yield PlanRow(WORK, "classes", dataset.num_things + dataset.num_stuff, "count", how)
         per_epoch = steps_per_epoch(dataset.train.count, train.batch_size)
         passes = counted(self.recipe.micro_batches, "forward pass", "es")
@@ -146,7 +147,7 @@ def _annotated(recipe: Recipe, dataset: PlannedDataset) -> PlanRow:
     total, what = ANNOTATED_BYTES * images + ANNOTATED_PIXEL_BYTES * pixels, ["indices", "instances"]
     if recipe.annotate.semantic:
         total, what = total + SEMANTIC_BYTES * pixels, [*what, "semantic maps"]
-    if describe_dataset(recipe.dataset.name).draws_masks:
+    if describe_dataset(recipe.dataset.name).draws_masks or recipe.annotate.categories == SUPERCATEGORY:
         total, what = total + MAP_BYTES * pixels, [*what, "panoptic PNGs"]
     return PlanRow(DISK, "runs/annotate", COPIES * total, "bytes", f"{', '.join(what)}; {CACHED}")
 

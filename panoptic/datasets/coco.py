@@ -40,7 +40,7 @@ class ImageSource:
     """A split of any layout, before its images are read.
 
     Attributes:
-        masks: None if the dataset has no panoptic PNGs; then the verified images have them.
+        masks: None if the dataset has no panoptic PNGs with these classes; then the verified images have them.
         verifiers: one for each image, in the order of the index. It returns the sound image, or raises
             `DatasetError`; it can be pickled and called in any process.
         files: everything that the images are made of.
@@ -64,9 +64,12 @@ def find_source(root: Path, split: str) -> ImageSource:
     return replace(source, instances=files.instances)
 
 
-def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
+def find_images(
+    panoptic_json: Path, masks: Path, images: Path, *, mask_folder: str = "", image_folder: str = ""
+) -> ImageSource:
     """List a split in COCO's layout, in the order of the JSON; `masks` and `images` are folders or zip files.
 
+    The names in the JSON are relative to `mask_folder` and `image_folder` in these, such as `train2017/`.
     Raises `DatasetError` if `read_annotations` refuses the JSON.
     """
     annotations = read_annotations(panoptic_json)
@@ -78,9 +81,13 @@ def find_images(panoptic_json: Path, masks: Path, images: Path) -> ImageSource:
         part.names()  # refuses two files of one name
     inspect = CocoInspector(*(part.path for part in files))
     verifiers = [
-        partial(inspect, annotations.images[annotation.image_id], annotation)
+        partial(
+            inspect,
+            replace(image, file_name=f"{image_folder}{image.file_name}"),
+            replace(annotation, file_name=f"{mask_folder}{annotation.file_name}"),
+        )
         for annotation in annotations.annotations
-        if annotation.image_id in annotations.images
+        if (image := annotations.images.get(annotation.image_id))
     ]
     paths = (panoptic_json, inspect.masks, inspect.images)
     return ImageSource(annotations.categories, images, masks, verifiers, paths, issues)

@@ -23,15 +23,20 @@ class Archive:
     does not need it. `unpacked` are the entries that are taken out of a zip file, to the same names below the root,
     where `{split}` stands for each split in use. `repacked` is the zip file that a tar archive becomes, because a tar
     archive has no index to read single files by.
+
+    `sha256` is None for an archive whose digest was never published. Then `bytes` is about right, and `content_sha256`
+    is that of the files below `content`, by `Part.sha256`.
     """
 
     address: str
     bytes: int
-    sha256: str
+    sha256: str | None
     path: str
     splits: tuple[str, ...]
     unpacked: tuple[str, ...] = ()
     repacked: str | None = None
+    content: str = ""
+    content_sha256: str | None = None
 
     @property
     def name(self) -> str:
@@ -68,7 +73,9 @@ class DatasetDescription:
         hint: what to do if a part is missing.
         draws_masks: whether annotate draws its panoptic PNGs, because it has none.
         archives: everything that is fetched; empty for data that is already there.
-        images: the published number of images of each split.
+        images: the published number of images of each split, those without annotation left out.
+        partly_annotated: whether `images` may have more files than `masks`, by whose names those with annotation are
+            recognized.
         test: the split without annotations, which is fetched on request only.
         typical: figures for plans.
         marks: names by which a folder is recognized that holds the dataset as published, in a layout of its own.
@@ -80,6 +87,7 @@ class DatasetDescription:
     draws_masks: bool = False
     archives: tuple[Archive, ...] = ()
     images: Mapping[str, int] = field(default_factory=dict)
+    partly_annotated: bool = False
     test: str | None = None
     typical: TypicalImage | None = None
     marks: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The datasets by name, each described once: COCO 2017, ADE20K, the one of this repository, and own data.
+"""The datasets by name, each described once: COCO 2017, 200 images of it, ADE20K, that of this repository, own data.
 
 To add a dataset, add its description here, and, if its layout is not that of COCO, a package that reads its images
 like `panoptic.datasets.ade20k`.
@@ -10,6 +10,8 @@ ADE20K, images     huggingface/datasets, `datasets/scene_parse_150/dataset_infos
 ADE20K, instances  both: tensorflow/datasets, `tensorflow_datasets/url_checksums/scene_parse150.txt`, has the same
 
 COCO's host supports plain http only (its certificate is that of its storage provider); the checksums make up for it.
+Nobody has published checksums of the archives of COCO128. What they are packed from is the repository at the tag of the
+release, so the digests of their content are computed from the files there.
 The numbers of images are those that cocodataset.org and the scene parsing benchmark of ADE20K state.
 """
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from panoptic.datasets.coco import ImageSource
 
 _COCO = "http://images.cocodataset.org"
+_COCO128 = "https://github.com/lightly-ai/coco128_yolo/releases/download/v0.0.2"
+_COCO128_IMAGES, _COCO128_MASKS = "images.zip", f"{ARCHIVES_FOLDER}/panoptic_segmentation.zip"
+_COCO128_JSON = "panoptic_segmentation/annotations/panoptic_{split}.json"
 _TRAIN_VAL = ("train2017", "val2017")
 _TEST = "test2017"
 
@@ -44,6 +49,14 @@ def _coco_source(root: Path, split: str) -> "ImageSource":
     return find_source(root, split)
 
 
+def _coco128_source(root: Path, split: str) -> "ImageSource":
+    from panoptic.datasets.coco import find_images
+
+    images, masks = _coco128_parts(root, split).values()
+    listed = root / _COCO128_JSON.format(split=split)
+    return find_images(listed, masks.path, images.path, mask_folder=masks.folder, image_folder=images.folder)
+
+
 def _ade20k_source(root: Path, split: str) -> "ImageSource":
     from panoptic.datasets.ade20k.images import find_source
 
@@ -55,6 +68,13 @@ def _coco_parts(root: Path, split: str) -> dict[str, Part]:
         return {"images": Part(root / f"{split}.zip", suffix=".jpg")}
     files = find_split(root, split)
     return {"images": Part(files.images, suffix=".jpg"), "masks": Part(files.masks, suffix=".png")}
+
+
+def _coco128_parts(root: Path, split: str) -> dict[str, Part]:
+    return {
+        "images": Part(root / _COCO128_IMAGES, f"{split}/", ".jpg"),
+        "masks": Part(root / _COCO128_MASKS, f"annotations/panoptic_{split}/", ".png"),
+    }
 
 
 def _ade20k_parts(root: Path, split: str) -> dict[str, Part]:
@@ -150,5 +170,34 @@ DATASETS: Mapping[str, DatasetDescription] = {
         images={"training": 20_210, "validation": 2_000},
         typical=TypicalImage(num_things=100, num_stuff=50, height=512, width=683, things=10, stuff=8),
         marks=(CHALLENGE, Path(CHALLENGE).stem),
+    ),
+    # Of the first 128 images of each split, 100 have annotations.
+    "coco128": DatasetDescription(
+        _coco128_source,
+        _coco128_parts,
+        archives=(
+            Archive(
+                address=f"{_COCO128}/images.zip",
+                bytes=42_183_840,
+                sha256=None,
+                path=_COCO128_IMAGES,
+                splits=_TRAIN_VAL,
+                content_sha256="46e22ac46a6ca22db58c5f64a0ac4ec4babc449cc65c3d7db11749203f82f960",
+            ),
+            Archive(
+                address=f"{_COCO128}/panoptic_segmentation.zip",
+                bytes=1_370_086,
+                sha256=None,
+                path=_COCO128_MASKS,
+                splits=_TRAIN_VAL,
+                unpacked=(_COCO128_JSON,),
+                content="annotations/",
+                content_sha256="7ad4051a516b7d7f6e2a1905e61d2b2447e6d6772c799d8b6265446c5b237f4b",
+            ),
+        ),
+        images=dict.fromkeys(_TRAIN_VAL, 100),
+        partly_annotated=True,
+        typical=TypicalImage(num_things=80, num_stuff=53, height=480, width=640, things=7, stuff=4),
+        marks=("panoptic_segmentation",),
     ),
 }

@@ -6,6 +6,7 @@
 <root>/annotations/instances_<split>.json                                          instances, if it has a list of them
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -120,3 +121,12 @@ class Part:
         """The sorted names of the files in `open_files(path)`."""
         names = open_files(self.path).names()
         return tuple(name for name in names if name.startswith(self.folder) and name.endswith(self.suffix))
+
+    def sha256(self) -> str:
+        """The digest of the names and contents of the files, which does not depend on how they are packed."""
+        files, digest = open_files(self.path), hashlib.sha256()
+        for name in self.names():
+            content = files.read(name)
+            digest.update(f"{name}\0{len(content)}\0".encode())
+            digest.update(content)
+        return digest.hexdigest()

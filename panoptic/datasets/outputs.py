@@ -4,7 +4,7 @@
 detection_<role>.json     the segments in COCO's detection format
 instances_<role>.json     ground-truth instances for AP: the dataset's own, as on COCO, or else the same segments
 semantic_<role>.zip       semantic maps, named like the panoptic PNGs; on request
-panoptic_<role>.zip       panoptic PNGs, if the dataset has none of its own,
+panoptic_<role>.zip       panoptic PNGs, if the dataset has none with these classes,
 panoptic_<role>.json      and their segments, both in COCO's panoptic format
 """
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -28,10 +29,11 @@ from panoptic.io.errors import Issues
 from panoptic.io.files import open_files, write_atomically
 from panoptic.io.zip_entries import add_file
 from panoptic.runtime.parallel import map_ahead, worker_pool
-from panoptic.runtime.ranges import Workers, require_ranges
+from panoptic.runtime.ranges import OneOf, Workers, require_ranges
 
 SHARD = 128  # images: some seconds of work
 SEMANTIC, PANOPTIC = "semantic", "panoptic"
+ORIGINAL, SUPERCATEGORY = "original", "supercategory"
 _RLES = "rles.json"
 _MOST_IN_8_BITS = 254
 # Run-length matching is enough for maps: four times as fast as settings that make the files 30 % smaller.
@@ -72,11 +74,13 @@ class AnnotateSettings:
     """The `annotate` section of params.yaml.
 
     `workers` is the number of worker processes, which does not change the result; 0 for none, -1 for one per core.
-    `semantic` says whether to write semantic maps.
+    `semantic` says whether to write semantic maps, `categories` which classes to use: those of the data, or their
+    super-categories (`panoptic.datasets.supercategories`).
     """
 
     workers: Workers = 0
     semantic: bool = True
+    categories: Annotated[str, OneOf((ORIGINAL, SUPERCATEGORY))] = ORIGINAL
 
     def __post_init__(self) -> None:
         require_ranges(self, "annotate")

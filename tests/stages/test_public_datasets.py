@@ -1,4 +1,4 @@
-"""`dvc repro annotate` for COCO and ADE20K, by the repository's own dvc.yaml, from archives on a loopback server."""
+"""`dvc repro annotate` for COCO, COCO128 and ADE20K, by the repository's dvc.yaml, from a server on loopback."""
 
 import json
 import os
@@ -11,14 +11,21 @@ from pathlib import Path
 import pytest
 
 from tests.archive_server import Answer, ArchiveServer
-from tests.real_archives import ADE20K_COUNTS, COCO_COUNTS, write_ade20k_archives, write_coco_archives
+from tests.real_archives import (
+    ADE20K_COUNTS,
+    COCO128_COUNTS,
+    COCO_COUNTS,
+    write_ade20k_archives,
+    write_coco128_archives,
+    write_coco_archives,
+)
 
 ROOT = Path(__file__).parents[2]
-WRITE = {"coco": write_coco_archives, "ade20k": write_ade20k_archives}
-COUNTS = {"coco": COCO_COUNTS, "ade20k": ADE20K_COUNTS}
+WRITE = {"coco": write_coco_archives, "coco128": write_coco128_archives, "ade20k": write_ade20k_archives}
+COUNTS = {"coco": COCO_COUNTS, "coco128": COCO128_COUNTS, "ade20k": ADE20K_COUNTS}
 
 
-@pytest.fixture(params=["coco", "ade20k"])
+@pytest.fixture(params=["coco", "coco128", "ade20k"])
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Path, ArchiveServer]]:
     """A DVC project with the stages of this repository, and a server that has the archives of a dataset."""
     name: str = request.param
@@ -37,7 +44,8 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
         download = {"mirrors": [server.address], "published": False, "backoff_s": 0}
         text = (ROOT / "params.yaml").read_text()
         kept = text[text.index("\nmodel:") :]
-        own = {"dataset": dataset, "download": download, "annotate": {"workers": 2, "semantic": True}}
+        annotate = {"workers": 2, "semantic": True, "categories": "original"}
+        own = {"dataset": dataset, "download": download, "annotate": annotate}
         sections = "".join(f"{section}: {json.dumps(settings)}\n" for section, settings in own.items())
         (folder / "params.yaml").write_text(sections + kept)
         yield name, folder, server

@@ -21,6 +21,7 @@ from panoptic.datasets.download.fetching import Patience, Wanted, fetch
 from panoptic.datasets.download.partial_file import HEAD, Origin, PartialFile, other_content, partial_paths, read_pieces
 from panoptic.datasets.download.records import ArchiveRecords
 from panoptic.datasets.download.unpacking import repack_tar, require_disk, unpack_zip
+from panoptic.datasets.layout import Part
 from panoptic.io.errors import DatasetError, Issues
 from panoptic.runtime.ranges import Within, require_ranges
 
@@ -65,7 +66,8 @@ class _Order:
     here: Path | None
 
     def is_done(self, records: ArchiveRecords) -> bool:
-        return self.wanted.sha256 is not None and records.current(self.archive.path) == self.wanted.sha256
+        found = records.current(self.archive.path)
+        return found is not None and self.wanted.sha256 in (None, found)
 
 
 def obtain(
@@ -77,8 +79,10 @@ def obtain(
     be fetched or is not the expected one, and, before anything is fetched, if the disk is too small.
     """
     orders = [_order(archive, settings, records) for archive in archives]
-    _require_disk(orders, splits, records)
+    _require_disk(orders, splits, settings, records)
     _carry_out([order for order in orders if not order.is_done(records)], settings, records)
+    if settings.published:
+        _require_content(archives, records.root)
     return {archive.path: _unpack(archive, splits, records) for archive in archives}
 
 
@@ -86,7 +90,8 @@ def _order(archive: Archive, settings: DownloadSettings, records: ArchiveRecords
     addresses = [f"{mirror.rstrip('/')}/{archive.name}" for mirror in settings.mirrors]
     target = records.root / archive.path
     if settings.published:
-        wanted = Wanted(target, (*addresses, archive.address), archive.bytes, archive.sha256)
+        size = archive.bytes if archive.sha256 else None
+        wanted = Wanted(target, (*addresses, archive.address), size, archive.sha256)
     else:
         wanted = Wanted(target, tuple(addresses), None, records.last(archive.path))
     folder = Path(settings.from_folder) if settings.from_folder else None
@@ -96,11 +101,25 @@ def _order(archive: Archive, settings: DownloadSettings, records: ArchiveRecords
     return _Order(archive, wanted, here if here and here.is_file() else None)
 
 
-def _require_disk(orders: Sequence[_Order], splits: Sequence[str], records: ArchiveRecords) -> None:
+def _require_content(archives: Sequence[Archive], root: Path) -> None:
+    """Raise `DatasetError` unless the archives whose own digests are unknown have the files that were published."""
+    issues = Issues()
+    for archive in archives:
+        if expected := archive.content_sha256:
+            path = root / archive.path
+            with issues.collected():
+                if (found := Part(path, archive.content).sha256()) != expected:
+                    issues.add(f"{path}: its files have SHA-256 {found}, expected {expected}; remove or replace it")
+    issues.raise_if_any(f"{root}: archives, compared with the published files")
+
+
+def _require_disk(
+    orders: Sequence[_Order], splits: Sequence[str], settings: DownloadSettings, records: ArchiveRecords
+) -> None:
     """Raise `DatasetError` unless there is room for everything that is still to be fetched and unpacked."""
     needed = 0
     for order in orders:
-        size = order.wanted.bytes or 0
+        size = order.archive.bytes if settings.published else 0
         part, _ = partial_paths(order.wanted.target)
         if not order.here:
             needed += max(0, size - (part.stat().st_size if part.exists() else 0))

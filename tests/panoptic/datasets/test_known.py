@@ -11,7 +11,7 @@ from panoptic.datasets.description import Archive
 from panoptic.datasets.download.partial_file import HEAD, other_content
 from panoptic.datasets.known import DATASETS, describe_dataset
 from panoptic.io.errors import DatasetError
-from tests.real_archives import OBJECT_INFO, write_ade20k_archives, write_coco_archives
+from tests.real_archives import OBJECT_INFO, write_ade20k_archives, write_coco128_archives, write_coco_archives
 
 ROOT = Path(__file__).parents[3]
 ARCHIVES = [archive for dataset in DATASETS.values() for archive in dataset.archives]
@@ -47,9 +47,12 @@ def test_no_code_asks_for_the_name_of_a_dataset() -> None:
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.name)
 def test_an_archive_is_described_consistently(archive: Archive) -> None:
-    assert archive.address.startswith("http://")
+    assert archive.address.startswith(("http://", "https://"))
     assert archive.address.endswith(f"/{archive.name}")
-    assert re.fullmatch("[0-9a-f]{64}", archive.sha256)
+    # Of the archive itself, or of its content; never of neither, nor over plain http without the first.
+    assert (archive.sha256 is None) == (archive.content_sha256 is not None)
+    assert archive.sha256 or archive.address.startswith("https://")
+    assert re.fullmatch("[0-9a-f]{64}", archive.sha256 or archive.content_sha256 or "")
     assert archive.bytes > 1_000_000
     assert archive.splits
     # What is read in place lies where it is looked for; what is not lies aside.
@@ -59,8 +62,10 @@ def test_an_archive_is_described_consistently(archive: Archive) -> None:
 def test_all_archives_are_described_and_different() -> None:
     assert sum(archive.bytes for archive in DATASETS["coco"].archives) == 27_914_194_941
     assert sum(archive.bytes for archive in DATASETS["ade20k"].archives) == 1_057_780_757
-    for key in ("address", "bytes", "sha256", "path"):
-        assert len({getattr(archive, key) for archive in ARCHIVES}) == 8
+    assert sum(archive.bytes for archive in DATASETS["coco128"].archives) == 43_553_926
+    for key in ("address", "bytes", "path"):
+        assert len({getattr(archive, key) for archive in ARCHIVES}) == 10
+    assert len({archive.sha256 or archive.content_sha256 for archive in ARCHIVES}) == 10
 
 
 def test_only_what_the_splits_need_is_fetched_and_unpacked() -> None:
@@ -95,6 +100,7 @@ def test_things_of_ade20k_are_100_of_the_150_classes() -> None:
 
 def test_real_archives_are_recognized_by_their_first_bytes(tmp_path: Path) -> None:
     write_coco_archives(tmp_path, seed=0)
+    write_coco128_archives(tmp_path, seed=0)
     write_ade20k_archives(tmp_path, seed=0)
     found = {path.name: other_content(path.read_bytes()[:HEAD], path.name) for path in tmp_path.iterdir()}
     assert found == dict.fromkeys([archive.name for archive in ARCHIVES], "")
