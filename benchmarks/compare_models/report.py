@@ -1,9 +1,11 @@
 """The page of a comparison: PQ of every row, which rows differ, and how that agrees with the papers' claims."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from benchmarks.compare_models.details import costs_section, details_section
 from benchmarks.compare_models.rows import CLOSE, PAPERS, SCORE_THRESHOLD, Claim, RowTable
+from model.complexity.measure import Measurement
 from panoptic.evaluation.power import POWER
 from panoptic.evaluation.sequential import LEVEL, Decision
 from panoptic.markdown import markdown_page, markdown_table
@@ -29,6 +31,7 @@ class SeedResult:
     parameters: int
     seconds: float | None
     """Seconds of training; None where the weights are another row's, or where training was interrupted."""
+    details: Mapping[str, float] = field(default_factory=dict)  # of a detailed table; percent
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class ComparisonReport:
         comparisons: those with at least two seeds, of runs whose counts by image are known.
         planned: number of comparisons, with and without results.
         looks: number of times that the comparisons were to be decided.
+        costs: of a prediction, by row, in a detailed table.
     """
 
     conditions: TrainingBudget
@@ -85,6 +89,7 @@ class ComparisonReport:
     comparisons: Sequence[ComparedPair] = ()
     planned: int = 0
     looks: int = 1
+    costs: Mapping[str, Measurement] = field(default_factory=dict)
 
 
 def comparison_page(report: ComparisonReport, table: RowTable = PAPERS) -> str:
@@ -99,6 +104,8 @@ def comparison_page(report: ComparisonReport, table: RowTable = PAPERS) -> str:
             [_cells(table.rows[name].title, found) for name, found in by_row.items()],
         ),
         *(differences_section(report, table) if report.comparisons else ()),
+        *details_section({name: [one.details for one in found] for name, found in by_row.items()}, table),
+        *costs_section(report.costs, table),
         *(("## Do the results confirm the papers' ordering?", _CLAIMS) if verdicts else ()),
         "\n".join(f"- {line}" for line in verdicts),
     )

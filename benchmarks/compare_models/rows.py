@@ -44,6 +44,7 @@ class RowTable:
     page: str  # name of the files that are published
     title: str
     rows: Mapping[str, ComparedModel]
+    detailed: bool = False  # also AP, boundary PQ, errors, PQ under corruption, and what a prediction costs
 
     @classmethod
     def of_recipes(cls, names: Sequence[str]) -> "RowTable":

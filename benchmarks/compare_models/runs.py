@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+from benchmarks.compare_models.details import details_of
 from benchmarks.compare_models.report import SeedResult, TrainingBudget
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.harness.stages import Stages
@@ -25,6 +26,8 @@ from pipelines.override import experiment_files, override_settings
 from pipelines.process.session import CommandError
 from stages.settings import load_section
 
+CORRUPTED_IMAGES = 20
+"""Validation images that a detailed table corrupts, by every corruption and severity."""
 FAILURES = (CommandError, ValueError, OSError)
 
 
@@ -81,11 +84,13 @@ class ComparisonRuns:
             print(f"verifying {self.dataset.root}")
             self.stages.annotate(self.params, self.work)
             write_json(settled, settings)
+        if self.table.detailed and not (settled.parent / "corrupted" / "manifest.json").exists():
+            self.stages.corrupt(self.settings(rows[0], 0), self.index("val"), settled.parent)
         for row in rows:
             self._require_whole_epochs(self._steps(row))
 
     def _require_whole_epochs(self, steps: int) -> None:
-        per_epoch = self._steps_per_epoch
+        per_epoch = self.steps_per_epoch
         if steps % per_epoch:
             nearest = max(1, round(steps / per_epoch)) * per_epoch
             raise ValueError(
@@ -143,7 +148,7 @@ class ComparisonRuns:
         return f"{name}: {error}"
 
     def _train(self, row: str, seed: int) -> TrainedWeights:
-        folder, params = self._folder(row, seed), self._settings(row, seed)
+        folder, params = self._folder(row, seed), self.settings(row, seed)
         finished, model = folder / "training.json", folder / "model.safetensors"
         identity = self._identity(params)
         known = _read(finished)
@@ -160,32 +165,42 @@ class ComparisonRuns:
         )
 
     def _score(self, row: str, seed: int, training: TrainedWeights) -> SeedResult:
-        folder, params = self._folder(row, seed), self._settings(row, seed)
+        folder, params = self._folder(row, seed), self.settings(row, seed)
         finished = folder / "result.json"
         predict = load_section(params, "predict", InferenceSettings)
         identity = fingerprint({"training": training.identity, "predict": asdict(predict)})
         known = _read(finished)
         if known.get("identity") != identity or not self.counts(row, seed).exists():
-            metrics = self.stages.score(params, self.index("val"), training.model, folder)
-            known = {"identity": identity, "pq": metrics["pq"]}
+            known = {"identity": identity} | self._measure(params, training.model, folder)
             write_json(finished, known)
         quality = known["pq"]
         assert isinstance(quality, dict)
         pq = {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
         print(f"{folder.name}: PQ {pq['all']:.1f}, things {pq['things']:.1f}, stuff {pq['stuff']:.1f}")
-        return SeedResult(
-            row, seed, pq, training.parameters, None if self.table.rows[row].weights_of else training.seconds
-        )
+        details = known.get("details", {})
+        assert isinstance(details, dict)
+        seconds = None if self.table.rows[row].weights_of else training.seconds
+        return SeedResult(row, seed, pq, training.parameters, seconds, details)
 
-    def _settings(self, row: str, seed: int) -> Path:
-        """Write the row's params.yaml."""
+    def _measure(self, params: Path, model: Path, folder: Path) -> dict[str, object]:
+        """Score the validation images; where the table is detailed, also measure what `details_of` collects."""
+        index, annotated = self.index("val"), self.work / "annotate"
+        if not self.table.detailed:
+            return {"pq": self.stages.score(params, index, model, folder)["pq"]}
+        metrics = self.stages.score(params, index, model, folder, annotated / "instances_val.json")
+        robust = self.stages.robustness(params, index, model, annotated / "corrupted", folder)
+        return {"pq": metrics["pq"], "details": details_of(metrics, _read(folder / "error_breakdown.json"), robust)}
+
+    def settings(self, row: str, seed: int) -> Path:
+        """Write the row's params.yaml, and return its path."""
         folder = self._folder(row, seed)
         folder.mkdir(parents=True, exist_ok=True)
         steps, model = self._steps(row), self.table.rows[row]
-        train = {"seed": seed, "epochs": steps // self._steps_per_epoch, "validate_every": steps}
+        train = {"seed": seed, "epochs": steps // self.steps_per_epoch, "validate_every": steps}
         overlay, common = folder / "overlay.yaml", folder / "common.yaml"
         write_json(overlay, model.overlay)
-        write_json(common, {"train": train, "predict": {"merging": {"score_threshold": model.score_threshold}}})
+        predict = {"merging": {"score_threshold": model.score_threshold}}
+        write_json(common, {"train": train, "predict": predict, "corrupt": {"images": CORRUPTED_IMAGES}})
         own = experiment_files([model.override] if model.override else [])
         override_settings(self.params, [*own, overlay, common], folder / "params.yaml")
         if load_section(folder / "params.yaml", "dataset", DatasetSettings) != self.dataset:
@@ -208,7 +223,8 @@ class ComparisonRuns:
         return self.work / f"{row}-{seed}"
 
     @cached_property
-    def _steps_per_epoch(self) -> int:
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch of the training images."""
         batch_size = load_section(self.params, "train", TrainSettings).batch_size
         return steps_per_epoch(len(PanopticIndex.load(self.index("train")).records), batch_size)
 

@@ -41,8 +41,13 @@ class Stages:
         }
         return any(line.startswith(RESUMED) for line in self._run("train", paths, folder))
 
-    def score(self, params: Path, index: Path, model: Path, folder: Path) -> Mapping[str, object]:
-        """Predict and score the images of an index, to predict/ and JSON files; return the metrics."""
+    def score(
+        self, params: Path, index: Path, model: Path, folder: Path, instances: Path | None = None
+    ) -> Mapping[str, object]:
+        """Predict and score the images of an index, to predict/ and JSON files; return the metrics.
+
+        With `instances`, their ground truth in COCO's format, also AP, and error_breakdown.json.
+        """
         predicted, metrics = folder / "predict", folder / "metrics.json"
         self._run("predict", {"params": params, "index": index, "model": model, "out": predicted}, folder)
         paths = {
@@ -52,9 +57,24 @@ class Stages:
             "metrics": metrics,
             "per-image": folder / "per_image.json",
         }
+        if instances:
+            paths["instances-ground-truth"] = instances
+            paths["instances-predictions"] = predicted / "instances.json"
+            paths["error-breakdown"] = folder / "error_breakdown.json"
         self._run("evaluate", paths, folder)
-        content: dict[str, object] = json.loads(metrics.read_text(encoding="utf-8"))
-        return content
+        return _json(metrics)
+
+    def corrupt(self, params: Path, index: Path, folder: Path) -> Path:
+        """Choose the images and corruptions of COCO-C for `robustness`; return their folder."""
+        corrupted = folder / "corrupted"
+        self._run("corrupt", {"params": params, "index": index, "state": folder / "state", "out": corrupted}, folder)
+        return corrupted
+
+    def robustness(self, params: Path, index: Path, model: Path, corrupted: Path, folder: Path) -> Mapping[str, object]:
+        """Score corrupted images; return the metrics."""
+        paths = {"params": params, "index": index, "model": model, "corrupted": corrupted}
+        self._run("robustness", {**paths, "state": folder / "state", "out": folder / "robustness"}, folder)
+        return _json(folder / "robustness" / "metrics.json")
 
     def _run(self, name: str, options: Mapping[str, Path], folder: Path) -> list[str]:
         """Run a stage and return its output, which also goes to a log in `folder`.
@@ -82,3 +102,8 @@ class Stages:
             environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONUNBUFFERED": "1"}
             run_in_session(command, show, Path(), environment)
         return lines
+
+
+def _json(path: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    return content
