@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.compare_models.differences import SequentialComparison
-from benchmarks.compare_models.families import family_runs, measured_costs
+from benchmarks.compare_models.families import FAMILIES, family_runs, measured_costs
 from benchmarks.compare_models.report import ComparisonReport, SeedResult, comparison_page, in_order
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
@@ -67,7 +67,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = list(PAPERS.rows)
     rows.add_argument("--rows", nargs="+", choices=names, default=names, metavar="ROW", help=", ".join(names))
     rows.add_argument("--recipes", nargs="+", metavar="NAME", help="files in experiments/ without .yaml, as rows")
-    rows.add_argument("--families", action="store_true", help="the network families of docs/models.md, as rows")
+    rows.add_argument(
+        "--families",
+        nargs="*",
+        choices=FAMILIES,
+        metavar="NAME",
+        help=f"network families as rows, by default all: {', '.join(FAMILIES)}",
+    )
     parser.add_argument("--steps", type=int, default=800, help="optimizer steps of every training (default: 800)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each (default: 0)")
     parser.add_argument(
@@ -86,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     def command() -> None:
         table = RowTable.of_recipes(arguments.recipes) if arguments.recipes else PAPERS
         runs = ComparisonRuns(arguments.params, arguments.work, arguments.steps, arguments.jobs, table)
-        if arguments.families:
-            runs = family_runs(runs)
+        if arguments.families is not None:
+            runs = family_runs(runs, arguments.families or list(FAMILIES))
         rows = arguments.rows if runs.table is PAPERS else list(runs.table.rows)
         failures = compare_models(runs, rows, arguments.seeds, arguments.more_seeds, arguments.out)
         if failures:

@@ -34,7 +34,7 @@ from stages.settings import load_section
 OURS = "panoptic_segformer"
 TIMED_STEPS, WARM_UP = 16, 4
 _MASKFORMER = "mask-wise merging is better than the argmax for MaskFormer's masks as well (table 7)"
-_FAMILIES: Mapping[str, ComparedModel] = {
+FAMILIES: Mapping[str, ComparedModel] = {
     OURS: ComparedModel("Panoptic SegFormer, version 2"),
     "detr": ComparedModel("DETR's panoptic head", "ablations/detr"),
     "d_detr_ms": ComparedModel("D-DETR-MS", "ablations/d_detr_ms"),
@@ -59,37 +59,43 @@ _MERGED: Mapping[str, ComparedModel] = {
 """Merging of table 7 of the paper, for the row with equal steps."""
 
 
-def families_table(steps: int, steps_per_epoch: int, seconds: Mapping[str, float]) -> RowTable:
-    """Make the rows of all families.
+def families_table(
+    rows: Mapping[str, ComparedModel], steps: int, steps_per_epoch: int, seconds: Mapping[str, float]
+) -> RowTable:
+    """Make the rows of families.
 
     Args:
+        rows: with equal steps, ours first.
         steps: of the rows with equal steps.
         steps_per_epoch: trainings end with whole epochs.
         seconds: CPU seconds of a step of each family.
     """
     timed = {}
-    for name, model in _FAMILIES.items():
+    for name, model in rows.items():
         if name != OURS:
             epochs = max(1, round(steps * seconds[OURS] / seconds[name] / steps_per_epoch))
             own = epochs * steps_per_epoch
             title = f"{model.title}, equal CPU time: {own} steps"
             timed[f"{name}_equal_time"] = replace(model, title=title, steps=own)
+    merged = {name: model for name, model in _MERGED.items() if model.weights_of in rows}
     title = "Network families, trained with one budget"
-    return RowTable("families", title, {**_FAMILIES, **timed, **_MERGED}, detailed=True)
+    return RowTable("families", title, {**rows, **timed, **merged}, detailed=True)
 
 
-def family_runs(runs: ComparisonRuns) -> ComparisonRuns:
-    """Make runs of all families with the settings of `runs`, after measuring the seconds of their steps, once."""
-    single = replace(runs, table=RowTable("families", "", _FAMILIES, detailed=True))
-    single.prepare(list(_FAMILIES))
+def family_runs(runs: ComparisonRuns, names: Sequence[str]) -> ComparisonRuns:
+    """Make runs of our network and the named families; the seconds of their steps are measured once."""
+    rows = {name: model for name, model in FAMILIES.items() if name == OURS or name in names}
+    single = replace(runs, table=RowTable("families", "", rows, detailed=True))
+    single.prepare(list(rows))
     measured = runs.work / "annotate" / "seconds_of_step.json"
-    if not measured.exists():
+    known = read_json(measured).values if measured.exists() else {}
+    if missing := [name for name in rows if name not in known]:
         print("measuring the CPU time of a step of each family")
-        params = {name: single.settings(name, 0) for name in _FAMILIES}
-        write_json(measured, measured_seconds(params, runs.index("train")))
+        params = {name: single.settings(name, 0) for name in missing}
+        write_json(measured, {**known, **measured_seconds(params, runs.index("train"))})
     seconds = read_json(measured)
-    known = {name: seconds.number(name) for name in _FAMILIES}
-    return replace(single, table=families_table(runs.steps, single.steps_per_epoch, known))
+    table = families_table(rows, runs.steps, single.steps_per_epoch, {name: seconds.number(name) for name in rows})
+    return replace(single, table=table)
 
 
 def measured_costs(runs: ComparisonRuns, rows: Sequence[str]) -> dict[str, Measurement]:
@@ -116,7 +122,7 @@ def measured_seconds(params: Mapping[str, Path], index: Path) -> dict[str, float
         ValueError: a family could not be trained; with its output.
     """
     seconds = {}
-    for name in _FAMILIES:
+    for name in params:
         task = {"params": str(params[name]), "index": str(index), "steps": TIMED_STEPS}
         command = [sys.executable, "-m", "benchmarks.compare_models.families"]
         ended = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, env=ending_with_this())
@@ -129,7 +135,7 @@ def measured_seconds(params: Mapping[str, Path], index: Path) -> dict[str, float
 def seconds_of_step(params: Path, index: PanopticIndex, steps: int) -> float:
     """Measure the median CPU seconds of a step, its images loaded in this process, after a few that do not count."""
     config = load_section(params, "model", NetworkConfig)
-    settings = replace(load_section(params, "train", TrainSettings), workers=0)
+    settings = replace(load_section(params, "train", TrainSettings), workers=0, epochs=steps, step_epochs=[])
     torch.manual_seed(0)
     network = build_network(config, len(index.categories.things), len(index.categories.stuff))
     run, state = make_trainer(network, index, settings)

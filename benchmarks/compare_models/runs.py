@@ -200,7 +200,8 @@ class ComparisonRuns:
         overlay, common = folder / "overlay.yaml", folder / "common.yaml"
         write_json(overlay, model.overlay)
         predict = {"merging": {"score_threshold": model.score_threshold}}
-        write_json(common, {"train": train, "predict": predict, "corrupt": {"images": CORRUPTED_IMAGES}})
+        detailed = {"corrupt": {"images": CORRUPTED_IMAGES, "archives": False}} if self.table.detailed else {}
+        write_json(common, {"train": train, "predict": predict, **detailed})
         own = experiment_files([model.override] if model.override else [])
         override_settings(self.params, [*own, overlay, common], folder / "params.yaml")
         if load_section(folder / "params.yaml", "dataset", DatasetSettings) != self.dataset:

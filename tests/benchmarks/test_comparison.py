@@ -98,6 +98,25 @@ def test_rows_run_once_fail_independently_and_are_published(params: Path, capsys
     assert [result["row"] for result in content["results"]] == ["v2"]
 
 
+@pytest.mark.slow
+def test_families_are_compared_with_equal_steps_and_equal_time(params: Path) -> None:
+    params.write_text(params.read_text().replace(", stuff: joint, mask_head: fpn", "") + "corrupt:\n")
+    run(params, "--families", "eomt", "--steps", "4", "--seeds", "0", "--jobs", "2")
+    content = json.loads((params.parent / "out/families.json").read_text())
+    assert [one["row"] for one in content["results"]] == ["panoptic_segformer", "eomt", "eomt_equal_time"]
+    seconds = json.loads((params.parent / "work/annotate/seconds_of_step.json").read_text())
+    epochs = max(1, round(2 * seconds["panoptic_segformer"] / seconds["eomt"]))  # of two steps
+    assert f"epochs: {epochs}\n" in (params.parent / "work/eomt_equal_time-0/params.yaml").read_text()
+    assert set(content["costs"]) == {"panoptic_segformer", "eomt"}
+    for one in content["results"]:
+        loss = sum(one["details"][name] for name in ("merging", "classification", "localization", "missed"))
+        loss += sum(one["details"][name] for name in ("background", "boundary", "interior"))
+        assert loss == pytest.approx(100 - one["pq"]["all"]), "the parts of the missing PQ add up"
+    page = unpadded((params.parent / "out/families.md").read_text())
+    assert "| row | boundary PQ | mask AP | PQ kept |" in page
+    assert "## What a prediction costs" in page
+
+
 def test_steps_other_than_whole_epochs_are_refused(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(params, "--rows", "v2", "--steps", "5")
