@@ -25,7 +25,8 @@ PARAMS = ROOT / "params.yaml"
 EXPERIMENTS = ROOT / "experiments"
 FILES = sorted(EXPERIMENTS.rglob("*.yaml"))
 ABLATIONS = sorted((EXPERIMENTS / "ablations").iterdir())
-ON_COCO = sorted([*(EXPERIMENTS / "coco").iterdir(), EXPERIMENTS / "ade20k.yaml"])
+ON_COCO = sorted([*(EXPERIMENTS / "coco").iterdir(), EXPERIMENTS / "ade20k.yaml", EXPERIMENTS / "coco128-r50.yaml"])
+ON_COCO128 = sorted(path for path in EXPERIMENTS.glob("coco128-*.yaml") if path not in ON_COCO)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ def published() -> Iterator[Published]:
 
 PUBLISHED = list(published())
 by_row = pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: entry.row)
+
+
+def base_of(file: Path) -> tuple[Path, ...]:
+    """The recipe that a file goes on top of, and nothing for one that goes on top of params.yaml."""
+    return tuple(stacked(name)[0] for name, files in (("coco", ON_COCO), ("coco128", ON_COCO128)) if file in files)
 
 
 def named(path: Path) -> str:
@@ -89,7 +95,7 @@ def names_of_settings(schemas: Iterable[object]) -> Iterator[str]:
 
 @pytest.mark.parametrize("file", FILES, ids=named)
 def test_the_stages_accept_every_experiment(file: Path, tmp_path: Path) -> None:
-    settings_of(*stacked("coco") * (file in ON_COCO), file, folder=tmp_path)
+    settings_of(*base_of(file), file, folder=tmp_path)
 
 
 @pytest.mark.parametrize("file", ABLATIONS, ids=named)
@@ -105,7 +111,7 @@ def test_an_experiment_starts_with_a_comment_that_describes_it(file: Path) -> No
 @pytest.mark.parametrize("file", FILES, ids=named)
 def test_a_stacked_file_repeats_nothing_of_its_base(file: Path) -> None:
     if file not in [*stacked("coco"), *ABLATIONS]:
-        base = stacked("coco")[0] if file in ON_COCO else PARAMS
+        (base,) = base_of(file) or (PARAMS,)
         same = set(values(read_parameters(file))) & set(values(read_parameters(base)))
         assert not same, f"equal in {named(base)}"
 
@@ -160,6 +166,17 @@ def test_a_published_model_is_trained_in_the_precision_of_its_authors(entry: Pub
     train = settings_of(*entry.files(), folder=tmp_path)["train"]
     assert isinstance(train, TrainSettings)
     assert train.precision == "float32"
+
+
+@pytest.mark.parametrize("file", ON_COCO128, ids=named)
+def test_what_photographs_are_compared_on_is_equal_but_for_the_weights_or_the_classes(
+    file: Path, tmp_path: Path
+) -> None:
+    changed = settings_of(*base_of(file), file, folder=tmp_path)
+    differ = {
+        name for name, settings in settings_of(*base_of(file), folder=tmp_path).items() if settings != changed[name]
+    }
+    assert differ == ({"annotate"} if "classes" in file.name else {"model", "train"})
 
 
 @pytest.mark.parametrize(("names", "epochs", "step"), [(["coco", "coco/12e"], 12, 8), (["coco"], 24, 18)])
