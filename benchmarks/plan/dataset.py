@@ -22,7 +22,8 @@ from panoptic.datasets.description import TypicalImage
 from panoptic.datasets.download.obtaining import DownloadSettings
 from panoptic.datasets.known import describe_dataset
 from panoptic.datasets.layout import DatasetSettings, find_split
-from panoptic.datasets.shards import AnnotateSettings
+from panoptic.datasets.shards import SUPERCATEGORY, AnnotateSettings
+from panoptic.datasets.supercategories import supercategory_classes
 from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
 from panoptic.io.errors import DatasetError
@@ -81,12 +82,13 @@ class SplitStatistics:
 
 @dataclass(frozen=True)
 class PlannedDataset:
-    """Both splits and the numbers of classes."""
+    """Both splits and the numbers of classes, with a note on what is not known about these."""
 
     train: SplitStatistics
     val: SplitStatistics
     num_things: int
     num_stuff: int
+    note: str = ""
 
 
 def find_dataset(recipe: Recipe, annotated: Path) -> PlannedDataset:
@@ -109,9 +111,12 @@ def find_dataset(recipe: Recipe, annotated: Path) -> PlannedDataset:
     if typical and recipe.download.published:
         description.needed([dataset.train, dataset.val])  # refuses an unknown split
         train, val = (_published(description.images[split], typical) for split in (dataset.train, dataset.val))
-        return PlannedDataset(train, val, typical.num_things, typical.num_stuff)
+        note = "; super-categories are fewer" * (recipe.annotate.categories == SUPERCATEGORY)
+        return PlannedDataset(train, val, typical.num_things, typical.num_stuff, note)
     categories, train = _listed(dataset, dataset.train)
     _, val = _listed(dataset, dataset.val)
+    if recipe.annotate.categories == SUPERCATEGORY:
+        categories = CategoryTable.of(frozenset(supercategory_classes(categories, dataset.root).values()))
     return PlannedDataset(train, val, len(categories.things), len(categories.stuff))
 
 

@@ -62,7 +62,7 @@ class PlannedWork:
         train, dataset = self.recipe.train, self.dataset
         for name, images in (("training images", dataset.train), ("validation images", dataset.val)):
             yield PlanRow(WORK, name, images.count, "count", images.source)
-        how = f"{dataset.num_things} things, {dataset.num_stuff} stuff"
+        how = f"{dataset.num_things} things, {dataset.num_stuff} stuff{dataset.note}"
         yield PlanRow(WORK, "classes", dataset.num_things + dataset.num_stuff, "count", how)
         per_epoch = steps_per_epoch(dataset.train.count, train.batch_size)
         passes = counted(self.recipe.micro_batches, "forward pass", "es")

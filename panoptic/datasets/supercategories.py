@@ -51,7 +51,7 @@ def supercategory_classes(categories: CategoryTable, where: str) -> dict[int, Ca
 
 def _regrouped(source: ImageSource, classes: Mapping[int, Category]) -> ImageSource:
     verifiers = [partial(_verify_joined, verify, classes) for verify in source.verifiers]
-    table = CategoryTable.of(dict.fromkeys(classes.values()))
+    table = CategoryTable.of(frozenset(classes.values()))
     # Instances of the dataset's own have its categories; those of the segments take their place.
     return replace(source, categories=table, masks=None, verifiers=verifiers, instances=None)
 

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.plan import __main__ as plan
 from benchmarks.plan.report import PlanRow, plan_table
 from panoptic.datasets.known import DATASETS
+from tests.tiny_dataset import random_images, write_split
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "params.yaml"
@@ -41,6 +42,22 @@ def test_a_published_recipe_is_planned_without_its_data(tmp_path: Path) -> None:
     again = _plan(tmp_path, *recipe, "--gpus", "8", "--set", f"dataset.root={root}")
     missing = again["disk"]["archives to download"]["value"]
     assert missing == sum(archive.bytes for archive in needed) - existing.bytes
+
+
+def test_super_categories_are_planned_as_classes(tmp_path: Path) -> None:
+    write_split(tmp_path / "own", "val", random_images(seed=0, count=2))
+    listed = tmp_path / "own" / "annotations" / "panoptic_val.json"
+    document = json.loads(listed.read_text())
+    document["categories"] = [category | {"supercategory": "any"} for category in document["categories"]]
+    listed.write_text(json.dumps(document))
+    own = ("dataset.name=own", f"dataset.root={tmp_path / 'own'}", "dataset.train=val", "dataset.val=val")
+    for categories, how in (("original", "2 things, 2 stuff"), ("supercategory", "1 things, 1 stuff")):
+        found = _plan(tmp_path, "--set", *own, f"annotate.categories={categories}")
+        assert found["work"]["classes"]["how"] == how
+        assert ("panoptic PNGs" in str(found["disk"]["runs/annotate"]["how"])) == (categories == "supercategory")
+    published = _plan(tmp_path, str(ROOT / "experiments" / "coco128.yaml"))
+    assert published["work"]["training images"]["value"] == 100
+    assert published["work"]["classes"]["how"] == "80 things, 53 stuff; super-categories are fewer"
 
 
 def test_a_run_is_measured_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
