@@ -44,8 +44,14 @@ def from_files(paths: Sequence[Path]) -> list[NetworkInput]:
 
 
 def from_index(path: Path) -> list[NetworkInput]:
-    """Read the first images of an index."""
+    """Read the first images of an index.
+
+    Raises:
+        ExportError: it has none.
+    """
     index = PanopticIndex.load(path)
+    if not index.records:
+        raise ExportError(f"{path}: has no image to check with; give --images, or an index that has some")
     reader = PanopticReader(index)
     return [_as_read(reader, record) for record in index.records[:INDEXED_IMAGES]]
 

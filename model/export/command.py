@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-from model.export import check_images, files
+from model.export import check_images, checking, files
 from model.export.check_images import LabeledImages
 from model.export.inference_network import InferenceNetwork
 from model.export.sizes import ExportError, Sizes
@@ -49,12 +49,13 @@ def export(options: argparse.Namespace) -> None:
     network = InferenceNetwork(checkpoint.network, settings.mask_layer)
     exported = Exported(network, checkpoint.categories, settings.merging, shown)
     description = files.describe(checkpoint, network, sizes, settings, ending)
-    say("tracing the network, which may take minutes")
-    program = files.trace(network, sizes)
     names = [*(files.FILES[name] for name in formats), files.DESCRIPTION]
     with write_together() as written:  # no file replaces an older one before all of them are checked
         new = {name: written.file(options.out / name) for name in names}
         written.require([options.out / files.PASSPORT])
+        say("tracing the network, which may take minutes")
+        program = files.trace(network, sizes)
+        checking.require_finite(network, shown[0])
         if files.TORCH_FILE in new:
             exported.write_torch(program, new[files.TORCH_FILE])
         if files.ONNX_FILE in new:

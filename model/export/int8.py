@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from onnxscript import ir
 
+from panoptic.io.files import naming_disk_errors
+
 LEAST = 256
 """Number of values from which on a weight is worth its scales."""
 LARGEST = 127
@@ -22,7 +24,8 @@ def quantize_weights(source: Path, target: Path) -> int:
     weights = [value for value in model.graph.initializers.values() if _is_weight(value)]
     for weight in weights:
         _replace(model.graph, weight)
-    ir.save(model, target)
+    with naming_disk_errors(target):
+        ir.save(model, target)
     return len(weights)
 
 

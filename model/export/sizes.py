@@ -69,12 +69,14 @@ class Sizes:
         """Parse HEIGHTxWIDTH.
 
         Raises:
-            ExportError: the text has another form.
+            ExportError: the text has another form, or a side is too large.
         """
-        match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+        match = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", text)
         if match is None:
-            raise ExportError(f"--size is {text!r}; give HEIGHTxWIDTH in pixels, for example 480x640")
-        return cls((int(match[1]), int(match[2])))
+            raise ExportError(f"--size is {text!r:.60}; give HEIGHTxWIDTH in pixels, for example 480x640")
+        size = int(match[1]), int(match[2])
+        cls().require(*size, "--size")
+        return cls(size)
 
     def example(self) -> torch.Tensor:
         """Make images to trace with, of which only the size matters.

@@ -30,8 +30,6 @@ class Category:
     def from_json(cls, entry: JsonObject) -> "Category":
         """Read an entry of COCO's `categories` list. Raises `FieldError` for a missing or wrong field."""
         category_id = entry.integer("id")
-        if category_id.bit_length() > 63:  # indices hold no more
-            raise FieldError(entry.where, f"'id' is {category_id!r:.60}, more than 64 bits", "give a smaller one")
         color = _color(entry) if entry.has("color") else _color_for(category_id)
         supercategory = entry.text("supercategory") if entry.has("supercategory") else ""
         return cls(category_id, normal_text(entry.text("name")), entry.flag("isthing"), color, supercategory)

@@ -17,6 +17,7 @@ HINTS: Mapping[int, str] = {
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
     errno.EROFS: _FORBIDDEN,
+    errno.EFBIG: "allow larger files (ulimit -f) or choose another folder",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EEXIST: "remove what is there or choose another folder",
     errno.ENOTDIR: "remove the file where a folder should be or choose another folder",

@@ -59,9 +59,12 @@ class JsonObject:
         return value
 
     def integer(self, key: str) -> int:
+        """An integer of 64 bits: indices hold no more, and longer ones may have no float."""
         value = self._value(key)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self._wrong(key, "an integer", value)
+        if value.bit_length() > 63:
+            raise FieldError(self.where, f"'{key}' is {value!r:.60}, more than 64 bits", "give a smaller one")
         return value
 
     def number(self, key: str) -> float:
@@ -93,8 +96,8 @@ class JsonObject:
 
     def integers(self, key: str) -> list[int]:
         value = self._value(key)
-        if not isinstance(value, list) or not all(type(item) is int for item in value):
-            raise self._wrong(key, "a list of integers", value)
+        if not isinstance(value, list) or not all(type(item) is int and item.bit_length() < 64 for item in value):
+            raise self._wrong(key, "a list of integers of 64 bits", value)
         return value
 
     def numbers(self, key: str, count: int) -> list[float]:

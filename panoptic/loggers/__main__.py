@@ -8,7 +8,6 @@ fails says so in one line and ends. What the packages print goes to a file besid
 """
 
 import argparse
-import json
 import os
 import select
 import sys
@@ -16,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from panoptic.io.json_fields import JsonObject
+from panoptic.io.json_fields import JsonObject, parse_json
 from panoptic.loggers.following import TABLES, follow
 from panoptic.loggers.packages import PACKAGES, LoggedRun
 from panoptic.runtime.cli import run_command
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
 
     def log() -> None:
-        settings = JsonObject.of(json.loads(given.settings), "--settings").values
+        settings = JsonObject.of(parse_json(given.settings.encode(), "--settings"), "--settings").values
         run = LoggedRun(given.run, settings, given.folder, given.project, given.mlflow_uri, given.wandb_mode)
         if not given.follow and not any((given.curves / f"{table}.csv").exists() for table in TABLES):
             raise ValueError(f"{given.curves}: there is no loss.csv or quality.csv; give --curves of a training")
@@ -50,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 number = follow(given.curves, rows, _input_ends if given.follow else lambda: True)
             said = f"{given.logger} has the {number} rows of the curves in {given.curves}"
             print(said, flush=True)  # not on a full disk, which not every package minds
+        except KeyboardInterrupt:
+            os.dup2(console.fileno(), sys.stderr.fileno())  # where the command says by which signal it ended
+            raise
         except Exception as error:  # whatever a package raises: a training that it follows is not to fail
             issue = str(error).strip().partition("\n")[0] or type(error).__name__
             print(

@@ -77,6 +77,7 @@ def mlflow_log(run: LoggedRun) -> Iterator[Log]:
     """Add what MLflow lacks to its run, which has the name of this one as a tag."""
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # by default 7, which take minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds; by default 120 for each of them
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from panoptic.data.decoding import decode_upright
 from panoptic.error_browser.entries import BrowserEntry, SegmentEntry
 from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import SegmentLabel
@@ -80,10 +81,11 @@ class ImageFiles:
 
     def _image(self, entry: BrowserEntry) -> NDArray[np.uint8]:
         if entry.image is None:
-            return _sized(self._recorded(str(Path(entry.overlay).with_name("image.jpg"))), entry, entry.overlay)
+            name = f"{entry.overlay.rpartition('/')[0]}/image.jpg"
+            return _sized(self._recorded(name), entry, entry.overlay)
         path = Path(entry.image)
         try:
-            return _sized(_decode(read_file(path), entry.image), entry, entry.image)
+            return _sized(decode_upright(read_file(path), entry.image), entry, entry.image)
         except DatasetError as error:
             where = "image files are named from the folder in which the run was made; start the command there"
             raise DatasetError(f"{error} ({where})") from None

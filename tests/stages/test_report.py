@@ -1,5 +1,6 @@
 """The report stage: one page and the plots of a run, whatever the run lacks; DVC's page of plots needs no network."""
 
+import io
 import json
 import re
 import shutil
@@ -13,6 +14,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from panoptic.report.browsed import Browsed
+from panoptic.report.images import ImageFiles
 from panoptic.report.run_files import MISSING
 from stages.report import main
 from tests.panoptic.report.made_runs import write_run
@@ -87,6 +90,27 @@ def test_a_curve_without_its_columns_is_named(run: Path, capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         main([str(run)])
     assert f"{run / 'train/loss.csv'}: has no column total; write it again" in capsys.readouterr().err
+
+
+def test_numbers_that_no_float_holds_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = re.sub(r'"parameters": \d+', f'"parameters": {10**400}', (run / "complexity/rows.json").read_text())
+    (run / "complexity/rows.json").write_text(rows)
+    with pytest.raises(SystemExit) as ended:
+        main([str(run)])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {run / 'complexity/rows.json'}: rows[0]: 'parameters' is 1000")
+    assert "more than 64 bits; give a smaller one" in error
+
+
+def test_an_image_without_a_name_in_the_archive_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [json.loads(line) for line in (run / "browse/images.jsonl").read_text().splitlines()]
+    changed = [line | {"overlay": "", "image": None} for line in lines]
+    (run / "browse/images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed))
+    with pytest.raises(SystemExit) as ended:
+        main([str(run)])
+    assert ended.value.code == 2
+    assert f"error: {run / 'browse/files.zip'}: the file name '/image.jpg'" in capsys.readouterr().err
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -189,6 +213,23 @@ def test_an_image_that_has_changed_or_gone_is_named(run: Path, capsys: pytest.Ca
         with pytest.raises(SystemExit):
             main([str(run)])
         assert f"{path}: {found}" in capsys.readouterr().err
+
+
+def test_an_image_is_read_as_other_stages_read_it(run: Path) -> None:
+    """Turned as EXIF says, and without the end mark that some cameras leave out."""
+    lines = [json.loads(line) for line in (run / "browse/images.jsonl").read_text().splitlines()]
+    clean = next(line for line in lines if line["image"])
+    stored = Image.new("RGB", (clean["height"], clean["width"]))
+    exif = stored.getexif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    file = io.BytesIO()
+    stored.save(file, "JPEG", exif=exif)
+    (run / "turned.jpg").write_bytes(file.getvalue().removesuffix(b"\xff\xd9"))
+    changed = [line | {"image": str(run / "turned.jpg")} if line is clean else line for line in lines]
+    (run / "browse/images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed))
+    files = ImageFiles(Browsed.read(run / "browse"))
+    panel = files.example(next(iter(Browsed.read(run / "browse").lines))).panels[0]
+    assert (panel.width > panel.height) == (clean["width"] > clean["height"])
 
 
 def test_the_page_of_dvcs_plots_loads_nothing_from_the_internet(tmp_path: Path) -> None:

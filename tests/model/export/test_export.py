@@ -179,7 +179,13 @@ def test_a_file_of_an_earlier_export_is_never_left_beside_a_new_description(tmp_
         files.require_no_other(tmp_path, ("torch",))
 
 
-@pytest.mark.parametrize("text", ["480", "0x64", "64x", "axb"])
+def test_a_size_that_no_image_may_have_is_rejected_at_once() -> None:
+    with pytest.raises(ExportError, match="--size is 64 x 4097; the network accepts sides of 1 to 4096 pixels"):
+        Sizes.parse("64x4097")
+    assert Sizes.parse("4096x1").fixed == (4096, 1)
+
+
+@pytest.mark.parametrize("text", ["480", "0x64", "64x", "axb", f"{'9' * 5000}x64"])
 def test_malformed_sizes_are_rejected(text: str) -> None:
     with pytest.raises(ExportError, match="give HEIGHTxWIDTH"):
         Sizes.parse(text)

@@ -14,7 +14,7 @@ import pytest
 
 from model.export import check_images, files
 from model.export.__main__ import main
-from model.export.int8 import LARGEST, quantized
+from model.export.int8 import LARGEST, quantize_weights, quantized
 from model.export.onnx_inference import normalized, open_onnx, run_onnx
 from model.export.panoptic_check import by_network
 from model.export.panoptic_outputs import ORIGINAL_SIZE, PANOPTIC_INPUTS, PANOPTIC_OUTPUTS
@@ -199,3 +199,27 @@ def test_wrong_options_of_int8_are_refused_before_anything_is_done(
     with pytest.raises(SystemExit):
         main(["--model", str(weights), "--out", str(tmp_path / "out"), "--dynamic", *arguments])
     assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(SystemExit):
+        main(["--model", str(weights), "--out", str(tmp_path / "out"), "--dynamic"])
+    printed = capsys.readouterr()
+    assert str(tmp_path / "out") in printed.err
+    assert "tracing" not in printed.out
+
+
+def test_an_index_without_images_is_refused(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    PanopticIndex(CATEGORIES, tmp_path, tmp_path, []).save(tmp_path / "empty.index")
+    given = ["--model", str(weights), "--out", str(tmp_path / "out"), "--dynamic"]
+    with pytest.raises(SystemExit):
+        main([*given, "--index", str(tmp_path / "empty.index")])
+    assert "empty.index: has no image to check with; give --images" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_named_for_int8_weights_too(exported: Path, small_disk: Path) -> None:
+    with pytest.raises(OSError, match=r"could not write .*small\.onnx: No space left on device; free disk space"):
+        quantize_weights(exported / files.ONNX_FILE, small_disk / "small.onnx")

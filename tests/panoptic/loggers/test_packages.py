@@ -1,6 +1,7 @@
 """The real packages log every row once, show the settings, start again without a gap, and fail in one line."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -106,6 +107,43 @@ def test_a_full_disk_is_one_line_of_warning(name: str, tmp_path: Path, small_dis
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"warning: {name} no longer gets the curves in {tmp_path / 'curves'} (")
+
+
+@pytest.mark.parametrize("settings", ["{", "[" * 100_000, "[]"])
+def test_what_are_no_settings_is_refused(settings: str, tmp_path: Path) -> None:
+    write_curves(tmp_path / "curves", 6)
+    done = log("wandb", tmp_path / "curves", tmp_path / "loggers", f"--settings={settings}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --settings: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_signal_ends_it_with_a_line_on_its_own_standard_error(tmp_path: Path) -> None:
+    folder = tmp_path / "loggers"
+    options = ["--curves", str(tmp_path), "--run", RUN, "--folder", str(folder), "--follow"]
+    program = subprocess.Popen(
+        [sys.executable, "-m", "panoptic.loggers", "tensorboard", *options],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while not list(folder.glob("tensorboard/*/events*")) and program.poll() is None:
+        time.sleep(0.05)
+    program.terminate()
+    _, said = program.communicate()
+    assert program.returncode == 143
+    assert said == b"ended by SIGTERM; repeat the command to resume, or to start again\n"
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the default multiplies the time
+    write_curves(tmp_path / "curves", 6)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = log("mlflow", tmp_path / "curves", tmp_path / "loggers", "--mlflow-uri", address)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"warning: mlflow no longer gets the curves in {tmp_path / 'curves'} (")
+    assert "read timeout=10" in line
 
 
 def test_what_is_no_folder_of_curves_is_refused(tmp_path: Path) -> None:
