@@ -5,8 +5,8 @@
 
 Writes `train.index` and `val.index` (panoptic indices), the same segments in COCO's detection format, the ground-truth
 instances for AP, `categories.json`, optionally semantic maps, and, for a dataset without panoptic PNGs such as ADE20K
-or with super-categories as classes, these PNGs and their JSON; `panoptic.datasets.outputs` describes the files. Nothing
-is written unless every image of both splits is sound and their number is that of the download's manifest.
+or Cityscapes, or with super-categories as classes, these PNGs and their JSON; `panoptic.datasets.outputs` describes the
+files. Nothing is written unless every image of both splits is sound and their number is that of the download's manifest.
 
 An interrupted or killed run resumes with its unfinished images. Finished ones are kept in a folder of `--state`, named
 after everything that decides them, because DVC deletes the outputs of a stage before it runs.
@@ -45,6 +45,7 @@ def annotate(
     """Verify both splits of the dataset below `root` and write all files of this stage into `output`, or none."""
     splits = {"train": dataset.train, "val": dataset.val}
     description = describe_dataset(dataset.name)
+    description.require_annotated(splits.values())
     sources = {role: description.find_source(root, split) for role, split in splits.items()}
     _check_splits(dataset, sources, root, manifest)
     if settings.categories == SUPERCATEGORY:

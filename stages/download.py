@@ -5,9 +5,10 @@
 The archives of COCO 2017, COCO128 and ADE20K are fetched, verified, and unpacked unless they can be read in place: set
 `dataset: {name: coco, root: datasets/coco, train: train2017, val: val2017}`, or `coco128` with the same splits, or
 `ade20k` with `training` and `validation`. Complete files are not fetched again, and downloads resume after dropped
-connections, server errors or a kill. `mini` comes with the repository, and own data is already in place. All datasets
-are checked for completeness; the manifest lists path, number of files and bytes of every part of every split. Images of
-COCO128 without annotation are counted and named.
+connections, server errors or a kill. Cityscapes needs a login: without it, the command says what to download by hand,
+and where to. `mini` comes with the repository, and own data is already in place. All datasets are checked for
+completeness; the manifest lists path, number of files and bytes of every part of every split. Images of COCO128 without
+annotation are counted and named.
 """
 
 import argparse
@@ -28,10 +29,11 @@ from stages.settings import load_section
 
 
 def download(dataset: DatasetSettings, settings: DownloadSettings, root: Path, manifest: Path) -> None:
-    """Bring the dataset to `root` if it is published, check that it is complete, and write the manifest."""
+    """Bring the dataset to `root` if it can be fetched, check that it is complete, and write the manifest."""
     description = describe_dataset(dataset.name)
-    if description.archives:
-        content = _fetch(description, dataset, settings, root)
+    description.require_annotated(_roles(dataset).values())
+    if description.images:
+        content = _published(description, dataset, settings, root)
     else:
         content = {"splits": {role: _own_split(description, root, split) for role, split in _roles(dataset).items()}}
     _require_files(root)
@@ -50,33 +52,47 @@ def _roles(dataset: DatasetSettings) -> dict[str, str]:
     return {"train": dataset.train, "val": dataset.val}
 
 
-def _fetch(
+def _published(
     description: DatasetDescription, dataset: DatasetSettings, settings: DownloadSettings, root: Path
 ) -> dict[str, object]:
-    """Fetch and unpack; returns the archives and the splits for the manifest."""
+    """Fetch and unpack what can be; returns the archives and the splits for the manifest."""
     roles = _roles(dataset)
     if settings.test:
         if not description.test:
             raise DatasetError(f"download.test: no test images of '{dataset.name}' are known; set it to false")
         roles["test"] = description.test
-    archives, splits = description.needed(roles.values()), tuple(roles.values())
-    with working_alone(root) as records:
-        digests = obtain(archives, splits, settings, records)
+    archives = _fetch(description, tuple(roles.values()), settings, root)
+    if settings.from_folder and not archives:
+        raise DatasetError(
+            f"download.from_folder: '{dataset.name}' has no archives to take from a folder; leave it empty",
+            *description.hint.splitlines(),
+        )
     return {
         "published": settings.published,
-        "archives": [
-            {
-                **_file(root / archive.path),
-                "sha256": digests[archive.path],
-                "unpacked": [_file(root / output) for output in archive.outputs(splits)],
-            }
-            for archive in archives
-        ],
+        "archives": archives,
         "splits": {
             role: _published_split(description, root, split, description.images[split] if settings.published else None)
             for role, split in roles.items()
         },
     }
+
+
+def _fetch(
+    description: DatasetDescription, splits: Sequence[str], settings: DownloadSettings, root: Path
+) -> list[dict[str, object]]:
+    """Fetch and unpack the archives that `splits` need; returns them for the manifest."""
+    if not (archives := description.needed(splits)):
+        return []
+    with working_alone(root) as records:
+        digests = obtain(archives, splits, settings, records)
+    return [
+        {
+            **_file(root / archive.path),
+            "sha256": digests[archive.path],
+            "unpacked": [_file(root / output) for output in archive.outputs(splits)],
+        }
+        for archive in archives
+    ]
 
 
 def _published_split(
@@ -94,10 +110,10 @@ def _published_split(
     expected = published or found["images"]
     wrong = [f"{parts[name]['path']} has {files} {name}" for name, files in found.items() if files != expected]
     if wrong:
-        raise DatasetError(
-            f"split '{split}' should have {expected} images, but {', '.join(wrong)}; remove the archive to have it"
-            " fetched again"
-        )
+        again = "remove the archive to have it fetched again"
+        if not description.archives:
+            again = "unpack the archives again, or set download.published to false for another selection of images"
+        raise DatasetError(f"split '{split}' should have {expected} images, but {', '.join(wrong)}; {again}")
     return {"split": split, "image_count": expected, **unannotated, **parts}
 
 
@@ -112,16 +128,17 @@ def _by_annotation(parts: Mapping[str, Part]) -> tuple[list[str], list[str]]:
 
 def _own_split(description: DatasetDescription, root: Path, split: str) -> dict[str, object]:
     """Describe a split that should be in place already."""
-    try:
-        parts = _describe_parts(description, root, split)
-    except DatasetError as error:
-        raise DatasetError(*str(error).split("\n"), *description.hint.splitlines()) from None
+    parts = _describe_parts(description, root, split)
     images = read_json(Path(str(parts["panoptic_json"]["path"]))).objects("images")
     return {"split": split, "image_count": len(list(images)), **parts}
 
 
 def _describe_parts(description: DatasetDescription, root: Path, split: str) -> dict[str, dict[str, object]]:
-    return {name: _describe(part) for name, part in description.find_parts(root, split).items()}
+    """Describe the parts of a split; the error for a missing one says what to do."""
+    try:
+        return {name: _describe(part) for name, part in description.find_parts(root, split).items()}
+    except DatasetError as error:
+        raise DatasetError(*str(error).split("\n"), *description.hint.splitlines()) from None
 
 
 def _describe(part: Part) -> dict[str, object]:

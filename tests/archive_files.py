@@ -64,7 +64,7 @@ def jpeg(image: NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
-def png(image: NDArray[np.uint8]) -> bytes:
+def png(image: NDArray[np.uint8 | np.uint16]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "PNG")
     return stream.getvalue()

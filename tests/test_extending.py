@@ -1,4 +1,7 @@
-"""Every section of docs/extending.md keeps its promise: its diff applies to this checkout, and its command succeeds."""
+"""Every section of docs/extending.md keeps its promise: its diff applies to this checkout, and its command succeeds.
+
+The example of a dataset is one of the project: its section names all files that know of it.
+"""
 
 import os
 import re
@@ -19,6 +22,7 @@ ADDITIONS = {
     "A merging method",
     "A recipe",
 }
+EXAMPLE = "A dataset"
 
 
 def sections() -> dict[str, str]:
@@ -50,15 +54,25 @@ def test_the_page_has_a_section_for_every_addition() -> None:
     assert set(sections()) == ADDITIONS
 
 
+def test_the_example_of_a_dataset_names_every_file_that_knows_of_it() -> None:
+    listing = ["git", "ls-files", "*.py", "*.yaml", "*.md", ":!tests", ":!docs", ":!conformance"]
+    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True, text=True).stdout.splitlines()
+    known = re.compile(r"datasets[./]cityscapes|\"cityscapes\"|name: cityscapes|`coco cityscapes`")
+    knowing = {name for name in listed if known.search(f"{name}\n{(ROOT / name).read_text(encoding='utf-8')}")}
+    assert set(re.findall(r"^\| `([^`]+)` \|", sections()[EXAMPLE], flags=re.MULTILINE)) == knowing
+    assert len(knowing) == 8, "the section says eight"
+
+
 @pytest.mark.parametrize("title", sorted(ADDITIONS))
 def test_an_addition_applies_and_works(title: str, checkout: Path) -> None:
     section = sections()[title]
-    diff, command = only(r"^```diff\n(.*?)^```$", section), only(r"^    python (.*?)$", section)
+    diff = only(r"^```diff\n(.*?)^```$", section) if title != EXAMPLE else ""
+    command = only(r"^    python (.*?)$", section)
     changed = [path for path in re.findall(r"^\+\+\+ b/(.+)$", diff, flags=re.MULTILINE) if path.endswith(".py")]
     ruff = [sys.executable, "-m", "ruff"]
     environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(checkout.parent), "PYTHONPATH": str(checkout)}
     for run, text in (
-        (["git", "apply", "--verbose", "-"], diff),
+        (["git", "apply", "--verbose", "--allow-empty", "-"], diff),
         ([*ruff, "check", "--no-cache", *changed, "tests/__init__.py"], None),
         ([*ruff, "format", "--check", "--no-cache", *changed, "tests/__init__.py"], None),
         ([sys.executable, *shlex.split(command)], None),

@@ -25,7 +25,8 @@ PARAMS = ROOT / "params.yaml"
 EXPERIMENTS = ROOT / "experiments"
 FILES = sorted(EXPERIMENTS.rglob("*.yaml"))
 ABLATIONS = sorted((EXPERIMENTS / "ablations").iterdir())
-ON_COCO = sorted([*(EXPERIMENTS / "coco").iterdir(), EXPERIMENTS / "ade20k.yaml", EXPERIMENTS / "coco128-r50.yaml"])
+_STACKED = [EXPERIMENTS / f"{name}.yaml" for name in ("ade20k", "cityscapes", "coco128-r50")]
+ON_COCO = sorted([*(EXPERIMENTS / "coco").iterdir(), *_STACKED])
 ON_COCO128 = sorted(path for path in EXPERIMENTS.glob("coco128-*.yaml") if path not in ON_COCO)
 
 
@@ -153,11 +154,14 @@ def test_instances_are_learned_by_the_panoptic_recipe_without_stuff(name: str, c
 
 
 @by_row
-def test_every_published_recipe_downloads_its_public_dataset(entry: Published, tmp_path: Path) -> None:
+def test_every_published_recipe_has_its_public_dataset(entry: Published, tmp_path: Path) -> None:
     dataset = settings_of(*entry.files(), folder=tmp_path)["dataset"]
     assert isinstance(dataset, DatasetSettings)
     public = DATASETS[dataset.name]
-    assert public.needed([dataset.train, dataset.val])
+    assert bool(public.needed([dataset.train, dataset.val])) == (not public.hint), (
+        "fetched, or the user is told what to do"
+    )
+    assert dataset.val in public.images.keys() - {public.test}
     assert dataset.root == f"datasets/{dataset.name}"
 
 

@@ -1,7 +1,7 @@
 """Statistics of a dataset before it is trained on: images, their sizes, segments, classes.
 
-They come from the index if `annotate` has made it; else, for COCO and ADE20K, from published numbers; else from the
-panoptic JSON of your own data.
+They come from the index if `annotate` has made it; else, for COCO, ADE20K and Cityscapes, from published numbers;
+else from the panoptic JSON of your own data.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -70,13 +70,13 @@ class DatasetDescription:
         find_source: lists the images of a split below a root, without reading them.
         find_parts: finds the files of a split below a root, by part. Each part of a published dataset, one of which is
             `images`, has one file per image.
-        hint: what to do if a part is missing.
+        hint: what to do if a part is missing; empty for a dataset that is fetched.
         draws_masks: whether annotate draws its panoptic PNGs, because it has none.
-        archives: everything that is fetched; empty for data that is already there.
-        images: the published number of images of each split, those without annotation left out.
+        archives: everything that is fetched; empty for data that is put in place otherwise.
+        images: the published number of images of each split, those without annotation left out; empty for own data.
         partly_annotated: whether `images` may have more files than `masks`, by whose names those with annotation are
             recognized.
-        test: the split without annotations, which is fetched on request only.
+        test: the split without annotations, which is fetched or looked for on request only.
         typical: figures for plans.
         marks: names by which a folder is recognized that holds the dataset as published, in a layout of its own.
     """
@@ -99,3 +99,12 @@ class DatasetDescription:
         if unknown:
             raise DatasetError(f"no split {', '.join(map(repr, unknown))}; there are: {', '.join(self.images)}")
         return tuple(archive for archive in self.archives if wanted.intersection(archive.splits))
+
+    def require_annotated(self, splits: Iterable[str]) -> None:
+        """Raise `DatasetError` if one of the splits to train or to evaluate on has no annotations."""
+        if self.test is not None and self.test in splits:
+            others = ", ".join(split for split in self.images if split != self.test)
+            raise DatasetError(
+                f"split '{self.test}' has no annotations to train or to evaluate on; name one of these: {others}; "
+                "`panoptic predict FOLDER` predicts its images"
+            )

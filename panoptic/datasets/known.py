@@ -1,7 +1,7 @@
-"""The datasets by name, each described once: COCO 2017, 200 images of it, ADE20K, that of this repository, own data.
+"""The datasets by name, each described once: COCO 2017, 200 images of it, ADE20K, Cityscapes, `mini`, and own data.
 
 To add a dataset, add its description here, and, if its layout is not that of COCO, a package that reads its images
-like `panoptic.datasets.ade20k`.
+like `panoptic.datasets.cityscapes`.
 
 Every size and SHA-256 is from a table that other projects verify their downloads with:
 
@@ -12,7 +12,8 @@ ADE20K, instances  both: tensorflow/datasets, `tensorflow_datasets/url_checksums
 COCO's host supports plain http only (its certificate is that of its storage provider); the checksums make up for it.
 Nobody has published checksums of the archives of COCO128. What they are packed from is the repository at the tag of the
 release, so the digests of their content are computed from the files there.
-The numbers of images are those that cocodataset.org and the scene parsing benchmark of ADE20K state.
+The numbers of images are those that cocodataset.org, the scene parsing benchmark of ADE20K, and the README of
+cityscapesScripts state.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from panoptic.datasets import layout
 from panoptic.datasets.ade20k.layout import CHALLENGE, INSTANCES, find_ade20k_split
+from panoptic.datasets.cityscapes import layout as cityscapes
 from panoptic.datasets.description import ARCHIVES_FOLDER, Archive, DatasetDescription, TypicalImage
 from panoptic.datasets.layout import Part, find_split
 
@@ -33,6 +35,7 @@ _COCO128_IMAGES, _COCO128_MASKS = "images.zip", f"{ARCHIVES_FOLDER}/panoptic_seg
 _COCO128_JSON = "panoptic_segmentation/annotations/panoptic_{split}.json"
 _TRAIN_VAL = ("train2017", "val2017")
 _TEST = "test2017"
+_CITYSCAPES_TEST = "test"
 
 
 def describe_dataset(name: str) -> DatasetDescription:
@@ -63,6 +66,12 @@ def _ade20k_source(root: Path, split: str) -> "ImageSource":
     return find_source(root, split)
 
 
+def _cityscapes_source(root: Path, split: str) -> "ImageSource":
+    from panoptic.datasets.cityscapes.images import find_source
+
+    return find_source(root, split)
+
+
 def _coco_parts(root: Path, split: str) -> dict[str, Part]:
     if split == _TEST:
         return {"images": Part(root / f"{split}.zip", suffix=".jpg")}
@@ -79,6 +88,14 @@ def _coco128_parts(root: Path, split: str) -> dict[str, Part]:
 
 def _ade20k_parts(root: Path, split: str) -> dict[str, Part]:
     return dict(vars(find_ade20k_split(root, split)))
+
+
+def _cityscapes_parts(root: Path, split: str) -> dict[str, Part]:
+    if split == _CITYSCAPES_TEST:
+        return {"images": cityscapes.images_of(root, split)}
+    parts = cityscapes.find_cityscapes_split(root, split)
+    cityscapes.find_images(parts)  # names each missing file, where the download stage would only count
+    return dict(vars(parts))
 
 
 def _own_parts(root: Path, split: str) -> dict[str, Part]:
@@ -199,5 +216,15 @@ DATASETS: Mapping[str, DatasetDescription] = {
         partly_annotated=True,
         typical=TypicalImage(num_things=80, num_stuff=53, height=480, width=640, things=7, stuff=4),
         marks=("panoptic_segmentation",),
+    ),
+    "cityscapes": DatasetDescription(
+        _cityscapes_source,
+        _cityscapes_parts,
+        hint=cityscapes.HINT,
+        draws_masks=True,
+        images={"train": 2_975, "val": 500, _CITYSCAPES_TEST: 1_525},
+        test=_CITYSCAPES_TEST,
+        typical=TypicalImage(num_things=8, num_stuff=11, height=1024, width=2048, things=18, stuff=8),
+        marks=(cityscapes.IMAGES, cityscapes.ANNOTATIONS),
     ),
 }

@@ -119,8 +119,19 @@ class Part:
 
     def names(self) -> tuple[str, ...]:
         """The sorted names of the files in `open_files(path)`."""
-        names = open_files(self.path).names()
-        return tuple(name for name in names if name.startswith(self.folder) and name.endswith(self.suffix))
+        return tuple(filter(self.has, open_files(self.path).names()))
+
+    def has(self, name: str) -> bool:
+        """Tell whether a file with this name belongs to the part."""
+        return name.startswith(self.folder) and name.endswith(self.suffix)
+
+    def stem(self, name: str) -> str:
+        """What tells a file from the others of the part."""
+        return name.removeprefix(self.folder).removesuffix(self.suffix)
+
+    def name(self, stem: str) -> str:
+        """The name of the file with this stem."""
+        return f"{self.folder}{stem}{self.suffix}"
 
     def sha256(self) -> str:
         """The digest of the names and contents of the files, which does not depend on how they are packed."""

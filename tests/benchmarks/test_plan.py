@@ -60,6 +60,17 @@ def test_super_categories_are_planned_as_classes(tmp_path: Path) -> None:
     assert published["work"]["classes"]["how"] == "80 things, 53 stuff; super-categories are fewer"
 
 
+def test_a_dataset_that_is_not_fetched_is_planned_without_its_data(tmp_path: Path) -> None:
+    """The recipe's comment says 372 steps an epoch: as many images as Mask2Former's 90 000 steps of 16."""
+    recipe = [str(ROOT / "experiments" / name) for name in ("coco.yaml", "cityscapes.yaml")]
+    found = _plan(tmp_path, *recipe, "--set", f"dataset.root={tmp_path / 'cityscapes'}")
+    work = {name: row["value"] for name, row in found["work"].items()}
+    assert (work["training images"], work["validation images"], work["classes"]) == (2_975, 500, 19)
+    assert (work["steps"], work["validations"]) == (484 * 372, 25)
+    assert abs(484 * 2_975 - 90_000 * 16) < 2_975
+    assert "archives to download" not in found["disk"]
+
+
 def test_a_run_is_measured_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     found = _plan(tmp_path, "--set", "train.epochs=3", "predict.batch_size=1", steps=1)

@@ -9,34 +9,34 @@ in its `_seg.png` files, R / 10 * 256 + G, with instances in B; they are not the
 """
 
 import re
-import struct
-import zlib
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
 
-from panoptic.data.decoding import verify_image
-from panoptic.data.image_header import open_image, read_header
 from panoptic.datasets.ade20k.layout import Ade20kSplit, find_ade20k_split
 from panoptic.datasets.ade20k.maps import CLASSES, draw_segments, list_segments
 from panoptic.datasets.ade20k.things import CLASS_OF_THING
 from panoptic.datasets.coco import ImageSource, VerifiedImage
-from panoptic.datasets.layout import Part
+from panoptic.datasets.label_maps import StoredMap, read_maps
+from panoptic.datasets.stems import Naming, pair_stems
 from panoptic.format.categories import CategoryTable
 from panoptic.format.id_map import decode_id_map, encode_id_map
 from panoptic.index import ImageRecord
 from panoptic.io.errors import DatasetError, Issues, shown_ids
-from panoptic.io.files import open_files, opened_files
-from panoptic.io.png import claimed_header
+from panoptic.io.files import open_files
 
 CATEGORIES_FILE = "objectInfo150.txt"
-_STEM = re.compile(r"ADE_[a-z]+_(\d{8})", re.ASCII)
 _AGAIN = "fetch the archive again"
+_NAMING = Naming(
+    "ADE20K",
+    stem=re.compile(r"ADE_[a-z]+_\d{8}", re.ASCII),
+    example="ADE_..._00000001",
+    splits="'training' and 'validation'",
+    again=_AGAIN,
+)
 
 
 def find_source(root: Path, split: str) -> ImageSource:
@@ -89,19 +89,14 @@ def find_images(split: Ade20kSplit) -> tuple[str, ...]:
     of the form of ADE20K, two images with one number, no images.
     """
     issues = Issues()
-    stems = {part: _stems(part, issues) for part in (split.images, split.semantic, split.instances)}
-    everything = sorted(frozenset().union(*stems.values()))
+    stems = pair_stems((split.images, split.semantic, split.instances), _NAMING, issues)
     owners: dict[int, str] = {}
-    for stem in everything:
-        for part, present in stems.items():
-            # If a part is missing as a whole, that is one issue and not thousands.
-            if present and stem not in present:
-                issues.add(f"{part.path}: {_name(part, stem)} is missing; {_AGAIN}")
+    for stem in stems:
         owner = owners.setdefault(_number(stem), stem)
         if owner != stem:
             issues.add(f"{split.images.path}: {owner} and {stem} have the same number; remove one")
     issues.raise_if_any(str(split.images.path.parent))
-    return tuple(everything)
+    return stems
 
 
 @dataclass(frozen=True)
@@ -116,71 +111,25 @@ class Ade20kInspector:
         Raises `DatasetError` if the image, the semantic map or the instances are missing, damaged, of different sizes
         or otherwise wrong.
         """
-        image, semantic_map, instance_map = (
-            (opened_files(part.path).read(_name(part, stem)), f"{part.path}: {_name(part, stem)}")
-            for part in (self.split.images, self.split.semantic, self.split.instances)
-        )
-        # All sizes first: a file that claims to be enormous is never decoded.
-        size = read_header(BytesIO(image[0]), image[1]).size(upright=False)
-        for data, where in (semantic_map, instance_map):
-            _check_png(data, size, where)
-        verify_image(*image)
-        ids = draw_segments(_decode_classes(*semantic_map), decode_id_map(*instance_map), instance_map[1])
-        segments = list_segments(ids, instance_map[1])
-        record = ImageRecord(_number(stem), _name(self.split.images, stem), f"{stem}.png", *size, segments)
+        maps = self.split.semantic, self.split.instances
+        size, (semantic_map, instance_map) = read_maps(self.split.images, maps, stem, _AGAIN)
+        instances = decode_id_map(instance_map.data, instance_map.where)
+        ids = draw_segments(_decode_classes(semantic_map), instances, instance_map.where)
+        segments = list_segments(ids, instance_map.where)
+        record = ImageRecord(_number(stem), self.split.images.name(stem), f"{stem}.png", *size, segments)
         return VerifiedImage(record, ids, encode_id_map(ids))
-
-
-def _stems(part: Part, issues: Issues) -> frozenset[str]:
-    names = part.names()
-    stems = {name: name.removeprefix(part.folder).removesuffix(part.suffix) for name in names}
-    if not names:
-        folders = sorted({name.rpartition("/")[0] + "/" for name in open_files(part.path).names()})
-        expected = f"no {part.folder}*{part.suffix}, but files in {', '.join(folders[:8]) or 'no folder'}"
-        issues.add(f"{part.path}: {expected}; the splits are 'training' and 'validation'; name one, or {_AGAIN}")
-    for name, why in open_files(part.path).unusable().items():
-        if name.startswith(part.folder) and name.endswith(part.suffix):
-            issues.add(f"{part.path}: {name!r} {why}")
-    for name, stem in stems.items():
-        if not _STEM.fullmatch(stem):
-            expected = f"{part.folder}ADE_..._00000001{part.suffix}"
-            issues.add(f"{part.path}: {name!r} is no name of ADE20K, like {expected}; remove it or {_AGAIN}")
-    return frozenset(filter(_STEM.fullmatch, stems.values()))
-
-
-def _name(part: Part, stem: str) -> str:
-    return f"{part.folder}{stem}{part.suffix}"
 
 
 def _number(stem: str) -> int:
     return int(stem.rpartition("_")[2])
 
 
-def _check_png(data: bytes, size: tuple[int, int], where: str) -> None:
-    """Raise `DatasetError` unless it is a PNG whose header has the (height, width) of its image."""
-    header = claimed_header(data)
-    if header is None:
-        raise DatasetError(f"{where}: not a PNG file; {_AGAIN}")
-    if (header.height, header.width) != size:
-        sizes = f"{header.height} x {header.width} (height x width), but that of its image is {size[0]} x {size[1]}"
-        raise DatasetError(f"{where}: the size is {sizes}; {_AGAIN}")
-
-
-def _decode_classes(data: bytes, where: str) -> NDArray[np.uint8]:
-    """Decode a semantic map, the bytes of an 8-bit gray PNG with a header, to (H,W) classes 0 to 150."""
-    header = claimed_header(data)
-    assert header
-    if (header.bits, header.color_type) != (8, 0):
-        found = f"{header.bits} bits of color type {header.color_type}"
-        raise DatasetError(f"{where}: the PNG has {found}; expected 8 of type 0, gray, which are classes; {_AGAIN}")
-    try:
-        with open_image(BytesIO(data)) as image:
-            image.verify()  # the checksums, which decoding ignores
-        with open_image(BytesIO(data)) as image:
-            classes = np.asarray(image, np.uint8)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, zlib.error, struct.error):
-        raise DatasetError(f"{where}: the PNG is damaged; {_AGAIN}") from None
+def _decode_classes(semantic_map: StoredMap) -> NDArray[np.uint8]:
+    """Decode a semantic map to (H,W) classes 0 to 150."""
+    classes = semantic_map.decode_gray(np.uint8)
     if classes.size and classes.max() > CLASSES:
         found = shown_ids(np.unique(classes[classes > CLASSES]).tolist())
-        raise DatasetError(f"{where}: classes {found}; expected 0 to {CLASSES}; {_AGAIN} or correct the file")
+        raise DatasetError(
+            f"{semantic_map.where}: classes {found}; expected 0 to {CLASSES}; {_AGAIN} or correct the file"
+        )
     return classes

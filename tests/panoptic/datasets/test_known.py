@@ -21,8 +21,10 @@ ARCHIVES = [archive for dataset in DATASETS.values() for archive in dataset.arch
 def test_a_description_is_consistent(name: str) -> None:
     description = describe_dataset(name)
     assert description is DATASETS[name]
-    assert {split for archive in description.archives for split in archive.splits} == set(description.images)
-    assert bool(description.archives) == (description.typical is not None) == (not description.hint)
+    fetched = {split for archive in description.archives for split in archive.splits}
+    assert fetched == (set(description.images) if description.archives else set())
+    assert bool(description.images) == (description.typical is not None)
+    assert bool(description.archives) == (not description.hint)
     assert description.test is None or description.test in description.images
 
 
@@ -84,6 +86,20 @@ def test_only_what_the_splits_need_is_fetched_and_unpacked() -> None:
 def test_an_unknown_split_is_refused_with_the_valid_ones() -> None:
     with pytest.raises(DatasetError, match="no split 'train'; there are: train2017, val2017, test2017"):
         DATASETS["coco"].needed(["train", "val2017"])
+
+
+@pytest.mark.parametrize("name", ["coco", "cityscapes"])
+def test_a_split_without_annotations_is_refused(name: str) -> None:
+    description = DATASETS[name]
+    assert description.test
+    train, val, *_ = description.images
+    description.require_annotated([train, val])
+    with pytest.raises(DatasetError, match=f"split '{description.test}' has no annotations .* one of these: .*{val};"):
+        description.require_annotated([train, description.test])
+
+
+def test_own_data_may_have_any_split() -> None:
+    describe_dataset("own").require_annotated(["train", "test"])
 
 
 def test_things_of_ade20k_are_100_of_the_150_classes() -> None:
