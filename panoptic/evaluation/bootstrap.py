@@ -97,6 +97,18 @@ def paired_intervals(
     return PairedIntervals(_intervals(groups, level), _intervals(classes, level))
 
 
+def resampled_averages(
+    images: Sequence[ImageCounts], metric: CountMetric, categories: CategoryTable, resamples: int = 1000, seed: int = 0
+) -> Array:
+    """Return the first average of a metric over all classes on resampled images, (resamples,).
+
+    Results on the same images in the same order are counted on the same resamples.
+    """
+    name = metric.averages[0]
+    parts = _resampled(images, [metric], categories, resamples, seed)
+    return np.concatenate([_mean_of_present(values[name]) for values in parts])
+
+
 def _resampled(
     images: Sequence[ImageCounts],
     metrics: Sequence[CountMetric],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from panoptic.evaluation.bootstrap import Interval, bootstrap_intervals, paired_intervals
+from panoptic.evaluation.bootstrap import Interval, bootstrap_intervals, paired_intervals, resampled_averages
 from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import METRICS, ImageCounts, ScoreCounter, chosen_metrics, count_image
 from panoptic.format.categories import CategoryTable
@@ -49,6 +49,15 @@ def test_intervals_equal_those_of_a_plain_loop() -> None:
         expected = np.quantile(np.array(values, np.float64), [0.025, 0.975])
         assert (limits.low, limits.high) == pytest.approx(expected.tolist(), abs=1e-12)
         assert limits.low < limits.high
+
+
+def test_averages_of_all_resamples_are_those_that_intervals_are_made_of() -> None:
+    images = _images(0, 12)
+    values = resampled_averages(images, METRICS[0], TABLE, resamples=120, seed=3)
+    limits = bootstrap_intervals(images, METRICS, TABLE, resamples=120, seed=3)["pq"]["all"]
+    assert values.shape == (120,)
+    assert limits is not None
+    assert (limits.low, limits.high) == pytest.approx(np.quantile(values, [0.025, 0.975]).tolist(), abs=1e-12)
 
 
 def test_intervals_depend_on_the_seed_alone() -> None:

@@ -1,0 +1,1 @@
+"""How often the intervals of differences between networks contain the true difference, by simulation."""
