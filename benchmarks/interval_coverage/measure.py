@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from tqdm import trange
 
 from benchmarks.interval_coverage.population import Population
 from panoptic.evaluation.bootstrap import Interval
@@ -53,7 +52,7 @@ def measure_coverage(scenario: str, population: Population, seeds: int, images: 
     rng = np.random.default_rng(0)
     difference, found = population.known_difference, list[NetworkDifference]()
     contained = dict.fromkeys(METHODS, 0)
-    for _ in trange(draws, desc=f"{scenario}, {seeds} seeds, {images} images", leave=False):
+    for _ in range(draws):
         first, second = population.draw(rng, seeds, images)
         found.append(NetworkDifference.between(first, second, images, population.same_weights))
         for name, method in METHODS.items():
@@ -75,7 +74,7 @@ def measure_coverage(scenario: str, population: Population, seeds: int, images: 
 def measure_wrong_calls(population: Population, images: int, draws: int) -> WrongCalls:
     """Compare all networks with the first, which equals them, after each of the looks."""
     rng, wrong, others = np.random.default_rng(0), 0, range(1, len(population.gains))
-    for _ in trange(draws, desc=f"{len(others)} equal networks, {images} images", leave=False):
+    for _ in range(draws):
         results = population.draw(rng, LOOKS[-1], images)
         looks = []
         for seeds in LOOKS:

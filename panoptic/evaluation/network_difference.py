@@ -8,11 +8,16 @@ together. With D the difference of the means over the seeds,
 The variance over the seeds is that of their scores on the images at hand, so what seeds and images do together is in
 it. The image variance is what the choice of images does to all seeds alike: the covariance, between different seeds, of
 scores that are counted again on resampled images (the bootstrap of `panoptic.evaluation.bootstrap`), which are the same
-for all seeds and both networks. The interval is Student's, with degrees of freedom by Satterthwaite's approximation.
+for all seeds and both networks.
+
+The interval is Student's. Its critical value is the mean of those of seeds and images, weighted by their variances
+(Cochran and Cox, Experimental Designs, 1950), because the variance of a few seeds may be small by chance: degrees of
+freedom of the sum (Satterthwaite, Biometrics Bulletin 2, 1946) would then be those of the images, and the interval too
+narrow. Those of the seeds of two networks are Welch's (Biometrika 34, 1947), which is the same approximation.
 
 This is the analysis of diagnostic studies with several readers and cases, with seeds in place of readers: Obuchowski
-and Rockette, Communications in Statistics 24 (1995), in the form of Hillis, Statistics in Medicine 26 (2007); the
-approximation is by Satterthwaite, Biometrics Bulletin 2 (1946). Percentiles of a bootstrap over seeds would be too
+and Rockette, Communications in Statistics 24 (1995), in the form of Hillis, Statistics in Medicine 26 (2007), but for
+the critical value. Percentiles of a bootstrap over seeds would be too
 narrow where seeds matter most, because three seeds have no more than ten different resamples, and too wide where images
 do. `python -m benchmarks.interval_coverage` counts how often either interval contains the difference.
 
@@ -27,12 +32,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, special
 
 from panoptic.evaluation.bootstrap import Interval
 from panoptic.evaluation.scores import Array
 
 FEWEST_SEEDS = 2
+_SMALLEST = -30  # exponent of the smallest probability that is told from 0
 
 
 @dataclass(frozen=True)
@@ -106,12 +112,12 @@ class NetworkDifference:
     @property
     def uncertainty(self) -> "Uncertainty":
         """That of the value."""
-        terms = [(part.total / part.seeds, part.seeds - 1) for part in self.trainings]
-        return Uncertainty.of([*terms, (self.image_variance, self.images - 1)])
+        seeds = Variance.sum([Variance(part.total / part.seeds, part.seeds - 1) for part in self.trainings])
+        return Uncertainty(seeds, Variance(self.image_variance, self.images - 1))
 
     def interval(self, level: float = 0.95) -> Interval:
         """Return the limits that contain the true difference with a probability of `level`."""
-        width = self.uncertainty.half_width(1 - level)
+        width = self.uncertainty.limit((1 - level) / 2)
         return Interval(self.value - width, self.value + width)
 
     @property
@@ -128,28 +134,51 @@ class NetworkDifference:
 
 
 @dataclass(frozen=True)
-class Uncertainty:
-    """A standard error and its degrees of freedom."""
+class Variance:
+    """An estimate of a variance, and its degrees of freedom."""
 
-    standard_error: float
+    value: float
     freedom: float
 
     @classmethod
-    def of(cls, terms: Sequence[tuple[float, float]]) -> "Uncertainty":
-        """Add independent estimates of variance, each with its degrees of freedom (Satterthwaite, 1946)."""
-        variance = sum(term for term, _ in terms)
-        spread = sum(term**2 / freedom for term, freedom in terms if freedom > 0)
-        return cls(math.sqrt(variance), variance**2 / spread if spread else math.inf)
+    def sum(cls, terms: Sequence["Variance"]) -> "Variance":
+        """Add independent estimates (Satterthwaite, 1946)."""
+        total = sum(term.value for term in terms)
+        spread = sum(term.value**2 / term.freedom for term in terms if term.value)
+        return cls(total, total**2 / spread if spread else min(term.freedom for term in terms))
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """The variances of a difference: by its seeds, and by its images."""
+
+    seeds: Variance
+    images: Variance
+
+    @property
+    def total(self) -> Variance:
+        """The sum of both."""
+        return Variance.sum([self.seeds, self.images])
+
+    def limit(self, tail: float) -> float:
+        """Return the error that is exceeded with the probability `tail`, at most one half."""
+        total, parts = self.total.value, [part for part in (self.seeds, self.images) if part.value]
+        if not total:
+            return 0.0
+        critical = sum(-float(special.stdtrit(part.freedom, tail)) * part.value for part in parts)
+        return critical / math.sqrt(total)
 
     def tail(self, distance: float) -> float:
         """Return the probability of an error above `distance`."""
-        if not self.standard_error:
+        if not self.total.value:
             return float(distance <= 0)
-        return float(stats.t.sf(distance / self.standard_error, self.freedom))
-
-    def half_width(self, level: float) -> float:
-        """Return the distance that an error of either sign exceeds with the probability `level`."""
-        return self.standard_error * float(stats.t.isf(level / 2, self.freedom))
+        if distance < 0:
+            return 1 - self.tail(-distance)
+        if distance > self.limit(10**_SMALLEST):
+            return 0.0
+        return 10 ** float(
+            optimize.brentq(lambda exponent: self.limit(10**exponent) - distance, _SMALLEST, math.log10(0.5))
+        )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

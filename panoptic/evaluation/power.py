@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from scipy import stats
 
-from panoptic.evaluation.network_difference import FEWEST_SEEDS, NetworkDifference, Uncertainty
+from panoptic.evaluation.network_difference import FEWEST_SEEDS, NetworkDifference, Uncertainty, Variance
 
 POWER = 0.8
 MOST_SEEDS = 1_000
@@ -21,21 +21,20 @@ MOST_IMAGES = 1_000_000
 def expected_uncertainty(difference: NetworkDifference, seeds: int, images: int) -> Uncertainty:
     """Predict the uncertainty of the difference with other numbers of seeds, of each network, and of images."""
     fewer = difference.images / images
-    terms = [
-        ((part.total - part.with_images + part.with_images * fewer) / seeds, seeds - 1) for part in difference.trainings
-    ]
-    return Uncertainty.of([*terms, (difference.image_variance * fewer, images - 1)])
+    parts = [part.total - part.with_images + part.with_images * fewer for part in difference.trainings]
+    return Uncertainty(
+        Variance.sum([Variance(part / seeds, seeds - 1) for part in parts]),
+        Variance(difference.image_variance * fewer, images - 1),
+    )
 
 
 def power(difference: NetworkDifference, effect: float, seeds: int, images: int, level: float) -> float:
     """Return the probability that a true difference of `effect` is found at an error rate of `level`."""
     expected = expected_uncertainty(difference, seeds, images)
-    if not expected.standard_error:
+    error = math.sqrt(expected.total.value)
+    if not error:
         return 1.0
-    if math.isinf(expected.freedom):
-        return float(stats.norm.sf(stats.norm.isf(level / 2) - effect / expected.standard_error))
-    limit = stats.t.isf(level / 2, expected.freedom)
-    return float(stats.nct.sf(limit, expected.freedom, effect / expected.standard_error))
+    return float(stats.nct.sf(expected.limit(level / 2) / error, expected.total.freedom, effect / error))
 
 
 def seeds_needed(difference: NetworkDifference, effect: float, level: float) -> int | None:

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from panoptic.evaluation.network_difference import NetworkDifference, SeedScores, SeedVariance, Uncertainty, holm
+from panoptic.evaluation.network_difference import (
+    NetworkDifference,
+    SeedScores,
+    SeedVariance,
+    Uncertainty,
+    Variance,
+    holm,
+)
 from panoptic.evaluation.scores import Array
 
 FIRST, SECOND = np.array([67.1, 67.3, 69.1]), np.array([65.6, 67.2, 66.6])
@@ -56,12 +63,21 @@ def test_variances_are_taken_apart() -> None:
     assert between(part, scores(SECOND, shared=-0.5)).image_variance == pytest.approx(1.0)
 
 
-def test_images_add_to_the_error_but_not_to_the_uncertainty_of_the_seeds() -> None:
+def test_images_have_a_critical_value_of_their_own() -> None:
     found = between(scores(FIRST, shared=0.5), scores(SECOND))
-    terms = [FIRST.var(ddof=1) / 3, SECOND.var(ddof=1) / 3, 0.25]
-    assert found.uncertainty.standard_error == pytest.approx(sum(terms) ** 0.5)
-    expected = sum(terms) ** 2 / (terms[0] ** 2 / 2 + terms[1] ** 2 / 2 + terms[2] ** 2 / (LARGE_SAMPLE - 1))
-    assert found.uncertainty.freedom == pytest.approx(expected)
+    welch = stats.ttest_ind(SECOND, FIRST, equal_var=False)
+    seeds, images = (FIRST.var(ddof=1) + SECOND.var(ddof=1)) / 3, 0.25
+    critical = (seeds * stats.t.isf(0.025, welch.df) + images * stats.norm.isf(0.025)) / (seeds + images)
+    width = critical * (seeds + images) ** 0.5
+    assert limits_of(found) == pytest.approx((found.value - width, found.value + width), rel=1e-4)
+
+
+@pytest.mark.parametrize("tail", [0.4, 0.025, 1e-12])
+def test_probabilities_are_those_of_the_limits(tail: float) -> None:
+    found = Uncertainty(Variance(0.4, 3.2), Variance(0.2, 149))
+    assert found.tail(found.limit(tail)) == pytest.approx(tail)
+    assert found.tail(-found.limit(tail)) == pytest.approx(1 - tail)
+    assert found.tail(1e300) == 0
 
 
 def test_equal_results_do_not_differ() -> None:
@@ -80,10 +96,11 @@ def test_close_is_the_larger_of_two_one_sided_tests() -> None:
     assert found.p_close(0.5) > 0.5
 
 
-def test_degrees_of_freedom_of_a_single_term_are_its_own() -> None:
-    single = Uncertainty.of([(2.0, 3), (0.0, 9)])
-    assert (single.standard_error, single.freedom) == pytest.approx((2**0.5, 3))
-    assert Uncertainty.of([(0.0, 3)]).half_width(0.05) == 0
+def test_variances_add_up() -> None:
+    found = Variance.sum([Variance(2.0, 3), Variance(0.0, 9)])
+    assert (found.value, found.freedom) == pytest.approx((2.0, 3))
+    found = Variance.sum([Variance(2.0, 3), Variance(2.0, 3)])
+    assert (found.value, found.freedom) == pytest.approx((4.0, 6))
 
 
 def test_holm_by_hand() -> None:

@@ -20,7 +20,7 @@ def test_seeds_are_those_of_cohens_table() -> None:
 
 def test_more_images_reduce_their_part_alone() -> None:
     found = difference(seed=1.0, with_images=0.6, image=0.2)
-    now, twice = (expected_uncertainty(found, 3, images).standard_error ** 2 for images in (150, 300))
+    now, twice = (expected_uncertainty(found, 3, images).total.value for images in (150, 300))
     assert now == pytest.approx(2 * 1.0 / 3 + 0.2)
     assert twice == pytest.approx(2 * (0.4 + 0.3) / 3 + 0.1)
 
