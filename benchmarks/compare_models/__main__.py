@@ -1,20 +1,26 @@
-"""Train the papers' models with one budget on the dataset of params.yaml, and compare their order with the papers'.
+"""Train networks with one budget on the dataset of params.yaml, compare them, and decide which of them differ.
 
-    python -m benchmarks.compare_models --seeds 0 1 --more-seeds 2 --jobs 2
+    python -m benchmarks.compare_models --seeds 0 1 2 --more-seeds 3 4 5 --jobs 2
     python -m benchmarks.compare_models --rows v2 box_free v2_p --steps 800 --seeds 0 1 2
+    python -m benchmarks.compare_models --recipes ablations/v1 ablations/box_free --seeds 0 1 2
 
-Every row is an override in experiments/ablations/, trained, predicted and scored by the stages themselves. Settings,
-logs and weights of a row and seed are in runs/benchmarks/compare/ROW-SEED/. A finished row is not run again while its
-settings and data stay the same (delete its folder after a change to the code); an interrupted one resumes from its
-last checkpoint. Writes comparison.md and comparison.json.
+The rows are the papers' networks, or recipes: files in experiments/, which are compared with the first. Each is
+trained, predicted and scored by the stages themselves. Settings, logs and weights of a row and seed are in
+runs/benchmarks/compare/ROW-SEED/. A finished row is not run again while its settings and data stay the same (delete its
+folder after a change to the code); an interrupted one resumes from its last checkpoint.
+
+The comparisons are looked at after --seeds, and again after each of --more-seeds, which only rows get whose comparison
+is still open: name them beforehand, because every look uses a part of the error rate. See docs/compare-models.md.
+Writes comparison.md and comparison.json; recipes.md and recipes.json for recipes.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.compare_models.report import ComparisonReport, close_rows, comparison_page, in_order
-from benchmarks.compare_models.rows import CLOSE_CALL, ROWS
+from benchmarks.compare_models.differences import SequentialComparison
+from benchmarks.compare_models.report import ComparisonReport, SeedResult, comparison_page, in_order
+from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.results import publish
@@ -26,22 +32,35 @@ WORK = Path("runs/benchmarks/compare")
 def compare_models(
     runs: ComparisonRuns, rows: Sequence[str], seeds: Sequence[int], more_seeds: Sequence[int], out: Path
 ) -> list[str]:
-    """Run what is not finished, close rows with more seeds; write the page, and return the failures."""
-    runs.prepare()
-    results, failures = runs.run(rows, seeds)
-    if more_seeds and (close := close_rows(results)):
-        more, further = runs.run(close, more_seeds)
-        results, failures = in_order([*results, *more]), [*failures, *further]
+    """Run what is not finished, rows in open comparisons with more seeds; write the page, and return the failures."""
+    runs.prepare(rows)
+    looks = [list(dict.fromkeys(seeds)), *([seed] for seed in dict.fromkeys(more_seeds) if seed not in seeds)]
+    pairs = runs.table.comparisons(rows)
+    comparison = SequentialComparison(runs, pairs, len(looks))
+    results, failures, used = list[SeedResult](), list[str](), list[int]()
+    running = list(rows)
+    for look in looks:
+        found, failed = runs.run(running, look)
+        results, failures, used = [*results, *found], [*failures, *failed], [*used, *look]
+        comparison.look(results, used)
+        is_open = comparison.open_rows(results)
+        running = [row for row in rows if row in is_open]
+        if not running:
+            break
     if results:
-        report = ComparisonReport(runs.budget(), results)
-        publish("comparison", comparison_page(report), report, out)
+        ordered = in_order(results, runs.table)
+        report = ComparisonReport(runs.budget(), ordered, comparison.compared(), len(pairs), len(looks))
+        publish(runs.table.page, comparison_page(report, runs.table), report, out)
     return failures
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; the exit status is 1 if a row failed."""
     parser = benchmark_parser("compare_models", __doc__)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
+    rows = parser.add_mutually_exclusive_group()
+    names = list(PAPERS.rows)
+    rows.add_argument("--rows", nargs="+", choices=names, default=names, metavar="ROW", help=", ".join(names))
+    rows.add_argument("--recipes", nargs="+", metavar="NAME", help="files in experiments/ without .yaml, as rows")
     parser.add_argument("--steps", type=int, default=800, help="optimizer steps of every training (default: 800)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each (default: 0)")
     parser.add_argument(
@@ -50,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         nargs="+",
         default=[],
         metavar="SEED",
-        help=f"additional seeds for rows within {CLOSE_CALL:g} PQ of one that they are compared with",
+        help="further seeds, one after the other, for rows in comparisons that are still open",
     )
     parser.add_argument("--jobs", type=int, default=1, help="parallel trainings, which share the cores (default: 1)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings that all rows share")
@@ -58,8 +77,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
 
     def command() -> None:
-        runs = ComparisonRuns(arguments.params, arguments.work, arguments.steps, arguments.jobs)
-        failures = compare_models(runs, arguments.rows, arguments.seeds, arguments.more_seeds, arguments.out)
+        table = RowTable.of_recipes(arguments.recipes) if arguments.recipes else PAPERS
+        rows = list(table.rows) if arguments.recipes else arguments.rows
+        runs = ComparisonRuns(arguments.params, arguments.work, arguments.steps, arguments.jobs, table)
+        failures = compare_models(runs, rows, arguments.seeds, arguments.more_seeds, arguments.out)
         if failures:
             print("\n".join(["", *failures]), file=sys.stderr)
             sys.exit(1)

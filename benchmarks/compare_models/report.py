@@ -1,14 +1,22 @@
-"""The page of the comparison: PQ of every row, and how it agrees with the papers' ordering."""
+"""The page of a comparison: PQ of every row, which rows differ, and how that agrees with the papers' claims."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.compare_models.rows import CLOSE, CLOSE_CALL, ROWS, SCORE_THRESHOLD, Claim
+from benchmarks.compare_models.rows import CLOSE, PAPERS, SCORE_THRESHOLD, Claim, RowTable
+from panoptic.evaluation.power import POWER
+from panoptic.evaluation.sequential import LEVEL, Decision
 from panoptic.markdown import markdown_page, markdown_table
 
 GROUPS = ("all", "things", "stuff")
 CONFIRMED = "as in the paper"
 NOT_CONFIRMED = "not as in the paper"
+UNDECIDED = "undecided"
+NOT_TESTED = "not tested, for want of counts by image or of a second seed"
+_CLAIMS = (
+    "A paper is confirmed only by a row that is called above or below the other one, or close to it, as in the table of"
+    " differences. A short training of small networks on generated images cannot refute a paper."
+)
 
 
 @dataclass(frozen=True)
@@ -36,44 +44,117 @@ class TrainingBudget:
 
 
 @dataclass(frozen=True)
+class ComparedPair:
+    """A row and the one that it is compared with.
+
+    Attributes:
+        seeds_for_1_pq: of each row, that find a difference of 1 PQ on the same images; None if no number does.
+        images_for_1_pq: that find it with the same number of seeds.
+    """
+
+    row: str
+    other: str
+    decision: Decision
+    seeds_for_1_pq: int | None
+    images_for_1_pq: int | None
+
+    @property
+    def seeds(self) -> int:
+        """The number of seeds that the decision is based on."""
+        return min(part.seeds for part in self.decision.difference.trainings)
+
+    @property
+    def call(self) -> str:
+        """What may be said, with the error rate of the decisions."""
+        order = "above" if self.decision.difference.value > 0 else "below"
+        return ", ".join([order] * self.decision.is_different + ["close"] * self.decision.is_close)
+
+
+@dataclass(frozen=True)
 class ComparisonReport:
-    """All results, in the order of the rows, then of the seeds."""
+    """All results, in the order of the rows, then of the seeds.
+
+    Attributes:
+        comparisons: those with at least two seeds, of runs whose counts by image are known.
+        planned: number of comparisons, with and without results.
+        looks: number of times that the comparisons were to be decided.
+    """
 
     conditions: TrainingBudget
     results: Sequence[SeedResult]
+    comparisons: Sequence[ComparedPair] = ()
+    planned: int = 0
+    looks: int = 1
 
 
-def comparison_page(report: ComparisonReport) -> str:
-    """Render the PQ of all rows, and every claim of the papers beside the measurement."""
-    by_row = results_by_row(report.results)
+def comparison_page(report: ComparisonReport, table: RowTable = PAPERS) -> str:
+    """Render the PQ of all rows, their differences, and every claim of the papers beside the measurement."""
+    by_row = results_by_row(report.results, table)
+    verdicts = [line for name in by_row for line in _verdicts(name, by_row, report, table)]
     return markdown_page(
-        "# The papers' models, trained with one budget on the embedded dataset",
+        f"# {table.title}",
         _introduction(report.conditions, by_row),
         markdown_table(
             ["row", "PQ", "things", "stuff", "seconds", "parameters"],
-            [_cells(ROWS[name].title, found) for name, found in by_row.items()],
+            [_cells(table.rows[name].title, found) for name, found in by_row.items()],
         ),
-        "## Do the results confirm the papers' ordering?",
-        "A difference counts if it has the same sign with every seed; `close` means within"
-        f" {CLOSE:g} PQ on average. A short training of small networks on generated images cannot refute a paper.",
-        "\n".join(f"- {line}" for name in by_row for line in _verdicts(name, by_row)),
+        *(differences_section(report, table) if report.comparisons else ()),
+        *(("## Do the results confirm the papers' ordering?", _CLAIMS) if verdicts else ()),
+        "\n".join(f"- {line}" for line in verdicts),
     )
 
 
-def results_by_row(results: Sequence[SeedResult]) -> dict[str, list[SeedResult]]:
-    """Group results by their row, in the order of `ROWS`."""
-    return {name: found for name in ROWS if (found := [result for result in results if result.row == name])}
+def results_by_row(results: Sequence[SeedResult], table: RowTable) -> dict[str, list[SeedResult]]:
+    """Group results by their row, in the order of the table."""
+    return {name: found for name in table.rows if (found := [result for result in results if result.row == name])}
+
+
+def differences_section(report: ComparisonReport, table: RowTable) -> tuple[str, str, str]:
+    """Render the comparisons, and how they were decided."""
+    looks = f"{report.looks} looks" if report.looks > 1 else "a single look"
+    level, power = (f"{100 * fraction:g} %" for fraction in (LEVEL, POWER))
+    how = (
+        "A row is called *above* or *below* another only if that holds over seeds and images, with one error rate of"
+        f" {level} for the table. The interval is Student's 95 % interval of one comparison, with the variances of"
+        " seeds and of images (`panoptic.evaluation.network_difference`), paired by image and, where both rows have"
+        f" the same weights, by seed. p is corrected by Holm (1979) for the {report.planned} comparisons and by"
+        f" Bonferroni for {looks}; *close*, within {CLOSE:g} PQ by two one-sided tests, is corrected alike. A"
+        " comparison gets no more seeds once it is decided. The last columns say how many seeds of each row would find"
+        f" a difference of 1 PQ with {power} power on these images, and how many images with these seeds, at the"
+        " strictest of the corrected levels; a dash: no number of them alone. Variances from so few seeds are"
+        " uncertain, and so are these numbers."
+    )
+    header = ["row", "against", "seeds", "PQ", "95 % interval", "p", "called", "seeds for 1 PQ", "images for 1 PQ"]
+    rows = [_difference_cells(pair, table) for pair in report.comparisons]
+    return "## Which rows differ?", how, markdown_table(header, rows, labels=2)
+
+
+def _difference_cells(pair: ComparedPair, table: RowTable) -> list[str]:
+    difference = pair.decision.difference
+    interval = difference.interval()
+    needed = ("-" if number is None else f"{number:,}" for number in (pair.seeds_for_1_pq, pair.images_for_1_pq))
+    p_value = pair.decision.p_different
+    return [
+        table.rows[pair.row].title,
+        table.rows[pair.other].title,
+        str(pair.seeds),
+        f"{difference.value:+.1f}",
+        f"{interval.low:+.1f} to {interval.high:+.1f}",
+        "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
+        pair.call or "undecided",
+        *needed,
+    ]
 
 
 def _introduction(budget: TrainingBudget, by_row: Mapping[str, Sequence[SeedResult]]) -> str:
     seeds = [{result.seed for result in found} for found in by_row.values()]
     common = sorted(set.intersection(*seeds))
     further = sorted(set.union(*seeds) - set(common))
-    also = f", and {_listed(further)} for rows that are close to another" if further else ""
+    also = f", and {_listed(further)} for rows whose comparison was still open" if further else ""
     return (
         f"Written by `python -m benchmarks.compare_models`. Every row: {budget.steps} optimizer steps of"
         f" {budget.batch_size} images from random weights, the settings of `params.yaml` with the row's override from"
-        f" `experiments/ablations/`, scored on {budget.images} validation images; seeds {_listed(common)}{also}. After"
+        f" `experiments/`, scored on {budget.images} validation images; seeds {_listed(common)}{also}. After"
         " so short a training few class probabilities reach the published score threshold of 0.25, so all rows merge at"
         f" {SCORE_THRESHOLD} unless they say otherwise. Parallel trainings: {budget.jobs}, threads of each:"
         f" {budget.threads}, on {budget.device}. PQ in percent: the mean over the seeds, with the lowest and the"
@@ -98,10 +179,12 @@ def _mean_and_range(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
 
 
-def _verdicts(name: str, by_row: Mapping[str, Sequence[SeedResult]]) -> Iterator[str]:
+def _verdicts(
+    name: str, by_row: Mapping[str, Sequence[SeedResult]], report: ComparisonReport, table: RowTable
+) -> Iterator[str]:
     """Compare a row with every claim about it; add its remark, and its finding where a claim is not confirmed."""
-    row = ROWS[name]
-    sentences = [_sentence(name, claim, by_row) for claim in row.claims if claim.other in by_row]
+    row = table.rows[name]
+    sentences = [_sentence(name, claim, by_row, report, table) for claim in row.claims if claim.other in by_row]
     yield from sentences
     if row.remark:
         yield f"**{row.title}**: note that {row.remark}."
@@ -109,32 +192,27 @@ def _verdicts(name: str, by_row: Mapping[str, Sequence[SeedResult]]) -> Iterator
         yield f"**{row.title}**, investigated: {row.finding}."
 
 
-def _sentence(name: str, claim: Claim, by_row: Mapping[str, Sequence[SeedResult]]) -> str:
-    title, other = ROWS[name].title, ROWS[claim.other].title
-    differences = paired_differences(by_row[name], by_row[claim.other])
-    if not differences:
-        return f"**{title}**: the paper: {claim.words}. No seed in common with {other}."
-    mean = sum(differences) / len(differences)
-    seeds = f"{len(differences)} seeds" if len(differences) > 1 else "one seed"
-    measured = f"{abs(mean):.1f} PQ {'above' if mean >= 0 else 'below'} {other} on average of {seeds}"
-    return f"**{title}**: the paper: {claim.words}. Here: {measured}; {verdict(claim, differences)}."
+def _sentence(
+    name: str, claim: Claim, by_row: Mapping[str, Sequence[SeedResult]], report: ComparisonReport, table: RowTable
+) -> str:
+    title, other = table.rows[name].title, table.rows[claim.other].title
+    start = f"**{title}**: the paper: {claim.words}."
+    pairs = [pair for pair in report.comparisons if (pair.row, pair.other) == (name, claim.other)]
+    if pairs:
+        mean, seeds = pairs[0].decision.difference.value, pairs[0].seeds
+    else:
+        differences = paired_differences(by_row[name], by_row[claim.other])
+        if not differences:
+            return f"{start} No seed in common with {other}."
+        mean, seeds = sum(differences) / len(differences), len(differences)
+    number = f"{seeds} seeds" if seeds > 1 else "one seed"
+    measured = f"{abs(mean):.1f} PQ {'above' if mean >= 0 else 'below'} {other} on average of {number}"
+    return f"{start} Here: {measured}; {verdict(claim, pairs[0].decision) if pairs else NOT_TESTED}."
 
 
-def close_rows(results: Sequence[SeedResult]) -> list[str]:
-    """Return the rows that came out close to one that they are compared with, and those."""
-    by_row = results_by_row(results)
-    close: set[str] = set()
-    for name, found in by_row.items():
-        for claim in ROWS[name].claims:
-            differences = paired_differences(found, by_row.get(claim.other, []))
-            if differences and abs(sum(differences)) <= CLOSE_CALL * len(differences):
-                close |= {name, claim.other}
-    return [name for name in ROWS if name in close]
-
-
-def in_order(results: Sequence[SeedResult]) -> list[SeedResult]:
+def in_order(results: Sequence[SeedResult], table: RowTable) -> list[SeedResult]:
     """Sort results by the order of the rows, then by seed."""
-    order = list(ROWS)
+    order = list(table.rows)
     return sorted(results, key=lambda result: (order.index(result.row), result.seed))
 
 
@@ -144,12 +222,12 @@ def paired_differences(found: Sequence[SeedResult], others: Sequence[SeedResult]
     return [result.pq["all"] - of_seed[result.seed] for result in found if result.seed in of_seed]
 
 
-def verdict(claim: Claim, differences: Sequence[float]) -> str:
-    """Say whether the differences to the other row agree with a claim."""
+def verdict(claim: Claim, decision: Decision) -> str:
+    """Say whether the difference to the other row agrees with a claim."""
+    value, interval = decision.difference.value, decision.difference.interval()
     if claim.relation == "close":
-        mean = sum(differences) / len(differences)
-        return CONFIRMED if abs(mean) <= CLOSE else NOT_CONFIRMED
-    expected = [difference < 0 if claim.relation == "below" else difference > 0 for difference in differences]
-    if all(expected):
-        return CONFIRMED
-    return "undecided, the seeds disagree" if any(expected) else NOT_CONFIRMED
+        is_far = decision.is_different and min(abs(interval.low), abs(interval.high)) > CLOSE
+        return CONFIRMED if decision.is_close else NOT_CONFIRMED if is_far else UNDECIDED
+    if not decision.is_different:
+        return f"{NOT_CONFIRMED}, the rows are close" if decision.is_close else UNDECIDED
+    return CONFIRMED if (value < 0) == (claim.relation == "below") else NOT_CONFIRMED

@@ -1,13 +1,11 @@
-"""Rows of the papers' tables that can be trained on the embedded dataset, and the papers' claims about them."""
+"""Tables of networks to compare: those of the papers, with the papers' claims about them, and recipes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 CLOSE = 1.0
 """Largest difference in PQ, in percent, of two rows that are called close."""
-CLOSE_CALL = 2.0
-"""Largest difference in PQ, in percent, of two rows that deserves more seeds."""
 SCORE_THRESHOLD = 0.15
 """Score threshold of every row: after so short a training few probabilities reach the published 0.25."""
 
@@ -23,18 +21,48 @@ class Claim:
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """A model and the way it is merged.
+    """A network and the way it is merged: settings on top of params.yaml.
 
-    A row with `weights_of` predicts with that row's weights; its override changes settings of `predict` only.
+    A row with `weights_of` predicts with that row's weights; its settings change `predict` only.
     """
 
     title: str
-    override: str | None = None  # file in experiments/ablations, without its extension
+    override: str | None = None  # file in experiments/, without its extension
     weights_of: str | None = None
     score_threshold: float = SCORE_THRESHOLD
     claims: tuple[Claim, ...] = ()
     remark: str = ""  # to keep in mind when reading the row
     finding: str = ""  # of the search for an issue, shown where a claim is not confirmed
+    overlay: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # settings by section, after the file's
+    steps: int | None = None  # of the optimizer, if not those of the other rows
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """Networks that are compared with each other, by name, and the page that shows them."""
+
+    page: str  # name of the files that are published
+    title: str
+    rows: Mapping[str, ComparedModel]
+
+    @classmethod
+    def of_recipes(cls, names: Sequence[str]) -> "RowTable":
+        """Make a row of every file in experiments/, given without its extension."""
+        return cls(
+            "recipes",
+            "Recipes, trained with one budget",
+            {name.replace("/", "-"): ComparedModel(name, name) for name in names},
+        )
+
+    def trained(self, row: str) -> str:
+        """Return the row whose weights a row uses."""
+        return self.rows[row].weights_of or row
+
+    def comparisons(self, chosen: Sequence[str]) -> list[tuple[str, str]]:
+        """Pair every chosen row with those that it has claims about, or else with the first that is chosen."""
+        names = [name for name in self.rows if name in chosen]
+        others = {name: [claim.other for claim in self.rows[name].claims if claim.other in names] for name in names}
+        return [(name, other) for name in names for other in others[name] or names[:1] if other != name]
 
 
 _DEEP = (
@@ -63,43 +91,55 @@ _UNTRAINED = "it has hardly begun to find things; the order is meaningful, the d
 _TWO_BLOCKS = "these settings have two blocks only: all that is left out is the tail"
 _QUALITY = "the mask's quality belongs in the score (section 3.5)"
 
-ROWS: Mapping[str, ComparedModel] = MappingProxyType(
+_ROWS: Mapping[str, ComparedModel] = MappingProxyType(
     {
         "v2": ComparedModel("Panoptic SegFormer, version 2"),
-        "v1": ComparedModel("version 1", "v1", claims=(Claim("v2", "below", _VERSION_1),), remark=_FEW_QUERIES),
+        "v1": ComparedModel(
+            "version 1", "ablations/v1", claims=(Claim("v2", "below", _VERSION_1),), remark=_FEW_QUERIES
+        ),
         "joint_matching": ComparedModel(
-            "joint matching", "joint_matching", claims=(Claim("v2", "below", _JOINT),), remark=_FEW_QUERIES
+            "joint matching", "ablations/joint_matching", claims=(Claim("v2", "below", _JOINT),), remark=_FEW_QUERIES
         ),
         "no_deep_supervision": ComparedModel(
-            "no deep supervision", "no_deep_supervision", claims=(Claim("v2", "below", _DEEP),), finding=_DILUTION
+            "no deep supervision",
+            "ablations/no_deep_supervision",
+            claims=(Claim("v2", "below", _DEEP),),
+            finding=_DILUTION,
         ),
         "deep_supervision_averaged": ComparedModel(
             "deep supervision, its mask losses averaged",
-            "deep_supervision_averaged",
+            "ablations/deep_supervision_averaged",
             claims=(Claim("no_deep_supervision", "above", _DEEP),),
         ),
         "box_free": ComparedModel(
-            "box-free: centers of mass", "box_free", claims=(Claim("v2", "close", _CENTERS),), finding=_POINTS
+            "box-free: centers of mass", "ablations/box_free", claims=(Claim("v2", "close", _CENTERS),), finding=_POINTS
         ),
         "detr": ComparedModel(
-            "DETR's panoptic head, merging p", "detr", claims=(Claim("v2", "below", _DETR),), remark=_UNTRAINED
+            "DETR's panoptic head, merging p",
+            "ablations/detr",
+            claims=(Claim("v2", "below", _DETR),),
+            remark=_UNTRAINED,
         ),
         "detr_m": ComparedModel(
-            "DETR's weights, merging m", "detr_m", "detr", claims=(Claim("detr", "above", _DETR_M),)
+            "DETR's weights, merging m", "ablations/detr_m", "detr", claims=(Claim("detr", "above", _DETR_M),)
         ),
         "d_detr_ms": ComparedModel(
-            "D-DETR-MS", "d_detr_ms", claims=(Claim("v2", "below", _D_DETR), Claim("detr_m", "above", _D_DETR))
+            "D-DETR-MS",
+            "ablations/d_detr_ms",
+            claims=(Claim("v2", "below", _D_DETR), Claim("detr_m", "above", _D_DETR)),
         ),
-        "v2_p": ComparedModel("v2's weights, merging p", "merging_p", "v2", claims=(Claim("v2", "below", _ARGMAX),)),
+        "v2_p": ComparedModel(
+            "v2's weights, merging p", "ablations/merging_p", "v2", claims=(Claim("v2", "below", _ARGMAX),)
+        ),
         "v2_p_star": ComparedModel(
             "v2's weights, merging p*",
-            "merging_p_star",
+            "ablations/merging_p_star",
             "v2",
             claims=(Claim("v2", "below", _ARGMAX), Claim("v2_p", "above", _PRODUCT)),
         ),
         "v2_class_score": ComparedModel(
             "v2's weights, merging m by class score alone",
-            "merging_m_without_mask_quality",
+            "ablations/merging_m_without_mask_quality",
             "v2",
             claims=(Claim("v2", "below", _QUALITY),),
         ),
@@ -107,14 +147,18 @@ ROWS: Mapping[str, ComparedModel] = MappingProxyType(
             "v2's weights, merging m at the published score threshold of 0.25", weights_of="v2", score_threshold=0.25
         ),
         "v2_layer_1": ComparedModel(
-            "v2's weights, masks of block 1", "read_out_layer_1", "v2", claims=(Claim("v2", "below", _LAYERS),)
+            "v2's weights, masks of block 1",
+            "ablations/read_out_layer_1",
+            "v2",
+            claims=(Claim("v2", "below", _LAYERS),),
         ),
         "v2_layer_2": ComparedModel(
             "v2's weights, masks of block 2",
-            "read_out_layer_2",
+            "ablations/read_out_layer_2",
             "v2",
             claims=(Claim("v2", "close", _LAYERS),),
             remark=_TWO_BLOCKS,
         ),
     }
 )
+PAPERS = RowTable("comparison", "The papers' models, trained with one budget on the embedded dataset", _ROWS)

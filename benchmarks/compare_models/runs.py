@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.compare_models.report import SeedResult, TrainingBudget, in_order
-from benchmarks.compare_models.rows import ROWS
+from benchmarks.compare_models.report import SeedResult, TrainingBudget
+from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.harness.stages import Stages
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
@@ -21,11 +21,10 @@ from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
 from panoptic.runtime.fingerprint import file_digest, fingerprint
 from panoptic.runtime.settings import flat_settings
-from pipelines.override import override_settings
+from pipelines.override import experiment_files, override_settings
 from pipelines.process.session import CommandError
 from stages.settings import load_section
 
-ABLATIONS = Path("experiments/ablations")
 FAILURES = (CommandError, ValueError, OSError)
 
 
@@ -41,12 +40,16 @@ class TrainedWeights:
 
 @dataclass(frozen=True)
 class ComparisonRuns:
-    """The runs of a comparison: settings that all rows share, their folder, and the steps of each training."""
+    """The runs of a comparison: settings that all rows share, their folder, and the steps of each training.
+
+    A row may have a number of steps of its own.
+    """
 
     params: Path
     work: Path
     steps: int
     jobs: int = 1
+    table: RowTable = PAPERS
 
     def __post_init__(self) -> None:
         for name in ("steps", "jobs"):
@@ -67,18 +70,26 @@ class ComparisonRuns:
         """Return the path of a split's verified index."""
         return self.work / "annotate" / f"{role}.index"
 
-    def prepare(self) -> None:
-        """Verify the dataset, once for all rows, and check that the steps are whole epochs of it."""
+    def counts(self, row: str, seed: int) -> Path:
+        """Return the path of a run's counts by image."""
+        return self._folder(row, seed) / "per_image.json"
+
+    def prepare(self, rows: Sequence[str]) -> None:
+        """Verify the dataset, once for all rows, and check that their steps are whole epochs of it."""
         settled, settings = self.work / "annotate" / "dataset.json", asdict(self.dataset)
         if _read(settled) != settings:
             print(f"verifying {self.dataset.root}")
             self.stages.annotate(self.params, self.work)
             write_json(settled, settings)
+        for row in rows:
+            self._require_whole_epochs(self._steps(row))
+
+    def _require_whole_epochs(self, steps: int) -> None:
         per_epoch = self._steps_per_epoch
-        if self.steps % per_epoch:
-            nearest = max(1, round(self.steps / per_epoch)) * per_epoch
+        if steps % per_epoch:
+            nearest = max(1, round(steps / per_epoch)) * per_epoch
             raise ValueError(
-                f"--steps is {self.steps}, but a training consists of whole epochs of {per_epoch} steps"
+                f"--steps is {steps}, but a training consists of whole epochs of {per_epoch} steps"
                 f" ({self.dataset.root} at the batch size of {self.params}); the nearest number is {nearest}"
             )
 
@@ -94,7 +105,7 @@ class ComparisonRuns:
         scored: dict[tuple[str, int], list[str]] = {}
         for seed in seeds:
             for row in rows:
-                scored.setdefault((ROWS[row].weights_of or row, seed), []).append(row)
+                scored.setdefault((self.table.trained(row), seed), []).append(row)
         results: list[SeedResult] = []
         failures: list[str] = []
         with ThreadPoolExecutor(self.jobs) as executor:
@@ -110,7 +121,7 @@ class ComparisonRuns:
                 self.stages.stopped.set()
                 executor.shutdown(wait=False, cancel_futures=True)
                 raise
-        return in_order(results), failures
+        return results, failures
 
     def _train_and_score(self, trained: str, seed: int, rows: Sequence[str]) -> list[SeedResult | str]:
         """Return the results of all rows that share the weights of `trained`, or what went wrong."""
@@ -154,7 +165,7 @@ class ComparisonRuns:
         predict = load_section(params, "predict", InferenceSettings)
         identity = fingerprint({"training": training.identity, "predict": asdict(predict)})
         known = _read(finished)
-        if known.get("identity") != identity:
+        if known.get("identity") != identity or not self.counts(row, seed).exists():
             metrics = self.stages.score(params, self.index("val"), training.model, folder)
             known = {"identity": identity, "pq": metrics["pq"]}
             write_json(finished, known)
@@ -162,19 +173,27 @@ class ComparisonRuns:
         assert isinstance(quality, dict)
         pq = {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
         print(f"{folder.name}: PQ {pq['all']:.1f}, things {pq['things']:.1f}, stuff {pq['stuff']:.1f}")
-        return SeedResult(row, seed, pq, training.parameters, None if ROWS[row].weights_of else training.seconds)
+        return SeedResult(
+            row, seed, pq, training.parameters, None if self.table.rows[row].weights_of else training.seconds
+        )
 
     def _settings(self, row: str, seed: int) -> Path:
         """Write the row's params.yaml."""
         folder = self._folder(row, seed)
         folder.mkdir(parents=True, exist_ok=True)
-        epochs = self.steps // self._steps_per_epoch
-        train = {"seed": seed, "epochs": epochs, "validate_every": self.steps}
-        common = folder / "common.yaml"
-        write_json(common, {"train": train, "predict": {"merging": {"score_threshold": ROWS[row].score_threshold}}})
-        own = [ABLATIONS / f"{override}.yaml" for override in (ROWS[row].override,) if override]
-        override_settings(self.params, [*own, common], folder / "params.yaml")
+        steps, model = self._steps(row), self.table.rows[row]
+        train = {"seed": seed, "epochs": steps // self._steps_per_epoch, "validate_every": steps}
+        overlay, common = folder / "overlay.yaml", folder / "common.yaml"
+        write_json(overlay, model.overlay)
+        write_json(common, {"train": train, "predict": {"merging": {"score_threshold": model.score_threshold}}})
+        own = experiment_files([model.override] if model.override else [])
+        override_settings(self.params, [*own, overlay, common], folder / "params.yaml")
+        if load_section(folder / "params.yaml", "dataset", DatasetSettings) != self.dataset:
+            raise ValueError(f"{row} changes the dataset, but all rows share that of {self.params}; change it there")
         return folder / "params.yaml"
+
+    def _steps(self, row: str) -> int:
+        return self.table.rows[row].steps or self.steps
 
     def _identity(self, params: Path) -> str:
         """Fingerprint everything that determines the weights, except the code."""

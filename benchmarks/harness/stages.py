@@ -42,7 +42,7 @@ class Stages:
         return any(line.startswith(RESUMED) for line in self._run("train", paths, folder))
 
     def score(self, params: Path, index: Path, model: Path, folder: Path) -> Mapping[str, object]:
-        """Predict and score the images of an index, to predict/ and metrics.json; return the metrics."""
+        """Predict and score the images of an index, to predict/ and JSON files; return the metrics."""
         predicted, metrics = folder / "predict", folder / "metrics.json"
         self._run("predict", {"params": params, "index": index, "model": model, "out": predicted}, folder)
         paths = {
@@ -50,6 +50,7 @@ class Stages:
             "predictions-json": predicted / "panoptic.json",
             "predictions-folder": predicted / "panoptic",
             "metrics": metrics,
+            "per-image": folder / "per_image.json",
         }
         self._run("evaluate", paths, folder)
         content: dict[str, object] = json.loads(metrics.read_text(encoding="utf-8"))

@@ -1,23 +1,30 @@
 """The comparison of models on a tiny dataset through real stages, and the sentences on its page."""
 
+import itertools
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks.compare_models import __main__ as compare_models
 from benchmarks.compare_models.report import (
+    ComparedPair,
     ComparisonReport,
     SeedResult,
     TrainingBudget,
-    close_rows,
     comparison_page,
     paired_differences,
     verdict,
 )
-from benchmarks.compare_models.rows import ROWS, Claim
+from benchmarks.compare_models.rows import PAPERS, Claim, ComparedModel, RowTable
+from benchmarks.compare_models.runs import ComparisonRuns
+from benchmarks.harness.stages import Stages
+from panoptic.evaluation.network_difference import NetworkDifference, SeedVariance
+from panoptic.evaluation.sequential import Decision
+from panoptic.report.paired import CountedRun
+from tests.benchmarks.pages import read_report
 from tests.markdown import unpadded
 from tests.tiny_dataset import random_image, write_split
 
@@ -66,6 +73,7 @@ def test_rows_run_once_fail_independently_and_are_published(params: Path, capsys
     assert not (params.parent / "work/v2_p-0/train.log").exists()
     page = unpadded((params.parent / "out/comparison.md").read_text())
     assert "| v2's weights, merging p |" in page
+    assert len(CountedRun.read(params.parent / "work/v2_p-0/per_image.json").images) == 4
     done = logs(params.parent / "work")
     capsys.readouterr()
     run(params, *rows)
@@ -106,7 +114,7 @@ def test_the_page_shows_mean_range_and_verdict() -> None:
     page = unpadded(comparison_page(ComparisonReport(BUDGET, results)))
     line = "| Panoptic SegFormer, version 2 | 71.0 (70.0 to 72.0) | 61.0 (60.0 to 62.0) | 81.0 (80.0 to 82.0) | 100 |"
     assert f"{line} 1.28 M |" in page
-    assert "Here: 9.5 PQ below Panoptic SegFormer, version 2 on average of 2 seeds; as in the paper." in page
+    assert "Here: 9.5 PQ below Panoptic SegFormer, version 2 on average of 2 seeds; not tested" in page
     assert "800 optimizer steps" in page
 
 
@@ -117,41 +125,150 @@ def test_rows_without_a_common_seed_are_not_compared() -> None:
     )
 
 
+def decided(value: float, variance: float = 0.03, p_different: float = 0.01, p_close: float = 1.0) -> Decision:
+    difference = NetworkDifference(value, (SeedVariance(3, variance, 0.0),) * 2, 0.0, 150)
+    return Decision(difference, 1, p_different, p_close)
+
+
 @pytest.mark.parametrize(
-    ("relation", "differences", "expected"),
+    ("relation", "decision", "expected"),
     [
-        ("below", [-1.0, -0.1], "as in the paper"),
-        ("below", [-1.0, 0.1], "undecided, the seeds disagree"),
-        ("below", [1.0], "not as in the paper"),
-        ("above", [2.0, 0.5], "as in the paper"),
-        ("above", [-2.0], "not as in the paper"),
-        ("close", [-1.5, 0.9], "as in the paper"),
-        ("close", [-1.5, -0.9], "not as in the paper"),
-        ("below", [math.nan], "not as in the paper"),
+        ("below", decided(-2.0), "as in the paper"),
+        ("below", decided(-2.0, p_different=0.06), "undecided"),
+        ("below", decided(2.0), "not as in the paper"),
+        ("below", decided(-0.1, p_different=0.3, p_close=0.01), "not as in the paper, the rows are close"),
+        ("above", decided(2.0), "as in the paper"),
+        ("above", decided(-2.0), "not as in the paper"),
+        ("close", decided(0.2, p_different=0.3, p_close=0.04), "as in the paper"),
+        ("close", decided(0.4, p_different=0.01, p_close=0.04), "as in the paper"),
+        ("close", decided(0.4, p_different=0.3, p_close=0.06), "undecided"),
+        ("close", decided(-3.0), "not as in the paper"),
+        ("close", decided(1.1), "undecided"),
     ],
 )
-def test_a_verdict_needs_every_seed(relation: str, differences: list[float], expected: str) -> None:
-    assert verdict(Claim("v2", relation, ""), differences) == expected
+def test_a_verdict_needs_a_decision(relation: str, decision: Decision, expected: str) -> None:
+    assert verdict(Claim("v2", relation, ""), decision) == expected
+
+
+def test_the_page_calls_only_what_is_decided() -> None:
+    results = [
+        result(row, seed, pq) for row, pq in (("v2", 70.0), ("v1", 60.0), ("box_free", 69.0)) for seed in range(3)
+    ]
+    pairs = [
+        ComparedPair("v1", "v2", decided(-10.0, p_different=0.0001), 4, None),
+        ComparedPair("box_free", "v2", decided(-1.0, p_different=0.2), None, 1200),
+    ]
+    page = unpadded(comparison_page(ComparisonReport(BUDGET, results, pairs, planned=2, looks=3)))
+    against = "Panoptic SegFormer, version 2 | 3"
+    assert f"| version 1 | {against} | -10.0 | -10.4 to -9.6 | < 0.001 | below | 4 | - |" in page
+    assert f"| box-free: centers of mass | {against} | -1.0 | -1.4 to -0.6 | 0.200 | undecided | - | 1,200 |" in page
+    assert "Holm (1979) for the 2 comparisons and by Bonferroni for 3 looks" in page
+    assert "Here: 10.0 PQ below Panoptic SegFormer, version 2 on average of 3 seeds; as in the paper." in page
 
 
 def test_rows_name_existing_overrides_and_rows() -> None:
-    for name, row in ROWS.items():
-        assert row.override is None or (Path("experiments/ablations") / f"{row.override}.yaml").is_file(), name
-        assert row.weights_of is None or row.weights_of in ROWS
-        assert all(claim.other in ROWS and claim.relation in ("below", "above", "close") for claim in row.claims)
+    for name, row in PAPERS.rows.items():
+        assert row.override is None or (Path("experiments") / f"{row.override}.yaml").is_file(), name
+        assert row.weights_of is None or row.weights_of in PAPERS.rows
+        assert all(claim.other in PAPERS.rows and claim.relation in ("below", "above", "close") for claim in row.claims)
 
 
-def test_close_rows_get_more_seeds() -> None:
-    found = {"v2": 60.0, "box_free": 61.5, "joint_matching": 50.0, "v2_layer_2": 59.0}
-    results = [SeedResult(row, 0, {"all": pq}, 1, None) for row, pq in found.items()]
-    assert close_rows(results) == ["v2", "box_free", "v2_layer_2"]
-    assert close_rows(results[2:]) == []
+def test_rows_are_compared_with_those_of_their_claims_or_with_the_first() -> None:
+    found = PAPERS.comparisons(["v2_published_threshold", "v2", "v1", "d_detr_ms"])
+    assert found == [("v1", "v2"), ("d_detr_ms", "v2"), ("v2_published_threshold", "v2")]
+    assert PAPERS.comparisons(["v1", "box_free"]) == [("box_free", "v1")]
+    recipes = RowTable.of_recipes(["ablations/v1", "mini"])
+    assert recipes.comparisons(list(recipes.rows)) == [("mini", "ablations-v1")]
 
 
-@pytest.mark.parametrize(("pq", "shown"), [(70.0, True), (50.0, False)])
-def test_a_finding_is_shown_only_where_a_claim_is_not_confirmed(pq: float, shown: bool) -> None:
-    results = [
-        SeedResult(row, 0, {"all": value, "things": value, "stuff": value}, 1, None)
-        for row, value in {"v2": 60.0, "no_deep_supervision": pq}.items()
-    ]
-    assert ("investigated" in comparison_page(ComparisonReport(BUDGET, results))) == shown
+@pytest.mark.parametrize(("p_different", "shown"), [(0.01, True), (0.2, False)])
+def test_a_finding_is_shown_only_where_a_claim_is_not_confirmed(p_different: float, shown: bool) -> None:
+    results = [result("v2", 0, 60.0), result("no_deep_supervision", 0, 70.0)]
+    pair = ComparedPair("no_deep_supervision", "v2", decided(10.0, p_different=p_different), None, None)
+    assert ("investigated" in comparison_page(ComparisonReport(BUDGET, results, [pair]))) == shown
+
+
+QUALITY = {"v2": (90.0, 90.2, 90.1, 90.0, 90.1), "v1": (50.0, 50.2, 50.1), "box_free": (80.0, 99.0, 90.0, 99.0, 80.0)}
+
+
+def test_only_rows_in_open_comparisons_get_more_seeds(params: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[list[str], list[int]]] = []
+
+    def run_stages(runs: ComparisonRuns, rows: list[str], seeds: list[int]) -> tuple[list[SeedResult], list[str]]:
+        asked.append((rows, seeds))
+        rows = [row for row in rows if row != "detr"]  # it fails
+        for row, seed in itertools.product(rows, seeds):
+            counts = {"tp": 1, "fp": 0, "fn": 0, "iou_sum": QUALITY[row][seed] / 100}
+            path = runs.counts(row, seed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({str(image): {**counts, "classes": {"7": counts}} for image in range(4)}))
+        return [result(row, seed, QUALITY[row][seed]) for row in rows for seed in seeds], []
+
+    monkeypatch.setattr(ComparisonRuns, "run", run_stages)
+    run(params, *("--rows", "v2", "v1", "box_free", "--steps", "4", "--seeds", "0", "1", "2", "--more-seeds", "3", "4"))
+    assert asked == [(["v2", "v1", "box_free"], [0, 1, 2]), (["v2", "box_free"], [3]), (["v2", "box_free"], [4])]
+    report = read_report("comparison", ComparisonReport, params.parent / "out")
+    assert (report.planned, report.looks) == (2, 3)
+    v1, box_free = report.comparisons
+    assert (v1.row, v1.other, v1.seeds, v1.decision.look, v1.call) == ("v1", "v2", 3, 1, "below")
+    assert (box_free.row, box_free.seeds, box_free.decision.look, box_free.call) == ("box_free", 5, 3, "")
+    expected = stats.ttest_ind(QUALITY["box_free"], QUALITY["v2"], equal_var=False)
+    assert box_free.decision.difference.p_value == pytest.approx(expected.pvalue)
+    assert box_free.decision.p_different == pytest.approx(min(1, 3 * expected.pvalue))
+    page = unpadded((params.parent / "out/comparison.md").read_text())
+    assert "seeds 0, 1, 2, and 3, 4 for rows whose comparison was still open" in page
+
+    # Decided at once: no row gets more seeds.
+    run(params, *("--rows", "v2", "v1", "--steps", "4", "--seeds", "0", "1", "2", "--more-seeds", "3", "4"))
+    assert asked[3:] == [(["v2", "v1"], [0, 1, 2])]
+
+    # No more seeds for a comparison with a row that failed.
+    run(params, *("--rows", "v2", "detr", "--steps", "4", "--seeds", "0", "1", "2", "--more-seeds", "3", "4"))
+    assert asked[4:] == [(["v2", "detr"], [0, 1, 2])]
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the stages that are started for each row, and that do no more than write their files."""
+    started: list[str] = []
+
+    def train(_stages: Stages, params: Path, annotated: Path, folder: Path) -> bool:
+        started.append(f"train {folder.name}")
+        (folder / "train").mkdir()
+        (folder / "train/metrics.json").write_text('{"parameters": 1, "seconds_since_last_start": 2.0}')
+        (folder / "model.safetensors").touch()
+        return False
+
+    def score(_stages: Stages, params: Path, index: Path, model: Path, folder: Path) -> dict[str, object]:
+        started.append(f"score {folder.name}")
+        (folder / "per_image.json").touch()
+        return {"pq": {"all": 0.5, "things": 0.5, "stuff": 0.5}}
+
+    monkeypatch.setattr(Stages, "train", train)
+    monkeypatch.setattr(Stages, "score", score)
+    return started
+
+
+def test_a_row_has_settings_and_steps_of_its_own_but_not_a_dataset(params: Path, stages: list[str]) -> None:
+    rows = {
+        "short": ComparedModel("short", overlay={"model": {"queries": 5}}, steps=2),
+        "other": ComparedModel("other", overlay={"dataset": {"name": "other"}}),
+    }
+    runs = ComparisonRuns(params, params.parent / "work", 4, table=RowTable("page", "Title", rows))
+    runs.prepare(list(rows))
+    results, failures = runs.run(list(rows), [0])
+    settings = (params.parent / "work/short-0/params.yaml").read_text()
+    assert "queries: 5" in settings
+    assert "epochs: 1" in settings
+    assert [one.row for one in results] == ["short"]
+    assert failures == [f"other-0: other changes the dataset, but all rows share that of {params}; change it there"]
+    assert stages == ["train short-0", "score short-0"]
+
+
+def test_a_finished_run_without_counts_by_image_is_scored_again(params: Path, stages: list[str]) -> None:
+    rows = ("--rows", "v2", "--steps", "2")
+    run(params, *rows)
+    (params.parent / "work/v2-0/per_image.json").unlink()
+    run(params, *rows)
+    run(params, *rows)
+    assert stages == ["train v2-0", "score v2-0", "score v2-0"]
