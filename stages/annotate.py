@@ -6,7 +6,7 @@
 Writes `train.index` and `val.index` (panoptic indices), the same segments in COCO's detection format, the ground-truth
 instances for AP, `categories.json`, optionally semantic maps, and, for a dataset without panoptic PNGs such as ADE20K
 or Cityscapes, or with super-categories as classes, these PNGs and their JSON; `panoptic.datasets.outputs` describes the
-files. Nothing is written unless every image of both splits is sound and their number is that of the download's manifest.
+files. Nothing is written unless every image of both splits is sound and their number is that of the manifest.
 
 An interrupted or killed run resumes with its unfinished images. Finished ones are kept in a folder of `--state`, named
 after everything that decides them, because DVC deletes the outputs of a stage before it runs.

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from pipelines.override import experiment_files
+
 CLOSE = 1.0
 """Largest difference in PQ, in percent, of two rows that are called close."""
 SCORE_THRESHOLD = 0.15
@@ -44,6 +46,7 @@ class RowTable:
     page: str  # name of the files that are published
     title: str
     rows: Mapping[str, ComparedModel]
+<<<<<<< HEAD
     detailed: bool = False  # also AP, boundary PQ, errors, PQ under corruption, and what a prediction costs
 
     @classmethod
@@ -54,6 +57,19 @@ class RowTable:
             "Recipes, trained with one budget",
             {name.replace("/", "-"): ComparedModel(name, name) for name in names},
         )
+=======
+
+    @classmethod
+    def of_recipes(cls, names: Sequence[str]) -> "RowTable":
+        """Make a row of every file in experiments/, given without its extension. Raises `ValueError` for others."""
+        for file in experiment_files(names):
+            if not file.is_file():
+                raise ValueError(
+                    f"{file}: there is no such file; name files in experiments/, such as ablations/box_free"
+                )
+        rows = {name.replace("/", "-"): ComparedModel(name, name) for name in names}
+        return cls("recipes", "Recipes, trained with one budget", rows)
+>>>>>>> power
 
     def trained(self, row: str) -> str:
         """Return the row whose weights a row uses."""

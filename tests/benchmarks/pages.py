@@ -16,6 +16,7 @@ from benchmarks.evaluation.report import EvaluationReport, evaluation_page
 from benchmarks.harness.results import RESULTS
 from benchmarks.house.__main__ import HouseReport, house_page
 from benchmarks.inference.report import InferenceReport, inference_page
+from benchmarks.interval_coverage.__main__ import CoverageReport, coverage_page
 from benchmarks.loading.report import LoadingReport, loading_page
 from benchmarks.official_parity.study import ParityStudy, study_page
 from benchmarks.operator.__main__ import OperatorReport, operator_page
@@ -47,6 +48,7 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "evaluation": _renderer("evaluation", EvaluationReport, evaluation_page),
     "house": _renderer("house", HouseReport, house_page),
     "inference": _renderer("inference", InferenceReport, inference_page),
+    "interval_coverage": _renderer("interval_coverage", CoverageReport, coverage_page),
     "loading": _renderer("loading", LoadingReport, loading_page),
     "official_parity": lambda: study_page(read_report("official_parity", ParityStudy)),
     "operator": _renderer("operator", OperatorReport, operator_page),

@@ -1,22 +1,48 @@
 """The network families by name, as in `NetworkConfig.family`; all follow `model.network.segmenter.Segmenter`.
 
 Panoptic SegFormer, with the baselines DETR and D-DETR-MS among its options, is the papers'; the others are built from
-the modules of transformers, which is imported only when one of them is.
+the modules of transformers. A family is imported when it is built, because those modules take seconds to import.
 """
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 
 from model.network.config import NetworkConfig
 from model.network.segmenter import Segmenter
 
-FAMILIES: Mapping[str, tuple[str, str]] = {
-    "panoptic_segformer": ("model.network.panoptic_segformer", "PanopticSegFormer"),
-    "maskformer": ("model.network.families.maskformer", "MaskFormer"),
-    "mask2former": ("model.network.families.mask2former", "Mask2Former"),
-    "eomt": ("model.network.families.eomt", "Eomt"),
+Family = Callable[[], Callable[[NetworkConfig, int, int], Segmenter]]
+"""Imports the class of a family."""
+
+
+def _panoptic_segformer() -> Callable[[NetworkConfig, int, int], Segmenter]:
+    from model.network.panoptic_segformer import PanopticSegFormer
+
+    return PanopticSegFormer
+
+
+def _maskformer() -> Callable[[NetworkConfig, int, int], Segmenter]:
+    from model.network.families.maskformer import MaskFormer
+
+    return MaskFormer
+
+
+def _mask2former() -> Callable[[NetworkConfig, int, int], Segmenter]:
+    from model.network.families.mask2former import Mask2Former
+
+    return Mask2Former
+
+
+def _eomt() -> Callable[[NetworkConfig, int, int], Segmenter]:
+    from model.network.families.eomt import Eomt
+
+    return Eomt
+
+
+FAMILIES: Mapping[str, Family] = {
+    "panoptic_segformer": _panoptic_segformer,
+    "maskformer": _maskformer,
+    "mask2former": _mask2former,
+    "eomt": _eomt,
 }
-"""Module and class of each family."""
 
 
 def build_network(config: NetworkConfig, num_things: int, num_stuff: int) -> Segmenter:
@@ -27,6 +53,4 @@ def build_network(config: NetworkConfig, num_things: int, num_stuff: int) -> Seg
     """
     if config.family not in FAMILIES:
         raise ValueError(f"model.family is {config.family!r}; expected one of {', '.join(FAMILIES)}")
-    module, name = FAMILIES[config.family]
-    build: Callable[[NetworkConfig, int, int], Segmenter] = getattr(import_module(module), name)
-    return build(config, num_things, num_stuff)
+    return FAMILIES[config.family]()(config, num_things, num_stuff)
