@@ -2,10 +2,7 @@
 
     python -m benchmarks.compare_models --seeds 0 1 2 --more-seeds 3 4 5 --jobs 2
     python -m benchmarks.compare_models --rows v2 box_free v2_p --steps 800 --seeds 0 1 2
-<<<<<<< HEAD
     python -m benchmarks.compare_models --families --seeds 0 1 2 --jobs 2
-=======
->>>>>>> power
     python -m benchmarks.compare_models --recipes ablations/v1 ablations/box_free --seeds 0 1 2
 
 The rows are the papers' networks, or recipes: files in experiments/, which are compared with the first. Each is
@@ -15,14 +12,10 @@ folder after a change to the code); an interrupted one resumes from its last che
 
 The comparisons are looked at after --seeds, and again after each of --more-seeds, which only rows get whose comparison
 is still open: name them beforehand, because every look uses a part of the error rate. See docs/compare-models.md.
-<<<<<<< HEAD
 Writes comparison.md and comparison.json; for families and recipes, files of these names.
 
 With --families every family is trained twice, with as many steps as the others and with as much CPU time, and the page
 also has AP, boundary PQ, errors, PQ under corruption, and what a prediction costs.
-=======
-Writes comparison.md and comparison.json; recipes.md and recipes.json for recipes.
->>>>>>> power
 """
 
 import sys
@@ -30,10 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.compare_models.differences import SequentialComparison
-<<<<<<< HEAD
 from benchmarks.compare_models.families import FAMILIES, family_runs, measured_costs
-=======
->>>>>>> power
 from benchmarks.compare_models.report import ComparisonReport, SeedResult, comparison_page, in_order
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
@@ -64,12 +54,8 @@ def compare_models(
             break
     if results:
         ordered = in_order(results, runs.table)
-<<<<<<< HEAD
         costs = measured_costs(runs, rows) if runs.table.detailed else {}
         report = ComparisonReport(runs.budget(), ordered, comparison.compared(), len(pairs), len(looks), costs)
-=======
-        report = ComparisonReport(runs.budget(), ordered, comparison.compared(), len(pairs), len(looks))
->>>>>>> power
         publish(runs.table.page, comparison_page(report, runs.table), report, out)
     return failures
 
@@ -81,7 +67,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = list(PAPERS.rows)
     rows.add_argument("--rows", nargs="+", choices=names, default=names, metavar="ROW", help=", ".join(names))
     rows.add_argument("--recipes", nargs="+", metavar="NAME", help="files in experiments/ without .yaml, as rows")
-<<<<<<< HEAD
     rows.add_argument(
         "--families",
         nargs="*",
@@ -89,8 +74,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="NAME",
         help=f"network families as rows, by default all: {', '.join(FAMILIES)}",
     )
-=======
->>>>>>> power
     parser.add_argument("--steps", type=int, default=800, help="optimizer steps of every training (default: 800)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each (default: 0)")
     parser.add_argument(
@@ -108,15 +91,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def command() -> None:
         table = RowTable.of_recipes(arguments.recipes) if arguments.recipes else PAPERS
-<<<<<<< HEAD
         runs = ComparisonRuns(arguments.params, arguments.work, arguments.steps, arguments.jobs, table)
         if arguments.families is not None:
             runs = family_runs(runs, arguments.families or list(FAMILIES))
         rows = arguments.rows if runs.table is PAPERS else list(runs.table.rows)
-=======
-        rows = list(table.rows) if arguments.recipes else arguments.rows
-        runs = ComparisonRuns(arguments.params, arguments.work, arguments.steps, arguments.jobs, table)
->>>>>>> power
         failures = compare_models(runs, rows, arguments.seeds, arguments.more_seeds, arguments.out)
         if failures:
             print("\n".join(["", *failures]), file=sys.stderr)

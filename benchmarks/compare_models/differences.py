@@ -69,15 +69,9 @@ class SequentialComparison:
         return SeedScores(np.array([quality[row, seed] for seed in seeds]), np.stack(resampled, axis=1))
 
     def _on_resampled_images(self, row: str, seed: int) -> Array:
-<<<<<<< HEAD
-        """PQ in percent; each run is read once."""
-        if (row, seed) not in self._resampled:
-            images = list(CountedRun.read(self.runs.counts(row, seed)).images.values())
-=======
         """PQ in percent; each run is read once. All runs have the same images, here in the same order."""
         if (row, seed) not in self._resampled:
             images = [counts for _, counts in sorted(CountedRun.read(self.runs.counts(row, seed)).images.items())]
->>>>>>> power
             self._resampled[row, seed] = 100 * resampled_averages(images, METRICS[0], self._index.categories)
         return self._resampled[row, seed]
 

@@ -85,14 +85,14 @@ def families_table(
 def family_runs(runs: ComparisonRuns, names: Sequence[str]) -> ComparisonRuns:
     """Make runs of our network and the named families; the seconds of their steps are measured once."""
     rows = {name: model for name, model in FAMILIES.items() if name == OURS or name in names}
-    single = replace(runs, table=RowTable("families", "", rows, detailed=True))
+    single = replace(runs, work=runs.work / "families", table=RowTable("families", "", rows, detailed=True))
     single.prepare(list(rows))
-    measured = runs.work / "annotate" / "seconds_of_step.json"
+    measured = single.work / "annotate" / "seconds_of_step.json"
     known = read_json(measured).values if measured.exists() else {}
     if missing := [name for name in rows if name not in known]:
         print("measuring the CPU time of a step of each family")
         params = {name: single.settings(name, 0) for name in missing}
-        write_json(measured, {**known, **measured_seconds(params, runs.index("train"))})
+        write_json(measured, {**known, **measured_seconds(params, single.index("train"))})
     seconds = read_json(measured)
     table = families_table(rows, runs.steps, single.steps_per_epoch, {name: seconds.number(name) for name in rows})
     return replace(single, table=table)
@@ -106,10 +106,8 @@ def measured_costs(runs: ComparisonRuns, rows: Sequence[str]) -> dict[str, Measu
         model = runs.table.rows[row]
         if model.steps is None and model.weights_of is None:
             params = runs.settings(row, 0)
-            config, predict = (
-                load_section(params, "model", NetworkConfig),
-                load_section(params, "predict", InferenceSettings),
-            )
+            config = load_section(params, "model", NetworkConfig)
+            predict = load_section(params, "predict", InferenceSettings)
             task = Task(config, len(classes.things), len(classes.stuff), predict.longer, predict.shorter, repeats=20)
             costs[row] = measure_apart(row, task)
     return costs

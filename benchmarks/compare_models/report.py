@@ -3,13 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-<<<<<<< HEAD
 from benchmarks.compare_models.details import costs_section, details_section
 from benchmarks.compare_models.rows import CLOSE, PAPERS, SCORE_THRESHOLD, Claim, RowTable
 from model.complexity.measure import Measurement
-=======
-from benchmarks.compare_models.rows import CLOSE, PAPERS, SCORE_THRESHOLD, Claim, RowTable
->>>>>>> power
 from panoptic.evaluation.power import POWER
 from panoptic.evaluation.sequential import LEVEL, Decision
 from panoptic.markdown import markdown_page, markdown_table
@@ -85,10 +81,7 @@ class ComparisonReport:
         comparisons: those with at least two seeds, of runs whose counts by image are known.
         planned: number of comparisons, with and without results.
         looks: number of times that the comparisons were to be decided.
-<<<<<<< HEAD
         costs: of a prediction, by row, in a detailed table.
-=======
->>>>>>> power
     """
 
     conditions: TrainingBudget
@@ -96,10 +89,7 @@ class ComparisonReport:
     comparisons: Sequence[ComparedPair] = ()
     planned: int = 0
     looks: int = 1
-<<<<<<< HEAD
     costs: Mapping[str, Measurement] = field(default_factory=dict)
-=======
->>>>>>> power
 
 
 def comparison_page(report: ComparisonReport, table: RowTable = PAPERS) -> str:
@@ -114,11 +104,8 @@ def comparison_page(report: ComparisonReport, table: RowTable = PAPERS) -> str:
             [_cells(table.rows[name].title, found) for name, found in by_row.items()],
         ),
         *(differences_section(report, table) if report.comparisons else ()),
-<<<<<<< HEAD
         *details_section({name: [one.details for one in found] for name, found in by_row.items()}, table),
         *costs_section(report.costs, table),
-=======
->>>>>>> power
         *(("## Do the results confirm the papers' ordering?", _CLAIMS) if verdicts else ()),
         "\n".join(f"- {line}" for line in verdicts),
     )

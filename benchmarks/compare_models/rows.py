@@ -46,18 +46,7 @@ class RowTable:
     page: str  # name of the files that are published
     title: str
     rows: Mapping[str, ComparedModel]
-<<<<<<< HEAD
     detailed: bool = False  # also AP, boundary PQ, errors, PQ under corruption, and what a prediction costs
-
-    @classmethod
-    def of_recipes(cls, names: Sequence[str]) -> "RowTable":
-        """Make a row of every file in experiments/, given without its extension."""
-        return cls(
-            "recipes",
-            "Recipes, trained with one budget",
-            {name.replace("/", "-"): ComparedModel(name, name) for name in names},
-        )
-=======
 
     @classmethod
     def of_recipes(cls, names: Sequence[str]) -> "RowTable":
@@ -69,7 +58,6 @@ class RowTable:
                 )
         rows = {name.replace("/", "-"): ComparedModel(name, name) for name in names}
         return cls("recipes", "Recipes, trained with one budget", rows)
->>>>>>> power
 
     def trained(self, row: str) -> str:
         """Return the row whose weights a row uses."""

@@ -9,10 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-<<<<<<< HEAD
 from benchmarks.compare_models.details import details_of
-=======
->>>>>>> power
 from benchmarks.compare_models.report import SeedResult, TrainingBudget
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.harness.stages import Stages
@@ -29,11 +26,8 @@ from pipelines.override import experiment_files, override_settings
 from pipelines.process.session import CommandError
 from stages.settings import load_section
 
-<<<<<<< HEAD
 CORRUPTED_IMAGES = 20
 """Validation images that a detailed table corrupts, by every corruption and severity."""
-=======
->>>>>>> power
 FAILURES = (CommandError, ValueError, OSError)
 
 
@@ -90,20 +84,13 @@ class ComparisonRuns:
             print(f"verifying {self.dataset.root}")
             self.stages.annotate(self.params, self.work)
             write_json(settled, settings)
-<<<<<<< HEAD
         if self.table.detailed and not (settled.parent / "corrupted" / "manifest.json").exists():
             self.stages.corrupt(self.settings(rows[0], 0), self.index("val"), settled.parent)
-=======
->>>>>>> power
         for row in rows:
             self._require_whole_epochs(self._steps(row))
 
     def _require_whole_epochs(self, steps: int) -> None:
-<<<<<<< HEAD
         per_epoch = self.steps_per_epoch
-=======
-        per_epoch = self._steps_per_epoch
->>>>>>> power
         if steps % per_epoch:
             nearest = max(1, round(steps / per_epoch)) * per_epoch
             raise ValueError(
@@ -184,27 +171,16 @@ class ComparisonRuns:
         identity = fingerprint({"training": training.identity, "predict": asdict(predict)})
         known = _read(finished)
         if known.get("identity") != identity or not self.counts(row, seed).exists():
-<<<<<<< HEAD
             known = {"identity": identity} | self._measure(params, training.model, folder)
-=======
-            metrics = self.stages.score(params, self.index("val"), training.model, folder)
-            known = {"identity": identity, "pq": metrics["pq"]}
->>>>>>> power
             write_json(finished, known)
         quality = known["pq"]
         assert isinstance(quality, dict)
         pq = {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
         print(f"{folder.name}: PQ {pq['all']:.1f}, things {pq['things']:.1f}, stuff {pq['stuff']:.1f}")
-<<<<<<< HEAD
         details = known.get("details", {})
         assert isinstance(details, dict)
         seconds = None if self.table.rows[row].weights_of else training.seconds
         return SeedResult(row, seed, pq, training.parameters, seconds, details)
-=======
-        return SeedResult(
-            row, seed, pq, training.parameters, None if self.table.rows[row].weights_of else training.seconds
-        )
->>>>>>> power
 
     def _measure(self, params: Path, model: Path, folder: Path) -> dict[str, object]:
         """Score the validation images; where the table is detailed, also measure what `details_of` collects."""
@@ -220,19 +196,12 @@ class ComparisonRuns:
         folder = self._folder(row, seed)
         folder.mkdir(parents=True, exist_ok=True)
         steps, model = self._steps(row), self.table.rows[row]
-<<<<<<< HEAD
         train = {"seed": seed, "epochs": steps // self.steps_per_epoch, "validate_every": steps}
         overlay, common = folder / "overlay.yaml", folder / "common.yaml"
         write_json(overlay, model.overlay)
         predict = {"merging": {"score_threshold": model.score_threshold}}
         detailed = {"corrupt": {"images": CORRUPTED_IMAGES, "archives": False}} if self.table.detailed else {}
         write_json(common, {"train": train, "predict": predict, **detailed})
-=======
-        train = {"seed": seed, "epochs": steps // self._steps_per_epoch, "validate_every": steps}
-        overlay, common = folder / "overlay.yaml", folder / "common.yaml"
-        write_json(overlay, model.overlay)
-        write_json(common, {"train": train, "predict": {"merging": {"score_threshold": model.score_threshold}}})
->>>>>>> power
         own = experiment_files([model.override] if model.override else [])
         override_settings(self.params, [*own, overlay, common], folder / "params.yaml")
         if load_section(folder / "params.yaml", "dataset", DatasetSettings) != self.dataset:

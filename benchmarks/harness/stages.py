@@ -41,7 +41,6 @@ class Stages:
         }
         return any(line.startswith(RESUMED) for line in self._run("train", paths, folder))
 
-<<<<<<< HEAD
     def score(
         self, params: Path, index: Path, model: Path, folder: Path, instances: Path | None = None
     ) -> Mapping[str, object]:
@@ -49,10 +48,6 @@ class Stages:
 
         With `instances`, their ground truth in COCO's format, also AP, and error_breakdown.json.
         """
-=======
-    def score(self, params: Path, index: Path, model: Path, folder: Path) -> Mapping[str, object]:
-        """Predict and score the images of an index, to predict/ and JSON files; return the metrics."""
->>>>>>> power
         predicted, metrics = folder / "predict", folder / "metrics.json"
         self._run("predict", {"params": params, "index": index, "model": model, "out": predicted}, folder)
         paths = {

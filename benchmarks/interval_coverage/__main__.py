@@ -8,10 +8,7 @@ and images are drawn with variances like those of the runs on the embedded datas
 for which the intervals fail. Writes interval_coverage.md and interval_coverage.json.
 """
 
-<<<<<<< HEAD
-=======
 import math
->>>>>>> power
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -117,12 +114,8 @@ def coverage_page(report: CoverageReport) -> str:
         how,
         _table(report.coverage),
         f"Student's interval is within 93 to 97 % in {len(report.coverage) - len(outside)} of {len(report.coverage)}"
-<<<<<<< HEAD
-        f" rows{f'; the others: {exceptions}' if outside else ''}.",
-=======
         f" rows{f'; the others: {exceptions}' if outside else ''}. The standard error of each is"
         f" {100 * math.sqrt(0.05 * 0.95 / report.draws):.1f} %.",
->>>>>>> power
         "## Limits",
         "Where a training fails now and then, a few seeds may not show it: in the draws that have no failure, the"
         " interval is narrow and wrong.",

@@ -126,9 +126,9 @@ def test_families_are_compared_with_equal_steps_and_equal_time(params: Path) -> 
     run(params, "--families", "eomt", "--steps", "4", "--seeds", "0", "--jobs", "2")
     content = json.loads((params.parent / "out/families.json").read_text())
     assert [one["row"] for one in content["results"]] == ["panoptic_segformer", "eomt", "eomt_equal_time"]
-    seconds = json.loads((params.parent / "work/annotate/seconds_of_step.json").read_text())
+    seconds = json.loads((params.parent / "work/families/annotate/seconds_of_step.json").read_text())
     epochs = max(1, round(2 * seconds["panoptic_segformer"] / seconds["eomt"]))  # of two steps
-    assert f"epochs: {epochs}\n" in (params.parent / "work/eomt_equal_time-0/params.yaml").read_text()
+    assert f"epochs: {epochs}\n" in (params.parent / "work/families/eomt_equal_time-0/params.yaml").read_text()
     assert set(content["costs"]) == {"panoptic_segformer", "eomt"}
     for one in content["results"]:
         loss = sum(one["details"][name] for name in ("merging", "classification", "localization", "missed"))
@@ -218,12 +218,6 @@ def test_rows_are_compared_with_those_of_their_claims_or_with_the_first() -> Non
     found = PAPERS.comparisons(["v2_published_threshold", "v2", "v1", "d_detr_ms"])
     assert found == [("v1", "v2"), ("d_detr_ms", "v2"), ("v2_published_threshold", "v2")]
     assert PAPERS.comparisons(["v1", "box_free"]) == [("box_free", "v1")]
-<<<<<<< HEAD
-    recipes = RowTable.of_recipes(["ablations/v1", "mini"])
-    assert recipes.comparisons(list(recipes.rows)) == [("mini", "ablations-v1")]
-
-
-=======
     recipes = RowTable.of_recipes(["ablations/v1", "ablations/detr"])
     assert recipes.comparisons(list(recipes.rows)) == [("ablations-detr", "ablations-v1")]
 
@@ -239,7 +233,6 @@ def test_recipes_are_rows(params: Path, stages: list[str], capsys: pytest.Captur
     assert "experiments/ablations/unknown.yaml: there is no such file" in capsys.readouterr().err
 
 
->>>>>>> power
 @pytest.mark.parametrize(("p_different", "shown"), [(0.01, True), (0.2, False)])
 def test_a_finding_is_shown_only_where_a_claim_is_not_confirmed(p_different: float, shown: bool) -> None:
     results = [result("v2", 0, 60.0), result("no_deep_supervision", 0, 70.0)]
@@ -286,31 +279,6 @@ def test_only_rows_in_open_comparisons_get_more_seeds(params: Path, monkeypatch:
     assert asked[4:] == [(["v2", "detr"], [0, 1, 2])]
 
 
-<<<<<<< HEAD
-@pytest.fixture
-def stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the stages that are started for each row, and that do no more than write their files."""
-    started: list[str] = []
-
-    def train(_stages: Stages, params: Path, annotated: Path, folder: Path) -> bool:
-        started.append(f"train {folder.name}")
-        (folder / "train").mkdir()
-        (folder / "train/metrics.json").write_text('{"parameters": 1, "seconds_since_last_start": 2.0}')
-        (folder / "model.safetensors").touch()
-        return False
-
-    def score(_stages: Stages, params: Path, index: Path, model: Path, folder: Path) -> dict[str, object]:
-        started.append(f"score {folder.name}")
-        (folder / "per_image.json").touch()
-        return {"pq": {"all": 0.5, "things": 0.5, "stuff": 0.5}}
-
-    monkeypatch.setattr(Stages, "train", train)
-    monkeypatch.setattr(Stages, "score", score)
-    return started
-
-
-=======
->>>>>>> power
 def test_a_row_has_settings_and_steps_of_its_own_but_not_a_dataset(params: Path, stages: list[str]) -> None:
     rows = {
         "short": ComparedModel("short", overlay={"model": {"queries": 5}}, steps=2),
