@@ -7,7 +7,7 @@ ours does: only things are scored. The area of a result, which makes it small, m
 lists one, otherwise of its mask, for mask and box AP alike, as when pycocotools reads a results file.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from panoptic.format.categories import CategoryTable
 from panoptic.format.image_id import ImageId, image_id_order, require_same_type
-from panoptic.instances.ground_truth import Size, read_instance_ground_truth
+from panoptic.instances.ground_truth import InstanceGroundTruth, read_instance_ground_truth
 from panoptic.instances.results import InstanceResult
 from panoptic.instances.rle import check_size
 
@@ -70,8 +70,10 @@ def average_precision(
     ignored = dict.fromkeys(result.image_id for result in results if result.image_id not in listed.sizes)
     for result in counted:
         check_size(result.mask, *listed.sizes[result.image_id], result.where)
-    indexed = _indexed(listed.sizes, listed.annotations, categories)
-    found = _indexed(listed.sizes, _annotations(counted), categories)
+    in_order = sorted(listed.sizes, key=image_id_order)
+    numbers: Mapping[object, int] = {image_id: number for number, image_id in enumerate(in_order, start=1)}
+    indexed = _index(listed, numbers, categories)
+    found = _index_results(indexed, counted, numbers, categories)
 
     def evaluate(iou_type: Literal["segm", "bbox"]) -> AveragePrecision:
         small, large = area_bounds
@@ -87,36 +89,29 @@ def average_precision(
     return InstanceScores({"segm": evaluate("segm"), "bbox": evaluate("bbox")}, tuple(ignored))
 
 
-def _annotations(results: Sequence[InstanceResult]) -> Iterator[dict[str, object]]:
-    for position, result in enumerate(results):
-        yield {
-            "id": position + 1,
-            "image_id": result.image_id,
-            "category_id": result.category_id,
-            "score": result.score,
-            "segmentation": result.mask,
-            "bbox": list(result.box_xywh),
-            "area": result.area,
-            "iscrowd": 0,
-        }
-
-
-def _indexed(
-    sizes: Mapping[ImageId, Size], annotations: Iterable[Mapping[str, object]], categories: CategoryTable
-) -> COCO:
-    numbers: dict[object, int] = {}
-    images = []
-    for number, image_id in enumerate(sorted(sizes, key=image_id_order), start=1):
-        height, width = sizes[image_id]
-        numbers[image_id] = number
-        images.append({"id": number, "height": height, "width": width})
-    labels: dict[object, int] = {category.id: label for label, category in enumerate(categories.things)}
-    renumbered = [
+def _index(listed: InstanceGroundTruth, numbers: Mapping[object, int], categories: CategoryTable) -> COCO:
+    images = [{"id": numbers[key], "height": height, "width": width} for key, (height, width) in listed.sizes.items()]
+    labels: Mapping[object, int] = {category.id: label for label, category in enumerate(categories.things)}
+    annotations = [
         {**entry, "image_id": numbers[entry["image_id"]], "category_id": labels[entry["category_id"]]}
-        for entry in annotations
+        for entry in listed.annotations
     ]
-    listed = [{"id": label, "name": str(label)} for label in labels.values()]
-    return COCO({"images": images, "annotations": renumbered, "categories": listed})
+    classes = [{"id": label, "name": category.name} for label, category in enumerate(categories.things)]
+    return COCO({"images": images, "annotations": annotations, "categories": classes})
+
+
+def _index_results(
+    ground_truth: COCO, results: Sequence[InstanceResult], numbers: Mapping[object, int], categories: CategoryTable
+) -> COCO:
+    """Pass results as columns, which takes a quarter of the time of an object each; they are numbered from 1."""
+    rows = [
+        (numbers[result.image_id], *result.box_xywh, result.score, categories.label_of(result.category_id))
+        for result in results
+    ]
+    masks: list[dict[str, object] | list[list[float]]] = [dict(result.mask) for result in results]
+    found = ground_truth.load_res(np.array(rows, np.float64).reshape(-1, 7), segmentation=masks)
+    found.update_anns(ids=np.arange(1, len(results) + 1), area=[result.area for result in results])
+    return found
 
 
 def _numbers(

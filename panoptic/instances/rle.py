@@ -1,6 +1,5 @@
 """COCO's run-length encoding (RLE) of masks, checked: pycocotools hangs on an RLE whose runs do not fill the image."""
 
-import re
 from collections.abc import Sequence
 from math import prod
 from typing import TypedDict, cast
@@ -14,9 +13,10 @@ from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import JsonObject
 from panoptic.io.png import MAX_PIXELS
 
-# Numbers of COCO's compressed RLE: characters from `0` on hold 5 bits and whether more follow, up to 35 bits, more than
-# a run in any image; pycocotools reads longer ones wrongly (`rleFrString` in cocoapi's maskApi.c).
-_NUMBERS = re.compile("(?:[P-o]{0,6}[0-O])+")
+# Numbers of COCO's compressed RLE are characters from `0` on of 5 bits each, which tell whether more follow (+) or not
+# (.), up to 35 bits, more than a run in any image; pycocotools reads longer ones wrongly (`rleFrString`, maskApi.c).
+_KINDS = bytes(ord("." if 48 <= code < 80 else "+" if 80 <= code < 112 else "!") for code in range(256))
+_TOO_LONG = b"+" * 7
 
 
 class Rle(TypedDict):
@@ -39,7 +39,7 @@ def read_rle(rle: JsonObject) -> Rle:
         pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).view(np.uint8)
         return coco_mask.encode(pixels.reshape(size[::-1]).T)
     counts = rle.text("counts")
-    if not (_NUMBERS.fullmatch(counts) and _fits(counts, prod(size)) and not _fits(counts, prod(size) - 1)):
+    if not (_are_numbers(counts) and _fits(counts, prod(size)) and not _fits(counts, prod(size) - 1)):
         raise _damaged(rle.where, size)
     return {"size": size, "counts": counts}
 
@@ -47,6 +47,11 @@ def read_rle(rle: JsonObject) -> Rle:
 def _damaged(where: str, size: Sequence[int]) -> DatasetError:
     message = f"'counts' is damaged, its runs do not fill {size[0]} x {size[1]} pixels; write the mask again"
     return DatasetError(f"{where}: {message}")
+
+
+def _are_numbers(counts: str) -> bool:
+    kinds = counts.encode(errors="surrogatepass").translate(_KINDS)
+    return kinds.endswith(b".") and b"!" not in kinds and _TOO_LONG not in kinds
 
 
 def _fits(counts: str, pixels: int) -> bool:
