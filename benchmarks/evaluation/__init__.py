@@ -1,1 +1,1 @@
-"""The evaluator beside hotcoco."""
+"""The evaluator beside others."""

@@ -1,10 +1,11 @@
-"""Time everything that scores images, and the corruptions, beside the PQ of hotcoco (PyPI, Rust).
+"""Time everything that scores images, beside other evaluators, and the corruptions.
 
     python -m benchmarks.evaluation --images 50
     python -m benchmarks.evaluation --ground-truth-json datasets/coco/annotations/panoptic_val2017.json
 
 Id maps of 480 x 640 pixels are drawn from a seed, or read from a panoptic JSON and the folder of PNGs beside it. Every
-measurement is a process of its own; those that are compared are interleaved. Writes evaluation.md and evaluation.json.
+measurement is a process of its own; those that are compared are interleaved. Peers that are not installed are left out.
+Writes evaluation.md and evaluation.json.
 """
 
 import json
@@ -19,7 +20,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.evaluation.make_files import write_workload
-from benchmarks.evaluation.report import COMPARED, MEASUREMENTS, EvaluationConditions, EvaluationReport, evaluation_page
+from benchmarks.evaluation.peers import AP, PEERS, PQ
+from benchmarks.evaluation.report import (
+    COMPARED,
+    MEASUREMENTS,
+    VAL2017,
+    EvaluationConditions,
+    EvaluationReport,
+    evaluation_page,
+)
 from benchmarks.evaluation.worker import ImageCost
 from benchmarks.evaluation.workload import Workload
 from benchmarks.harness.command import benchmark_parser
@@ -38,22 +47,22 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "
 
 def evaluate(names: Sequence[str], images: int, repeats: int, given: PanopticFiles | None) -> EvaluationReport:
     """Make the files and measure."""
-    hotcoco = _version("hotcoco")
-    if hotcoco is None and "hotcoco" in names:
-        print("hotcoco is not installed (make install EXTRAS=dev): its row is left out", file=sys.stderr)
-        names = [name for name in names if name != "hotcoco"]
+    peers = {package: _version(package) for package in sorted({PEERS[name].package for name in names if name in PEERS})}
+    for package in (package for package, found in peers.items() if found is None):
+        print(f"{package} is not installed (see conformance/requirements): its rows are left out", file=sys.stderr)
+    names = [name for name in names if name not in PEERS or peers[PEERS[name].package]]
     with working_folder() as folder:
         workload = write_workload(Path(folder), images, _CORRUPTED_IMAGES, 0, given)
         costs = dict(_measure(names, workload, repeats))
         images = workload.count
-    _require_equal_pq(costs)
+    _require_equal_scores(costs)
     conditions = EvaluationConditions(
         images=images,
         repeats=repeats,
         source="drawn from a seed, of 480 x 640 pixels" if given is None else f"of {given.panoptic_json.name}",
         device=f"one core of {_processor()}",
         compiled=id_map.COMPILED and overlaps.COMPILED,
-        hotcoco=hotcoco,
+        peers={package: found for package, found in peers.items() if found},
     )
     return EvaluationReport(conditions, costs)
 
@@ -71,16 +80,20 @@ def _measure(names: Sequence[str], workload: Workload, repeats: int) -> Iterator
 
 def _measure_alone(name: str, workload: Workload, repeats: int) -> ImageCost:
     environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, "1")}
-    options = name, workload.folder, "--repeats", repeats
+    options = name, workload.folder, "--repeats", 1 if name in VAL2017 else repeats
     return ImageCost(**json.loads(run_worker("evaluation.worker", *options, environment=environment)))
 
 
-def _require_equal_pq(costs: Mapping[str, ImageCost]) -> None:
-    """Refuse to compare the times of different answers."""
-    pqs = {name: costs[name].pq for name in ("pq", "hotcoco") if name in costs}
-    first, *others = [pq for pq in pqs.values() if pq is not None] or [0.0]
-    if any(abs(pq - first) > 1e-9 for pq in others):
-        raise ValueError(f"our PQ and hotcoco's differ: {pqs}; look for what is special about the ground truth")
+def _require_equal_scores(costs: Mapping[str, ImageCost]) -> None:
+    """Refuse to compare the times of different answers, but for boundary PQ, of which the page shows them."""
+    for name, peer in PEERS.items():
+        if not {name, peer.ours} <= costs.keys():
+            continue
+        ours, theirs = costs[peer.ours].scores, costs[name].scores
+        for title in {PQ, AP} & ours.keys() & theirs.keys():
+            if abs(ours[title] - theirs[title]) > 1e-9:
+                found = f"our {title} and {peer.name}'s differ: {ours[title]} and {theirs[title]}"
+                raise ValueError(f"{found}; look for what is special about the ground truth")
 
 
 def _processor() -> str:

@@ -6,6 +6,8 @@ Ground-truth PNGs are written by Pillow, as COCO's were; predicted ones as this 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 
 import cv2
@@ -126,6 +128,12 @@ def write_workload(folder: Path, images: int, painted: int, seed: int, given: Pa
     workload.gt_instances.write_text(json.dumps(document), encoding="utf-8")
     found = [{**instance, "score": round(float(rng.random()), 3)} for instance in _instances(predictions, table)]
     workload.predicted_instances.write_text(json.dumps(found), encoding="utf-8")
+    hundred = [
+        {**instance, "score": round(float(rng.random()), 3)}
+        for _, of_image in groupby(found, key=itemgetter("image_id"))
+        for instance in islice(cycle(of_image), 100)
+    ]
+    workload.hundred_instances.write_text(json.dumps(hundred), encoding="utf-8")
     return workload
 
 

@@ -3,35 +3,42 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.evaluation.worker import ImageCost
+from benchmarks.evaluation.peers import AP, BOUNDARY_PQ, PEERS, PQ
+from benchmarks.evaluation.worker import VAL2017_IMAGES, ImageCost
 from panoptic.markdown import markdown_page, markdown_table
 from panoptic.robustness.corruptions import CORRUPTIONS
 
 DECODING = {"decode:pillow": "Pillow", "decode:opencv": "OpenCV", "decode:ours": "ours"}
-SCORING = {
+OURS = {
     "pq": "PQ",
     "pq_and_boundary": "PQ and boundary PQ",
     "pq_and_boundary_by_numpy": "PQ and boundary PQ, without the compiled core",
-    "hotcoco": "PQ by hotcoco",
+    "ap": "AP of masks and boxes",
 }
-INSTANCES = {"ap": "AP of masks and boxes, by pycocotools"}
+SCORING = OURS | {name: peer.label for name, peer in PEERS.items()}
+VAL2017 = {
+    "val2017:without_ap": "without AP",
+    "val2017:predicted": "with AP",
+    "val2017:hundred": "with AP of 100 results an image",
+}
+TITLES = (PQ, BOUNDARY_PQ, AP)
 PROCESSES = {"processes:1": "one process", "processes:2": "two processes"}
 CORRUPTING = {f"corrupt:{name}": name.replace("_", " ") for name in CORRUPTIONS}
 
 COMPARED = {**DECODING, **SCORING}
-MEASUREMENTS = {**COMPARED, **INSTANCES, **PROCESSES, **CORRUPTING}
+MEASUREMENTS = {**COMPARED, **VAL2017, **PROCESSES, **CORRUPTING}
 
 
 @dataclass(frozen=True)
 class EvaluationConditions:
-    """Conditions that all measurements share; `hotcoco` is its version, None where it is not installed."""
+    """Conditions that all measurements share; `peers` are the versions of the packages that are compared."""
 
     images: int
     repeats: int
     source: str
     device: str
     compiled: bool
-    hotcoco: str | None
+    peers: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,12 @@ class EvaluationReport:
     conditions: EvaluationConditions
     measurements: Mapping[str, ImageCost]
 
-    @property
-    def ratio_to_hotcoco(self) -> float | None:
-        """CPU time of our PQ over that of hotcoco's, on the same files; None unless both were measured."""
-        if not {"pq", "hotcoco"} <= self.measurements.keys():
+    def ratio(self, peer: str) -> float | None:
+        """Our CPU time over that of a peer, on the same files; None unless both were measured."""
+        ours = PEERS[peer].ours
+        if not {peer, ours} <= self.measurements.keys():
             return None
-        return self.measurements["pq"].cpu_seconds / self.measurements["hotcoco"].cpu_seconds
+        return self.measurements[ours].cpu_seconds / self.measurements[peer].cpu_seconds
 
 
 def evaluation_page(report: EvaluationReport) -> str:
@@ -59,8 +66,9 @@ def evaluation_page(report: EvaluationReport) -> str:
         f" {conditions.source}; predictions are distorted ground truth. CPU time per image of a process with one"
         f" thread, median of {conditions.repeats} repeats after a warm-up. The compiled core is {core}.",
         *_section("Decoding both PNGs of an image", "From files to ids.", DECODING, costs),
-        *_section("Scoring", "From files to scores, reading the JSON included.", SCORING | INSTANCES, costs),
-        _hotcoco(report),
+        *_section("Scoring", "From files to scores, reading the JSON included.", SCORING, costs),
+        *_peers(report),
+        *_val2017(report),
         _scaling(costs),
         *_section("Corruptions", "One image in memory; mean of the five severities.", CORRUPTING, costs),
     )
@@ -78,13 +86,34 @@ def _section(title: str, text: str, labels: Mapping[str, str], costs: Mapping[st
     return f"## {title}", text, markdown_table(header, rows)
 
 
-def _hotcoco(report: EvaluationReport) -> str:
-    if report.ratio_to_hotcoco is None:
-        return ""
-    return (
-        f"PQ of the same files in the same run: ours takes {report.ratio_to_hotcoco:.2f} of the CPU time of hotcoco"
-        f" {report.conditions.hotcoco}; both find {report.measurements['pq'].pq:.9f}."
+def _peers(report: EvaluationReport) -> tuple[str, ...]:
+    costs, versions = report.measurements, report.conditions.peers
+    header = ["", "version", *TITLES, "our CPU time over its"]
+    rows = [[OURS[name], "", *_scores(costs[name]), ""] for name in OURS if name in costs]
+    ratios = {name: ratio for name in PEERS if (ratio := report.ratio(name)) is not None}
+    rows += [
+        [PEERS[name].label, versions[PEERS[name].package], *_scores(costs[name]), f"{ratio:.2f}"]
+        for name, ratio in ratios.items()
+    ]
+    text = "The same files in the same run. Equal PQ and AP are required of all; boundary PQ is only shown."
+    return ("## Beside other evaluators", text, markdown_table(header, rows)) if ratios else ()
+
+
+def _scores(cost: ImageCost) -> list[str]:
+    return [f"{cost.scores[title]:.9f}" if title in cost.scores else "" for title in TITLES]
+
+
+def _val2017(report: EvaluationReport) -> tuple[str, ...]:
+    costs, images = report.measurements, report.conditions.images
+    times = -(-VAL2017_IMAGES // images)
+    rows = [
+        [label, f"{costs[name].cpu_seconds * times * images:.1f}"] for name, label in VAL2017.items() if name in costs
+    ]
+    text = (
+        f"{times * images} images, as many as COCO's val2017 has: the pairs {times} times, each time under other ids."
+        " Scored by `stages.evaluate` with its default settings: PQ, boundary PQ, mIoU and their intervals."
     )
+    return ("## val2017", text, markdown_table(["", "seconds of one core"], rows)) if rows else ()
 
 
 def _scaling(costs: Mapping[str, ImageCost]) -> str:

@@ -7,6 +7,7 @@ pay its memory; the caller sets the numbers of threads, which libraries read whe
 """
 
 import argparse
+import io
 import json
 import multiprocessing
 import resource
@@ -14,13 +15,14 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.evaluation.peers import AP, BOUNDARY_PQ, PEERS, PQ, Scores
 from benchmarks.evaluation.workload import Workload
 from benchmarks.harness.timer import Timer
 from model.complexity.memory import MEBIBYTE, status_bytes
@@ -32,14 +34,15 @@ from panoptic.format.id_map import MAX_ID, decode_id_map, rgb_to_ids
 
 WITHOUT_BOUNDARY = ScoringSettings(boundary_ratio=0)
 SCALING_IMAGES = 2000  # enough to make the start of processes negligible
+VAL2017_IMAGES = 5000
 _SEVERITIES = 5
 
 
 @dataclass(frozen=True)
 class Task:
-    """Work on a number of images; `once` returns the PQ where it finds one."""
+    """Work on a number of images; `once` returns the scores that it finds."""
 
-    once: Callable[[], float | None]
+    once: Callable[[], Scores]
     images: int
 
 
@@ -53,19 +56,19 @@ class ImageCost:
     cpu_seconds: float
     wall_seconds: float
     peak_memory: float
-    pq: float | None
+    scores: Scores
 
 
 def measure(task: Task, repeats: int) -> ImageCost:
     """Repeat the task after a warm-up."""
     cpu, wall = [], []
     with _watched_children() as peaks:
-        pq = task.once()
+        scores = task.once()
     for _ in range(repeats):
         started = _cpu_seconds()
         wall.append(Timer().seconds(task.once) / task.images)
         cpu.append((_cpu_seconds() - started) / task.images)
-    return ImageCost(statistics.median(cpu), statistics.median(wall), max(peaks, default=_peak_megabytes()), pq)
+    return ImageCost(statistics.median(cpu), statistics.median(wall), max(peaks, default=_peak_megabytes()), scores)
 
 
 def prepare(name: str, workload: Workload) -> Task:
@@ -82,12 +85,14 @@ def prepare(name: str, workload: Workload) -> Task:
             return _scoring_by_numpy(workload)
         case "processes":
             return _scoring(workload, ScoringSettings(), -(-SCALING_IMAGES // workload.count), int(variant))
-        case "hotcoco":
-            return _hotcoco(workload)
         case "ap":
             return _average_precision(workload)
+        case "val2017":
+            return _scoring_all(workload, variant)
         case "corrupt":
             return _corrupting(workload, variant)
+    if name in PEERS:
+        return Task(lambda: PEERS[name].score(workload), workload.count)
     raise ValueError(f"unknown measurement '{name}'")
 
 
@@ -96,10 +101,11 @@ def _decoding(workload: Workload, library: str) -> Task:
     decode = DECODERS[library]
     pairs = [sorted(files.masks.iterdir()) for files in (workload.ground_truth, workload.prediction)]
 
-    def once() -> None:
+    def once() -> Scores:
         for paths in zip(*pairs, strict=True):
             for path in paths:
                 decode(path)
+        return {}
 
     return Task(once, workload.count)
 
@@ -130,9 +136,11 @@ def _scoring(workload: Workload, settings: ScoringSettings, times: int = 1, work
     """Score the files, listed so many times, in this process or in others that are started for it."""
     files, prediction = workload.repeated(times) if times > 1 else (workload.ground_truth, workload.prediction)
 
-    def once() -> float | None:
+    def once() -> Scores:
         ground_truth = PanopticGroundTruth.from_files(files)
-        return score_results(ground_truth, prediction, settings, workers).scores.average("pq")
+        scores = score_results(ground_truth, prediction, settings, workers).scores
+        names = {PQ: "pq"} | ({BOUNDARY_PQ: "boundary_pq"} if settings.boundary_ratio else {})
+        return {title: scores.average(name) or 0.0 for title, name in names.items()}
 
     return Task(once, times * workload.count)
 
@@ -140,25 +148,6 @@ def _scoring(workload: Workload, settings: ScoringSettings, times: int = 1, work
 def _scoring_by_numpy(workload: Workload) -> Task:
     id_map.COMPILED = overlaps.COMPILED = False
     return _scoring(workload, ScoringSettings())
-
-
-def _hotcoco(workload: Workload) -> Task:
-    """Score the files by the baseline, without boundaries."""
-    from hotcoco.panoptic import PanopticEval
-
-    ground_truth, prediction = workload.ground_truth, workload.prediction
-
-    def once() -> float:
-        evaluation = PanopticEval(
-            ground_truth.panoptic_json,
-            prediction.panoptic_json,
-            gt_folder=ground_truth.masks,
-            pred_folder=prediction.masks,
-        )
-        evaluation.evaluate()
-        return float(evaluation.results()["All"]["pq"])
-
-    return Task(once, workload.count)
 
 
 def _average_precision(workload: Workload) -> Task:
@@ -170,10 +159,32 @@ def _average_precision(workload: Workload) -> Task:
     table = read_annotations(workload.ground_truth.panoptic_json).categories
     assert table is not None, "without a table given, reading has raised"
 
-    def once() -> None:
-        average_precision(workload.gt_instances, read_instance_results(workload.predicted_instances, table), table)
+    def once() -> Scores:
+        results = read_instance_results(workload.predicted_instances, table)
+        found = average_precision(workload.gt_instances, results, table)
+        return {AP: found.by_iou_type["segm"].numbers["AP"] or 0.0}
 
     return Task(once, workload.count)
+
+
+def _scoring_all(workload: Workload, instances: str) -> Task:
+    """Score as many images as val2017 has by `stages.evaluate` as it is by default, intervals included."""
+    from stages.evaluate import EvaluationSettings, Inputs, Outputs, evaluate
+
+    times = -(-VAL2017_IMAGES // workload.count)
+    files, prediction = workload.repeated(times)
+    gt_instances, found, hundred = workload.repeated_instances(times)
+    predicted = {"without_ap": None, "predicted": found, "hundred": hundred}[instances]
+    outputs = Outputs(workload.folder / "metrics.json")
+
+    def once() -> Scores:
+        ground_truth = PanopticGroundTruth.from_files(files)
+        inputs = Inputs(ground_truth, prediction, gt_instances if predicted else None, predicted)
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            evaluate(inputs, outputs, EvaluationSettings())
+        return {}
+
+    return Task(once, times * workload.count)
 
 
 def _corrupting(workload: Workload, corruption: str) -> Task:
@@ -186,9 +197,10 @@ def _corrupting(workload: Workload, corruption: str) -> Task:
     cv2.setNumThreads(1)
     images = [np.asarray(Image.open(path), np.uint8) for path in sorted(workload.images.iterdir())]
 
-    def once() -> None:
+    def once() -> Scores:
         for number, image in enumerate(images):
             corrupt_image(image, corruption, 1 + number % _SEVERITIES, number)
+        return {}
 
     return Task(once, len(images))
 

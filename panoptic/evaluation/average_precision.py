@@ -1,34 +1,26 @@
-"""Mask and box AP by COCO's rules, computed by pycocotools while avoiding its traps.
+"""Mask and box AP by COCO's rules, computed by hotcoco, whose tables are those of pycocotools to the last bit.
 
-pycocotools takes an annotation with id 0 for "no match", so ids are renumbered from 1; so are images, in the order in
-which it sorts them, because it turns ids of several types into text. Its summary is only printed and supports no
-maximum of detections but 100, so the numbers are read from its tables. It fails on an empty list of results, silently
-compares masks of different sizes, and prints its progress, which is discarded. Ground truth may
-contain stuff, as ours does: only things are scored. The area of a result, which makes it small, medium or large, is
-that of its box if it lists one, otherwise of its mask, for mask and box AP alike, as when pycocotools reads a results
-file.
+Images are numbered in the order in which pycocotools sorts them, because among equal scores that order decides; classes
+by their labels, because hotcoco takes no negative ids; annotations from 1, because 0 stands for "no match". The numbers
+are read from the tables, since summaries support no maximum of detections but 100. Ground truth may contain stuff, as
+ours does: only things are scored. The area of a result, which makes it small, medium or large, is that of its box if it
+lists one, otherwise of its mask, for mask and box AP alike, as when pycocotools reads a results file.
 """
 
-import io
-from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal
 
 import numpy as np
+from hotcoco import COCO, COCOeval
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from panoptic.format.categories import CategoryTable
 from panoptic.format.image_id import ImageId, image_id_order, require_same_type
 from panoptic.instances.ground_truth import InstanceGroundTruth, read_instance_ground_truth
 from panoptic.instances.results import InstanceResult
 from panoptic.instances.rle import check_size
-
-if TYPE_CHECKING:
-    from pycocotools.coco import _Dataset
 
 MAX_DETS = (1, 10, 100)
 _AREAS = ("all", "small", "medium", "large")
@@ -78,55 +70,48 @@ def average_precision(
     ignored = dict.fromkeys(result.image_id for result in results if result.image_id not in listed.sizes)
     for result in counted:
         check_size(result.mask, *listed.sizes[result.image_id], result.where)
-    indexed = _indexed(listed, things)
-    found = _indexed(replace(listed, annotations=list(_annotations(counted))), things)
+    in_order = sorted(listed.sizes, key=image_id_order)
+    numbers: Mapping[object, int] = {image_id: number for number, image_id in enumerate(in_order, start=1)}
+    indexed = _index(listed, numbers, categories)
+    found = _index_results(indexed, counted, numbers, categories)
 
     def evaluate(iou_type: Literal["segm", "bbox"]) -> AveragePrecision:
         small, large = area_bounds
-        with redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(indexed, found, iou_type)
-            evaluation.params.catIds = things
-            evaluation.params.maxDets = list(max_dets)
-            evaluation.params.areaRng = [[0, 1e10], [0, small], [small, large], [large, 1e10]]
-            evaluation.params.areaRngLbl = list(_AREAS)
-            evaluation.evaluate()
-            evaluation.accumulate()
+        evaluation = COCOeval(indexed, found, iou_type)
+        evaluation.params.max_dets = list(max_dets)
+        evaluation.params.area_rng = [[0, 1e10], [0, small], [small, large], [large, 1e10]]
+        evaluation.params.area_rng_lbl = list(_AREAS)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        assert evaluation.eval is not None, "it has just been accumulated"
         return _numbers(evaluation.eval["precision"], evaluation.eval["recall"], things, max_dets)
 
     return InstanceScores({"segm": evaluate("segm"), "bbox": evaluate("bbox")}, tuple(ignored))
 
 
-def _annotations(results: Sequence[InstanceResult]) -> Iterator[dict[str, object]]:
-    for position, result in enumerate(results):
-        yield {
-            "id": position + 1,
-            "image_id": result.image_id,
-            "category_id": result.category_id,
-            "score": result.score,
-            "segmentation": result.mask,
-            "bbox": list(result.box_xywh),
-            "area": result.area,
-            "iscrowd": 0,
-        }
+def _index(listed: InstanceGroundTruth, numbers: Mapping[object, int], categories: CategoryTable) -> COCO:
+    images = [{"id": numbers[key], "height": height, "width": width} for key, (height, width) in listed.sizes.items()]
+    labels: Mapping[object, int] = {category.id: label for label, category in enumerate(categories.things)}
+    annotations = [
+        {**entry, "image_id": numbers[entry["image_id"]], "category_id": labels[entry["category_id"]]}
+        for entry in listed.annotations
+    ]
+    classes = [{"id": label, "name": category.name} for label, category in enumerate(categories.things)]
+    return COCO({"images": images, "annotations": annotations, "categories": classes})
 
 
-def _indexed(listed: InstanceGroundTruth, things: Sequence[int]) -> COCO:
-    numbers: dict[object, int] = {}
-    images = []
-    for number, image_id in enumerate(sorted(listed.sizes, key=image_id_order), start=1):
-        height, width = listed.sizes[image_id]
-        numbers[image_id] = number
-        images.append({"id": number, "height": height, "width": width})
-    dataset = {
-        "images": images,
-        "annotations": [{**entry, "image_id": numbers[entry["image_id"]]} for entry in listed.annotations],
-        "categories": [{"id": thing} for thing in things],
-    }
-    coco = COCO()
-    coco.dataset = cast("_Dataset", dataset)
-    with redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
+def _index_results(
+    ground_truth: COCO, results: Sequence[InstanceResult], numbers: Mapping[object, int], categories: CategoryTable
+) -> COCO:
+    """Pass results as columns, which takes a quarter of the time of an object each; they are numbered from 1."""
+    rows = [
+        (numbers[result.image_id], *result.box_xywh, result.score, categories.label_of(result.category_id))
+        for result in results
+    ]
+    masks: list[dict[str, object] | list[list[float]]] = [dict(result.mask) for result in results]
+    found = ground_truth.load_res(np.array(rows, np.float64).reshape(-1, 7), segmentation=masks)
+    found.update_anns(ids=np.arange(1, len(results) + 1), area=[result.area for result in results])
+    return found
 
 
 def _numbers(

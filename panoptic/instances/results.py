@@ -17,7 +17,7 @@ from panoptic.io.json_fields import JsonObject, load_json
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InstanceResult:
     """One instance of a thing. `mask` is the compressed RLE of an (H,W) mask.
 

@@ -5,12 +5,18 @@ from math import prod
 from typing import TypedDict, cast
 
 import numpy as np
+from hotcoco.mask import rle_from_string
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import JsonObject
 from panoptic.io.png import MAX_PIXELS
+
+# Numbers of COCO's compressed RLE are characters from `0` on of 5 bits each, which tell whether more follow (+) or not
+# (.), up to 35 bits, more than a run in any image; pycocotools reads longer ones wrongly (`rleFrString`, maskApi.c).
+_KINDS = bytes(ord("." if 48 <= code < 80 else "+" if 80 <= code < 112 else "!") for code in range(256))
+_TOO_LONG = b"+" * 7
 
 
 class Rle(TypedDict):
@@ -26,15 +32,35 @@ def read_rle(rle: JsonObject) -> Rle:
     if len(size) != 2 or min(size) < 1 or prod(size) > MAX_PIXELS:
         found = f"found {size}; 1 to {MAX_PIXELS} pixels are read"
         raise DatasetError(f"{rle.where}: 'size' should be height and width, {found}; correct it")
-    compressed = not isinstance(rle.values.get("counts"), list)
-    lengths = _run_lengths(rle.text("counts")) if compressed else rle.integers("counts")
-    if not lengths or min(lengths) < 0 or sum(lengths) != size[0] * size[1]:
-        message = f"'counts' is damaged, its runs do not fill {size[0]} x {size[1]} pixels; write the mask again"
-        raise DatasetError(f"{rle.where}: {message}")
-    if compressed:
-        return {"size": size, "counts": rle.text("counts")}
-    pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).view(np.uint8)
-    return coco_mask.encode(pixels.reshape(size[::-1]).T)
+    if isinstance(rle.values.get("counts"), list):
+        lengths = rle.integers("counts")
+        if not lengths or min(lengths) < 0 or sum(lengths) != prod(size):
+            raise _damaged(rle.where, size)
+        pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).view(np.uint8)
+        return coco_mask.encode(pixels.reshape(size[::-1]).T)
+    counts = rle.text("counts")
+    if not (_are_numbers(counts) and _fits(counts, prod(size)) and not _fits(counts, prod(size) - 1)):
+        raise _damaged(rle.where, size)
+    return {"size": size, "counts": counts}
+
+
+def _damaged(where: str, size: Sequence[int]) -> DatasetError:
+    message = f"'counts' is damaged, its runs do not fill {size[0]} x {size[1]} pixels; write the mask again"
+    return DatasetError(f"{where}: {message}")
+
+
+def _are_numbers(counts: str) -> bool:
+    kinds = counts.encode(errors="surrogatepass").translate(_KINDS)
+    return kinds.endswith(b".") and b"!" not in kinds and _TOO_LONG not in kinds
+
+
+def _fits(counts: str, pixels: int) -> bool:
+    """Tell whether runs, none of them negative, end within so many pixels: hotcoco lets them end early, not late."""
+    try:
+        rle_from_string(counts, 1, pixels)
+    except ValueError:
+        return False
+    return True
 
 
 def fill_polygons(polygons: Sequence[Sequence[float]], height: int, width: int, where: str) -> Rle:
@@ -57,30 +83,6 @@ def check_size(mask: Rle, height: int, width: int, where: str) -> None:
     if mask["size"] != [height, width]:
         found = f"{mask['size'][0]} x {mask['size'][1]} (height x width), but the image is {height} x {width}"
         raise DatasetError(f"{where}: the mask is {found}; write it at that size")
-
-
-def _run_lengths(counts: str) -> list[int]:
-    """Decode the lengths of the runs from COCO's compressed RLE; empty for a malformed one.
-
-    A number is a string of 6-bit characters from `0` on, lowest bits first: 5 bits of the number and one that tells
-    whether more follow; the highest bit of the last is the sign. From the fourth number on, each is the difference from
-    the one two before (`rleToString` in cocoapi's maskApi.c).
-    """
-    characters = np.frombuffer(counts.encode(errors="surrogatepass"), np.uint8).astype(np.int64) - ord("0")
-    if not characters.size or characters.min() < 0 or characters.max() > 63 or characters[-1] & 32:
-        return []
-    ends = np.flatnonzero(characters & 32 == 0)
-    sizes = np.diff(ends, prepend=-1)
-    if sizes.max() > 7:  # 35 bits: more than a run in any image
-        return []
-    starts = ends + 1 - sizes
-    digits = np.arange(characters.size) - np.repeat(starts, sizes)
-    numbers = np.add.reduceat((characters & 31) << 5 * digits, starts)
-    numbers -= np.where(characters[ends] & 16, 1 << 5 * sizes, 0)
-    for first in (1, 2):
-        numbers[first::2] = np.cumsum(numbers[first::2])
-    lengths: list[int] = numbers.tolist()
-    return lengths
 
 
 def run_starts(ids: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """The evaluation benchmark: its files are valid and reproducible, and its page shows its measurements."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from benchmarks.evaluation import __main__ as evaluation
 from benchmarks.evaluation import worker
 from benchmarks.evaluation.make_files import write_workload
-from benchmarks.evaluation.report import MEASUREMENTS, EvaluationReport
+from benchmarks.evaluation.report import MEASUREMENTS, VAL2017, EvaluationReport
 from benchmarks.evaluation.worker import ImageCost, measure, prepare
 from benchmarks.evaluation.workload import Workload
 from panoptic.evaluation import overlaps
@@ -45,7 +46,7 @@ def test_drawn_pairs_are_valid_and_imperfect(workload: Workload) -> None:
 def test_the_same_seed_draws_the_same_files(workload: Workload, tmp_path: Path) -> None:
     write_workload(tmp_path, images=2, painted=1, seed=0, given=None)
     files = [path for path in sorted(workload.folder.rglob("*")) if path.is_file()]
-    assert len(files) == 2 + 2 + 1 + 4
+    assert len(files) == 2 + 2 + 1 + 5
     for path in files:
         assert (tmp_path / path.relative_to(workload.folder)).read_bytes() == path.read_bytes()
 
@@ -76,17 +77,41 @@ def test_all_that_score_find_the_same_pq(workload: Workload, name: str, monkeypa
     monkeypatch.setattr(worker, "SCALING_IMAGES", 4)
     measured = measure(prepare(name, workload), repeats=1)
     expected = _score(workload.ground_truth, workload.prediction).scores.average("pq")
-    assert measured.pq == pytest.approx(expected, abs=1e-12)
+    assert measured.scores["PQ"] == pytest.approx(expected, abs=1e-12)
     assert measured.cpu_seconds > 0
     assert measured.wall_seconds > 0
     assert measured.peak_memory > 10
 
 
-@pytest.mark.parametrize("name", ["ap", "corrupt:brightness"])
-def test_other_measurements_give_a_time(workload: Workload, name: str) -> None:
+def test_all_that_score_instances_find_the_same_ap(workload: Workload) -> None:
+    found = [measure(prepare(name, workload), repeats=1).scores for name in ("ap", "ap_hotcoco", "ap_pycocotools")]
+    assert found[0] == found[1] == found[2]
+    assert 0.2 < found[0]["AP of masks"] < 0.95
+
+
+@pytest.mark.parametrize("name", ["val2017:without_ap", "val2017:predicted", "val2017:hundred", "corrupt:brightness"])
+def test_other_measurements_give_a_time(workload: Workload, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "VAL2017_IMAGES", 6)
     measured = measure(prepare(name, workload), repeats=1)
     assert measured.cpu_seconds > 0
-    assert measured.pq is None
+    assert measured.scores == {}
+    if name.startswith("val2017"):
+        metrics = json.loads((workload.folder / "metrics.json").read_text())
+        assert bool(metrics.get("ap")) == (name != "val2017:without_ap")
+
+
+def test_repeated_instances_are_those_of_the_repeated_images(workload: Workload) -> None:
+    documents = [json.loads(path.read_text()) for path in workload.repeated_instances(3)]
+    ground_truth, results, hundred = documents
+    panoptic = json.loads(workload.repeated(3)[0].panoptic_json.read_text())
+    assert [image["id"] for image in ground_truth["images"]] == [entry["image_id"] for entry in panoptic["annotations"]]
+    annotations = ground_truth["annotations"]
+    assert [entry["id"] for entry in annotations] == list(range(1, len(annotations) + 1))
+    for entries in (annotations, results, hundred):
+        counts = Counter(entry["image_id"] for entry in entries)
+        assert counts[0] == counts[2] == counts[4]
+        assert counts[1] == counts[3] == counts[5]
+    assert set(Counter(entry["image_id"] for entry in hundred).values()) == {100}
 
 
 def test_an_unknown_measurement_is_refused(workload: Workload) -> None:
@@ -99,50 +124,68 @@ def test_measurements_run_in_processes_of_their_own(tmp_path: Path) -> None:
     evaluation.main([*options, "--only", "ap", "decode:ours"])
     content = json.loads((tmp_path / "evaluation.json").read_text())
     assert content["measurements"].keys() == {"ap", "decode:ours"}
-    assert read_report("evaluation", EvaluationReport, tmp_path).ratio_to_hotcoco is None
+    assert read_report("evaluation", EvaluationReport, tmp_path).ratio("hotcoco") is None
     page = unpadded((tmp_path / "evaluation.md").read_text())
-    assert "| AP of masks and boxes, by pycocotools |" in page
+    assert "| AP of masks and boxes |" in page
     assert "Corruptions" not in page
 
 
-def test_the_page_has_every_measurement_and_the_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_has_every_measurement_and_the_ratios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(name: str, workload: Workload, repeats: int) -> ImageCost:
-        ours = name == "pq"
-        return ImageCost(0.003 if ours else 0.002, 0.004, 41.0, pq=0.5 if ours or name == "hotcoco" else None)
+        scores = {"PQ": 0.5, "boundary PQ": 0.5 if name == "vernier_boundary" else 0.4, "AP of masks": 0.25}
+        return ImageCost(0.003 if name == "pq" else 0.002, 0.004, 41.0, scores)
 
     monkeypatch.setattr(evaluation, "_measure_alone", fake)
     monkeypatch.setattr(evaluation, "_version", lambda package: "9.9")
     evaluation.main(["--images", "1", "--out", str(tmp_path)])
     content = json.loads((tmp_path / "evaluation.json").read_text())
     assert list(content["measurements"]) == list(MEASUREMENTS)
-    assert read_report("evaluation", EvaluationReport, tmp_path).ratio_to_hotcoco == pytest.approx(1.5)
+    report = read_report("evaluation", EvaluationReport, tmp_path)
+    assert report.ratio("hotcoco") == report.ratio("vernier") == pytest.approx(1.5)
+    assert report.ratio("ap_pycocotools") == pytest.approx(1)
     page = unpadded((tmp_path / "evaluation.md").read_text())
     for line in (
         "| PQ | 3.00 | 333 | 41 |",
-        "PQ of the same files in the same run: ours takes 1.50 of the CPU time of hotcoco 9.9",
+        "| PQ and boundary PQ | | 0.500000000 | 0.400000000 | 0.250000000 | |",
+        "| PQ by hotcoco | 9.9 | 0.500000000 | 0.400000000 | 0.250000000 | 1.50 |",
+        "| PQ and boundary PQ by vernier | 9.9 | 0.500000000 | 0.500000000 | 0.250000000 | 1.00 |",
+        "5000 images, as many as COCO's val2017 has: the pairs 5000 times",
+        "| with AP | 10.0 |",
         "two 250, 1.00 times",
     ):
         assert line in page
-    assert page.count("| 2.00 | 500 | 41 |") == len(MEASUREMENTS) - 1 - 2  # all but our PQ and the two of processes
+    shown = len(MEASUREMENTS) - 1 - 2 - len(VAL2017)  # all but our PQ, the two of processes and those in seconds
+    assert page.count("| 2.00 | 500 | 41 |") == shown
 
 
+@pytest.mark.parametrize(("names", "title"), [(("pq", "hotcoco"), "PQ"), (("ap", "ap_pycocotools"), "AP of masks")])
 def test_different_answers_are_not_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    names: tuple[str, str],
+    title: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pqs = {"pq": 0.5, "hotcoco": 0.6}
-    monkeypatch.setattr(evaluation, "_measure_alone", lambda name, *_: ImageCost(1, 1, 1, pqs[name]))
+    found = {names[0]: 0.5, names[1]: 0.6}
+    monkeypatch.setattr(evaluation, "_measure_alone", lambda name, *_: ImageCost(1, 1, 1, {title: found[name]}))
     monkeypatch.setattr(evaluation, "_version", lambda package: "9.9")
     with pytest.raises(SystemExit):
-        evaluation.main(["--images", "1", "--only", "pq", "hotcoco", "--out", str(tmp_path)])
-    assert "differ" in capsys.readouterr().err
+        evaluation.main(["--images", "1", "--only", *names, "--out", str(tmp_path)])
+    assert f"our {title} and" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_without_hotcoco_the_rest_is_measured(
+def test_without_a_peer_the_rest_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(evaluation, "_measure_alone", lambda *_: ImageCost(1, 1, 1, None))
-    monkeypatch.setattr(evaluation, "_version", lambda package: None)
-    evaluation.main(["--images", "1", "--only", "pq", "hotcoco", "--out", str(tmp_path)])
-    assert "hotcoco is not installed" in capsys.readouterr().err
-    assert list(json.loads((tmp_path / "evaluation.json").read_text())["measurements"]) == ["pq"]
+    monkeypatch.setattr(evaluation, "_measure_alone", lambda *_: ImageCost(1, 1, 1, {}))
+    monkeypatch.setattr(evaluation, "_version", lambda package: "9.9" if package == "vernier" else None)
+    options = ["--only", "pq", "hotcoco", "vernier", "vernier_boundary", "boundary_iou_api"]
+    evaluation.main(["--images", "1", *options, "--out", str(tmp_path)])
+    errors = capsys.readouterr().err
+    assert "hotcoco is not installed" in errors
+    assert "boundary_iou is not installed (see conformance/requirements): its rows are left out" in errors
+    assert "vernier is not" not in errors
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    assert list(content["measurements"]) == ["pq", "vernier", "vernier_boundary"]
+    assert content["conditions"]["peers"] == {"vernier": "9.9"}

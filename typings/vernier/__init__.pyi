@@ -1,1 +1,1 @@
-"""The part that conformance/runners uses; installed in an environment of its own only."""
+"""The part that conformance/runners and benchmarks/evaluation use; installed in an environment of its own only."""

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,3 +36,5 @@ class Predictions:
 class Evaluator:
     def __init__(self, *, boundary: bool = False, dilation_ratio: float = 0.02) -> None: ...
     def evaluate(self, gt: Dataset, dt: Predictions) -> Summary: ...
+
+def decode_label_map_png(path: Path) -> NDArray[np.uint32]: ...

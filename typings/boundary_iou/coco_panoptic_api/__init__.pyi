@@ -1,1 +1,1 @@
-"""The part that conformance/runners uses; the package ships no types."""
+"""The part that conformance/runners and benchmarks/evaluation use; the package ships no types."""
