@@ -1,5 +1,6 @@
 """What a detailed comparison shows of each row beside PQ: further scores, errors, robustness, and costs."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import cast
@@ -57,7 +58,7 @@ def costs_section(costs: Mapping[str, Measurement], table: RowTable) -> Iterator
 
 
 def _summary(found: Sequence[Mapping[str, float]], name: str) -> str:
-    values = [one[name] for one in found if name in one]
+    values = [one[name] for one in found if name in one and not math.isnan(one[name])]
     if not values:
         return "-"
     mean = f"{fmean(values):.1f}"
