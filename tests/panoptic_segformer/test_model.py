@@ -17,6 +17,7 @@ from PIL import Image
 import panoptic_segformer
 from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import NetworkInput
+from model.inference.settings import InferenceSettings
 from model.weights.description import metadata_path
 from panoptic.datasets.coco import build_index
 from panoptic.format.id_map import decode_id_map
@@ -145,6 +146,8 @@ def test_what_is_no_image_is_refused(weights: Path, image: panoptic_segformer.Im
 
 class Exported:
     """A runtime that merges by itself."""
+
+    settings = InferenceSettings()
 
     def __init__(self, prediction: PanopticPrediction) -> None:
         self._prediction = prediction
