@@ -63,7 +63,7 @@ class Comparator:
     ) -> None:
         for name in ("mask_layer", "compile"):
             if value := getattr(settings, name):
-                raise ValueError(f"predict.{name} is {value}, which {loaded.folder} has not; leave it out")
+                raise ValueError(f"predict.{name} is {value}, which networks of transformers do not have; leave it out")
         self.settings = settings
         network: nn.Module = loaded.network
         self._network = network.to(device)
@@ -95,21 +95,8 @@ class Comparator:
 
     @torch.no_grad()
     def _find(self, image: NetworkInput) -> FoundMasks:
-        batch = self._processor(images=[Image.fromarray(image.pixels)], return_tensors="pt").to(self._device)
-        reduced = uses_bfloat16(self.settings.precision, self._device)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=reduced):
-            outputs = self._network(**batch)
-        logits, masks = (getattr(outputs, name).float() for name in self._outputs)
-        if not (logits.isfinite().all() and masks.isfinite().all()):
-            raise ValueError(
-                f"the image {image.name}: the output of the network is NaN or infinite; set predict.precision to "
-                "float32, or use other weights"
-            )
-        padded = batch["pixel_values"].shape[-2:]
-        valid = (
-            self._size_without_padding(image) if batch.get("pixel_mask") is None else _extent(batch["pixel_mask"][0])
-        )
-        sizes = ImageSizes(padded, valid, image.original)
+        """Select the most probable pairs of query and class, as many as there are queries."""
+        logits, masks, sizes = self._run(image)
         probabilities = logits[0].softmax(-1)[:, self._columns]
         scores, pairs = probabilities.flatten().topk(len(probabilities))
         queries = torch.div(pairs, len(self._columns), rounding_mode="floor")
@@ -125,6 +112,22 @@ class Comparator:
             own=lambda: self._merge_own(logits, masks, image.original),
             kept_bytes=logits.nbytes + masks.nbytes,
         )
+
+    def _run(self, image: NetworkInput) -> tuple[Tensor, Tensor, ImageSizes]:
+        """Return logits of classes (1, Q, T + 1) and masks (1, Q, h, w), and which part of the masks is the image."""
+        batch = self._processor(images=[Image.fromarray(image.pixels)], return_tensors="pt").to(self._device)
+        reduced = uses_bfloat16(self.settings.precision, self._device)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=reduced):
+            outputs = self._network(**batch)
+        logits, masks = (getattr(outputs, name).float() for name in self._outputs)
+        if not (logits.isfinite().all() and masks.isfinite().all()):
+            raise ValueError(
+                f"the image {image.name}: the output of the network is NaN or infinite; set predict.precision to "
+                "float32, or use other weights"
+            )
+        padding = batch.get("pixel_mask")
+        valid = self._size_without_padding(image) if padding is None else _extent(padding[0])
+        return logits, masks, ImageSizes(batch["pixel_values"].shape[-2:], valid, image.original)
 
     def _size_without_padding(self, image: NetworkInput) -> Size:
         """Return the size (height, width) of an image at the network's input where no mask of the padding tells it."""

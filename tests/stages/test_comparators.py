@@ -67,9 +67,9 @@ def test_predictions_are_those_of_the_network_and_can_be_evaluated(
         expected = model(PanopticReader(index).image(record)).ids
         found = decode_id_map((tmp_path / "out/panoptic" / record.mask_name).read_bytes(), record.mask_name)
         np.testing.assert_array_equal(found > 0, expected > 0)
-    truth = ["--ground-truth-json", str(split.panoptic_json), "--ground-truth-folder", str(split.masks)]
+    ground_truth = ["--ground-truth-json", str(split.panoptic_json), "--ground-truth-folder", str(split.masks)]
     files = ["--predictions-json", f"{tmp_path}/out/panoptic.json", "--predictions-folder", f"{tmp_path}/out/panoptic"]
-    evaluate.main([*truth, *files, "--metrics", f"{tmp_path}/metrics.json"])
+    evaluate.main([*ground_truth, *files, "--metrics", f"{tmp_path}/metrics.json"])
     assert 0 <= json.loads((tmp_path / "metrics.json").read_text())["pq"]["all"] <= 1
 
 

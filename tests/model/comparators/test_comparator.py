@@ -1,14 +1,20 @@
 """A network that others trained gives the map of transformers' own pipeline, or that of our merging of its masks."""
 
+import math
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import AutoModelForUniversalSegmentation, pipeline
+from torch import Tensor, nn
+from transformers import AutoModelForUniversalSegmentation, PreTrainedModel, pipeline
 
 from model.comparators.folder import LoadedFolder, load_folder
 from model.comparators.scoring import open_comparator
@@ -16,7 +22,7 @@ from model.inference.merging import METHODS, OWN, MergingSettings
 from model.inference.post_processing import FoundMasks, ImageSizes, PanopticPrediction
 from model.inference.settings import InferenceSettings
 from panoptic.format.categories import Category, CategoryTable
-from tests.model.comparators.made_folders import LENIENT, MADE, NAMES, image, read_processor, write_folder
+from tests.model.comparators.made_folders import LENIENT, MADE, NAMES, change_json, image, read_processor, write_folder
 
 CPU = torch.device("cpu")
 MASK_KEYS = {"detr": "pred_masks"}
@@ -32,6 +38,36 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> LoadedFolder:
     return load_folder(folder)
+
+
+class Drawn(nn.Module):
+    """A network that finds stripes of the image, and nothing in its padding: one for each of its classes by number."""
+
+    def __init__(self, loaded: LoadedFolder, classes: Sequence[int], certainty: float = 9.0) -> None:
+        super().__init__()
+        self.config = loaded.network.config
+        self._names = (
+            CLASS_KEYS.get(self.config.model_type, "class_queries_logits"),
+            MASK_KEYS.get(self.config.model_type, "masks_queries_logits"),
+        )
+        self._classes, self._certainty = classes, certainty
+
+    def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None = None, **_: object) -> SimpleNamespace:
+        height, width = pixel_values.shape[-2:]
+        if pixel_mask is None:  # EoMT: 48 x 72 pixels become 43 x 64
+            height = 43
+        else:
+            height, width = int(pixel_mask[0, :, 0].sum()), int(pixel_mask[0, 0].sum())
+        masks = torch.full((1, len(self._classes), *pixel_values.shape[-2:]), -self._certainty)
+        edges = [round(width * number / len(self._classes)) for number in range(len(self._classes) + 1)]
+        for number in range(len(self._classes)):
+            masks[0, number, :height, edges[number] : edges[number + 1]] = self._certainty
+        logits = self._certainty * nn.functional.one_hot(torch.tensor(self._classes), len(NAMES) + 1)[None].float()
+        return SimpleNamespace(**dict(zip(self._names, (logits, masks), strict=True)))
+
+
+def drawn(loaded: LoadedFolder, classes: Sequence[int], certainty: float = 9.0) -> LoadedFolder:
+    return replace(loaded, network=cast(PreTrainedModel, Drawn(loaded, classes, certainty)))
 
 
 def table(*stuff: str) -> CategoryTable:
@@ -74,7 +110,7 @@ def test_own_post_processing_gives_the_map_of_transformers_pipeline(folder: Path
 
 
 def test_segments_of_a_stuff_class_are_one(folder: Path, loaded: LoadedFolder) -> None:
-    """Without the fault of transformers, in which a segment after a fused one gets the id of another."""
+    """Without the bug of transformers by which a segment after a fused one gets the id of another."""
     categories = table(*NAMES)
     prediction = predict(loaded, categories, loaded.settings(OWN))
     expected: dict[str, tuple[float, NDArray[np.bool_]]] = {}
@@ -93,6 +129,36 @@ def test_classes_that_the_dataset_lacks_are_void(folder: Path, loaded: LoadedFol
     prediction = predict(loaded, categories, loaded.settings(OWN))
     expected = {(label, score, mask.tobytes()) for label, score, mask in everything if label != gone}
     assert segments_of(prediction, categories) == expected
+
+
+def test_a_segment_after_joined_ones_has_an_id_of_its_own(loaded: LoadedFolder) -> None:
+    """Four stripes, of which the first and the third are one segment of stuff."""
+    categories = table("sky-other-merged")
+    prediction = predict(drawn(loaded, [2, 0, 2, 1]), categories, loaded.settings(OWN))
+    names = [categories.category_of(found.label).name for found in prediction.segments]
+    assert names == ["sky-other-merged", "person", "cat"]
+    assert prediction.ids[24, [9, 27, 45, 63]].tolist() == [1, 2, 1, 3]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_padding_is_no_part_of_the_map(tmp_path: Path, folder: Path, method: str) -> None:
+    """Stripes that fill the image at the network's input fill the map, whatever is padded beside it."""
+    padding = Path(shutil.copytree(folder, tmp_path / folder.name))
+    if folder.name != "eomt":
+        change_json(padding / "preprocessor_config.json", {"pad_size": {"height": 128, "width": 160}})
+    loaded = load_folder(padding)
+    merging = MergingSettings(method)
+    prediction = predict(drawn(loaded, [0, 1]), table(), replace(loaded.settings("mask"), merging=merging))
+    assert len(prediction.segments) == 2
+    columns = np.arange(72) // 36 + 1
+    expected = np.array([prediction.ids[0, 0], prediction.ids[0, -1]])[columns - 1]
+    assert sorted(set(expected.tolist())) == [1, 2]
+    assert (prediction.ids == expected).mean() > 0.97
+
+
+def test_output_that_is_not_finite_names_the_image(loaded: LoadedFolder) -> None:
+    with pytest.raises(ValueError, match="the image image: the output of the network is NaN or infinite"):
+        predict(drawn(loaded, [0, 1], math.nan), table(), loaded.settings(OWN))
 
 
 @pytest.mark.parametrize("method", METHODS)
