@@ -115,7 +115,14 @@ class Comparator:
 
     def _run(self, image: NetworkInput) -> tuple[Tensor, Tensor, ImageSizes]:
         """Return logits of classes (1, Q, T + 1) and masks (1, Q, h, w), and which part of the masks is the image."""
-        batch = self._processor(images=[Image.fromarray(image.pixels)], return_tensors="pt").to(self._device)
+        try:
+            batch = self._processor(images=[Image.fromarray(image.pixels)], return_tensors="pt").to(self._device)
+        except ValueError as error:  # a side that would have no pixels
+            height, width = image.original
+            raise ValueError(
+                f"the image {image.name}: the image processor cannot resize its {width} x {height} pixels "
+                f"({error!s:.80}); give one that is less thin"
+            ) from error
         reduced = uses_bfloat16(self.settings.precision, self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=reduced):
             outputs = self._network(**batch)

@@ -61,7 +61,9 @@ class LoadedFolder:
         shorter = size["shortest_edge"] or min(size["height"] or 800, size["width"] or 800)
         longer = size["longest_edge"] or max(size["height"] or shorter, size["width"] or shorter)
         own = MergingSettings(OWN, self.thresholds["threshold"], self.thresholds["mask_threshold"])
-        return InferenceSettings(shorter, longer, merging=own if method == OWN else MergingSettings(method))
+        return InferenceSettings(
+            shorter, max(shorter, longer), merging=own if method == OWN else MergingSettings(method)
+        )
 
 
 def is_comparator(folder: Path) -> bool:
@@ -125,6 +127,8 @@ def load_folder(folder: Path) -> LoadedFolder:
     names = tuple(str(labels.get(label, "")) for label in range(len(labels)))
     defaults = inspect.signature(processor.post_process_panoptic_segmentation).parameters
     thresholds = {name: given.number(name) if given.has(name) else defaults[name].default for name in THRESHOLDS}
+    if wrong := [f"{name} is {value:g}" for name, value in thresholds.items() if not 0 <= value <= 1]:
+        raise CheckpointError(f"{files[PROCESSOR]}: {wrong[0]}, expected 0..1; correct it")
     return LoadedFolder(folder, network.eval(), processor, thresholds, names, digest)
 
 

@@ -76,8 +76,13 @@ def read_checkpoint(source: Source) -> Checkpoint:
         return converted
     try:
         return load_checkpoint(source.path)
-    except CheckpointError as error:
-        if source.address is None:
+    except ValueError as error:
+        if is_comparator(source.path.parent):
+            folder = source.path.parent
+            raise CheckpointError(
+                f"{error}; for a network in transformers' layout, name its folder, {folder}"
+            ) from error
+        if source.address is None or not isinstance(error, CheckpointError):
             raise
         raise CheckpointError(
             f"{source.name}: what arrived cannot be used: {error}. If it was damaged on the way, remove "

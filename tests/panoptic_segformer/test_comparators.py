@@ -97,6 +97,11 @@ def test_what_the_folder_decides_cannot_be_changed(
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_file_of_the_folder_is_not_the_folder(folder: Path) -> None:
+    with pytest.raises(ValueError, match=f"for a network in transformers' layout, name its folder, {folder}"):
+        panoptic_segformer.load(folder / "model.safetensors")
+
+
 def test_our_weights_have_no_merging_of_their_own(weights: Path) -> None:
     with pytest.raises(ValueError, match="method is 'own', which only networks in transformers' layout have"):
         panoptic_segformer.load(weights, method="own")

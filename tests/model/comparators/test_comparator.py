@@ -161,6 +161,13 @@ def test_output_that_is_not_finite_names_the_image(loaded: LoadedFolder) -> None
         predict(drawn(loaded, [0, 1], math.nan), table(), loaded.settings(OWN))
 
 
+def test_an_image_that_is_too_thin_to_be_resized_is_named(loaded: LoadedFolder) -> None:
+    comparator = open_comparator(loaded, table(), loaded.settings(OWN), CPU)
+    line = comparator.prepare(np.zeros((300, 1, 3), np.uint8), "line.png")
+    with pytest.raises(ValueError, match=r"the image line.png: the image processor cannot resize its 1 x 300 pixels"):
+        comparator.predict([line])
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_our_merging_of_its_masks_is_that_by_hand(folder: Path, loaded: LoadedFolder, method: str) -> None:
     """The most probable pairs of query and class, with the masks of the part of the image that is no padding."""

@@ -140,6 +140,7 @@ def test_another_network_is_refused(folder: Path, changes: dict[str, object], me
         ({"image_processor_type": "NoneSuch"}, "transformers cannot load it"),
         ({"do_split_image": True}, "do_split_image is for semantic segmentation"),
         ({"threshold": "high"}, "'threshold' should be a finite number"),
+        ({"mask_threshold": 1.5}, "mask_threshold is 1.5, expected 0..1"),
     ],
 )
 def test_another_image_processor_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
