@@ -5,13 +5,10 @@ from contextlib import closing
 from itertools import groupby, islice
 from typing import NoReturn, Protocol, TypeVar, overload, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from model.assembly.tiles import Tiling, join_tiles
 from model.device import usual_defaults
 from model.inference.post_processing import FoundMasks, PanopticPrediction
-from model.inference.predictor import NetworkInput
+from model.inference.predictor import NetworkInput, Runtime
 from model.inference.settings import InferenceSettings
 from panoptic.format.categories import CategoryTable
 from panoptic.runtime.parallel import ahead
@@ -20,16 +17,6 @@ from panoptic_segformer.result import Result
 from panoptic_segformer.unmerged import MergedMap, Unmerged
 
 Form = TypeVar("Form", bound=ImageLike)
-
-
-class Runtime(Protocol):
-    """Runs a network: torch, or another runtime for an exported one."""
-
-    def prepare(self, image: NDArray[np.uint8], name: str) -> NetworkInput:
-        """Resize an image."""
-
-    def predict(self, inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
-        """Predict images that have one size for the network."""
 
 
 @runtime_checkable

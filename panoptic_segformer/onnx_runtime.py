@@ -71,7 +71,7 @@ class OnnxRuntime:
     def __init__(self, file: NetworkFile | MergingFile, sizes: Sizes, settings: InferenceSettings) -> None:
         self._file = file
         self._sizes = sizes
-        self._settings = settings
+        self.settings = settings
 
     def prepare(self, image: NDArray[np.uint8], name: str) -> NetworkInput:
         """Resize an image to a size that the file accepts.
@@ -79,7 +79,7 @@ class OnnxRuntime:
         Raises:
             ValueError: it is too small or too large.
         """
-        return self._sizes.fit(image, name, self._settings.shorter, self._settings.longer)
+        return self._sizes.fit(image, name, self.settings.shorter, self.settings.longer)
 
     def predict(self, inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
         """Predict images of one size, one after another where the file takes one at a time.

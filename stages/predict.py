@@ -9,17 +9,16 @@ results with masks), `timings.json`, and `images/` with image, ground truth and 
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 
+from model.comparators.scoring import open_model
 from model.device import pick_device
-from model.inference.predict import ImagePrediction, crowded_images, predict_images
+from model.inference.predict import ImagePrediction, predict_images
 from model.inference.settings import InferenceSettings
-from model.weights.checkpoint import load_checkpoint
 from panoptic.data.reader import PanopticReader, print_reading_notes
 from panoptic.format.categories import CategoryTable
 from panoptic.format.results import ResultsWriter
@@ -34,13 +33,9 @@ from stages.settings import load_section
 
 def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Path) -> None:
     """Predict every image and write the results, all or nothing."""
-    index, checkpoint = PanopticIndex.load(index_path), load_checkpoint(model)
-    hint = "train on a dataset with these categories, or predict images of the dataset it was trained on"
-    checkpoint.categories.require_same(index.categories, str(index_path), f"the model {model}", hint)
+    index = PanopticIndex.load(index_path)
+    runtime = open_model(model, index, str(index_path), settings)
     print_reading_notes(index)
-    for warning in crowded_images(checkpoint.network.config, index, str(index_path)):
-        print(warning, file=sys.stderr)
-    network = checkpoint.network.to(pick_device())
     instances: list[dict[str, object]] = []
     to_draw: list[ImagePrediction] = []
     chosen = {record.image_id for record in index.records[: settings.images]}
@@ -48,7 +43,7 @@ def predict(settings: InferenceSettings, index_path: Path, model: Path, out: Pat
     with write_together() as results:
         writer = ResultsWriter(results.folder(out / "panoptic"), index.categories)
         drawn = results.folder(out / "images")
-        for prediction in predict_images(network, index, settings, progress=True):
+        for prediction in predict_images(runtime, index, progress=True):
             record = prediction.record
             writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
             instances += instance_results(prediction, index.categories)
@@ -112,7 +107,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--index", type=Path, required=True, help="index that stages.annotate, or panoptic.tools.unlabeled, wrote"
     )
     parser.add_argument(
-        "--model", type=Path, required=True, help="weights that stages.train, or model.weights.official, wrote"
+        "--model",
+        type=Path,
+        required=True,
+        help="weights that stages.train, or model.weights.official, wrote, or a folder in transformers' layout",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)

@@ -30,12 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model.device import pick_device
+from model.comparators.folder import is_comparator
+from model.comparators.scoring import model_files, open_model
 from model.inference.predict import ReadImages, predict_images
+from model.inference.predictor import Runtime
 from model.inference.settings import InferenceSettings
-from model.network.segmenter import Segmenter
-from model.weights.checkpoint import load_checkpoint
-from model.weights.description import metadata_path
 from panoptic.data.reader import PanopticReader, print_reading_notes
 from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import ScoreCounter, count_image
@@ -89,9 +88,8 @@ class RobustnessPaths:
 class Measuring:
     """Everything that measuring a variant takes; `index` has the chosen images only."""
 
-    network: Segmenter
+    runtime: Runtime
     index: PanopticIndex
-    settings: InferenceSettings
     scoring: ScoringSettings
     advance: Callable[[int], object]
 
@@ -102,9 +100,9 @@ class Measuring:
         """
         ground_truth = PanopticReader(self.index)
         counter = ScoreCounter(self.index.categories, self.scoring)
-        shown = {record.image_id for record in self.index.records[: self.settings.images]}
+        shown = {record.image_id for record in self.index.records[: self.runtime.settings.images]}
         with write_results(kept / "panoptic.json", kept / "panoptic", self.index.categories) as writer:
-            for prediction in predict_images(self.network, self.index, self.settings, read=read):
+            for prediction in predict_images(self.runtime, self.index, read=read):
                 record = prediction.record
                 gt = SegmentedImage(ground_truth.id_map(record), record.segments)
                 predicted = SegmentedImage(prediction.ids, prediction.segments)
@@ -120,19 +118,18 @@ def robustness(
 ) -> None:
     """Measure the variants not measured yet and write the results, all or nothing; with a shard, only measure."""
     full, manifest = PanopticIndex.load(paths.index), paths.corrupted / "manifest.json"
-    split, checkpoint, scoring = CorruptedSplit.load(manifest), load_checkpoint(paths.model), ScoringSettings()
-    than, hint = f"the model {paths.model}", "train on a dataset with these categories"
-    checkpoint.categories.require_same(full.categories, str(paths.index), than, hint)
+    split, scoring = CorruptedSplit.load(manifest), ScoringSettings()
+    runtime = open_model(paths.model, full, str(paths.index), inference)
     index = replace(full, records=find_records(full, split.image_ids, str(manifest)))
     print_reading_notes(index)
     split.check(index, manifest)
-    inputs = {"model": paths.model, "model.json": metadata_path(paths.model), "index": paths.index}
+    inputs = {**model_files(paths.model), "index": paths.index}
     # Without the variants: which are measured decides no measure.
     settings = {"predict": inference, "scoring": scoring, "corrupt": replace(split, variants=())}
-    identity = resume_identity(settings, inputs, code=imported_code("model/ops"))
+    libraries = ["transformers"] if is_comparator(paths.model) else []
+    identity = resume_identity(settings, inputs, code=imported_code("model/ops"), libraries=libraries)
     state = open_work(paths.state, "robustness", identity)
     found: dict[Variant, Measures] = {}
-    network = checkpoint.network.to(pick_device())
     variants = shard.choose(split.variants) if shard else split.variants
     measures_clean = shard is None or shard.is_last
     if shard:
@@ -142,7 +139,7 @@ def robustness(
         worker_pool(0 if split.archives else workers, "corrupt.workers") as pool,
         tqdm(total=total, desc="robustness", unit="image") as bar,
     ):
-        measuring = Measuring(network, index, inference, scoring, bar.update)
+        measuring = Measuring(runtime, index, scoring, bar.update)
         clean = _remembered(state / "clean.json", measuring, measuring.measure) if measures_clean else {}
         for variant in variants:
             if split.archives:
@@ -210,7 +207,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--params", type=Path, default=Path("params.yaml"), help="settings; sections 'predict' and 'corrupt' are read"
     )
     parser.add_argument("--index", type=Path, required=True, help="index of the clean images")
-    parser.add_argument("--model", type=Path, required=True, help="safetensors file that stages.train wrote")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="weights that stages.train wrote, or a folder in transformers' layout"
+    )
     parser.add_argument("--corrupted", type=Path, required=True, help="folder that stages.corrupt wrote")
     parser.add_argument("--state", type=Path, required=True, help="folder for the finished part of a stopped run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")

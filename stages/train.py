@@ -34,6 +34,7 @@ import torch
 
 from cluster.settings import ClusterSettings
 from model.inference.predict import predict_images
+from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.config import NetworkConfig
 from model.network.segmenter import Segmenter
@@ -198,7 +199,7 @@ def measure_quality(
     with working_folder() as folder:
         results, metrics = folder / "results.json", folder / "metrics.json"
         with write_results(results, folder / "masks", index.categories) as writer:
-            for prediction in predict_images(network, index, settings):
+            for prediction in predict_images(Predictor(network, settings), index):
                 record = prediction.record
                 writer.add(record.image_id, record.mask_name, prediction.ids, prediction.segments)
         command = [sys.executable, "-m", "stages.evaluate", "--metrics", str(metrics)]

@@ -14,6 +14,7 @@ from benchmarks.harness.interleave import interleave
 from benchmarks.harness.synthetic import made_categories
 from benchmarks.harness.trainer import made_batch, make_trainer
 from model.inference.predict import predict_images
+from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -95,7 +96,7 @@ def _predict(network: PanopticSegFormer, work: NetworkWorkload, precision: str, 
     settings = InferenceSettings(min(work.size), max(work.size), precision=precision, compile=compiled)
     with working_folder() as nothing:
         index = PanopticIndex(made_categories(COCO_THINGS, COCO_STUFF), Path(nothing), Path(nothing), records)
-        assert sum(1 for _ in predict_images(network, index, settings, read=_read)) == work.images
+        assert sum(1 for _ in predict_images(Predictor(network, settings), index, read=_read)) == work.images
 
 
 def _read(records: Sequence[ImageRecord]) -> Iterator[npt.NDArray[np.uint8]]:

@@ -25,6 +25,8 @@ from model.inference.bit_masks import BitMasks, areas, pixel_owners, unpack
 from panoptic.runtime.ranges import Fraction, Within, require_ranges
 
 Exponent = Annotated[float, Within(0, 1000)]
+OWN = "own"
+"""The method of networks that others trained (`model.comparators`): their own post-processing."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class MergingSettings:
     """
 
     method: str = "mask"
-    """mask (m), pixel (p) or pixel_class (p*)."""
+    """mask (m), pixel (p) or pixel_class (p*); own, for networks with a post-processing of their own, on which the
+    other settings have no effect."""
     score_threshold: Fraction = 0.25
     """Least score of a segment; with pixel and pixel_class, which ignore alpha and beta, least class probability."""
     mask_threshold: Fraction = 0.5
@@ -50,8 +53,8 @@ class MergingSettings:
     def __post_init__(self) -> None:
         """Reject values that no image could be merged with."""
         require_ranges(self, "predict.merging")
-        if self.method not in METHODS:
-            raise ValueError(f"predict.merging.method is {self.method!r}; choose one of {', '.join(METHODS)}")
+        if self.method not in (*METHODS, OWN):
+            raise ValueError(f"predict.merging.method is {self.method!r}; choose one of {', '.join((*METHODS, OWN))}")
 
     def allowed_overlap(self, is_thing: bool) -> float:
         """Largest fraction of its area that a segment may lose."""
@@ -87,8 +90,18 @@ class Candidates:
 
 
 def merge(candidates: Candidates, settings: MergingSettings) -> Merged:
-    """Merge by the method that the settings name."""
+    """Merge by the method that the settings name. Raises `ValueError` for one that is not ours."""
+    require_our_method(settings)
     return METHODS[settings.method](candidates, settings)
+
+
+def require_our_method(settings: MergingSettings) -> None:
+    """Check that a network without a post-processing of its own can be merged. Raises `ValueError` if it cannot."""
+    if settings.method == OWN:
+        raise ValueError(
+            f"predict.merging.method is {OWN!r}, which only networks in transformers' layout have "
+            f"(docs/comparators.md); choose one of {', '.join(METHODS)}"
+        )
 
 
 def merge_masks(candidates: Candidates, settings: MergingSettings) -> Merged:

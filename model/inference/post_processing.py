@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.boxes import cxcywh_to_xyxy
 from model.inference.bit_masks import BitMasks, MapMasks, Size, segment_masks
-from model.inference.merging import Candidates, MergingSettings, PredictedSegment, merge
+from model.inference.merging import Candidates, Merged, MergingSettings, PredictedSegment, merge
 from model.network.outputs import PanopticOutput
 from panoptic.data.target import mask_boxes
 
@@ -86,9 +86,12 @@ class FoundMasks:
         labels, probabilities = self.labels.cpu(), self.probabilities.cpu()
         scores = probabilities**settings.alpha * quality**settings.beta
         candidates = Candidates(self.masks, inside, labels, probabilities, scores, self.num_things)
-        ids, segments = merge(candidates, settings)
+        ids, segments = self._merged(candidates, settings)
         queries = None if self.queries is None else self.queries.cpu()
         return PanopticPrediction(ids, segments, self._instances(candidates), queries)
+
+    def _merged(self, candidates: Candidates, settings: MergingSettings) -> Merged:
+        return merge(candidates, settings)
 
     def _instances(self, candidates: Candidates) -> Instances:
         """Collect the things among the selected queries, ordered by score."""
@@ -126,7 +129,7 @@ def find_masks(output: PanopticOutput, index: int, sizes: ImageSizes, crop_paddi
     """Take what was found in one image of a batch out of its output; see `predict_panoptic`."""
     masks, labels, probabilities = _found(output, index)
     if crop_padding:
-        masks = _crop(masks, sizes)
+        masks = crop_masks(masks, sizes)
     queries = output.selection.indices[index, output.selection.valid[index]]
     predicted = output.location.boxes
     boxes = predicted[-1, index, queries] if len(predicted) and predicted.shape[-1] == 4 else None
@@ -169,7 +172,7 @@ def selected_queries(output: PanopticOutput) -> Tensor:
     return states.gather(1, indices[..., None].expand(-1, -1, states.shape[-1]))
 
 
-def _crop(masks: Tensor, sizes: ImageSizes) -> Tensor:
+def crop_masks(masks: Tensor, sizes: ImageSizes) -> Tensor:
     """Keep the rows and columns of the masks that the image covers, at least in part."""
     height, width = masks.shape[-2:]
     rows = -(-height * sizes.valid[0] // sizes.batch[0])

@@ -10,10 +10,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from model.inference.post_processing import Instances, PanopticPrediction
-from model.inference.predictor import Predictor
+from model.inference.predictor import Runtime
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
-from model.network.segmenter import Segmenter
 from panoptic.data.reader import PanopticReader
 from panoptic.data.transforms import fitted_size
 from panoptic.format.results import ResultSegment
@@ -46,26 +45,26 @@ class ImagePrediction:
 
 
 def predict_images(
-    network: Segmenter,
+    runtime: Runtime,
     index: PanopticIndex,
-    settings: InferenceSettings,
     progress: bool = False,
     read: ReadImages | None = None,
 ) -> Iterator[ImagePrediction]:
-    """Predict every image of `index` on the network's device, grouped by size and otherwise in order.
+    """Predict every image of `index`, those of one size together and otherwise in order.
 
     `read` is called once for all images, in the order in which they are needed; by default the index's are read.
     """
-    predictor = Predictor(network, settings)
-    batches = list(same_size_batches(index.records, settings))
+    batches = list(same_size_batches(index.records, runtime.settings))
     records = take(index.records, list(chain.from_iterable(batches)))
     categories = tuple(category.id for category in index.categories)
     images = map(PanopticReader(index).image, records) if read is None else read(records)
-    prepared = ahead(map(predictor.prepare, images, (record.file_name for record in records)), 2 * settings.batch_size)
+    prepared = ahead(
+        map(runtime.prepare, images, (record.file_name for record in records)), 2 * runtime.settings.batch_size
+    )
     with tqdm(total=len(records), desc="predict", unit="image", disable=not progress) as bar, closing(prepared):
         remaining = iter(records)
         for batch in batches:
-            predictions = predictor.predict(list(islice(prepared, len(batch))))
+            predictions = runtime.predict(list(islice(prepared, len(batch))))
             for record, prediction in zip(islice(remaining, len(batch)), predictions, strict=True):
                 yield ImagePrediction(record, prediction.ids, _segments(prediction, categories), prediction.instances)
             bar.update(len(batch))

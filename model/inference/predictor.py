@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,18 @@ class NetworkInput:
     def size(self) -> Size:
         """(height, width) for the network."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+
+class Runtime(Protocol):
+    """Runs a network: torch, another runtime for an exported one, or transformers."""
+
+    settings: InferenceSettings
+
+    def prepare(self, image: npt.NDArray[np.uint8], name: str) -> NetworkInput:
+        """Resize an image."""
+
+    def predict(self, inputs: Sequence[NetworkInput]) -> tuple[PanopticPrediction, ...]:
+        """Predict images that have one size for the network."""
 
 
 class Predictor:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from model.device import PRECISIONS
-from model.inference.merging import MergingSettings
+from model.inference.merging import MergingSettings, require_our_method
 from model.network.config import PANOPTIC_SEGFORMER, NetworkConfig
 from panoptic.runtime.ranges import BatchSize, Count, OneOf, Side, require_ranges
 
@@ -41,11 +41,12 @@ class InferenceSettings:
 
 
 def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> None:
-    """Check that the network has the layer that masks are to be read from.
+    """Check that the network has the layer that masks are to be read from, and that masks are merged by our methods.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it does not, or they are not.
     """
+    require_our_method(settings.merging)
     if config.family != PANOPTIC_SEGFORMER:
         decoders = [config.location_layers]
     elif config.mask_head == "fpn":

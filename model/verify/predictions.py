@@ -10,6 +10,7 @@ import torch
 
 from model.device import pick_device
 from model.inference.predict import ImagePrediction, predict_images, same_size_batches
+from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.verify.check import FAILED, NOT_MADE, OK, Check, Run, first, settings_of
 from model.weights.checkpoint import load_checkpoint
@@ -69,12 +70,12 @@ def check_predictions(run: Run, images: int, seed: int) -> Check:
         return Check("prediction", NOT_MADE, "predictions or the validation index are not there")
     index, settings = PanopticIndex.load(index_path), settings_of(run.results, "predict", InferenceSettings)
     stored = Stored.read(run, index, listed, masks)
-    network = load_checkpoint(run.model).network.to(pick_device())
+    predictor = Predictor(load_checkpoint(run.model).network.to(pick_device()), settings)
     before, wrong, equal = torch.get_num_threads(), list[str](), list[float]()
     torch.set_num_threads(run.weights.section("machine").integer("threads"))
     try:
         for batch in _sample(index, settings, images, seed):
-            for prediction in predict_images(network, replace(index, records=take(index.records, batch)), settings):
+            for prediction in predict_images(predictor, replace(index, records=take(index.records, batch))):
                 share, differences = stored.differences(prediction, index)
                 equal.append(share)
                 wrong += [f"image id {prediction.record.image_id}: {difference}" for difference in differences]

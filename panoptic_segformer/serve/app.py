@@ -58,6 +58,8 @@ def _add_predictions(app: FastAPI, work: Work, kept: Kept) -> None:
     def merging(request: Request) -> partial[Response]:
         query = parameters(request.query_params)
         settings = merging_settings(query, work.model.settings.merging)
+        if settings.method not in _methods(work.model):
+            raise RefusalError(400, f"this model cannot be merged by {settings.method!r}; see /model for its methods")
         if settings != work.model.settings.merging and not work.model.leaves_masks:
             raise RefusalError(400, "this model is an exported file, which merges with its own settings alone")
         form = chosen_format(query, request.headers.get("accept", ""))
@@ -107,11 +109,16 @@ def _add_descriptions(app: FastAPI, work: Work, kept: Kept) -> None:
                 "input": {"shorter": settings.shorter, "longer": settings.longer},
                 "merging": asdict(settings.merging),
                 "merges_again": work.model.leaves_masks,
-                "methods": list(METHODS),
+                "methods": _methods(work.model),
                 "categories": work.model.categories.to_json(),
                 "limits": {"megabytes": limits.megabytes, "megapixels": limits.megapixels, "queue": limits.queue},
             }
         )
+
+
+def _methods(model: Model) -> list[str]:
+    """Return our methods of merging, and the model's own if it has one."""
+    return list(dict.fromkeys((*METHODS, model.settings.merging.method)))
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

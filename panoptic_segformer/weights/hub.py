@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from model.comparators import folder as comparator
 from panoptic.io.errors import shown_ids
 from panoptic_segformer.weights import hub_client
 from panoptic_segformer.weights.hub_client import LOGIN, HubAddress, HubError, UnreachableError, talking_about
 from panoptic_segformer.weights.names import DESCRIPTION, WEIGHTS
 
-_HINT = "where there is a network, run `panoptic weights pull {0}`, copy the folder here, and name it instead"
+_HINT = (
+    "where there is a network, run `panoptic weights pull {0}`, copy the folder here, and name it instead (for weights "
+    "in transformers' layout: `hf download {1} --local-dir FOLDER`)"
+)
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,13 @@ class Fetched:
     """Other files of the model, which were not fetched."""
 
 
-def download(address: HubAddress, names: Sequence[str]) -> Fetched:
+def download(address: HubAddress, names: Sequence[str], takes_comparators: bool = False) -> Fetched:
     """Fetch files of a model into the hub's cache, and say which commit they are of.
 
     Args:
         address: of the model; branches and tags are looked up again each time, if the hub can be reached.
         names: files to fetch, weights first, as far as there are such; all are of one commit.
+        takes_comparators: fetch a model in transformers' layout instead, if it is one.
 
     Raises:
         HubError: there is no such model or no weights in it, or the hub cannot be reached and it is not in the cache.
@@ -41,8 +46,8 @@ def download(address: HubAddress, names: Sequence[str]) -> Fetched:
     from huggingface_hub import hf_hub_download
 
     try:
-        listed = _listed(address)
-        wanted, revision = [name for name in names if name in listed], address.revision
+        listed, revision = _listed(address), address.revision
+        wanted = _wanted(address, listed, names, takes_comparators)
         with talking_about(address):
             for name in wanted:
                 limit = hub_client.TIMEOUT_S
@@ -50,7 +55,7 @@ def download(address: HubAddress, names: Sequence[str]) -> Fetched:
                 folder = path.parents[name.count("/")]
                 revision = folder.name
     except UnreachableError as error:
-        fetched = _cached(address, names, error)
+        fetched = _cached(address, [*names, *comparator.LAYOUT], error)
     else:
         others = tuple(name for name in listed if name not in wanted and name != ".gitattributes")
         fetched = Fetched(folder, replace(address, revision=revision, is_explicit=True), others)
@@ -60,16 +65,23 @@ def download(address: HubAddress, names: Sequence[str]) -> Fetched:
 
 
 def _listed(address: HubAddress) -> list[str]:
-    """Names of all files of a model that has weights."""
+    """Names of all files of a model."""
     with talking_about(address) as api:
         info = api.model_info(address.repository, revision=address.revision, timeout=hub_client.TIMEOUT_S)
     names = [str(file.rfilename) for file in info.siblings or ()]
     if outside := [name for name in names if ".." in PurePosixPath(name.replace("\\", "/")).parts or name[:1] == "/"]:
         raise HubError(f"{address}: lists {outside[0]!r}, a file outside of it; do not trust it, nothing was fetched")
-    if missing := [name for name in (WEIGHTS, DESCRIPTION) if name not in names]:
-        there = f"has no {' and no '.join(missing)}, but {shown_ids(names, 5) or 'nothing'}"
-        raise HubError(f"{address}: {there}; give a model that `panoptic weights push` put there")
     return names
+
+
+def _wanted(address: HubAddress, listed: Sequence[str], names: Sequence[str], takes_comparators: bool) -> list[str]:
+    """Choose the files to fetch. Raises `HubError` if they are no model."""
+    if takes_comparators and comparator.CONFIG in listed and DESCRIPTION not in listed:
+        return comparator.names_of(listed)
+    if missing := [name for name in (WEIGHTS, DESCRIPTION) if name not in listed]:
+        there = f"has no {' and no '.join(missing)}, but {shown_ids(listed, 5) or 'nothing'}"
+        raise HubError(f"{address}: {there}; give a model that `panoptic weights push` put there")
+    return [name for name in names if name in listed]
 
 
 def _cached(address: HubAddress, names: Sequence[str], error: UnreachableError) -> Fetched:
@@ -81,8 +93,8 @@ def _cached(address: HubAddress, names: Sequence[str], error: UnreachableError) 
         for name in names
         if isinstance(path := try_to_load_from_cache(address.repository, name, revision=address.revision), str)
     ]
-    if WEIGHTS not in {path.name for path in found}:
-        hint = _HINT.format(f"{address.repository}@{address.revision}")
+    if not {path.name for path in found}.intersection((WEIGHTS, *comparator.WEIGHTS)):
+        hint = _HINT.format(f"{address.repository}@{address.revision}", address.repository)
         raise UnreachableError(f"{error}, and the cache {constants.HF_HUB_CACHE} does not have it; {hint}") from error
     print(f"{error}; taken from the cache", file=sys.stderr)
     return Fetched(found[0].parent, replace(address, revision=found[0].parent.name, is_explicit=True), ())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from model.comparators.folder import is_comparator
 from model.weights.checkpoint import Checkpoint, load_checkpoint
 from model.weights.description import CheckpointError
 from model.weights.loading.files import is_safetensors
@@ -24,9 +25,10 @@ _IN_FOLDERS = (WEIGHTS, f"train/{WEIGHTS}", f"runs/train/{WEIGHTS}")
 
 @dataclass(frozen=True)
 class Source:
-    """A file of weights, and what to call it in a way that finds the same weights again."""
+    """Weights, and what to call them in a way that finds the same weights again."""
 
     path: Path
+    """A file, or a folder in transformers' layout."""
     name: str
     released: str = ""
     """Key of `RELEASED`, for a published checkpoint."""
@@ -37,6 +39,8 @@ class Source:
 def find(source: str | Path) -> Source:
     """Find weights: a file or folder, the name of a published checkpoint, or a model on the Hugging Face hub.
 
+    A folder in transformers' layout, here or on the hub, is a comparator, and has no file that stands for it.
+
     Raises:
         ValueError: there are none, or they cannot be fetched; says what was tried, and what there is nearby.
     """
@@ -44,15 +48,16 @@ def find(source: str | Path) -> Source:
     if not name:  # which would be the current folder
         raise ValueError("no weights are named, perhaps by an unset variable; give a path, or . for the current folder")
     if path.is_dir():
-        return Source(_in_folder(path), name)
+        return Source(path if is_comparator(path) else _in_folder(path), name)
     if path.is_file() or describe_unusable(path):
         return Source(path, name)
     if name in RELEASED:
         return Source(fetched_file(name), name, released=name)
     address = HubAddress.parse(name)
     if address and (address.is_explicit or not _looks_local(path)):
-        fetched = download(address, (WEIGHTS, DESCRIPTION))
-        return Source(fetched.folder / WEIGHTS, str(fetched.address), address=fetched.address)
+        fetched = download(address, (WEIGHTS, DESCRIPTION), takes_comparators=True)
+        folder, name = fetched.folder, str(fetched.address)
+        return Source(folder if is_comparator(folder) else folder / WEIGHTS, name, address=fetched.address)
     raise ValueError(_nothing_found(path, name))
 
 
@@ -71,8 +76,13 @@ def read_checkpoint(source: Source) -> Checkpoint:
         return converted
     try:
         return load_checkpoint(source.path)
-    except CheckpointError as error:
-        if source.address is None:
+    except ValueError as error:
+        if is_comparator(source.path.parent):
+            folder = source.path.parent
+            raise CheckpointError(
+                f"{error}; for a network in transformers' layout, name its folder, {folder}"
+            ) from error
+        if source.address is None or not isinstance(error, CheckpointError):
             raise
         raise CheckpointError(
             f"{source.name}: what arrived cannot be used: {error}. If it was damaged on the way, remove "

@@ -17,6 +17,7 @@ from PIL import Image
 import panoptic_segformer
 from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import NetworkInput
+from model.inference.settings import InferenceSettings
 from model.weights.description import metadata_path
 from panoptic.datasets.coco import build_index
 from panoptic.format.id_map import decode_id_map
@@ -146,6 +147,8 @@ def test_what_is_no_image_is_refused(weights: Path, image: panoptic_segformer.Im
 class Exported:
     """A runtime that merges by itself."""
 
+    settings = InferenceSettings()
+
     def __init__(self, prediction: PanopticPrediction) -> None:
         self._prediction = prediction
 
@@ -192,7 +195,7 @@ def test_settings_change_by_name(weights: Path) -> None:
         ({"shorter": 640}, "shorter is 640, but longer is 96; give shorter <= longer"),
         ({"shorter": 0}, "shorter is 0; give at least 1 and at most 65536"),
         ({"alpha": -1.0}, "alpha is -1.0; give at least 0 and at most 1000"),
-        ({"method": "max"}, "method is 'max'; choose one of mask, pixel, pixel_class"),
+        ({"method": "max"}, "method is 'max'; choose one of mask, pixel, pixel_class, own"),
     ],
 )
 def test_wrong_settings_are_called_by_their_names(changes: dict[str, float | str], message: str) -> None:

@@ -31,6 +31,8 @@ RATE = 12.5
 class BrightIsBall:
     """A runtime that finds a ball where an image is bright, and sky elsewhere."""
 
+    settings = InferenceSettings(batch_size=2)
+
     def prepare(self, image: npt.NDArray[np.uint8], name: str) -> NetworkInput:
         return NetworkInput(image, (image.shape[0], image.shape[1]), name)
 
@@ -50,7 +52,7 @@ class BrightIsBall:
 
 @pytest.fixture
 def model() -> Model:
-    return Model(BrightIsBall(), CATEGORIES, InferenceSettings(batch_size=2), "weights")
+    return Model(BrightIsBall(), CATEGORIES, BrightIsBall.settings, "weights")
 
 
 def write_video(path: Path, frames: int = 10, size: tuple[int, int] = (48, 64), rate: float = RATE) -> Path:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model.inference.merging import MergingSettings
 from model.inference.predict import ImagePrediction, ReadImages, predict_images
+from model.inference.predictor import Predictor, Runtime
 from model.inference.settings import InferenceSettings
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, save_checkpoint
@@ -58,7 +59,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> TinySplit:
     params = folder / "params.yaml"
     params.write_text(PARAMS % ("false", 0))
     settings = load_section(params, "predict", InferenceSettings)
-    predictions = predict_images(network, index, settings, read=contrast)
+    predictions = predict_images(Predictor(network, settings), index, read=contrast)
     seen = [
         replace(images[prediction.record.image_id], ids=prediction.ids, segments=prediction.segments)
         for prediction in predictions
@@ -133,10 +134,8 @@ def test_a_stopped_run_measures_only_what_is_missing(
     predicted: list[ImageId] = []
     stop_at = 10  # images: clean 4, the first variant 4, and half of the second
 
-    def counted(
-        network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, read: ReadImages | None = None
-    ) -> Iterator[ImagePrediction]:
-        for prediction in predict_images(network, index, settings, read=read):
+    def counted(runtime: Runtime, index: PanopticIndex, read: ReadImages | None = None) -> Iterator[ImagePrediction]:
+        for prediction in predict_images(runtime, index, read=read):
             if len(predicted) == stop_at:
                 raise KeyboardInterrupt
             predicted.append(prediction.record.image_id)
@@ -209,14 +208,12 @@ def test_measures_made_with_other_settings_are_not_used(
 ) -> None:
     calls = 0
 
-    def first_only(
-        network: PanopticSegFormer, index: PanopticIndex, settings: InferenceSettings, read: ReadImages | None = None
-    ) -> Iterator[ImagePrediction]:
+    def first_only(runtime: Runtime, index: PanopticIndex, read: ReadImages | None = None) -> Iterator[ImagePrediction]:
         nonlocal calls
         calls += 1
         if calls > 1:
             raise KeyboardInterrupt
-        yield from predict_images(network, index, settings, read=read)
+        yield from predict_images(runtime, index, read=read)
 
     arguments = prepare(tmp_path, split)
     monkeypatch.setattr(robustness, "predict_images", first_only)
@@ -268,9 +265,9 @@ def test_images_are_requested_once_in_the_order_of_use(split: TinySplit) -> None
 
     merging = MergingSettings(score_threshold=0, mask_threshold=0)
     settings = InferenceSettings(shorter=48, longer=64, batch_size=2, merging=merging)
-    network = network_for(index.categories)
-    own = list(predict_images(network, index, settings))
-    others = list(predict_images(network, moved(index), settings, read=read))
+    predictor = Predictor(network_for(index.categories), settings)
+    own = list(predict_images(predictor, index))
+    others = list(predict_images(predictor, moved(index), read=read))
     assert asked == [prediction.record.image_id for prediction in own] == [0, 2, 4, 1, 3]
     assert all(np.array_equal(one.ids, other.ids) for one, other in zip(own, others, strict=True))
 

@@ -10,6 +10,7 @@ import pytest
 
 from model.inference.merging import MergingSettings
 from model.inference.predict import predict_images
+from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.network.families import FAMILIES
 from model.weights.checkpoint import load_checkpoint
@@ -47,7 +48,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(family: str, dataset: Pa
     assert checkpoint.config.family == family
     merging = MergingSettings(score_threshold=0.0, mask_threshold=0.0)
     settings = InferenceSettings(shorter=32, longer=64, merging=merging)
-    predictions = list(predict_images(checkpoint.network, PanopticIndex.load(dataset / "index"), settings))
+    predictions = list(predict_images(Predictor(checkpoint.network, settings), PanopticIndex.load(dataset / "index")))
     assert len(predictions) == 8
     assert any(prediction.segments for prediction in predictions)
 

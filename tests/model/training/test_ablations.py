@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model.inference.predict import predict_images
+from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
@@ -79,7 +80,7 @@ def test_it_trains_and_predicts(ablation: Path, base: str, index: PanopticIndex,
     parts = {name for name, part in network.named_children() if list(part.parameters())}
     assert changed == parts
     lenient = replace(inference.merging, score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
-    predictions = list(predict_images(trained, index, replace(inference, merging=lenient)))
+    predictions = list(predict_images(Predictor(trained, replace(inference, merging=lenient)), index))
     assert len(predictions) == 2 * STEPS
     found = {segment.category_id for prediction in predictions for segment in prediction.segments}
     assert found, "nothing was found although nothing was filtered out"

@@ -11,7 +11,8 @@ from huggingface_hub import constants
 import panoptic_segformer
 from panoptic_segformer.weights import hub_client, names
 from panoptic_segformer.weights.__main__ import main
-from tests.hub_server import TOKEN, Hub
+from tests.hub_server import TOKEN, Hub, Repository
+from tests.model.comparators.made_folders import write_folder
 from tests.panoptic_segformer.programs import run_python
 from tests.panoptic_segformer.weights.small_bundle import make_run, save_weights
 
@@ -388,3 +389,24 @@ def test_own_files_are_not_overwritten(pushed: Hub, tmp_path: Path, capsys: pyte
     main(["pull", NAME, "--out", str(out)])  # all are there, and the same
     assert (out / "notes.txt").read_text() == "mine"
     assert (out / "README.md").read_bytes() == pushed.files(NAME)["README.md"]
+
+
+def test_a_network_in_transformers_layout_is_fetched_by_name(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only its own files are, and only for `load`: they are not what `panoptic weights push` writes."""
+    folder = write_folder(tmp_path / "made", "eomt", shard="20KB")
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    others = {"README.md": b"", "modeling_evil.py": b"raise SystemExit", "pytorch_model.bin": b"of another format"}
+    hub.repositories[NAME] = Repository(is_private=False, commits={"1" * 40: files | others})
+    expected = panoptic_segformer.load(folder)(IMAGE).ids
+    loaded = panoptic_segformer.load(NAME)
+    assert loaded.source == f"hf://{NAME}@{'1' * 40}"
+    np.testing.assert_array_equal(loaded(IMAGE).ids, expected)
+    (snapshot,) = (tmp_path / "hub-cache").glob("models--*/snapshots/*")
+    assert files_in(snapshot) == set(files)
+    assert "has no model.safetensors and no model.json" in refused(capsys, "pull", NAME)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    np.testing.assert_array_equal(panoptic_segformer.load(NAME)(IMAGE).ids, expected)
+    with pytest.raises(ValueError, match=r"HF_HUB_OFFLINE keeps .* `hf download owner/other --local-dir FOLDER`"):
+        panoptic_segformer.load("owner/other")

@@ -162,7 +162,7 @@ def test_an_exported_network_is_no_weights(tmp_path: Path) -> None:
 def test_only_what_looks_like_an_address_reaches_for_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def download(address: object, _: object) -> None:
+    def download(address: object, *_: object, **__: object) -> None:
         asked.append(str(address))
         raise ValueError("asked")
 
