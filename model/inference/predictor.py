@@ -90,10 +90,11 @@ class Predictor:
 
 
 def _require_finite(output: PanopticOutput, names: Sequence[str]) -> None:
-    """Check the class logits and masks of a batch, by sums, which NaN and infinities make NaN or infinite."""
+    """Check what a batch's network computed, by sums, which NaN and infinities make NaN or infinite."""
     by_decoder = output.location.class_logits if output.query_class_logits is None else output.query_class_logits
     parts = {
         "class logits": by_decoder,
+        "class probabilities": output.selection.scores[None] if by_decoder is None else None,
         "masks": output.query_masks.masks,
         "stuff logits": output.stuff_logits,
         "stuff masks": output.stuff.masks if output.stuff else None,
