@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
-from typing import cast
 
 from benchmarks.compare_models.rows import RowTable
+from benchmarks.harness.results import mean_and_range
+from benchmarks.harness.stages import percentages
 from model.complexity.measure import Measurement
+from panoptic.io.json_fields import JsonObject
 from panoptic.markdown import markdown_table
 
-Numbers = Mapping[str, float | None]
-SCORES = ("boundary PQ", "mask AP", "PQ kept")
 _EXPLANATION = (
     "In percent, means over the seeds with the lowest and the highest in brackets. *PQ kept*: PQ under the corruptions"
     " of COCO-C as a part of PQ on the same images without them. The other columns split what is missing to 100 PQ by"
@@ -22,16 +21,14 @@ _COSTS = (
 )
 
 
-def details_of(
-    metrics: Mapping[str, object], errors: Mapping[str, object], robustness: Mapping[str, object]
-) -> dict[str, float]:
+def details_of(metrics: JsonObject, errors: JsonObject, robustness: JsonObject) -> dict[str, float]:
     """Collect percentages from the JSON of the stages evaluate and robustness; nan where there is none."""
-    boundary = cast(Numbers, metrics["boundary_pq"])["all"]
-    average_precision = cast("Mapping[str, Numbers]", metrics["ap"])["segm"]["AP"]
-    kept = cast("Mapping[str, Numbers]", robustness)["relative"]["all"]
-    loss = cast("Mapping[str, Mapping[str, Numbers]]", errors)["all"]["pq_loss"]
-    values = dict(zip(SCORES, (boundary, average_precision, kept), strict=True)) | dict(loss)
-    return {name: float("nan") if value is None else 100 * value for name, value in values.items()}
+    return {
+        "boundary PQ": percentages(metrics.child("boundary_pq"))["all"],
+        "mask AP": percentages(metrics.child("ap").child("segm"))["AP"],
+        "PQ kept": percentages(robustness.child("relative"))["all"],
+        **percentages(errors.child("all").child("pq_loss")),
+    }
 
 
 def details_section(details: Mapping[str, Sequence[Mapping[str, float]]], table: RowTable) -> Iterator[str]:
@@ -59,7 +56,4 @@ def costs_section(costs: Mapping[str, Measurement], table: RowTable) -> Iterator
 
 def _summary(found: Sequence[Mapping[str, float]], name: str) -> str:
     values = [one[name] for one in found if name in one and not math.isnan(one[name])]
-    if not values:
-        return "-"
-    mean = f"{fmean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
+    return mean_and_range(values) if values else "-"

@@ -86,10 +86,9 @@ class SequentialComparison:
 
 def _compared_pair(pair: Pair, decision: Decision, level: float) -> ComparedPair:
     difference = decision.difference
-    seeds = min(part.seeds for part in difference.trainings)
     return ComparedPair(
         *pair,
         decision,
         seeds_for_1_pq=seeds_needed(difference, 1.0, level),
-        images_for_1_pq=images_needed(difference, 1.0, seeds, level),
+        images_for_1_pq=images_needed(difference, 1.0, difference.seeds, level),
     )

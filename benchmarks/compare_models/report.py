@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.compare_models.details import costs_section, details_section
 from benchmarks.compare_models.rows import CLOSE, PAPERS, SCORE_THRESHOLD, Claim, RowTable
+from benchmarks.harness.results import mean_and_range
 from model.complexity.measure import Measurement
 from panoptic.evaluation.power import POWER
 from panoptic.evaluation.sequential import LEVEL, Decision
@@ -63,8 +64,8 @@ class ComparedPair:
 
     @property
     def seeds(self) -> int:
-        """The number of seeds that the decision is based on."""
-        return min(part.seeds for part in self.decision.difference.trainings)
+        """Number of seeds that the decision is based on."""
+        return self.decision.difference.seeds
 
     @property
     def call(self) -> str:
@@ -174,16 +175,10 @@ def _listed(seeds: Sequence[int]) -> str:
 
 
 def _cells(title: str, found: Sequence[SeedResult]) -> list[str]:
-    pq = [_mean_and_range([result.pq[group] for result in found]) for group in GROUPS]
+    pq = [mean_and_range([result.pq[group] for result in found]) for group in GROUPS]
     timed = [result.seconds for result in found if result.seconds is not None]
     seconds = f"{sum(timed) / len(timed):.0f}" if timed else "-"
     return [title, *pq, seconds, f"{found[0].parameters / 1e6:.2f} M"]
-
-
-def _mean_and_range(values: Sequence[float]) -> str:
-    """Format the mean, not the median: there are two or three seeds."""
-    mean = f"{sum(values) / len(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
 
 
 def _verdicts(

@@ -35,7 +35,7 @@ class ComparedModel:
     claims: tuple[Claim, ...] = ()
     remark: str = ""  # to keep in mind when reading the row
     finding: str = ""  # of the search for an issue, shown where a claim is not confirmed
-    overlay: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # settings by section, after the file's
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # by section, after those of the file
     steps: int | None = None  # of the optimizer, if not those of the other rows
 
 

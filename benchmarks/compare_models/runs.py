@@ -1,6 +1,5 @@
 """Run every row and seed of the comparison through the stages, several in parallel, none twice."""
 
-import json
 import os
 import platform
 from collections.abc import Sequence
@@ -12,14 +11,14 @@ from pathlib import Path
 from benchmarks.compare_models.details import details_of
 from benchmarks.compare_models.report import SeedResult, TrainingBudget
 from benchmarks.compare_models.rows import PAPERS, RowTable
-from benchmarks.harness.stages import Stages
+from benchmarks.harness.stages import Stages, percentages
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.sampling import steps_per_epoch
 from model.training.settings import TrainSettings
 from panoptic.datasets.layout import DatasetSettings
 from panoptic.index import PanopticIndex
-from panoptic.io.json_fields import write_json
+from panoptic.io.json_fields import JsonObject, read_json, write_json
 from panoptic.runtime.fingerprint import file_digest, fingerprint
 from panoptic.runtime.settings import flat_settings
 from pipelines.override import experiment_files, override_settings
@@ -80,7 +79,7 @@ class ComparisonRuns:
     def prepare(self, rows: Sequence[str]) -> None:
         """Verify the dataset, once for all rows, and check that their steps are whole epochs of it."""
         settled, settings = self.work / "annotate" / "dataset.json", asdict(self.dataset)
-        if _read(settled) != settings:
+        if _read(settled).values != settings:
             print(f"verifying {self.dataset.root}")
             self.stages.annotate(self.params, self.work)
             write_json(settled, settings)
@@ -151,33 +150,26 @@ class ComparisonRuns:
         folder, params = self._folder(row, seed), self.settings(row, seed)
         finished, model = folder / "training.json", folder / "model.safetensors"
         identity = self._identity(params)
-        known = _read(finished)
-        if known.get("identity") != identity or not model.exists():
+        if _read(finished).values.get("identity") != identity or not model.exists():
             print(f"{folder.name}: training")
             resumed = self.stages.train(params, self.work / "annotate", folder)
-            metrics = _read(folder / "train" / "metrics.json")
+            metrics = read_json(folder / "train" / "metrics.json").values
             seconds = None if resumed else metrics["seconds_since_last_start"]
-            known = {"identity": identity, "parameters": metrics["parameters"], "seconds": seconds}
-            write_json(finished, known)
-        seconds = known["seconds"]
-        return TrainedWeights(
-            model, identity, int(str(known["parameters"])), None if seconds is None else float(str(seconds))
-        )
+            write_json(finished, {"identity": identity, "parameters": metrics["parameters"], "seconds": seconds})
+        known = read_json(finished)
+        return TrainedWeights(model, identity, known.integer("parameters"), known.optional_number("seconds"))
 
     def _score(self, row: str, seed: int, training: TrainedWeights) -> SeedResult:
         folder, params = self._folder(row, seed), self.settings(row, seed)
         finished = folder / "result.json"
         predict = load_section(params, "predict", InferenceSettings)
         identity = fingerprint({"training": training.identity, "predict": asdict(predict)})
-        known = _read(finished)
-        if known.get("identity") != identity or not self.counts(row, seed).exists():
-            known = {"identity": identity} | self._measure(params, training.model, folder)
-            write_json(finished, known)
-        quality = known["pq"]
-        assert isinstance(quality, dict)
-        pq = {name: float("nan") if value is None else 100 * value for name, value in quality.items()}
+        if _read(finished).values.get("identity") != identity or not self.counts(row, seed).exists():
+            write_json(finished, {"identity": identity} | self._measure(params, training.model, folder))
+        known = read_json(finished)
+        pq = percentages(known.child("pq"))
         print(f"{folder.name}: PQ {pq['all']:.1f}, things {pq['things']:.1f}, stuff {pq['stuff']:.1f}")
-        details = known.get("details", {})
+        details = known.values.get("details", {})
         assert isinstance(details, dict)
         seconds = None if self.table.rows[row].weights_of else training.seconds
         return SeedResult(row, seed, pq, training.parameters, seconds, details)
@@ -186,10 +178,11 @@ class ComparisonRuns:
         """Score the validation images; where the table is detailed, also measure what `details_of` collects."""
         index, annotated = self.index("val"), self.work / "annotate"
         if not self.table.detailed:
-            return {"pq": self.stages.score(params, index, model, folder)["pq"]}
+            return {"pq": self.stages.score(params, index, model, folder).values["pq"]}
         metrics = self.stages.score(params, index, model, folder, annotated / "instances_val.json")
         robust = self.stages.robustness(params, index, model, annotated / "corrupted", folder)
-        return {"pq": metrics["pq"], "details": details_of(metrics, _read(folder / "error_breakdown.json"), robust)}
+        errors = read_json(folder / "error_breakdown.json")
+        return {"pq": metrics.values["pq"], "details": details_of(metrics, errors, robust)}
 
     def settings(self, row: str, seed: int) -> Path:
         """Write the row's params.yaml, and return its path."""
@@ -197,13 +190,13 @@ class ComparisonRuns:
         folder.mkdir(parents=True, exist_ok=True)
         steps, model = self._steps(row), self.table.rows[row]
         train = {"seed": seed, "epochs": steps // self.steps_per_epoch, "validate_every": steps}
-        overlay, common = folder / "overlay.yaml", folder / "common.yaml"
-        write_json(overlay, model.overlay)
+        own, common = folder / "own.yaml", folder / "common.yaml"
+        write_json(own, model.settings)
         predict = {"merging": {"score_threshold": model.score_threshold}}
         detailed = {"corrupt": {"images": CORRUPTED_IMAGES, "archives": False}} if self.table.detailed else {}
         write_json(common, {"train": train, "predict": predict, **detailed})
-        own = experiment_files([model.override] if model.override else [])
-        override_settings(self.params, [*own, overlay, common], folder / "params.yaml")
+        recipe = experiment_files([model.override] if model.override else [])
+        override_settings(self.params, [*recipe, own, common], folder / "params.yaml")
         if load_section(folder / "params.yaml", "dataset", DatasetSettings) != self.dataset:
             raise ValueError(f"{row} changes the dataset, but all rows share that of {self.params}; change it there")
         return folder / "params.yaml"
@@ -230,6 +223,6 @@ class ComparisonRuns:
         return steps_per_epoch(len(PanopticIndex.load(self.index("train")).records), batch_size)
 
 
-def _read(path: Path) -> dict[str, object]:
-    content: dict[str, object] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return content
+def _read(path: Path) -> JsonObject:
+    """Read a JSON file, empty if it is not there."""
+    return read_json(path) if path.exists() else JsonObject({}, str(path))

@@ -40,6 +40,12 @@ class Summary:
         return f"{self.median:{spec}} ({self.lowest:{spec}} to {self.highest:{spec}})"
 
 
+def mean_and_range(values: Sequence[float]) -> str:
+    """Format percentages as `71.0 (70.0 to 72.0)`: the mean, not the median, where there are two or three."""
+    mean = f"{statistics.fmean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
+
+
 def publish(name: str, page: str, report: "DataclassInstance", out: Path = RESULTS) -> None:
     """Write `<out>/<name>.md` and the report as `<out>/<name>.json`, both or neither, and print the page."""
     numbers = json.dumps(asdict(report), indent=1) + "\n"

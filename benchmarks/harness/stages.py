@@ -1,6 +1,5 @@
 """Stages of the pipeline as separate programs, each with a log, that end with the benchmark."""
 
-import json
 import os
 import sys
 import threading
@@ -8,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from panoptic.io.json_fields import JsonObject, read_json
 from pipelines.process.session import OutputLine, run_in_session
 
 RESUMED = "resuming from "  # what stages.train says then
@@ -41,9 +41,7 @@ class Stages:
         }
         return any(line.startswith(RESUMED) for line in self._run("train", paths, folder))
 
-    def score(
-        self, params: Path, index: Path, model: Path, folder: Path, instances: Path | None = None
-    ) -> Mapping[str, object]:
+    def score(self, params: Path, index: Path, model: Path, folder: Path, instances: Path | None = None) -> JsonObject:
         """Predict and score the images of an index, to predict/ and JSON files; return the metrics.
 
         With `instances`, their ground truth in COCO's format, also AP, and error_breakdown.json.
@@ -62,7 +60,7 @@ class Stages:
             paths["instances-predictions"] = predicted / "instances.json"
             paths["error-breakdown"] = folder / "error_breakdown.json"
         self._run("evaluate", paths, folder)
-        return _json(metrics)
+        return read_json(metrics)
 
     def corrupt(self, params: Path, index: Path, folder: Path) -> Path:
         """Choose the images and corruptions of COCO-C for `robustness`; return their folder."""
@@ -70,11 +68,11 @@ class Stages:
         self._run("corrupt", {"params": params, "index": index, "state": folder / "state", "out": corrupted}, folder)
         return corrupted
 
-    def robustness(self, params: Path, index: Path, model: Path, corrupted: Path, folder: Path) -> Mapping[str, object]:
+    def robustness(self, params: Path, index: Path, model: Path, corrupted: Path, folder: Path) -> JsonObject:
         """Score corrupted images; return the metrics."""
         paths = {"params": params, "index": index, "model": model, "corrupted": corrupted}
         self._run("robustness", {**paths, "state": folder / "state", "out": folder / "robustness"}, folder)
-        return _json(folder / "robustness" / "metrics.json")
+        return read_json(folder / "robustness" / "metrics.json")
 
     def _run(self, name: str, options: Mapping[str, Path], folder: Path) -> list[str]:
         """Run a stage and return its output, which also goes to a log in `folder`.
@@ -104,6 +102,7 @@ class Stages:
         return lines
 
 
-def _json(path: Path) -> dict[str, object]:
-    content: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+def percentages(fractions: JsonObject) -> dict[str, float]:
+    """Read all numbers of an object in the JSON of a stage as percentages; nan where there is none."""
+    found = {name: fractions.optional_number(name) for name in fractions.values}
+    return {name: float("nan") if value is None else 100 * value for name, value in found.items()}

@@ -36,8 +36,8 @@ class SegmentationCost:
     memory: float
 
 
-class Segmenter:
-    """A method at work on one image."""
+class MethodAtWork:
+    """A method, the image that it segments, and what measures it."""
 
     def __init__(self, name: str, config: NetworkConfig, size: tuple[int, int]) -> None:
         """Make the method and the image, and start to measure memory."""
@@ -98,10 +98,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     height, width = arguments.size
-    segmenter = Segmenter(arguments.method, NetworkConfig(**json.loads(arguments.config)), (height, width))
+    work = MethodAtWork(arguments.method, NetworkConfig(**json.loads(arguments.config)), (height, width))
     print("ready", flush=True)
     for _ in sys.stdin:
-        print(json.dumps(asdict(segmenter.run())), flush=True)
+        print(json.dumps(asdict(work.run())), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Writes long_training.md and long_training.json.
 """
 
 import csv
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,10 +18,11 @@ import torch
 from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.device import device_name
 from benchmarks.harness.results import publish
-from benchmarks.harness.stages import Stages
-from benchmarks.long_training.report import GROUPS, TrainingOutcome, outcome_page
+from benchmarks.harness.stages import Stages, percentages
+from benchmarks.long_training.report import TrainingOutcome, outcome_page
 from panoptic.datasets.layout import DatasetSettings
 from panoptic.index import PanopticIndex
+from panoptic.io.json_fields import read_json
 from panoptic.runtime.cli import run_command
 from panoptic.tools.mini.write import write_dataset
 from pipelines.override import override_settings
@@ -50,24 +50,19 @@ def train_and_score(recipe: Path, work: Path, images: tuple[int, int]) -> Traini
     stages.annotate(params, work)
     resumed = stages.train(params, work / "annotate", work)
     metrics = stages.score(params, work / "annotate" / "val.index", work / "model.safetensors", work)
-    trained = json.loads((work / "train" / "metrics.json").read_text(encoding="utf-8"))
+    trained = read_json(work / "train" / "metrics.json")
     return TrainingOutcome(
         recipe=str(recipe),
         device=device_name(),
         torch=torch.__version__,
         images=len(PanopticIndex.load(work / "annotate" / "train.index").records),
-        parameters=trained["parameters"],
-        steps=trained["steps"],
-        seconds=None if resumed else trained["seconds_since_last_start"],
-        pq=_percent(metrics["pq"]),
-        boundary_pq=_percent(metrics["boundary_pq"]),
+        parameters=trained.integer("parameters"),
+        steps=trained.integer("steps"),
+        seconds=None if resumed else trained.number("seconds_since_last_start"),
+        pq=percentages(metrics.child("pq")),
+        boundary_pq=percentages(metrics.child("boundary_pq")),
         curve=list(_curve(work / "train" / "quality.csv")),
     )
-
-
-def _percent(quality: object) -> dict[str, float]:
-    assert isinstance(quality, dict)
-    return {group: 100 * (float("nan") if quality[group] is None else quality[group]) for group in GROUPS}
 
 
 def _curve(path: Path) -> Iterator[dict[str, float]]:

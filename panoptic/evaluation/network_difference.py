@@ -110,6 +110,11 @@ class NetworkDifference:
         return cls(value, tuple(map(SeedVariance.of, parts)), max(shared, 0.0), images)
 
     @property
+    def seeds(self) -> int:
+        """Number of seeds of each network; of the one with fewer, if they differ."""
+        return min(part.seeds for part in self.trainings)
+
+    @property
     def uncertainty(self) -> "Uncertainty":
         """That of the value."""
         seeds = Variance.sum([Variance(part.total / part.seeds, part.seeds - 1) for part in self.trainings])

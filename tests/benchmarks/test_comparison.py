@@ -24,6 +24,7 @@ from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.harness.stages import Stages
 from panoptic.evaluation.network_difference import NetworkDifference, SeedVariance
 from panoptic.evaluation.sequential import Decision
+from panoptic.io.json_fields import JsonObject
 from panoptic.report.paired import CountedRun
 from tests.benchmarks.pages import read_report
 from tests.markdown import unpadded
@@ -64,10 +65,10 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (folder / "model.safetensors").touch()
         return False
 
-    def score(_stages: Stages, params: Path, index: Path, model: Path, folder: Path) -> dict[str, object]:
+    def score(_stages: Stages, params: Path, index: Path, model: Path, folder: Path) -> JsonObject:
         started.append(f"score {folder.name}")
         (folder / "per_image.json").touch()
-        return {"pq": {"all": 0.5, "things": 0.5, "stuff": 0.5}}
+        return JsonObject({"pq": {"all": 0.5, "things": 0.5, "stuff": 0.5}}, "metrics.json")
 
     monkeypatch.setattr(Stages, "train", train)
     monkeypatch.setattr(Stages, "score", score)
@@ -286,8 +287,8 @@ def test_only_rows_in_open_comparisons_get_more_seeds(params: Path, monkeypatch:
 
 def test_a_row_has_settings_and_steps_of_its_own_but_not_a_dataset(params: Path, stages: list[str]) -> None:
     rows = {
-        "short": ComparedModel("short", overlay={"model": {"queries": 5}}, steps=2),
-        "other": ComparedModel("other", overlay={"dataset": {"name": "other"}}),
+        "short": ComparedModel("short", settings={"model": {"queries": 5}}, steps=2),
+        "other": ComparedModel("other", settings={"dataset": {"name": "other"}}),
     }
     runs = ComparisonRuns(params, params.parent / "work", 4, table=RowTable("page", "Title", rows))
     runs.prepare(list(rows))
