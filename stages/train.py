@@ -1,4 +1,4 @@
-"""Train Panoptic SegFormer on an index of images.
+"""Train a network of the family `model.family` on an index of images.
 
     python -m stages.train --params params.yaml
         --train-index runs/annotate/train.index --val-index runs/annotate/val.index

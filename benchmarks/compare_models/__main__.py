@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.compare_models.differences import SequentialComparison
-from benchmarks.compare_models.families import FAMILIES, family_runs, measured_costs
+from benchmarks.compare_models.families import FAMILY_ROWS, family_runs, measured_costs
 from benchmarks.compare_models.report import ComparisonReport, SeedResult, comparison_page, in_order
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
@@ -70,9 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows.add_argument(
         "--families",
         nargs="*",
-        choices=FAMILIES,
+        choices=FAMILY_ROWS,
         metavar="NAME",
-        help=f"network families as rows, by default all: {', '.join(FAMILIES)}",
+        help=f"network families as rows, by default all: {', '.join(FAMILY_ROWS)}",
     )
     parser.add_argument("--steps", type=int, default=800, help="optimizer steps of every training (default: 800)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each (default: 0)")
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = RowTable.of_recipes(arguments.recipes) if arguments.recipes else PAPERS
         runs = ComparisonRuns(arguments.params, arguments.work, arguments.steps, arguments.jobs, table)
         if arguments.families is not None:
-            runs = family_runs(runs, arguments.families or list(FAMILIES))
+            runs = family_runs(runs, arguments.families or list(FAMILY_ROWS))
         rows = arguments.rows if runs.table is PAPERS else list(runs.table.rows)
         failures = compare_models(runs, rows, arguments.seeds, arguments.more_seeds, arguments.out)
         if failures:

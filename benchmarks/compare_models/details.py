@@ -1,4 +1,4 @@
-"""What a detailed comparison shows of each row beside PQ: further scores, errors, robustness, and costs."""
+"""Details of a comparison's rows beside PQ: further scores, errors, robustness, and costs."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

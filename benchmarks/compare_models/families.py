@@ -22,7 +22,7 @@ from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.harness.trainer import make_trainer
 from model.complexity.measure import Measurement, Task, measure_apart
 from model.inference.settings import InferenceSettings
-from model.network.config import NetworkConfig
+from model.network.config import PANOPTIC_SEGFORMER, NetworkConfig
 from model.network.families import build_network
 from model.training.loop import batches_of_steps, optimize
 from model.training.settings import TrainSettings
@@ -31,11 +31,12 @@ from panoptic.io.json_fields import read_json, write_json
 from panoptic.runtime.cli import ending_with_this
 from stages.settings import load_section
 
-OURS = "panoptic_segformer"
 TIMED_STEPS, WARM_UP = 16, 4
-_MASKFORMER = "mask-wise merging is better than the argmax for MaskFormer's masks as well (table 7)"
-FAMILIES: Mapping[str, ComparedModel] = {
-    OURS: ComparedModel("Panoptic SegFormer, version 2"),
+_MASK_WISE = Claim(
+    "maskformer", "below", "mask-wise merging is better than the argmax for MaskFormer's masks as well (table 7)"
+)
+FAMILY_ROWS: Mapping[str, ComparedModel] = {
+    PANOPTIC_SEGFORMER: ComparedModel("Panoptic SegFormer, version 2"),
     "detr": ComparedModel("DETR's panoptic head", "ablations/detr"),
     "d_detr_ms": ComparedModel("D-DETR-MS", "ablations/d_detr_ms"),
     "maskformer": ComparedModel("MaskFormer", "families/maskformer"),
@@ -47,13 +48,13 @@ _MERGED: Mapping[str, ComparedModel] = {
         "MaskFormer's weights, merging p",
         "ablations/merging_p",
         "maskformer",
-        claims=(Claim("maskformer", "below", _MASKFORMER),),
+        claims=(_MASK_WISE,),
     ),
     "maskformer_p_star": ComparedModel(
         "MaskFormer's weights, merging p*",
         "ablations/merging_p_star",
         "maskformer",
-        claims=(Claim("maskformer", "below", _MASKFORMER),),
+        claims=(_MASK_WISE,),
     ),
 }
 """Merging of table 7 of the paper, for the row with equal steps."""
@@ -65,15 +66,15 @@ def families_table(
     """Make the rows of families.
 
     Args:
-        rows: with equal steps, ours first.
+        rows: with equal steps, Panoptic SegFormer first.
         steps: of the rows with equal steps.
         steps_per_epoch: trainings end with whole epochs.
         seconds: CPU seconds of a step of each family.
     """
     timed = {}
     for name, model in rows.items():
-        if name != OURS:
-            epochs = max(1, round(steps * seconds[OURS] / seconds[name] / steps_per_epoch))
+        if name != PANOPTIC_SEGFORMER:
+            epochs = max(1, round(steps * seconds[PANOPTIC_SEGFORMER] / seconds[name] / steps_per_epoch))
             own = epochs * steps_per_epoch
             title = f"{model.title}, equal CPU time: {own} steps"
             timed[f"{name}_equal_time"] = replace(model, title=title, steps=own)
@@ -83,8 +84,8 @@ def families_table(
 
 
 def family_runs(runs: ComparisonRuns, names: Sequence[str]) -> ComparisonRuns:
-    """Make runs of our network and the named families; the seconds of their steps are measured once."""
-    rows = {name: model for name, model in FAMILIES.items() if name == OURS or name in names}
+    """Make runs of Panoptic SegFormer and the named families; the seconds of their steps are measured once."""
+    rows = {name: model for name, model in FAMILY_ROWS.items() if name == PANOPTIC_SEGFORMER or name in names}
     single = replace(runs, work=runs.work / "families", table=RowTable("families", "", rows, detailed=True))
     single.prepare(list(rows))
     measured = single.work / "annotate" / "seconds_of_step.json"

@@ -69,7 +69,7 @@ class ComparedPair:
 
     @property
     def call(self) -> str:
-        """What may be said, with the error rate of the decisions."""
+        """Decision in words: above or below, close, or both; empty while it is open."""
         order = "above" if self.decision.difference.value > 0 else "below"
         return ", ".join([order] * self.decision.is_different + ["close"] * self.decision.is_close)
 

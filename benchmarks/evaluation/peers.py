@@ -49,7 +49,7 @@ def _hotcoco(workload: Workload) -> Scores:
 
 
 def _vernier(workload: Workload, boundary: bool = False) -> Scores:
-    """As it is by default; maps are decoded by its own function."""
+    """Run vernier with its defaults, and decode the maps by its own function."""
     from vernier.panoptic import Dataset, Evaluator, Predictions, decode_label_map_png
 
     def read(files: PanopticFiles) -> tuple[dict[int, NDArray[np.uint32]], bytes, bytes]:
@@ -66,7 +66,7 @@ def _vernier(workload: Workload, boundary: bool = False) -> Scores:
 
 
 def _boundary_iou_api(workload: Workload) -> Scores:
-    """Without its function for all images, which starts a process for every core."""
+    """Score in this process: the function for all images would start one for every core."""
     from boundary_iou.coco_panoptic_api.evaluation import pq_compute_single_core
 
     gt, prediction = workload.ground_truth, workload.prediction

@@ -1,5 +1,6 @@
 """The page of the evaluation benchmark, and the names of its measurements."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -105,7 +106,7 @@ def _scores(cost: ImageCost) -> list[str]:
 
 def _val2017(report: EvaluationReport) -> tuple[str, ...]:
     costs, images = report.measurements, report.conditions.images
-    times = -(-VAL2017_IMAGES // images)
+    times = math.ceil(VAL2017_IMAGES / images)
     rows = [
         [label, f"{costs[name].cpu_seconds * times * images:.1f}"] for name, label in VAL2017.items() if name in costs
     ]

@@ -84,7 +84,7 @@ def training(work: NetworkWorkload, precision: str, batch: int) -> Throughput:
     settings = TrainSettings(batch_size=batch, images_per_forward=batch, precision=precision)
     index = PanopticIndex(made_categories(COCO_THINGS, COCO_STUFF), Path(), Path(), ())
     run, state = make_trainer(work.network(), index, settings)
-    images = made_batch(work.size, 7, 4, work.config.targets, batch).to(work.device)
+    images = made_batch(work.size, 7, 4, work.config.stuff_queries, batch).to(work.device)
     memory, timer = PeakMemory.start(work.device), timer_for(work.device)
     seconds = [timer.median(lambda: optimize(run, state, [images]), work.images) for _ in range(work.rounds)]
     return Throughput(precision, False, batch, tuple(batch / taken for taken in seconds), memory.bytes)

@@ -37,7 +37,7 @@ def make_trainer(network: Segmenter, index: PanopticIndex, settings: TrainSettin
 def made_batch(
     size: tuple[int, int], things: int, stuff: int, stuff_queries: str = "joint", count: int = 1
 ) -> PackedBatch:
-    """Make images with COCO's classes; `stuff_queries` is `NetworkConfig.stuff`."""
+    """Make images with COCO's classes; `stuff_queries` is that of `NetworkConfig`."""
     categories = made_categories(COCO_THINGS, COCO_STUFF)
     samples = [made_sample(np.random.default_rng(seed), size, things, stuff, categories) for seed in range(count)]
     return collate(samples, categories, stuff_queries)

@@ -54,13 +54,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(rounds: LoadingRounds, index: Path | None, params: Path) -> LoadingReport:
     """Measure an index, or drawn images where it is None."""
-    train, stuff = load_section(params, "train", TrainSettings), load_section(params, "model", NetworkConfig).targets
+    train, network = load_section(params, "train", TrainSettings), load_section(params, "model", NetworkConfig)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     source = f"images of {index}" if index else f"{rounds.images} drawn images of 480 x 640"
     with ExitStack() as stack:
         index = index or write_dataset(Path(stack.enter_context(working_folder())), rounds.images)
-        images = TrainingImages(PanopticIndex.load(index), train.augmentation, train.seed, stuff)
+        images = TrainingImages(PanopticIndex.load(index), train.augmentation, train.seed, network.stuff_queries)
         parts, rates = measure_loading(images, rounds)
     return LoadingReport(rounds, device_name(), f"{source}, with the augmentation of {params}", parts, rates)
 

@@ -187,7 +187,7 @@ class MadeImages:
     categories: CategoryTable
     augmentation: AugmentationSettings
     images_per_forward: int
-    joint_stuff: str  # `NetworkConfig.stuff`
+    stuff_queries: str  # `NetworkConfig.stuff_queries`
 
     def shape(self, draw: int) -> Size:
         """Return the padded (height, width) of a forward pass."""
@@ -198,7 +198,7 @@ class MadeImages:
     def batch(self, draw: int) -> PackedBatch:
         """Make the same forward pass with segments."""
         samples = self._augmented(draw, self.things, self.stuff)
-        return collate(samples, self.categories, self.joint_stuff)
+        return collate(samples, self.categories, self.stuff_queries)
 
     def typical_and_largest(self) -> tuple[int, int, float]:
         """Return the draws of median and largest area, and the mean area in pixels."""

@@ -76,7 +76,7 @@ def measure_steps(
         categories=categories,
         augmentation=settings.augmentation,
         images_per_forward=settings.images_per_forward,
-        joint_stuff=recipe.model.targets,
+        stuff_queries=recipe.model.stuff_queries,
     )
     typical, largest, mean_pixels = images.typical_and_largest()
 
@@ -163,7 +163,7 @@ def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
 
     def read_to_train() -> None:
         files.read()
-        collate([augment(sample, rng, recipe.train.augmentation)], categories, recipe.model.targets)
+        collate([augment(sample, rng, recipe.train.augmentation)], categories, recipe.model.stuff_queries)
 
     def score() -> None:
         gt = SegmentedImage(decode_id_map(files.ids, ""), sample.record.segments)

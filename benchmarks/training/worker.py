@@ -61,7 +61,7 @@ def r50(variant: str) -> Step:
     network = PanopticSegFormer(NetworkConfig(), COCO_THINGS, COCO_STUFF)
     index = PanopticIndex(CategoryTable((), ()), Path(), Path(), ())
     run, state = _prepare(network, index, TrainSettings(batch_size=1, workers=0), variant)
-    return _steps(run, state, repeat([made_batch(SIZE, THINGS, STUFF, network.config.targets)]))
+    return _steps(run, state, repeat([made_batch(SIZE, THINGS, STUFF, network.config.stuff_queries)]))
 
 
 def mask2former(_: str) -> Step:

@@ -58,9 +58,9 @@ class InferenceNetwork(nn.Module):
         self.outputs = (
             *QUERY_OUTPUTS,
             *([BOXES] if self.has_boxes else []),
-            *(STUFF_OUTPUTS if config.targets == "decoupled" else []),
+            *(STUFF_OUTPUTS if config.stuff_queries == "decoupled" else []),
             EMBEDDINGS,
-            *([STUFF_EMBEDDINGS] if config.targets == "decoupled" else []),
+            *([STUFF_EMBEDDINGS] if config.stuff_queries == "decoupled" else []),
         )
         self.eval()
 

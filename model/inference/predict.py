@@ -27,7 +27,8 @@ ReadImages = Callable[[Sequence[ImageRecord]], Iterator[npt.NDArray[np.uint8]]]
 
 def crowded_images(config: NetworkConfig, index: PanopticIndex, where: str) -> Iterator[str]:
     """Yield a warning if images of `index`, which `where` names, need more queries than the network has."""
-    what, found = ("segments", index.categories) if config.targets == "joint" else ("things", index.categories.things)
+    joint = config.stuff_queries == "joint"
+    what, found = ("segments", index.categories) if joint else ("things", index.categories.things)
     counts = segment_counts(index.records, [category.id for category in found])
     limits = {"model.queries": config.queries, "model.selected_queries": config.selected_queries}
     if excess := describe_excess(counts, limits, what):

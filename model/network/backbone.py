@@ -1,4 +1,4 @@
-"""Image features at three strides (Panoptic SegFormer, section 3.1): one of `BACKBONES`, frozen as published."""
+"""Image features at three strides or four: one of `BACKBONES`, frozen as published."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

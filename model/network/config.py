@@ -92,8 +92,8 @@ class NetworkConfig:
             self._require(self.classes_from == "location", "classes_from", "location with the mask head fpn")
 
     @property
-    def targets(self) -> str:
-        """What matched queries should find, in the terms of `stuff`."""
+    def stuff_queries(self) -> str:
+        """Queries that find the stuff, in the terms of `stuff`, which is an option of Panoptic SegFormer alone."""
         return self.stuff if self.family == PANOPTIC_SEGFORMER else "joint"
 
     @property

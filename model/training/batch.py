@@ -99,7 +99,7 @@ def collate(samples: Sequence[Sample], categories: CategoryTable, stuff: str) ->
     Args:
         samples: images with their segments.
         categories: of the segments.
-        stuff: `NetworkConfig.stuff`, which queries find the stuff.
+        stuff: `NetworkConfig.stuff_queries`.
     """
     sizes = tuple((sample.record.height, sample.record.width) for sample in samples)
     padded = len(samples), max(height for height, _ in sizes), max(width for _, width in sizes)

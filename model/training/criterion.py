@@ -1,4 +1,4 @@
-"""The training objective: named loss terms of one batch (section 3.4 of the paper and the published settings).
+"""The training objective, and Panoptic SegFormer's terms of it (section 3.4 of the paper and the published settings).
 
 Every location layer is supervised with class, L1 and GIoU losses; every block of both mask decoders, and their
 tails, with dice; every stuff block with a class loss. Thing terms are weighted by the fraction of things among the
@@ -86,7 +86,7 @@ class SegmentCounts:
 
 @dataclass(frozen=True)
 class BatchObjective:
-    """The objective of one micro-batch, as `model.network.segmenter.Objective` describes it."""
+    """The objective of one micro-batch; see `model.network.segmenter.Objective`."""
 
     targets: tuple[Target, ...]
     counts: SegmentCounts  # of the whole optimizer step

@@ -1,4 +1,4 @@
-"""The training loop: optimizer steps from the last saved state to the end (section 4.1 of the paper).
+"""The training loop of all network families: optimizer steps from the last saved state to the end.
 
 A step loads all its micro-batches and counts their segments, takes each micro-batch forward and backward with losses
 normalized by those counts, then sums the gradients over the processes, clips and applies them.
@@ -164,7 +164,7 @@ def batches_of_steps(run: TrainingRun, first_step: int) -> Iterator[Iterator[lis
     accumulation = Accumulation(
         settings.batch_size, settings.images_per_forward, run.processes.rank, run.processes.world_size
     )
-    images = TrainingImages(run.index, settings.augmentation, settings.seed, run.network.config.targets)
+    images = TrainingImages(run.index, settings.augmentation, settings.seed, run.network.config.stuff_queries)
     plan = batch_plan(run.index.records, accumulation, settings.seed, first_step, run.steps)
     workers = settings.workers if first_step < run.steps else 0
     with loaded(training_loader(images, plan, workers)) as batches:

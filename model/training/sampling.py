@@ -98,7 +98,7 @@ class TrainingImages(Dataset[PackedBatch]):
     def __init__(
         self, index: PanopticIndex, augmentation: AugmentationSettings, seed: int, stuff: str = "decoupled"
     ) -> None:
-        """Load images of `index` for a network that treats stuff as `NetworkConfig.stuff` says."""
+        """Load images of `index`; `stuff` is `NetworkConfig.stuff_queries`."""
         self.index = index
         self.reader = PanopticReader(index)
         self.augmentation = augmentation

@@ -126,11 +126,11 @@ class Part:
         return name.startswith(self.folder) and name.endswith(self.suffix)
 
     def stem(self, name: str) -> str:
-        """What tells a file from the others of the part."""
+        """Return what tells a file from the others of the part."""
         return name.removeprefix(self.folder).removesuffix(self.suffix)
 
     def name(self, stem: str) -> str:
-        """The name of the file with this stem."""
+        """Return the name of the file with this stem."""
         return f"{self.folder}{stem}{self.suffix}"
 
     def sha256(self) -> str:

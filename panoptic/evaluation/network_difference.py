@@ -17,9 +17,9 @@ narrow. Those of the seeds of two networks are Welch's (Biometrika 34, 1947), wh
 
 This is the analysis of diagnostic studies with several readers and cases, with seeds in place of readers: Obuchowski
 and Rockette, Communications in Statistics 24 (1995), in the form of Hillis, Statistics in Medicine 26 (2007), but for
-the critical value. Percentiles of a bootstrap over seeds would be too
-narrow where seeds matter most, because three seeds have no more than ten different resamples, and too wide where images
-do. `python -m benchmarks.interval_coverage` counts how often either interval contains the difference.
+the critical value. Percentiles of a bootstrap over seeds would be too narrow where seeds matter most, because three
+seeds have no more than ten different resamples, and too wide where images do.
+`python -m benchmarks.interval_coverage` counts how often either interval contains the difference.
 
 Assumptions: the seeds of a network are independent, and so are the images; the scores of a network are about normal
 over its seeds; classes occur in several images, because the bootstrap cannot see the variance of one that occurs in a
@@ -57,7 +57,7 @@ class SeedScores:
 
     @property
     def shared_variance(self) -> float:
-        """What the choice of images does to all seeds alike: the mean covariance between two of them."""
+        """Variance that the choice of images causes to all seeds alike: the mean covariance between two of them."""
         seeds = len(self.values)
         apart = self.resampled.var(axis=0, ddof=1).sum()
         return float((self.resampled.sum(axis=1).var(ddof=1) - apart) / (seeds * (seeds - 1)))
@@ -116,7 +116,7 @@ class NetworkDifference:
 
     @property
     def uncertainty(self) -> "Uncertainty":
-        """That of the value."""
+        """Uncertainty of the value."""
         seeds = Variance.sum([Variance(part.total / part.seeds, part.seeds - 1) for part in self.trainings])
         return Uncertainty(seeds, Variance(self.image_variance, self.images - 1))
 

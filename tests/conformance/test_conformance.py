@@ -136,7 +136,7 @@ def test_results_are_of_these_cases_and_the_page_shows_them() -> None:
 
 
 def test_results_of_hotcoco_repeat() -> None:
-    """Of the tools in the table, the one that is installed with the project."""
+    """The one tool in the table that is installed with the project."""
     published = next(found for found in read_results() if found.peer == "hotcoco")
     found = run_all(hotcoco.RUNNER)
     assert found.versions == published.versions

@@ -73,7 +73,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_annotations_are_those_of_cityscapes_scripts(project: Project) -> None:
-    """Of all images of both splits, in files that any reader of COCO's panoptic format takes."""
+    """Read all images of both splits from files that any reader of COCO's panoptic format takes."""
     project.download()
     manifest = json.loads((project.folder / "manifest.json").read_text())
     assert manifest["archives"] == []

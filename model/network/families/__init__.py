@@ -6,39 +6,39 @@ the modules of transformers. A family is imported when it is built, because thos
 
 from collections.abc import Callable, Mapping
 
-from model.network.config import NetworkConfig
+from model.network.config import PANOPTIC_SEGFORMER, NetworkConfig
 from model.network.segmenter import Segmenter
 
-Family = Callable[[], Callable[[NetworkConfig, int, int], Segmenter]]
-"""Imports the class of a family."""
+Build = Callable[[NetworkConfig, int, int], Segmenter]
+"""The class of a family: a network from its sizes and the numbers of things and stuff."""
 
 
-def _panoptic_segformer() -> Callable[[NetworkConfig, int, int], Segmenter]:
+def _panoptic_segformer() -> Build:
     from model.network.panoptic_segformer import PanopticSegFormer
 
     return PanopticSegFormer
 
 
-def _maskformer() -> Callable[[NetworkConfig, int, int], Segmenter]:
+def _maskformer() -> Build:
     from model.network.families.maskformer import MaskFormer
 
     return MaskFormer
 
 
-def _mask2former() -> Callable[[NetworkConfig, int, int], Segmenter]:
+def _mask2former() -> Build:
     from model.network.families.mask2former import Mask2Former
 
     return Mask2Former
 
 
-def _eomt() -> Callable[[NetworkConfig, int, int], Segmenter]:
+def _eomt() -> Build:
     from model.network.families.eomt import Eomt
 
     return Eomt
 
 
-FAMILIES: Mapping[str, Family] = {
-    "panoptic_segformer": _panoptic_segformer,
+FAMILIES: Mapping[str, Callable[[], Build]] = {
+    PANOPTIC_SEGFORMER: _panoptic_segformer,
     "maskformer": _maskformer,
     "mask2former": _mask2former,
     "eomt": _eomt,

@@ -35,7 +35,7 @@ Entry = dict[str, object]
 
 @dataclass(frozen=True)
 class Files:
-    """What both read, and the maxima of detections."""
+    """The files that both read, and the maxima of detections."""
 
     ground_truth: Path
     results: Path

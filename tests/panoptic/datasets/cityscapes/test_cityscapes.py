@@ -134,7 +134,7 @@ def test_an_issue_is_named_with_its_file(root: Path, issue: str) -> None:
 
 
 def test_maps_that_differ_along_outlines_are_those_of_the_instances(root: Path) -> None:
-    """Of a map that was drawn again, which the official conversion does not look at."""
+    """Pixels of a map that was drawn again may differ: the official conversion does not look at them."""
     expected = CityscapesInspector(find_cityscapes_split(root, "train"))(STEM)
     labels = labels_of(draw_instances(0))
     labels[:, 8] = 0
