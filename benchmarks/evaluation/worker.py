@@ -9,7 +9,6 @@ pay its memory; the caller sets the numbers of threads, which libraries read whe
 import argparse
 import io
 import json
-import math
 import multiprocessing
 import resource
 import statistics
@@ -85,7 +84,7 @@ def prepare(name: str, workload: Workload) -> Task:
         case "pq_and_boundary_by_numpy":
             return _scoring_by_numpy(workload)
         case "processes":
-            return _scoring(workload, ScoringSettings(), math.ceil(SCALING_IMAGES / workload.count), int(variant))
+            return _scoring(workload, ScoringSettings(), workload.times_for(SCALING_IMAGES), int(variant))
         case "ap":
             return _average_precision(workload)
         case "val2017":
@@ -172,7 +171,7 @@ def _scoring_all(workload: Workload, instances: str) -> Task:
     """Score as many images as val2017 has by `stages.evaluate` as it is by default, intervals included."""
     from stages.evaluate import EvaluationSettings, Inputs, Outputs, evaluate
 
-    times = math.ceil(VAL2017_IMAGES / workload.count)
+    times = workload.times_for(VAL2017_IMAGES)
     files, prediction = workload.repeated(times)
     gt_instances, found, hundred = workload.repeated_instances(times)
     predicted = {"without_ap": None, "predicted": found, "hundred": hundred}[instances]

@@ -1,6 +1,7 @@
 """Paths of the files of the evaluation benchmark. Imports no more than a scoring process does."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,10 @@ class Workload:
     @property
     def count(self) -> int:
         return sum(1 for _ in self.ground_truth.masks.iterdir())
+
+    def times_for(self, images: int) -> int:
+        """Return how often the images are to be repeated to be at least so many."""
+        return math.ceil(images / self.count)
 
     def repeated(self, times: int) -> tuple[PanopticFiles, PanopticFiles]:
         """Write both as JSON files that list every image `times` times, each time under another id."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from model.device import PRECISIONS
 from model.inference.merging import MergingSettings, require_our_method
-from model.network.config import PANOPTIC_SEGFORMER, NetworkConfig
+from model.network.config import NetworkConfig
 from panoptic.runtime.ranges import BatchSize, Count, OneOf, Side, require_ranges
 
 
@@ -47,18 +47,8 @@ def require_mask_layer(settings: InferenceSettings, config: NetworkConfig) -> No
         ValueError: it does not, or they are not.
     """
     require_our_method(settings.merging)
-    if config.family != PANOPTIC_SEGFORMER:
-        decoders = [config.location_layers]
-    elif config.mask_head == "fpn":
-        if settings.mask_layer:
-            raise ValueError(
-                f"predict.mask_layer is {settings.mask_layer}, but the mask head 'fpn' has no layers; set it to 0"
-            )
-        return
-    else:
-        decoders = [config.thing_mask_layers, *([config.stuff_mask_layers] if config.stuff == "decoupled" else [])]
-    if settings.mask_layer > max(decoders):
-        raise ValueError(
-            f"predict.mask_layer is {settings.mask_layer}, but the mask decoders have {max(decoders)} layers; "
-            "give one of them, or 0 for the final masks"
-        )
+    if settings.mask_layer > config.mask_layers:
+        found = f"the mask decoders have {config.mask_layers} layers; give one of them, or 0 for the final masks"
+        if not config.mask_layers:
+            found = "the mask head 'fpn' has no layers; set it to 0"
+        raise ValueError(f"predict.mask_layer is {settings.mask_layer}, but {found}")

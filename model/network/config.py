@@ -102,6 +102,15 @@ class NetworkConfig:
         return self.mask_head == "fpn" or self.family != PANOPTIC_SEGFORMER
 
     @property
+    def mask_layers(self) -> int:
+        """Number of decoder blocks whose masks can be the result at inference; the mask head fpn has none."""
+        if self.family != PANOPTIC_SEGFORMER:
+            return self.location_layers
+        if self.mask_head == "fpn":
+            return 0
+        return max(self.thing_mask_layers, self.stuff_mask_layers if self.stuff == "decoupled" else 0)
+
+    @property
     def box_size(self) -> int:
         """Numbers that locate a query: 4 of a box (cxcywh), 2 of a center (xy)."""
         return 2 if self.location_target == "center" else 4

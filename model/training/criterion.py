@@ -1,4 +1,4 @@
-"""The training objective, and Panoptic SegFormer's terms of it (section 3.4 of the paper and the published settings).
+"""Panoptic SegFormer's training objective: named loss terms of one batch (section 3.4 and the published settings).
 
 Every location layer is supervised with class, L1 and GIoU losses; every block of both mask decoders, and their
 tails, with dice; every stuff block with a class loss. Thing terms are weighted by the fraction of things among the
@@ -14,18 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.network.outputs import MaskOutput, PanopticOutput, Shapes
-from model.network.queries import QuerySelector, gather_queries
+from model.network.queries import gather_queries
 from model.training.batch import Target, resized
 from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
-from model.training.matcher import (
-    MASK_MATCHING,
-    SECOND_MATCHING,
-    MatchedQueries,
-    Matches,
-    gt_locations,
-    match,
-    matched_queries,
-)
+from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, gt_locations, match, matched_queries
 from panoptic.runtime.ranges import Factor, require_ranges
 
 
@@ -82,35 +74,6 @@ class SegmentCounts:
     def thing_fraction(self) -> float:
         """Fraction of things among all segments, where things and stuff each count as at least one."""
         return max(self.things, 1) / (max(self.things, 1) + max(self.stuff, 1))
-
-
-@dataclass(frozen=True)
-class BatchObjective:
-    """The objective of one micro-batch; see `model.network.segmenter.Objective`."""
-
-    targets: tuple[Target, ...]
-    counts: SegmentCounts  # of the whole optimizer step
-    weights: LossWeights
-    deep_supervision: bool = True
-
-    @property
-    def per_segment(self) -> float:
-        """Normalizer of sums over the segments of matched queries."""
-        return self.counts.per_thing
-
-    @property
-    def image_fraction(self) -> float:
-        """Images of this micro-batch as a fraction of those in the whole step."""
-        return len(self.targets) * self.counts.per_image
-
-    @property
-    def matched(self) -> QuerySelector:
-        """Selects the queries of the first matching."""
-        return MatchedQueries(self.targets)
-
-    def panoptic_losses(self, output: PanopticOutput) -> dict[str, Tensor]:
-        """Compute the terms of Panoptic SegFormer."""
-        return panoptic_losses(output, self.targets, self.counts, self.weights, self.deep_supervision)
 
 
 def panoptic_losses(

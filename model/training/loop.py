@@ -20,7 +20,7 @@ from tqdm import tqdm
 from model.device import keep_freed_memory, pick_device, uses_bfloat16
 from model.network.segmenter import Segmenter
 from model.training.batch import Batch, PackedBatch
-from model.training.criterion import BatchObjective, SegmentCounts
+from model.training.criterion import SegmentCounts
 from model.training.curves import Curves
 from model.training.distributed.checkpointing import checkpoint_layers
 from model.training.distributed.ownership import Ownership
@@ -30,6 +30,7 @@ from model.training.distributed.stopping import StoppedError
 from model.training.ema import WeightAverage
 from model.training.first_steps import note_first_step
 from model.training.loading import loaded
+from model.training.objective import BatchObjective
 from model.training.optimizer import build_optimizers, rate_at, set_rate
 from model.training.sampling import Accumulation, TrainingImages, batch_plan, steps_per_epoch, training_loader
 from model.training.settings import TrainSettings

@@ -23,7 +23,8 @@ from model.network.families.mask2former import Mask2Former
 from model.network.families.mask_classifier import MaskClassifier
 from model.network.families.maskformer import MaskFormer
 from model.training.batch import Batch, Target
-from model.training.criterion import BatchObjective, LossWeights, SegmentCounts
+from model.training.criterion import LossWeights, SegmentCounts
+from model.training.objective import BatchObjective
 from tests.model.network.tiny_network import STUFF, THINGS, TINY
 from tests.model.training.synthetic import random_batch
 
