@@ -33,8 +33,8 @@ class Sizes:
     def dynamic(cls, config: NetworkConfig, side_multiple: int = 0) -> "Sizes":
         """Return the sizes that a network can be traced for at once: its coarsest level has sides above 1.
 
-        torch specializes on sides of 1 instead of treating them as symbols. `side_multiple` is the family's; with 0, that
-        of the backbone is taken.
+        torch specializes on sides of 1 instead of treating them as symbols. `side_multiple` is the family's; with 0,
+        that of the backbone is taken.
 
         Raises:
             ExportError: the network can only be traced for a single size.
