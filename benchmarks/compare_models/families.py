@@ -32,6 +32,8 @@ from panoptic.runtime.cli import ending_with_this
 from stages.settings import load_section
 
 TIMED_STEPS, WARM_UP = 16, 4
+IDENTITIES = "identities"
+"""Key of the file of measured seconds under which it has what they depend on, by family."""
 _MASK_WISE = Claim(
     "maskformer", "below", "mask-wise merging is better than the argmax for MaskFormer's masks as well (table 7)"
 )
@@ -89,14 +91,32 @@ def family_runs(runs: ComparisonRuns, names: Sequence[str]) -> ComparisonRuns:
     single = replace(runs, work=runs.work / "families", table=RowTable("families", "", rows, detailed=True))
     single.prepare(list(rows))
     measured = single.work / "annotate" / "seconds_of_step.json"
-    known = read_json(measured).values if measured.exists() else {}
-    if missing := [name for name in rows if name not in known]:
+    params = {name: single.settings(name, 0) for name in rows}
+    identities = {name: single.identity(file) for name, file in params.items()}
+    known = known_seconds(measured, identities)
+    if missing := {name: file for name, file in params.items() if name not in known}:
         print("measuring the CPU time of a step of each family")
-        params = {name: single.settings(name, 0) for name in missing}
-        write_json(measured, {**known, **measured_seconds(params, single.index("train"))})
-    seconds = read_json(measured)
-    table = families_table(rows, runs.steps, single.steps_per_epoch, {name: seconds.number(name) for name in rows})
-    return replace(single, table=table)
+        known |= measured_seconds(missing, single.index("train"))
+        _add_seconds(measured, known, identities)
+    return replace(single, table=families_table(rows, runs.steps, single.steps_per_epoch, known))
+
+
+def known_seconds(measured: Path, identities: Mapping[str, str]) -> dict[str, float]:
+    """Read the seconds that were measured before, of the families whose settings and data are still the same."""
+    if not measured.exists():
+        return {}
+    found = read_json(measured)
+    before = found.child(IDENTITIES).values if found.has(IDENTITIES) else {}
+    return {name: found.number(name) for name, identity in identities.items() if before.get(name) == identity}
+
+
+def _add_seconds(measured: Path, seconds: Mapping[str, float], identities: Mapping[str, str]) -> None:
+    """Write seconds beside those of families that are not compared this time."""
+    before = read_json(measured).values if measured.exists() else {}
+    others = before.get(IDENTITIES)
+    write_json(
+        measured, {**before, **seconds, IDENTITIES: {**(others if isinstance(others, dict) else {}), **identities}}
+    )
 
 
 def measured_costs(runs: ComparisonRuns, rows: Sequence[str]) -> dict[str, Measurement]:

@@ -83,10 +83,10 @@ class ComparisonRuns:
             print(f"verifying {self.dataset.root}")
             self.stages.annotate(self.params, self.work)
             write_json(settled, settings)
-        if self.table.detailed and not (settled.parent / "corrupted" / "manifest.json").exists():
-            self.stages.corrupt(self.settings(rows[0], 0), self.index("val"), settled.parent)
         for row in rows:
             self._require_whole_epochs(self._steps(row))
+        if self.table.detailed and not (settled.parent / "corrupted" / "manifest.json").exists():
+            self.stages.corrupt(self.settings(rows[0], 0), self.index("val"), settled.parent)
 
     def _require_whole_epochs(self, steps: int) -> None:
         per_epoch = self.steps_per_epoch
@@ -149,7 +149,7 @@ class ComparisonRuns:
     def _train(self, row: str, seed: int) -> TrainedWeights:
         folder, params = self._folder(row, seed), self.settings(row, seed)
         finished, model = folder / "training.json", folder / "model.safetensors"
-        identity = self._identity(params)
+        identity = self.identity(params)
         if _read(finished).values.get("identity") != identity or not model.exists():
             print(f"{folder.name}: training")
             resumed = self.stages.train(params, self.work / "annotate", folder)
@@ -204,7 +204,7 @@ class ComparisonRuns:
     def _steps(self, row: str) -> int:
         return self.table.rows[row].steps or self.steps
 
-    def _identity(self, params: Path) -> str:
+    def identity(self, params: Path) -> str:
         """Fingerprint everything that determines the weights, except the code."""
         settings = {
             "model": load_section(params, "model", NetworkConfig),

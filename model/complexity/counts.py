@@ -45,7 +45,7 @@ def count_macs(network: Segmenter, width: int, height: int) -> MacCounts:
     with torch.enable_grad(), counting_modules(network) as modules, counting_operators(network) as operators:
         network.segment(images, auxiliary=True)
     products = operators.products
-    if network.config.classes_from == "masks":  # the mask head calls the classifier, which torch counts for both
+    if products["query_classes"]:  # the mask head calls the classifier, which torch counts for both
         products["query_masks"] -= products["query_classes"]
     return MacCounts(dict(modules), dict(products), dict(operators.sampling))
 

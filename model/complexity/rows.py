@@ -121,7 +121,8 @@ def count_own(
 ) -> ModelRow:
     """Count a network of your own; `classes` are the numbers of thing and stuff classes."""
     network = meta_network(config, *classes)
-    title = f"your network ({config.backbone}, {classes[0]} thing and {classes[1]} stuff classes)"
+    parts = f"{config.family}, backbone {network.backbone_name}"
+    title = f"your network ({parts}, {classes[0]} thing and {classes[1]} stuff classes)"
     return ModelRow(name, title, size, count_parameters(network), count_macs(network, *size), None, None, measurements)
 
 

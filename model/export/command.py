@@ -43,7 +43,7 @@ def export(options: argparse.Namespace) -> None:
         _require_merging_by_mask(settings.merging)
     require_mask_layer(settings, checkpoint.config)
     parent = read_parent(options.model) if options.model else None
-    sizes = fixed or Sizes.dynamic(checkpoint.config)
+    sizes = fixed or Sizes.dynamic(checkpoint.config, checkpoint.network.side_multiple)
     shown = _images(options, sizes, settings)
     labeled = _labeled(options, sizes, settings, checkpoint.categories)
     network = InferenceNetwork(checkpoint.network, settings.mask_layer)

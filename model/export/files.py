@@ -17,6 +17,7 @@ from model.export.inference_network import INPUT, InferenceNetwork
 from model.export.panoptic_outputs import PANOPTIC_INPUTS, PANOPTIC_OUTPUTS
 from model.export.sizes import ExportError, Sizes
 from model.inference.settings import InferenceSettings
+from model.network.config import PANOPTIC_SEGFORMER
 from model.ops.backends import using
 from model.pixels import IMAGE_MEAN, IMAGE_STD
 from model.weights.checkpoint import Checkpoint
@@ -53,11 +54,13 @@ def trace(network: InferenceNetwork, sizes: Sizes) -> ExportedProgram:
                 # That levels differ in size cannot be derived from the limits, so it is checked at run time.
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, AssertionError) as error:  # torch's own assertions on sizes too
+            config = network.network.config
+            traced_part = config.backbone if config.family == PANOPTIC_SEGFORMER else config.family
             traced = "{} x {}".format(*sizes.fixed) if sizes.fixed else "any size"
             raise ExportError(
-                f"torch cannot trace {network.network.config.backbone} for images of {traced}; give another --size. "
-                f"It says: {error}"
+                f"torch cannot trace {traced_part} for images of {traced}; give another --size. It says: "
+                f"{str(error).partition(chr(10))[0]}"
             ) from error
 
 

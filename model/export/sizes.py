@@ -30,15 +30,16 @@ class Sizes:
     multiple: int = 1  # of which every side is one
 
     @classmethod
-    def dynamic(cls, config: NetworkConfig) -> "Sizes":
+    def dynamic(cls, config: NetworkConfig, side_multiple: int = 0) -> "Sizes":
         """Return the sizes that a network can be traced for at once: its coarsest level has sides above 1.
 
-        torch specializes on sides of 1 instead of treating them as symbols.
+        torch specializes on sides of 1 instead of treating them as symbols. `side_multiple` is the family's; with 0,
+        that of the backbone is taken.
 
         Raises:
             ExportError: the network can only be traced for a single size.
         """
-        multiple = BACKBONES[config.backbone].export_multiple
+        multiple = side_multiple or BACKBONES[config.backbone].export_multiple
         if multiple is None:
             raise ExportError(
                 f"{config.backbone} splits its maps into windows, which torch can only trace for one size; give --size "

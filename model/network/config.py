@@ -82,6 +82,9 @@ class NetworkConfig:
         self._require_parts_that_fit()
 
     def _require_parts_that_fit(self) -> None:
+        if self.family != PANOPTIC_SEGFORMER:
+            self._require(self.location_layers > 0, "location_layers", f"at least 1 with the family {self.family!r}")
+            return  # the options below are not theirs
         if self.location_layers == 0:
             self._require(self.classes_from == "masks", "classes_from", "masks, as there are no location layers")
         if self.attention == "dense":

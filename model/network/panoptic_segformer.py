@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from model.network.backbone import Backbone
-from model.network.baselines.detr import CoarsestLevel, DenseEncoder
+from model.network.baselines.detr import CoarsestLevel, DenseEncoder, DenseEncoderLayer, DenseLocationLayer
 from model.network.baselines.fpn_mask_head import FpnQueryMasks
 from model.network.config import NetworkConfig
-from model.network.encoder import Encoder
+from model.network.encoder import Encoder, EncoderLayer
 from model.network.layers import class_head
-from model.network.location_decoder import LearnedQueries, LocationDecoder
+from model.network.location_decoder import LearnedQueries, LocationDecoder, LocationLayer
+from model.network.mask_decoder import MaskBlock
 from model.network.mask_heads import (
     ClassifiedQueryMasks,
     Classifier,
@@ -41,6 +42,8 @@ class PanopticSegFormer(Segmenter):
     """
 
     backbone: Backbone
+    paper = "[Panoptic SegFormer](https://arxiv.org/abs/2109.03814) (Li et al., CVPR 2022)"
+    recomputed = EncoderLayer, DenseEncoderLayer, LocationLayer, DenseLocationLayer, MaskBlock
     not_orthogonal = (
         *("embedding", "class_head", "place_head", "token_classes", "query_classes"),
         *("sampling_offsets", "attention_weights", ".cross.levels.", ".join."),

@@ -59,17 +59,28 @@ class Segmenter(nn.Module):
 
     Attributes:
         config: all its sizes.
+        paper: a link to the family's paper, its authors and year.
         num_things: labels below are things, the others stuff.
         backbone: what ImageNet weights are for; None where the family has none.
+        side_multiple: what sides of images are padded to multiples of; 0 if they are not.
         not_orthogonal: parts of names of the matrices that Muon must leave to AdamW: embeddings, heads, geometry.
+        recomputed: layers that keep only their inputs with activation checkpointing.
         has_boxes: True if queries predict boxes (cxcywh), False if boxes are those of the masks.
     """
 
     config: NetworkConfig
+    paper: str
     num_things: int
     backbone: Backbone | None
+    side_multiple: int = 0
     not_orthogonal: tuple[str, ...]
+    recomputed: tuple[type[nn.Module], ...]
     has_boxes: bool
+
+    @property
+    def backbone_name(self) -> str:
+        """Key in `BACKBONES`; "none" for a family without backbones, whatever `config.backbone` is."""
+        return self.backbone.name if self.backbone else "none"
 
     @abstractmethod
     def segment(self, images: Tensor, mask_layer: int = 0, auxiliary: bool = False) -> PanopticOutput:

@@ -109,8 +109,12 @@ def build(description: Description, state: dict[str, Tensor], path: Path) -> Che
     """
     config, categories = description.config, description.categories
     sizes = config, len(categories.things), len(categories.stuff)
+    try:
+        expected = meta_entries(*sizes)
+    except ValueError as error:
+        raise CheckpointError(f"{metadata_path(path)} does not describe a network: {error}") from error
     # Compared before the network is built, which takes as much memory as the JSON file asks for.
-    if issues := entry_issues(state, meta_entries(*sizes)):
+    if issues := entry_issues(state, expected):
         raise CheckpointError(
             f"{path} does not fit the network that {metadata_path(path)} describes; {shown_issues(issues)}; copy both "
             "files again, or train again"

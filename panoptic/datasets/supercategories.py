@@ -35,7 +35,7 @@ def with_supercategories(sources: Mapping[str, ImageSource], where: str) -> dict
 
 def supercategory_classes(categories: CategoryTable, where: str) -> dict[int, Category]:
     """Make the class that takes the place of each category, by its id. Raises `DatasetError` like the above."""
-    nameless = [f"id {category.id} '{category.name}'" for category in categories if not category.supercategory]
+    nameless = [f"id {category.id} '{category.name}'" for category in categories if not category.supercategory.strip()]
     if nameless:
         message = f"{len(nameless)} of {len(categories)} categories have no super-category ({shown_ids(nameless, 3)})"
         hint = "give each a 'supercategory' in the JSON, or set annotate.categories to original"

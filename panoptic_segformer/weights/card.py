@@ -17,7 +17,6 @@ from panoptic_segformer.weights.card_run import dataset_of, describe_data, descr
 from panoptic_segformer.weights.card_scores import HEADLINES, describe_classes, describe_scores, percent, value_of
 from panoptic_segformer.weights.names import METRICS, PASSPORT, RESULTS_PASSPORT, WEIGHTS
 
-_PAPER = "[Panoptic SegFormer](https://arxiv.org/abs/2109.03814)"
 LICENSES = "https://huggingface.co/docs/hub/repositories-licenses"
 NO_LICENSE = "Not stated. Ask the owner of these weights before you use or share them."
 
@@ -55,8 +54,10 @@ def _summary(checkpoint: Checkpoint) -> str:
     things, stuff = len(checkpoint.categories.things), len(checkpoint.categories.stuff)
     parameters = sum(parameter.numel() for parameter in checkpoint.network.parameters())
     size = f"{parameters / 1e6:.1f} million" if parameters >= 1e6 else f"{parameters / 1e3:.0f} thousand"
+    network = checkpoint.network
+    backbone = f"the backbone `{network.backbone.name}` and " if network.backbone else ""
     return (
-        f"{_PAPER} (Li et al., CVPR 2022) with the backbone `{checkpoint.config.backbone}` and {size} parameters, for "
+        f"{network.paper} with {backbone}{size} parameters, for "
         f"panoptic segmentation: every pixel of an image is assigned to an object of one of "
         f"{_counted(things, 'thing class', 'thing classes')}, or to one of "
         f"{_counted(stuff, 'stuff class', 'stuff classes')}."

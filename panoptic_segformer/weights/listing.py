@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
-from model.network.families import build_network
+from model.complexity.counts import meta_network
 from model.published import PUBLISHED
-from model.weights.description import Description, load_description
+from model.weights.description import load_description
 from model.weights.official.released import RELEASED
 from panoptic.markdown import markdown_page, markdown_table
 from panoptic_segformer.weights.names import WEIGHTS
@@ -25,7 +23,7 @@ def describe_weights() -> str:
         "Published by the authors (PQ of the paper, COCO val2017):",
         markdown_table(["name", "M parameters", "PQ", "here"], published),
         "On this machine:" if local else "No other weights are in runs/, pretrained/ or the caches.",
-        markdown_table(["weights", "backbone", "M parameters", "things", "stuff"], local, 2) if local else "",
+        markdown_table(["weights", "family", "backbone", "M parameters", "things", "stuff"], local, 3) if local else "",
     ).rstrip()
 
 
@@ -33,11 +31,12 @@ def _local_rows() -> Iterator[list[str]]:
     for path, name in _local_weights():
         try:
             description = load_description(path)
+            things, stuff = len(description.categories.things), len(description.categories.stuff)
+            network = meta_network(description.config, things, stuff)
         except ValueError:  # weights of another program
             continue
-        categories = description.categories
-        parameters = f"{_parameters(description) / 1e6:.1f}"
-        yield [name, description.config.backbone, parameters, str(len(categories.things)), str(len(categories.stuff))]
+        parameters = f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.1f}"
+        yield [name, description.config.family, network.backbone_name, parameters, str(things), str(stuff)]
 
 
 def _local_weights() -> Iterator[tuple[Path, str]]:
@@ -52,10 +51,3 @@ def _local_weights() -> Iterator[tuple[Path, str]]:
     for path in sorted(Path(constants.HF_HUB_CACHE).glob(f"models--*/snapshots/*/{WEIGHTS}")):
         repository = "/".join(path.parents[2].name.split("--")[1:])
         yield path, f"hf://{repository}@{path.parent.name}"
-
-
-def _parameters(description: Description) -> int:
-    with torch.device("meta"):
-        sizes = len(description.categories.things), len(description.categories.stuff)
-        network = build_network(description.config, *sizes)
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -10,6 +10,7 @@ import yaml
 from scipy import stats
 
 from benchmarks.compare_models import __main__ as compare_models
+from benchmarks.compare_models.families import known_seconds
 from benchmarks.compare_models.report import (
     ComparedPair,
     ComparisonReport,
@@ -143,6 +144,16 @@ def test_families_are_compared_with_equal_steps_and_equal_time(params: Path) -> 
     page = unpadded((params.parent / "out/families.md").read_text())
     assert "| row | boundary PQ | mask AP | PQ kept |" in page
     assert "## What a prediction costs" in page
+
+
+def test_seconds_of_a_step_count_for_the_settings_that_they_were_measured_with(tmp_path: Path) -> None:
+    measured, identities = tmp_path / "seconds_of_step.json", {"maskformer": "a", "eomt": "b"}
+    assert known_seconds(measured, identities) == {}
+    measured.write_text(json.dumps({"maskformer": 1.5, "eomt": 2.5, "identities": identities}))
+    assert known_seconds(measured, identities) == {"maskformer": 1.5, "eomt": 2.5}
+    assert known_seconds(measured, {"maskformer": "a", "eomt": "changed"}) == {"maskformer": 1.5}
+    measured.write_text(json.dumps({"maskformer": 1.5}))  # of an earlier version, without identities
+    assert known_seconds(measured, identities) == {}
 
 
 def test_steps_other_than_whole_epochs_are_refused(params: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ the modules of transformers. A family is imported when it is built, because thos
 
 from collections.abc import Callable, Mapping
 
+from model.network.backbones import BACKBONES
 from model.network.config import PANOPTIC_SEGFORMER, NetworkConfig
 from model.network.segmenter import Segmenter
 
@@ -51,6 +52,16 @@ def build_network(config: NetworkConfig, num_things: int, num_stuff: int) -> Seg
     Raises:
         ValueError: unknown family or size, or a dataset with classes that the family cannot have.
     """
-    if config.family not in FAMILIES:
-        raise ValueError(f"model.family is {config.family!r}; expected one of {', '.join(FAMILIES)}")
+    require_known(config)
     return FAMILIES[config.family]()(config, num_things, num_stuff)
+
+
+def require_known(config: NetworkConfig) -> None:
+    """Check that there are a family and a backbone of the names in `config`.
+
+    Raises:
+        ValueError: there are not.
+    """
+    for name, value, known in (("family", config.family, FAMILIES), ("backbone", config.backbone, BACKBONES)):
+        if value not in known:
+            raise ValueError(f"model.{name} is {value!r}; expected one of {', '.join(known)}")

@@ -3,7 +3,7 @@
 A plain vision transformer whose last blocks also see the queries, and in training attend only inside the masks that
 they predicted last. There is no other backbone or decoder. The blocks are those of transformers; this file runs them
 on images of any size, with position embeddings resized to it. Settings: `channels`, `heads`, `queries`,
-`encoder_layers` before and `location_layers` after the queries are added.
+`encoder_layers` before and `location_layers` after the queries are added, `dropout` of the embeddings, `drop_path`.
 
 The probability of masked attention stays 1 in training, as in transformers; the published schedule lowers it to 0, so
 that inference is without masks. Here masks are used in both.
@@ -37,6 +37,9 @@ class Eomt(MaskClassifier):
     """The whole network, for images of any size, which are padded to whole patches."""
 
     backbone = None
+    side_multiple = PATCH
+    recomputed = (EomtLayer,)
+    paper = "[EoMT](https://arxiv.org/abs/2503.19108) (Kerssies et al., CVPR 2025)"
 
     def __init__(self, config: NetworkConfig, num_things: int, num_stuff: int) -> None:
         super().__init__(config, num_things, num_stuff)
@@ -88,7 +91,7 @@ class _Encoder(nn.Module):
         predictions: list[LayerPrediction] = []
         for index, layer in enumerate(self.layers):
             if index == self.first:
-                tokens = torch.cat((self.query.weight.expand(len(tokens), -1, -1), tokens), dim=1)
+                tokens = torch.cat((self.query.weight.expand(tokens.shape[0], -1, -1), tokens), dim=1)
             mask = None
             if index >= self.first:
                 predictions.append(self._predict(self.layernorm(tokens), grid))
@@ -102,16 +105,15 @@ class _Encoder(nn.Module):
         patches = embeddings.patch_embeddings.projection(images)
         grid = patches.shape[-2], patches.shape[-1]
         positions = embeddings.position_embeddings.weight.T.view(1, -1, GRID, GRID)
-        if grid != (GRID, GRID):
-            positions = F.interpolate(positions, grid, mode="bicubic", align_corners=False)
-        prefix = torch.cat((embeddings.cls_token, embeddings.register_tokens), dim=1).expand(len(images), -1, -1)
+        positions = F.interpolate(positions, grid, mode="bicubic", align_corners=False)
+        prefix = torch.cat((embeddings.cls_token, embeddings.register_tokens), dim=1).expand(images.shape[0], -1, -1)
         tokens = torch.cat((prefix, (patches + positions).flatten(2).transpose(1, 2)), dim=1)
         return embeddings.dropout(tokens), grid
 
     def _predict(self, tokens: Tensor, grid: tuple[int, int]) -> LayerPrediction:
         queries = tokens[:, : self.num_queries]
         patches = tokens[:, self.num_queries + self.embeddings.num_prefix_tokens :]
-        pixels = self.upscale_block(patches.transpose(1, 2).reshape(len(patches), -1, *grid))
+        pixels = self.upscale_block(patches.transpose(1, 2).reshape(patches.shape[0], -1, *grid))
         masks = torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), pixels)
         return LayerPrediction(queries, self.class_predictor(queries), masks)
 
@@ -119,6 +121,6 @@ class _Encoder(nn.Module):
         """Keep each query from patches outside its mask: (B, 1, tokens, tokens), added to the logits of attention."""
         inside = F.interpolate(mask_logits, grid, mode="bilinear").flatten(2) > 0
         start = tokens - inside.shape[-1]
-        mask = torch.zeros(len(inside), 1, tokens, tokens, device=inside.device, dtype=mask_logits.dtype)
+        mask = torch.zeros(inside.shape[0], 1, tokens, tokens, device=inside.device, dtype=mask_logits.dtype)
         mask[:, 0, : inside.shape[1], start:].masked_fill_(~inside, -1e9)
         return mask

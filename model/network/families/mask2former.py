@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerLoss,
+    Mask2FormerMaskedAttentionDecoderLayer,
     Mask2FormerPixelDecoder,
+    Mask2FormerPixelDecoderEncoderLayer,
     Mask2FormerPreTrainedModel,
     Mask2FormerTransformerModule,
 )
@@ -25,6 +27,8 @@ class Mask2Former(MaskClassifier):
     """The whole network, for images of any size."""
 
     backbone: Backbone
+    recomputed = Mask2FormerPixelDecoderEncoderLayer, Mask2FormerMaskedAttentionDecoderLayer
+    paper = "[Mask2Former](https://arxiv.org/abs/2112.01527) (Cheng et al., CVPR 2022)"
 
     def __init__(self, config: NetworkConfig, num_things: int, num_stuff: int) -> None:
         super().__init__(config, num_things, num_stuff)

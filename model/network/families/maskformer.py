@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DetrConfig, MaskFormerConfig
 from transformers.models.maskformer.modeling_maskformer import (
+    MaskFormerDetrDecoderLayer,
     MaskFormerDetrPreTrainedModel,
     MaskFormerHungarianMatcher,
     MaskFormerLoss,
@@ -29,6 +30,8 @@ class MaskFormer(MaskClassifier):
     """The whole network, for images of any size."""
 
     backbone: Backbone
+    recomputed = (MaskFormerDetrDecoderLayer,)
+    paper = "[MaskFormer](https://arxiv.org/abs/2107.06278) (Cheng et al., NeurIPS 2021)"
 
     def __init__(self, config: NetworkConfig, num_things: int, num_stuff: int) -> None:
         super().__init__(config, num_things, num_stuff)

@@ -12,6 +12,8 @@ from model.weights.loading.pretrained import load_backbone
 from model.weights.loading.transfer import transfer
 from panoptic.format.categories import CategoryTable
 
+_HEADS = "location_decoder.", "class_predictor."
+"""Parts of the names of entries that every whole network has, and no backbone."""
 RANDOM, IMAGENET = "random", "imagenet"
 
 
@@ -38,6 +40,19 @@ def find_initial_weights(source: str, backbone: str, folder: Path) -> Path | Non
     return file
 
 
+def require_backbone(network: Segmenter, what: str) -> None:
+    """Check that `what`, which holds the weights of a backbone alone, is of use to the network.
+
+    Raises:
+        WeightsError: its family has no backbone.
+    """
+    if network.backbone is None:
+        raise WeightsError(
+            f"{what} holds a backbone, and the family {network.config.family!r} has none; set "
+            "train.initial_weights to random, or to weights of the same family"
+        )
+
+
 def load_initial_weights(network: Segmenter, categories: CategoryTable, file: Path, average: bool = False) -> str:
     """Load a file into the network, or into its backbone where the file holds no more.
 
@@ -59,11 +74,8 @@ def load_initial_weights(network: Segmenter, categories: CategoryTable, file: Pa
     """
     checkpoint, remarks = _whole_network(file, average)
     if checkpoint is None:
-        if network.backbone is None:
-            raise WeightsError(
-                f"{file} holds a backbone, and the family {network.config.family!r} has none; set "
-                "train.initial_weights to random, or to weights of the same family"
-            )
+        require_backbone(network, str(file))
+        assert network.backbone is not None
         loaded = load_backbone(network.backbone, file, average)
         exceptions = {
             "taken": (loaded.taken,) if loaded.taken else (),
@@ -91,7 +103,7 @@ def _whole_network(file: Path, average: bool) -> tuple[Checkpoint | None, list[s
             f"{file} is a checkpoint of the published code; convert it, with its classes, and start from the result: "
             f"python -m model.weights.official {file} --model NAME --out {file.with_suffix('.safetensors')}"
         )
-    if any(name.startswith("location_decoder.") for name in weights.state):
+    if any(part in name for part in _HEADS for name in weights.state):
         raise WeightsError(
             f"{file} is a whole network without the JSON that names its classes; put it at {metadata_path(file)}: the "
             "one of any weights with the same classes and model section"

@@ -198,7 +198,7 @@ def test_instances_of_the_datasets_own_give_way_to_those_of_the_classes(root: Pa
     assert (tmp_path / "b" / "out" / "instances_val.json").read_bytes() == own.read_bytes()
 
 
-@pytest.mark.parametrize("value", [None, "", "missing"])
+@pytest.mark.parametrize("value", [None, "", " ", "missing"])
 def test_a_category_without_super_category_is_refused(
     root: Path, tmp_path: Path, value: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
