@@ -1,4 +1,4 @@
-"""Train Panoptic SegFormer on an index of images.
+"""Train a network on an index of images.
 
     python -m stages.train --params params.yaml
         --train-index runs/annotate/train.index --val-index runs/annotate/val.index
@@ -37,6 +37,7 @@ from model.inference.predict import predict_images
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.config import NetworkConfig
+from model.network.families import has_backbone
 from model.network.segmenter import Segmenter
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import StoppedError, shielded, stop_requests
@@ -50,7 +51,7 @@ from model.training.settings import TrainSettings
 from model.training.starting import starting_network
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from model.weights.description import Description, metadata_path, save_description
-from model.weights.loading.initial import find_initial_weights
+from model.weights.loading.initial import IMAGENET, RANDOM, find_initial_weights
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
@@ -87,6 +88,11 @@ class TrainRecipe:
 
     def __post_init__(self) -> None:
         """Reject sections that do not fit together, before any process or job is started."""
+        if not has_backbone(self.network) and self.train.initial_weights == IMAGENET:
+            raise ValueError(
+                f"train.initial_weights is {IMAGENET!r}, but there are none for model.family {self.network.family!r}, "
+                f"which has no backbone; give {RANDOM!r}, or a file with weights of this family"
+            )
         require_mask_layer(self.inference, self.network)
         if self.inference.mask_layer and not self.train.deep_supervision:
             raise ValueError(

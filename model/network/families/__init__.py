@@ -51,6 +51,19 @@ def build_network(config: NetworkConfig, num_things: int, num_stuff: int) -> Seg
     Raises:
         ValueError: unknown family or size, or a dataset with classes that the family cannot have.
     """
+    return _imported(config)(config, num_things, num_stuff)
+
+
+def has_backbone(config: NetworkConfig) -> bool:
+    """Tell whether networks of the family have a backbone, which they set when built; without, the class has None.
+
+    Raises:
+        ValueError: unknown family.
+    """
+    return not hasattr(_imported(config), "backbone")
+
+
+def _imported(config: NetworkConfig) -> Callable[[NetworkConfig, int, int], Segmenter]:
     if config.family not in FAMILIES:
         raise ValueError(f"model.family is {config.family!r}; expected one of {', '.join(FAMILIES)}")
-    return FAMILIES[config.family]()(config, num_things, num_stuff)
+    return FAMILIES[config.family]()
