@@ -37,7 +37,7 @@ from model.inference.predict import predict_images
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.config import NetworkConfig
-from model.network.families import build_network, require_known
+from model.network.families import has_backbone, require_known
 from model.network.segmenter import Segmenter
 from model.training.distributed.processes import Processes, joined_processes
 from model.training.distributed.stopping import StoppedError, shielded, stop_requests
@@ -51,7 +51,7 @@ from model.training.settings import TrainSettings
 from model.training.starting import starting_network
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from model.weights.description import Description, metadata_path, save_description
-from model.weights.loading.initial import IMAGENET, find_initial_weights, require_backbone
+from model.weights.loading.initial import IMAGENET, RANDOM, find_initial_weights
 from panoptic.format.results import write_results
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import write_json
@@ -89,6 +89,11 @@ class TrainRecipe:
     def __post_init__(self) -> None:
         """Reject sections that do not fit together, before any process or job is started."""
         require_known(self.network)
+        if self.train.initial_weights == IMAGENET and not has_backbone(self.network):
+            raise ValueError(
+                f"train.initial_weights is {IMAGENET!r}, but there are none for model.family {self.network.family!r}, "
+                f"which has no backbone; give {RANDOM!r}, or a file with weights of this family"
+            )
         require_mask_layer(self.inference, self.network)
         if self.inference.mask_layer and not self.train.deep_supervision:
             raise ValueError(
@@ -167,9 +172,6 @@ def run(recipe: TrainRecipe, paths: TrainPaths, params: Path) -> None:
 def _initial_weights(recipe: TrainRecipe, paths: TrainPaths, processes: Processes) -> Path | None:
     """Find the file to start from, in the main process first: it may have to download it to where all read it."""
     initial: Path | None = None
-    if recipe.train.initial_weights == IMAGENET:
-        with torch.device("meta"):
-            require_backbone(build_network(recipe.network, 1, 1), f"train.initial_weights {IMAGENET!r}")
     for is_main in (True, False):
         if processes.is_main is is_main:
             initial = find_initial_weights(recipe.train.initial_weights, recipe.network.backbone, paths.pretrained)

@@ -31,6 +31,7 @@ def test_the_settings_of_the_repository_pass(capsys: pytest.CaptureFixture[str])
         ),
         ("batch_size: 4", "batch_size: 6", "train.batch_size is 6, which 1 processes with 4 images per forward pass"),
         ("  images: 24", "  mask_layer: 9\n  images: 24", "predict.mask_layer is 9, but the mask decoders have 2"),
+        ("family: panoptic_segformer", "family: eomtt", "model.family is 'eomtt'; expected one of panoptic_"),
         ("queries: 30", "queries: many", "model.queries: Value 'many'"),
         ("evaluate:", "evalate:", "unknown section 'evalate' (did you mean 'evaluate'?)"),
     ],
@@ -45,3 +46,18 @@ def test_one_wrong_file_of_several_is_named(
     assert ended.value.code == 2
     assert f"{wrong}: " in (said := capsys.readouterr().err)
     assert message in said
+
+
+def test_imagenet_weights_are_refused_for_a_family_without_backbone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(PARAMS.replace("initial_weights: random", "initial_weights: imagenet"))
+    main(["--params", str(wrong)])
+    wrong.write_text(wrong.read_text().replace("family: panoptic_segformer", "family: eomt"))
+    with pytest.raises(SystemExit):
+        main(["--params", str(wrong)])
+    assert (
+        f"{wrong}: train.initial_weights is 'imagenet', but there are none for model.family 'eomt', which has no "
+        "backbone; give 'random'" in capsys.readouterr().err
+    )

@@ -65,3 +65,13 @@ def require_known(config: NetworkConfig) -> None:
     for name, value, known in (("family", config.family, FAMILIES), ("backbone", config.backbone, BACKBONES)):
         if value not in known:
             raise ValueError(f"model.{name} is {value!r}; expected one of {', '.join(known)}")
+
+
+def has_backbone(config: NetworkConfig) -> bool:
+    """Tell whether networks of the family have a backbone, which they set when built; without, the class has None.
+
+    Raises:
+        ValueError: unknown family or backbone.
+    """
+    require_known(config)
+    return not hasattr(FAMILIES[config.family](), "backbone")

@@ -11,8 +11,9 @@ from model.complexity.counts import count_macs, meta_network
 from model.network.config import NetworkConfig
 from model.network.families import build_network
 from model.network.segmenter import Segmenter
-from model.training.criterion import BatchObjective, LossWeights, SegmentCounts
+from model.training.criterion import LossWeights, SegmentCounts
 from model.training.distributed.checkpointing import checkpoint_layers
+from model.training.objective import BatchObjective
 from tests.model.network.families.test_against_transformers import joined
 from tests.model.network.tiny_network import STUFF, THINGS, TINY
 from tests.model.training.synthetic import random_batch
