@@ -23,7 +23,8 @@ from model.complexity.measure import MeasurementError, compute_name
 from model.device import pick_device
 from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.inference.predictor import inference_forward
-from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.families import build_network
+from model.network.segmenter import Segmenter
 from model.pixels import normalize
 from model.training.batch import Batch, collate
 from model.training.loop import TrainingRun, optimize
@@ -64,7 +65,7 @@ class StepCosts:
 
 
 def measure_steps(
-    recipe: Recipe, dataset: PlannedDataset, network: PanopticSegFormer, median: Median, memory: PeakMemory
+    recipe: Recipe, dataset: PlannedDataset, network: Segmenter, median: Median, memory: PeakMemory
 ) -> StepCosts:
     """Measure steps of one forward pass each, of typical and of largest size."""
     settings, categories = recipe.train, made_categories(dataset.num_things, dataset.num_stuff)
@@ -152,7 +153,7 @@ def measure(recipe: Recipe, dataset: PlannedDataset, steps: int) -> Costs:
     def median(work: Callable[[], object]) -> float:
         return timer.median(work, steps)
 
-    network = PanopticSegFormer(recipe.model, dataset.num_things, dataset.num_stuff).to(device)
+    network = build_network(recipe.model, dataset.num_things, dataset.num_stuff).to(device)
     size = sorted(dataset.val.sizes, key=prod)[len(dataset.val.sizes) // 2]
     predict_seconds, predict_bytes = _predict(recipe, network, size, median), memory.growth
     step = measure_steps(recipe, dataset, network, median, memory)
@@ -200,7 +201,7 @@ class _EncodedSample:
         decode_id_map(self.ids, "")
 
 
-def _predict(recipe: Recipe, network: PanopticSegFormer, size: tuple[int, int], median: Median) -> float:
+def _predict(recipe: Recipe, network: Segmenter, size: tuple[int, int], median: Median) -> float:
     """Return seconds per image of `size` for resizing, network and merging; random weights find little to merge."""
     settings, (height, width) = recipe.predict, size
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

@@ -71,9 +71,11 @@ def test_a_dataset_that_is_not_fetched_is_planned_without_its_data(tmp_path: Pat
     assert "archives to download" not in found["disk"]
 
 
-def test_a_run_is_measured_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("family", ["panoptic_segformer", "eomt"])
+def test_a_run_is_measured_on_this_machine(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    found = _plan(tmp_path, "--set", "train.epochs=3", "predict.batch_size=1", steps=1)
+    settings = (f"model.family={family}", "train.epochs=3", "predict.batch_size=1")
+    found = _plan(tmp_path, "--set", *settings, steps=1)
     time = {name: float(row["value"]) for name, row in found["time"].items()}
     assert found["work"]["steps"]["value"] == 1200
     assert time["training"] == pytest.approx(1200 * time["a step"])

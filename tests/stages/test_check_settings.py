@@ -31,6 +31,7 @@ def test_the_settings_of_the_repository_pass(capsys: pytest.CaptureFixture[str])
         ),
         ("batch_size: 4", "batch_size: 6", "train.batch_size is 6, which 1 processes with 4 images per forward pass"),
         ("  images: 24", "  mask_layer: 9\n  images: 24", "predict.mask_layer is 9, but the mask decoders have 2"),
+        ("family: panoptic_segformer", "family: eomtt", "model.family is 'eomtt'; expected one of panoptic_"),
         ("queries: 30", "queries: many", "model.queries: Value 'many'"),
         ("evaluate:", "evalate:", "unknown section 'evalate' (did you mean 'evaluate'?)"),
     ],
