@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     for change in changes:
         print(change)
-    print(f"{len(changes)} settings changed, written to {arguments.out or arguments.params}")
+    print(f"{len(changes)} setting{'s' * (len(changes) != 1)} changed, written to {arguments.out or arguments.params}")
     return 0
 
 
