@@ -21,6 +21,8 @@ _TRACEBACK = re.compile(r"Traceback \(most recent call last\)(?!:\n  File \"[^\"
 """A traceback, but for those of multiprocessing about its own sockets, which it cannot remove from a read-only disk."""
 _BEFORE_MAIN = ", in _get_module_details\n"
 """Python's own traceback of Ctrl-C while it imports the package in which signals are taken over."""
+_BEFORE_RUNPY = "Could not import runpy module\n"
+"""What Python begins with, and ends with status 1, on Ctrl-C before it has looked for any program."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,12 @@ def _wrong_end(place: Place, disturbed: Disturbed) -> Iterator[str]:
         yield f"ended with status {status}: {_last_line(place, 'disturbed')}"
     if place.target.is_whole or kind is Kind.KILL:  # DVC and Prefect log exceptions in their own way
         return
+    said = place.log("disturbed")
+    if kind is Kind.INTERRUPT and said.startswith(_BEFORE_RUNPY):
+        return
     allowed = _STATUSES.get(kind, (status,))
     if status not in (0, *allowed):
         yield f"ended with status {status}, not with {' or '.join(map(str, allowed))}"
-    said = place.log("disturbed")
     if _TRACEBACK.search(said) and _BEFORE_MAIN not in said:
         yield f"a traceback instead of a message: {_last_line(place, 'disturbed')}"
     elif status not in _SILENT and not said.strip():

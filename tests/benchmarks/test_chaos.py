@@ -155,6 +155,17 @@ def test_a_traceback_is_noticed(tmp_path: Path, shim: Path) -> None:
     assert outcome.problems == ("a traceback instead of a message: KeyboardInterrupt",)
 
 
+def test_ctrl_c_before_python_has_looked_for_a_program_is_pythons_own(tmp_path: Path, shim: Path) -> None:
+    guarded = "\n".join(f"    {line}" for line in ATOMIC.splitlines())
+    said = "Could not import runpy module\nTraceback (most recent call last):\nKeyboardInterrupt"
+    code = f"import sys\ntry:\n{guarded}\nexcept KeyboardInterrupt:\n    sys.exit({said!r})\n"
+    outcome = attempt(
+        moment(Kind.INTERRUPT, 0.2), program(tmp_path, code, operations=10), tmp_path / "work", shim, mounts=False
+    )
+    assert outcome.status == 1
+    assert outcome.problems == ()
+
+
 def test_a_program_that_ends_before_the_moment_is_tried_earlier(tmp_path: Path, shim: Path) -> None:
     target = program(tmp_path, ATOMIC, operations=20)
     outcome = attempt(moment(Kind.KILL, 0.7), target, tmp_path / "work", shim, mounts=False)

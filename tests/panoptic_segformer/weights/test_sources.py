@@ -110,7 +110,7 @@ def test_the_list_has_published_and_local_weights(
     published = next(line for line in lines if "r50_2x" in line)
     assert [cell.strip() for cell in published.split("|")[1:-1]] == ["r50_2x", "51.0", "49.6", "not fetched"]
     local = next(line for line in lines if "runs/train/model.safetensors" in line)
-    assert [cell.strip() for cell in local.split("|")[2:-1]] == ["tiny", "0.8", "3", "2"]
+    assert [cell.strip() for cell in local.split("|")[2:-1]] == ["panoptic_segformer", "tiny", "0.8", "3", "2"]
 
 
 def test_published_figures_are_those_of_the_recipes() -> None:
