@@ -21,8 +21,8 @@ _TRACEBACK = re.compile(r"Traceback \(most recent call last\)(?!:\n  File \"[^\"
 """A traceback, but for those of multiprocessing about its own sockets, which it cannot remove from a read-only disk."""
 _BEFORE_MAIN = ", in _get_module_details\n"
 """Python's own traceback of Ctrl-C while it imports the package in which signals are taken over."""
-_BEFORE_RUNPY = "Could not import runpy module\n"
-"""What Python begins with, and ends with status 1, on Ctrl-C before it has looked for any program."""
+_BEFORE_PROGRAM = ("Could not import runpy module\n", "Fatal Python error: init_")
+"""How Python's words begin on Ctrl-C before it has looked for any program."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _wrong_end(place: Place, disturbed: Disturbed) -> Iterator[str]:
     if place.target.is_whole or kind is Kind.KILL:  # DVC and Prefect log exceptions in their own way
         return
     said = place.log("disturbed")
-    if kind is Kind.INTERRUPT and said.startswith(_BEFORE_RUNPY):
+    if kind is Kind.INTERRUPT and said.startswith(_BEFORE_PROGRAM):
         return
     allowed = _STATUSES.get(kind, (status,))
     if status not in (0, *allowed):

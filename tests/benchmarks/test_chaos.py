@@ -155,10 +155,13 @@ def test_a_traceback_is_noticed(tmp_path: Path, shim: Path) -> None:
     assert outcome.problems == ("a traceback instead of a message: KeyboardInterrupt",)
 
 
-def test_ctrl_c_before_python_has_looked_for_a_program_is_pythons_own(tmp_path: Path, shim: Path) -> None:
+@pytest.mark.parametrize(
+    "said", ["Could not import runpy module", "Fatal Python error: init_import_site: Failed to import the site module"]
+)
+def test_ctrl_c_before_python_has_looked_for_a_program_is_pythons_own(tmp_path: Path, shim: Path, said: str) -> None:
     guarded = "\n".join(f"    {line}" for line in ATOMIC.splitlines())
-    said = "Could not import runpy module\nTraceback (most recent call last):\nKeyboardInterrupt"
-    code = f"import sys\ntry:\n{guarded}\nexcept KeyboardInterrupt:\n    sys.exit({said!r})\n"
+    words = f"{said}\nTraceback (most recent call last):\nKeyboardInterrupt"
+    code = f"import sys\ntry:\n{guarded}\nexcept KeyboardInterrupt:\n    sys.exit({words!r})\n"
     outcome = attempt(
         moment(Kind.INTERRUPT, 0.2), program(tmp_path, code, operations=10), tmp_path / "work", shim, mounts=False
     )
