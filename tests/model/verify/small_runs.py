@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 TRAIN_IMAGES, VAL_IMAGES = 16, 8
 PARAMS: dict[str, dict[str, object]] = {
     "dataset": {"name": "part", "root": "datasets/part"},
-    "annotate": {"semantic": False},
+    "annotate": {"semantic": False, "categories": "original"},
     "model": {
         "backbone": "tiny",
         "backbone_norm": "group",
