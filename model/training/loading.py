@@ -57,10 +57,11 @@ def loaded(loader: DataLoader[PackedBatch]) -> Iterator[Iterator[PackedBatch]]:
 
 def _first_dead(workers: Sequence[BaseProcess]) -> BaseProcess | None:
     """Find a worker that has ended, or does so within a moment, as one whose connection has just broken."""
-    ended = wait([worker.sentinel for worker in workers], _DEATH_SECONDS)
-    dead = next((worker for worker in workers if worker.sentinel in ended), None)
-    if dead is not None:
-        dead.join(_DEATH_SECONDS)  # its files are closed a moment before its status is known
+    with _without_signals_of_workers():
+        ended = wait([worker.sentinel for worker in workers], _DEATH_SECONDS)
+        dead = next((worker for worker in workers if worker.sentinel in ended), None)
+        if dead is not None:
+            dead.join(_DEATH_SECONDS)  # its files are closed a moment before its status is known
     return dead
 
 
@@ -113,7 +114,7 @@ def _end(batches: Iterator[PackedBatch], workers: Sequence[BaseProcess]) -> None
 
 @contextmanager
 def _without_signals_of_workers() -> Iterator[None]:
-    """Keep torch's handler of SIGCHLD, which raises for each worker that was killed, from interrupting the end."""
+    """Keep torch's handler of SIGCHLD, which raises for each worker that was killed, from interrupting the block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

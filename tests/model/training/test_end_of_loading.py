@@ -47,6 +47,24 @@ def test_a_broken_connection_to_a_killed_worker_is_its_death(raised: Exception) 
         signal.signal(signal.SIGCHLD, before)
 
 
+def test_a_death_that_is_told_while_it_is_waited_for_is_still_the_reason() -> None:
+    loader = cast("DataLoader[PackedBatch]", DataLoader(TensorDataset(zeros(8)), num_workers=1))
+    before = signal.getsignal(signal.SIGCHLD)
+
+    def lose_the_connection_before_the_worker() -> None:
+        with loaded(loader) as batches:
+            next(batches)
+            signal.signal(signal.SIGCHLD, _fail)
+            threading.Timer(0.2, os.kill, [active_children()[0].pid or 0, signal.SIGKILL]).start()
+            raise EOFError
+
+    try:
+        with pytest.raises(DeadWorkerError, match="was killed by SIGKILL"):
+            lose_the_connection_before_the_worker()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_a_worker_that_is_killed_at_the_end_does_not_hide_why_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     loader = cast("DataLoader[PackedBatch]", DataLoader(TensorDataset(zeros(8)), num_workers=2))
     monkeypatch.setattr(threading, "Timer", _TimerAmongDeaths)
