@@ -25,6 +25,7 @@ from model.inference.merging import OWN, Candidates, Merged, MergingSettings, Pr
 from model.inference.post_processing import FoundMasks, ImageSizes, PanopticPrediction, crop_masks
 from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings
+from model.network.queries import top_pairs
 
 _OUTPUTS = {"detr": ("logits", "pred_masks")}
 _USUAL_OUTPUTS = ("class_queries_logits", "masks_queries_logits")
@@ -97,16 +98,15 @@ class Comparator:
     def _find(self, image: NetworkInput) -> FoundMasks:
         """Select the most probable pairs of query and class, as many as there are queries."""
         logits, masks, sizes = self._run(image)
-        probabilities = logits[0].softmax(-1)[:, self._columns]
-        scores, pairs = probabilities.flatten().topk(len(probabilities))
-        queries = torch.div(pairs, len(self._columns), rounding_mode="floor")
+        probabilities = logits.softmax(-1)[..., self._columns]
+        (scores,), (queries,), (classes,) = top_pairs(probabilities, logits.shape[1])
         return ComparatorMasks(
             masks=crop_masks(masks[0], sizes)[queries].sigmoid(),
-            labels=self._labels[pairs % len(self._columns)],
+            labels=self._labels[classes],
             probabilities=scores,
             boxes_cxcywh=None,
             queries=None,
-            selected=len(pairs),
+            selected=len(queries),
             num_things=self._num_things,
             sizes=sizes,
             own=lambda: self._merge_own(logits, masks, image.original),

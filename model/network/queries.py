@@ -21,14 +21,23 @@ def top_queries(count: int) -> QuerySelector:
     """
 
     def select(class_logits: Tensor, _boxes: Tensor) -> QuerySelection:
-        probabilities = class_logits.float().sigmoid()
-        classes = probabilities.shape[-1]
-        flat = probabilities.flatten(1)
-        scores, pairs = flat.topk(min(count, flat.shape[1]), dim=1)
-        indices = torch.div(pairs, classes, rounding_mode="floor")
-        return selection_of(indices, pairs % classes, scores, torch.ones_like(indices, dtype=torch.bool))
+        scores, indices, labels = top_pairs(class_logits.float().sigmoid(), count)
+        return selection_of(indices, labels, scores, torch.ones_like(indices, dtype=torch.bool))
 
     return select
+
+
+def top_pairs(probabilities: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Choose the most probable pairs of query and class: their probabilities (B, N), queries and classes, best first.
+
+    Args:
+        probabilities: (B, Q, T).
+        count: N; if there are fewer pairs, all are chosen.
+    """
+    classes = probabilities.shape[-1]
+    flat = probabilities.flatten(1)
+    scores, pairs = flat.topk(min(count, flat.shape[1]), dim=1)
+    return scores, torch.div(pairs, classes, rounding_mode="floor"), pairs % classes
 
 
 def every_query(class_logits: Tensor, _boxes: Tensor) -> QuerySelection:

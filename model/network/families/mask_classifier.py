@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from model.network.config import NetworkConfig
 from model.network.outputs import PanopticOutput
+from model.network.queries import top_pairs
 from model.network.segmenter import Objective, Segmenter
 
 POINTS = 12_544
@@ -80,13 +81,10 @@ class MaskClassifier(Segmenter):
         last = mask_layer - self.config.location_layers if mask_layer else 0
         states, class_logits, mask_logits = predictions[last - 1]
         probabilities = class_logits.float().softmax(-1)[..., :-1]
-        classes = probabilities.shape[-1]
-        flat = probabilities.flatten(1)
-        scores, pairs = flat.topk(min(self.config.selected_queries, flat.shape[1]), dim=1)
-        queries = torch.div(pairs, classes, rounding_mode="floor")
+        scores, queries, labels = top_pairs(probabilities, self.config.selected_queries)
         masks = mask_logits.sigmoid().gather(1, queries[..., None, None].expand(-1, -1, *mask_logits.shape[-2:]))
         chosen = states.gather(1, queries[..., None].expand(-1, -1, states.shape[-1]))
-        return PanopticOutput.of_masks(self.num_things, pairs % classes, scores, masks, chosen)
+        return PanopticOutput.of_masks(self.num_things, labels, scores, masks, chosen)
 
     def losses(
         self, images: Tensor, image_sizes: tuple[tuple[int, int], ...], objective: Objective
@@ -94,15 +92,16 @@ class MaskClassifier(Segmenter):
         """Compute class, mask and dice terms of every layer; padding is background. See `Segmenter.losses`."""
         predictions: list[LayerPrediction] = self(images)
         numbered = list(enumerate(predictions))
+        mask_labels = [target.query_masks.float() for target in objective.targets]
         terms: dict[str, Tensor] = {}
         with torch.autocast(images.device.type, enabled=False):
             for layer, prediction in numbered if objective.deep_supervision else numbered[-1:]:
-                terms |= {f"queries{layer}_{name}": term for name, term in self._terms(prediction, objective).items()}
+                found = self._terms(prediction, objective, mask_labels)
+                terms |= {f"queries{layer}_{name}": term for name, term in found.items()}
         return terms
 
-    def _terms(self, prediction: LayerPrediction, objective: Objective) -> dict[str, Tensor]:
+    def _terms(self, prediction: LayerPrediction, objective: Objective, mask_labels: list[Tensor]) -> dict[str, Tensor]:
         classes, masks = prediction.class_logits.float(), prediction.mask_logits.float()
-        mask_labels = [target.query_masks.float() for target in objective.targets]
         labels = [target.query_labels for target in objective.targets]
         for part in (self.criterion, self.criterion.matcher):
             if hasattr(part, "num_points"):
