@@ -3,7 +3,7 @@
     python -m benchmarks.compare_models --seeds 0 1 2 --more-seeds 3 4 5 --jobs 2
     python -m benchmarks.compare_models --rows v2 box_free v2_p --steps 800 --seeds 0 1 2
     python -m benchmarks.compare_models --families --seeds 0 1 2 --jobs 2
-    python -m benchmarks.compare_models --recipes ablations/v1 ablations/box_free --seeds 0 1 2
+    python -m benchmarks.compare_models --recipes ablations/v1 ablations/box_free --seeds 0 1 2 --budget time
 
 The rows are the papers' networks, or recipes: files in experiments/, which are compared with the first. Each is
 trained, predicted and scored by the stages themselves. Settings, logs and weights of a row and seed are in
@@ -14,16 +14,18 @@ The comparisons are looked at after --seeds, and again after each of --more-seed
 is still open: name them beforehand, because every look uses a part of the error rate. See docs/compare-models.md.
 Writes comparison.md and comparison.json; for families and recipes, files of these names.
 
-With --families every family is trained twice, with as many steps as the others and with as much CPU time, and the page
-also has AP, boundary PQ, errors, PQ under corruption, and what a prediction costs.
+Families are trained twice, with as many steps as the first row and with as much CPU time (--budget chooses, for recipes
+as well), and their page also has AP, boundary PQ, errors, PQ under corruption, and what a prediction costs.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.compare_models.budgets import with_equal_time
+from benchmarks.compare_models.costs import measured_costs
 from benchmarks.compare_models.differences import SequentialComparison
-from benchmarks.compare_models.families import FAMILY_ROWS, family_runs, measured_costs
+from benchmarks.compare_models.families import FAMILY_ROWS, families_table
 from benchmarks.compare_models.report import ComparisonReport, SeedResult, comparison_page, in_order
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
@@ -55,7 +57,9 @@ def compare_models(
     if results:
         ordered = in_order(results, runs.table)
         costs = measured_costs(runs, rows) if runs.table.detailed else {}
-        report = ComparisonReport(runs.budget(), ordered, comparison.compared(), len(pairs), len(looks), costs)
+        report = ComparisonReport(
+            runs.budget(), ordered, comparison.compared(), len(pairs), len(looks), costs, runs.step_seconds
+        )
         publish(runs.table.page, comparison_page(report, runs.table), report, out)
     return failures
 
@@ -74,6 +78,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="NAME",
         help=f"network families as rows, by default all: {', '.join(FAMILY_ROWS)}",
     )
+    parser.add_argument(
+        "--budget",
+        choices=("steps", "time", "both"),
+        help="what families or recipes are given alike: optimizer steps, CPU time of training, or a row for each;"
+        " the default is both for families and steps for recipes",
+    )
     parser.add_argument("--steps", type=int, default=800, help="optimizer steps of every training (default: 800)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each (default: 0)")
     parser.add_argument(
@@ -88,12 +98,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings that all rows share")
     parser.add_argument("--work", type=Path, default=WORK, help="folder for the runs (default: %(default)s)")
     arguments = parser.parse_args(argv)
+    if arguments.budget and not arguments.recipes and arguments.families is None:
+        parser.error("--budget is for --families and --recipes; the rows of the papers have equal steps")
 
     def command() -> None:
-        table = RowTable.of_recipes(arguments.recipes) if arguments.recipes else PAPERS
-        runs = ComparisonRuns(arguments.params, arguments.work, arguments.steps, arguments.jobs, table)
+        table, work = RowTable.of_recipes(arguments.recipes) if arguments.recipes else PAPERS, arguments.work
         if arguments.families is not None:
-            runs = family_runs(runs, arguments.families or list(FAMILY_ROWS))
+            table, work = families_table(arguments.families or list(FAMILY_ROWS)), work / "families"
+        runs = ComparisonRuns(arguments.params, work, arguments.steps, arguments.jobs, table)
+        budget = arguments.budget or ("both" if arguments.families is not None else "steps")
+        if budget != "steps":
+            runs = with_equal_time(runs, keep_equal_steps=budget == "both")
         rows = arguments.rows if runs.table is PAPERS else list(runs.table.rows)
         failures = compare_models(runs, rows, arguments.seeds, arguments.more_seeds, arguments.out)
         if failures:

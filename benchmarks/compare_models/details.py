@@ -15,6 +15,7 @@ _EXPLANATION = (
     " of COCO-C as a part of PQ on the same images without them. The other columns split what is missing to 100 PQ by"
     " type of error (`panoptic.evaluation.error_breakdown`); before rounding they add up."
 )
+
 _COSTS = (
     "One image at a time through the network alone, with random weights, each in a process of its own; memory is the"
     " growth of the process on a CPU."

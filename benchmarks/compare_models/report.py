@@ -33,6 +33,7 @@ class SeedResult:
     seconds: float | None
     """Seconds of training; None where the weights are another row's, or where training was interrupted."""
     details: Mapping[str, float] = field(default_factory=dict)  # of a detailed table; percent
+    steps: int | None = None  # of the optimizer; None: those that the page names
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class ComparisonReport:
         planned: number of comparisons, with and without results.
         looks: number of times that the comparisons were to be decided.
         costs: of a prediction, by row, in a detailed table.
+        step_seconds: CPU seconds of a training step, by row, where rows are trained with equal CPU time.
     """
 
     conditions: TrainingBudget
@@ -91,18 +93,20 @@ class ComparisonReport:
     planned: int = 0
     looks: int = 1
     costs: Mapping[str, Measurement] = field(default_factory=dict)
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def comparison_page(report: ComparisonReport, table: RowTable = PAPERS) -> str:
     """Render the PQ of all rows, their differences, and every claim of the papers beside the measurement."""
     by_row = results_by_row(report.results, table)
     verdicts = [line for name in by_row for line in _verdicts(name, by_row, report, table)]
+    time = ["steps", "CPU minutes"] if report.step_seconds else ["seconds"]
     return markdown_page(
         f"# {table.title}",
-        _introduction(report.conditions, by_row),
+        _introduction(report, by_row),
         markdown_table(
-            ["row", "PQ", "things", "stuff", "seconds", "parameters"],
-            [_cells(table.rows[name].title, found) for name, found in by_row.items()],
+            ["row", "PQ", "things", "stuff", *time, "parameters"],
+            [_cells(table.rows[name].title, found, report) for name, found in by_row.items()],
         ),
         *(differences_section(report, table) if report.comparisons else ()),
         *details_section({name: [one.details for one in found] for name, found in by_row.items()}, table),
@@ -154,19 +158,26 @@ def _difference_cells(pair: ComparedPair, table: RowTable) -> list[str]:
     ]
 
 
-def _introduction(budget: TrainingBudget, by_row: Mapping[str, Sequence[SeedResult]]) -> str:
+def _introduction(report: ComparisonReport, by_row: Mapping[str, Sequence[SeedResult]]) -> str:
+    budget = report.conditions
     seeds = [{result.seed for result in found} for found in by_row.values()]
     common = sorted(set.intersection(*seeds))
     further = sorted(set.union(*seeds) - set(common))
     also = f", and {_listed(further)} for rows whose comparison was still open" if further else ""
+    unless = ", or as many as take the same CPU time" if report.step_seconds else ""
+    time = (
+        "CPU minutes are those of the steps alone, whose CPU time was measured before the trainings"
+        if report.step_seconds
+        else "Seconds are those of training, including one validation at its end"
+    )
     return (
-        f"Written by `python -m benchmarks.compare_models`. Every row: {budget.steps} optimizer steps of"
+        f"Written by `python -m benchmarks.compare_models`. Every row: {budget.steps} optimizer steps{unless}, of"
         f" {budget.batch_size} images from random weights, the settings of `params.yaml` with the row's override from"
         f" `experiments/`, scored on {budget.images} validation images; seeds {_listed(common)}{also}. After"
         " so short a training few class probabilities reach the published score threshold of 0.25, so all rows merge at"
         f" {SCORE_THRESHOLD} unless they say otherwise. Parallel trainings: {budget.jobs}, threads of each:"
         f" {budget.threads}, on {budget.device}. PQ in percent: the mean over the seeds, with the lowest and the"
-        " highest in brackets. Seconds are those of training, including one validation at its end."
+        f" highest in brackets. {time}."
     )
 
 
@@ -174,11 +185,18 @@ def _listed(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _cells(title: str, found: Sequence[SeedResult]) -> list[str]:
+def _cells(title: str, found: Sequence[SeedResult], report: ComparisonReport) -> list[str]:
     pq = [mean_and_range([result.pq[group] for result in found]) for group in GROUPS]
+    return [title, *pq, *_training_time(found, report), f"{found[0].parameters / 1e6:.2f} M"]
+
+
+def _training_time(found: Sequence[SeedResult], report: ComparisonReport) -> list[str]:
+    """Format a row's steps and the CPU minutes of them, or else the mean seconds of its trainings."""
+    if report.step_seconds:
+        seconds, steps = report.step_seconds.get(found[0].row), found[0].steps
+        return ["-", "-"] if seconds is None or steps is None else [str(steps), f"{steps * seconds / 60:.1f}"]
     timed = [result.seconds for result in found if result.seconds is not None]
-    seconds = f"{sum(timed) / len(timed):.0f}" if timed else "-"
-    return [title, *pq, seconds, f"{found[0].parameters / 1e6:.2f} M"]
+    return [f"{sum(timed) / len(timed):.0f}" if timed else "-"]
 
 
 def _verdicts(

@@ -2,9 +2,9 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class TrainedWeights:
 class ComparisonRuns:
     """The runs of a comparison: settings that all rows share, their folder, and the steps of each training.
 
-    A row may have a number of steps of its own.
+    A row may have a number of steps of its own. `step_seconds` has the CPU seconds of a step of rows, if measured.
     """
 
     params: Path
@@ -52,6 +52,7 @@ class ComparisonRuns:
     steps: int
     jobs: int = 1
     table: RowTable = PAPERS
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("steps", "jobs"):
@@ -172,7 +173,7 @@ class ComparisonRuns:
         details = known.values.get("details", {})
         assert isinstance(details, dict)
         seconds = None if self.table.rows[row].weights_of else training.seconds
-        return SeedResult(row, seed, pq, training.parameters, seconds, details)
+        return SeedResult(row, seed, pq, training.parameters, seconds, details, self._steps(self.table.trained(row)))
 
     def _measure(self, params: Path, model: Path, folder: Path) -> dict[str, object]:
         """Score the validation images; where the table is detailed, also measure what `details_of` collects."""

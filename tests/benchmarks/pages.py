@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 
 from benchmarks.chain.report import ChainReport, chain_page
 from benchmarks.chaos.report import ChaosReport, chaos_page
+from benchmarks.compare_models.budgets import EQUAL_TIME, equal_time_table
+from benchmarks.compare_models.families import FAMILY_ROWS, families_table
 from benchmarks.compare_models.report import ComparisonReport, comparison_page
 from benchmarks.complexity import ComplexityReport
 from benchmarks.data_access.report import AccessReport, access_page
@@ -39,6 +41,14 @@ def _renderer(name: str, report: type[Report], page: Callable[[Report], str]) ->
     return lambda: page(read_report(name, report))
 
 
+def _families_page(report: ComparisonReport) -> str:
+    steps = {one.row.removesuffix(EQUAL_TIME): one.steps for one in report.results if one.row.endswith(EQUAL_TIME)}
+    table = equal_time_table(
+        families_table(list(FAMILY_ROWS)), {name: number for name, number in steps.items() if number}
+    )
+    return comparison_page(report, table)
+
+
 RENDERED: Mapping[str, Callable[[], str]] = {
     "chain": _renderer("chain", ChainReport, chain_page),
     "chaos": _renderer("chaos", ChaosReport, chaos_page),
@@ -46,6 +56,7 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "complexity": _renderer("complexity", ComplexityReport, lambda report: complexity_page(report.rows)),
     "data_access": _renderer("data_access", AccessReport, access_page),
     "evaluation": _renderer("evaluation", EvaluationReport, evaluation_page),
+    "families": _renderer("families", ComparisonReport, _families_page),
     "house": _renderer("house", HouseReport, house_page),
     "inference": _renderer("inference", InferenceReport, inference_page),
     "interval_coverage": _renderer("interval_coverage", CoverageReport, coverage_page),

@@ -10,7 +10,7 @@ import yaml
 from scipy import stats
 
 from benchmarks.compare_models import __main__ as compare_models
-from benchmarks.compare_models.families import known_seconds
+from benchmarks.compare_models.budgets import known_seconds
 from benchmarks.compare_models.report import (
     ComparedPair,
     ComparisonReport,
@@ -142,6 +142,9 @@ def test_families_are_compared_with_equal_steps_and_equal_time(params: Path) -> 
         loss += sum(one["details"][name] for name in ("background", "boundary", "interior"))
         assert loss == pytest.approx(100 - one["pq"]["all"]), "the parts of the missing PQ add up"
     page = unpadded((params.parent / "out/families.md").read_text())
+    assert "| row | PQ | things | stuff | steps | CPU minutes | parameters |" in page
+    assert "| EoMT, equal CPU time | " in page
+    assert f" | {2 * epochs} | " in page
     assert "| row | boundary PQ | mask AP | PQ kept |" in page
     assert "## What a prediction costs" in page
 

@@ -1,0 +1,138 @@
+"""Rows that are trained with equal CPU time instead of equal steps.
+
+The CPU seconds of an optimizer step are measured before anything is trained, each network in a process of its own:
+
+    echo '{"params": "params.yaml", "index": "train.index", "steps": 16}' | python -m benchmarks.compare_models.budgets
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.compare_models.rows import RowTable
+from benchmarks.compare_models.runs import ComparisonRuns
+from benchmarks.harness.trainer import make_trainer
+from model.network.config import NetworkConfig
+from model.network.families import build_network
+from model.training.loop import batches_of_steps, optimize
+from model.training.settings import TrainSettings
+from panoptic.index import PanopticIndex
+from panoptic.io.json_fields import read_json, write_json
+from panoptic.runtime.cli import ending_with_this
+from stages.settings import load_section
+
+TIMED_STEPS, WARM_UP = 16, 4
+EQUAL_TIME = "_equal_time"
+"""Ending of the names of rows that are trained with the CPU time of the first row."""
+IDENTITIES = "identities"
+"""Key of the file of measured seconds under which it has what they depend on, by row."""
+
+
+def with_equal_time(runs: ComparisonRuns, keep_equal_steps: bool) -> ComparisonRuns:
+    """Give each row but the first the CPU time of the first one; the seconds of a step are measured once.
+
+    Args:
+        runs: whose rows have equal steps.
+        keep_equal_steps: keep these rows, beside those with equal time.
+    """
+    table = runs.table
+    trained = [name for name, row in table.rows.items() if row.weights_of is None]
+    runs.prepare(trained)
+    measured = runs.work / "annotate" / "seconds_of_step.json"
+    params = {name: runs.settings(name, 0) for name in trained}
+    identities = {name: runs.identity(file) for name, file in params.items()}
+    seconds = known_seconds(measured, identities)
+    if missing := {name: file for name, file in params.items() if name not in seconds}:
+        print("measuring the CPU time of a training step of each row")
+        seconds |= _measured_seconds(missing, runs.index("train"))
+        _add_seconds(measured, seconds, identities)
+    first, *others = trained
+    steps = {name: _whole_epochs(runs.steps * seconds[first] / seconds[name], runs.steps_per_epoch) for name in others}
+    timed = equal_time_table(table, steps)
+    if not keep_equal_steps:
+        timed = replace(timed, rows={name: row for name, row in timed.rows.items() if name == first or row.steps})
+    step_seconds = seconds | {name + EQUAL_TIME: seconds[name] for name in others}
+    return replace(runs, table=timed, step_seconds=step_seconds)
+
+
+def equal_time_table(table: RowTable, steps: Mapping[str, int]) -> RowTable:
+    """Add a row for each that has a number of steps which take the CPU time of the first row."""
+    timed = {
+        name + EQUAL_TIME: replace(table.rows[name], title=f"{table.rows[name].title}, equal CPU time", steps=number)
+        for name, number in steps.items()
+    }
+    return replace(table, rows={**table.rows, **timed})
+
+
+def _whole_epochs(steps: float, steps_per_epoch: int) -> int:
+    return max(1, round(steps / steps_per_epoch)) * steps_per_epoch
+
+
+def known_seconds(measured: Path, identities: Mapping[str, str]) -> dict[str, float]:
+    """Read the seconds that were measured before, of the rows whose settings and data are still the same."""
+    if not measured.exists():
+        return {}
+    found = read_json(measured)
+    before = found.child(IDENTITIES).values if found.has(IDENTITIES) else {}
+    return {name: found.number(name) for name, identity in identities.items() if before.get(name) == identity}
+
+
+def _add_seconds(measured: Path, seconds: Mapping[str, float], identities: Mapping[str, str]) -> None:
+    """Write seconds beside those of rows that are not compared this time."""
+    before = read_json(measured).values if measured.exists() else {}
+    others = before.get(IDENTITIES)
+    write_json(
+        measured, {**before, **seconds, IDENTITIES: {**(others if isinstance(others, dict) else {}), **identities}}
+    )
+
+
+def _measured_seconds(params: Mapping[str, Path], index: Path) -> dict[str, float]:
+    """Measure the CPU seconds of an optimizer step of each row, whose settings are in `params`.
+
+    Raises:
+        ValueError: a row could not be trained; with its output.
+    """
+    seconds = {}
+    for name in params:
+        task = {"params": str(params[name]), "index": str(index), "steps": TIMED_STEPS}
+        command = [sys.executable, "-m", "benchmarks.compare_models.budgets"]
+        ended = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, env=ending_with_this())
+        if ended.returncode:
+            raise ValueError(f"{name} could not be trained for {TIMED_STEPS} steps: {ended.stderr.strip()[-500:]}")
+        seconds[name] = float(ended.stdout)
+    return seconds
+
+
+def seconds_of_step(params: Path, index: PanopticIndex, steps: int) -> float:
+    """Measure the median CPU seconds of a step, its images loaded in this process, after a few that do not count."""
+    config = load_section(params, "model", NetworkConfig)
+    settings = replace(load_section(params, "train", TrainSettings), workers=0, epochs=steps, step_epochs=[])
+    torch.manual_seed(0)
+    network = build_network(config, len(index.categories.things), len(index.categories.stuff))
+    run, state = make_trainer(network, index, settings)
+    seconds = []
+    with batches_of_steps(run, 0) as batches:
+        for step in islice(batches, steps):
+            started = time.process_time()
+            optimize(run, state, [batch.to(torch.device("cpu")) for batch in step])
+            state.step += 1
+            seconds.append(time.process_time() - started)
+    return float(np.median(seconds[WARM_UP:]))
+
+
+def main() -> None:
+    """Read a task as JSON, write the seconds."""
+    task = json.load(sys.stdin)
+    print(seconds_of_step(Path(task["params"]), PanopticIndex.load(Path(task["index"])), int(task["steps"])))
+
+
+if __name__ == "__main__":
+    main()
