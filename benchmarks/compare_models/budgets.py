@@ -41,7 +41,7 @@ def with_equal_time(runs: ComparisonRuns, keep_equal_steps: bool) -> ComparisonR
 
     Args:
         runs: whose rows have equal steps.
-        keep_equal_steps: keep these rows, beside those with equal time.
+        keep_equal_steps: keep these rows, and add others only where the number of whole epochs differs.
     """
     table = runs.table
     trained = [name for name, row in table.rows.items() if row.weights_of is None]
@@ -56,8 +56,10 @@ def with_equal_time(runs: ComparisonRuns, keep_equal_steps: bool) -> ComparisonR
         _add_seconds(measured, seconds, identities)
     first, *others = trained
     steps = {name: _whole_epochs(runs.steps * seconds[first] / seconds[name], runs.steps_per_epoch) for name in others}
-    timed = equal_time_table(table, steps)
-    if not keep_equal_steps:
+    if keep_equal_steps:
+        timed = equal_time_table(table, {name: number for name, number in steps.items() if number != runs.steps})
+    else:
+        timed = equal_time_table(table, steps)
         timed = replace(timed, rows={name: row for name, row in timed.rows.items() if name == first or row.steps})
     step_seconds = seconds | {name + EQUAL_TIME: seconds[name] for name in others}
     return replace(runs, table=timed, step_seconds=step_seconds)

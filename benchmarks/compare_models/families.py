@@ -11,6 +11,14 @@ _MASK_WISE = Claim(
 _NO_PRETRAINING = "it starts from random weights in any case, as its vision transformer has no other weights here"
 FAMILY_ROWS: Mapping[str, ComparedModel] = {
     PANOPTIC_SEGFORMER: ComparedModel("Panoptic SegFormer, version 2"),
+    "learned_queries": ComparedModel(
+        "Panoptic SegFormer, learned queries as published",
+        settings={
+            "model": {"query_initialization": "learned", "token_classes": False},
+            "train": {"losses": {"token_class": 0.0}},
+        },
+        remark="it lacks the two shortcuts of `params.yaml` that the other families cannot have",
+    ),
     "detr": ComparedModel("DETR's panoptic head", "ablations/detr"),
     "d_detr_ms": ComparedModel("D-DETR-MS", "ablations/d_detr_ms"),
     "maskformer": ComparedModel("MaskFormer", "families/maskformer"),

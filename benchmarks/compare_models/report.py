@@ -164,14 +164,14 @@ def _introduction(report: ComparisonReport, by_row: Mapping[str, Sequence[SeedRe
     common = sorted(set.intersection(*seeds))
     further = sorted(set.union(*seeds) - set(common))
     also = f", and {_listed(further)} for rows whose comparison was still open" if further else ""
-    unless = ", or as many as take the same CPU time" if report.step_seconds else ""
+    unless = ", or as many whole epochs as take the same CPU time," if report.step_seconds else ""
     time = (
         "CPU minutes are those of the steps alone, whose CPU time was measured before the trainings"
         if report.step_seconds
         else "Seconds are those of training, including one validation at its end"
     )
     return (
-        f"Written by `python -m benchmarks.compare_models`. Every row: {budget.steps} optimizer steps{unless}, of"
+        f"Written by `python -m benchmarks.compare_models`. Every row: {budget.steps} optimizer steps{unless} of"
         f" {budget.batch_size} images from random weights, the settings of `params.yaml` with the row's override from"
         f" `experiments/`, scored on {budget.images} validation images; seeds {_listed(common)}{also}. After"
         " so short a training few class probabilities reach the published score threshold of 0.25, so all rows merge at"
