@@ -29,7 +29,7 @@ from panoptic.io.json_fields import read_json, write_json
 from panoptic.runtime.cli import ending_with_this
 from stages.settings import load_section
 
-TIMED_STEPS, WARM_UP = 16, 4
+TIMED_STEPS, WARM_UP, ROUNDS = 16, 4, 2
 EQUAL_TIME = "_equal_time"
 """Ending of the names of rows that are trained with the CPU time of the first row."""
 IDENTITIES = "identities"
@@ -50,10 +50,10 @@ def with_equal_time(runs: ComparisonRuns, keep_equal_steps: bool) -> ComparisonR
     params = {name: runs.settings(name, 0) for name in trained}
     identities = {name: runs.identity(file) for name, file in params.items()}
     seconds = known_seconds(measured, identities)
-    if missing := {name: file for name, file in params.items() if name not in seconds}:
+    if not seconds:
         print("measuring the CPU time of a training step of each row")
-        seconds |= _measured_seconds(missing, runs.index("train"))
-        _add_seconds(measured, seconds, identities)
+        seconds = _measured_seconds(params, runs.index("train"))
+        write_json(measured, {**seconds, IDENTITIES: identities})
     first, *others = trained
     steps = {name: _whole_epochs(runs.steps * seconds[first] / seconds[name], runs.steps_per_epoch) for name in others}
     if keep_equal_steps:
@@ -79,38 +79,35 @@ def _whole_epochs(steps: float, steps_per_epoch: int) -> int:
 
 
 def known_seconds(measured: Path, identities: Mapping[str, str]) -> dict[str, float]:
-    """Read the seconds that were measured before, of the rows whose settings and data are still the same."""
+    """Read the seconds that were measured before; empty if a row lacks them or has other settings or data now."""
     if not measured.exists():
         return {}
     found = read_json(measured)
     before = found.child(IDENTITIES).values if found.has(IDENTITIES) else {}
-    return {name: found.number(name) for name, identity in identities.items() if before.get(name) == identity}
-
-
-def _add_seconds(measured: Path, seconds: Mapping[str, float], identities: Mapping[str, str]) -> None:
-    """Write seconds beside those of rows that are not compared this time."""
-    before = read_json(measured).values if measured.exists() else {}
-    others = before.get(IDENTITIES)
-    write_json(
-        measured, {**before, **seconds, IDENTITIES: {**(others if isinstance(others, dict) else {}), **identities}}
-    )
+    if any(before.get(name) != identity for name, identity in identities.items()):
+        return {}
+    return {name: found.number(name) for name in identities}
 
 
 def _measured_seconds(params: Mapping[str, Path], index: Path) -> dict[str, float]:
     """Measure the CPU seconds of an optimizer step of each row, whose settings are in `params`.
 
+    Rows take turns, and the lower one of two rounds counts, because what else the machine does raises CPU time too.
+
     Raises:
         ValueError: a row could not be trained; with its output.
     """
-    seconds = {}
-    for name in params:
-        task = {"params": str(params[name]), "index": str(index), "steps": TIMED_STEPS}
-        command = [sys.executable, "-m", "benchmarks.compare_models.budgets"]
-        ended = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, env=ending_with_this())
-        if ended.returncode:
-            raise ValueError(f"{name} could not be trained for {TIMED_STEPS} steps: {ended.stderr.strip()[-500:]}")
-        seconds[name] = float(ended.stdout)
-    return seconds
+    rounds = [{name: _seconds_apart(name, params[name], index) for name in params} for _ in range(ROUNDS)]
+    return {name: min(seconds[name] for seconds in rounds) for name in params}
+
+
+def _seconds_apart(name: str, params: Path, index: Path) -> float:
+    task = {"params": str(params), "index": str(index), "steps": TIMED_STEPS}
+    command = [sys.executable, "-m", "benchmarks.compare_models.budgets"]
+    ended = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, env=ending_with_this())
+    if ended.returncode:
+        raise ValueError(f"{name} could not be trained for {TIMED_STEPS} steps: {ended.stderr.strip()[-500:]}")
+    return float(ended.stdout)
 
 
 def seconds_of_step(params: Path, index: PanopticIndex, steps: int) -> float:

@@ -154,7 +154,8 @@ def test_seconds_of_a_step_count_for_the_settings_that_they_were_measured_with(t
     assert known_seconds(measured, identities) == {}
     measured.write_text(json.dumps({"maskformer": 1.5, "eomt": 2.5, "identities": identities}))
     assert known_seconds(measured, identities) == {"maskformer": 1.5, "eomt": 2.5}
-    assert known_seconds(measured, {"maskformer": "a", "eomt": "changed"}) == {"maskformer": 1.5}
+    assert known_seconds(measured, {"maskformer": "a"}) == {"maskformer": 1.5}
+    assert known_seconds(measured, {"maskformer": "a", "eomt": "changed"}) == {}, "measured together, or not at all"
     measured.write_text(json.dumps({"maskformer": 1.5}))  # of an earlier version, without identities
     assert known_seconds(measured, identities) == {}
 
