@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from panoptic.io.json_fields import read_json, write_json
 from panoptic.runtime.cli import ending_with_this
 from stages.settings import load_section
 
-TIMED_STEPS, WARM_UP, ROUNDS = 16, 4, 2
+TIMED_STEPS, WARM_UP, ROUNDS = 16, 4, 3
 EQUAL_TIME = "_equal_time"
 """Ending of the names of rows that are trained with the CPU time of the first row."""
 IDENTITIES = "identities"
@@ -92,13 +93,16 @@ def known_seconds(measured: Path, identities: Mapping[str, str]) -> dict[str, fl
 def _measured_seconds(params: Mapping[str, Path], index: Path) -> dict[str, float]:
     """Measure the CPU seconds of an optimizer step of each row, whose settings are in `params`.
 
-    Rows take turns, and the lower one of two rounds counts, because what else the machine does raises CPU time too.
+    What else the machine does raises CPU time too, so rows take turns, and the median of a row's ratios to the first
+    row in the same round counts.
 
     Raises:
         ValueError: a row could not be trained; with its output.
     """
     rounds = [{name: _seconds_apart(name, params[name], index) for name in params} for _ in range(ROUNDS)]
-    return {name: min(seconds[name] for seconds in rounds) for name in params}
+    first = next(iter(params))
+    unit = median(seconds[first] for seconds in rounds)
+    return {name: unit * median(seconds[name] / seconds[first] for seconds in rounds) for name in params}
 
 
 def _seconds_apart(name: str, params: Path, index: Path) -> float:
