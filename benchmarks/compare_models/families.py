@@ -23,9 +23,7 @@ FAMILY_ROWS: Mapping[str, ComparedModel] = {
     "d_detr_ms": ComparedModel("D-DETR-MS", "ablations/d_detr_ms"),
     "maskformer": ComparedModel("MaskFormer", "families/maskformer"),
     "mask2former": ComparedModel("Mask2Former", "families/mask2former"),
-    "eomt": ComparedModel(
-        "EoMT", "families/eomt", remark=_NO_PRETRAINING, settings={"train": {"initial_weights": "random"}}
-    ),
+    "eomt": ComparedModel("EoMT", "families/eomt", remark=_NO_PRETRAINING),
 }
 _MERGED: Mapping[str, ComparedModel] = {
     "maskformer_p": ComparedModel(
