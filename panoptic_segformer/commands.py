@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "evaluate": Command("see scores", "stages.evaluate", "score the results of any system: PQ, mIoU, AP"),
         "results": Command("see scores", "pipelines.summary", "print the scores of the last run"),
         "report": Command("see scores", "stages.report", "write a page about a run: scores, errors, images"),
+        "papers": Command("see scores", "panoptic_segformer.papers", "print a table of the papers beside our results"),
         "plan": Command("prepare", "benchmarks.plan", "estimate hours, memory and disk of a training run"),
         _DOCTOR: Command("prepare", "panoptic_segformer.doctor", "find what is wrong with an installation"),
         "completion": Command("prepare", "panoptic_segformer.completion", "complete commands in bash, zsh or fish"),

@@ -20,7 +20,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 """Numbers are available; a figure without numbers; an illustration, of which nothing is to be measured; not at hand."""
 FOLDER = Path(__file__).parent / "tables"
 _KINDS: Mapping[str, str] = MappingProxyType({"T": "table", "F": "figure"})
-_UNITS: Mapping[str, str] = MappingProxyType({"parameters": "M", "FLOPs": "G", "FPS": "1/s", "memory": "MB"})
+_UNITS: Mapping[str, str] = MappingProxyType({"parameters": "M", "FLOPs": "G", "FPS": "images/s", "memory": "MB"})
 _ABOUT_THE_ROW = ("system", "method", "backbone", "epochs", "origin", "remark")
 
 
