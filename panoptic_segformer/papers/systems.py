@@ -162,14 +162,15 @@ class Drawing:
 
 _EXPLAIN = Drawing("dvc repro explain", "runs/explain/explain.json")
 _RUNS = Drawing("panoptic report RUN_A RUN_B", "runs/comparison.html")
+_PARAMETERS = Drawing("python -m benchmarks.parameters", "benchmarks/results/parameters.json")
 FIGURES: Mapping[str, Drawing] = MappingProxyType(
     {
-        "v1.F1": _EXPLAIN,
+        "v1.F1": _PARAMETERS,
         "v1.F4": _RUNS,
         "v1.F5": _EXPLAIN,
-        "v2.F1": _EXPLAIN,
+        "v2.F1": _PARAMETERS,
         "v2.F4": _EXPLAIN,
-        "v2.F5": _RUNS,
+        "v2.F5": Drawing("python -m benchmarks.deep_supervision", "benchmarks/results/deep_supervision.json"),
         "v2.F6": _EXPLAIN,
         "v2.F7": _EXPLAIN,
     }
