@@ -46,11 +46,11 @@ def _describe(table: PaperTable, results: Results) -> Entry:
     elif not built:
         command, here = "", how_made(table)
     else:
-        views = [view for view in TableView(table, results).rows if view.system]
-        finished = sum(bool(results.of_recipe(view.row.system, table)) for view in views)
-        sources = sum(len(view.sources) for view in views)
-        there = sources - sum(len(view.missing) for view in views)
-        here = f"mini, speed: {there} of {sources}; full size: {finished} of {built}"
+        view = TableView(table, results)
+        finished = sum(results.of_recipe(system, table).keys() & view.columns != set() for system in systems)
+        sources = sum(len(row.sources) for row in view.rows)
+        there = sources - sum(len(row.missing) for row in view.rows)
+        here = f"mini, speed: {there} of {sources}" + (f"; full size: {finished} of {built}" if table.data else "")
     return Entry(key, table.title, len(systems), built, lacking, command, here)
 
 

@@ -57,16 +57,22 @@ class Results:
         """Return counted parameters and FLOPs, measured FPS and memory; as far as they are there."""
         return {**self._counted(system.model), **self._measured(system.ladder)}
 
+    def remark_on_costs(self, system: System) -> str:
+        """Return why counted parameters or FLOPs are not the paper's; empty if they are, or were not counted."""
+        return next((row.child("paper").text("remark") for row in self._models(system.model)), "")
+
     def _counted(self, model: str) -> dict[str, float]:
-        for row in self._rows("complexity"):
-            if row.text("name") == model:
-                unused = row.child("paper").integer("unused_parameters")
-                trainable = _numbers(row.child("parameters").child("trainable"))
-                return {
-                    "parameters": (sum(trainable.values()) + unused) / 1e6,
-                    "FLOPs": row.number("macs_at_papers_size") / 1e9,
-                }
+        for row in self._models(model):
+            unused = row.child("paper").integer("unused_parameters")
+            trainable = _numbers(row.child("parameters").child("trainable"))
+            return {
+                "parameters": (sum(trainable.values()) + unused) / 1e6,
+                "FLOPs": row.number("macs_at_papers_size") / 1e9,
+            }
         return {}
+
+    def _models(self, name: str) -> Iterator[JsonObject]:
+        return (row for row in self._rows("complexity") if row.text("name") == name)
 
     def _measured(self, ladder: str) -> dict[str, float]:
         for row in self._rows("ladder"):

@@ -155,7 +155,7 @@ class TableView:
         if not self.rows:
             return markdown_page(title, f"{about}." if about else "", f"Status: {how_made(table)}.")
         lines = [line for view in self.rows for line in self._lines(view)]
-        remarks = [f"* {view.label}: {view.row.remark}" for view in self.rows if view.row.remark]
+        remarks = [f"* {view.label}: {remark}" for view in self.rows for remark in self._remarks(view)]
         shared = "; ".join(view.label for view in self.rows if view.system and not view.sources)
         return markdown_page(
             title,
@@ -168,6 +168,10 @@ class TableView:
             "## How the rows are made",
             markdown_table(["row", f"on {table.data or 'COCO'}", "on mini; speed"], self._commands(), labels=3),
         )
+
+    def _remarks(self, view: RowView) -> Iterator[str]:
+        counted = self.results.remark_on_costs(view.system) if view.system and "parameters" in self.columns else ""
+        return filter(None, (view.row.remark, counted))
 
     def _lines(self, view: RowView) -> Iterator[list[str | None]]:
         columns = self.table.columns

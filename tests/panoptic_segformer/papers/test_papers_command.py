@@ -169,7 +169,7 @@ def test_what_is_quoted_and_not_built_says_so_and_networks_that_mini_has_once_sh
 def test_costs_are_those_of_the_papers_networks(tmp_path: Path) -> None:
     results = nowhere(tmp_path)
     parameters = {"all": {"backbone": 9}, "trainable": {"backbone": 45_000_000, "neck": 5_000_000}}
-    paper = {"unused_parameters": 1_000_000}
+    paper = {"unused_parameters": 1_000_000, "remark": "counted at another size."}
     row = {"name": "r50", "parameters": parameters, "macs_at_papers_size": 214_500_000_000, "paper": paper}
     own = {"name": "configured", "parameters": parameters, "macs_at_papers_size": None, "paper": None}
     write_json(results.published / "complexity.json", {"rows": [own, row]})
@@ -177,7 +177,9 @@ def test_costs_are_those_of_the_papers_networks(tmp_path: Path) -> None:
         results.runs / "mini" / "v2.T5" / "ladder.json",
         {"rows": [{"row": "v2", "seconds": {"median": 0.5, "lowest": 0.4}, "training_mb": 900.0}]},
     )
-    (last,) = (row for row in TableView(paper_tables()["v2.T5"], results).rows if row.row.system == "v2_r50")
+    view = TableView(paper_tables()["v2.T5"], results)
+    (last,) = (row for row in view.rows if row.row.system == "v2_r50")
+    assert f"* {last.label}: counted at another size.\n" in view.page()
     assert last.ours == {"parameters": 51.0, "FLOPs": 214.5, "FPS": 2.0}
     columns = {column.name: column for column in paper_tables()["v2.T5"].columns}
     assert last.difference(columns["FLOPs"]) == pytest.approx(0.3)
@@ -215,6 +217,12 @@ def test_scores_of_test_dev_are_the_servers(tmp_path: Path) -> None:
     views = {key: TableView(paper_tables()[key], results).rows for key in ("v2.T1", "v2.T2")}
     found = {key: [row.ours for row in rows if row.row.system == "v2_r50"] for key, rows in views.items()}
     assert found == {"v2.T1": [{"PQ": 50.0}], "v2.T2": [{}]}
+    here = {entry.key: entry.here.partition("; ")[2] for entry in describe_all(results)}
+    assert (here["v2.T1"], here["v2.T2"], here["v2.T11"]) == (
+        "full size: 1 of 10",
+        "full size: 0 of 5",
+        "full size: 0 of 6",
+    )
 
 
 def test_run_makes_what_is_missing_and_prints_the_table_alone(tmp_path: Path) -> None:
