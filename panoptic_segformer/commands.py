@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "check": Command("use your own data", "panoptic.tools.check", "find what is wrong with a dataset"),
         "convert": Command("use your own data", "panoptic.tools.convert", "read annotations of LabelMe, COCO or CVAT"),
         "evaluate": Command("see scores", "stages.evaluate", "score the results of any system: PQ, mIoU, AP"),
+        "papers": Command("see scores", "panoptic_segformer.papers", "print a table of the papers beside our results"),
         "results": Command("see scores", "pipelines.summary", "print the scores of the last run"),
         "report": Command("see scores", "stages.report", "write a page about a run: scores, errors, images"),
         "plan": Command("prepare", "benchmarks.plan", "estimate hours, memory and disk of a training run"),

@@ -32,7 +32,7 @@ ON_COCO128 = sorted(path for path in EXPERIMENTS.glob("coco128-*.yaml") if path 
 
 @dataclass(frozen=True)
 class Published:
-    """A row of the tables in experiments/README.md: its stack of files, and its model in model/published.py if any."""
+    """A row of the tables in experiments/README.md: its stack of files, and its model in model/published if any."""
 
     row: str
     names: tuple[str, ...]

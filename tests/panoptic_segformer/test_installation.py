@@ -25,6 +25,7 @@ DATA = {
     "panoptic_segformer/serve/page.html",
     "pipelines/browse/mongod.txt",
     "pipelines/browse/plugin.js",
+    *(f"model/published/tables/{table.name}" for table in (ROOT / "model/published/tables").glob("*.csv")),
     *(f"panoptic/report/{page.name}" for page in (ROOT / "panoptic/report").glob("*.html")),
     *(f"{package}/py.typed" for package in PACKAGES),
 }

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from tqdm import tqdm
 
+from model.published.papers import printed
 from model.weights.loading.files import WeightsError
 from panoptic.datasets.download.fetching import Patience, Wanted, fetch
 from panoptic.io.errors import DatasetError
@@ -37,13 +38,13 @@ class ReleasedFile:
 
 RELEASED: Mapping[str, ReleasedFile] = MappingProxyType(
     {
-        key: ReleasedFile(f"panoptic_segformer_{key}.pth", model, pq)
-        for key, model, pq in (
-            ("r50_1x", "r50", 48.0),
-            ("r50_2x", "r50", 49.6),
-            ("r101_2x", "r101", 50.6),
-            ("pvtv2b5_2x", "pvtv2_b5", 55.4),
-            ("swinl_2x", "swin_l", 55.8),
+        key: ReleasedFile(f"panoptic_segformer_{key}.pth", model, printed("v2.T1", system, "PQ"))
+        for key, model, system in (
+            ("r50_1x", "r50", "v2_r50_12"),
+            ("r50_2x", "r50", "v2_r50"),
+            ("r101_2x", "r101", "v2_r101"),
+            ("pvtv2b5_2x", "pvtv2_b5", "v2_pvtv2_b5"),
+            ("swinl_2x", "swin_l", "v2_swin_l"),
         )
     }
 )

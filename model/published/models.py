@@ -12,8 +12,10 @@ from types import MappingProxyType
 
 from model.network.backbones import BACKBONES
 from model.network.config import NetworkConfig
+from model.published.papers import printed
 
 COCO_THINGS, COCO_STUFF = 80, 53
+_MAIN = "v2.T1"
 UNUSED_PARAMETERS: Mapping[str, int] = MappingProxyType(
     {"bbox_head.reg_branches2": 530_448, "bbox_head.cls_thing_branches": 82_240}
 )
@@ -43,26 +45,21 @@ class PublishedModel:
 
 
 def _version_2(
-    backbone: str,
-    name: str,
-    parameters: float | None = None,
-    gmacs: float | None = None,
-    drop_path: float = 0.0,
-    remark: str = "",
+    backbone: str, name: str, table: str = "", system: str = "", drop_path: float = 0.0, remark: str = ""
 ) -> PublishedModel:
     return PublishedModel(
         NetworkConfig(backbone=backbone, frozen_stages=BACKBONES[backbone].frozen_stages, drop_path=drop_path),
         f"Panoptic SegFormer, {name}",
         "version 2",
-        parameters,
-        gmacs,
-        checkpoint=gmacs is not None,  # the paper gives both figures for just these
+        printed(table, system, "parameters") if table else None,
+        printed(table, system, "FLOPs") if table == _MAIN else None,
+        checkpoint=table == _MAIN,  # the authors published the weights of just these
         unused_parameters=sum(UNUSED_PARAMETERS.values()),
         remark=remark,
     )
 
 
-def _version_1(backbone: str, name: str, parameters: float, gmacs: float, remark: str = "") -> PublishedModel:
+def _version_1(backbone: str, name: str, system: str, remark: str = "") -> PublishedModel:
     config = NetworkConfig(
         backbone=backbone,
         frozen_stages=BACKBONES[backbone].frozen_stages,
@@ -73,7 +70,13 @@ def _version_1(backbone: str, name: str, parameters: float, gmacs: float, remark
         queries=353,
     )
     return PublishedModel(
-        config, f"Panoptic SegFormer v1, {name}", "version 1, table 1", parameters, gmacs, (1280, 800), remark=remark
+        config,
+        f"Panoptic SegFormer v1, {name}",
+        "version 1, table 1",
+        printed("v1.T1", system, "parameters"),
+        printed("v1.T1", system, "FLOPs"),
+        (1280, 800),
+        remark=remark,
     )
 
 
@@ -90,36 +93,36 @@ _DETR = (
 
 PUBLISHED: Mapping[str, PublishedModel] = MappingProxyType(
     {
-        "r50": _version_2("resnet50", "R50", 51.0, 214.0),
-        "r101": _version_2("resnet101", "R101", 69.9, 286.0),
-        "pvtv2_b0": _version_2("pvt_v2_b0", "PVTv2-B0", 24.2, remark=_SMALL_V2),
-        "pvtv2_b2": _version_2("pvt_v2_b2_linear", "PVTv2-B2-Linear", 43.6, remark=_SMALL_V2),
-        "pvtv2_b5": _version_2("pvt_v2_b5", "PVTv2-B5", 104.9, 349.0, drop_path=0.1),
+        "r50": _version_2("resnet50", "R50", _MAIN, "v2_r50"),
+        "r101": _version_2("resnet101", "R101", _MAIN, "v2_r101"),
+        "pvtv2_b0": _version_2("pvt_v2_b0", "PVTv2-B0", "v2.F1", "v2_pvtv2_b0", remark=_SMALL_V2),
+        "pvtv2_b2": _version_2("pvt_v2_b2_linear", "PVTv2-B2-Linear", "v2.F1", "v2_pvtv2_b2", remark=_SMALL_V2),
+        "pvtv2_b5": _version_2("pvt_v2_b5", "PVTv2-B5", _MAIN, "v2_pvtv2_b5", drop_path=0.1),
         "swin_t": _version_2("swin_tiny", "Swin-T"),
         "swin_s": _version_2("swin_small", "Swin-S"),
         "swin_b": _version_2("swin_base", "Swin-B"),
-        "swin_l": _version_2("swin_large", "Swin-L", 221.4, 816.0, drop_path=0.3),
-        "v1_r50": _version_1("resnet50", "R50", 47.0, 246.0),
-        "v1_r101": _version_1("resnet101", "R101", 65.9, 322.0),
-        "v1_pvtv2_b0": _version_1("pvt_v2_b0", "PVTv2-B0", 22.2, 156.0, _SMALL_V1),
-        "v1_pvtv2_b2": _version_1("pvt_v2_b2_linear", "PVTv2-B2-Linear", 41.6, 219.0, f"{_LINEAR} {_SMALL_V1}"),
-        "v1_pvtv2_b5": _version_1("pvt_v2_b5", "PVTv2-B5", 100.9, 391.0),
+        "swin_l": _version_2("swin_large", "Swin-L", _MAIN, "v2_swin_l", drop_path=0.3),
+        "v1_r50": _version_1("resnet50", "R50", "v1_r50"),
+        "v1_r101": _version_1("resnet101", "R101", "v1_r101"),
+        "v1_pvtv2_b0": _version_1("pvt_v2_b0", "PVTv2-B0", "v1_pvtv2_b0", _SMALL_V1),
+        "v1_pvtv2_b2": _version_1("pvt_v2_b2_linear", "PVTv2-B2-Linear", "v1_pvtv2_b2", f"{_LINEAR} {_SMALL_V1}"),
+        "v1_pvtv2_b5": _version_1("pvt_v2_b5", "PVTv2-B5", "v1_pvtv2_b5"),
         # Unlike the originals, both baselines share the choices of the rest of the pipeline: focal class losses
         # instead of a class "no object", dice as the only mask loss, and learned query contents.
         "detr_r50": PublishedModel(
             NetworkConfig(stuff="joint", attention="dense", mask_head="fpn", feedforward=2048, queries=100),
             "DETR, R50",
             "version 2, table 5",
-            42.9,
-            247.5,
+            printed("v2.T5", "detr_p", "parameters"),
+            printed("v2.T5", "detr_p", "FLOPs"),
             remark=_DETR,
         ),
         "d_detr_ms_r50": PublishedModel(
             NetworkConfig(stuff="joint", mask_head="fpn", feedforward=1536, selected_queries=300),
             "D-DETR-MS, R50",
             "version 2, table 5",
-            44.9,
-            618.7,
+            printed("v2.T5", "d_detr_ms", "parameters"),
+            printed("v2.T5", "d_detr_ms", "FLOPs"),
         ),
         "efficientnet_lite0": PublishedModel(
             NetworkConfig(backbone="efficientnet_lite0", frozen_stages=0),
