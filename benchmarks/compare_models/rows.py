@@ -129,6 +129,12 @@ _ROWS: Mapping[str, ComparedModel] = MappingProxyType(
         "detr_m": ComparedModel(
             "DETR's weights, merging m", "ablations/detr_m", "detr", claims=(Claim("detr", "above", _DETR_M),)
         ),
+        "detr_p": ComparedModel(
+            "DETR's weights, DETR's own merging",
+            weights_of="detr",
+            claims=(Claim("detr_m", "below", _DETR_M),),
+            settings={"predict": {"merging": {"method": "detr"}}},
+        ),
         "d_detr_ms": ComparedModel(
             "D-DETR-MS",
             "ablations/d_detr_ms",
