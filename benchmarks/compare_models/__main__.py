@@ -14,8 +14,9 @@ The comparisons are looked at after --seeds, and again after each of --more-seed
 is still open: name them beforehand, because every look uses a part of the error rate. See docs/compare-models.md.
 Writes comparison.md and comparison.json; for families and recipes, files of these names.
 
-Families are trained twice, with as many steps as the first row and with as much CPU time (--budget chooses, for recipes
-as well), and their page also has AP, boundary PQ, errors, PQ under corruption, and what a prediction costs.
+The page also has SQ, RQ, boundary PQ, AP and errors. Families are trained twice, with as many steps as the first row
+and with as much CPU time (--budget chooses, for recipes as well), and their page also has PQ under corruption, and what
+a prediction costs.
 """
 
 import sys
@@ -26,14 +27,12 @@ from benchmarks.compare_models.budgets import with_equal_time
 from benchmarks.compare_models.costs import measured_costs
 from benchmarks.compare_models.differences import SequentialComparison
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
+from benchmarks.compare_models.options import add_seeds, comparison_parser
 from benchmarks.compare_models.report import ComparisonReport, SeedResult, comparison_page, in_order
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
-from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.results import publish
 from panoptic.runtime.cli import run_command
-
-WORK = Path("runs/benchmarks/compare")
 
 
 def compare_models(
@@ -66,7 +65,7 @@ def compare_models(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; the exit status is 1 if a row failed."""
-    parser = benchmark_parser("compare_models", __doc__)
+    parser = comparison_parser("compare_models", __doc__)
     rows = parser.add_mutually_exclusive_group()
     names = list(PAPERS.rows)
     rows.add_argument("--rows", nargs="+", choices=names, default=names, metavar="ROW", help=", ".join(names))
@@ -78,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="NAME",
         help=f"network families as rows, by default all: {', '.join(FAMILY_ROWS)}",
     )
+    add_seeds(parser)
     parser.add_argument(
         "--budget",
         choices=("steps", "time", "both"),
@@ -85,7 +85,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         " the default is both for families and steps for recipes",
     )
     parser.add_argument("--steps", type=int, default=800, help="optimizer steps of every training (default: 800)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each (default: 0)")
     parser.add_argument(
         "--more-seeds",
         type=int,
@@ -94,9 +93,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="SEED",
         help="further seeds, one after the other, for rows in comparisons that are still open",
     )
-    parser.add_argument("--jobs", type=int, default=1, help="parallel trainings, which share the cores (default: 1)")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings that all rows share")
-    parser.add_argument("--work", type=Path, default=WORK, help="folder for the runs (default: %(default)s)")
     arguments = parser.parse_args(argv)
     if arguments.budget and not arguments.recipes and arguments.families is None:
         parser.error("--budget is for --families and --recipes; the rows of the papers have equal steps")

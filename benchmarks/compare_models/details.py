@@ -2,18 +2,34 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from benchmarks.compare_models.rows import RowTable
 from benchmarks.harness.results import mean_and_range
 from benchmarks.harness.stages import percentages
 from model.complexity.measure import Measurement
-from panoptic.io.json_fields import JsonObject
+from panoptic.io.json_fields import JsonObject, read_json
 from panoptic.markdown import markdown_table
 
-_EXPLANATION = (
-    "In percent, means over the seeds with the lowest and the highest in brackets. *PQ kept*: PQ under the corruptions"
-    " of COCO-C as a part of PQ on the same images without them. The other columns split what is missing to 100 PQ by"
-    " type of error (`panoptic.evaluation.error_breakdown`); before rounding they add up."
+SCORES = {
+    "SQ": ("sq", "all"),
+    "RQ": ("rq", "all"),
+    "boundary PQ": ("boundary_pq", "all"),
+    "boundary SQ": ("boundary_sq", "all"),
+    "boundary RQ": ("boundary_rq", "all"),
+    "mask AP": ("ap", "segm", "AP"),
+    "box AP": ("ap", "bbox", "AP"),
+}
+"""Columns beside PQ, as in tables 7 and 8 of the paper's second version, and where metrics.json has them."""
+KEPT = "PQ kept"
+_SCORES = (
+    "In percent, means over the seeds with the lowest and the highest in brackets. AP is of the things before merging:"
+    " rows with the same weights differ in it only if they order the masks by another score."
+)
+_KEPT = "*PQ kept*: PQ under the corruptions of COCO-C as a part of PQ on the same images without them."
+_ERRORS = (
+    "What is missing to 100 PQ by type of error (`panoptic.evaluation.error_breakdown`); before rounding the columns"
+    " add up."
 )
 
 _COSTS = (
@@ -22,24 +38,48 @@ _COSTS = (
 )
 
 
-def details_of(metrics: JsonObject, errors: JsonObject, robustness: JsonObject) -> dict[str, float]:
-    """Collect percentages from the JSON of the stages evaluate and robustness; nan where there is none."""
-    return {
-        "boundary PQ": percentages(metrics.child("boundary_pq"))["all"],
-        "mask AP": percentages(metrics.child("ap").child("segm"))["AP"],
-        "PQ kept": percentages(robustness.child("relative"))["all"],
-        **percentages(errors.child("all").child("pq_loss")),
-    }
+def read_details(folder: Path, detailed: bool) -> dict[str, float] | None:
+    """Collect percentages from what stages wrote to the folder of a run; nan where there is none.
+
+    With `detailed` also those of the stage robustness. None if a file, or AP, is missing.
+    """
+    metrics, errors = folder / "metrics.json", folder / "error_breakdown.json"
+    corrupted = [folder / "robustness" / "metrics.json"] if detailed else []
+    if not all(path.exists() for path in (metrics, errors, *corrupted)):
+        return None
+    scores = read_json(metrics)
+    if not scores.has("ap"):
+        return None
+    kept = dict[str, float]()
+    for path in corrupted:
+        kept[KEPT] = percentages(read_json(path).child("relative"))["all"]
+    losses = percentages(read_json(errors).child("all").child("pq_loss"))
+    return {name: _percent(scores, *keys) for name, keys in SCORES.items()} | kept | losses
+
+
+def _percent(entry: JsonObject, *keys: str) -> float:
+    *parents, name = keys
+    for parent in parents:
+        entry = entry.child(parent)
+    return percentages(entry)[name]
 
 
 def details_section(details: Mapping[str, Sequence[Mapping[str, float]]], table: RowTable) -> Iterator[str]:
-    """Render the details of all rows, by row and seed; nothing if there are none."""
+    """Render the details of all rows, by row and seed, scores and errors apart; nothing if there are none."""
     names = list(dict.fromkeys(name for found in details.values() for one in found for name in one))
-    if names:
-        yield "## Other scores, and where the missing PQ goes"
-        yield _EXPLANATION
-        rows = [[table.rows[row].title, *(_summary(found, name) for name in names)] for row, found in details.items()]
-        yield markdown_table(["row", *names], rows)
+    scores = [name for name in names if name in SCORES or name == KEPT]
+    errors = [name for name in names if name not in scores]
+    for title, explanation, columns in (
+        ("## Other scores", f"{_SCORES} {_KEPT}" if KEPT in scores else _SCORES, scores),
+        ("## Where the missing PQ goes", _ERRORS, errors),
+    ):
+        if columns:
+            yield title
+            yield explanation
+            rows = [
+                [table.rows[row].title, *(_summary(found, name) for name in columns)] for row, found in details.items()
+            ]
+            yield markdown_table(["row", *columns], rows)
 
 
 def costs_section(costs: Mapping[str, Measurement], table: RowTable) -> Iterator[str]:

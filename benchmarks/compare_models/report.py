@@ -32,7 +32,7 @@ class SeedResult:
     parameters: int
     seconds: float | None
     """Seconds of training; None where the weights are another row's, or where training was interrupted."""
-    details: Mapping[str, float] = field(default_factory=dict)  # of a detailed table; percent
+    details: Mapping[str, float] = field(default_factory=dict)  # other scores, and PQ lost to errors; percent
     steps: int | None = None  # of the optimizer; None: those that the page names
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.compare_models.details import details_of
+from benchmarks.compare_models.details import read_details
 from benchmarks.compare_models.report import SeedResult, TrainingBudget
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.harness.stages import Stages, percentages
@@ -75,7 +75,7 @@ class ComparisonRuns:
 
     def counts(self, row: str, seed: int) -> Path:
         """Return the path of a run's counts by image."""
-        return self._folder(row, seed) / "per_image.json"
+        return self.folder(row, seed) / "per_image.json"
 
     def prepare(self, rows: Sequence[str]) -> None:
         """Verify the dataset, once for all rows, and check that their steps are whole epochs of it."""
@@ -143,12 +143,12 @@ class ComparisonRuns:
         return outcomes
 
     def _report(self, row: str, seed: int, error: Exception) -> str:
-        name = self._folder(row, seed).name
+        name = self.folder(row, seed).name
         print(f"{name}: failed")
         return f"{name}: {error}"
 
     def _train(self, row: str, seed: int) -> TrainedWeights:
-        folder, params = self._folder(row, seed), self.settings(row, seed)
+        folder, params = self.folder(row, seed), self.settings(row, seed)
         finished, model = folder / "training.json", folder / "model.safetensors"
         identity = self.identity(params)
         if _read(finished).values.get("identity") != identity or not model.exists():
@@ -161,33 +161,34 @@ class ComparisonRuns:
         return TrainedWeights(model, identity, known.integer("parameters"), known.optional_number("seconds"))
 
     def _score(self, row: str, seed: int, training: TrainedWeights) -> SeedResult:
-        folder, params = self._folder(row, seed), self.settings(row, seed)
+        folder, params = self.folder(row, seed), self.settings(row, seed)
         finished = folder / "result.json"
         predict = load_section(params, "predict", InferenceSettings)
         identity = fingerprint({"training": training.identity, "predict": asdict(predict)})
-        if _read(finished).values.get("identity") != identity or not self.counts(row, seed).exists():
-            write_json(finished, {"identity": identity} | self._measure(params, training.model, folder))
-        known = read_json(finished)
-        pq = percentages(known.child("pq"))
+        done = _read(finished).values.get("identity") == identity and self.counts(row, seed).exists()
+        details = read_details(folder, self.table.detailed) if done else None
+        if details is None:
+            finished.unlink(missing_ok=True)  # it is not the result of files that are written from here on
+            pq_found = self._measure(params, training.model, folder)
+            write_json(finished, {"identity": identity, "pq": pq_found})
+            details = read_details(folder, self.table.detailed)
+            assert details is not None
+        pq = percentages(read_json(finished).child("pq"))
         print(f"{folder.name}: PQ {pq['all']:.1f}, things {pq['things']:.1f}, stuff {pq['stuff']:.1f}")
-        details = known.values.get("details", {})
-        assert isinstance(details, dict)
         seconds = None if self.table.rows[row].weights_of else training.seconds
         return SeedResult(row, seed, pq, training.parameters, seconds, details, self._steps(self.table.trained(row)))
 
-    def _measure(self, params: Path, model: Path, folder: Path) -> dict[str, object]:
-        """Score the validation images; where the table is detailed, also measure what `details_of` collects."""
+    def _measure(self, params: Path, model: Path, folder: Path) -> object:
+        """Score the validation images, where the table is detailed also under corruption, and return their PQ."""
         index, annotated = self.index("val"), self.work / "annotate"
-        if not self.table.detailed:
-            return {"pq": self.stages.score(params, index, model, folder).values["pq"]}
         metrics = self.stages.score(params, index, model, folder, annotated / "instances_val.json")
-        robust = self.stages.robustness(params, index, model, annotated / "corrupted", folder)
-        errors = read_json(folder / "error_breakdown.json")
-        return {"pq": metrics.values["pq"], "details": details_of(metrics, errors, robust)}
+        if self.table.detailed:
+            self.stages.robustness(params, index, model, annotated / "corrupted", folder)
+        return metrics.values["pq"]
 
     def settings(self, row: str, seed: int) -> Path:
         """Write the row's params.yaml, and return its path."""
-        folder = self._folder(row, seed)
+        folder = self.folder(row, seed)
         folder.mkdir(parents=True, exist_ok=True)
         steps, model = self._steps(row), self.table.rows[row]
         train = {"seed": seed, "epochs": steps // self.steps_per_epoch, "validate_every": steps}
@@ -214,7 +215,8 @@ class ComparisonRuns:
         indices = [file_digest(self.index(role)) for role in ("train", "val")]
         return fingerprint({"settings": dict(flat_settings(settings)), "indices": indices})
 
-    def _folder(self, row: str, seed: int) -> Path:
+    def folder(self, row: str, seed: int) -> Path:
+        """Return the folder of a run."""
         return self.work / f"{row}-{seed}"
 
     @cached_property

@@ -1,7 +1,7 @@
 """Predicted instances in COCO's results format: a list of masks with classes and scores, checked while it is read."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -51,14 +51,11 @@ def read_instance_results(path: Path, categories: CategoryTable) -> list[Instanc
     Raises `DatasetError` with every issue found: a missing or malformed field, an unknown category, a score that is not
     finite, a mask whose runs do not fill its size.
     """
-    entries = load_json(path)
-    if not isinstance(entries, list):
-        raise DatasetError(f"{path}: expected a list of results, found a {type(entries).__name__}; give COCO's results")
     issues = Issues()
     results = []
-    for entry in JsonObject({"results": entries}, str(path)).objects("results"):
+    for entry in listed_results(load_json(path), str(path)):
         with issues.collected():
-            result = _result(entry)
+            result = parse_result(entry)
             if result.category_id not in categories:
                 raise DatasetError(
                     f"{entry.where}: unknown category {result.category_id}; use the categories of the ground truth"
@@ -69,6 +66,14 @@ def read_instance_results(path: Path, categories: CategoryTable) -> list[Instanc
     return results
 
 
+def listed_results(document: object, where: str) -> Iterator[JsonObject]:
+    """Yield the entries of a results file, not checked yet. Raises `DatasetError` if the document is no list."""
+    if not isinstance(document, list):
+        found = type(document).__name__
+        raise DatasetError(f"{where}: expected a list of results, found a {found}; give COCO's results")
+    yield from JsonObject({"results": document}, where).objects("results")
+
+
 def masks_by_image(results: Iterable[InstanceResult]) -> dict[ImageId, list[tuple[int, Rle]]]:
     """Group category ids and masks by image id."""
     grouped: dict[ImageId, list[tuple[int, Rle]]] = defaultdict(list)
@@ -77,7 +82,8 @@ def masks_by_image(results: Iterable[InstanceResult]) -> dict[ImageId, list[tupl
     return dict(grouped)
 
 
-def _result(entry: JsonObject) -> InstanceResult:
+def parse_result(entry: JsonObject) -> InstanceResult:
+    """Read an entry. Raises `DatasetError` for a missing or malformed field, or a mask that does not fill its size."""
     box: Box | None = None
     if entry.values.get("bbox"):
         left, top, width, height = entry.numbers("bbox", 4)

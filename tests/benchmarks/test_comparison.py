@@ -4,7 +4,6 @@ import itertools
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from scipy import stats
@@ -22,58 +21,15 @@ from benchmarks.compare_models.report import (
 )
 from benchmarks.compare_models.rows import PAPERS, Claim, ComparedModel, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
-from benchmarks.harness.stages import Stages
 from panoptic.evaluation.network_difference import NetworkDifference, SeedVariance
 from panoptic.evaluation.sequential import Decision
-from panoptic.io.json_fields import JsonObject
+from panoptic.io.json_fields import write_json
 from panoptic.report.paired import CountedRun
 from tests.benchmarks.pages import read_report
+from tests.benchmarks.tiny_comparison import counts_by_image
 from tests.markdown import unpadded
-from tests.tiny_dataset import random_image, write_split
 
 BUDGET = TrainingBudget(steps=800, batch_size=4, images=150, jobs=2, threads=1, device="some machine")
-PARAMS = """
-dataset: {{name: tiny, root: {root}, train: train, val: val}}
-annotate:
-model: {{backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, heads: 2, levels: 3, points: 2,
-  encoder_layers: 1, location_layers: 1, thing_mask_layers: 1, stuff_mask_layers: 1, feedforward: 32,
-  mask_feedforward: 32, queries: 6, stuff: joint, mask_head: fpn}}
-train: {{epochs: 9, batch_size: 2, images_per_forward: 2, workers: 0, initial_weights: random,
-  augmentation: {{resize_shorter: [], crop_probability: 0}}}}
-predict: {{shorter: 32, longer: 64}}
-"""
-
-
-@pytest.fixture
-def params(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for split in ("train", "val"):
-        write_split(tmp_path / "data", split, [random_image(rng, number, 32, 32) for number in range(4)])
-    file = tmp_path / "params.yaml"
-    file.write_text(PARAMS.format(root=tmp_path / "data"))
-    return file
-
-
-@pytest.fixture
-def stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the stages that are started for each row, and that do no more than write their files."""
-    started: list[str] = []
-
-    def train(_stages: Stages, params: Path, annotated: Path, folder: Path) -> bool:
-        started.append(f"train {folder.name}")
-        (folder / "train").mkdir()
-        (folder / "train/metrics.json").write_text('{"parameters": 1, "seconds_since_last_start": 2.0}')
-        (folder / "model.safetensors").touch()
-        return False
-
-    def score(_stages: Stages, params: Path, index: Path, model: Path, folder: Path) -> JsonObject:
-        started.append(f"score {folder.name}")
-        (folder / "per_image.json").touch()
-        return JsonObject({"pq": {"all": 0.5, "things": 0.5, "stuff": 0.5}}, "metrics.json")
-
-    monkeypatch.setattr(Stages, "train", train)
-    monkeypatch.setattr(Stages, "score", score)
-    return started
 
 
 def run(params: Path, *options: str) -> None:
@@ -99,6 +55,10 @@ def test_rows_run_once_fail_independently_and_are_published(params: Path, capsys
     page = unpadded((params.parent / "out/comparison.md").read_text())
     assert "| v2's weights, merging p |" in page
     assert len(CountedRun.read(params.parent / "work/v2_p-0/per_image.json").images) == 4
+    details = scored_only["details"]
+    assert {"SQ", "RQ", "boundary RQ", "mask AP", "box AP"} < details.keys()
+    errors = ("merging", "classification", "localization", "missed", "background", "boundary", "interior")
+    assert sum(details[name] for name in errors) == pytest.approx(100 - scored_only["pq"]["all"])
     done = logs(params.parent / "work")
     capsys.readouterr()
     run(params, *rows)
@@ -145,7 +105,7 @@ def test_families_are_compared_with_equal_time(params: Path) -> None:
     assert "| row | PQ | things | stuff | steps | CPU minutes | parameters |" in page
     assert "| EoMT, equal CPU time | " in page
     assert f" | {2 * epochs} | " in page
-    assert "| row | boundary PQ | mask AP | PQ kept |" in page
+    assert "| row | SQ | RQ | boundary PQ | boundary SQ | boundary RQ | mask AP | box AP | PQ kept |" in page
     assert "## What a prediction costs" in page
 
 
@@ -271,10 +231,9 @@ def test_only_rows_in_open_comparisons_get_more_seeds(params: Path, monkeypatch:
         asked.append((rows, seeds))
         rows = [row for row in rows if row != "detr"]  # it fails
         for row, seed in itertools.product(rows, seeds):
-            counts = {"tp": 1, "fp": 0, "fn": 0, "iou_sum": QUALITY[row][seed] / 100}
             path = runs.counts(row, seed)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({str(image): {**counts, "classes": {"7": counts}} for image in range(4)}))
+            write_json(path, counts_by_image(QUALITY[row][seed] / 100))
         return [result(row, seed, QUALITY[row][seed]) for row in rows for seed in seeds], []
 
     monkeypatch.setattr(ComparisonRuns, "run", run_stages)
@@ -316,10 +275,22 @@ def test_a_row_has_settings_and_steps_of_its_own_but_not_a_dataset(params: Path,
     assert stages == ["train short-0", "score short-0"]
 
 
-def test_a_finished_run_without_counts_by_image_is_scored_again(params: Path, stages: list[str]) -> None:
+@pytest.mark.parametrize("name", ["per_image", "error_breakdown", "metrics"])
+def test_a_finished_run_that_lacks_a_file_is_scored_again(params: Path, stages: list[str], name: str) -> None:
     rows = ("--rows", "v2", "--steps", "2")
     run(params, *rows)
-    (params.parent / "work/v2-0/per_image.json").unlink()
+    (params.parent / f"work/v2-0/{name}.json").unlink()
+    if name == "metrics":
+        write_json(params.parent / "work/v2-0/metrics.json", {"pq": {}})  # of an earlier version, without AP
     run(params, *rows)
     run(params, *rows)
     assert stages == ["train v2-0", "score v2-0", "score v2-0"]
+
+
+def test_scores_and_errors_of_all_rows_are_tables_of_their_own(params: Path, stages: list[str]) -> None:
+    run(params, "--rows", "v2", "v2_p", "--steps", "2")
+    page = unpadded((params.parent / "out/comparison.md").read_text())
+    assert "| row | SQ | RQ | boundary PQ | boundary SQ | boundary RQ | mask AP | box AP |\n" in page
+    assert f"| v2's weights, merging p | {' | '.join(['50.0'] * 5)} | 25.0 | - |" in page
+    assert "## Where the missing PQ goes" in page
+    assert "| v2's weights, merging p | 20.0 | 30.0 |" in page

@@ -1,13 +1,16 @@
-"""Write or validate the zip of panoptic results that COCO's evaluation server accepts.
+"""Write or validate the zip of panoptic results, or of instances, that COCO's evaluation server accepts.
 
     python -m panoptic.tools.submission make --predictions-json runs/predict/panoptic.json
         --predictions-folder runs/predict/panoptic --images image_info_test-dev2017.json
         --split test-dev2017 --name ALGORITHM --out FOLDER
+    python -m panoptic.tools.submission instances --instances-json runs/predict/instances.json
+        --images image_info_test-dev2017.json --split test-dev2017 --name ALGORITHM --out FOLDER
     python -m panoptic.tools.submission validate FOLDER/panoptic_test-dev2017_ALGORITHM_results.zip
         --images image_info_test-dev2017.json --categories panoptic_coco_categories.json
 
-Reads the results of any system in COCO's panoptic format. `panoptic.tools.submission.validate` describes and checks
-the layout. Exits with status 1 if the results cannot be submitted.
+Reads the results of any system in COCO's formats. `panoptic.tools.submission.validate` describes and checks the layout
+of panoptic results, `panoptic.tools.submission.instances` that of instances; `validate` tells them apart by the name of
+the zip. Exits with status 1 if the results cannot be submitted.
 """
 
 import argparse
@@ -29,6 +32,7 @@ from panoptic.io.json_fields import load_json
 from panoptic.io.zip_entries import add_file
 from panoptic.runtime.cli import run_command
 from panoptic.tools.image_list import read_categories, read_image_list
+from panoptic.tools.submission.instances import InstancesName, check_instances, make_instances
 from panoptic.tools.submission.validate import SPLITS, InvalidSubmission, SubmissionName, check_submission
 
 
@@ -123,15 +127,18 @@ def _write(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m panoptic.tools.submission", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    make = commands.add_parser("make", help="write a zip")
+    make = commands.add_parser("make", help="write a zip of panoptic results")
     make.add_argument("--predictions-json", type=Path, required=True, help="panoptic JSON of the predictions")
     make.add_argument("--predictions-folder", type=Path, required=True, help="folder or zip file of their PNGs")
-    make.add_argument("--split", choices=SPLITS, required=True, help="split that was predicted")
-    make.add_argument("--name", required=True, help="name of the algorithm on the server")
-    make.add_argument("--out", type=Path, required=True, help="folder for the zip")
+    instances = commands.add_parser("instances", help="write a zip of instances")
+    instances.add_argument("--instances-json", type=Path, required=True, help="COCO results with masks")
+    for command in (make, instances):
+        command.add_argument("--split", choices=SPLITS, required=True, help="split that was predicted")
+        command.add_argument("--name", required=True, help="name of the algorithm on the server")
+        command.add_argument("--out", type=Path, required=True, help="folder for the zip")
     validate = commands.add_parser("validate", help="list everything that is wrong with a zip")
-    validate.add_argument("zip", type=Path, help="panoptic_<split>_<algorithm>_results.zip")
-    for command in (make, validate):
+    validate.add_argument("zip", type=Path, help="{panoptic,detections}_<split>_<algorithm>_results.zip")
+    for command in (make, instances, validate):
         command.add_argument("--images", type=Path, required=True, help="JSON that lists the split's images")
         command.add_argument("--categories", type=Path, help="JSON with COCO's panoptic categories")
     return parser
@@ -150,8 +157,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 files = arguments.predictions_json, arguments.predictions_folder
                 path = make_submission(*files, images, name, arguments.out, categories, progress=True)
                 print(f"{path}: results of {len(images)} images, validated and ready to upload")
+            elif arguments.command == "instances":
+                instances_name = InstancesName(arguments.split, arguments.name)
+                path = make_instances(arguments.instances_json, images, instances_name, arguments.out, categories)
+                print(f"{path}: instances on {len(images)} images, validated and ready to upload")
             else:
-                check_submission(arguments.zip, _name_of(arguments.zip), images, categories, progress=True)
+                _validate(arguments.zip, images, categories)
                 print(f"{arguments.zip}: results of {len(images)} images; no issues found")
         except InvalidSubmission as error:
             print(f"error: {error}", file=sys.stderr)
@@ -160,11 +171,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_command(command)
 
 
-def _name_of(path: Path) -> SubmissionName:
+def _validate(path: Path, images: Sequence[ImageEntry], categories: CategoryTable | None) -> None:
+    """Check a zip of the kind that its name tells. Raises `InvalidSubmission` with every issue."""
     try:
-        return SubmissionName.of_zip(path.name)
+        if path.name.startswith(f"{InstancesName.task}_"):
+            instances_name = InstancesName.of_zip(path.name)
+        else:
+            name, instances_name = SubmissionName.of_zip(path.name), None
     except DatasetError as error:
         raise InvalidSubmission(f"{path}: {error}") from None
+    if instances_name:
+        check_instances(path, instances_name, images, categories)
+    else:
+        check_submission(path, name, images, categories, progress=True)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ Undocumented fields such as `score` are allowed, because panopticapi ignores the
 import re
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Self
 
 from tqdm import tqdm
 
@@ -30,7 +31,6 @@ from panoptic.tools.submission.container import UNREADABLE, SubmissionContent, r
 
 SPLITS = ("val2017", "test-dev2017", "test-challenge2017")
 _ALGORITHM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_ZIP_NAME = re.compile(r"panoptic_([^_]*)_(.*)_results\.zip")
 # A small zip can expand to more than the memory. This much JSON holds 300 segments per image.
 _JSON_BYTES, _JSON_BYTES_PER_IMAGE = 1 << 20, 1 << 14
 _PNG_BYTES, _PNG_BYTES_PER_PIXEL = 1 << 16, 4
@@ -49,6 +49,7 @@ class SubmissionName:
     Raises `DatasetError` for a split that COCO's server does not know, or an algorithm whose name no file can have.
     """
 
+    task: ClassVar[str] = "panoptic"
     split: str
     algorithm: str
 
@@ -61,14 +62,14 @@ class SubmissionName:
     @property
     def stem(self) -> str:
         """Name of the zip, the JSON and the folder, without suffix."""
-        return f"panoptic_{self.split}_{self.algorithm}_results"
+        return f"{self.task}_{self.split}_{self.algorithm}_results"
 
     @classmethod
-    def of_zip(cls, file_name: str) -> "SubmissionName":
+    def of_zip(cls, file_name: str) -> Self:
         """Parse the name of a zip file. Raises `DatasetError` for any other name."""
-        found = _ZIP_NAME.fullmatch(file_name)
+        found = re.fullmatch(rf"{cls.task}_([^_]*)_(.*)_results\.zip", file_name)
         if not found:
-            raise DatasetError(f"the file name is '{file_name}'; call it panoptic_<split>_<algorithm>_results.zip")
+            raise DatasetError(f"the file name is '{file_name}'; call it {cls.task}_<split>_<algorithm>_results.zip")
         return cls(*found.groups())
 
 
@@ -90,16 +91,28 @@ def check_submission(
     `shown` is the path to name in errors, if it is another.
     Raises `InvalidSubmission` with every issue, `DatasetError` if there is no file.
     """
+    check_zip(
+        path,
+        shown or path.with_name(f"{name.stem}.zip"),
+        lambda archive, issues: _check_content(archive, name.stem, images, categories, issues, progress),
+    )
+
+
+def check_zip(path: Path, shown: Path, check: Callable[[zipfile.ZipFile, Issues], None]) -> None:
+    """Open the zip at `path` and collect the issues that `check` finds; `shown` is the path to name in errors.
+
+    Raises `InvalidSubmission` with every issue, `DatasetError` if there is no file.
+    """
     issues = Issues()
     # Opened outside of the block: a file without read permission is not an invalid one.
     with open_file(require_file(path)) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                _check_content(archive, name.stem, images, categories, issues, progress)
+                check(archive, issues)
         except UNREADABLE as error:
             issues.add(f"the zip file is damaged ({error}); write it again")
     try:
-        issues.raise_if_any(str(shown or path.with_name(f"{name.stem}.zip")))
+        issues.raise_if_any(str(shown))
     except DatasetError as error:
         raise InvalidSubmission(str(error)) from None
 

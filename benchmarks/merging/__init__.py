@@ -1,0 +1,1 @@
+"""The time of the merging methods alone, on what a network has found."""
