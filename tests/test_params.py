@@ -210,7 +210,7 @@ def test_the_published_recipe_is_equal_to_the_defaults(
 
 
 # Not read by the full recipe, or without influence on its results.
-FREE = {"download.mirrors", "download.from_folder", "download.test", "train.muon_learning_rate"}
+FREE = {"download.mirrors", "download.from_folder", "download.test"}
 
 
 def test_the_full_recipe_sets_everything_that_the_embedded_run_sets() -> None:
