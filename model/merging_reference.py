@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.inference.bit_masks import Size, resized
-from model.inference.merging import Merged, MergingSettings, PredictedSegment
+from model.inference.merging import SMALL, Merged, MergingSettings, PredictedSegment
 
 
 def segment_masks(masks: Tensor, size: Size, threshold: float) -> tuple[Tensor, Tensor]:
@@ -79,6 +79,31 @@ def merge_pixels(
             continue
         kept.append(int(taking_part[position]))
         ids[owned] = len(kept)
+    return _merged(ids, kept, probabilities, labels, num_things)
+
+
+def merge_detr(
+    masks: Tensor, size: Size, probabilities: Tensor, labels: Tensor, num_things: int, settings: MergingSettings
+) -> Merged:
+    """Merge masks (N, h, w) by DETR's `PostProcessPanoptic`, method `detr`."""
+    ids = torch.zeros(size, dtype=torch.int32, device=masks.device)
+    order = probabilities.argsort(descending=True, stable=True)
+    kept: list[int] = order[probabilities[order] >= settings.score_threshold].tolist()
+    is_first_comparison = True
+    while kept:
+        values = torch.cat([part for _, part in resized(masks[kept], size)])
+        winners = torch.from_numpy(values.numpy(force=True).argmax(0)).to(masks.device)
+        if is_first_comparison:
+            for position, index in enumerate(kept):
+                first = [labels[other] for other in kept].index(labels[index])
+                if labels[index] >= num_things:  # a stuff class becomes one segment
+                    winners[winners == position] = first
+        is_first_comparison = False
+        large = [position for position in range(len(kept)) if (winners == position).sum() > SMALL]
+        if len(large) == len(kept):
+            ids = (winners + 1).int()
+            break
+        kept = [kept[position] for position in large]
     return _merged(ids, kept, probabilities, labels, num_things)
 
 

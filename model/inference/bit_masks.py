@@ -108,12 +108,12 @@ def _packed(masks: Tensor) -> Tensor:
 
 
 def pixel_owners(masks: Tensor, weights: Tensor | None, order: Sequence[int], size: Size, threshold: float) -> Tensor:
-    """Assign each pixel to a mask, by an argmax as in DETR or, with weights, in MaskFormer.
+    """Assign each pixel to a mask by an argmax.
 
     Args:
         masks: (N, h, w) not negative.
-        weights: None assigns a pixel to the mask with the highest value there; with class probabilities (N,) it goes
-            to the highest product of probability and value, where values above 1 count as 1.
+        weights: None assigns a pixel to the mask with the highest value there, as in DETR; with class probabilities
+            (N,) it goes to the highest product of probability and value, as in MaskFormer; values above 1 count as 1.
         order: indices of the masks that take part; the first of equal ones wins.
         size: (height, width) that the masks are resized to.
         threshold: a pixel stays void unless the value of its mask is above it.

@@ -1,9 +1,12 @@
 """Merge overlapping masks into one panoptic map (paper, section 3.5 and algorithm 1).
 
-Three methods: `mask` (m), the paper's, which places whole masks on the map in order of their scores; and the two that
-the paper compares it with, both an argmax over the masks at every pixel: `pixel` (p) as in DETR, and `pixel_class`
-(p*) as in MaskFormer. A method is a function in `METHODS`; `merging_reference` spells out the same rules on plain
-boolean masks, and tests hold the two against each other.
+Four methods: `mask` (m), the paper's, which places whole masks on the map in order of their scores; and the ones that
+the paper compares it with, an argmax over the masks at every pixel. `pixel` (p) compares the masks, `pixel_class` (p*)
+their products with the class probabilities; both then drop a segment that keeps too little of its mask, which is
+MaskFormer's rule (Cheng et al., NeurIPS 2021). `detr` (p) is DETR's own post-processing (Carion et al., ECCV 2020),
+which has no such rule, but drops small segments and compares the other masks again. A method is a function in
+`METHODS`; `merging_reference` spells out the same rules on plain boolean masks, and tests hold the two against each
+other.
 
 As in the published code, and unlike the paper's text, a thing has to keep at least 0.6 of its area and stuff 0.8, there
 is no minimum area, and mask quality divides by one pixel more than the mask has. COCO's format has each stuff class at
@@ -25,6 +28,8 @@ from model.inference.bit_masks import BitMasks, areas, pixel_owners, unpack
 from panoptic.runtime.ranges import Fraction, Within, require_ranges
 
 Exponent = Annotated[float, Within(0, 1000)]
+SMALL = 4
+"""Most pixels of a segment that `detr` drops."""
 OWN = "own"
 """The method of networks that others trained (`model.comparators`): their own post-processing."""
 
@@ -37,10 +42,11 @@ class MergingSettings:
     """
 
     method: str = "mask"
-    """mask (m), pixel (p) or pixel_class (p*); own, for networks with a post-processing of their own, on which the
-    other settings have no effect."""
+    """mask (m), pixel (p), pixel_class (p*) or detr; own, for networks with a post-processing of their own, on which
+    the other settings have no effect."""
     score_threshold: Fraction = 0.25
-    """Least score of a segment; with pixel and pixel_class, which ignore alpha and beta, least class probability."""
+    """Least score of a segment; with the methods other than mask, which ignore alpha and beta, least class probability.
+    It is the only setting with an effect on detr, whose authors' value for class probabilities by softmax is 0.85."""
     mask_threshold: Fraction = 0.5
     alpha: Exponent = 1.0
     """Exponent of the class probability in the score."""
@@ -145,8 +151,7 @@ def merge_pixels(candidates: Candidates, settings: MergingSettings) -> Merged:
     masks, probabilities = candidates.inside, candidates.probabilities
     order = _best_first(probabilities, settings.score_threshold)
     weights = probabilities.to(candidates.masks) if settings.method == "pixel_class" else None
-    owners = pixel_owners(candidates.masks, weights, order, masks.size, settings.mask_threshold).numpy(force=True)
-    owned = np.bincount(owners.ravel() + 1, minlength=len(masks) + 1)[1:]
+    owners, owned = _owners(candidates, weights, order, settings.mask_threshold)
     id_of = np.zeros(len(masks) + 1, np.int32)  # of every candidate; the last stands for owner -1
     segments: list[PredictedSegment] = []
     for members in _groups(order, candidates.labels.tolist(), candidates.num_things):
@@ -161,11 +166,45 @@ def merge_pixels(candidates: Candidates, settings: MergingSettings) -> Merged:
     return id_of[owners], tuple(segments)
 
 
+def merge_detr(candidates: Candidates, settings: MergingSettings) -> Merged:
+    """Give every pixel to the highest mask, as DETR's `PostProcessPanoptic` does: no pixel is void.
+
+    Segments of at most `SMALL` pixels are dropped and the remaining masks compared again, until there are none. All
+    masks of a stuff class count as one segment the first time; if it is large enough, its most probable mask remains
+    (DETR's: that of its first query, an order which candidates do not have).
+    """
+    labels, things = candidates.labels.tolist(), candidates.num_things
+    kept = _best_first(candidates.probabilities, settings.score_threshold)
+    compared = None
+    while kept != compared:
+        compared = kept
+        owners, owned = _owners(candidates, None, compared, threshold=-1)
+        kept = [members[0] for members in _groups(compared, labels, things) if owned[members].sum() > SMALL]
+    id_of = np.zeros(len(labels) + 1, np.int32)  # of every candidate; the last stands for owner -1, if none is left
+    id_of[kept] = range(1, len(kept) + 1)
+    segments = (
+        PredictedSegment(
+            id_, labels[index], float(candidates.probabilities[index]), int(owned[index]), labels[index] < things, index
+        )
+        for id_, index in enumerate(kept, start=1)
+    )
+    return id_of[owners], tuple(segments)
+
+
 METHODS: Mapping[str, Callable[[Candidates, MergingSettings], Merged]] = {
     "mask": merge_masks,
     "pixel": merge_pixels,
     "pixel_class": merge_pixels,
+    "detr": merge_detr,
 }
+
+
+def _owners(
+    candidates: Candidates, weights: Tensor | None, order: Sequence[int], threshold: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Find the owner of each pixel (H, W), see `pixel_owners`, and the number of pixels of each candidate (N,)."""
+    owners = pixel_owners(candidates.masks, weights, order, candidates.inside.size, threshold).numpy(force=True)
+    return owners, np.bincount(owners.ravel() + 1, minlength=len(candidates.masks) + 1)[1:]
 
 
 def _groups(order: Sequence[int], labels: Sequence[int], num_things: int) -> list[list[int]]:

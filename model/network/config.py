@@ -41,8 +41,8 @@ class NetworkConfig:
     and stuff, matched together (version 1, DETR); none: things only, which is instance segmentation."""
     classes_from: Annotated[str, OneOf(("location", "masks"))] = "location"
     """Decoder that classifies the queries: location (version 2), or masks, after its blocks (version 1)."""
-    location_target: Annotated[str, OneOf(("box", "center"))] = "box"
-    """box: cxcywh; center: the mask's center of mass, which needs no boxes."""
+    location_target: Annotated[str, OneOf(("box", "center", "center_scale"))] = "box"
+    """box: cxcywh; center: the mask's center of mass, which needs no boxes; center_scale: also the mask's area."""
     attention: Annotated[str, OneOf(("deformable", "dense"))] = "deformable"
     """deformable: on all levels; dense: on the coarsest level only, as in DETR."""
     mask_head: Annotated[str, OneOf(("attention", "fpn"))] = "attention"
@@ -115,8 +115,8 @@ class NetworkConfig:
 
     @property
     def box_size(self) -> int:
-        """Numbers that locate a query: 4 of a box (cxcywh), 2 of a center (xy)."""
-        return 2 if self.location_target == "center" else 4
+        """Numbers that locate a query: 4 of a box (cxcywh), 2 of a center (xy), 3 with the area."""
+        return {"box": 4, "center": 2, "center_scale": 3}[self.location_target]
 
     def _require(self, condition: bool, name: str, expected: str) -> None:
         if not condition:

@@ -30,7 +30,8 @@ class LocationLayer(nn.Module):
         self.feedforward = FeedForward(config.channels, config.feedforward, config.dropout)
 
     def forward(self, states: Tensor, position: Tensor, reference: Tensor, memory: Memory) -> Tensor:
-        """Update states (B, Q, C) with position (B, Q, C) around reference points or boxes (B, Q, 2 or 4)."""
+        """Update states (B, Q, C) with position (B, Q, C) around reference points or boxes (B, Q, 2, 3 or 4)."""
+        reference = reference[..., : reference.shape[-1] // 2 * 2]  # an area alone does not scale the offsets
         with_position = states + position
         attended, _ = self.self_attention(with_position, with_position, states, need_weights=False)
         states = self.self_norm(states + self.dropout(attended))
@@ -115,7 +116,7 @@ class LocationDecoder(nn.Module):
 
 
 def refine(reference: Tensor | None, correction: Tensor) -> Tensor:
-    """Add a correction (..., 2 or 4) to a reference (..., 2 or 4), if any, in logit space; boxes or centers in 0..1."""
+    """Add a correction (..., P) to a reference (..., 2 or P), if any, in logit space; boxes or centers in 0..1."""
     correction = correction.float()  # under autocast too: boxes need more digits than bfloat16 has
     if reference is None:
         return correction.sigmoid()

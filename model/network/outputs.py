@@ -2,7 +2,7 @@
 
 Letters: B batch, D location layers, K mask decoder blocks, Q queries, N selected queries, T classes of the queries
 (things; with joint matching things, then stuff), S stuff classes (in `Memory`: flattened pixels of all levels),
-C channels, L levels, P = 4 for boxes (cxcywh) or, where `NetworkConfig.location_target` is center, 2 for centers (xy).
+C channels, L levels, P = `NetworkConfig.box_size`: 4 for boxes (cxcywh), 2 for centers (xy), 3 for centers and areas.
 
 Without auxiliary outputs D = 1 for class logits, K = 1, and `MaskOutput` has one set of masks: all of the last layers.
 """
@@ -51,7 +51,7 @@ class StartingQueries:
 
     states: Tensor  # (B, Q, C)
     position: Tensor  # (B, Q, C)
-    reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1; None for DETR's queries, which have none
+    reference: Tensor | None  # (B, Q, 2 or P) xy or as boxes, 0..1; None for DETR's queries, which have none
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class LocationOutput:
     states: Tensor  # (D, B, Q, C)
     class_logits: Tensor | None  # (D, B, Q, T); None where the mask decoder classifies
     boxes: Tensor  # (D, B, Q, P) 0..1 of the image without its padding
-    initial_reference: Tensor | None  # (B, Q, 2 or 4) xy or cxcywh, 0..1: reference points of the first layer
+    initial_reference: Tensor | None  # (B, Q, 2 or P) xy or as boxes, 0..1: reference points of the first layer
 
     @property
     def last_class_logits(self) -> Tensor:

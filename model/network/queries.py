@@ -87,7 +87,7 @@ class EncoderQueries(nn.Module):
         class_logits = self.class_head(tokens)
         if memory.padding_mask is not None:
             class_logits = class_logits.masked_fill(memory.padding_mask[..., None], -20.0)
-        start = anchors(memory)[..., : self.box_size]
+        start = anchors(memory)[..., : self.box_size]  # an area starts from the side of its anchor
         boxes = (self.place_head(tokens) + inverse_sigmoid(start)).sigmoid()
         best = class_logits.detach().amax(-1).topk(min(self.queries, tokens.shape[1]), dim=1).indices[..., None]
         reference = boxes.detach().gather(1, best.expand(-1, -1, self.box_size))

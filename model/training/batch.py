@@ -11,14 +11,14 @@ from torch import Tensor
 from model.boxes import xyxy_to_cxcywh
 from model.pixels import normalize
 from panoptic.data.reader import Sample
-from panoptic.data.target import PanopticTarget, make_target, mass_centers
+from panoptic.data.target import PanopticTarget, make_target, segment_moments
 from panoptic.format.categories import CategoryTable
 from panoptic.format.image_id import ImageId
 
 MASKS_AT_ONCE = 16
 ALIGNMENT = 8
 """Alignment of packed tensors in bytes: the size of the widest number."""
-_TABLES = ("query_labels", "query_boxes", "query_centers", "stuff_labels")
+_TABLES = ("query_labels", "query_boxes", "query_moments", "stuff_labels")
 """Fields of a `Target` that are packed unchanged."""
 
 Sizes = tuple[tuple[int, int], ...]
@@ -32,13 +32,13 @@ class Target:
     """Ground truth of one image as tensors, padded to the batch's (H, W).
 
     Segments for the network's matched queries (things; with joint matching things and stuff) are kept apart from stuff
-    that has queries of its own. Boxes and centers are relative to the unpadded image.
+    that has queries of its own. Boxes and moments are relative to the unpadded image.
     """
 
     query_masks: Tensor  # (M, H, W) bool
     query_labels: Tensor  # (M,) int64, things before stuff
     query_boxes: Tensor  # (M, 4) float32 cxcywh
-    query_centers: Tensor  # (M, 2) float32 xy, centers of mass
+    query_moments: Tensor  # (M, 3) float32 xy, area: center of mass, and area as a fraction of the image's
     stuff_masks: Tensor  # (U, H, W) bool
     stuff_labels: Tensor  # (U,) int64, 0 = first stuff class
 
@@ -133,10 +133,11 @@ def _tables(target: PanopticTarget, thing_classes: int, stuff: str) -> tuple[Ten
     queries = len(target.labels) if stuff == "joint" else target.things
     boxes = target.boxes_xyxy[:queries]
     xyxy = torch.from_numpy(boxes) / torch.tensor([width, height, width, height])
-    centers = torch.from_numpy(mass_centers(target.segments, boxes)) / torch.tensor([width, height])
+    extent = torch.tensor([width, height, width * height])
+    moments = torch.from_numpy(segment_moments(target.segments, boxes)) / extent
     labels = torch.from_numpy(target.labels)
     stuff_labels = labels[target.things :] - thing_classes if stuff == "decoupled" else labels[:0]
-    return labels[:queries], xyxy_to_cxcywh(xyxy), centers, stuff_labels
+    return labels[:queries], xyxy_to_cxcywh(xyxy), moments, stuff_labels
 
 
 def allocate(layout: Layout) -> Tensor:

@@ -17,7 +17,15 @@ from model.network.outputs import MaskOutput, PanopticOutput, Shapes
 from model.network.queries import gather_queries
 from model.training.batch import Target, resized
 from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
-from model.training.matcher import MASK_MATCHING, SECOND_MATCHING, Matches, gt_locations, match, matched_queries
+from model.training.matcher import (
+    MASK_MATCHING,
+    SECOND_MATCHING,
+    MatchCosts,
+    Matches,
+    gt_locations,
+    match,
+    matched_queries,
+)
 from panoptic.runtime.ranges import Factor, require_ranges
 
 
@@ -32,6 +40,8 @@ class LossWeights:
     mask_dice: Factor = 2.0
     stuff_class: Factor = 4.0
     token_class: Factor = 0.0
+    location_auxiliary: Factor = 1.0
+    """Factor of the class and box terms of the location layers before the last."""
 
     def __post_init__(self) -> None:
         """Reject factors that no loss could be minimized with."""
@@ -82,14 +92,15 @@ def panoptic_losses(
     counts: SegmentCounts,
     weights: LossWeights,
     deep_supervision: bool = True,
+    mask_matching: MatchCosts = MASK_MATCHING,
 ) -> dict[str, Tensor]:
     """Compute the weighted loss terms by name; their sum is the objective.
 
     Without `deep_supervision` only the last masks and classes of the mask decoders are supervised, not those of the
-    blocks before.
+    blocks before. `mask_matching` has the costs of the matching where the mask decoder classifies.
     """
     fraction = counts.thing_fraction if output.stuff is not None else 1.0
-    matches = match_by_masks(output, targets) if output.query_class_logits is not None else None
+    matches = match_by_masks(output, targets, mask_matching) if output.query_class_logits is not None else None
     terms = _location_terms(output, targets, matches, weights)
     terms |= _query_terms(output, targets, matches, weights, deep_supervision)
     terms = {name: fraction * counts.per_thing * term for name, term in terms.items()}
@@ -144,7 +155,12 @@ def _layer_terms(
     sums["l1"] = weights.box_l1 * box_l1_loss(chosen, ground_truth).sum(1)
     if boxes.shape[-1] == 4:
         sums["giou"] = weights.box_giou * box_giou_loss(chosen, ground_truth).sum(1)
-    return {f"{name}_{term}": values[layer] for layer, name in enumerate(names) for term, values in sums.items()}
+    factors = [weights.location_auxiliary] * (len(names) - 1) + [1.0]
+    return {
+        f"{name}_{term}": factors[layer] * values[layer]
+        for layer, name in enumerate(names)
+        for term, values in sums.items()
+    }
 
 
 def _query_terms(
@@ -184,7 +200,7 @@ def match_selected(output: PanopticOutput, targets: Sequence[Target]) -> Matches
     )
 
 
-def match_by_masks(output: PanopticOutput, targets: Sequence[Target]) -> Matches:
+def match_by_masks(output: PanopticOutput, targets: Sequence[Target], costs: MatchCosts = MASK_MATCHING) -> Matches:
     """Match all queries by last class, box (if any) and mask: the only matching where the mask decoder classifies."""
     assert output.query_class_logits is not None
     boxes = output.location.boxes[-1:]
@@ -192,7 +208,7 @@ def match_by_masks(output: PanopticOutput, targets: Sequence[Target]) -> Matches
         output.query_class_logits[-1:],
         boxes if len(boxes) else None,
         targets,
-        MASK_MATCHING,
+        costs,
         output.query_masks.masks[-1:],
     )
 

@@ -182,7 +182,9 @@ def optimize(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[st
     for index, batch in enumerate(batches):
         set_gradient_sync(network, index == len(batches) - 1)
         _seed_forward(settings.seed, state.step, run.processes.rank * len(batches) + index)
-        objective = BatchObjective(batch.targets, counts, settings.losses, settings.deep_supervision)
+        objective = BatchObjective(
+            batch.targets, counts, settings.losses, settings.deep_supervision, settings.mask_matching
+        )
         device = batch.images.device
         with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(settings.precision, device)):
             terms = network.losses(batch.images, batch.image_sizes, objective)

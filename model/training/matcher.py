@@ -2,7 +2,7 @@
 
 Training runs two matchings. The first, per location layer, uses class and box. The second, among the queries that the
 first one chose in the last layer, uses the decoded masks as well, and assigns segments to masks. Where the mask decoder
-classifies (version 1), there is one matching of all queries by class, box and mask.
+classifies (version 1), there is one matching of all queries, whose costs are settings: `train.mask_matching`.
 
 The costs of all layers and images are computed, and transferred to the host, together.
 """
@@ -19,6 +19,7 @@ from model.boxes import cxcywh_to_xyxy, generalized_iou
 from model.network.outputs import QuerySelection
 from model.network.queries import selection_of
 from model.training.batch import Target, resized
+from panoptic.runtime.ranges import Factor, require_ranges
 
 FOCAL_EPS = 1e-12
 DICE_EPS = 1e-3
@@ -48,10 +49,14 @@ class Matches:
 class MatchCosts:
     """Weights of the terms of a matching cost."""
 
-    class_weight: float = 2.0
-    l1_weight: float = 5.0
-    giou_weight: float = 2.0
-    dice_weight: float = 0.0
+    class_weight: Factor = 2.0
+    l1_weight: Factor = 5.0
+    giou_weight: Factor = 2.0
+    dice_weight: Factor = 0.0
+
+    def __post_init__(self) -> None:
+        """Reject weights that no cost could be summed with."""
+        require_ranges(self, "train.mask_matching")
 
 
 FIRST_MATCHING = MatchCosts()
@@ -72,7 +77,7 @@ def match(
 
     Args:
         class_logits: (L, B, Q, T) of the queries that may be chosen.
-        boxes: (L, B, Q, 4) boxes or (L, B, Q, 2) centers of mass in units of the unpadded image; None: not
+        boxes: (L, B, Q, P) boxes, or centers of mass with or without areas, in units of the unpadded image; None: not
             part of the costs.
         targets: ground truth of the B images.
         costs: weights of the terms.
@@ -91,8 +96,8 @@ def match(
 
 
 def gt_locations(targets: Sequence[Target], size: int) -> list[Tensor]:
-    """Every image's ground-truth boxes (M, 4), or centers of mass (M, 2) where `size` is 2."""
-    return [target.query_boxes if size == 4 else target.query_centers for target in targets]
+    """Every image's ground-truth boxes (M, 4), or centers of mass (M, 2) or (M, 3) with areas, as `size` says."""
+    return [target.query_boxes if size == 4 else target.query_moments[:, :size] for target in targets]
 
 
 def _assign(costs: np.ndarray, targets: Sequence[Target], candidates: Sequence[int]) -> Matches:
@@ -116,7 +121,7 @@ def _assign(costs: np.ndarray, targets: Sequence[Target], candidates: Sequence[i
 def _box_cost(boxes: Tensor, targets: Sequence[Target], costs: MatchCosts) -> Tensor:
     ground_truth = pad_sequence(gt_locations(targets, boxes.shape[-1]), batch_first=True)
     cost = costs.l1_weight * torch.cdist(boxes, ground_truth.expand(len(boxes), -1, -1, -1), p=1)
-    if boxes.shape[-1] == 2:
+    if boxes.shape[-1] != 4:
         return cost
     corners, gt_corners = cxcywh_to_xyxy(boxes)[:, :, :, None], cxcywh_to_xyxy(ground_truth)[:, None]
     return cost - costs.giou_weight * generalized_iou(corners, gt_corners)

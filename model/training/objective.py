@@ -12,7 +12,7 @@ from model.network.outputs import PanopticOutput
 from model.network.queries import QuerySelector
 from model.training.batch import Target
 from model.training.criterion import LossWeights, SegmentCounts, panoptic_losses
-from model.training.matcher import MatchedQueries
+from model.training.matcher import MASK_MATCHING, MatchCosts, MatchedQueries
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class BatchObjective:
     counts: SegmentCounts  # of the whole optimizer step
     weights: LossWeights
     deep_supervision: bool = True
+    mask_matching: MatchCosts = MASK_MATCHING
 
     @property
     def per_segment(self) -> float:
@@ -41,4 +42,6 @@ class BatchObjective:
 
     def panoptic_losses(self, output: PanopticOutput) -> dict[str, Tensor]:
         """Compute the terms of Panoptic SegFormer."""
-        return panoptic_losses(output, self.targets, self.counts, self.weights, self.deep_supervision)
+        return panoptic_losses(
+            output, self.targets, self.counts, self.weights, self.deep_supervision, self.mask_matching
+        )

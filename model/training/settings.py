@@ -5,6 +5,7 @@ from typing import Annotated
 
 from model.device import PRECISIONS
 from model.training.criterion import LossWeights
+from model.training.matcher import MASK_MATCHING, MatchCosts
 from panoptic.data.transforms import AugmentationSettings
 from panoptic.runtime.ranges import (
     BatchSize,
@@ -62,6 +63,8 @@ class TrainSettings:
     save_every: PositiveCount = field(default=1000, metadata=NO_INFLUENCE)
     validate_every: PositiveCount = field(default=5000, metadata=NO_INFLUENCE)
     losses: LossWeights = field(default_factory=LossWeights)
+    mask_matching: MatchCosts = field(default_factory=lambda: MASK_MATCHING)
+    """Costs of the only matching where the mask decoder classifies; version 1 prints those of class and mask alone."""
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
 
     def __post_init__(self) -> None:

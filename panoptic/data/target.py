@@ -67,15 +67,16 @@ def mask_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     return boxes
 
 
-def mass_centers(segments: NDArray[np.int16], boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Compute the centers of mass (N,2) xy in pixels of the segments 1..N of a map (H,W) inside boxes (N,4).
+def segment_moments(segments: NDArray[np.int16], boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute center of mass and area (N,3), xy and area in pixels, of segments 1..N of a map (H,W) in boxes (N,4).
 
-    The center of a segment without a pixel is 0.
+    All three are 0 for a segment without a pixel.
     """
-    centers = np.zeros((len(boxes_xyxy), 2), np.float32)
+    found = np.zeros((len(boxes_xyxy), 3), np.float32)
     for number, (left, top, right, bottom) in enumerate(boxes_xyxy.astype(int).tolist(), start=1):
         mask = segments[top:bottom, left:right] == number
         moments = cv2.moments(mask.view(np.uint8), binaryImage=True)
         if area := moments["m00"]:
-            centers[number - 1] = left + 0.5 + moments["m10"] / area, top + 0.5 + moments["m01"] / area
-    return centers
+            center = left + 0.5 + moments["m10"] / area, top + 0.5 + moments["m01"] / area
+            found[number - 1] = *center, area
+    return found

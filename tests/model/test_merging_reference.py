@@ -8,7 +8,7 @@ import torch
 
 from model import merging_reference
 from model.inference.bit_masks import BitMasks, segment_masks
-from model.inference.merging import METHODS, Candidates, Merged, MergingSettings, merge
+from model.inference.merging import METHODS, Candidates, Merged, MergingSettings, merge, merge_masks
 from tests.model.inference.merging_outputs import STUFF, THINGS
 
 SIZE = (17, 23)
@@ -31,8 +31,9 @@ def random_candidates(seed: int) -> Candidates:
 
 def reference(candidates: Candidates, settings: MergingSettings) -> Merged:
     masks, labels, things = candidates.masks, candidates.labels, candidates.num_things
-    if settings.method != "mask":
-        return merging_reference.merge_pixels(masks, SIZE, candidates.probabilities, labels, things, settings)
+    if METHODS[settings.method] is not merge_masks:
+        by_pixels = merging_reference.merge_detr if settings.method == "detr" else merging_reference.merge_pixels
+        return by_pixels(masks, SIZE, candidates.probabilities, labels, things, settings)
     inside, _ = merging_reference.segment_masks(masks, SIZE, settings.mask_threshold)
     return merging_reference.merge_masks(inside, candidates.scores, labels, things, settings)
 

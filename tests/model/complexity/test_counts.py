@@ -82,6 +82,32 @@ def test_version_1_meets_its_table(name: str) -> None:
     assert round((row.macs_at_papers_size - projections) / 1e9) == paper.gmacs
 
 
+def test_the_queries_of_version_1_show_in_its_multiply_adds_alone() -> None:
+    rows = {
+        queries: count_published(name, PUBLISHED[name], PUBLISHED[name].size)
+        for queries, name in ((353, "v1_r50"), (400, "v1_r50_400"))
+    }
+    assert all(PUBLISHED[row.name].config.queries == queries for queries, row in rows.items())
+    assert {round((row.papers_parameters or 0) / 1e6, 1) for row in rows.values()} == {47.0}
+    assert {queries: round((row.macs_at_papers_size or 0) / 1e9) for queries, row in rows.items()} == {
+        353: 246,
+        400: 247,
+    }
+
+
+def test_joint_matching_meets_its_table_with_the_stuff_decoder_it_does_not_use() -> None:
+    joint, decoupled = (count_published(name, PUBLISHED[name], (1200, 800)) for name in ("joint_r50", "r50"))
+    assert joint.paper is not None
+    assert joint.papers_parameters is not None
+    assert joint.macs_at_papers_size is not None
+    assert "stuff_masks" not in joint.parts
+    stuff_queries = 2 * 256 * (joint.paper.config.queries - 300)  # which the joint set has as well
+    parameters = joint.papers_parameters + decoupled.parameters.all["stuff_masks"] - stuff_queries
+    assert parameters / 1e6 == pytest.approx(joint.paper.parameters, rel=2e-3)
+    macs = joint.macs_at_papers_size + decoupled.macs.modules["stuff_masks"]
+    assert macs / 1e9 == pytest.approx(joint.paper.gmacs, rel=2e-3)
+
+
 def test_the_baselines_meet_their_table() -> None:
     multi_scale = count_published("d_detr_ms_r50", PUBLISHED["d_detr_ms_r50"], (1200, 800))
     assert multi_scale.parameters_difference == pytest.approx(0, abs=1)

@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.inference.bit_masks import segment_masks
-from model.inference.merging import METHODS, MergingSettings
+from model.inference.merging import METHODS, MergingSettings, merge_masks
 from model.inference.post_processing import ImageSizes, predict_panoptic
+from model.network.queries import top_pairs
 from tests.model.inference.merging_outputs import (
     QUERIES,
     SETTINGS,
+    STUFF,
     THINGS,
     MergeMasks,
     Parts,
@@ -168,7 +170,7 @@ def test_queries_of_one_stuff_class_make_one_segment(method: str) -> None:
     settings = replace(SETTINGS, method=method)
     stuff = predict_one(joint_output(masks, scores, torch.tensor([THINGS, THINGS])), settings)
     assert [(segment.label, segment.area) for segment in stuff.segments] == [(THINGS, 100)]
-    assert stuff.segments[0].score == pytest.approx(0.9 if method != "mask" else 0.9 * (63 / 71) ** 2)
+    assert stuff.segments[0].score == pytest.approx(0.9 * (63 / 71) ** 2 if METHODS[method] is merge_masks else 0.9)
     assert (stuff.ids == 1).all()
     things = predict_one(joint_output(masks, scores, torch.tensor([1, 1])), replace(settings, overlap_things=0.7))
     assert [segment.label for segment in things.segments] == [1, 1]
@@ -214,7 +216,7 @@ def test_without_candidates_the_map_is_empty(method: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "pixels"}, "merging.method is 'pixels'; choose one of mask, pixel, pixel_class"),
+        ({"method": "pixels"}, "merging.method is 'pixels'; choose one of mask, pixel, pixel_class, detr, own"),
         ({"score_threshold": 1.5}, "merging.score_threshold is 1.5; give at least 0 and at most 1"),
         ({"mask_threshold": -0.1}, "merging.mask_threshold is -0.1"),
         ({"overlap_stuff": float("nan")}, "merging.overlap_stuff is nan"),
@@ -226,3 +228,71 @@ def test_without_candidates_the_map_is_empty(method: str) -> None:
 def test_settings_out_of_range_are_rejected(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         MergingSettings(**settings)
+
+
+def detr_post_processing(
+    class_logits: Tensor, mask_logits: Tensor, threshold: float
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """DETR's `PostProcessPanoptic` (facebookresearch/detr, models/segmentation.py), for masks of the image's size.
+
+    Args:
+        class_logits: (Q, classes + 1), the last of which means no object.
+        mask_logits: (Q, H, W).
+        threshold: of the class probability.
+
+    Returns:
+        The map, whose ids are positions in the list of segments, and the label and area of each segment.
+    """
+    scores, labels = class_logits.softmax(-1).max(-1)
+    keep = labels.ne(class_logits.shape[-1] - 1) & (scores > threshold)
+    labels, masks = labels[keep], mask_logits[keep].flatten(1)
+    equivalent: dict[int, list[int]] = {}
+    for position, label in enumerate(labels.tolist()):
+        if label >= THINGS:
+            equivalent.setdefault(label, []).append(position)
+    deduplicate = True
+    while True:
+        ids = masks.transpose(0, 1).softmax(-1).argmax(-1) if len(masks) else torch.zeros(masks.shape[1])
+        if deduplicate:
+            for positions in equivalent.values():
+                for position in positions:
+                    ids.masked_fill_(ids.eq(position), positions[0])
+        deduplicate = False
+        areas = torch.tensor([int(ids.eq(position).sum()) for position in range(len(labels))])
+        if not (areas <= 4).any():
+            found = list(zip(labels.tolist(), areas.tolist(), strict=True))
+            return ids.view(mask_logits.shape[1:]).numpy(), found
+        labels, masks = labels[areas > 4], masks[areas > 4]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_detr_gives_what_its_authors_code_gives(seed: int) -> None:
+    """Softmax scores, an argmax that leaves no void, stuff joined, small segments dropped, and the argmax again.
+
+    The queries are in order of their probability: of a stuff class DETR keeps the mask of the first query.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    class_logits = 6 * torch.randn(12, THINGS + STUFF + 1, generator=generator)
+    mask_logits = F.interpolate(2 * torch.randn(1, 12, 4, 4, generator=generator), size=(10, 10), mode="bilinear")[0]
+    order = class_logits.softmax(-1)[:, :-1].amax(-1).argsort(descending=True)
+    class_logits, mask_logits = class_logits[order], mask_logits[order]
+    expected_ids, expected = detr_post_processing(class_logits, mask_logits, 0.85)
+    scores, queries, labels = top_pairs(class_logits.softmax(-1)[None, :, :-1], 12)
+    output = joint_output(mask_logits.sigmoid()[queries[0]], scores[0], labels[0])
+    prediction = predict_one(output, replace(SETTINGS, method="detr", score_threshold=0.85))
+    assert sorted((segment.label, segment.area) for segment in prediction.segments) == sorted(expected)
+    regions = {((prediction.ids == found.id).tobytes(), found.label) for found in prediction.segments}
+    assert regions == {((expected_ids == position).tobytes(), label) for position, (label, _) in enumerate(expected)}
+
+
+def test_detr_drops_small_segments_and_compares_the_others_again() -> None:
+    """Four pixels are too few, for things and stuff; an image of four pixels stays void."""
+    masks = torch.stack((0.6 * box_mask(0, 0, 10, 10), 0.9 * box_mask(0, 0, 2, 2), 0.8 * box_mask(5, 5, 7, 7)))
+    output = joint_output(masks, torch.tensor([0.7, 0.9, 0.8]), torch.tensor([0, 1, THINGS]))
+    prediction = predict_one(output, replace(SETTINGS, method="detr"))
+    (only,) = prediction.segments
+    assert (only.label, only.area) == (0, 100)
+    assert only.score == pytest.approx(0.7)
+    tiny = predict_one(output, replace(SETTINGS, method="detr"), size=(2, 2))
+    assert tiny.segments == ()
+    assert not tiny.ids.any()

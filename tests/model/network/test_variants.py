@@ -87,10 +87,11 @@ def test_no_location_layers_leave_the_queries_as_they_start() -> None:
     assert output.stuff is not None
 
 
+@pytest.mark.parametrize(("target", "numbers"), [("center", 2), ("center_scale", 3)])
 @pytest.mark.parametrize("start", ["learned", "encoder"])
-def test_without_boxes_locations_are_points(start: str) -> None:
-    output = run(replace(TINY, location_target="center", query_initialization=start))
-    assert output.location.boxes.shape == (2, 2, 7, 2)
+def test_without_boxes_locations_are_points(start: str, target: str, numbers: int) -> None:
+    output = run(replace(TINY, location_target=target, query_initialization=start))
+    assert output.location.boxes.shape == (2, 2, 7, numbers)
     assert ((output.location.boxes > 0) & (output.location.boxes < 1)).all()
 
 

@@ -40,12 +40,13 @@ def random_target(generator: torch.Generator, things: int, size: tuple[int, int]
 
 
 def make_target(masks: Tensor, labels: Tensor, boxes: Tensor, stuff_masks: Tensor, stuff_labels: Tensor) -> Target:
-    """Make a target for an image without padding, with centers of mass computed from the masks."""
+    """Make a target for an image without padding, with centers of mass and areas computed from the masks."""
     height, width = masks.shape[1:]
     rows, columns = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
     weights = masks.float() / masks.sum((1, 2), keepdim=True)
-    centers = torch.stack([weights.sum(1) @ columns, weights.sum(2) @ rows], 1)
-    return Target(masks.bool(), labels, boxes, centers, stuff_masks.bool(), stuff_labels)
+    areas = masks.sum((1, 2)) / (height * width)
+    moments = torch.stack([weights.sum(1) @ columns, weights.sum(2) @ rows, areas], 1)
+    return Target(masks.bool(), labels, boxes, moments, stuff_masks.bool(), stuff_labels)
 
 
 def random_batch(seed: int, things: tuple[int, ...], size: tuple[int, int] = (64, 64)) -> Batch:

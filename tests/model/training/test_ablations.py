@@ -1,4 +1,4 @@
-"""Every ablation in experiments/ablations trains and predicts on top of the settings of a tiny network."""
+"""Every file in experiments/ablations and readings trains and predicts on top of the settings of a tiny network."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,8 @@ from pipelines.override import override_settings
 from stages.settings import load_section
 from tests.tiny_dataset import random_image, write_split
 
-ABLATIONS = sorted((Path(__file__).parents[3] / "experiments" / "ablations").iterdir())
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+ABLATIONS = sorted([*(EXPERIMENTS / "ablations").iterdir(), *(EXPERIMENTS / "readings").iterdir()])
 PLAIN = """
 model: {backbone: tiny, backbone_norm: group, frozen_stages: 0, channels: 32, heads: 4, points: 2, encoder_layers: 1,
   location_layers: 2, thing_mask_layers: 2, stuff_mask_layers: 2, feedforward: 32, mask_feedforward: 32, queries: 9,

@@ -13,16 +13,18 @@ from torch import Tensor
 from benchmarks.official_parity import rules
 from model.boxes import xyxy_to_cxcywh
 from model.network.panoptic_segformer import PanopticSegFormer
+from model.network.queries import every_query
 from model.training.batch import Batch, Target
 from model.training.criterion import (
     LossWeights,
     SegmentCounts,
+    match_by_masks,
     match_selected,
     panoptic_losses,
     token_class_loss,
     token_segments,
 )
-from model.training.matcher import MatchedQueries
+from model.training.matcher import MatchCosts, MatchedQueries
 from model.weights.official import official_key
 from tests.model.conftest import OFFICIAL
 from tests.model.network.tiny_network import STUFF, THINGS
@@ -160,3 +162,39 @@ def test_every_segment_weighs_the_same_in_the_token_loss() -> None:
         logits = torch.where(thing[:, None], 0.0, torch.eye(THINGS + STUFF)[THINGS] * 50)
         losses.append(token_class_loss(replace(output, token_logits=logits[None]), [target]).item())
     assert losses == pytest.approx([math.log(THINGS + STUFF) / 2] * 2)
+
+
+VERSION_1 = replace(NETWORK, stuff="joint", classes_from="masks")
+BY_CLASS_AND_MASK = MatchCosts(class_weight=1.0, l1_weight=0.0, giou_weight=0.0, dice_weight=1.0)
+
+
+def test_where_the_mask_decoder_classifies_the_costs_of_matching_are_settings() -> None:
+    """Boxes count by default; with the costs of class and mask alone, which version 1 prints, they do not."""
+    model, batch = network(VERSION_1), random_batch(0, (2, 3))
+    output = model(batch.images, batch.image_sizes, every_query)
+    nearer = replace(output, location=replace(output.location, boxes=output.location.boxes.flip(2)))
+    default, other = (match_by_masks(each, batch.targets) for each in (output, nearer))
+    assert not torch.equal(default.queries, other.queries)
+    printed, same = (match_by_masks(each, batch.targets, BY_CLASS_AND_MASK) for each in (output, nearer))
+    assert torch.equal(printed.queries, same.queries)
+    counts = SegmentCounts.of(batch.targets)
+    by_default, as_printed = (
+        panoptic_losses(output, batch.targets, counts, WEIGHTS, deep_supervision=False, mask_matching=costs)
+        for costs in (MatchCosts(giou_weight=0.0, dice_weight=2.0), BY_CLASS_AND_MASK)
+    )
+    assert by_default.keys() == as_printed.keys()
+    assert by_default["location1_l1"] != as_printed["location1_l1"], "the pairs of the matching are those of all losses"
+
+
+def test_the_factor_of_auxiliary_locations_leaves_the_last_layer_alone() -> None:
+    model, batch = network(), random_batch(0, (2, 1))
+    output = model(batch.images, batch.image_sizes, MatchedQueries(batch.targets))
+    counts = SegmentCounts.of(batch.targets)
+    every = panoptic_losses(output, batch.targets, counts, WEIGHTS)
+    last = panoptic_losses(output, batch.targets, counts, replace(WEIGHTS, location_auxiliary=0.0))
+    assert {name for name in every if every[name] != last[name]} == {
+        "location0_class",
+        "location0_l1",
+        "location0_giou",
+    }
+    assert not any(last[name] for name in last if name.startswith("location0"))

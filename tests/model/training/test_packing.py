@@ -45,12 +45,12 @@ def collated(stuff: str) -> tuple[Tensor, ...]:
     batch = collate([halves(10, 12), halves(6, 8)], TABLE, stuff).to(CPU)
     assert batch.image_sizes == ((10, 12), (6, 8))
     target = batch.targets[1]
-    geometry = target.query_boxes, target.query_centers
+    geometry = target.query_boxes, target.query_moments
     return target.query_masks, target.query_labels, *geometry, target.stuff_masks, target.stuff_labels
 
 
 def test_decoupled_stuff_is_kept_apart() -> None:
-    masks, labels, boxes, centers, stuff_masks, stuff_labels = collated("decoupled")
+    masks, labels, boxes, moments, stuff_masks, stuff_labels = collated("decoupled")
     assert masks.shape == stuff_masks.shape == (1, 10, 12)
     assert masks.sum() == stuff_masks.sum() == 24
     assert masks[0, :6, :4].all()
@@ -58,16 +58,16 @@ def test_decoupled_stuff_is_kept_apart() -> None:
     assert labels.tolist() == [1]
     assert stuff_labels.tolist() == [1]
     torch.testing.assert_close(boxes, torch.tensor([[0.25, 0.5, 0.5, 1.0]]))
-    torch.testing.assert_close(centers, torch.tensor([[0.25, 0.5]]))
+    torch.testing.assert_close(moments, torch.tensor([[0.25, 0.5, 24 / 48]]))  # of 6 x 8 pixels, without padding
 
 
 def test_joint_stuff_comes_after_the_things() -> None:
-    masks, labels, boxes, centers, stuff_masks, _ = collated("joint")
+    masks, labels, boxes, moments, stuff_masks, _ = collated("joint")
     assert labels.tolist() == [1, len(THINGS) + 1]
     assert len(stuff_masks) == 0
     assert masks.sum((1, 2)).tolist() == [24, 24]
     torch.testing.assert_close(boxes[1], torch.tensor([0.75, 0.5, 0.5, 1.0]))
-    torch.testing.assert_close(centers[1], torch.tensor([0.75, 0.5]))
+    torch.testing.assert_close(moments[1], torch.tensor([0.75, 0.5, 0.5]))
 
 
 def test_without_stuff_only_things_are_left() -> None:
@@ -82,7 +82,7 @@ def test_an_image_without_segments(stuff: str) -> None:
     (target,) = collate([sample_of(np.zeros((4, 4), np.int32), {})], TABLE, stuff).to(CPU).targets
     assert target.query_masks.shape == target.stuff_masks.shape == (0, 4, 4)
     assert target.query_boxes.shape == (0, 4)
-    assert target.query_centers.shape == (0, 2)
+    assert target.query_moments.shape == (0, 3)
 
 
 def test_images_are_normalized_and_padded_with_zeros() -> None:
