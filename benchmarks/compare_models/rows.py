@@ -131,9 +131,9 @@ _ROWS: Mapping[str, ComparedModel] = MappingProxyType(
         ),
         "detr_p": ComparedModel(
             "DETR's weights, DETR's own merging",
-            weights_of="detr",
+            "ablations/merging_detr",
+            "detr",
             claims=(Claim("detr_m", "below", _DETR_M),),
-            settings={"predict": {"merging": {"method": "detr"}}},
         ),
         "d_detr_ms": ComparedModel(
             "D-DETR-MS",

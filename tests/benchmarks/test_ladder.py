@@ -37,7 +37,7 @@ def test_rows_are_measured_and_published(tmp_path: Path, monkeypatch: pytest.Mon
     tiny = {name: replace(row, model=replace(row.model, config=TINY)) for name, row in ROWS.items()}
     monkeypatch.setattr(ladder, "ROWS", tiny)
     comparison = tmp_path / "comparison.json"
-    results = [{"row": "detr", "pq": {"all": pq}} for pq in (20.0, 22.0)]
+    results = [{"row": "detr_p", "pq": {"all": pq}} for pq in (20.0, 22.0)]
     comparison.write_text(json.dumps({"results": results}))
     given = ["--rows", "v1_r50", "detr_m", "detr", "--size", "48", "64", "--rounds", "2"]
     ladder.main([*given, "--comparison", str(comparison), "--out", str(tmp_path / "out")])
