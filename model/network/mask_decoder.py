@@ -45,8 +45,12 @@ class MaskReader(nn.Module):
 
     def forward(self, attending: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
         """Read masks (B, N, h1, w1) of attending queries (B, N, C), and the scores (B, heads, N, T) they come from."""
-        scores = key_products(self.project_queries(attending) * self.scale, tokens, self.k)
+        scores = self.scores(attending, tokens)
         return self.join_levels(scores, spatial_shapes), scores
+
+    def scores(self, attending: Tensor, tokens: Tensor) -> Tensor:
+        """Compute the scores (B, heads, N, T) whose softmax is the attention to the tokens (B, T, C)."""
+        return key_products(self.project_queries(attending) * self.scale, tokens, self.k)
 
     def read(self, attending: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> Tensor:
         """Read the masks alone, a few queries at a time where no gradient is needed."""
@@ -203,6 +207,11 @@ class MaskDecoder(nn.Module):
         decoded = self.decode(queries, memory, position, last_layer, auxiliary)
         masks = self.read_masks(decoded.attending, memory, last_layer)
         return MaskOutput(torch.stack([*decoded.auxiliary_masks, masks]), decoded.queries)
+
+    def readers(self, last_layer: int = 0) -> list[MaskReader]:
+        """Return what each layer in use attends with; the last one reads the masks that are the result."""
+        blocks, last = self._layers(last_layer)
+        return [*(block.cross for block in blocks if block.cross is not last), last]
 
     def _layers(self, last_layer: int) -> tuple[Sequence[MaskBlock], MaskReader]:
         """The blocks in use, and the reader of the masks that are the result."""
