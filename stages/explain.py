@@ -15,7 +15,7 @@ from pathlib import Path
 from model.comparators.folder import is_comparator
 from model.device import pick_device
 from model.explanation.explaining import Explainer, describe
-from model.explanation.observing import observed_images
+from model.explanation.observing import COMPARATOR, observed_images
 from model.explanation.settings import ExplainSettings
 from model.inference.settings import InferenceSettings
 from model.weights.checkpoint import load_checkpoint
@@ -36,7 +36,7 @@ def explain(settings: ExplainSettings, inference: InferenceSettings, index_path:
     index = replace(split, records=split.records[: settings.images or None])
     numbers = _drawn(settings, index, str(index_path))
     if is_comparator(model):
-        raise ValueError(f"{model}: the layers of networks that others trained cannot be recorded; give own weights")
+        raise ValueError(f"{model}: {COMPARATOR}")
     checkpoint = load_checkpoint(model)
     checkpoint.categories.require_same(index.categories, str(index_path), f"the model {model}", _HINT)
     network = checkpoint.network.to(pick_device())

@@ -1,8 +1,12 @@
 """Attention of every layer and head of the mask decoders (figure 6 of the CVPR paper, figure 5 of the arXiv one).
 
-The attention of a query to the tokens of the three finest levels is the softmax of its scores. In the last layer the
-masks are read from these scores before the softmax; its attention is shown as in the other layers, although nothing
-uses it. The number beside the maps is the fraction of attention inside the segment's ground truth mask.
+The attention of a query to the tokens of the three finest levels is the softmax of its scores. Masks are read from the
+scores before it, by linear layers whose weights may have any sign: a mask may be where a head does not attend. The last
+layer only reads masks, so its attention is shown and measured as in the others, but nothing uses it. Layers before read
+masks for the losses of deep supervision; without these, what they read is untrained.
+
+The numbers beside the maps are fractions inside the segment's ground truth mask: of attention, and of the mask that is
+read, weighted by its values.
 """
 
 from collections.abc import Iterator
@@ -23,17 +27,19 @@ from model.network.outputs import Shapes
 from model.network.panoptic_segformer import PanopticSegFormer
 from panoptic.visualization.maps import Grid, outline, shaded
 
-PART = "mask decoder"
-LAST = "masks"
+ATTENTION, READ = "mask decoder", "masks read"
+"""Names of the curves."""
+LAST = "last"
 """Name of the layer that only reads masks."""
 
 
 @dataclass(frozen=True)
 class SegmentAttention:
-    """Attention of the query of a segment: (layers, heads, T), which sums to 1 over the tokens of the levels."""
+    """Attention of the query of a segment in every layer, and the mask that the layer reads."""
 
     layers: tuple[str, ...]
-    weights: Tensor
+    weights: Tensor  # (layers, heads, T), whose sum over the tokens of all levels is 1
+    masks: Tensor  # (layers, h, w) of the finest level, not negative
     shapes: Shapes
 
     def maps(self) -> NDArray[np.float32]:
@@ -52,6 +58,12 @@ class SegmentAttention:
         fractions = (self.weights.double() * coverage(mask, self.shapes)).sum(-1)
         return np.asarray(fractions.numpy(), np.float64)
 
+    def masks_inside(self, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the fraction of the masks' values that is inside a mask (H, W), (layers, 1); 0 for an empty mask."""
+        values = self.masks.double().flatten(1)
+        inside = (values * coverage(mask, self.shapes[:1])).sum(-1, keepdim=True)
+        return np.asarray((inside / values.sum(-1, keepdim=True).clamp(min=1e-12)).numpy(), np.float64)
+
 
 @torch.no_grad()
 def segment_attention(image: ObservedImage, segment: PredictedSegment) -> SegmentAttention:
@@ -61,34 +73,39 @@ def segment_attention(image: ObservedImage, segment: PredictedSegment) -> Segmen
     tokens = tokens[image.position, None].float()
     readers = decoder.readers(image.settings.mask_layer)
     selection = image.recording.output.selection
-    weights = []
+    weights, masks = [], []
     for reader in readers:
         row = candidate
         if isinstance(decoder, ClassifiedQueryMasks) and reader is not readers[-1]:
             row = int(selection.indices[image.position, candidate])  # all queries attend, those selected are read
         attending = image.recording.attending[reader][image.position, row][None, None].float()
-        weights.append(reader.scores(attending, tokens)[0, :, 0].softmax(-1))
+        read, scores = reader(attending, tokens, shapes)
+        weights.append(scores[0, :, 0].softmax(-1))
+        masks.append(read[0, 0])
     names = [LAST if reader is decoder.tail else str(number) for number, reader in enumerate(readers, start=1)]
-    return SegmentAttention(tuple(names), torch.stack(weights).cpu(), shapes)
+    return SegmentAttention(tuple(names), torch.stack(weights).cpu(), torch.stack(masks).cpu(), shapes)
 
 
 def measure_attention(image: ObservedImage) -> Iterator[SegmentFractions]:
-    """Yield the fractions of attention inside the ground truth mask of every segment that was found."""
+    """Yield the fractions of attention, and of the masks read, inside the ground truth mask of every segment found."""
     for segment, mask in image.matched():
         attention = segment_attention(image, segment)
-        name = CurveName(PART, "things" if segment.is_thing else "stuff")
-        yield SegmentFractions(name, attention.layers, float(mask.mean()), attention.inside(mask))
+        group, area = "things" if segment.is_thing else "stuff", float(mask.mean())
+        yield SegmentFractions(CurveName(ATTENTION, group), attention.layers, area, attention.inside(mask))
+        yield SegmentFractions(CurveName(READ, group), attention.layers, area, attention.masks_inside(mask))
 
 
 def draw_attention(image: ObservedImage, segment: PredictedSegment) -> NDArray[np.uint8]:
-    """Draw the attention of a segment's query: a row for each layer, with the mean of the heads and every head."""
+    """Draw the attention of a segment's query: a row for each layer, with every head, and the mask that is read."""
     attention = segment_attention(image, segment)
     grid = Grid(image.pixels)
     own = outline(grid.image, image.prediction.ids == segment.id)
-    for name, heads in zip(attention.layers, attention.maps(), strict=True):
-        layer = "masks" if name == LAST else f"layer {name}"
-        shown = {"segment": own, f"{layer}, mean": shaded(grid.image, heads.mean(axis=0))}
+    masks = np.asarray(attention.masks.numpy(), np.float32)
+    for name, heads, mask in zip(attention.layers, attention.maps(), masks, strict=True):
+        layer = "last layer" if name == LAST else f"layer {name}"
+        shown = {"segment": own, f"{layer}: mean": shaded(grid.image, heads.mean(axis=0))}
         shown |= {f"head {number}": shaded(grid.image, head) for number, head in enumerate(heads, start=1)}
+        shown["mask read"] = shaded(grid.image, mask)
         grid.add(shown)
     return grid.drawn()
 

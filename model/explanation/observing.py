@@ -21,6 +21,10 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.results import ResultSegment
 from panoptic.index import PanopticIndex
 
+COMPARATOR = (
+    "is a network in transformers' layout, whose layers cannot be recorded; give weights that stages.train wrote"
+)
+
 
 @dataclass(frozen=True)
 class ObservedImage:
@@ -63,8 +67,9 @@ class ObservedImage:
             yield by_id[match.prediction_id], self.ground_truth.ids == match.gt_id
 
     def largest(self, count: int) -> list[PredictedSegment]:
-        """Return the largest predicted segments, the largest first."""
-        return sorted(self.prediction.segments, key=lambda segment: (-segment.area, segment.id))[:count]
+        """Return the largest predicted things, then stuff, so many of each, the largest first."""
+        ordered = sorted(self.prediction.segments, key=lambda segment: (-segment.area, segment.id))
+        return [one for wanted in (True, False) for one in [one for one in ordered if one.is_thing == wanted][:count]]
 
 
 def observed_images(
@@ -84,6 +89,7 @@ class Observer:
     """Runs a network and records what it does."""
 
     def __init__(self, network: Segmenter, settings: InferenceSettings, categories: CategoryTable) -> None:
+        self.config = network.config
         self._network, self._categories = network, categories
         self._settings = replace(settings, compile=False)  # compiled code has no layers to look into
         self._predictor = Predictor(network, self._settings)

@@ -18,7 +18,7 @@ from model.explanation.observing import ObservedImage
 from model.inference.merging import PredictedSegment
 from model.network.deformable import DeformableAttention
 from model.network.panoptic_segformer import PanopticSegFormer
-from panoptic.visualization.maps import Grid, outline, pointed
+from panoptic.visualization.maps import SIDE, Grid, outline, pointed
 
 ENCODER, LOCATION = "encoder", "location decoder"
 
@@ -68,7 +68,7 @@ def measure_sampling(image: ObservedImage) -> Iterator[SegmentFractions]:
 def draw_sampling(image: ObservedImage, segment: PredictedSegment) -> NDArray[np.uint8]:
     """Draw the points of a segment: a row for each part of the network, with the points of all heads in every layer."""
     own = image.prediction.ids == segment.id
-    grid = Grid(image.pixels)
+    grid = Grid(image.pixels, 3 * SIDE // 2)
     for found in segment_points(image, segment, own):
         shown = {"segment": outline(grid.image, own)}
         layers = zip(found.points, found.weights, found.origins.tolist(), strict=True)

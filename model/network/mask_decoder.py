@@ -45,12 +45,8 @@ class MaskReader(nn.Module):
 
     def forward(self, attending: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
         """Read masks (B, N, h1, w1) of attending queries (B, N, C), and the scores (B, heads, N, T) they come from."""
-        scores = self.scores(attending, tokens)
+        scores = key_products(self.project_queries(attending) * self.scale, tokens, self.k)
         return self.join_levels(scores, spatial_shapes), scores
-
-    def scores(self, attending: Tensor, tokens: Tensor) -> Tensor:
-        """Compute the scores (B, heads, N, T) whose softmax is the attention to the tokens (B, T, C)."""
-        return key_products(self.project_queries(attending) * self.scale, tokens, self.k)
 
     def read(self, attending: Tensor, tokens: Tensor, spatial_shapes: Shapes) -> Tensor:
         """Read the masks alone, a few queries at a time where no gradient is needed."""

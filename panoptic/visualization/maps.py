@@ -11,7 +11,7 @@ from panoptic.visualization.panels import mount
 Panel = NDArray[np.uint8]
 POINT_COLORS = ((230, 159, 0), (86, 180, 233), (0, 200, 140), (240, 228, 66))
 """Of the levels of a feature pyramid, finest first; as distinguishable with color blindness (Okabe and Ito)."""
-_SIDE = 192
+SIDE = 192
 _DIMMED, _LINE, _MARK = 0.45, (255, 70, 70), (255, 255, 255)
 _LARGEST = 5.0  # radius in pixels of a point with all the weight of its level and head
 
@@ -19,9 +19,9 @@ _LARGEST = 5.0  # radius in pixels of a point with all the weight of its level a
 class Grid:
     """Panels of one image, added row by row."""
 
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        """Scale an image (H,W,3) RGB to the size of a panel, `image`."""
-        scale = _SIDE / max(pixels.shape[:2])
+    def __init__(self, pixels: NDArray[np.uint8], side: int = SIDE) -> None:
+        """Scale an image (H,W,3) RGB to the size of a panel, `image`, whose longer side is given."""
+        scale = side / max(pixels.shape[:2])
         size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         self.image: Panel = np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8)
