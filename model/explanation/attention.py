@@ -27,7 +27,7 @@ from model.network.outputs import Shapes
 from model.network.panoptic_segformer import PanopticSegFormer
 from panoptic.visualization.maps import Grid, outline, shaded
 
-ATTENTION, READ = "mask decoder", "masks read"
+ATTENTION, READ = "attention", "masks read"
 """Names of the curves."""
 LAST = "last"
 """Name of the layer that only reads masks."""

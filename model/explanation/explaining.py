@@ -16,6 +16,7 @@ from model.explanation.sampling import draw_sampling, measure_sampling
 from model.explanation.settings import ExplainSettings
 from model.inference.merging import PredictedSegment
 from model.network.config import NetworkConfig
+from panoptic.io.errors import shown_ids
 from panoptic.report.explained import Drawing, Explanation
 from panoptic.visualization import write_png
 
@@ -36,6 +37,7 @@ class Explainer:
         self._fractions: list[list[SegmentFractions]] = []
         self._findings: list[FoundByQuery] = []
         self._drawings: dict[int, list[Drawing]] = {}
+        self._empty: list[str] = []
 
     def add(self, image: ObservedImage, number: int | None = None) -> None:
         """Measure an image that has ground truth, and draw it if it has a number among those to draw."""
@@ -46,10 +48,14 @@ class Explainer:
             self._findings.append(count_findings(image))
         if number is not None:
             self._drawings[number] = list(self._draw(image, number))
+            self._empty += [] if image.prediction.segments else [image.name]
 
     def result(self) -> Explanation:
         """Return the numbers of all images, and the drawings in the order of their numbers."""
         resamples, reasons = Resamples(len(self._findings), self._settings.bootstrap), self._left_out
+        if self._empty:
+            found_nothing = f"no segments were found in {len(self._empty)} images ({shown_ids(self._empty, 3)})"
+            reasons = reasons | {"drawings": found_nothing}
         preference = None
         if not self._findings:
             unknown = f"needs ground truth, which none of the {self._images} images has"

@@ -44,7 +44,7 @@ class LayerCurve:
     """The fraction of attention, or of sampling weight, inside the ground truth masks of matched segments, by layer.
 
     Attributes:
-        part: what attends or samples, such as `mask decoder`.
+        part: `attention` and `masks read` of the mask decoder; `encoder` and `location decoder`, which sample points.
         group: `things` or `stuff`.
         segments: how many were matched.
         area: the fraction of the image that they cover on average, which attention spread evenly would have.

@@ -11,9 +11,10 @@ from panoptic.report.explained import Explanation, LayerCurve, Preference
 from panoptic.report.figures import empty_plot
 from panoptic.robustness.figures import COLORS
 
-_COMPARED = ("mask decoder", "masks read")
+_COMPARED = ("attention", "masks read")
+"""The curves of the mask decoder."""
 _STYLES = ("-", "--", ":")
-_GRAY, _UNIT = "#999999", "percent"
+_UNIT = "percent"
 
 
 def curve_figures(explanation: Explanation) -> dict[str, Figure]:
