@@ -7,6 +7,11 @@ from model.network.config import PANOPTIC_SEGFORMER, NetworkConfig
 ATTENTION, SAMPLING, PREFERENCE = "attention", "sampling", "preference"
 
 
+def has_learned_queries(config: NetworkConfig) -> bool:
+    """Tell whether a query is a parameter of the network; else its number is its rank among an image's tokens."""
+    return config.family != PANOPTIC_SEGFORMER or config.query_initialization == "learned"
+
+
 def left_out(config: NetworkConfig) -> Mapping[str, str]:
     """Return the parts that do not apply to a network, with the reason."""
     reasons: dict[str, str] = {}

@@ -17,6 +17,7 @@ import numpy as np
 
 from model.explanation.estimates import Resamples
 from model.explanation.observing import ObservedImage
+from model.explanation.parts import has_learned_queries
 from model.network.config import NetworkConfig
 from panoptic.evaluation.scores import Array, ratio
 from panoptic.report.explained import Preference, QueryPoint
@@ -63,7 +64,7 @@ def preference_of_queries(images: Sequence[FoundByQuery], config: NetworkConfig,
     intercept = float(fit_lines(counts.sum(axis=0)[None])[1][0])
     return Preference(
         joint=config.stuff_queries == "joint",
-        learned=config.query_initialization == "learned",
+        learned=has_learned_queries(config),
         points=points,
         slope=slope,
         intercept=intercept if slope else None,

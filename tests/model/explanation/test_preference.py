@@ -9,7 +9,7 @@ import pytest
 
 from model.explanation.curves import CurveName, SegmentFractions, layer_curves
 from model.explanation.estimates import Resamples
-from model.explanation.parts import left_out
+from model.explanation.parts import has_learned_queries, left_out
 from model.explanation.preference import COLUMNS, FoundByQuery, count_findings, fit_lines, preference_of_queries
 from model.inference.merging import PredictedSegment
 from model.network.config import NetworkConfig
@@ -120,6 +120,13 @@ def test_without_resamples_there_are_no_intervals() -> None:
     fractions = [[SegmentFractions(CurveName("attention", "stuff"), ("1",), 0.5, np.ones((1, 1)))]]
     (curve,) = layer_curves(fractions, Resamples(1, 0))
     assert (curve.layers[0].inside.value, curve.layers[0].inside.low) == (1, None)
+
+
+def test_only_queries_that_start_from_tokens_are_ranks() -> None:
+    ranked = NetworkConfig(query_initialization="encoder")
+    assert has_learned_queries(NetworkConfig())
+    assert not has_learned_queries(ranked)
+    assert has_learned_queries(replace(ranked, family="eomt")), "the option is Panoptic SegFormer's alone"
 
 
 @pytest.mark.parametrize(
