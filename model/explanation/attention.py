@@ -48,7 +48,7 @@ class SegmentAttention:
         height, width = self.shapes[0]
         total = torch.zeros(*self.weights.shape[:2], height, width)
         for weights, shape in zip(by_level, self.shapes, strict=True):
-            maps = weights.unflatten(-1, shape)
+            maps = weights.reshape(*weights.shape[:2], *shape)
             spread = F.interpolate(maps, size=(height, width), mode="nearest-exact")
             total += spread * (maps.sum((-2, -1)) / spread.sum((-2, -1)).clamp(min=1e-12))[..., None, None]
         return np.asarray(total.numpy(), np.float32)

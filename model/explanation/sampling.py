@@ -104,4 +104,5 @@ def _innermost_token(mask: NDArray[np.bool_], shape: tuple[int, int]) -> int:
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     y, x = divmod(int(depth.argmax()), mask.shape[1])
     height, width = shape
-    return y * height // int(mask.shape[0]) * width + x * width // int(mask.shape[1])
+    token: int = y * height // mask.shape[0] * width + x * width // mask.shape[1]
+    return token

@@ -8,7 +8,7 @@ import torch
 
 from model.explanation.attention import coverage, draw_attention, measure_attention, segment_attention
 from model.explanation.recording import recording
-from model.network.mask_decoder import MaskReader
+from model.network.mask_decoder import MaskDecoder
 from model.pixels import normalize
 from panoptic.evaluation.image import SegmentedImage
 from panoptic.format.segments import SegmentLabel
@@ -57,9 +57,9 @@ def test_attention_sums_to_one_in_every_layer_and_head(name: str) -> None:
 def test_attention_is_the_softmax_of_queries_and_keys() -> None:
     image = observe()[1]
     segment = next(one for one in image.prediction.segments if one.is_thing)
-    (block,), output = image.network.query_masks.blocks, image.recording.output
-    reader = block.cross
-    assert isinstance(reader, MaskReader)
+    decoder, output = image.network.query_masks, image.recording.output
+    assert isinstance(decoder, MaskDecoder)
+    reader, _ = decoder.readers()
     query = int(output.selection.indices[image.position, segment.candidate])
     tokens = output.memory.tokens[image.position, : sum(h * w for h, w in output.memory.spatial_shapes[:3])]
     with torch.no_grad():
