@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "papers": Command("see scores", "panoptic_segformer.papers", "print a table of the papers beside our results"),
         "results": Command("see scores", "pipelines.summary", "print the scores of the last run"),
         "report": Command("see scores", "stages.report", "write a page about a run: scores, errors, images"),
+        "explain": Command("see scores", "panoptic_segformer.explain", "see what queries attend to in photos"),
         "plan": Command("prepare", "benchmarks.plan", "estimate hours, memory and disk of a training run"),
         _DOCTOR: Command("prepare", "panoptic_segformer.doctor", "find what is wrong with an installation"),
         "completion": Command("prepare", "panoptic_segformer.completion", "complete commands in bash, zsh or fish"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cluster.settings import ClusterSettings
 from model.complexity.settings import ComplexitySettings
+from model.explanation.settings import ExplainSettings
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.training.loggers import LoggerSettings
@@ -37,6 +38,7 @@ SCHEMAS: dict[str, type[object]] = {
     "corrupt": CorruptSettings,
     "complexity": ComplexitySettings,
     "browse": BrowseSettings,
+    "explain": ExplainSettings,
     "cluster": ClusterSettings,
     "loggers": LoggerSettings,
 }

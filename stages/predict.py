@@ -13,8 +13,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
 from model.comparators.scoring import open_model
 from model.device import pick_device
 from model.inference.predict import ImagePrediction, predict_images
@@ -24,10 +22,10 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.results import ResultsWriter
 from panoptic.index import PanopticIndex
 from panoptic.instances.detection_json import encode_mask
-from panoptic.io.files import naming_disk_errors, write_together
+from panoptic.io.files import write_together
 from panoptic.io.json_fields import encode_json
 from panoptic.runtime.cli import run_command
-from panoptic.visualization import Segmentation, side_by_side
+from panoptic.visualization import Segmentation, side_by_side, write_png
 from stages.settings import load_section
 
 
@@ -93,10 +91,7 @@ def _draw(predictions: Sequence[ImagePrediction], index: PanopticIndex, folder: 
         predicted = Segmentation(prediction.ids, prediction.segments)
         image = side_by_side(sample.image, ground_truth, predicted, index.categories)
         path = (folder / prediction.record.mask_name).with_suffix(".png")
-        _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        with naming_disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data.tobytes())
+        write_png(path, image)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from panoptic.runtime.settings import read_section
 
 SECTIONS = (
     *("dataset", "download", "annotate", "model", "train", "predict", "evaluate"),
-    *("corrupt", "complexity", "browse", "cluster", "loggers"),
+    *("corrupt", "complexity", "browse", "explain", "cluster", "loggers"),
 )
 
 T = TypeVar("T")

@@ -47,6 +47,7 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
     },
     "complexity": {"models": ["configured"], "flops_size": [160, 128], "latency_models": ["configured"], "repeats": 1},
     "browse": {"workers": 1},
+    "explain": {"drawn": 1, "segments": 1, "bootstrap": 20},
 }
 """Changes of params.yaml: a few steps of a tiny network, with a process beside every stage that can have one."""
 _TORCHRUN = {"cluster": {"launcher": "torchrun", "processes_per_node": 2}}

@@ -77,6 +77,7 @@ class PredictedSegment:
     area: int  # pixels in the map
     is_thing: bool
     candidate: int  # index of the first mask that it consists of
+    query: int | None = None  # number of this mask's query, as in `FoundMasks.query_numbers`, if it is known
 
 
 Merged = tuple[npt.NDArray[np.int32], tuple[PredictedSegment, ...]]

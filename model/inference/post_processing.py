@@ -1,7 +1,7 @@
 """Turn a network's output into panoptic maps and instances at the original size of each image."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -72,11 +72,13 @@ class FoundMasks:
     selected: int  # number of the selected queries
     num_things: int
     sizes: ImageSizes
+    query_numbers: Tensor | None = field(default=None, kw_only=True)
+    """(N,) which of the network's queries each is of, if known; those of stuff alone are counted after the others."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
-        tensors = (self.masks, self.labels, self.probabilities, self.boxes_cxcywh, self.queries)
+        tensors = (self.masks, self.labels, self.probabilities, self.boxes_cxcywh, self.queries, self.query_numbers)
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     @torch.no_grad()
@@ -86,12 +88,19 @@ class FoundMasks:
         labels, probabilities = self.labels.cpu(), self.probabilities.cpu()
         scores = probabilities**settings.alpha * quality**settings.beta
         candidates = Candidates(self.masks, inside, labels, probabilities, scores, self.num_things)
-        ids, segments = self._merged(candidates, settings)
+        ids, merged = self._merged(candidates, settings)
+        segments = self._with_queries(merged)
         queries = None if self.queries is None else self.queries.cpu()
         return PanopticPrediction(ids, segments, self._instances(candidates), queries)
 
     def _merged(self, candidates: Candidates, settings: MergingSettings) -> Merged:
         return merge(candidates, settings)
+
+    def _with_queries(self, segments: tuple[PredictedSegment, ...]) -> tuple[PredictedSegment, ...]:
+        if self.query_numbers is None:
+            return segments
+        numbers = self.query_numbers.tolist()
+        return tuple(replace(segment, query=numbers[segment.candidate]) for segment in segments)
 
     def _instances(self, candidates: Candidates) -> Instances:
         """Collect the things among the selected queries, ordered by score."""
@@ -134,7 +143,18 @@ def find_masks(output: PanopticOutput, index: int, sizes: ImageSizes, crop_paddi
     predicted = output.location.boxes
     boxes = predicted[-1, index, queries] if len(predicted) and predicted.shape[-1] == 4 else None
     states = _candidate_queries(output, index)
-    return FoundMasks(masks, labels, probabilities, boxes, states, len(queries), output.num_things, sizes)
+    return FoundMasks(
+        *(masks, labels, probabilities, boxes, states, len(queries), output.num_things, sizes),
+        query_numbers=_query_numbers(output, queries),
+    )
+
+
+def _query_numbers(output: PanopticOutput, selected: Tensor) -> Tensor | None:
+    """Number the queries of the masks that `_found` takes: the selected ones, then those of stuff alone."""
+    if output.total_queries is None:
+        return None
+    stuff = 0 if output.stuff_logits is None else output.stuff_logits.shape[-1]
+    return torch.cat((selected, output.total_queries + torch.arange(stuff, device=selected.device)))
 
 
 def _found(output: PanopticOutput, index: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -83,5 +83,6 @@ def same_size_batches(records: Sequence[ImageRecord], settings: InferenceSetting
 
 def _segments(prediction: PanopticPrediction, categories: Sequence[int]) -> tuple[ResultSegment, ...]:
     return tuple(
-        ResultSegment(segment.id, categories[segment.label], score=segment.score) for segment in prediction.segments
+        ResultSegment(segment.id, categories[segment.label], score=segment.score, query=segment.query)
+        for segment in prediction.segments
     )

@@ -59,11 +59,21 @@ class DeformableAttention(nn.Module):
         Returns:
             (B, Q, C), without the residual.
         """
-        batch, count, _ = queries.shape
         value = self.value_proj(tokens)
         if padding_mask is not None:
             value = value.masked_fill(padding_mask[..., None], 0.0)
-        value = value.view(batch, -1, self.heads, value.shape[-1] // self.heads)
+        value = value.view(queries.shape[0], -1, self.heads, value.shape[-1] // self.heads)
+        locations, weights = self.sampling_points(queries, references, spatial_shapes)
+        sampled = ms_deform_attn(value, spatial_shapes, level_starts(spatial_shapes), locations, weights)
+        attended: Tensor = self.output_proj(sampled)
+        return attended
+
+    def sampling_points(self, queries: Tensor, references: Tensor, spatial_shapes: Shapes) -> tuple[Tensor, Tensor]:
+        """Predict points (B, Q, heads, L, P, 2), xy of 0..1, and their weights (B, Q, heads, L, P); see `forward`.
+
+        The weights of a head sum to 1.
+        """
+        batch, count, _ = queries.shape
         offsets = self.sampling_offsets(queries).view(batch, count, self.heads, self.levels, self.points, 2)
         weights = self.attention_weights(queries).view(batch, count, self.heads, -1).softmax(-1)
         weights = weights.view(batch, count, self.heads, self.levels, self.points)
@@ -72,10 +82,7 @@ class DeformableAttention(nn.Module):
             unit = 1 / torch.stack(sides).view(1, 1, -1, 2)
         else:  # offsets are in fractions of half the box
             unit = references[..., 2:] * (0.5 / self.points)
-        locations = self._per_point(references[..., :2]) + offsets * self._per_point(unit)
-        sampled = ms_deform_attn(value, spatial_shapes, level_starts(spatial_shapes), locations, weights)
-        attended: Tensor = self.output_proj(sampled)
-        return attended
+        return self._per_point(references[..., :2]) + offsets * self._per_point(unit), weights
 
     def _per_point(self, values: Tensor) -> Tensor:
         """Repeat (B, Q, L, 2) to (B, Q, 1, L, P, 2), contiguous: arithmetic on inner strides of two is slow."""

@@ -204,6 +204,11 @@ class MaskDecoder(nn.Module):
         masks = self.read_masks(decoded.attending, memory, last_layer)
         return MaskOutput(torch.stack([*decoded.auxiliary_masks, masks]), decoded.queries)
 
+    def readers(self, last_layer: int = 0) -> list[MaskReader]:
+        """Return what each layer in use attends with; the last one reads the masks that are the result."""
+        blocks, last = self._layers(last_layer)
+        return [*(block.cross for block in blocks if block.cross is not last), last]
+
     def _layers(self, last_layer: int) -> tuple[Sequence[MaskBlock], MaskReader]:
         """The blocks in use, and the reader of the masks that are the result."""
         blocks = [block for block in self.blocks if isinstance(block, MaskBlock)]

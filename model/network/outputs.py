@@ -120,6 +120,7 @@ class PanopticOutput:
     stuff_logits: Tensor | None  # (K, B, S)
     proposals: Proposals | None
     token_logits: Tensor | None  # (B, S, T + S) class logits of every encoder token
+    total_queries: int | None = None  # Q; None where `selection.indices` are not known, but numbered by rank
 
     @classmethod
     def of_masks(
@@ -132,6 +133,8 @@ class PanopticOutput:
         boxes: Tensor | None = None,
         stuff: MaskOutput | None = None,
         stuff_logits: Tensor | None = None,
+        indices: Tensor | None = None,
+        total_queries: int | None = None,
     ) -> "PanopticOutput":
         """Make an output that holds what merging needs, and nothing for losses.
 
@@ -144,6 +147,8 @@ class PanopticOutput:
             boxes: (B, N, 4) cxcywh in 0..1, if they predict boxes.
             stuff: masks of stuff classes with queries of their own.
             stuff_logits: (1, B, S) that go with them.
+            indices: (B, N) which of the network's queries were selected, if they are known and predict no boxes.
+            total_queries: Q, which goes with them.
         """
         order = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
         none = scores.new_empty(0)
@@ -152,11 +157,18 @@ class PanopticOutput:
             num_things=num_things,
             memory=Memory(none, none, none, (), none),
             location=LocationOutput(queries, none, None, located, None),
-            selection=QuerySelection(order, labels, scores, torch.ones_like(labels, dtype=torch.bool), order),
+            selection=QuerySelection(
+                order if indices is None else indices,
+                labels,
+                scores,
+                torch.ones_like(labels, dtype=torch.bool),
+                order,
+            ),
             query_masks=MaskOutput(masks[None], queries[None]),
             query_class_logits=None,
             stuff=stuff,
             stuff_logits=stuff_logits,
             proposals=None,
             token_logits=None,
+            total_queries=total_queries,
         )

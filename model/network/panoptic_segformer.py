@@ -133,6 +133,7 @@ class PanopticSegFormer(Segmenter):
             stuff_logits=stuff_logits,
             proposals=proposals,
             token_logits=self.token_classes(memory.tokens),
+            total_queries=location.queries.shape[1],
         )
 
 

@@ -124,7 +124,7 @@ def _resampled(
     tables = [_table(images, columns, category.id) for category in categories]
     rng = np.random.default_rng(seed)
     for first in range(0, resamples, _RESAMPLES_AT_ONCE):
-        weights = _weights(rng, min(_RESAMPLES_AT_ONCE, resamples - first), len(images))
+        weights = image_weights(rng, min(_RESAMPLES_AT_ONCE, resamples - first), len(images))
         sums = np.stack([weights[:, table.images] @ table.counts for table in tables], axis=1)
         values: dict[str, Array] = {}
         for metric in metrics:
@@ -152,7 +152,7 @@ def _table(images: Sequence[ImageCounts], columns: Sequence[tuple[CountMetric, s
     return _Table(np.array(occurring, np.intp), np.array(rows, np.float64).reshape(-1, len(columns)))
 
 
-def _weights(rng: np.random.Generator, resamples: int, images: int) -> Array:
+def image_weights(rng: np.random.Generator, resamples: int, images: int) -> Array:
     """Count how often each image is in each resample, (resamples, images)."""
     counts = [np.bincount(rng.integers(images, size=images), minlength=images) for _ in range(resamples)]
     return np.stack(counts).astype(np.float64)
@@ -168,12 +168,13 @@ def _intervals(
     found: Mapping[str, Mapping[Key, Sequence[Array]]], level: float
 ) -> dict[str, dict[Key, Interval | None]]:
     return {
-        name: {key: _limits(np.concatenate(parts), level) for key, parts in by_key.items()}
+        name: {key: limits(np.concatenate(parts), level) for key, parts in by_key.items()}
         for name, by_key in found.items()
     }
 
 
-def _limits(values: Array, level: float) -> Interval | None:
+def limits(values: Array, level: float = 0.95) -> Interval | None:
+    """Percentiles of the values that are known; None if there are none."""
     values = values[~np.isnan(values)]
     if not len(values):
         return None

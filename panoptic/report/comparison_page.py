@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from panoptic.report import contents
 from panoptic.report.comparison import Comparison, Row
+from panoptic.report.explained_figures import compared_curves
 from panoptic.report.figures import Line, line_of, overlaid_figure, themed_svg
 from panoptic.report.page import render_page
 from panoptic.report.run_files import MISSING
@@ -79,6 +80,7 @@ def _charts(comparison: Comparison) -> dict[str, Markup]:
             {name: _severities(run.robustness) if run.robustness else None for name, run in runs.items()},
         ),
     }
+    figures |= compared_curves({name: run.explanation for name, run in runs.items()})
     levels = sorted({level for run in runs.values() if run.robustness for level in (0, *run.robustness.severities)})
     figures["severity"].axes[0].set_xticks(levels, ["clean" if level == 0 else f"{level:g}" for level in levels])
     return {name: themed_svg(figure, f"compared-{name}") for name, figure in figures.items() if figure.axes[0].lines}

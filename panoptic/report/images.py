@@ -61,7 +61,9 @@ class ImageFiles:
         """Draw image, ground truth and prediction of a clean image."""
         entry, categories = self._browsed.entry(line), self._browsed.categories
         drawn = draw_panels(self._image(entry), *self.segmentations(entry), categories)
-        return Example(entry, [_panel(title, Image.fromarray(panel), _PANEL_SIDE) for title, panel in drawn.items()])
+        return Example(
+            entry, [make_panel(title, Image.fromarray(panel), _PANEL_SIDE) for title, panel in drawn.items()]
+        )
 
     def segmentations(self, entry: BrowserEntry) -> tuple[Segmentation, Segmentation]:
         """Return the ground truth and the prediction of an image."""
@@ -77,7 +79,8 @@ class ImageFiles:
         entry = self._browsed.entry(line)
         image = Image.fromarray(self._image(entry))
         overlay = Image.fromarray(self._recorded(entry.overlay))
-        return Corrupted(entry, _panel("image", image, _STRIP_SIDE), _panel("prediction", overlay, _STRIP_SIDE))
+        sides = make_panel("image", image, _STRIP_SIDE), make_panel("prediction", overlay, _STRIP_SIDE)
+        return Corrupted(entry, *sides)
 
     def _image(self, entry: BrowserEntry) -> NDArray[np.uint8]:
         if entry.image is None:
@@ -110,10 +113,11 @@ class ImageFiles:
         return ids
 
     def _recorded(self, name: str, mode: str = "RGB") -> NDArray[np.uint8]:
-        return _decode(self._archive.read(name), f"{self._archive.path}: '{name}'", mode)
+        return decode_drawn(self._archive.read(name), f"{self._archive.path}: '{name}'", mode)
 
 
-def _panel(title: str, image: Image.Image, side: int) -> Panel:
+def make_panel(title: str, image: Image.Image, side: int) -> Panel:
+    """Encode an image, shrunk if a side is longer than `side`."""
     scale = min(1.0, side / max(image.size))
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     file = io.BytesIO()
@@ -121,12 +125,13 @@ def _panel(title: str, image: Image.Image, side: int) -> Panel:
     return Panel(title, f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}", *size)
 
 
-def _decode(data: bytes, where: str, mode: str = "RGB") -> NDArray[np.uint8]:
+def decode_drawn(data: bytes, where: str, mode: str = "RGB", stage: str = "browse") -> NDArray[np.uint8]:
+    """Decode an image that a stage has drawn. Raises `DatasetError` if it is damaged."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image.convert(mode))
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{where}: cannot be read as an image ({error}); run `dvc repro browse` again") from None
+        raise DatasetError(f"{where}: cannot be read as an image ({error}); run `dvc repro {stage}` again") from None
 
 
 def _sized(image: NDArray[np.uint8], entry: BrowserEntry, where: str) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from panoptic.io.printable import printable
 from panoptic.report import contents, figures, origin
 from panoptic.report.browsed import Browsed
 from panoptic.report.contents import ExampleRows
+from panoptic.report.explained_contents import inside_network
 from panoptic.report.images import Corrupted, ImageFiles
 from panoptic.report.run_files import MISSING, RunFiles
 from panoptic.robustness.corruptions import CORRUPTIONS
@@ -34,6 +35,7 @@ def render(run: RunFiles) -> str:
         settings=origin.settings_by_section(run.passport) if run.passport else {},
         changed_settings=origin.changed_settings(run.passport) if run.passport else [],
         facts=dict(origin.facts(run.passport)) if run.passport else {},
+        inside=inside_network(run.explanation, run.folder / "explain") if run.explanation else None,
         missing=MISSING,
     )
 

@@ -17,6 +17,7 @@ from panoptic.io.json_fields import JsonObject, load_json, read_json
 from panoptic.io.reading import read_text
 from panoptic.passport.document import Passport, read_passport
 from panoptic.report.browsed import Browsed
+from panoptic.report.explained import FILE, Explanation
 from panoptic.report.scores import (
     Breakdown,
     ClassScores,
@@ -83,6 +84,7 @@ class RunFiles:
     robustness: Robustness | None
     browsed: Browsed | None
     complexity: tuple[ComplexityRow, ...] | None
+    explanation: Explanation | None
     passport: Passport | None
     categories: CategoryTable | None
 
@@ -106,6 +108,7 @@ class RunFiles:
             robustness=_optional(folder / "robustness" / "variants.json", read_variants),
             browsed=browsed,
             complexity=_optional(folder / "complexity" / "rows.json", _read_complexity),
+            explanation=_optional(folder / "explain" / FILE, Explanation.read),
             passport=_optional(folder / "passport.json", _read_results_passport),
             categories=browsed.categories if browsed else described,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import ceil
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from panoptic.format.categories import CategoryTable
 from panoptic.format.segments import SegmentLabel
+from panoptic.io.files import naming_disk_errors
 from panoptic.visualization.colors import ColorPicker, Rgb
 from panoptic.visualization.drawing import draw
 from panoptic.visualization.regions import Regions
@@ -41,7 +43,7 @@ def side_by_side(
     categories: CategoryTable,
 ) -> NDArray[np.uint8]:
     """Draw the panels of an image (H,W,3) side by side with titles, as (H',W',3) uint8 RGB."""
-    return _mounted(draw_panels(image, ground_truth, prediction, categories))
+    return mount([draw_panels(image, ground_truth, prediction, categories)])
 
 
 def draw_panels(
@@ -115,15 +117,26 @@ def _matched_colors(
     return colors
 
 
-def _mounted(drawn: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Mount panels of one size in a row on white, each below its title."""
-    height, width = next(iter(drawn.values())).shape[:2]
-    canvas_size = len(drawn) * (width + _GAP) + _GAP, height + _TITLE_HEIGHT + _GAP
+def mount(rows: Sequence[Mapping[str, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Mount rows of panels of one size on white, each below its title, as (H',W',3) uint8 RGB."""
+    height, width = next(iter(rows[0].values())).shape[:2]
+    columns = max(map(len, rows))
+    canvas_size = columns * (width + _GAP) + _GAP, len(rows) * (height + _TITLE_HEIGHT) + _GAP
     canvas = Image.new("RGB", canvas_size, "white")
     pen = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(_TITLE_SIZE)
-    for position, (title, panel) in enumerate(drawn.items()):
-        left = _GAP + position * (width + _GAP)
-        canvas.paste(Image.fromarray(panel), (left, _TITLE_HEIGHT))
-        pen.text((left + width / 2, _TITLE_HEIGHT / 2), title, "black", font, "mm")
+    for number, row in enumerate(rows):
+        top = number * (height + _TITLE_HEIGHT)
+        for position, (title, panel) in enumerate(row.items()):
+            left = _GAP + position * (width + _GAP)
+            canvas.paste(Image.fromarray(panel), (left, top + _TITLE_HEIGHT))
+            pen.text((left + width / 2, top + _TITLE_HEIGHT / 2), title, "black", font, "mm")
     return np.asarray(canvas, np.uint8)
+
+
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write an image (H,W,3) RGB as a PNG file, and make its folder."""
+    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    with naming_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())

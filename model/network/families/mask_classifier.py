@@ -84,7 +84,9 @@ class MaskClassifier(Segmenter):
         scores, queries, labels = top_pairs(probabilities, self.config.selected_queries)
         masks = mask_logits.sigmoid().gather(1, queries[..., None, None].expand(-1, -1, *mask_logits.shape[-2:]))
         chosen = states.gather(1, queries[..., None].expand(-1, -1, states.shape[-1]))
-        return PanopticOutput.of_masks(self.num_things, labels, scores, masks, chosen)
+        return PanopticOutput.of_masks(
+            self.num_things, labels, scores, masks, chosen, indices=queries, total_queries=states.shape[1]
+        )
 
     def losses(
         self, images: Tensor, image_sizes: tuple[tuple[int, int], ...], objective: Objective

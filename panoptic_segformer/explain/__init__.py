@@ -1,0 +1,1 @@
+"""Explain what a network does in photos without ground truth."""
