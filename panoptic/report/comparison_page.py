@@ -8,7 +8,7 @@ from markupsafe import Markup
 from panoptic.report import contents
 from panoptic.report.comparison import Comparison, Row
 from panoptic.report.explained_figures import compared_curves
-from panoptic.report.figures import Line, line_of, overlaid_figure, themed_svg
+from panoptic.report.figures import Line, line_of, marks_of, overlaid_figure, themed_svg
 from panoptic.report.page import render_page
 from panoptic.report.run_files import MISSING
 from panoptic.robustness.summary import Robustness
@@ -60,18 +60,21 @@ def render_comparison(comparison: Comparison) -> str:
 def _charts(comparison: Comparison) -> dict[str, Markup]:
     """Draw curves of all runs over each other, by name."""
     runs = {column.name: column.run for column in comparison.columns}
+    marks = marks_of([run.loss for run in runs.values()])
     figures = {
         "loss": overlaid_figure(
             "Training loss",
             "sum of all terms",
             "step",
             {name: line_of(run.loss, "total") if run.loss else None for name, run in runs.items()},
+            marks,
         ),
         "quality": overlaid_figure(
             "PQ on the validation split",
             "percent",
             "step",
             {name: line_of(run.quality, "all") if run.quality else None for name, run in runs.items()},
+            marks,
         ),
         "severity": overlaid_figure(
             "PQ by severity",

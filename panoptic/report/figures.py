@@ -17,10 +17,13 @@ from panoptic.robustness.summary import CLASS_GROUPS
 
 Line = tuple[Sequence[float], Sequence[float]]
 """The coordinates of a line, x and y."""
+Mark = tuple[float, str]
+"""A position along x that a vertical line marks, and its color."""
+SOFT = "#999999"
 # Variables of the page that stand for the colors of figures: text, the gray of a mean, the grid, and the series.
 _THEME = {
     "#000000": "var(--ink)",
-    "#999999": "var(--soft)",
+    SOFT: "var(--soft)",
     "#e6e6e6": "var(--line)",
     **{color: f"var(--series-{number})" for number, color in enumerate(COLORS, start=1)},
 }
@@ -34,12 +37,33 @@ _NOT_INLINE = re.compile(
 
 def curve_figures(loss: Table | None, quality: Table | None) -> dict[str, Figure]:
     """Draw the curves of training that there are, by name."""
-    figures = {}
+    figures, marks = {}, marks_of([loss], [SOFT])
     if loss is not None:
-        figures["loss"] = lines_figure("Training loss", "sum of all terms", loss, LOSS)
+        figures["loss"] = lines_figure("Training loss", "sum of all terms", loss, LOSS, marks)
     if quality is not None:
-        figures["quality"] = lines_figure("PQ on the validation split", "percent", quality, CLASS_GROUPS)
+        figures["quality"] = lines_figure("PQ on the validation split", "percent", quality, CLASS_GROUPS, marks)
     return figures
+
+
+def rate_drops(loss: Table) -> list[float]:
+    """Return the steps after which a constant learning rate fell to less than half, as the schedule `step` makes it.
+
+    They are as exact as the log: a rate that falls between two of its rows counts from the first of them.
+    """
+    if "learning_rate" not in loss:
+        return []
+    rows = list(zip(*line_of(loss, "learning_rate"), strict=True))
+    fallen = zip(rows, rows[1:], rows[2:], strict=False)
+    return [step for (_, before), (step, rate), (_, after) in fallen if before == rate > 2 * after]
+
+
+def marks_of(losses: Sequence[Table | None], colors: Sequence[str] = COLORS) -> list[Mark]:
+    """Mark where the learning rates of runs fell, in the color of its position if it is that of one run alone."""
+    found: dict[float, set[str]] = {}
+    for loss, color in zip(losses, colors, strict=False):
+        for step in rate_drops(loss) if loss is not None else ():
+            found.setdefault(step, set()).add(color)
+    return [(step, owners.pop() if len(owners) == 1 else SOFT) for step, owners in found.items()]
 
 
 def plots(run: RunFiles) -> dict[str, bytes]:
@@ -60,9 +84,9 @@ def charts(run: RunFiles) -> dict[str, Markup]:
     return {name: themed_svg(figure, name) for name, figure in figures.items()}
 
 
-def lines_figure(title: str, unit: str, table: Table, columns: Sequence[str]) -> Figure:
+def lines_figure(title: str, unit: str, table: Table, columns: Sequence[str], marks: Sequence[Mark] = ()) -> Figure:
     """Draw columns over the steps."""
-    return overlaid_figure(title, unit, "step", {column: line_of(table, column) for column in columns})
+    return overlaid_figure(title, unit, "step", {column: line_of(table, column) for column in columns}, marks)
 
 
 def line_of(table: Table, column: str) -> Line:
@@ -71,8 +95,13 @@ def line_of(table: Table, column: str) -> Line:
     return steps, values
 
 
-def overlaid_figure(title: str, unit: str, x_label: str, lines: Mapping[str, Line | None]) -> Figure:
-    """Draw lines over each other, each in the color of its position; None is not drawn, and NaN leaves a gap."""
+def overlaid_figure(
+    title: str, unit: str, x_label: str, lines: Mapping[str, Line | None], marks: Sequence[Mark] = ()
+) -> Figure:
+    """Draw lines over each other, each in the color of its position; None is not drawn, and NaN leaves a gap.
+
+    Marks stand for steps after which the learning rate fell.
+    """
     figure, axes = empty_plot(title, x_label, unit)
     for (name, line), color in zip(lines.items(), COLORS, strict=False):
         if line is not None:
@@ -82,7 +111,11 @@ def overlaid_figure(title: str, unit: str, x_label: str, lines: Mapping[str, Lin
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.locator_params(axis="x", integer=True)
-    if len(lines) > 1 and axes.lines:
+    if marks and axes.lines:
+        for x, color in marks:
+            axes.axvline(x, color=color, linestyle=":")
+        axes.plot([], [], ":", color=SOFT, label="the learning rate falls")
+    if axes.lines and (len(lines) > 1 or marks):
         axes.legend(frameon=False)
     return figure
 
