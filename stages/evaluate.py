@@ -6,7 +6,7 @@
 
 Reads only files, so it scores the results of any system. A folder may also be a zip file. In the pipeline the ground
 truth is given as `--ground-truth-index runs/annotate/val.index`. Written numbers are fractions of 1 at full precision
-(null for a group without classes); the printed table is in percent.
+(null for a group without classes); the printed table is in percent. The averages include PQ by the size of segments.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from panoptic.evaluation.dataset import (
 from panoptic.evaluation.error_breakdown import error_breakdown_table
 from panoptic.evaluation.image import ScoringSettings
 from panoptic.evaluation.report import format_table, metrics_to_json, per_class_to_json, per_image_to_json, summary
+from panoptic.evaluation.scores import Scores
+from panoptic.evaluation.sizes import segments_by_size, with_sizes
 from panoptic.format.image_id import require_same_type
 from panoptic.instances.results import masks_by_image, read_instance_results
 from panoptic.io.errors import DatasetError, shown_ids
@@ -96,9 +98,10 @@ class Outputs:
 
 @dataclass(frozen=True)
 class _Scored:
-    """All scores of the results."""
+    """All scores of the results; `with_sizes` has those of `found`, and PQ by the size of segments."""
 
     found: FileScores
+    with_sizes: Scores
     instances: InstanceScores
     intervals: Intervals
 
@@ -145,12 +148,14 @@ def _score(inputs: Inputs, scoring: ScoringSettings, settings: EvaluationSetting
     instances = InstanceScores({}, tuple(ignored))
     if inputs.gt_instances is not None:
         instances = average_precision(inputs.gt_instances, results, scores.categories, settings.max_dets)
+    all_scores = with_sizes(scores, found.by_size)
     intervals: Intervals = {}
     if settings.bootstrap:
+        images = [{**counts, **sizes} for counts, sizes in zip(per_image.values(), found.by_size, strict=True)]
         intervals = bootstrap_intervals(
-            list(per_image.values()), scores.metrics, scores.categories, settings.bootstrap, settings.seed
+            images, all_scores.metrics, scores.categories, settings.bootstrap, settings.seed
         )
-    return _Scored(found, instances, intervals)
+    return _Scored(found, all_scores, instances, intervals)
 
 
 def _contents(
@@ -158,7 +163,8 @@ def _contents(
 ) -> Iterator[tuple[Path | None, Callable[[], bytes]]]:
     """Yield every output, None for one that is not wanted, and what makes its content."""
     scores, by_iou_type = scored.found.scores, scored.instances.by_iou_type
-    metrics = metrics_to_json(scores, by_iou_type, scored.intervals)
+    metrics = metrics_to_json(scored.with_sizes, by_iou_type, scored.intervals)
+    metrics["segments_by_size"] = segments_by_size(scored.with_sizes)
     yield outputs.metrics, lambda: encode_json(metrics)
     yield outputs.summary, lambda: encode_json(summary(metrics))
     yield outputs.per_class, lambda: encode_json(per_class_to_json(scores, by_iou_type))

@@ -13,6 +13,7 @@ from panoptic.evaluation.error_breakdown import ErrorBreakdown, breakdown_image
 from panoptic.evaluation.error_pairs import find_error_pairs
 from panoptic.evaluation.image import Candidates, ImageEvaluation, ImagePair, ScoringSettings, evaluate_pair
 from panoptic.evaluation.scores import ImageCounts, ScoreCounter, Scores, count_image
+from panoptic.evaluation.sizes import count_sizes
 from panoptic.format.annotations import Annotation, read_annotations
 from panoptic.format.categories import CategoryTable
 from panoptic.format.image_id import ImageId, require_same_type
@@ -83,6 +84,7 @@ class ImageResult:
     """The part of an evaluation that is kept of one image; small enough to send between processes."""
 
     counts: ImageCounts
+    by_size: ImageCounts
     error_breakdown: ErrorBreakdown
     wrong_areas: tuple[WrongArea, ...]
 
@@ -91,12 +93,14 @@ class ImageResult:
 class FileScores:
     """The scores of results, and the counts of each image by image id, in the order of the ground truth.
 
+    `by_size`: those of the same images for `panoptic.evaluation.sizes.SIZE_METRICS`.
     `error_breakdown`: of the PQ loss, if asked for. `ignored`: image ids with a result but no ground truth. `empty`:
     image ids without a result, where that is allowed.
     """
 
     scores: Scores
     per_image: dict[ImageId, ImageCounts]
+    by_size: tuple[ImageCounts, ...]
     error_breakdown: ErrorBreakdown | None
     ignored: tuple[ImageId, ...]
     empty: tuple[ImageId, ...]
@@ -128,6 +132,7 @@ def score_results(
     )
     counter = ScoreCounter(ground_truth.categories, settings)
     per_image: dict[ImageId, ImageCounts] = {}
+    by_size: list[ImageCounts] = []
     error_breakdown = ErrorBreakdown()
     wrong_areas: list[WrongArea] = []
     issues = Issues()
@@ -141,6 +146,7 @@ def score_results(
                 continue
             counter.add(result.counts)
             per_image[pair.ground_truth.image_id] = result.counts
+            by_size.append(result.by_size)
             error_breakdown += result.error_breakdown
             wrong_areas += result.wrong_areas
     issues.raise_if_any(f"{prediction.masks} against {ground_truth.masks.path}")
@@ -148,6 +154,7 @@ def score_results(
     return FileScores(
         scores=counter.result(),
         per_image=per_image,
+        by_size=tuple(by_size),
         error_breakdown=None if candidates is None else error_breakdown,
         ignored=ignored,
         empty=tuple(pair.ground_truth.image_id for pair in pairs if pair.prediction is None),
@@ -182,13 +189,13 @@ def _score(
     except DatasetError as error:
         return error
     try:
-        counts = count_image(evaluation)
+        counts, by_size = count_image(evaluation), count_sizes(evaluation)
         breakdown = ErrorBreakdown()
         if with_breakdown:
             breakdown = breakdown_image(evaluation.matching, find_error_pairs(evaluation))
     except DatasetError as error:
         return DatasetError(f"{ground_truth.path}: {pair.ground_truth.file_name}: {error}")
-    return ImageResult(counts, breakdown, tuple(_wrong_areas(evaluation, pair.ground_truth)))
+    return ImageResult(counts, by_size, breakdown, tuple(_wrong_areas(evaluation, pair.ground_truth)))
 
 
 def _refuse_impossible(areas: Sequence[WrongArea], path: Path) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from panoptic.error_browser.entries import SegmentEntry
+from panoptic.evaluation.sizes import SIZES
 from panoptic.format.categories import CategoryTable
 from panoptic.report.browsed import OUTCOMES
 from panoptic.report.images import Example
 from panoptic.report.run_files import RunFiles
 from panoptic.report.scores import ClassScores, Score
 from panoptic.robustness.corruptions import find_corruption
-from panoptic.robustness.summary import Robustness
+from panoptic.robustness.summary import CLASS_GROUPS, Robustness
 
 # By the full name of a score: its title, and what it means.
 HEADLINE: Mapping[str, tuple[str, str]] = {
@@ -48,6 +49,15 @@ class Card:
     title: str
     meaning: str
     score: Score
+
+
+@dataclass(frozen=True)
+class SizeRow:
+    """A size of segments: their number in the ground truth, PQ of all, things and stuff, and SQ and RQ of all."""
+
+    size: str
+    segments: float | None
+    scores: Sequence[Score]
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,17 @@ class CorruptionRow:
 def cards(run: RunFiles) -> list[Card]:
     """Return the headline scores that the run has."""
     return [Card(*text, run.scores[name]) for name, text in HEADLINE.items() if name in run.scores]
+
+
+def size_rows(run: RunFiles) -> list[SizeRow]:
+    """Return PQ of small, medium and large segments; nothing for scores without them."""
+    found = []
+    for size in SIZES:
+        segments, scores = run.scores.get(f"segments_by_size.{size}.all"), run.scores
+        if segments is not None and f"pq_{size}.all" in scores:
+            names = [f"pq_{size}.{group}" for group in CLASS_GROUPS] + [f"{name}_{size}.all" for name in ("sq", "rq")]
+            found.append(SizeRow(size, segments.value, [scores.get(name, Score(None)) for name in names]))
+    return found
 
 
 def class_rows(run: RunFiles) -> list[ClassRow]:

@@ -24,6 +24,7 @@ def render(run: RunFiles) -> str:
         "report.html",
         run=run,
         cards=contents.cards(run),
+        sizes=contents.size_rows(run),
         errors=contents.ERRORS,
         oracles=contents.ORACLES,
         charts=figures.charts(run),

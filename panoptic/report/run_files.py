@@ -37,6 +37,7 @@ LOSS = ("total",)
 MISSING: Mapping[str, str] = {
     "breakdown": "There is no error breakdown in evaluate/; it comes from `dvc repro evaluate`.",
     "classes": "There are no scores by class in evaluate/; they come from `dvc repro evaluate`.",
+    "sizes": "There are no scores by size of segments in evaluate/; they come from `dvc repro evaluate`.",
     "loss": "There is no train/loss.csv: this run has not trained a network here, which `dvc repro train` does.",
     "quality": "There is no train/quality.csv: `dvc repro train` validates every train.validate_every steps.",
     "robustness": "There are no scores under corruption in robustness/; they come from `dvc repro robustness`.",

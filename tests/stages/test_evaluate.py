@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from panoptic.evaluation.sizes import SIZE_METRICS
 from panoptic.format.segments import SegmentLabel
 from stages.evaluate import main
 from tests.stages.evaluation_files import evaluation_arguments, write_evaluation
@@ -28,11 +29,18 @@ def test_ground_truth_against_itself_is_exactly_one_in_the_documented_format(
     ones = {"all": 1.0, "things": 1.0, "stuff": 1.0}
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     names = ["pq", "sq", "rq", "boundary_pq", "boundary_sq", "boundary_rq"]
-    assert list(metrics) == [*names, "miou", "intervals"]
+    by_size = [name for metric in SIZE_METRICS for name in metric.averages]
+    assert list(metrics) == [*names, "miou", *by_size, "intervals", "segments_by_size"]
     assert [metrics[name] for name in names] == [ones] * 6
     assert metrics["miou"] == 1.0
     certain = {"low": 1.0, "high": 1.0}
-    assert metrics["intervals"] == {name: dict.fromkeys(ones, certain) for name in ("miou", *names)}
+    intervals = metrics["intervals"]
+    assert {name: intervals[name] for name in intervals if name not in by_size} == {
+        name: dict.fromkeys(ones, certain) for name in ("miou", *names)
+    }
+    for name in by_size:  # None for a group that has no segment of the size
+        assert set(metrics[name].values()) <= {1.0, None}
+        assert intervals[name] == {group: certain if value else None for group, value in metrics[name].items()}
 
 
 def test_the_files_agree_with_each_other(
@@ -185,7 +193,11 @@ def test_areas_that_disagree_are_reported_and_count_on_request(
 
 def test_boundaries_and_intervals_can_be_left_out(tmp_path: Path, arguments: list[str]) -> None:
     main([*arguments, "--boundary-ratio", "0", "--bootstrap", "0"])
-    assert list(json.loads((tmp_path / "out" / "metrics.json").read_text())) == ["pq", "sq", "rq", "miou"]
+    assert list(json.loads((tmp_path / "out" / "metrics.json").read_text())) == [
+        *("pq", "sq", "rq", "miou"),
+        *(name for metric in SIZE_METRICS for name in metric.averages),
+        "segments_by_size",
+    ]
     assert "boundary" not in json.loads((tmp_path / "out" / "per_class.json").read_text())["3"]
 
 

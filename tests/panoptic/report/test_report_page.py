@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from panoptic.error_browser.entries import BrowserEntry
+from panoptic.evaluation.sizes import SIZES
 from panoptic.format.id_map import decode_id_map
 from panoptic.report import contents, images, origin
 from panoptic.report.browsed import Browsed, ImageLine
 from panoptic.report.figures import lines_figure, themed_svg
 from panoptic.report.page import render
 from panoptic.report.run_files import RunFiles, read_table
+from panoptic.robustness.summary import CLASS_GROUPS
 from tests.panoptic.report.made_runs import CLEAN_PQ, robustness, write_run
 from tests.stages.browse_files import TABLE
 
@@ -73,6 +75,23 @@ def test_headline_scores_are_those_of_the_file(run: Path) -> None:
         assert (score.value, score.low, score.high) == (metrics[name][group], limits["low"], limits["high"])
     assert cards["mIoU"].value == metrics["miou"]
     assert cards["mIoU"].high == metrics["intervals"]["miou"]["all"]["high"]
+
+
+def test_scores_by_size_have_their_intervals_and_the_number_of_segments(run: Path, page: Page, tmp_path: Path) -> None:
+    path = Path("evaluate/metrics.json")
+    metrics = json.loads((run / path).read_text())
+    rows = {row[0]: row[1:] for row in page.rows if row[:1] and row[0] in SIZES}
+    assert list(rows) == list(SIZES)
+    for size, (segments, *cells) in rows.items():
+        assert segments == str(metrics["segments_by_size"][size]["all"])
+        names = [(f"pq_{size}", group) for group in CLASS_GROUPS] + [(f"{name}_{size}", "all") for name in ("sq", "rq")]
+        for (name, group), cell in zip(names, cells, strict=True):
+            limits, value = metrics["intervals"][name][group], metrics[name][group]
+            expected = [] if value is None else [value, limits["low"], limits["high"]]
+            assert re.sub(r"[^\d.]", "", cell) == "".join(f"{100 * number:.1f}" for number in expected)
+    copy = Path(shutil.copytree(run, tmp_path / "runs"))
+    (copy / path).write_text(json.dumps({key: value for key, value in metrics.items() if "size" not in key}))
+    assert "no scores by size of segments in evaluate/" in render(RunFiles.read(copy))
 
 
 def test_classes_are_listed_with_counts_and_their_largest_loss(run: Path, page: Page) -> None:
