@@ -3,27 +3,33 @@
     python -m stages.explain --params params.yaml --index runs/annotate/val.index
         --model runs/train/model.safetensors --out runs/explain
 
-Writes to the output folder: `explain.json`, the numbers with their 95 % intervals, and `images/`, the drawings of
-single images. The report shows both. `panoptic explain` does the same for photographs without ground truth.
+Writes to the output folder: `explain.json`, the numbers with their 95 % intervals, `merging.json`, mask-wise merging
+against argmax per pixel, `early_exit.json`, PQ against time by the number of mask decoder layers, and `images/`, the
+drawings of single images. The report shows all of it. `panoptic explain` draws photographs without ground truth.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from model.comparators.folder import is_comparator
 from model.device import pick_device
+from model.explanation.early_exit import describe_early_exit, measure_early_exit
 from model.explanation.explaining import Explainer, describe
+from model.explanation.merging import MergingCases, describe_merging
 from model.explanation.observing import COMPARATOR, observed_images
+from model.explanation.parts import EARLY_EXIT, left_out
 from model.explanation.settings import ExplainSettings
 from model.inference.settings import InferenceSettings
+from model.network.segmenter import Segmenter
 from model.weights.checkpoint import load_checkpoint
 from panoptic.index import PanopticIndex
-from panoptic.index.records import all_image_ids
+from panoptic.index.records import all_image_ids, take
 from panoptic.io.errors import shown_ids
 from panoptic.io.files import replace_folder
 from panoptic.report.explained import FILE, IMAGES
+from panoptic.report.variants import EARLY_EXIT_FILE, MERGING_FILE
 from panoptic.runtime.cli import run_command
 from stages.settings import load_section
 
@@ -42,12 +48,38 @@ def explain(settings: ExplainSettings, inference: InferenceSettings, index_path:
     network = checkpoint.network.to(pick_device())
     with replace_folder(out) as folder:
         explainer = Explainer(network.config, settings, folder / IMAGES)
+        merging = MergingCases(index.categories, settings.drawn)
         for image in observed_images(network, inference, index, progress=True):
             explainer.add(image, numbers.get(image.name))
+            merging.add(image)
         explanation = explainer.result()
         (folder / FILE).write_bytes(explanation.encode())
-    print("\n".join(describe(explanation)))
+        lines = [*describe(explanation), *_compare(network, inference, index, merging, folder, settings.bootstrap)]
+    print("\n".join(lines))
     print(f"explained: {out}")
+
+
+def _compare(
+    network: Segmenter,
+    inference: InferenceSettings,
+    index: PanopticIndex,
+    merging: MergingCases,
+    folder: Path,
+    resamples: int,
+) -> Iterator[str]:
+    """Compare what the network finds by other ways of inference, write it, and yield lines for people."""
+    merged = merging.result(folder / IMAGES, resamples)
+    if merged is None:
+        yield "left out: ways of inference: no image has a ground truth segment that counts"
+        return
+    (folder / MERGING_FILE).write_bytes(merged.encode())
+    yield from describe_merging(merged)
+    if EARLY_EXIT not in left_out(network.config):
+        labeled = [position for position, record in enumerate(index.records) if record.segments]
+        chosen = replace(index, records=take(index.records, labeled))
+        early_exit = measure_early_exit(network, inference, chosen, resamples)
+        (folder / EARLY_EXIT_FILE).write_bytes(early_exit.encode())
+        yield from describe_early_exit(early_exit)
 
 
 def _drawn(settings: ExplainSettings, index: PanopticIndex, where: str) -> dict[str, int]:

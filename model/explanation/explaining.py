@@ -10,7 +10,7 @@ from model.explanation.attention import draw_attention, measure_attention
 from model.explanation.curves import SegmentFractions, layer_curves
 from model.explanation.estimates import Resamples
 from model.explanation.observing import ObservedImage
-from model.explanation.parts import ATTENTION, PREFERENCE, SAMPLING, left_out
+from model.explanation.parts import ATTENTION, EARLY_EXIT, MERGING, PREFERENCE, SAMPLING, left_out
 from model.explanation.preference import FoundByQuery, count_findings, preference_of_queries
 from model.explanation.sampling import draw_sampling, measure_sampling
 from model.explanation.settings import ExplainSettings
@@ -59,7 +59,11 @@ class Explainer:
         preference = None
         if not self._findings:
             unknown = f"needs ground truth, which none of the {self._images} images has"
-            reasons = {f"numbers of {part}": unknown for part in _MEASURES} | {PREFERENCE: unknown} | reasons
+            reasons = (
+                {f"numbers of {part}": unknown for part in _MEASURES}
+                | dict.fromkeys((PREFERENCE, MERGING, EARLY_EXIT), unknown)
+                | reasons
+            )
         elif PREFERENCE not in reasons:
             preference = preference_of_queries(self._findings, self._config, resamples)
         return Explanation(

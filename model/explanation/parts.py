@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from model.network.config import PANOPTIC_SEGFORMER, NetworkConfig
 
 ATTENTION, SAMPLING, PREFERENCE = "attention", "sampling", "preference"
+MERGING, EARLY_EXIT = "merging", "early exit"
 
 
 def has_learned_queries(config: NetworkConfig) -> bool:
@@ -18,8 +19,10 @@ def left_out(config: NetworkConfig) -> Mapping[str, str]:
     if config.family != PANOPTIC_SEGFORMER:
         reasons[ATTENTION] = f"masks of the family {config.family!r} are no attention maps"
         reasons[SAMPLING] = f"the family {config.family!r} has layers of its own, which are not recorded"
+        reasons[EARLY_EXIT] = f"networks of the family {config.family!r} compute all of their layers"
     elif config.mask_head != "attention":
         reasons[ATTENTION] = f"the mask head {config.mask_head!r} refines its attention by convolutions"
+        reasons[EARLY_EXIT] = f"the mask head {config.mask_head!r} has no layers to read masks from"
     if config.family == PANOPTIC_SEGFORMER and config.attention != "deformable":
         reasons[SAMPLING] = f"{config.attention} attention samples no points"
     if config.stuff_queries == "none":

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from panoptic.io.reading import read_file
-from panoptic.report.explained import IMAGES, Explanation, QueryPoint
+from panoptic.report.explained import IMAGES, Drawing, Explanation, QueryPoint
 from panoptic.report.explained_figures import curve_figures, preference_figure
 from panoptic.report.figures import themed_svg
 from panoptic.report.images import Panel, decode_drawn, make_panel
@@ -50,12 +50,17 @@ def inside_network(explanation: Explanation, folder: Path) -> Inside:
     if explanation.preference and explanation.preference.joint:
         figures["preference"] = preference_figure(explanation.preference)
     charts = {name: themed_svg(figure, f"inside-{name}") for name, figure in figures.items()}
+    return Inside(explanation, charts, read_drawings(explanation.drawings, folder))
+
+
+def read_drawings(drawings: Sequence[Drawing], folder: Path) -> list[ExplainedImage]:
+    """Read the drawings below the folder of an explanation, by image. Raises `DatasetError` as above."""
     images = []
-    for name, drawings in groupby(explanation.drawings, key=lambda drawing: drawing.title):
+    for name, drawn in groupby(drawings, key=lambda drawing: drawing.title):
         panels = []
-        for drawing in drawings:
+        for drawing in drawn:
             path = folder / IMAGES / drawing.file
             pixels = decode_drawn(read_file(path), str(path), stage="explain")
             panels.append(make_panel(f"{drawing.part}: {drawing.caption}", Image.fromarray(pixels), _SIDE))
         images.append(ExplainedImage(name, panels))
-    return Inside(explanation, charts, images)
+    return images

@@ -14,6 +14,7 @@ from panoptic.report.contents import ExampleRows
 from panoptic.report.explained_contents import inside_network
 from panoptic.report.images import Corrupted, ImageFiles
 from panoptic.report.run_files import MISSING, RunFiles
+from panoptic.report.variants_contents import inference_variants
 from panoptic.robustness.corruptions import CORRUPTIONS
 
 
@@ -36,6 +37,7 @@ def render(run: RunFiles) -> str:
         settings=origin.settings_by_section(run.passport) if run.passport else {},
         changed_settings=origin.changed_settings(run.passport) if run.passport else [],
         facts=dict(origin.facts(run.passport)) if run.passport else {},
+        variants=inference_variants(run.merging, run.early_exit, run.folder / "explain"),
         inside=inside_network(run.explanation, run.folder / "explain") if run.explanation else None,
         missing=MISSING,
     )

@@ -26,6 +26,7 @@ from panoptic.report.scores import (
     read_classes,
     read_scores,
 )
+from panoptic.report.variants import EARLY_EXIT_FILE, MERGING_FILE, EarlyExit, MergingComparison
 from panoptic.robustness.summary import CLASS_GROUPS, Robustness, read_variants
 
 T = TypeVar("T")
@@ -86,6 +87,8 @@ class RunFiles:
     browsed: Browsed | None
     complexity: tuple[ComplexityRow, ...] | None
     explanation: Explanation | None
+    merging: MergingComparison | None
+    early_exit: EarlyExit | None
     passport: Passport | None
     categories: CategoryTable | None
 
@@ -110,6 +113,8 @@ class RunFiles:
             browsed=browsed,
             complexity=_optional(folder / "complexity" / "rows.json", _read_complexity),
             explanation=_optional(folder / "explain" / FILE, Explanation.read),
+            merging=_optional(folder / "explain" / MERGING_FILE, MergingComparison.read),
+            early_exit=_optional(folder / "explain" / EARLY_EXIT_FILE, EarlyExit.read),
             passport=_optional(folder / "passport.json", _read_results_passport),
             categories=browsed.categories if browsed else described,
         )

@@ -47,11 +47,11 @@ def outline(image: Panel, mask: NDArray[np.bool_]) -> Panel:
     return drawn
 
 
-def shaded(image: Panel, weights: NDArray[np.float32]) -> Panel:
-    """Lay weights (h,w) over a panel, from dark for 0 to bright for their largest."""
+def shaded(image: Panel, weights: NDArray[np.float32], largest: float = 0.0) -> Panel:
+    """Lay weights (h,w) over a panel, from dark for 0 to bright for the largest of them, or for `largest` if above."""
     height, width = image.shape[:2]
     enlarged = np.asarray(cv2.resize(weights, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-    scaled = np.clip(enlarged / max(float(enlarged.max()), 1e-30), 0, 1)
+    scaled = np.clip(enlarged / max(float(enlarged.max()), largest, 1e-30), 0, 1)
     levels = np.rint(255 * np.sqrt(scaled)).astype(np.uint8)
     colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
