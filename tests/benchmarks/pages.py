@@ -22,6 +22,7 @@ from benchmarks.interval_coverage.__main__ import CoverageReport, coverage_page
 from benchmarks.loading.report import LoadingReport, loading_page
 from benchmarks.official_parity.study import ParityStudy, study_page
 from benchmarks.operator.__main__ import OperatorReport, operator_page
+from benchmarks.parameters.report import ParametersReport, parameters_page
 from benchmarks.predict.__main__ import PredictReport, predict_page
 from benchmarks.serve.report import ServeReport, serve_page
 from benchmarks.tiles.__main__ import TilesReport, tiles_page
@@ -63,6 +64,7 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "loading": _renderer("loading", LoadingReport, loading_page),
     "official_parity": lambda: study_page(read_report("official_parity", ParityStudy)),
     "operator": _renderer("operator", OperatorReport, operator_page),
+    "parameters": _renderer("parameters", ParametersReport, parameters_page),
     "predict": _renderer("predict", PredictReport, predict_page),
     "serve": _renderer("serve", ServeReport, serve_page),
     "tiles": _renderer("tiles", TilesReport, tiles_page),

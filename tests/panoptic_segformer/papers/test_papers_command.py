@@ -24,12 +24,10 @@ PENDING = {
     "benchmarks.deep_supervision",
     "benchmarks.ladder",
     "benchmarks.layers",
-    "benchmarks.parameters",
     "comparison: d_detr_ms_p",
     "comparison: detr_p",
     "experiments/coco/joint_matching.yaml",
     "model joint_r50",
-    "stages.explain",
 }
 ROWS = {table.key: table.rows for table in paper_tables().values() if table.rows}
 CHECKOUT = """

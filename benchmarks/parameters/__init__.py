@@ -1,0 +1,1 @@
+"""PQ against parameters: the papers' networks, and ours."""
