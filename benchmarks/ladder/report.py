@@ -79,7 +79,7 @@ def _section(report: LadderReport, table: str) -> Iterator[str]:
     if found:
         yield f"## {table[0].upper()}{table[1:]}"
         columns = ["row", "M", "paper", "G", "paper", "FPS", "times", "paper", "training, MB", "paper"]
-        has_pq = any(ROWS[result.row].pq for result in found)
+        has_pq = any(ROWS[result.row].printed("PQ") for result in found)
         quality = ["PQ on mini", "PQ, paper"] if has_pq else []
         first = ROWS[report.rows[0].row].title
         yield f"*times*: as many images per second as {first}."
@@ -102,14 +102,14 @@ def _costs(result: CostResult) -> list[str]:
         _number(row.model.gmacs, 1),
         f"{per_second:.2f}",
         f"{result.speedup:.2f}",
-        _number(row.fps, 1),
+        _number(row.printed("FPS"), 1),
         f"{result.training_mb:.0f}",
-        _number(row.memory_mb, 0),
+        _number(row.printed("memory"), 0),
     ]
 
 
 def _quality(result: CostResult) -> list[str]:
-    return [mean_and_range(result.pq) if result.pq else "-", _number(ROWS[result.row].pq, 1)]
+    return [mean_and_range(result.pq) if result.pq else "-", _number(ROWS[result.row].printed("PQ"), 1)]
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from model.published import PUBLISHED, PublishedModel
+from model.published.papers import paper_tables
 
 TABLE_5, TABLE_4 = "table 5 of version 2", "table 4 of version 1"
 
@@ -16,32 +17,35 @@ class CostRow:
         title: of the row in the paper.
         table: the one that it belongs to.
         model: configuration, and the papers' parameters and multiply-adds.
+        system: the row's name in the papers' table.
         merging: method of its post-processing.
         compared: row of `benchmarks.compare_models` that is the same network at the size of `mini`.
-        pq: in percent, in the paper.
-        fps: images per second, in the paper, on a V100.
-        memory_mb: of a training step with one image, in the paper.
     """
 
     title: str
     table: str
     model: PublishedModel
+    system: str
     merging: str = "mask"
     compared: str | None = None
-    pq: float | None = None
-    fps: float | None = None
-    memory_mb: float | None = None
+
+    def printed(self, column: str) -> float | None:
+        """Return what the paper prints: PQ in percent, FPS on a V100, memory in MB of a step with one image."""
+        return paper_tables()[_KEYS[self.table]].row(self.system).cells.get(column)
 
 
+_KEYS: Mapping[str, str] = {TABLE_5: "v2.T5", TABLE_4: "v1.T4"}
 ROWS: Mapping[str, CostRow] = {
-    "detr": CostRow("DETR", TABLE_5, PUBLISHED["detr_r50"], "detr", "detr_p", 43.4, 4.9),
-    "detr_m": CostRow("+ mask-wise merging", TABLE_5, PUBLISHED["detr_r50"], "mask", "detr_m", 44.7, 6.1),
+    "detr": CostRow("DETR", TABLE_5, PUBLISHED["detr_r50"], "detr_p", "detr", "detr_p"),
+    "detr_m": CostRow("+ mask-wise merging", TABLE_5, PUBLISHED["detr_r50"], "detr_m", compared="detr_m"),
     "d_detr_ms": CostRow(
-        "++ multi-scale deformable attention", TABLE_5, PUBLISHED["d_detr_ms_r50"], "mask", "d_detr_ms", 47.3, 2.7
+        "++ multi-scale deformable attention", TABLE_5, PUBLISHED["d_detr_ms_r50"], "d_detr_ms", compared="d_detr_ms"
     ),
-    "joint_matching": CostRow("+++ mask decoder", TABLE_5, PUBLISHED["joint_r50"], "mask", "joint_matching", 48.5, 7.8),
-    "v2": CostRow("++++ query decoupling", TABLE_5, PUBLISHED["r50"], "mask", "v2", 49.6, 7.8),
-    "v1_r50": CostRow("version 1, R50", TABLE_4, PUBLISHED["v1_r50"], fps=13, memory_mb=7722),
-    "v1_r101": CostRow("version 1, R101", TABLE_4, PUBLISHED["v1_r101"], fps=10, memory_mb=8396),
-    "v1_pvtv2_b5": CostRow("version 1, PVTv2-B5", TABLE_4, PUBLISHED["v1_pvtv2_b5"], fps=5, memory_mb=23112),
+    "joint_matching": CostRow(
+        "+++ mask decoder", TABLE_5, PUBLISHED["joint_r50"], "joint_matching", compared="joint_matching"
+    ),
+    "v2": CostRow("++++ query decoupling", TABLE_5, PUBLISHED["r50"], "v2_r50", compared="v2"),
+    "v1_r50": CostRow("version 1, R50", TABLE_4, PUBLISHED["v1_r50"], "v1_r50"),
+    "v1_r101": CostRow("version 1, R101", TABLE_4, PUBLISHED["v1_r101"], "v1_r101"),
+    "v1_pvtv2_b5": CostRow("version 1, PVTv2-B5", TABLE_4, PUBLISHED["v1_pvtv2_b5"], "v1_pvtv2_b5"),
 }
