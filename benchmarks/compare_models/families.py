@@ -25,7 +25,17 @@ FAMILY_ROWS: Mapping[str, ComparedModel] = {
     "mask2former": ComparedModel("Mask2Former", "families/mask2former"),
     "eomt": ComparedModel("EoMT", "families/eomt", remark=_NO_PRETRAINING),
 }
+_LOW = 0.05
 _MERGED: Mapping[str, ComparedModel] = {
+    f"{PANOPTIC_SEGFORMER}_low": ComparedModel(
+        f"Panoptic SegFormer's weights, score threshold {_LOW}", weights_of=PANOPTIC_SEGFORMER, score_threshold=_LOW
+    ),
+    "mask2former_low": ComparedModel(
+        f"Mask2Former's weights, score threshold {_LOW}",
+        weights_of="mask2former",
+        score_threshold=_LOW,
+        remark="after so short a training the probabilities of its things are below the threshold of the other rows",
+    ),
     "maskformer_p": ComparedModel(
         "MaskFormer's weights, merging p", "ablations/merging_p", "maskformer", claims=(_MASK_WISE,)
     ),

@@ -64,10 +64,14 @@ class RowTable:
         return self.rows[row].weights_of or row
 
     def comparisons(self, chosen: Sequence[str]) -> list[tuple[str, str]]:
-        """Pair every chosen row with those that it has claims about, or else with the first that is chosen."""
+        """Pair every chosen row with those that it has claims about, or that has its weights, or else the first."""
         names = [name for name in self.rows if name in chosen]
-        others = {name: [claim.other for claim in self.rows[name].claims if claim.other in names] for name in names}
-        return [(name, other) for name in names for other in others[name] or names[:1] if other != name]
+        pairs = []
+        for name in names:
+            claimed = [claim.other for claim in self.rows[name].claims if claim.other in names]
+            same_weights = [other for other in names if other == self.rows[name].weights_of]
+            pairs += [(name, other) for other in claimed or same_weights or names[:1] if other != name]
+        return pairs
 
 
 _DEEP = (
