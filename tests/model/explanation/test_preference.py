@@ -133,10 +133,10 @@ def test_only_queries_that_start_from_tokens_are_ranks() -> None:
     ("config", "parts"),
     [
         (NetworkConfig(), []),
-        (NetworkConfig(family="maskformer"), ["attention", "sampling"]),
+        (NetworkConfig(family="maskformer"), ["attention", "early exit", "sampling"]),
         (NetworkConfig(stuff="none"), ["preference"]),
-        (NetworkConfig(stuff="joint", attention="dense", mask_head="fpn"), ["attention", "sampling"]),
-        (NetworkConfig(stuff="joint", mask_head="fpn"), ["attention"]),
+        (NetworkConfig(stuff="joint", attention="dense", mask_head="fpn"), ["attention", "early exit", "sampling"]),
+        (NetworkConfig(stuff="joint", mask_head="fpn"), ["attention", "early exit"]),
     ],
 )
 def test_parts_that_do_not_apply_are_named(config: NetworkConfig, parts: list[str]) -> None:
