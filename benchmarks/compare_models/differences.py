@@ -13,7 +13,7 @@ from benchmarks.compare_models.runs import ComparisonRuns
 from panoptic.evaluation.bootstrap import resampled_averages
 from panoptic.evaluation.network_difference import FEWEST_SEEDS, NetworkDifference, SeedScores
 from panoptic.evaluation.power import images_needed, seeds_needed
-from panoptic.evaluation.scores import METRICS, Array
+from panoptic.evaluation.scores import PQ, Array
 from panoptic.evaluation.sequential import LEVEL, Decision, decide
 from panoptic.index import PanopticIndex
 from panoptic.report.paired import CountedRun
@@ -72,7 +72,7 @@ class SequentialComparison:
         """PQ in percent; each run is read once. All runs have the same images, here in the same order."""
         if (row, seed) not in self._resampled:
             images = [counts for _, counts in sorted(CountedRun.read(self.runs.counts(row, seed)).images.items())]
-            self._resampled[row, seed] = 100 * resampled_averages(images, METRICS[0], self._index.categories)
+            self._resampled[row, seed] = 100 * resampled_averages(images, PQ, self._index.categories)
         return self._resampled[row, seed]
 
     @property

@@ -28,11 +28,10 @@ from benchmarks.harness.timer import Timer
 from model.complexity.memory import MEBIBYTE, status_bytes
 from panoptic.evaluation import overlaps
 from panoptic.evaluation.dataset import PanopticGroundTruth, score_results
-from panoptic.evaluation.image import ScoringSettings
+from panoptic.evaluation.image import WITHOUT_BOUNDARY, ScoringSettings
 from panoptic.format import id_map
 from panoptic.format.id_map import MAX_ID, decode_id_map, rgb_to_ids
 
-WITHOUT_BOUNDARY = ScoringSettings(boundary_ratio=0)
 SCALING_IMAGES = 2000  # enough to make the start of processes negligible
 VAL2017_IMAGES = 5000
 _SEVERITIES = 5

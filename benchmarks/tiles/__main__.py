@@ -22,7 +22,7 @@ from benchmarks.harness.results import publish
 from model.assembly.tiles import Tiling, join_tiles
 from model.inference.post_processing import PanopticPrediction
 from model.inference.predictor import Predictor
-from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
+from panoptic.evaluation.image import WITHOUT_BOUNDARY, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import ScoreCounter, count_image
 from panoptic.format.segments import SegmentLabel
 from panoptic.markdown import markdown_page, markdown_table
@@ -33,7 +33,6 @@ from panoptic.tools.mini.scene import make_scene
 WIDTHS = (160, 256, 384)
 OVERLAP = 32
 GROUPS = ("all", "things", "stuff")
-SCORING = ScoringSettings(boundary_ratio=0)
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ def predict_methods(
 
 
 def _as_result(prediction: PanopticPrediction) -> SegmentedImage:
-    segments = [SegmentLabel(one.id, CATEGORIES.category_of(one.label).id, False) for one in prediction.segments]
-    return SegmentedImage(prediction.ids, segments)
+    return SegmentedImage(prediction.ids, prediction.result_segments(CATEGORIES))
 
 
 def _quality(counter: ScoreCounter) -> dict[str, float]:
@@ -84,11 +82,11 @@ def measure(weights: Path, images: int, widths: Sequence[int] = WIDTHS) -> Tiles
     network, fitted = load_mini(weights, max(widths)), load_mini(weights, 160)
     qualities = {}
     for width in widths:
-        counters = defaultdict[str, ScoreCounter](lambda: ScoreCounter(CATEGORIES, SCORING))
+        counters = defaultdict[str, ScoreCounter](lambda: ScoreCounter(CATEGORIES, WITHOUT_BOUNDARY))
         for number in tqdm(range(images), f"{width} pixels", unit="image"):
             image, gt = draw(width, number)
             for name, prediction in predict_methods(network, fitted, image):
-                counters[name].add(count_image(evaluate_image(gt, _as_result(prediction), SCORING)))
+                counters[name].add(count_image(evaluate_image(gt, _as_result(prediction), WITHOUT_BOUNDARY)))
         qualities[str(width)] = {name: _quality(counter) for name, counter in counters.items()}
     return TilesReport(images, MINI_SIDE, OVERLAP, qualities)
 

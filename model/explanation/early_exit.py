@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from model.complexity.measure import compute_name
-from model.explanation.quality import SCORING, PqEstimator, as_segmented, in_percent
+from model.explanation.quality import PqEstimator, in_percent
 from model.inference.predict import same_size_batches
 from model.inference.predictor import NetworkInput, Predictor
 from model.inference.settings import InferenceSettings
 from model.network.segmenter import Segmenter
 from panoptic.data.reader import PanopticReader, Sample
 from panoptic.evaluation.bootstrap import limits
-from panoptic.evaluation.image import SegmentedImage, evaluate_image
+from panoptic.evaluation.image import WITHOUT_BOUNDARY, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import Array, ImageCounts, count_image
 from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
@@ -45,7 +45,8 @@ class _Reading:
         self.milliseconds.append(1000 * (time.perf_counter() - started) / len(inputs))
         for sample, prediction in zip(samples, predictions, strict=True):
             ground_truth = SegmentedImage(sample.ids, sample.record.segments)
-            evaluation = evaluate_image(ground_truth, as_segmented(prediction, categories), SCORING)
+            predicted = SegmentedImage(prediction.ids, prediction.result_segments(categories))
+            evaluation = evaluate_image(ground_truth, predicted, WITHOUT_BOUNDARY)
             self.counts.append(count_image(evaluation))
 
 
@@ -87,12 +88,8 @@ def median_of(values: Sequence[float], resamples: int) -> Estimate:
     """Estimate the median of measurements, with an interval of the bootstrap over them."""
     measured: Array = np.array(values, np.float64)
     value = float(np.median(measured))
-    if not resamples:
-        return Estimate(value)
     chosen = np.random.default_rng(0).integers(len(measured), size=(resamples, len(measured)))
-    interval = limits(np.median(measured[chosen], axis=1))
-    assert interval is not None
-    return Estimate(value, interval.low, interval.high)
+    return Estimate.of(value, limits(np.median(measured[chosen], axis=1)))
 
 
 def describe_early_exit(found: EarlyExit) -> Iterator[str]:

@@ -26,8 +26,7 @@ class Resamples:
         value = float(statistic(self._once)[0])
         if np.isnan(value):
             return None
-        interval = limits(statistic(self._weights))
-        return Estimate(value, interval.low, interval.high) if interval else Estimate(value)
+        return Estimate.of(value, limits(statistic(self._weights)))
 
     def mean(self, sums: Array, counts: Array) -> Estimate:
         """Estimate a mean from its sum and count in each image, (images,) both; there has to be something to count."""

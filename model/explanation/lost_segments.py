@@ -13,12 +13,11 @@ import torch
 
 from model.explanation.observing import ObservedImage
 from model.explanation.parts import MERGING
-from model.explanation.quality import image_pq
 from model.inference.bit_masks import pixel_owners
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import FoundMasks
 from panoptic.evaluation.panoptic_quality import Match
-from panoptic.evaluation.scores import count_image
+from panoptic.evaluation.scores import count_image, image_pq
 from panoptic.report.explained import Drawing
 from panoptic.visualization import Segmentation, draw_panels, write_png
 from panoptic.visualization.maps import outline, shaded

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from model.explanation.lost_segments import LostSegment, draw_lost, lost_segments
 from model.explanation.observing import ObservedImage
-from model.explanation.quality import PqEstimator, image_pq, in_percent
+from model.explanation.quality import PqEstimator, in_percent
 from model.explanation.recording import Recording
-from panoptic.evaluation.scores import ImageCounts, count_image
+from panoptic.evaluation.scores import ImageCounts, count_image, image_pq
 from panoptic.format.categories import CategoryTable
 from panoptic.report.variants import MergingComparison, OtherMerging
 

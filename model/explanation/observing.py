@@ -16,7 +16,7 @@ from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.network.segmenter import Segmenter
 from panoptic.data.reader import PanopticReader, Sample
-from panoptic.evaluation.image import ImageEvaluation, ScoringSettings, SegmentedImage, evaluate_image
+from panoptic.evaluation.image import WITHOUT_BOUNDARY, ImageEvaluation, SegmentedImage, evaluate_image
 from panoptic.format.categories import CategoryTable
 from panoptic.format.results import ResultSegment
 from panoptic.index import PanopticIndex
@@ -45,10 +45,7 @@ class ObservedImage:
     @cached_property
     def segments(self) -> tuple[ResultSegment, ...]:
         """The predicted segments with the ids of their categories."""
-        return tuple(
-            ResultSegment(one.id, self.categories.category_of(one.label).id, score=one.score, query=one.query)
-            for one in self.prediction.segments
-        )
+        return self.prediction.result_segments(self.categories)
 
     @cached_property
     def evaluation(self) -> ImageEvaluation | None:
@@ -56,7 +53,7 @@ class ObservedImage:
         if self.ground_truth is None:
             return None
         predicted = SegmentedImage(self.prediction.ids, self.segments)
-        return evaluate_image(self.ground_truth, predicted, ScoringSettings(boundary_ratio=0))
+        return evaluate_image(self.ground_truth, predicted, WITHOUT_BOUNDARY)
 
     def matched(self) -> Iterator[tuple[PredictedSegment, npt.NDArray[np.bool_]]]:
         """Yield the predicted segments that match one of the ground truth, with the mask (H, W) of the latter."""

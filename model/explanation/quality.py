@@ -3,16 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model.inference.post_processing import PanopticPrediction
 from panoptic.evaluation.bootstrap import Interval, bootstrap_intervals, paired_intervals
-from panoptic.evaluation.image import ScoringSettings, SegmentedImage
-from panoptic.evaluation.scores import METRICS, ImageCounts, ScoreCounter, mean_of_known
+from panoptic.evaluation.image import WITHOUT_BOUNDARY
+from panoptic.evaluation.scores import PQ, ImageCounts, ScoreCounter
 from panoptic.format.categories import CategoryTable
-from panoptic.format.segments import SegmentLabel
 from panoptic.report.explained import Estimate
-
-SCORING = ScoringSettings(boundary_ratio=0)
-_PQ = METRICS[0]
 
 
 @dataclass(frozen=True)
@@ -26,9 +21,9 @@ class PqEstimator:
         """Estimate PQ by group of classes, of those groups that occur."""
         intervals: dict[str, Interval | None] = {}
         if self.resamples:
-            intervals = bootstrap_intervals(images, [_PQ], self.categories, self.resamples)["pq"]
+            intervals = bootstrap_intervals(images, [PQ], self.categories, self.resamples)["pq"]
         return {
-            group: _estimate(value, intervals.get(group))
+            group: Estimate.of(value, intervals.get(group))
             for group, value in self._averages(images).items()
             if value is not None
         }
@@ -40,32 +35,17 @@ class PqEstimator:
         assert after is not None
         interval = None
         if self.resamples:
-            interval = paired_intervals(first, second, [_PQ], self.categories, self.resamples).groups["pq"]["all"]
-        return _estimate(after - before, interval)
+            interval = paired_intervals(first, second, [PQ], self.categories, self.resamples).groups["pq"]["all"]
+        return Estimate.of(after - before, interval)
 
     def _averages(self, images: Sequence[ImageCounts]) -> dict[str, float | None]:
-        counter = ScoreCounter(self.categories, SCORING)
+        counter = ScoreCounter(self.categories, WITHOUT_BOUNDARY)
         for counts in images:
             counter.add(counts)
-        return counter.result().averages(_PQ)["pq"]
-
-
-def image_pq(counts: ImageCounts) -> float | None:
-    """Compute PQ within an image: the mean over the classes that occur in it, None if none does."""
-    return mean_of_known(_PQ.values_of(list(counts[_PQ.name].values()))["pq"])
+        return counter.result().averages(PQ)["pq"]
 
 
 def in_percent(estimate: Estimate) -> str:
     """Format an estimate in percent, with its interval if it has one."""
     limits = "" if estimate.low is None or estimate.high is None else f" ({estimate.low:.1%} to {estimate.high:.1%})"
     return f"{estimate.value:.1%}{limits}".replace("%", "")
-
-
-def as_segmented(prediction: PanopticPrediction, categories: CategoryTable) -> SegmentedImage:
-    """Give the segments of a prediction the ids of their categories."""
-    labels = [SegmentLabel(one.id, categories.category_of(one.label).id, False) for one in prediction.segments]
-    return SegmentedImage(prediction.ids, labels)
-
-
-def _estimate(value: float, interval: Interval | None) -> Estimate:
-    return Estimate(value, interval.low, interval.high) if interval else Estimate(value)

@@ -14,14 +14,12 @@ from model.export.sizes import ExportError
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, PanopticPrediction, predict_panoptic
 from model.inference.predictor import NetworkInput
-from panoptic.evaluation.image import ScoringSettings, SegmentedImage, evaluate_image
+from panoptic.evaluation.image import WITHOUT_BOUNDARY, SegmentedImage, evaluate_image
 from panoptic.evaluation.scores import ScoreCounter, count_image
 from panoptic.format.categories import CategoryTable
-from panoptic.format.results import ResultSegment
 
 Predict = Callable[[NetworkInput], PanopticPrediction]
 """Predicts an image at its original size."""
-SCORING = ScoringSettings(boundary_ratio=0)
 
 
 def by_network(network: InferenceNetwork, settings: MergingSettings) -> Predict:
@@ -95,10 +93,7 @@ def _product(numbers: tuple[int, int]) -> int:
 
 def segmented(prediction: PanopticPrediction, categories: CategoryTable) -> SegmentedImage:
     """Return a prediction as the evaluation takes it."""
-    segments = [
-        ResultSegment(one.id, categories.category_of(one.label).id, score=one.score) for one in prediction.segments
-    ]
-    return SegmentedImage(prediction.ids, segments)
+    return SegmentedImage(prediction.ids, prediction.result_segments(categories))
 
 
 class Quality:
@@ -106,13 +101,13 @@ class Quality:
 
     def __init__(self, names: Iterable[str], categories: CategoryTable) -> None:
         self._categories = categories
-        self._counters = {name: ScoreCounter(categories, SCORING) for name in names}
+        self._counters = {name: ScoreCounter(categories, WITHOUT_BOUNDARY) for name in names}
 
     def add(self, ground_truth: SegmentedImage, predictions: Mapping[str, PanopticPrediction]) -> None:
         """Add one image."""
         for name, prediction in predictions.items():
             found = segmented(prediction, self._categories)
-            self._counters[name].add(count_image(evaluate_image(ground_truth, found, SCORING)))
+            self._counters[name].add(count_image(evaluate_image(ground_truth, found, WITHOUT_BOUNDARY)))
 
     def pq(self, name: str) -> float:
         """PQ in points; 0 if there is no segment at all."""

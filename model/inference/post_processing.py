@@ -13,6 +13,8 @@ from model.inference.bit_masks import BitMasks, MapMasks, Size, segment_masks
 from model.inference.merging import Candidates, Merged, MergingSettings, PredictedSegment, merge
 from model.network.outputs import PanopticOutput
 from panoptic.data.target import mask_boxes
+from panoptic.format.categories import CategoryTable
+from panoptic.format.results import ResultSegment
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ class PanopticPrediction:
     segments: tuple[PredictedSegment, ...]  # ids 1..n, best score first
     instances: Instances
     queries: Tensor | None  # (candidates, C) float32 on the host; None where the network's output lacks them
+
+    def result_segments(self, categories: CategoryTable) -> tuple[ResultSegment, ...]:
+        """Return the segments with the ids of their categories instead of labels."""
+        return tuple(
+            ResultSegment(one.id, categories.category_of(one.label).id, score=one.score, query=one.query)
+            for one in self.segments
+        )
 
     def embedding(self, segment: PredictedSegment) -> npt.NDArray[np.float32] | None:
         """Vector (C,) of the query that stands for a segment; for stuff of several masks, of its best one."""

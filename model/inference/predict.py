@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from model.inference.post_processing import Instances, PanopticPrediction
+from model.inference.post_processing import Instances
 from model.inference.predictor import Runtime
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
@@ -57,7 +57,6 @@ def predict_images(
     """
     batches = list(same_size_batches(index.records, runtime.settings))
     records = take(index.records, list(chain.from_iterable(batches)))
-    categories = tuple(category.id for category in index.categories)
     images = map(PanopticReader(index).image, records) if read is None else read(records)
     prepared = ahead(
         map(runtime.prepare, images, (record.file_name for record in records)), 2 * runtime.settings.batch_size
@@ -67,7 +66,8 @@ def predict_images(
         for batch in batches:
             predictions = runtime.predict(list(islice(prepared, len(batch))))
             for record, prediction in zip(islice(remaining, len(batch)), predictions, strict=True):
-                yield ImagePrediction(record, prediction.ids, _segments(prediction, categories), prediction.instances)
+                segments = prediction.result_segments(index.categories)
+                yield ImagePrediction(record, prediction.ids, segments, prediction.instances)
             bar.update(len(batch))
 
 
@@ -79,10 +79,3 @@ def same_size_batches(records: Sequence[ImageRecord], settings: InferenceSetting
     for group in by_size.values():
         for start in range(0, len(group), settings.batch_size):
             yield group[start : start + settings.batch_size]
-
-
-def _segments(prediction: PanopticPrediction, categories: Sequence[int]) -> tuple[ResultSegment, ...]:
-    return tuple(
-        ResultSegment(segment.id, categories[segment.label], score=segment.score, query=segment.query)
-        for segment in prediction.segments
-    )

@@ -55,6 +55,9 @@ class ScoringSettings:
         return MatchingRules(self.panopticapi)
 
 
+WITHOUT_BOUNDARY = ScoringSettings(boundary_ratio=0)
+
+
 @dataclass(frozen=True)
 class SegmentedImage:
     """An id map (H,W) and its segments."""

@@ -151,14 +151,15 @@ def count_semantic(evaluation: ImageEvaluation) -> dict[int, SemanticCount]:
     return {key: SemanticCount(intersection[key], union[key]) for key in sorted(union)}
 
 
+PQ = CountMetric(
+    "pq",
+    ClassQuality(),
+    lambda evaluation: count_by_class(evaluation.matching),
+    _qualities,
+    titles=("PQ", "SQ", "RQ"),
+)
 METRICS = (
-    CountMetric(
-        "pq",
-        ClassQuality(),
-        lambda evaluation: count_by_class(evaluation.matching),
-        _qualities,
-        titles=("PQ", "SQ", "RQ"),
-    ),
+    PQ,
     CountMetric(
         "boundary_pq",
         ClassQuality(),
@@ -253,6 +254,11 @@ def mean_of_known(values: Sequence[float | None]) -> float | None:
     """The mean of the values that are not None; None if all are."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def image_pq(counts: ImageCounts) -> float | None:
+    """PQ within an image: the mean over the classes that occur in it; None if none does."""
+    return mean_of_known(PQ.values_of(list(counts[PQ.name].values()))["pq"])
 
 
 def ratio(parts: Array, wholes: NDArray[np.float64 | np.int64]) -> Array:

@@ -16,12 +16,11 @@ from functools import partial
 
 from panoptic.evaluation.image import ImageEvaluation
 from panoptic.evaluation.panoptic_quality import Matching
-from panoptic.evaluation.scores import METRICS, ClassQuality, ImageCounts, Scores, class_groups, count_by_class
+from panoptic.evaluation.scores import PQ, ClassQuality, ImageCounts, Scores, class_groups, count_by_class
 
 SIZES = ("small", "medium", "large")
 LIMITS = tuple(side**2 / (640 * 480) for side in (32, 96))
 """Least fractions of the image that a medium and a large segment cover."""
-_PQ = METRICS[0]
 
 
 def size_of(area: int, image_area: int) -> str:
@@ -42,10 +41,10 @@ def _count_size(size: str, evaluation: ImageEvaluation) -> dict[int, ClassQualit
 
 SIZE_METRICS = tuple(
     replace(
-        _PQ,
+        PQ,
         name=f"pq_{size}",
         count=partial(_count_size, size),
-        titles=tuple(f"{title} {size}" for title in _PQ.titles),
+        titles=tuple(f"{title} {size}" for title in PQ.titles),
     )
     for size in SIZES
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from panoptic.evaluation.bootstrap import Interval
 from panoptic.io.json_fields import JsonObject, encode_json, read_json
 
 FILE = "explain.json"
@@ -17,6 +18,11 @@ class Estimate:
     value: float
     low: float | None = None
     high: float | None = None
+
+    @classmethod
+    def of(cls, value: float, interval: Interval | None) -> "Estimate":
+        """Join a value and its interval, if there is one."""
+        return cls(value, interval.low, interval.high) if interval else cls(value)
 
     @classmethod
     def read(cls, entry: JsonObject) -> "Estimate":

@@ -9,7 +9,16 @@ from functools import cached_property
 from pathlib import Path
 
 from panoptic.evaluation.bootstrap import Interval, paired_intervals
-from panoptic.evaluation.scores import METRICS, ClassQuality, CountMetric, Counts, ImageCounts, Scores, mean_of_known
+from panoptic.evaluation.scores import (
+    METRICS,
+    PQ,
+    ClassQuality,
+    CountMetric,
+    Counts,
+    ImageCounts,
+    Scores,
+    image_pq,
+)
 from panoptic.format.categories import CategoryTable
 from panoptic.io.errors import DatasetError, shown_ids
 from panoptic.io.json_fields import JsonObject, read_json
@@ -17,7 +26,6 @@ from panoptic.report.scores import entries_by_id
 
 RESAMPLES = 1000
 _LARGEST_COUNT = 2**53  # above which sums are not exact
-_PQ = METRICS[0]
 _AGAIN = "score both runs on the same images with `panoptic evaluate --per-image`"
 
 
@@ -80,10 +88,7 @@ class CountedRun:
     @cached_property
     def image_pq(self) -> dict[str, float | None]:
         """PQ within each image: the mean over the classes that occur in it."""
-        return {
-            key: mean_of_known(_PQ.values_of(list(image[_PQ.name].values()))["pq"])
-            for key, image in self.images.items()
-        }
+        return {key: image_pq(image) for key, image in self.images.items()}
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def compare(first: CountedRun, other: CountedRun, categories: CategoryTable) -> 
         for metric in metrics
         for name, averages in after.averages(metric).items()
     }
-    pq = [scores.per_class(_PQ) for scores in (before, after)]
+    pq = [scores.per_class(PQ) for scores in (before, after)]
     classes = {key: Difference.of(pq[1][key]["pq"], pq[0][key]["pq"], limits.classes["pq"][key]) for key in pq[0]}
     found = [run.image_pq for run in (first, other)]
     images = {key: Difference.of(found[1][key], value).value for key, value in found[0].items()}
@@ -150,7 +155,7 @@ def _require_same_ground_truth(first: CountedRun, other: CountedRun) -> None:
                 f"(image ids {shown_ids(alone)}); {_AGAIN}"
             )
     for key, image in first.images.items():
-        segments, others = (_segments(counted[_PQ.name]) for counted in (image, other.images[key]))
+        segments, others = (_segments(counted[PQ.name]) for counted in (image, other.images[key]))
         if segments != others:
             class_id = min(one for one in segments.keys() | others.keys() if segments.get(one) != others.get(one))
             raise DatasetError(

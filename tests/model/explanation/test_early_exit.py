@@ -10,7 +10,6 @@ import torch
 
 from model.explanation.early_exit import describe_early_exit, measure_early_exit, median_of
 from model.explanation.parts import EARLY_EXIT, left_out
-from model.explanation.quality import as_segmented
 from model.inference.merging import MergingSettings
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
@@ -46,8 +45,7 @@ def split_found_by(network: PanopticSegFormer, layer: int, root: Path) -> Panopt
     for number, size in enumerate([(48, 64), (48, 64), (48, 48), (48, 64)]):
         pixels = rng.integers(0, 256, (*size, 3), np.uint8)
         (prediction,) = predictor.predict([predictor.prepare(pixels, "image")])
-        found = as_segmented(prediction, TABLE)
-        images.append(TinyImage(number, pixels, found.ids, tuple(found.segments)))
+        images.append(TinyImage(number, pixels, prediction.ids, prediction.result_segments(TABLE)))
     split = write_split(root, "val", images)
     return build_index(split.panoptic_json, split.masks, split.images)
 
