@@ -30,6 +30,13 @@ def usable_device(name: str | torch.device) -> torch.device:
     return device
 
 
+def compute_name(device: torch.device) -> str:
+    """Name the GPU, or the number of threads that compute on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
 @contextmanager
 def usual_defaults() -> Iterator[None]:
     """Make plain tensors of float32 on the CPU where nothing else is said, whatever the caller's program has set."""

@@ -18,7 +18,7 @@ from model.complexity.rows import ModelRow, count_own, count_published
 from model.complexity.settings import CONFIGURED, ComplexitySettings
 from model.complexity.table import complexity_page, narrow_tables
 from model.network.config import NetworkConfig
-from model.published import PUBLISHED
+from model.published.models import PUBLISHED
 from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
 from panoptic.io.files import write_together

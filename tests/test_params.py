@@ -10,7 +10,7 @@ import pytest
 
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
-from model.published import PUBLISHED as MODELS
+from model.published.models import PUBLISHED as MODELS
 from model.training.settings import TrainSettings
 from panoptic.datasets.known import DATASETS
 from panoptic.datasets.layout import DatasetSettings

@@ -19,7 +19,6 @@ and with as much CPU time (--budget chooses, for recipes as well), and their pag
 a prediction costs.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from benchmarks.compare_models.budgets import with_equal_time
 from benchmarks.compare_models.costs import measured_costs
 from benchmarks.compare_models.differences import SequentialComparison
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
-from benchmarks.compare_models.options import add_seeds, comparison_parser
+from benchmarks.compare_models.options import add_seeds, comparison_parser, exit_if_any
 from benchmarks.compare_models.report import ComparisonReport, SeedResult, comparison_page, in_order
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
@@ -107,9 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             runs = with_equal_time(runs, keep_equal_steps=budget == "both")
         rows = arguments.rows if runs.table is PAPERS else list(runs.table.rows)
         failures = compare_models(runs, rows, arguments.seeds, arguments.more_seeds, arguments.out)
-        if failures:
-            print("\n".join(["", *failures]), file=sys.stderr)
-            sys.exit(1)
+        exit_if_any(failures)
 
     run_command(command)
 

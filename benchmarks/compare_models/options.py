@@ -1,6 +1,8 @@
 """Options of every command that trains networks to compare them."""
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness.command import benchmark_parser
@@ -20,3 +22,10 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
     """Add the options of a command that trains every row several times."""
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, help="parallel trainings, which share the cores (default: 1)")
+
+
+def exit_if_any(failures: Sequence[str]) -> None:
+    """End with status 1 if a training or a score failed, and print what did."""
+    if failures:
+        print("\n".join(["", *failures]), file=sys.stderr)
+        sys.exit(1)

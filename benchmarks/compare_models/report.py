@@ -1,7 +1,9 @@
 """The page of a comparison: PQ of every row, which rows differ, and how that agrees with the papers' claims."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.compare_models.details import costs_section, details_section
 from benchmarks.compare_models.rows import CLOSE, PAPERS, SCORE_THRESHOLD, Claim, RowTable
@@ -9,6 +11,7 @@ from benchmarks.harness.results import mean_and_range
 from model.complexity.measure import Measurement
 from panoptic.evaluation.power import POWER
 from panoptic.evaluation.sequential import LEVEL, Decision
+from panoptic.io.json_fields import read_json
 from panoptic.markdown import markdown_page, markdown_table
 
 GROUPS = ("all", "things", "stuff")
@@ -70,9 +73,20 @@ class ComparedPair:
 
     @property
     def call(self) -> str:
-        """Decision in words: above or below, close, or both; empty while it is open."""
+        """Decision in words: above or below, close, or both."""
         order = "above" if self.decision.difference.value > 0 else "below"
-        return ", ".join([order] * self.decision.is_different + ["close"] * self.decision.is_close)
+        return ", ".join([order] * self.decision.is_different + ["close"] * self.decision.is_close) or UNDECIDED
+
+    def cells(self) -> list[str]:
+        """Format the difference, its interval, p and the call for a table."""
+        difference, p_value = self.decision.difference, self.decision.p_different
+        interval = difference.interval()
+        return [
+            f"{difference.value:+.1f}",
+            f"{interval.low:+.1f} to {interval.high:+.1f}",
+            "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
+            self.call,
+        ]
 
 
 @dataclass(frozen=True)
@@ -142,18 +156,12 @@ def differences_section(report: ComparisonReport, table: RowTable) -> tuple[str,
 
 
 def _difference_cells(pair: ComparedPair, table: RowTable) -> list[str]:
-    difference = pair.decision.difference
-    interval = difference.interval()
     needed = ("-" if number is None else f"{number:,}" for number in (pair.seeds_for_1_pq, pair.images_for_1_pq))
-    p_value = pair.decision.p_different
     return [
         table.rows[pair.row].title,
         table.rows[pair.other].title,
         str(pair.seeds),
-        f"{difference.value:+.1f}",
-        f"{interval.low:+.1f} to {interval.high:+.1f}",
-        "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
-        pair.call or "undecided",
+        *pair.cells(),
         *needed,
     ]
 
@@ -228,6 +236,15 @@ def _sentence(
     number = f"{seeds} seeds" if seeds > 1 else "one seed"
     measured = f"{abs(mean):.1f} PQ {'above' if mean >= 0 else 'below'} {other} on average of {number}"
     return f"{start} Here: {measured}; {verdict(claim, pairs[0].decision) if pairs else NOT_TESTED}."
+
+
+def read_quality(numbers: Path) -> dict[str, list[float]]:
+    """Read PQ in percent by row, one for each seed, from the numbers of a published page; empty if there are none."""
+    found: dict[str, list[float]] = defaultdict(list)
+    if numbers.exists():
+        for result in read_json(numbers).objects("results"):
+            found[result.text("row")].append(result.child("pq").number("all"))
+    return found
 
 
 def in_order(results: Sequence[SeedResult], table: RowTable) -> list[SeedResult]:

@@ -11,12 +11,11 @@ Writes deep_supervision.md, deep_supervision.json and deep_supervision.png, the 
 
 import math
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.compare_models.differences import Pair, SequentialComparison
-from benchmarks.compare_models.options import WORK, add_seeds, comparison_parser
+from benchmarks.compare_models.options import WORK, add_seeds, comparison_parser, exit_if_any
 from benchmarks.compare_models.report import SeedResult
 from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.deep_supervision.grid import PAGE, QUESTIONS, Cell, grid_table, make_cells
@@ -81,9 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if report.points:
             write_atomically(arguments.out / FIGURE, png_file(grid_figure(report)))
             publish(PAGE, grid_page(report), report, arguments.out)
-        if failures:
-            print("\n".join(["", *failures]), file=sys.stderr)
-            sys.exit(1)
+        exit_if_any(failures)
 
     run_command(command)
 

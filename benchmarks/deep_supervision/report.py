@@ -78,22 +78,18 @@ def _section(question: str, points: Sequence[GridPoint]) -> Iterator[str]:
 
 def _summary(points: Sequence[GridPoint]) -> str:
     """Count how often the first network is called above, below and close to the second."""
-    calls = Counter(call for point in points for call in (point.compared.call or "undecided").split(", "))
+    calls = Counter(call for point in points for call in point.compared.call.split(", "))
     return ", ".join(f"{call} in {count} of {len(points)}" for call, count in calls.items())
 
 
 def _cells(point: GridPoint) -> list[str]:
-    difference, interval = point.compared.decision.difference, point.compared.decision.difference.interval()
-    needed, p_value = point.compared.seeds_for_1_pq, point.compared.decision.p_different
+    needed = point.compared.seeds_for_1_pq
     return [
         str(point.cell.depth),
         f"{point.cell.class_weight:g}",
         str(point.cell.steps),
         *(f"{mean:.1f}" for mean in point.means),
-        f"{difference.value:+.1f}",
-        f"{interval.low:+.1f} to {interval.high:+.1f}",
-        "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
-        point.compared.call or "undecided",
+        *point.compared.cells(),
         "-" if needed is None else str(needed),
     ]
 

@@ -18,7 +18,7 @@ from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.published import COCO_STUFF, COCO_THINGS
+from model.published.models import COCO_STUFF, COCO_THINGS
 from model.training.loop import optimize
 from model.training.settings import TrainSettings
 from panoptic.index import ImageRecord, PanopticIndex

@@ -33,6 +33,11 @@ class Summary:
         """Summarize values divided by those that the baseline had in the same rounds."""
         return cls.of([value / base for value, base in zip(values, baseline, strict=True)])
 
+    @property
+    def reciprocal(self) -> "Summary":
+        """Images per second, for example, from seconds of an image."""
+        return Summary(1 / self.median, 1 / self.highest, 1 / self.lowest)
+
     def __mul__(self, factor: float) -> "Summary":
         return Summary(factor * self.median, factor * self.lowest, factor * self.highest)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.harness.synthetic import made_categories, made_sample
 from model.network.segmenter import Segmenter
-from model.published import COCO_STUFF, COCO_THINGS
+from model.published.models import COCO_STUFF, COCO_THINGS
 from model.training.batch import PackedBatch, collate
 from model.training.curves import Curves
 from model.training.distributed.processes import Processes

@@ -18,7 +18,7 @@ from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.network.outputs import MaskOutput, PanopticOutput
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.published import COCO_STUFF, COCO_THINGS
+from model.published.models import COCO_STUFF, COCO_THINGS
 
 OURS: Mapping[str, InferenceSettings] = {
     "ours": InferenceSettings(),

@@ -9,7 +9,6 @@ from the last page of `python -m benchmarks.compare_models`. Writes ladder.md an
 second version as one ladder, and table 4 of its first.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.compare_models.report import read_quality
 from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.device import device_name, timer_for
 from benchmarks.harness.drawn_masks import draw_found
@@ -35,8 +35,7 @@ from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
 from model.network.families import build_network
 from model.network.outputs import PanopticOutput
-from model.published import COCO_STUFF, COCO_THINGS
-from panoptic.io.json_fields import read_json
+from model.published.models import COCO_STUFF, COCO_THINGS
 from panoptic.runtime.cli import run_command
 
 Forward = Callable[[Tensor], PanopticOutput]
@@ -81,15 +80,6 @@ def counted(name: str) -> tuple[float, float]:
     assert row.papers_parameters is not None
     assert row.macs_at_papers_size is not None
     return row.papers_parameters / MEGA, row.macs_at_papers_size / GIGA
-
-
-def read_quality(comparison: Path) -> dict[str, list[float]]:
-    """Read PQ in percent by row, one for each seed, from the numbers of `benchmarks.compare_models`, if they exist."""
-    found: dict[str, list[float]] = defaultdict(list)
-    if comparison.exists():
-        for result in read_json(comparison).objects("results"):
-            found[result.text("row")].append(result.child("pq").number("all"))
-    return found
 
 
 @torch.no_grad()

@@ -92,15 +92,14 @@ def _section(report: LadderReport, table: str) -> Iterator[str]:
 
 
 def _costs(result: CostResult) -> list[str]:
-    row, seconds = ROWS[result.row], result.seconds
-    per_second = Summary(1 / seconds.median, 1 / seconds.highest, 1 / seconds.lowest)
+    row = ROWS[result.row]
     return [
         row.title,
         f"{result.parameters:.1f}",
         _number(row.model.parameters, 1),
         f"{result.gmacs:.1f}",
         _number(row.model.gmacs, 1),
-        f"{per_second:.2f}",
+        f"{result.seconds.reciprocal:.2f}",
         f"{result.speedup:.2f}",
         _number(row.printed("FPS"), 1),
         f"{result.training_mb:.0f}",

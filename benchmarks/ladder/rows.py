@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from model.published import PUBLISHED, PublishedModel
+from model.published.models import PUBLISHED, PublishedModel
 from model.published.papers import paper_tables
 
 TABLE_5, TABLE_4 = "table 5 of version 2", "table 4 of version 1"

@@ -16,7 +16,7 @@ from benchmarks.harness.trainer import made_batch, make_trainer
 from model.device import keep_freed_memory, pick_device
 from model.network.config import NetworkConfig
 from model.network.families import build_network
-from model.published import COCO_STUFF, COCO_THINGS
+from model.published.models import COCO_STUFF, COCO_THINGS
 from model.training.loop import optimize
 from model.training.settings import TrainSettings
 from panoptic.format.categories import CategoryTable

@@ -74,9 +74,8 @@ def _introduction(report: LayersReport) -> str:
 
 
 def _cells(found: LayerResult, report: LayersReport) -> list[str]:
-    seconds = found.seconds
-    per_second = Summary(1 / seconds.median, 1 / seconds.highest, 1 / seconds.lowest)
-    return [_title(found, report), *_by_group(found.pq, ".1f"), f"{per_second:.1f}", f"{found.speedup:.2f}"]
+    speed = f"{found.seconds.reciprocal:.1f}", f"{found.speedup:.2f}"
+    return [_title(found, report), *_by_group(found.pq, ".1f"), *speed]
 
 
 def _difference_cells(found: LayerResult, report: LayersReport) -> list[str]:

@@ -26,7 +26,7 @@ from model.inference.merging import METHODS, MergingSettings
 from model.inference.post_processing import FoundMasks, ImageSizes
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
-from model.published import COCO_STUFF, COCO_THINGS
+from model.published.models import COCO_STUFF, COCO_THINGS
 from model.weights.checkpoint import load_checkpoint
 from panoptic.data.reader import PanopticReader
 from panoptic.index import PanopticIndex

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
+from benchmarks.compare_models.report import read_quality
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.harness.results import mean_and_range
 from model.published.papers import PaperRow, paper_tables
@@ -73,13 +74,8 @@ def mini_points(folder: Path) -> tuple[tuple[Point, ...], tuple[str, ...]]:
 
 def _rows(path: Path, table: RowTable) -> Iterator[Point]:
     """Yield the networks of a table that were trained, not those that predict with the weights of another row."""
-    qualities: dict[str, list[float]] = {}
-    parameters: dict[str, int] = {}
-    for result in read_json(path).objects("results"):
-        name = result.text("row")
-        qualities.setdefault(name, []).append(result.child("pq").number("all"))
-        parameters[name] = result.integer("parameters")
-    for name, found in qualities.items():
+    parameters = {one.text("row"): one.integer("parameters") for one in read_json(path).objects("results")}
+    for name, found in read_quality(path).items():
         row = table.rows.get(name)
         if row is None or row.weights_of is None:
             title = row.title if row else name

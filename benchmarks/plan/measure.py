@@ -19,8 +19,8 @@ from benchmarks.harness.device import PeakMemory, device_bytes, timer_for
 from benchmarks.harness.synthetic import made_categories, made_sample
 from benchmarks.harness.trainer import make_trainer
 from benchmarks.plan.dataset import MadeImages, PlannedDataset, Recipe
-from model.complexity.measure import MeasurementError, compute_name
-from model.device import pick_device
+from model.complexity.measure import MeasurementError
+from model.device import compute_name, pick_device
 from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.inference.predictor import inference_forward
 from model.network.families import build_network

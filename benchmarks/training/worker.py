@@ -25,7 +25,7 @@ from benchmarks.harness.trainer import made_batch, make_trainer
 from model.device import keep_freed_memory, pick_device
 from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
-from model.published import COCO_STUFF, COCO_THINGS
+from model.published.models import COCO_STUFF, COCO_THINGS
 from model.training.batch import PackedBatch
 from model.training.distributed.checkpointing import checkpoint_layers
 from model.training.loop import TrainingRun, batches_of_steps, optimize

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from model.complexity.memory import MEBIBYTE, peak_resident_bytes, resident_bytes
-from model.device import pick_device
+from model.device import compute_name, pick_device
 from model.network.config import NetworkConfig
 from model.network.families import build_network
 from panoptic.runtime.cli import ending_with_this
@@ -91,13 +91,6 @@ def measure(task: Task) -> Measurement:
         p90_ms=round(1000 * float(np.percentile(seconds, 90)), 2),
         memory_mib=round(peak / MEBIBYTE, 1),
     )
-
-
-def compute_name(device: torch.device) -> str:
-    """Name the GPU, or the number of threads that compute on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from model.complexity.counts import MacCounts, ParameterCounts, count_macs, count_parameters, meta_network
 from model.complexity.measure import Measurement
 from model.network.config import NetworkConfig
-from model.published import PublishedModel
+from model.published.models import PublishedModel
 
 GIGA, MEGA = 1e9, 1e6
 

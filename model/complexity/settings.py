@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from model.published import PUBLISHED
+from model.published.models import PUBLISHED
 from panoptic.runtime.ranges import Side, Within, require_ranges
 
 CONFIGURED = "configured"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from model.complexity.rows import GIGA, MEGA, ModelRow
-from model.published import UNUSED_PARAMETERS
+from model.published.models import UNUSED_PARAMETERS
 from panoptic.markdown import markdown_page, markdown_table
 
 EXPLANATION = """Parameters in millions (M); multiply-adds of one image in G, a product and its sum counted once.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from model.complexity.measure import compute_name
+from model.device import compute_name
 from model.explanation.quality import PqEstimator, in_percent
 from model.inference.predict import same_size_batches
 from model.inference.predictor import NetworkInput, Predictor

@@ -15,7 +15,7 @@ from model.inference.merging import MergingSettings
 from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings, require_mask_layer
 from model.network.families import build_network
-from model.published import PUBLISHED
+from model.published.models import PUBLISHED
 from model.weights.checkpoint import Checkpoint, load_checkpoint
 from panoptic.format.categories import Category, CategoryTable
 from panoptic.io.files import write_together

@@ -1,6 +1,6 @@
 """The network as data: sizes, and the options for version 1, the ablations and the baselines of the papers.
 
-The defaults are the published R50 network (version 2); `model.published` holds all of the papers' models.
+The defaults are the published R50 network (version 2); `model.published.models` holds all of the papers' models.
 Every field is a primitive, so the class doubles as the typed schema of the `model` section of `params.yaml`.
 """
 

@@ -17,7 +17,8 @@ _PROGRAMS: Mapping[Page, tuple[str, ...]] = MappingProxyType(
         "ladder": ("benchmarks.ladder", "--rows"),
     }
 )
-_SPEED = {"FPS", "memory"}
+OF_A_MACHINE = ("FPS", "memory")
+"""Columns that are measured, and depend on the machine."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class System:
 
     def timed(self, columns: Collection[str]) -> Source | None:
         """Return what has the speed that columns ask for; None if they ask for none."""
-        return Source("ladder", self.ladder, self.ladder) if self.ladder and _SPEED & set(columns) else None
+        return Source("ladder", self.ladder, self.ladder) if self.ladder and set(OF_A_MACHINE) & set(columns) else None
 
 
 def command(sources: Sequence[Source]) -> list[str]:

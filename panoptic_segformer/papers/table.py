@@ -10,9 +10,8 @@ from types import MappingProxyType
 from model.published.papers import Column, PaperRow, PaperTable
 from panoptic.markdown import markdown_page, markdown_table
 from panoptic_segformer.papers.results import Results
-from panoptic_segformer.papers.systems import FIGURES, SYSTEMS, Source, System, command
+from panoptic_segformer.papers.systems import FIGURES, OF_A_MACHINE, SYSTEMS, Source, System, command
 
-_OF_A_MACHINE = ("FPS", "memory")
 _LEGEND = (
     "*paper*: as printed. *ours*: the paper's network, scored after training on its dataset; parameters and FLOPs"
     " counted, FPS and memory measured on another machine than the paper's. *mini*: the same design at the size of the"
@@ -61,7 +60,7 @@ class RowView:
         """Return ours, or else what we have on `mini`, minus the paper's; None where one of them is missing."""
         paper = self.row.cells[column.name]
         own = self.ours.get(column.name, self.mini.get(column.name))
-        return None if paper is None or own is None or column.name in _OF_A_MACHINE else own - paper
+        return None if paper is None or own is None or column.name in OF_A_MACHINE else own - paper
 
 
 @dataclass(frozen=True)

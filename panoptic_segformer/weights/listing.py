@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.complexity.counts import meta_network
-from model.published import PUBLISHED
+from model.published.models import PUBLISHED
 from model.weights.description import load_description
 from model.weights.official.released import RELEASED
 from panoptic.markdown import markdown_page, markdown_table

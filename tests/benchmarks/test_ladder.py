@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.compare_models.report import read_quality
 from benchmarks.compare_models.rows import PAPERS
 from benchmarks.harness.results import Summary
 from benchmarks.ladder import __main__ as ladder
-from benchmarks.ladder.__main__ import counted, read_quality
+from benchmarks.ladder.__main__ import counted
 from benchmarks.ladder.report import CostResult, LadderReport, ladder_page
 from benchmarks.ladder.rows import ROWS
 from model.network.config import NetworkConfig

@@ -9,7 +9,7 @@ from torch import Tensor
 from model.inference.merging import MergingSettings
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
-from model.published import PUBLISHED
+from model.published.models import PUBLISHED
 from model.weights.checkpoint import meta_entries
 from model.weights.loading.layout import OfficialLayoutError, form_of, listed
 from model.weights.official.classes import ClassCounts

@@ -173,15 +173,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _validate(path: Path, images: Sequence[ImageEntry], categories: CategoryTable | None) -> None:
     """Check a zip of the kind that its name tells. Raises `InvalidSubmission` with every issue."""
+    kind = InstancesName if path.name.startswith(f"{InstancesName.task}_") else SubmissionName
     try:
-        if path.name.startswith(f"{InstancesName.task}_"):
-            instances_name = InstancesName.of_zip(path.name)
-        else:
-            name, instances_name = SubmissionName.of_zip(path.name), None
+        name = kind.of_zip(path.name)
     except DatasetError as error:
         raise InvalidSubmission(f"{path}: {error}") from None
-    if instances_name:
-        check_instances(path, instances_name, images, categories)
+    if isinstance(name, InstancesName):
+        check_instances(path, name, images, categories)
     else:
         check_submission(path, name, images, categories, progress=True)
 

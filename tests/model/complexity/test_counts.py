@@ -10,7 +10,7 @@ from model.complexity.counts import count_macs, count_parameters, meta_network
 from model.complexity.operators import counting_operators
 from model.complexity.rows import count_published
 from model.network.config import NetworkConfig
-from model.published import PUBLISHED
+from model.published.models import PUBLISHED
 from tests.model.network.tiny_network import STUFF, THINGS, TINY, tiny_network
 
 VERSION_1 = replace(TINY, stuff="joint", classes_from="masks")

@@ -10,7 +10,6 @@ import torch
 
 from model.explanation.early_exit import describe_early_exit, measure_early_exit, median_of
 from model.explanation.parts import EARLY_EXIT, left_out
-from model.inference.merging import MergingSettings
 from model.inference.predictor import Predictor
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
@@ -22,11 +21,11 @@ from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
 from panoptic.report.explained import Estimate
 from panoptic.report.variants import EARLY_EXIT_FILE, EarlyExit
+from tests.model.explanation.observed import LENIENT
 from tests.model.network.tiny_network import TINY, tiny_network
 from tests.tiny_dataset import CATEGORIES, TinyImage, write_split
 
 TABLE = CategoryTable.from_json(CATEGORIES, "test")
-LENIENT = MergingSettings(score_threshold=0, mask_threshold=0, overlap_things=1, overlap_stuff=1)
 SETTINGS = InferenceSettings(48, 64, batch_size=2, merging=LENIENT)
 DEEP = replace(TINY, thing_mask_layers=4, stuff_mask_layers=6)
 

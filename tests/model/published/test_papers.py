@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from model.published import PUBLISHED
+from model.published.models import PUBLISHED
 from model.published.papers import FOLDER, PaperRow, PaperTable, paper_tables, printed
 
 TABLES = [table for table in paper_tables().values() if table.rows]
