@@ -180,7 +180,7 @@ def _introduction(report: ComparisonReport, by_row: Mapping[str, Sequence[SeedRe
     )
     return (
         f"Written by `python -m benchmarks.compare_models`. Every row: {budget.steps} optimizer steps{unless} of"
-        f" {budget.batch_size} images from random weights, the settings of `params.yaml` with the row's override from"
+        f" {budget.batch_size} images, the settings of `params.yaml` with the row's override from"
         f" `experiments/`, scored on {budget.images} validation images; seeds {_listed(common)}{also}. After"
         " so short a training few class probabilities reach the published score threshold of 0.25, so all rows merge at"
         f" {SCORE_THRESHOLD} unless they say otherwise. Parallel trainings: {budget.jobs}, threads of each:"
