@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _validate(path: Path, images: Sequence[ImageEntry], categories: CategoryTable | None) -> None:
     """Check a zip of the kind that its name tells. Raises `InvalidSubmission` with every issue."""
     try:
-        if path.name.startswith(f"{InstancesName.task}_"):
+        if path.name.lower().startswith(f"{InstancesName.task}_"):
             instances_name = InstancesName.of_zip(path.name)
         else:
             name, instances_name = SubmissionName.of_zip(path.name), None
