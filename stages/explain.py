@@ -27,7 +27,7 @@ from model.weights.checkpoint import load_checkpoint
 from panoptic.index import PanopticIndex
 from panoptic.index.records import all_image_ids, take
 from panoptic.io.errors import shown_ids
-from panoptic.io.files import replace_folder
+from panoptic.io.files import replace_folder, write_atomically
 from panoptic.report.explained import FILE, IMAGES
 from panoptic.report.variants import EARLY_EXIT_FILE, MERGING_FILE
 from panoptic.runtime.cli import run_command
@@ -53,7 +53,7 @@ def explain(settings: ExplainSettings, inference: InferenceSettings, index_path:
             explainer.add(image, numbers.get(image.name))
             merging.add(image)
         explanation = explainer.result()
-        (folder / FILE).write_bytes(explanation.encode())
+        write_atomically(folder / FILE, explanation.encode())
         lines = [*describe(explanation), *_compare(network, inference, index, merging, folder, settings.bootstrap)]
     print("\n".join(lines))
     print(f"explained: {out}")
@@ -72,20 +72,20 @@ def _compare(
     if merged is None:
         yield "left out: ways of inference: no image has a ground truth segment that counts"
         return
-    (folder / MERGING_FILE).write_bytes(merged.encode())
+    write_atomically(folder / MERGING_FILE, merged.encode())
     yield from describe_merging(merged)
     if EARLY_EXIT not in left_out(network.config):
         labeled = [position for position, record in enumerate(index.records) if record.segments]
         chosen = replace(index, records=take(index.records, labeled))
         early_exit = measure_early_exit(network, inference, chosen, resamples)
-        (folder / EARLY_EXIT_FILE).write_bytes(early_exit.encode())
+        write_atomically(folder / EARLY_EXIT_FILE, early_exit.encode())
         yield from describe_early_exit(early_exit)
 
 
 def _drawn(settings: ExplainSettings, index: PanopticIndex, where: str) -> dict[str, int]:
     """Return the file names of the images to draw, and their numbers. Raises `ValueError` for an unknown id."""
     ids = [str(image_id) for image_id in all_image_ids(index.records)]
-    chosen = settings.image_ids or ids[: settings.drawn]
+    chosen = list(dict.fromkeys(settings.image_ids)) or ids[: settings.drawn]
     if unknown := [image_id for image_id in chosen if image_id not in ids]:
         raise ValueError(
             f"explain.image_ids: {where} has no image {shown_ids(unknown)} among the {len(ids)} that are explained; "

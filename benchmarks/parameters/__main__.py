@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.results import RESULTS, publish
 from benchmarks.parameters.report import (
-    PICTURE,
+    FIGURE,
     ParametersReport,
     mini_points,
     paper_points,
@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     def command() -> None:
         mini, sources = mini_points(arguments.results)
         report = ParametersReport(paper_points(), mini, sources)
-        picture = png_file(parameters_figure(report))
+        figure = png_file(parameters_figure(report))
         publish("parameters", parameters_page(report), report, arguments.out)
-        write_atomically(arguments.out / PICTURE, picture)
+        write_atomically(arguments.out / FIGURE, figure)
 
     run_command(command)
 

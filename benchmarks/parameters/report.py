@@ -22,7 +22,7 @@ from panoptic.io.json_fields import read_json
 from panoptic.markdown import markdown_page, markdown_table
 from panoptic.robustness.figures import COLORS
 
-PICTURE = "parameters.png"
+FIGURE = "parameters.png"
 VERSION_1, VERSION_2, OTHERS = "version 1", "version 2", "other work"
 _TABLES = ("v1.T1", "v2.T1", "v2.F1")
 _COLORS: Mapping[str, str] = {VERSION_1: COLORS[2], VERSION_2: COLORS[0], OTHERS: "0.55"}
@@ -90,7 +90,7 @@ def parameters_page(report: ParametersReport) -> str:
         "tables print, on COCO val2017, and the networks that this project has trained on `mini` with one budget "
         f"({' and '.join(f'[{name}]({name}.md)' for name in report.sources) or 'none yet'}). The panels cannot be "
         "compared with each other: datasets, sizes and lengths of training differ.",
-        f"![PQ against parameters]({PICTURE})",
+        f"![PQ against parameters]({FIGURE})",
         "## The papers, on COCO val2017",
         "The papers print no intervals.",
         markdown_table(["network", "", "parameters, M", "PQ"], [_cells(point) for point in report.papers], labels=2),

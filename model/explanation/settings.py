@@ -1,8 +1,9 @@
 """Settings of the explain stage."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from panoptic.runtime.ranges import Count, PositiveCount, require_ranges
+from panoptic.runtime.ranges import Count, PositiveCount, Within, require_ranges
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class ExplainSettings:
     drawn: Count = 3
     image_ids: list[str] = field(default_factory=list)
     segments: PositiveCount = 2
-    bootstrap: Count = 1000
+    bootstrap: Annotated[int, Within(0, 1_000_000)] = 1000
 
     def __post_init__(self) -> None:
         """Reject numbers out of range."""

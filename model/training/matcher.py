@@ -57,6 +57,9 @@ class MatchCosts:
     def __post_init__(self) -> None:
         """Reject weights that no cost could be summed with."""
         require_ranges(self, "train.mask_matching")
+        if not any(vars(self).values()):
+            names = ", ".join(vars(self))
+            raise ValueError(f"train.mask_matching: {names} are all 0, so any query fits any segment; give one above 0")
 
 
 FIRST_MATCHING = MatchCosts()

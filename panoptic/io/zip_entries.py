@@ -44,17 +44,14 @@ class ZipEntry:
     @classmethod
     def of(cls, info: zipfile.ZipInfo, archive: Path) -> "ZipEntry":
         """The entry that the directory of `archive` describes. Raises `DatasetError` if it is encrypted."""
-        if info.flag_bits & _ENCRYPTED:
-            raise DatasetError(f"{archive}: '{info.filename}' is encrypted; pack it again without a password")
+        require_known_packing(info, archive)
         return cls(
             info.filename, info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type
         ).checked(archive)
 
     def checked(self, archive: Path) -> "ZipEntry":
         """Return the entry. Raises `DatasetError` for an unknown method, an absurd size or a negative offset."""
-        if self.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            known = "pack it again, stored or deflated"
-            raise DatasetError(f"{archive}: '{self.name}' is packed by method {self.method}; {known}")
+        _require_known_method(self.name, self.method, archive)
         likely = self.packed if self.method == zipfile.ZIP_STORED else max(LARGEST_RATIO * self.packed, LITTLE_BYTES)
         if not 0 <= self.size <= min(likely, LARGEST_BYTES) or not 0 <= self.packed <= LARGEST_BYTES:
             claim = f"claims to hold {self.size} bytes in {self.packed}"
@@ -62,6 +59,19 @@ class ZipEntry:
         if self.offset < 0:
             raise DatasetError(f"{archive}: '{self.name}' is said to begin before the archive; fetch it again")
         return self
+
+
+def require_known_packing(info: zipfile.ZipInfo, archive: Path) -> None:
+    """Check how an entry of `archive` is packed, of whatever size. Raises `DatasetError` if it cannot be read."""
+    if info.flag_bits & _ENCRYPTED:
+        raise DatasetError(f"{archive}: '{info.filename}' is encrypted; pack it again without a password")
+    _require_known_method(info.filename, info.compress_type, archive)
+
+
+def _require_known_method(name: str, method: int, archive: Path) -> None:
+    if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        known = "pack it again, stored or deflated"
+        raise DatasetError(f"{archive}: '{name}' is packed by method {method}; {known}")
 
 
 def read_entry(file: int, entry: ZipEntry, archive: Path) -> bytes:

@@ -11,7 +11,7 @@ from model.explanation.observing import COMPARATOR, Observer
 from model.explanation.settings import ExplainSettings
 from panoptic.data.decoding import decode_upright
 from panoptic.io.errors import Issues
-from panoptic.io.files import replace_folder
+from panoptic.io.files import replace_folder, write_atomically
 from panoptic.report.explained import FILE, IMAGES
 from panoptic.report.explained_contents import inside_network
 from panoptic.report.page import render_page
@@ -47,9 +47,9 @@ def explain_photos(arguments: Namespace) -> None:
         explanation = explainer.result()
         if not explanation.images:
             issues.raise_if_any("the photos")
-        (folder / FILE).write_bytes(explanation.encode())
+        write_atomically(folder / FILE, explanation.encode())
         page = render_page("explain.html", inside=inside_network(explanation, folder), model=arguments.model)
-        (folder / PAGE).write_text(page, encoding="utf-8")
+        write_atomically(folder / PAGE, page.encode())
     print("\n".join(describe(explanation)))
     print(f"open it: {(out / PAGE).resolve().as_uri()}")
     if issues.messages:

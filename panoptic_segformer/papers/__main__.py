@@ -4,9 +4,11 @@ panoptic papers [KEY]
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from panoptic.io.errors import shown_ids
 from panoptic.runtime.cli import command_parser, run_command
 from panoptic_segformer.papers.results import PUBLISHED, RUNS, Results
 
@@ -36,9 +38,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     if given.run and not given.key:
         parser.error("--run makes one table; name it, such as v2.T7")
     results = Results(given.runs, given.results)
-    run_command(
-        lambda: print(_table(given.key, results, given.run, given.json) if given.key else _list(results, given.json))
-    )
+
+    def command() -> None:
+        _require_folder(given.runs, is_optional=given.run or given.runs == RUNS)
+        _require_folder(given.results, is_optional=given.results == PUBLISHED)
+        print(_table(given.key, results, given.run, given.json) if given.key else _list(results, given.json))
+        if unread := results.unread():
+            message = (
+                f"left out: {len(unread)} folders of {given.runs} that are no system of the papers or have no results"
+            )
+            print(f"{message}: {shown_ids(unread, 3)}", file=sys.stderr)
+
+    run_command(command)
+
+
+def _require_folder(path: Path, is_optional: bool) -> None:
+    if not path.is_dir() and (path.exists() or not is_optional):
+        raise ValueError(f"{path}: {'is no' if path.exists() else 'there is no such'} folder; check the path")
 
 
 def _table(key: str, results: Results, run: bool, as_json: bool) -> str:

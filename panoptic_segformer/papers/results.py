@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import fmean
 
 from model.published.papers import PaperTable
-from panoptic.io.json_fields import JsonObject, is_number, read_json
-from panoptic_segformer.papers.systems import Source, System
+from panoptic.io.json_fields import FieldError, JsonObject, is_number, read_json
+from panoptic_segformer.papers.systems import SYSTEMS, Source, System
 
 PUBLISHED, RUNS = Path("benchmarks/results"), Path("runs/papers")
 CORRUPTED = Path("runs/benchmarks/compare/families")
@@ -53,6 +53,15 @@ class Results:
         """Return the scores of a finished run; COCO's server alone has those of test-dev."""
         return {} if "test-dev" in table.data else _scores(self.runs / name)
 
+    def unread(self) -> list[str]:
+        """Return the names of folders of runs that belong to no system, or lack all results."""
+        folders = sorted(path for path in self.runs.glob("*") if path.is_dir() and path.name != MINI)
+        return [
+            path.name
+            for path in folders
+            if path.name not in SYSTEMS or not any((path / file).exists() for file in _PLACES)
+        ]
+
     def costs(self, system: System) -> Mapping[str, float]:
         """Return counted parameters and FLOPs, measured FPS and memory; as far as they are there."""
         return {**self._counted(system.model), **self._measured(system.ladder)}
@@ -77,7 +86,7 @@ class Results:
     def _measured(self, ladder: str) -> dict[str, float]:
         for row in self._rows("ladder"):
             if row.text("row") == ladder:
-                return {"FPS": 1 / row.child("seconds").number("median"), "memory": row.number("training_mb")}
+                return {"FPS": _fps(row), "memory": row.number("training_mb")}
         return {}
 
     def _rows(self, name: str) -> Iterator[JsonObject]:
@@ -121,9 +130,23 @@ def _layer(page: JsonObject, row: str) -> dict[str, float]:
     for layer in page.objects("layers"):
         if layer.integer("layer") == int(row):
             pq = layer.child("pq").values
-            found = {column: value[0] for column, group in _GROUPS.items() if isinstance(value := pq[group], list)}
-            return {**found, "FPS": 1 / layer.child("seconds").number("median")}
+            estimates = {column: pq.get(group) for column, group in _GROUPS.items()}
+            found = {column: value for column, one in estimates.items() if is_number(value := _first(one))}
+            return {**found, "FPS": _fps(layer)}
     return {}
+
+
+def _fps(row: JsonObject) -> float:
+    seconds = row.child("seconds")
+    median = seconds.number("median")
+    if median <= 0:
+        raise FieldError(seconds.where, f"'median' is {median}, no duration", "run the benchmark again")
+    return 1 / median
+
+
+def _first(estimate: object) -> object:
+    """Return the value of an estimate, which its interval follows; None where there is none."""
+    return estimate[0] if isinstance(estimate, list) and estimate else None
 
 
 def _mean(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:

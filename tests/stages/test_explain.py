@@ -1,6 +1,8 @@
 """The explain stage writes the same bytes twice, all or nothing, and says what it left out."""
 
+import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -65,11 +67,12 @@ def test_equal_runs_give_equal_bytes(folder: Path, tmp_path: Path, capsys: pytes
 
 
 def test_images_are_chosen_by_number_or_id(folder: Path, tmp_path: Path) -> None:
-    run(folder, tmp_path / "out", "images: 3, image_ids: ['102', '100'], segments: 1, bootstrap: 0")
+    run(folder, tmp_path / "out", "images: 3, image_ids: ['102', '100', '102'], segments: 1, bootstrap: 0")
     found = Explanation.read(tmp_path / "out/explain.json")
     assert found.images == 3
     titles = list(dict.fromkeys(drawing.title for drawing in found.drawings))
     assert titles == ["000102.png", "000100.png"]
+    assert {drawing.file[:3] for drawing in found.drawings} == {"001", "002"}, "one that is named twice is drawn once"
     assert {curve.area.low for curve in found.curves} <= {None}
 
 
@@ -87,6 +90,19 @@ def test_an_unknown_id_is_named(folder: Path, tmp_path: Path, capsys: pytest.Cap
         run(folder, tmp_path / "out", "images: 3, image_ids: [104]")
     error = capsys.readouterr().err
     assert re.search(r"explain\.image_ids: .*val\.index has no image 104 among the 3 .*there are 100, 101, 102", error)
+
+
+def test_a_full_disk_is_told_with_the_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(SystemExit):
+        run(folder, tmp_path / "out", "images: 1, drawn: 0, bootstrap: 0")
+    assert re.search(r"could not write .*explain\.json: No space left on device; free disk", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])

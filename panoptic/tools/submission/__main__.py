@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _validate(path: Path, images: Sequence[ImageEntry], categories: CategoryTable | None) -> None:
     """Check a zip of the kind that its name tells. Raises `InvalidSubmission` with every issue."""
-    kind = InstancesName if path.name.startswith(f"{InstancesName.task}_") else SubmissionName
+    kind = InstancesName if path.name.lower().startswith(f"{InstancesName.task}_") else SubmissionName
     try:
         name = kind.of_zip(path.name)
     except DatasetError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.names import checked_name, is_litter
-from panoptic.io.zip_entries import ZipEntry
+from panoptic.io.zip_entries import require_known_packing
 
 # Errors of zipfile for damaged and unsupported zips; `OSError` for offsets outside the file.
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, UnicodeDecodeError)
@@ -58,7 +58,7 @@ def sort_entries(entries: Iterable[zipfile.ZipInfo], stem: str, issues: Issues) 
 def _check_entry(entry: zipfile.ZipInfo, stem: str) -> None:
     archive = Path(f"{stem}.zip")
     checked_name(entry.filename, archive)
-    ZipEntry.of(entry, archive)
+    require_known_packing(entry, archive)  # `read_entry` limits its size: JSON may be larger than any image
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise DatasetError(f"'{entry.filename}' is a link; add the file itself to the zip")
 

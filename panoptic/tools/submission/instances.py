@@ -18,9 +18,9 @@ from panoptic.format.image_id import ImageId, require_same_type
 from panoptic.format.panoptic_json import ImageEntry
 from panoptic.instances.results import InstanceResult, listed_results, parse_result
 from panoptic.instances.rle import check_size
-from panoptic.io.errors import Issues, shown_ids
+from panoptic.io.errors import DatasetError, Issues, shown_ids
 from panoptic.io.files import replace_atomically
-from panoptic.io.json_fields import load_json, parse_json
+from panoptic.io.json_fields import JsonObject, load_json, parse_json
 from panoptic.io.zip_entries import add_file
 from panoptic.tools.submission.container import read_entry, sort_entries
 from panoptic.tools.submission.validate import InvalidSubmission, SubmissionName, check_zip
@@ -154,6 +154,7 @@ def _check_content(
         for entry in listed_results(parse_json(data, where), where):
             with issues.collected():
                 results.append(parse_result(entry))
+                _require_compressed(entry)
         found = Counter(result.image_id for result in results)
         require_same_type(found, [image.id for image in images], where, "the list of images")
         _check_numbers(found, images, issues)
@@ -163,6 +164,12 @@ def _check_content(
             if image := by_id.get(result.image_id):
                 with issues.collected():
                     check_size(result.mask, image.height, image.width, result.where)
+
+
+def _require_compressed(entry: JsonObject) -> None:
+    """Check that a mask is a text: the server's pycocotools reads lists of lengths in ground truth alone."""
+    if not isinstance(entry.child("segmentation").values["counts"], str):
+        raise DatasetError(f"{entry.where}: 'counts' is a list, which the server refuses; write compressed RLE")
 
 
 def _check_numbers(found: Mapping[ImageId, int], images: Sequence[ImageEntry], issues: Issues) -> None:

@@ -96,3 +96,8 @@ def test_selection_is_padded_and_marked() -> None:
     for b, target in enumerate(targets):
         chosen = selection.labels[b, selection.valid[b]]
         assert sorted(chosen.tolist()) == sorted(target.query_labels.tolist())
+
+
+def test_costs_of_which_none_counts_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"train\.mask_matching: class_weight, l1_weight, .* are all 0, .* above 0"):
+        MatchCosts(class_weight=0.0, l1_weight=0.0, giou_weight=0.0)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from panoptic.instances.detection_json import encode_mask
+from panoptic.io.errors import Issues
 from panoptic.tools.submission.__main__ import main
+from panoptic.tools.submission.container import sort_entries
 from tests.panoptic.tools.made_submissions import BALL, SKY, pack, write_image_list
 from tests.tiny_dataset import CATEGORIES
 
@@ -124,11 +126,32 @@ def test_all_issues_of_a_zip_are_reported_together(
         assert part in message
 
 
+def test_runs_that_are_not_compressed_are_refused_as_by_the_server(
+    tmp_path: Path, listed: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = result() | {"segmentation": {"size": [6, 8], "counts": [13, 1, 5, 1, 28]}}
+    path = pack(tmp_path / f"{STEM}.zip", {f"{STEM}.json": json.dumps([result(12, height=9), runs]).encode()})
+    assert status("validate", str(path), *listed) == 1
+    assert "results[1]: 'counts' is a list, which the server refuses" in capsys.readouterr().err
+
+
+def test_the_json_of_all_instances_may_be_larger_than_any_image() -> None:
+    """With 100 masks on each of 20 288 images, test-dev can have more than 1 GiB."""
+    entry, issues = zipfile.ZipInfo(f"{STEM}.json"), Issues()
+    entry.file_size, entry.compress_size, entry.compress_type = 1_400_000_000, 500_000_000, zipfile.ZIP_DEFLATED
+    entry.header_offset, entry.CRC = 0, 0
+    assert sort_entries([entry], STEM, issues).results is entry
+    assert issues.messages == []
+
+
 def test_a_zip_of_another_name_or_without_results_is_refused(
     tmp_path: Path, listed: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = pack(tmp_path / "detections_results.zip", {})
     assert status("validate", str(wrong), *listed) == 1
+    assert "call it detections_<split>_<algorithm>_results.zip" in capsys.readouterr().err
+    shouted = pack(tmp_path / f"{STEM.upper()}.zip", {})
+    assert status("validate", str(shouted), *listed) == 1
     assert "call it detections_<split>_<algorithm>_results.zip" in capsys.readouterr().err
     empty = pack(tmp_path / f"{STEM}.zip", {f"{STEM}.json": b"[]"})
     assert status("validate", str(empty), *listed) == 1

@@ -200,6 +200,36 @@ def test_layers_and_corruptions_are_read_from_their_own_results(tmp_path: Path) 
     assert found["v2_swin_l"] == {}
 
 
+@pytest.mark.parametrize("pq", [{}, {"all": []}, {"all": ["much"]}, {"all": None, "things": 3}])
+def test_a_layer_without_a_score_has_none(tmp_path: Path, pq: dict[str, object]) -> None:
+    results = nowhere(tmp_path)
+    layer = {"layer": 1, "pq": pq, "seconds": {"median": 0.25}}
+    write_json(results.published / "layers.json", {"layers": [layer]})
+    assert results.on_mini(Source("layers", "1")) == {"FPS": 4.0}
+
+
+@pytest.mark.parametrize(("key", "page", "rows"), [("v2.T10", "layers", "layers"), ("v2.T5", "ladder", "rows")])
+def test_a_measurement_that_took_no_time_is_refused(tmp_path: Path, key: str, page: str, rows: str) -> None:
+    results = nowhere(tmp_path)
+    row = {"layer": 1, "row": "v2", "pq": {}, "seconds": {"median": 0}, "training_mb": 900.0}
+    write_json(results.published / f"{page}.json", {rows: [row]})
+    with pytest.raises(ValueError, match=rf"{page}\.json: {rows}\[0\]: seconds: 'median' is 0, no duration; run"):
+        TableView(paper_tables()[key], results).page()
+
+
+def test_folders_of_runs_that_nothing_is_read_from_are_named(tmp_path: Path) -> None:
+    scores = {"pq": {"all": 0.497}}
+    for system in ("v2_r50", "v2-r101"):
+        write_json(tmp_path / "runs" / "papers" / system / "evaluate" / "metrics.json", scores)
+    for empty in ("v2_r101", "mini"):
+        (tmp_path / "runs" / "papers" / empty).mkdir()
+    done = run_python("-m", "panoptic_segformer", "papers", "v2.T1", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        0,
+        "left out: 2 folders of runs/papers that are no system of the papers or have no results: v2-r101, v2_r101\n",
+    )
+
+
 def test_scores_of_test_dev_are_the_servers(tmp_path: Path) -> None:
     results = nowhere(tmp_path)
     write_json(results.runs / "v2_r50" / "evaluate" / "metrics.json", {"pq": {"all": 0.5}})
@@ -247,6 +277,8 @@ def test_run_makes_what_is_missing_and_prints_the_table_alone(tmp_path: Path) ->
         (("v2.T7", "--run"), "is no checkout of the project"),
         (("v2.F6", "--run"), "v2.F6: has no rows that --run could make; `dvc repro explain` draws it"),
         (("v2.T12",), "v2.T12: no table or figure of the papers; choose from v1.T1, "),
+        (("--runs", "finished"), "finished: there is no such folder; check the path"),
+        (("v2.T1", "--results", __file__), "test_papers_command.py: is no folder; check the path"),
         (("--run",), "--run makes one table; name it"),
     ],
 )
