@@ -184,14 +184,13 @@ def test_a_published_model_is_trained_in_the_precision_of_its_authors(entry: Pub
 
 
 @pytest.mark.parametrize("file", ON_COCO128, ids=named)
-def test_what_photographs_are_compared_on_is_equal_but_for_the_weights_or_the_classes(
-    file: Path, tmp_path: Path
-) -> None:
+def test_what_photographs_are_compared_on_is_equal_but_for_weights_classes_or_size(file: Path, tmp_path: Path) -> None:
+    sections = {"all_classes": {"annotate"}, "random": {"model", "train"}, "small": {"train", "predict"}}
     changed = settings_of(*base_of(file), file, folder=tmp_path)
     differ = {
         name for name, settings in settings_of(*base_of(file), folder=tmp_path).items() if settings != changed[name]
     }
-    assert differ == ({"annotate"} if "classes" in file.name else {"model", "train"})
+    assert differ == sections[file.stem.removeprefix("coco128-")]
 
 
 @pytest.mark.parametrize(("names", "epochs", "step"), [(["coco", "coco/12e"], 12, 8), (["coco"], 24, 18)])

@@ -177,7 +177,7 @@ def test_a_program_that_ends_before_the_moment_is_tried_earlier(tmp_path: Path, 
 
 
 def test_a_real_stage_survives_several_kinds_of_moments(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.chaos", "--moments", "60", "--stage", "download"]
+    command = [sys.executable, "-m", "benchmarks.chaos", "--moments", "80", "--stage", "download"]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True
     )
