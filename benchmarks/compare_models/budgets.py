@@ -6,7 +6,6 @@ The CPU seconds of an optimizer step are measured before anything is trained, ea
 """
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import torch
 
 from benchmarks.compare_models.rows import RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
+from benchmarks.harness.apart import ApartError, measure_apart
 from benchmarks.harness.trainer import make_trainer
 from model.network.config import NetworkConfig
 from model.network.families import build_network
@@ -27,7 +27,6 @@ from model.training.loop import batches_of_steps, optimize
 from model.training.settings import TrainSettings
 from panoptic.index import PanopticIndex
 from panoptic.io.json_fields import read_json, write_json
-from panoptic.runtime.cli import ending_with_this
 from stages.settings import load_section
 
 TIMED_STEPS, WARM_UP, ROUNDS = 16, 4, 3
@@ -107,11 +106,10 @@ def _measured_seconds(params: Mapping[str, Path], index: Path) -> dict[str, floa
 
 def _seconds_apart(name: str, params: Path, index: Path) -> float:
     task = {"params": str(params), "index": str(index), "steps": TIMED_STEPS}
-    command = [sys.executable, "-m", "benchmarks.compare_models.budgets"]
-    ended = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, env=ending_with_this())
-    if ended.returncode:
-        raise ValueError(f"{name} could not be trained for {TIMED_STEPS} steps: {ended.stderr.strip()[-500:]}")
-    return float(ended.stdout)
+    try:
+        return measure_apart("benchmarks.compare_models.budgets", task)
+    except ApartError as error:
+        raise ValueError(f"{name} could not be trained for {TIMED_STEPS} steps: {error}") from None
 
 
 def seconds_of_step(params: Path, index: PanopticIndex, steps: int) -> float:

@@ -4,13 +4,13 @@ echo '{"config": {}, "size": [240, 320]}' | python -m benchmarks.ladder.worker
 """
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from benchmarks.harness.apart import ApartError, measure_apart
 from benchmarks.harness.device import PeakMemory
 from benchmarks.harness.trainer import made_batch, make_trainer
 from model.device import keep_freed_memory, pick_device
@@ -21,7 +21,6 @@ from model.training.loop import optimize
 from model.training.settings import TrainSettings
 from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
-from panoptic.runtime.cli import ending_with_this
 
 STEPS = 2  # the first reserves the state of the optimizer
 THINGS, STUFF = 10, 6
@@ -30,15 +29,13 @@ MEGABYTE = 1e6
 
 def training_memory(config: NetworkConfig, size: tuple[int, int]) -> float:
     """Measure in a process of its own. Raises `ValueError` with its output if the network cannot be trained."""
-    task = json.dumps({"config": asdict(config), "size": size})
-    command = [sys.executable, "-m", "benchmarks.ladder.worker"]
-    ended = subprocess.run(command, input=task, capture_output=True, text=True, env=ending_with_this())
-    if ended.returncode:
+    try:
+        return measure_apart("benchmarks.ladder.worker", {"config": asdict(config), "size": size})
+    except ApartError as error:
         raise ValueError(
             f"a step with one image of {size[0]} x {size[1]} could not be computed, for want of memory perhaps (exit"
-            f" status {ended.returncode}): {ended.stderr.strip()[-300:]}; give a smaller --size"
-        )
-    return float(ended.stdout)
+            f" status {error.status}): {str(error)[-300:]}; give a smaller --size"
+        ) from None
 
 
 def grown_memory(config: NetworkConfig, size: tuple[int, int]) -> float:
