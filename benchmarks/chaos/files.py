@@ -9,6 +9,7 @@ Digests = Mapping[str, str]
 """Digest of every file by its path below the tree; a folder without files counts as one."""
 
 _TIMES = re.compile(rb'"(?:seconds\w*|latency_ms\w*|median_ms|p90_ms|memory_mib\w*)": [-+.\de]+')
+_ESTIMATED_TIMES = re.compile(rb'"(?:milliseconds|time)": \{[^{}]+\}')
 _ALL = re.compile(rb".+", re.DOTALL)
 MEASURED = (
     ("runs/predict/timings.json", _TIMES),
@@ -16,6 +17,7 @@ MEASURED = (
     ("runs/complexity/metrics.json", _TIMES),
     ("runs/complexity/rows.json", _TIMES),
     ("runs/complexity/table.md", re.compile(rb"(?<=160 x 128).*")),
+    ("runs/explain/early_exit.json", _ESTIMATED_TIMES),
     ("runs/train/model.passport.json", _ALL),
     ("runs/passport.json", _ALL),
     ("runs/report.html", _ALL),

@@ -11,10 +11,12 @@ import pytest
 
 from benchmarks.chaos.attempt import Outcome, attempt
 from benchmarks.chaos.board import Board, compile_shim
-from benchmarks.chaos.files import digest_tree, left_behind, wrong_results
+from benchmarks.chaos.files import Digests, digest_tree, left_behind, wrong_results
 from benchmarks.chaos.moments import ROOT, STAGES, TORCHRUN, WHOLE, Kind, Moment, list_moments
 from benchmarks.chaos.report import ChaosReport, chaos_page
 from benchmarks.chaos.targets import Target
+from panoptic.report.explained import Estimate
+from panoptic.report.variants import EARLY_EXIT_FILE, EarlyExit, LayerExit
 from tests.markdown import unpadded
 
 ATOMIC = """
@@ -102,6 +104,19 @@ def test_measured_numbers_are_not_compared_and_all_others_are(tmp_path: Path) ->
     found = digest_tree(tmp_path)
     assert left_behind(found, first) == ["left behind: empty/new"]
     assert wrong_results(found, first) == ["missing: empty/", "other bytes: runs/predict/timings.json"]
+
+
+def test_measured_times_of_an_early_exit_are_not_compared_and_its_scores_are(tmp_path: Path) -> None:
+    def digests(pq: float, milliseconds: float) -> Digests:
+        times = Estimate(milliseconds), Estimate(1 / milliseconds, 0, 1)
+        layers = LayerExit("1", {"all": Estimate(pq)}, Estimate(0), *times), LayerExit("all", {}, Estimate(0), *times)
+        folder = tmp_path / "runs" / "explain"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / EARLY_EXIT_FILE).write_bytes(EarlyExit(6, 2, "cpu", layers).encode())
+        return digest_tree(tmp_path)
+
+    assert digests(0.7, 12.5) == digests(0.7, 3.25)
+    assert digests(0.7, 12.5) != digests(0.71, 12.5)
 
 
 def test_a_program_waits_before_an_operation_that_has_not_happened(tmp_path: Path, shim: Path) -> None:
