@@ -13,8 +13,8 @@ from panoptic.evaluation.power import POWER
 from panoptic.evaluation.sequential import LEVEL, Decision
 from panoptic.io.json_fields import read_json
 from panoptic.markdown import markdown_page, markdown_table
+from panoptic.robustness.summary import CLASS_GROUPS
 
-GROUPS = ("all", "things", "stuff")
 CONFIRMED = "as in the paper"
 NOT_CONFIRMED = "not as in the paper"
 UNDECIDED = "undecided"
@@ -194,7 +194,7 @@ def _listed(seeds: Sequence[int]) -> str:
 
 
 def _cells(title: str, found: Sequence[SeedResult], report: ComparisonReport) -> list[str]:
-    pq = [mean_and_range([result.pq[group] for result in found]) for group in GROUPS]
+    pq = [mean_and_range([result.pq[group] for result in found]) for group in CLASS_GROUPS]
     return [title, *pq, *_training_time(found, report), f"{found[0].parameters / 1e6:.2f} M"]
 
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from panoptic.markdown import markdown_page, markdown_table
-
-GROUPS = ("all", "things", "stuff")
+from panoptic.robustness.summary import CLASS_GROUPS
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,11 @@ def outcome_page(outcome: TrainingOutcome) -> str:
         f"Written by `python -m benchmarks.long_training` on {outcome.device}, torch {outcome.torch}:"
         f" `{outcome.recipe}` over `params.yaml`, {outcome.parameters / 1e6:.1f} million parameters,"
         f" {outcome.steps} steps on {outcome.images} drawn images ({took}).",
-        markdown_table(["", *GROUPS], final),
+        markdown_table(["", *CLASS_GROUPS], final),
         "PQ during training:",
-        markdown_table(["step", *GROUPS], curve, labels=0),
+        markdown_table(["step", *CLASS_GROUPS], curve, labels=0),
     )
 
 
 def _cells(quality: Mapping[str, float]) -> list[str]:
-    return [f"{quality[group]:.1f}" for group in GROUPS]
+    return [f"{quality[group]:.1f}" for group in CLASS_GROUPS]

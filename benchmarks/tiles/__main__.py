@@ -26,13 +26,13 @@ from panoptic.evaluation.image import WITHOUT_BOUNDARY, SegmentedImage, evaluate
 from panoptic.evaluation.scores import ScoreCounter, count_image
 from panoptic.format.segments import SegmentLabel
 from panoptic.markdown import markdown_page, markdown_table
+from panoptic.robustness.summary import CLASS_GROUPS
 from panoptic.runtime.cli import run_command
 from panoptic.tools.mini.categories import CATEGORIES
 from panoptic.tools.mini.scene import make_scene
 
 WIDTHS = (160, 256, 384)
 OVERLAP = 32
-GROUPS = ("all", "things", "stuff")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _as_result(prediction: PanopticPrediction) -> SegmentedImage:
 
 def _quality(counter: ScoreCounter) -> dict[str, float]:
     """Return PQ in percent by group; NaN where no category of a group occurs."""
-    averages = {group: counter.result().average("pq", group) for group in GROUPS}
+    averages = {group: counter.result().average("pq", group) for group in CLASS_GROUPS}
     return {group: math.nan if pq is None else 100 * pq for group, pq in averages.items()}
 
 
@@ -101,11 +101,11 @@ def tiles_page(report: TilesReport) -> str:
         " until its longer side is 160 pixels, as the settings of mini say."
     )
     rows = [
-        [width, method, *(f"{quality[group]:.1f}" for group in GROUPS)]
+        [width, method, *(f"{quality[group]:.1f}" for group in CLASS_GROUPS)]
         for width, methods in report.qualities.items()
         for method, quality in methods.items()
     ]
-    table = markdown_table(["width", "method", "PQ", *GROUPS[1:]], rows, labels=2)
+    table = markdown_table(["width", "method", "PQ", *CLASS_GROUPS[1:]], rows, labels=2)
     return markdown_page("# Tiles: panoptic quality of large images", how, table)
 
 

@@ -108,7 +108,11 @@ class EarlyExit:
     @classmethod
     def read(cls, path: Path) -> "EarlyExit":
         """Read `early_exit.json`. Raises `DatasetError` that names what is wrong with it."""
-        document = read_json(path)
+        return cls.of(read_json(path))
+
+    @classmethod
+    def of(cls, document: JsonObject) -> "EarlyExit":
+        """Read it, also as a part of another document."""
         return cls(
             images=document.integer("images"),
             batch_size=document.integer("batch_size"),

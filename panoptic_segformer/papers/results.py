@@ -7,6 +7,7 @@ from statistics import fmean
 
 from model.published.papers import PaperTable
 from panoptic.io.json_fields import FieldError, JsonObject, is_number, read_json
+from panoptic.report.variants import EarlyExit
 from panoptic_segformer.papers.systems import SYSTEMS, Source, System
 
 PUBLISHED, RUNS = Path("benchmarks/results"), Path("runs/papers")
@@ -127,26 +128,22 @@ def _compared(page: JsonObject, row: str) -> dict[str, float]:
 
 
 def _layer(page: JsonObject, row: str) -> dict[str, float]:
-    for layer in page.objects("layers"):
-        if layer.integer("layer") == int(row):
-            pq = layer.child("pq").values
-            estimates = {column: pq.get(group) for column, group in _GROUPS.items()}
-            found = {column: value for column, one in estimates.items() if is_number(value := _first(one))}
-            return {**found, "FPS": _fps(layer)}
+    for layer in EarlyExit.of(page.child("early_exit")).layers:
+        if layer.name == row:
+            found = {column: 100 * layer.pq[group].value for column, group in _GROUPS.items() if group in layer.pq}
+            return {**found, "FPS": 1000 / _positive(layer.milliseconds.value, page.where)}
     return {}
 
 
 def _fps(row: JsonObject) -> float:
     seconds = row.child("seconds")
-    median = seconds.number("median")
-    if median <= 0:
-        raise FieldError(seconds.where, f"'median' is {median}, no duration", "run the benchmark again")
-    return 1 / median
+    return 1 / _positive(seconds.number("median"), seconds.where)
 
 
-def _first(estimate: object) -> object:
-    """Return the value of an estimate, which its interval follows; None where there is none."""
-    return estimate[0] if isinstance(estimate, list) and estimate else None
+def _positive(time: float, where: str) -> float:
+    if time <= 0:
+        raise FieldError(where, f"a time is {time:g}, no duration", "run the benchmark again")
+    return time
 
 
 def _mean(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:

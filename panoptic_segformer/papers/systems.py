@@ -83,8 +83,8 @@ def _recipe(name: str) -> Source:
     return Source("recipes", name.replace("/", "-"), name)
 
 
-def _layer(recipe: str, number: int) -> System:
-    return System(recipe, Source("layers", str(number)))
+def _layer(recipe: str, layer: str) -> System:
+    return System(recipe, Source("layers", layer))
 
 
 def _shared(system: System, recipe: str, model: str = "", ladder: str = "") -> System:
@@ -126,8 +126,8 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
             for number in (0, 1, 2)
             for name in (f"ablations/location_layers_{number}",)
         },
-        **{f"v2_layer_{number}": _layer(f"coco ablations/read_out_layer_{number}", number) for number in (1, 2, 3)},
-        "v2_layer_last": _layer("coco", 0),
+        **{f"v2_layer_{number}": _layer(f"coco ablations/read_out_layer_{number}", number) for number in "123"},
+        "v2_layer_last": _layer("coco", "all"),
         "detr_p": _DETR,
         "detr_r101": _shared(_DETR, "coco coco/r101 coco/detr"),
         "detr_m": System("coco coco/detr ablations/detr_m", _row("detr_m"), model="detr_r50", ladder="detr_m"),

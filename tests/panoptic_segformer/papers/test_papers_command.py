@@ -2,17 +2,22 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
 from benchmarks.compare_models.rows import PAPERS
 from benchmarks.ladder.rows import ROWS as LADDER
-from benchmarks.layers.__main__ import LayersPlan
+from benchmarks.layers.__main__ import DEPTH
 from model.published.models import PUBLISHED as MODELS
 from model.published.papers import paper_tables, printed
 from panoptic.io.json_fields import write_json
+from panoptic.report.explained import Estimate
+from panoptic.report.variants import EarlyExit, LayerExit
+from panoptic.robustness.summary import CLASS_GROUPS
 from panoptic_segformer.papers.overview import describe_all
 from panoptic_segformer.papers.results import Results
 from panoptic_segformer.papers.systems import FIGURES, SYSTEMS, Source, command
@@ -94,6 +99,15 @@ def is_module(name: str) -> bool:
     return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
 
 
+def layers(*found: tuple[str, float, float]) -> dict[str, Any]:
+    """The results of `benchmarks.layers`, with the name, PQ and milliseconds of layers."""
+    exits = [
+        LayerExit(name, {group: Estimate(pq) for group in CLASS_GROUPS}, Estimate(0), Estimate(time), Estimate(1))
+        for name, pq, time in found
+    ]
+    return {"early_exit": asdict(EarlyExit(100, 1, "cpu", tuple(exits)))}
+
+
 def is_row(source: Source) -> bool:
     if source.page == "comparison":
         return source.row == source.argument and source.row in PAPERS.rows
@@ -103,7 +117,7 @@ def is_row(source: Source) -> bool:
         (file,) = experiment_files([source.argument])
         return (ROOT / file).is_file() and source.row == source.argument.replace("/", "-")
     if source.page == "layers":
-        return int(source.row) in LayersPlan(depth=6, seed=0, images=1, rounds=1).rows.values()
+        return source.row in (*map(str, range(1, DEPTH + 1)), "all")
     return source.row in LADDER
 
 
@@ -178,20 +192,11 @@ def test_costs_are_those_of_the_papers_networks(tmp_path: Path) -> None:
 
 def test_layers_and_corruptions_are_read_from_their_own_results(tmp_path: Path) -> None:
     results = nowhere(tmp_path)
-    interval = {"low": 1.0, "high": 2.0}
-    layers = [
-        {
-            "layer": layer,
-            "pq": {group: [pq, interval] for group in ("all", "things", "stuff")},
-            "seconds": {"median": 0.25},
-        }
-        for layer, pq in ((1, 50.0), (0, 55.0))
-    ]
-    write_json(results.published / "layers.json", {"layers": layers})
+    write_json(results.published / "layers.json", layers(("1", 0.5, 250), ("all", 0.55, 500)))
     found = {row.row.system: row.mini for row in TableView(paper_tables()["v2.T10"], results).rows}
     assert found["v2_layer_1"] == {"PQ": 50.0, "PQ th": 50.0, "PQ st": 50.0, "FPS": 4.0}
     assert found["v2_layer_2"] == {}
-    assert found["v2_layer_last"]["PQ"] == 55.0
+    assert found["v2_layer_last"]["PQ"] == pytest.approx(55.0)
     for seed, mean in ((0, 0.5), (1, 0.6)):
         metrics = {"clean": {"all": 0.7}, "mean": {"all": mean}, "corruptions": {"snow": {"all": 0.4, "things": 0.1}}}
         write_json(results.corrupted / f"panoptic_segformer-{seed}" / "robustness" / "metrics.json", metrics)
@@ -200,20 +205,29 @@ def test_layers_and_corruptions_are_read_from_their_own_results(tmp_path: Path) 
     assert found["v2_swin_l"] == {}
 
 
-@pytest.mark.parametrize("pq", [{}, {"all": []}, {"all": ["much"]}, {"all": None, "things": 3}])
-def test_a_layer_without_a_score_has_none(tmp_path: Path, pq: dict[str, object]) -> None:
+def test_a_layer_without_a_score_has_none(tmp_path: Path) -> None:
     results = nowhere(tmp_path)
-    layer = {"layer": 1, "pq": pq, "seconds": {"median": 0.25}}
-    write_json(results.published / "layers.json", {"layers": [layer]})
+    found = layers(("1", 0.5, 250))
+    write_json(results.published / "layers.json", found)
+    assert results.on_mini(Source("layers", "1"))["PQ"] == 50
+    found["early_exit"]["layers"][0]["pq"] = {}
+    write_json(results.published / "layers.json", found)
     assert results.on_mini(Source("layers", "1")) == {"FPS": 4.0}
 
 
-@pytest.mark.parametrize(("key", "page", "rows"), [("v2.T10", "layers", "layers"), ("v2.T5", "ladder", "rows")])
-def test_a_measurement_that_took_no_time_is_refused(tmp_path: Path, key: str, page: str, rows: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "page", "document"),
+    [
+        ("v2.T10", "layers", layers(("1", 0.5, 0))),
+        ("v2.T5", "ladder", {"rows": [{"row": "v2", "seconds": {"median": 0}, "training_mb": 900.0}]}),
+    ],
+)
+def test_a_measurement_that_took_no_time_is_refused(
+    tmp_path: Path, key: str, page: str, document: dict[str, object]
+) -> None:
     results = nowhere(tmp_path)
-    row = {"layer": 1, "row": "v2", "pq": {}, "seconds": {"median": 0}, "training_mb": 900.0}
-    write_json(results.published / f"{page}.json", {rows: [row]})
-    with pytest.raises(ValueError, match=rf"{page}\.json: {rows}\[0\]: seconds: 'median' is 0, no duration; run"):
+    write_json(results.published / f"{page}.json", document)
+    with pytest.raises(ValueError, match=rf"{page}\.json.*: a time is 0, no duration; run"):
         TableView(paper_tables()[key], results).page()
 
 
