@@ -114,7 +114,7 @@ class NetworkConfig:
         return max(self.thing_mask_layers, self.stuff_mask_layers if self.stuff == "decoupled" else 0)
 
     @property
-    def box_size(self) -> int:
+    def location_size(self) -> int:
         """Numbers that locate a query: 4 of a box (cxcywh), 2 of a center (xy), 3 with the area."""
         return {"box": 4, "center": 2, "center_scale": 3}[self.location_target]
 

@@ -46,9 +46,9 @@ def class_head(channels: int, classes: int) -> nn.Linear:
     return head
 
 
-def box_head(channels: int, box_size: int, size_bias: float) -> nn.Sequential:
+def box_head(channels: int, location_size: int, size_bias: float) -> nn.Sequential:
     """Build three linear layers that initially predict no offset from the reference, and one box size (in logits)."""
-    last = nn.Linear(channels, box_size)
+    last = nn.Linear(channels, location_size)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     nn.init.constant_(last.bias[2:], size_bias)

@@ -75,7 +75,7 @@ class LocationDecoder(nn.Module):
     def __init__(self, config: NetworkConfig, classes: int) -> None:
         super().__init__()
         channels, dense = config.channels, config.attention == "dense"
-        self.box_size = config.box_size
+        self.location_size = config.location_size
         self.layers = nn.ModuleList(
             DenseLocationLayer(config) if dense else LocationLayer(config) for _ in range(config.location_layers)
         )
@@ -85,7 +85,7 @@ class LocationDecoder(nn.Module):
         self.class_heads = nn.ModuleList(class_head(channels, classes) for _ in range(heads if classifies else 0))
         biases = [0.0 if dense or layer else WIDTH_HEIGHT_BIAS for layer in range(heads)]
         # Named as in earlier weight files.
-        self.place_heads = nn.ModuleList(box_head(channels, config.box_size, bias) for bias in biases)
+        self.place_heads = nn.ModuleList(box_head(channels, config.location_size, bias) for bias in biases)
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
@@ -110,7 +110,7 @@ class LocationDecoder(nn.Module):
                 logits.append(self.class_heads[head](normed))
         if not states:
             none = queries.new_empty(0, *queries.shape)
-            return LocationOutput(queries, none, None, none[..., : self.box_size], start.reference)
+            return LocationOutput(queries, none, None, none[..., : self.location_size], start.reference)
         class_logits = torch.stack(logits) if logits else None
         return LocationOutput(states[-1], torch.stack(states), class_logits, torch.stack(boxes), start.reference)
 

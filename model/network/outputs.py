@@ -2,7 +2,8 @@
 
 Letters: B batch, D location layers, K mask decoder blocks, Q queries, N selected queries, T classes of the queries
 (things; with joint matching things, then stuff), S stuff classes (in `Memory`: flattened pixels of all levels),
-C channels, L levels, P = `NetworkConfig.box_size`: 4 for boxes (cxcywh), 2 for centers (xy), 3 for centers and areas.
+C channels, L levels, P = `NetworkConfig.location_size`: 4 for boxes (cxcywh), 2 for centers (xy), 3 for centers and
+areas.
 
 Without auxiliary outputs D = 1 for class logits, K = 1, and `MaskOutput` has one set of masks: all of the last layers.
 """

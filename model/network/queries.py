@@ -71,12 +71,12 @@ class EncoderQueries(nn.Module):
         self.channels = config.channels
         self.transform = nn.Sequential(nn.Linear(config.channels, config.channels), nn.LayerNorm(config.channels))
         self.class_head = class_head(config.channels, classes)
-        self.box_size = config.box_size
+        self.location_size = config.location_size
         # `place_head` and `place` are named as in earlier weight files.
-        self.place_head = box_head(config.channels, config.box_size, size_bias=0.0)
+        self.place_head = box_head(config.channels, config.location_size, size_bias=0.0)
         self.content = nn.Linear(config.channels, config.channels)
         self.place = nn.Sequential(
-            nn.Linear(config.box_size * (config.channels // 2), config.channels),
+            nn.Linear(config.location_size * (config.channels // 2), config.channels),
             nn.ReLU(),
             nn.Linear(config.channels, config.channels),
         )
@@ -87,10 +87,10 @@ class EncoderQueries(nn.Module):
         class_logits = self.class_head(tokens)
         if memory.padding_mask is not None:
             class_logits = class_logits.masked_fill(memory.padding_mask[..., None], -20.0)
-        start = anchors(memory)[..., : self.box_size]  # an area starts from the side of its anchor
+        start = anchors(memory)[..., : self.location_size]  # an area starts from the side of its anchor
         boxes = (self.place_head(tokens) + inverse_sigmoid(start)).sigmoid()
         best = class_logits.detach().amax(-1).topk(min(self.queries, tokens.shape[1]), dim=1).indices[..., None]
-        reference = boxes.detach().gather(1, best.expand(-1, -1, self.box_size))
+        reference = boxes.detach().gather(1, best.expand(-1, -1, self.location_size))
         states = self.content(tokens.gather(1, best.expand(-1, -1, self.channels)))
         position = self.place(sine_encoding(reference, self.channels // 2).flatten(-2))
         return StartingQueries(states, position, reference), Proposals(class_logits, boxes)
