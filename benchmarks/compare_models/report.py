@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from benchmarks.compare_models.details import costs_section, details_section
@@ -110,10 +110,19 @@ class ComparisonReport:
     step_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ClaimResult:
+    """A claim of a paper, what was measured, and whether that agrees."""
+
+    paper: str
+    here: str
+    verdict: str
+
+
 def comparison_page(report: ComparisonReport, table: RowTable = PAPERS) -> str:
     """Render the PQ of all rows, their differences, and every claim of the papers beside the measurement."""
     by_row = results_by_row(report.results, table)
-    verdicts = [line for name in by_row for line in _verdicts(name, by_row, report, table)]
+    claims, remarks = claim_results(report, table), list(_remarks(by_row, report, table))
     time = ["steps", "CPU minutes"] if report.step_seconds else ["seconds"]
     return markdown_page(
         f"# {table.title}",
@@ -125,9 +134,14 @@ def comparison_page(report: ComparisonReport, table: RowTable = PAPERS) -> str:
         *(differences_section(report, table) if report.comparisons else ()),
         *details_section({name: [one.details for one in found] for name, found in by_row.items()}, table),
         *costs_section(report.costs, table),
-        *(("## Do the results confirm the papers' ordering?", _CLAIMS) if verdicts else ()),
-        "\n".join(f"- {line}" for line in verdicts),
+        *(("## The papers' claims", _CLAIMS, claims_table(claims)) if claims else ()),
+        *(("## Remarks", "\n".join(f"- {line}" for line in remarks)) if remarks else ()),
     )
+
+
+def claims_table(claims: Sequence[ClaimResult]) -> str:
+    """Render claims, one a row."""
+    return markdown_table(["the papers", "here", "result"], [list(astuple(claim)) for claim in claims], labels=3)
 
 
 def results_by_row(results: Sequence[SeedResult], table: RowTable) -> dict[str, list[SeedResult]]:
@@ -207,35 +221,46 @@ def _training_time(found: Sequence[SeedResult], report: ComparisonReport) -> lis
     return [f"{sum(timed) / len(timed):.0f}" if timed else "-"]
 
 
-def _verdicts(
-    name: str, by_row: Mapping[str, Sequence[SeedResult]], report: ComparisonReport, table: RowTable
-) -> Iterator[str]:
-    """Compare a row with every claim about it; add its remark, and its finding where a claim is not confirmed."""
-    row = table.rows[name]
-    sentences = [_sentence(name, claim, by_row, report, table) for claim in row.claims if claim.other in by_row]
-    yield from sentences
-    if row.remark:
-        yield f"**{row.title}**: note that {row.remark}."
-    if row.finding and any(sentence.endswith(f"{NOT_CONFIRMED}.") for sentence in sentences):
-        yield f"**{row.title}**, investigated: {row.finding}."
+def claim_results(report: ComparisonReport, table: RowTable) -> list[ClaimResult]:
+    """Compare the papers' claims about the rows that were measured with what was found."""
+    by_row = results_by_row(report.results, table)
+    return [
+        _claim_result(name, claim, by_row, report, table)
+        for name in by_row
+        for claim in table.rows[name].claims
+        if claim.other in by_row
+    ]
 
 
-def _sentence(
+def _claim_result(
     name: str, claim: Claim, by_row: Mapping[str, Sequence[SeedResult]], report: ComparisonReport, table: RowTable
-) -> str:
-    title, other = table.rows[name].title, table.rows[claim.other].title
-    start = f"**{title}**: the paper: {claim.words}."
-    pairs = [pair for pair in report.comparisons if (pair.row, pair.other) == (name, claim.other)]
-    if pairs:
-        mean, seeds = pairs[0].decision.difference.value, pairs[0].seeds
-    else:
-        differences = paired_differences(by_row[name], by_row[claim.other])
-        if not differences:
-            return f"{start} No seed in common with {other}."
-        mean, seeds = sum(differences) / len(differences), len(differences)
-    number = f"{seeds} seeds" if seeds > 1 else "one seed"
-    measured = f"{abs(mean):.1f} PQ {'above' if mean >= 0 else 'below'} {other} on average of {number}"
-    return f"{start} Here: {measured}; {verdict(claim, pairs[0].decision) if pairs else NOT_TESTED}."
+) -> ClaimResult:
+    rows = f"{table.rows[name].title}, against {table.rows[claim.other].title}"
+    for pair in report.comparisons:
+        if (pair.row, pair.other) == (name, claim.other):
+            difference, interval, *_ = pair.cells()
+            return ClaimResult(
+                claim.words, f"{rows}: {difference} PQ ({interval}), {pair.seeds} seeds", verdict(claim, pair.decision)
+            )
+    differences = paired_differences(by_row[name], by_row[claim.other])
+    if not differences:
+        return ClaimResult(claim.words, f"{rows}: no seed in common", NOT_TESTED)
+    mean, seeds = sum(differences) / len(differences), len(differences)
+    return ClaimResult(
+        claim.words, f"{rows}: {mean:+.1f} PQ, {f'{seeds} seeds' if seeds > 1 else 'one seed'}", NOT_TESTED
+    )
+
+
+def _remarks(by_row: Mapping[str, object], report: ComparisonReport, table: RowTable) -> Iterator[str]:
+    """Yield the remarks of the rows, and the finding of those with a claim that is not confirmed."""
+    for name in by_row:
+        row = table.rows[name]
+        if row.remark:
+            yield f"**{row.title}**: {row.remark}."
+        pairs = {(pair.row, pair.other): pair.decision for pair in report.comparisons}
+        decided = [(claim, pairs[name, claim.other]) for claim in row.claims if (name, claim.other) in pairs]
+        if row.finding and any(verdict(*one).startswith(NOT_CONFIRMED) for one in decided):
+            yield f"**{row.title}**, investigated: {row.finding}."
 
 
 def read_quality(numbers: Path) -> dict[str, list[float]]:

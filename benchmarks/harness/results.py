@@ -5,7 +5,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import TypeAdapter
 
 from panoptic.io.files import replace_atomically
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 RESULTS = Path("benchmarks/results")
+Report = TypeVar("Report")
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,8 @@ def publish(name: str, page: str, report: "DataclassInstance", out: Path = RESUL
         json_file.write_text(numbers, encoding="utf-8")
         page_file.write_text(page, encoding="utf-8")
     print(page)
+
+
+def read_report(name: str, report: type[Report], folder: Path = RESULTS) -> Report:
+    """Read the numbers that were published beside a page."""
+    return TypeAdapter(report).validate_python(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))

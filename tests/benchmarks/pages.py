@@ -1,25 +1,22 @@
 """Published pages, rendered from the committed numbers."""
 
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TypeVar
-
-from pydantic import TypeAdapter
 
 from benchmarks.chain.report import ChainReport, chain_page
 from benchmarks.chaos.report import ChaosReport, chaos_page
+from benchmarks.claims import ClaimsReport, claims_page
 from benchmarks.compare_models.budgets import EQUAL_TIME, equal_time_table
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
 from benchmarks.compare_models.report import ComparisonReport, comparison_page
 from benchmarks.complexity import ComplexityReport
 from benchmarks.data_access.report import AccessReport, access_page
 from benchmarks.evaluation.report import EvaluationReport, evaluation_page
-from benchmarks.harness.results import RESULTS
+from benchmarks.harness.results import Report, read_report
 from benchmarks.house.__main__ import HouseReport, house_page
 from benchmarks.inference.report import InferenceReport, inference_page
 from benchmarks.interval_coverage.__main__ import CoverageReport, coverage_page
 from benchmarks.loading.report import LoadingReport, loading_page
+from benchmarks.merging.__main__ import MergingReport, merging_page
 from benchmarks.official_parity.study import ParityStudy, study_page
 from benchmarks.operator.__main__ import OperatorReport, operator_page
 from benchmarks.parameters.report import ParametersReport, parameters_page
@@ -29,13 +26,6 @@ from benchmarks.tiles.__main__ import TilesReport, tiles_page
 from benchmarks.tracking.__main__ import TrackingReport, tracking_page
 from benchmarks.training.report import TrainingReport, training_page
 from model.complexity.table import complexity_page
-
-Report = TypeVar("Report")
-
-
-def read_report(name: str, report: type[Report], folder: Path = RESULTS) -> Report:
-    """Read the numbers that were published beside a page."""
-    return TypeAdapter(report).validate_python(json.loads((folder / f"{name}.json").read_text()))
 
 
 def _renderer(name: str, report: type[Report], page: Callable[[Report], str]) -> Callable[[], str]:
@@ -53,6 +43,7 @@ def _families_page(report: ComparisonReport) -> str:
 RENDERED: Mapping[str, Callable[[], str]] = {
     "chain": _renderer("chain", ChainReport, chain_page),
     "chaos": _renderer("chaos", ChaosReport, chaos_page),
+    "claims": _renderer("claims", ClaimsReport, claims_page),
     "comparison": _renderer("comparison", ComparisonReport, comparison_page),
     "complexity": _renderer("complexity", ComplexityReport, lambda report: complexity_page(report.rows)),
     "data_access": _renderer("data_access", AccessReport, access_page),
@@ -62,6 +53,7 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "inference": _renderer("inference", InferenceReport, inference_page),
     "interval_coverage": _renderer("interval_coverage", CoverageReport, coverage_page),
     "loading": _renderer("loading", LoadingReport, loading_page),
+    "merging": _renderer("merging", MergingReport, merging_page),
     "official_parity": lambda: study_page(read_report("official_parity", ParityStudy)),
     "operator": _renderer("operator", OperatorReport, operator_page),
     "parameters": _renderer("parameters", ParametersReport, parameters_page),

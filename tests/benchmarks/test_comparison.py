@@ -21,11 +21,11 @@ from benchmarks.compare_models.report import (
 )
 from benchmarks.compare_models.rows import PAPERS, Claim, ComparedModel, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
+from benchmarks.harness.results import read_report
 from panoptic.evaluation.network_difference import NetworkDifference, SeedVariance
 from panoptic.evaluation.sequential import Decision
 from panoptic.io.json_fields import write_json
 from panoptic.report.paired import CountedRun
-from tests.benchmarks.pages import read_report
 from tests.benchmarks.tiny_comparison import counts_by_image
 from tests.markdown import unpadded
 
@@ -136,13 +136,13 @@ def test_the_page_shows_mean_range_and_verdict() -> None:
     page = unpadded(comparison_page(ComparisonReport(BUDGET, results)))
     line = "| Panoptic SegFormer, version 2 | 71.0 (70.0 to 72.0) | 61.0 (60.0 to 62.0) | 81.0 (80.0 to 82.0) | 100 |"
     assert f"{line} 1.28 M |" in page
-    assert "Here: 9.5 PQ below Panoptic SegFormer, version 2 on average of 2 seeds; not tested" in page
+    assert "| version 1, against Panoptic SegFormer, version 2: -9.5 PQ, 2 seeds | not tested" in page
     assert "800 optimizer steps" in page
 
 
 def test_rows_without_a_common_seed_are_not_compared() -> None:
     assert paired_differences([result("v1", 0, 60.0)], [result("v2", 1, 70.0)]) == []
-    assert "No seed in common" in comparison_page(
+    assert "no seed in common" in comparison_page(
         ComparisonReport(BUDGET, [result("v1", 0, 60.0), result("v2", 1, 70.0)])
     )
 
@@ -185,7 +185,8 @@ def test_the_page_calls_only_what_is_decided() -> None:
     assert f"| version 1 | {against} | -10.0 | -10.4 to -9.6 | < 0.001 | below | 4 | - |" in page
     assert f"| box-free: centers of mass | {against} | -1.0 | -1.4 to -0.6 | 0.200 | undecided | - | 1,200 |" in page
     assert "Holm (1979) for the 2 comparisons and by Bonferroni for 3 looks" in page
-    assert "Here: 10.0 PQ below Panoptic SegFormer, version 2 on average of 3 seeds; as in the paper." in page
+    measured = "version 1, against Panoptic SegFormer, version 2: -10.0 PQ (-10.4 to -9.6), 3 seeds"
+    assert f"| {measured} | as in the paper |" in page
 
 
 def test_rows_name_existing_overrides_and_rows() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.complexity import PARAMS, ComplexityReport
+from benchmarks.harness.results import read_report
 from model.complexity.settings import CONFIGURED, ComplexitySettings
 from model.network.config import NetworkConfig
 from panoptic.datasets.layout import DatasetSettings, find_split
 from panoptic.format.annotations import read_annotations
 from stages.complexity import count_models
 from stages.settings import load_section
-from tests.benchmarks.pages import read_report
 
 
 @pytest.mark.parametrize("name", [CONFIGURED, "r50", "swin_t", "v1_pvtv2_b0"])

@@ -9,10 +9,10 @@ import yaml
 from benchmarks.deep_supervision import __main__ as deep_supervision
 from benchmarks.deep_supervision.grid import Cell, grid_table, make_cells
 from benchmarks.deep_supervision.report import GridReport
+from benchmarks.harness.results import read_report
 from benchmarks.harness.stages import Stages
 from model.training.criterion import LossWeights
 from panoptic.io.json_fields import JsonObject, read_json, write_json
-from tests.benchmarks.pages import read_report
 from tests.benchmarks.tiny_comparison import METRICS, counts_by_image
 from tests.markdown import unpadded
 

@@ -13,13 +13,13 @@ from benchmarks.evaluation.make_files import write_workload
 from benchmarks.evaluation.report import MEASUREMENTS, VAL2017, EvaluationReport
 from benchmarks.evaluation.worker import ImageCost, measure, prepare
 from benchmarks.evaluation.workload import Workload
+from benchmarks.harness.results import read_report
 from panoptic.evaluation import overlaps
 from panoptic.evaluation.dataset import FileScores, PanopticFiles, PanopticGroundTruth, score_results
 from panoptic.evaluation.image import ScoringSettings
 from panoptic.format import id_map
 from panoptic.format.annotations import read_annotations
 from panoptic.format.id_map import decode_id_map
-from tests.benchmarks.pages import read_report
 from tests.markdown import unpadded
 from tests.tiny_dataset import random_images, write_split
 

@@ -8,13 +8,12 @@ import pytest
 
 from benchmarks.compare_models.report import read_quality
 from benchmarks.compare_models.rows import PAPERS
-from benchmarks.harness.results import Summary
+from benchmarks.harness.results import Summary, read_report
 from benchmarks.ladder import __main__ as ladder
 from benchmarks.ladder.__main__ import counted
 from benchmarks.ladder.report import CostResult, LadderReport, ladder_page
 from benchmarks.ladder.rows import ROWS
 from model.network.config import NetworkConfig
-from tests.benchmarks.pages import read_report
 from tests.markdown import unpadded
 
 TINY = NetworkConfig(

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.harness.results import read_report
 from benchmarks.layers import __main__ as layers
 from benchmarks.layers.report import LayersReport
-from tests.benchmarks.pages import read_report
 from tests.markdown import unpadded
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks.harness.drawn_masks import draw_found
+from benchmarks.harness.results import read_report
 from benchmarks.merging import __main__ as merging
 from benchmarks.merging.__main__ import MergingReport, measure_merging, merging_page
 from model.inference.merging import METHODS, MergingSettings
@@ -15,7 +16,6 @@ from model.network.config import NetworkConfig
 from model.network.panoptic_segformer import PanopticSegFormer
 from model.weights.checkpoint import Checkpoint, save_checkpoint
 from panoptic.datasets.coco import build_index
-from tests.benchmarks.pages import read_report
 from tests.markdown import unpadded
 
 SIZES = ImageSizes((48, 64), (48, 64), (48, 64))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from matplotlib.text import Annotation
 
+from benchmarks.harness.results import read_report
 from benchmarks.parameters.__main__ import main
 from benchmarks.parameters.report import (
     OTHERS,
@@ -15,7 +16,6 @@ from benchmarks.parameters.report import (
     paper_points,
     parameters_figure,
 )
-from tests.benchmarks.pages import read_report
 
 
 def write_results(folder: Path, name: str, rows: dict[str, list[float]], parameters: int = 1_250_000) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.results import RESULTS, Summary, publish
-from tests.benchmarks.pages import RENDERED, read_report
+from benchmarks.harness.results import RESULTS, Summary, publish, read_report
+from tests.benchmarks.pages import RENDERED
 
 
 @dataclass(frozen=True)

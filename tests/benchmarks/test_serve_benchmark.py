@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.harness.results import read_report
 from benchmarks.serve.__main__ import CLIENTS, NETWORK, main
 from benchmarks.serve.load import Load
 from benchmarks.serve.report import Memory, ServeReport, serve_page
-from tests.benchmarks.pages import read_report
 from tests.markdown import unpadded
 from tests.panoptic_segformer.made_model import write_model, write_photos
 

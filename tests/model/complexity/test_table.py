@@ -1,8 +1,8 @@
 """The tables of models that a terminal has room for."""
 
 from benchmarks.complexity import ComplexityReport
+from benchmarks.harness.results import read_report
 from model.complexity.table import narrow_tables
-from tests.benchmarks.pages import read_report
 from tests.markdown import unpadded
 
 
