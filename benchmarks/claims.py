@@ -30,8 +30,10 @@ from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.results import RESULTS, publish, read_report
 from benchmarks.layers.report import LayersReport
 from benchmarks.merging.__main__ import DRAWN, MergingReport
+from benchmarks.queries import WITH, WITHOUT, QueriesReport
 from model.network.config import PANOPTIC_SEGFORMER
 from panoptic.markdown import markdown_page
+from panoptic.report.explained import Estimate
 from panoptic.runtime.cli import run_command
 
 COMMANDS: Mapping[str, str] = {
@@ -40,10 +42,13 @@ COMMANDS: Mapping[str, str] = {
     "deep_supervision": "benchmarks.deep_supervision --seeds 0 1 2 --jobs 2",
     "layers": "benchmarks.layers",
     "merging": "benchmarks.merging",
+    "queries": "benchmarks.queries --jobs 2",
 }
 _RELATIONS = {"deep_supervision": "above", "box_free": "close"}
 _LAYERS = "two of six layers of the mask decoder lose 0.1 PQ, and three none (table 10)"
 _MERGING = "mask-wise merging takes 20 % less time than DETR's argmax (section 4.3)"
+_ATTENTION = "with deep supervision attention focuses on the target in earlier layers (figure 6)"
+_INTERFERENCE = "with joint matching, the more a query prefers things, the less precise is its stuff (figure 7)"
 _ROBUST = "Panoptic SegFormer keeps more of its PQ under corruption than the other networks (table 11)"
 
 
@@ -71,6 +76,8 @@ def _claims_of(name: str, folder: Path) -> Iterable[ClaimResult]:
         return _of_grid(read_report(name, GridReport, folder))
     if name == "layers":
         return _of_layers(read_report(name, LayersReport, folder))
+    if name == "queries":
+        return _of_queries(read_report(name, QueriesReport, folder))
     return [_of_merging(read_report(name, MergingReport, folder))]
 
 
@@ -108,8 +115,8 @@ def _of_layers(report: LayersReport) -> Iterator[ClaimResult]:
             continue
         is_close, is_far = 100 * max(-low, high) <= CLOSE, 100 * max(low, -high) > CLOSE
         here = (
-            f"{layer.name} of {report.depth} layers: {-100 * layer.loss.value:+.1f} PQ"
-            f" ({-100 * high:+.1f} to {-100 * low:+.1f}, one training) in {layer.time.value:.0%} of the time"
+            f"{layer.name} of {report.depth} layers: {100 * layer.loss:+.1f} PQ lost, one training, in"
+            f" {layer.time.value:.0%} of the time"
         )
         yield ClaimResult(_LAYERS, here, CONFIRMED if is_close else NOT_CONFIRMED if is_far else UNDECIDED)
 
@@ -118,6 +125,25 @@ def _of_merging(report: MergingReport) -> ClaimResult:
     ratio = report.ratio[DRAWN]["mask"]
     found = CONFIRMED if ratio.highest < 1 else NOT_CONFIRMED if ratio.lowest > 1 else UNDECIDED
     return ClaimResult(_MERGING, f"{ratio:.2f} of the time of `{report.baseline}`, {report.masks[DRAWN]}", found)
+
+
+def _of_queries(report: QueriesReport) -> Iterator[ClaimResult]:
+    for deep, plain in zip(report.attention[WITH], report.attention[WITHOUT], strict=True):
+        first, other = deep.layers[0].inside, plain.layers[0].inside
+        here = (
+            f"{100 * first:.0f} % of the attention of the first of {report.depth} layers is inside the masks of"
+            f" {deep.group}, without deep supervision {100 * other:.0f} %; one training each"
+        )
+        yield ClaimResult(_ATTENTION, here, _compared(first, other))
+    if slope := report.preference.slope:
+        yield ClaimResult(_INTERFERENCE, f"slope {slope:+.2f}, one training", _compared(Estimate(0, 0, 0), slope))
+
+
+def _compared(larger: Estimate, smaller: Estimate) -> str:
+    """Return whether the first is larger, as the paper says, by intervals that do not meet."""
+    if larger.low is None or larger.high is None or smaller.low is None or smaller.high is None:
+        return UNDECIDED
+    return CONFIRMED if larger.low > smaller.high else NOT_CONFIRMED if larger.high < smaller.low else UNDECIDED
 
 
 def claims_page(report: ClaimsReport) -> str:

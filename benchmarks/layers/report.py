@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from benchmarks.compare_models.report import TrainingBudget
 from benchmarks.compare_models.rows import SCORE_THRESHOLD
 from panoptic.markdown import markdown_page, markdown_table
-from panoptic.report.explained import Estimate
 from panoptic.report.variants import EarlyExit, LayerExit
 from panoptic.robustness.summary import CLASS_GROUPS
 
@@ -45,16 +44,6 @@ def _introduction(report: LayersReport) -> str:
 
 
 def _cells(layer: LayerExit) -> list[str]:
-    scores = [_cell(layer.pq.get(group), ".1f", 100) for group in CLASS_GROUPS]
-    loss = "-" if layer.name == "all" else _cell(layer.loss, "+.1f", 100)
-    return [layer.name, *scores, loss, _cell(layer.milliseconds, ".1f"), _cell(layer.time, ".2f")]
-
-
-def _cell(found: Estimate | None, spec: str, factor: float = 1) -> str:
-    """Format an estimate with its limits; a group of classes that does not occur has a dash."""
-    if found is None:
-        return "-"
-    value = f"{factor * found.value:{spec}}"
-    if found.low is None or found.high is None:
-        return value
-    return f"{value} ({factor * found.low:{spec}} to {factor * found.high:{spec}})"
+    scores = [f"{100 * layer.pq[group]:.1f}" if group in layer.pq else "-" for group in CLASS_GROUPS]
+    loss = "-" if layer.name == "all" else f"{100 * layer.loss:+.1f}"
+    return [layer.name, *scores, loss, f"{layer.milliseconds:.1f}", f"{layer.time:.2f}"]

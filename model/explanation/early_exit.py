@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from model.device import compute_name
-from model.explanation.quality import PqEstimator, in_percent
+from model.explanation.quality import PqEstimator
 from model.inference.predict import same_size_batches
 from model.inference.predictor import NetworkInput, Predictor
 from model.inference.settings import InferenceSettings
@@ -95,5 +95,5 @@ def median_of(values: Sequence[float], resamples: int) -> Estimate:
 def describe_early_exit(found: EarlyExit) -> Iterator[str]:
     """Yield a line for each layer."""
     for layer in found.layers:
-        quality, milliseconds = in_percent(layer.pq["all"]), layer.milliseconds.value
-        yield f"PQ {quality}, mask layers {layer.name}: {milliseconds:.1f} ms an image, {layer.time.value:.0%} of all"
+        line = f"PQ {100 * layer.pq['all']:.1f}, mask layers {layer.name}"
+        yield f"{line}: {layer.milliseconds.value:.1f} ms an image, {layer.time.value:.0%} of all"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model.explanation.lost_segments import LostSegment, draw_lost, lost_segments
 from model.explanation.observing import ObservedImage
-from model.explanation.quality import PqEstimator, in_percent
+from model.explanation.quality import PqEstimator
 from model.explanation.recording import Recording
 from panoptic.evaluation.scores import ImageCounts, count_image, image_pq
 from panoptic.format.categories import CategoryTable
@@ -78,7 +78,7 @@ def describe_merging(comparison: MergingComparison) -> Iterator[str]:
     """Yield a line for each method beside mask-wise merging."""
     for other in comparison.others:
         yield (
-            f"PQ {in_percent(comparison.pq)} merged mask-wise, {in_percent(other.pq)} by {other.method}: "
-            f"{in_percent(other.gain)} more; higher in {other.better} of {comparison.images} images, "
+            f"PQ {100 * comparison.pq:.1f} merged mask-wise, {100 * other.pq:.1f} by {other.method}: "
+            f"{100 * other.gain:.1f} more; higher in {other.better} of {comparison.images} images, "
             f"lower in {other.worse}"
         )

@@ -43,9 +43,3 @@ class PqEstimator:
         for counts in images:
             counter.add(counts)
         return counter.result().averages(PQ)["pq"]
-
-
-def in_percent(estimate: Estimate) -> str:
-    """Format an estimate in percent, with its interval if it has one."""
-    limits = "" if estimate.low is None or estimate.high is None else f" ({estimate.low:.1%} to {estimate.high:.1%})"
-    return f"{estimate.value:.1%}{limits}".replace("%", "")

@@ -13,7 +13,10 @@ IMAGES = "images"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and the limits of its 95 % interval over images; None without resamples, or where too few have it."""
+    """A number and the limits of its 95 % interval over images; None without resamples, or where too few have it.
+
+    `f"{100 * estimate:.1f}"` gives `71.0 (70.1 to 71.8)`.
+    """
 
     value: float
     low: float | None = None
@@ -23,6 +26,16 @@ class Estimate:
     def of(cls, value: float, interval: Interval | None) -> "Estimate":
         """Join a value and its interval, if there is one."""
         return cls(value, interval.low, interval.high) if interval else cls(value)
+
+    def __rmul__(self, factor: float) -> "Estimate":
+        low, high = (None if limit is None else factor * limit for limit in (self.low, self.high))
+        return Estimate(factor * self.value, low, high)
+
+    def __format__(self, spec: str) -> str:
+        value = f"{self.value:{spec}}"
+        if self.low is None or self.high is None:
+            return value
+        return f"{value} ({self.low:{spec}} to {self.high:{spec}})"
 
     @classmethod
     def read(cls, entry: JsonObject) -> "Estimate":

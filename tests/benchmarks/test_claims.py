@@ -12,6 +12,7 @@ from benchmarks.layers.report import LayersReport
 from benchmarks.merging.__main__ import DRAWN, MergingReport
 from panoptic.report.explained import Estimate
 from panoptic.report.variants import EarlyExit, LayerExit
+from tests.benchmarks.test_queries import REPORT
 from tests.markdown import unpadded
 
 BUDGET = TrainingBudget(800, 4, 150, 2, 1, "cpu")
@@ -65,5 +66,21 @@ def test_early_layers_are_close_if_their_interval_is(tmp_path: Path, loss: Estim
     publish("layers", "", LayersReport(BUDGET, 0, 6, early_exit), tmp_path)
     (claim,) = only(collect_claims(tmp_path))
     assert claim.verdict == verdict
-    assert claim.here.endswith("one training) in 50% of the time")
-    assert f"2 of 6 layers: {-100 * loss.value:+.1f} PQ" in unpadded(claims_page(collect_claims(tmp_path)))
+    assert claim.here.endswith("one training, in 50% of the time")
+    assert f"2 of 6 layers: {100 * loss:+.1f} PQ lost" in unpadded(claims_page(collect_claims(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("slope", "verdict"),
+    [
+        (Estimate(-0.5, -0.75, -0.25), CONFIRMED),
+        (Estimate(-0.5, -1, 0.25), UNDECIDED),
+        (Estimate(0.5, 0.25, 1), NOT_CONFIRMED),
+        (Estimate(-0.5), UNDECIDED),
+    ],
+)
+def test_queries_interfere_if_their_slope_falls(tmp_path: Path, slope: Estimate, verdict: str) -> None:
+    publish("queries", "", replace(REPORT, preference=replace(REPORT.preference, slope=slope)), tmp_path)
+    attention, interference = only(collect_claims(tmp_path))
+    assert (attention.verdict, interference.verdict) == (CONFIRMED, verdict)
+    assert "50 (45 to 55) % of the attention of the first of 1 layers is inside the masks of things" in attention.here
