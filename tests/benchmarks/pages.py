@@ -15,6 +15,7 @@ from benchmarks.harness.results import Report, read_report
 from benchmarks.house.__main__ import HouseReport, house_page
 from benchmarks.inference.report import InferenceReport, inference_page
 from benchmarks.interval_coverage.__main__ import CoverageReport, coverage_page
+from benchmarks.layers.report import LayersReport, layers_page
 from benchmarks.loading.report import LoadingReport, loading_page
 from benchmarks.merging.__main__ import MergingReport, merging_page
 from benchmarks.official_parity.study import ParityStudy, study_page
@@ -52,6 +53,7 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "house": _renderer("house", HouseReport, house_page),
     "inference": _renderer("inference", InferenceReport, inference_page),
     "interval_coverage": _renderer("interval_coverage", CoverageReport, coverage_page),
+    "layers": _renderer("layers", LayersReport, layers_page),
     "loading": _renderer("loading", LoadingReport, loading_page),
     "merging": _renderer("merging", MergingReport, merging_page),
     "official_parity": lambda: study_page(read_report("official_parity", ParityStudy)),
