@@ -164,7 +164,7 @@ class ComparisonRuns:
         folder, params = self.folder(row, seed), self.settings(row, seed)
         finished = folder / "result.json"
         predict = load_section(params, "predict", InferenceSettings)
-        identity = fingerprint({"training": training.identity, "predict": asdict(predict)})
+        identity = fingerprint({"training": training.identity, "predict": chosen(predict, InferenceSettings())})
         done = _read(finished).values.get("identity") == identity and self.counts(row, seed).exists()
         details = read_details(folder, self.table.detailed) if done else None
         if details is None:
@@ -208,12 +208,11 @@ class ComparisonRuns:
 
     def identity(self, params: Path) -> str:
         """Fingerprint everything that determines the weights, except the code."""
-        settings = {
-            "model": load_section(params, "model", NetworkConfig),
-            "train": load_section(params, "train", TrainSettings),
-        }
+        model = load_section(params, "model", NetworkConfig)
+        train = load_section(params, "train", TrainSettings)
+        settings = {"model": chosen(model, NetworkConfig()), "train": chosen(train, TrainSettings())}
         indices = [file_digest(self.index(role)) for role in ("train", "val")]
-        return fingerprint({"settings": dict(flat_settings(settings)), "indices": indices})
+        return fingerprint({"settings": settings, "indices": indices})
 
     def folder(self, row: str, seed: int) -> Path:
         """Return the folder of a run."""
@@ -224,6 +223,12 @@ class ComparisonRuns:
         """Optimizer steps of an epoch of the training images."""
         batch_size = load_section(self.params, "train", TrainSettings).batch_size
         return steps_per_epoch(len(PanopticIndex.load(self.index("train")).records), batch_size)
+
+
+def chosen(settings: object, usual: object) -> dict[str, object]:
+    """Return the settings that differ from the usual ones: finished runs outlive an option that is added."""
+    defaults = dict(flat_settings(usual))
+    return {name: value for name, value in flat_settings(settings) if defaults.get(name) != value}
 
 
 def _read(path: Path) -> JsonObject:

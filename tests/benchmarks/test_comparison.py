@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from benchmarks.compare_models.report import (
     verdict,
 )
 from benchmarks.compare_models.rows import PAPERS, Claim, ComparedModel, RowTable
-from benchmarks.compare_models.runs import ComparisonRuns
+from benchmarks.compare_models.runs import ComparisonRuns, chosen
 from benchmarks.harness.results import read_report
 from panoptic.evaluation.network_difference import NetworkDifference, SeedVariance
 from panoptic.evaluation.sequential import Decision
@@ -125,6 +126,21 @@ def test_steps_other_than_whole_epochs_are_refused(params: Path, capsys: pytest.
         run(params, "--rows", "v2", "--steps", "5")
     assert ended.value.code == 2
     assert "--steps is 5, but a training consists of whole epochs of 2 steps" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class _Before:
+    depth: int = 2
+
+
+@dataclass(frozen=True)
+class _After(_Before):
+    added: bool = False
+
+
+def test_finished_runs_outlive_an_option_that_is_added() -> None:
+    assert chosen(_After(3), _After()) == chosen(_Before(3), _Before()) == {"depth": 3}
+    assert chosen(_After(3, added=True), _After()) == {"depth": 3, "added": True}
 
 
 def result(row: str, seed: int, pq: float, seconds: float | None = 100.0) -> SeedResult:
