@@ -19,8 +19,8 @@ import torch
 
 from benchmarks.compare_models.rows import RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
-from benchmarks.harness.apart import ApartError, measure_apart
 from benchmarks.harness.trainer import make_trainer
+from model.complexity.apart import ApartError, run_apart
 from model.network.config import NetworkConfig
 from model.network.families import build_network
 from model.training.loop import batches_of_steps, optimize
@@ -107,7 +107,7 @@ def _measured_seconds(params: Mapping[str, Path], index: Path) -> dict[str, floa
 def _seconds_apart(name: str, params: Path, index: Path) -> float:
     task = {"params": str(params), "index": str(index), "steps": TIMED_STEPS}
     try:
-        return measure_apart("benchmarks.compare_models.budgets", task)
+        return float(run_apart("benchmarks.compare_models.budgets", task))
     except ApartError as error:
         raise ValueError(f"{name} could not be trained for {TIMED_STEPS} steps: {error}") from None
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.harness.apart import ApartError, measure_apart
 from benchmarks.harness.device import PeakMemory
 from benchmarks.harness.trainer import made_batch, make_trainer
+from model.complexity.apart import ApartError, run_apart
 from model.device import keep_freed_memory, pick_device
 from model.network.config import NetworkConfig
 from model.network.families import build_network
@@ -30,11 +30,11 @@ MEGABYTE = 1e6
 def training_memory(config: NetworkConfig, size: tuple[int, int]) -> float:
     """Measure in a process of its own. Raises `ValueError` with its output if the network cannot be trained."""
     try:
-        return measure_apart("benchmarks.ladder.worker", {"config": asdict(config), "size": size})
+        return float(run_apart("benchmarks.ladder.worker", {"config": asdict(config), "size": size}))
     except ApartError as error:
         raise ValueError(
-            f"a step with one image of {size[0]} x {size[1]} could not be computed, for want of memory perhaps (exit"
-            f" status {error.status}): {str(error)[-300:]}; give a smaller --size"
+            f"a step with one image of {size[0]} x {size[1]} could not be computed, for want of memory perhaps:"
+            f" {error}; give a smaller --size"
         ) from None
 
 

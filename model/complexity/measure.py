@@ -1,13 +1,10 @@
 """Latency and memory of one network on this machine, each network in a process of its own.
 
-    echo '{"config": {}, "num_things": 80, "num_stuff": 53, "width": 160, "height": 128, "repeats": 10}' |
-        python -m model.complexity.measure
-
-In a process of its own the memory of one network does not count for the next, and its failure does not end the others.
+echo '{"config": {}, "num_things": 80, "num_stuff": 53, "width": 160, "height": 128, "repeats": 10}' |
+    python -m model.complexity.measure
 """
 
 import json
-import subprocess
 import sys
 import timeit
 from dataclasses import asdict, dataclass
@@ -15,11 +12,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
+from model.complexity.apart import ApartError, run_apart
 from model.complexity.memory import MEBIBYTE, peak_resident_bytes, resident_bytes
 from model.device import compute_name, pick_device
 from model.network.config import NetworkConfig
 from model.network.families import build_network
-from panoptic.runtime.cli import ending_with_this
 
 WARM_UP = 2
 
@@ -55,17 +52,14 @@ class Measurement:
 
 def measure_apart(name: str, task: Task) -> Measurement:
     """Measure in another process. Raises `MeasurementError` with the model's name if it cannot be run."""
-    command = [sys.executable, "-m", "model.complexity.measure"]
-    given = json.dumps(asdict(task))
-    process = subprocess.run(command, input=given, capture_output=True, text=True, env=ending_with_this())
-    if process.returncode:
-        said = process.stderr.strip().splitlines()
-        cause = said[-1] if said else f"exit status {process.returncode}, killed or out of memory"
+    try:
+        return Measurement(**json.loads(run_apart("model.complexity.measure", asdict(task))))
+    except ApartError as error:
+        cause = str(error).splitlines()[-1]
         raise MeasurementError(
             f"model '{name}' could not be run at {task.width} x {task.height}: {cause}; give a smaller "
             "size in complexity.latency_sizes, or leave the model out of complexity.latency_models"
-        )
-    return Measurement(**json.loads(process.stdout))
+        ) from None
 
 
 def measure(task: Task) -> Measurement:
