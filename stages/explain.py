@@ -13,12 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from model.comparators.folder import is_comparator
 from model.device import pick_device
 from model.explanation.early_exit import describe_early_exit, measure_early_exit
 from model.explanation.explaining import Explainer, describe
 from model.explanation.merging import MergingCases, describe_merging
-from model.explanation.observing import COMPARATOR, observed_images
+from model.explanation.observing import FOLDER, observed_images
 from model.explanation.parts import EARLY_EXIT, left_out
 from model.explanation.settings import ExplainSettings
 from model.inference.settings import InferenceSettings
@@ -41,8 +40,8 @@ def explain(settings: ExplainSettings, inference: InferenceSettings, index_path:
     split = PanopticIndex.load(index_path)
     index = replace(split, records=split.records[: settings.images or None])
     numbers = _drawn(settings, index, str(index_path))
-    if is_comparator(model):
-        raise ValueError(f"{model}: {COMPARATOR}")
+    if model.is_dir():
+        raise ValueError(f"{model}: {FOLDER}")
     checkpoint = load_checkpoint(model)
     checkpoint.categories.require_same(index.categories, str(index_path), f"the model {model}", _HINT)
     network = checkpoint.network.to(pick_device())

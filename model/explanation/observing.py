@@ -21,9 +21,11 @@ from panoptic.format.categories import CategoryTable
 from panoptic.format.results import ResultSegment
 from panoptic.index import PanopticIndex
 
-COMPARATOR = (
-    "is a network in transformers' layout, whose layers cannot be recorded; give weights that stages.train wrote"
+FOLDER = (
+    "is a folder, as networks in transformers' layout are, whose layers cannot be recorded; give weights that"
+    " stages.train wrote"
 )
+"""Why a folder is not explained."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from model.comparators.folder import is_comparator
 from model.device import pick_device, usable_device, usual_defaults
 from model.explanation.explaining import Explainer, describe
-from model.explanation.observing import COMPARATOR, Observer
+from model.explanation.observing import FOLDER, Observer
 from model.explanation.settings import ExplainSettings
 from panoptic.data.decoding import decode_upright
 from panoptic.io.errors import Issues
@@ -59,8 +58,8 @@ def explain_photos(arguments: Namespace) -> None:
 
 def _observer(arguments: Namespace) -> Observer:
     found = find(arguments.model)
-    if found.path.is_dir() and is_comparator(found.path):
-        raise ValueError(f"{found.name}: {COMPARATOR}")
+    if found.path.is_dir():
+        raise ValueError(f"{found.name}: {FOLDER}")
     checkpoint = read_checkpoint(found)
     given = {name: getattr(arguments, name) for name in ("shorter", "longer")}
     changes = {name: value for name, value in given.items() if value is not None}
