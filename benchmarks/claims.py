@@ -2,16 +2,18 @@
 
     python -m benchmarks.claims
 
-Nothing is measured: the numbers are those of the pages of other benchmarks, and a page that is missing is named. Writes
-claims.md and claims.json.
+Nothing is measured: the numbers are those of other benchmarks' pages, and a missing page is named. Writes claims.md and
+claims.json.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from scipy.stats import ttest_ind
 
+from benchmarks.compare_models.details import KEPT
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
 from benchmarks.compare_models.report import (
     CONFIRMED,
@@ -23,7 +25,7 @@ from benchmarks.compare_models.report import (
     claims_table,
     verdict,
 )
-from benchmarks.compare_models.rows import CLOSE, PAPERS, Claim
+from benchmarks.compare_models.rows import CLOSE, PAPERS
 from benchmarks.deep_supervision.grid import QUESTIONS
 from benchmarks.deep_supervision.report import GridReport
 from benchmarks.harness.command import benchmark_parser
@@ -36,15 +38,6 @@ from panoptic.markdown import markdown_page
 from panoptic.report.explained import Estimate
 from panoptic.runtime.cli import run_command
 
-COMMANDS: Mapping[str, str] = {
-    "comparison": "benchmarks.compare_models --seeds 0 1 2 --jobs 2",
-    "families": "benchmarks.compare_models --families --seeds 0 1 2 --jobs 2",
-    "deep_supervision": "benchmarks.deep_supervision --seeds 0 1 2 --jobs 2",
-    "layers": "benchmarks.layers",
-    "merging": "benchmarks.merging",
-    "queries": "benchmarks.queries --jobs 2",
-}
-_RELATIONS = {"deep_supervision": "above", "box_free": "close"}
 _LAYERS = "two of six layers of the mask decoder lose 0.1 PQ, and three none (table 10)"
 _MERGING = "mask-wise merging takes 20 % less time than DETR's argmax (section 4.3)"
 _ATTENTION = "with deep supervision attention focuses on the target in earlier layers (figure 6)"
@@ -62,88 +55,103 @@ class ClaimsReport:
 
 def collect_claims(folder: Path) -> ClaimsReport:
     """Read the pages of a folder."""
-    there = [name for name in COMMANDS if (folder / f"{name}.json").exists()]
-    pages = {name: list(_claims_of(name, folder)) for name in there}
-    return ClaimsReport(pages, [name for name in COMMANDS if name not in there])
+    there = [name for name in PAGES if (folder / f"{name}.json").exists()]
+    pages = {name: list(PAGES[name].claims(folder)) for name in there}
+    return ClaimsReport(pages, [name for name in PAGES if name not in there])
 
 
-def _claims_of(name: str, folder: Path) -> Iterable[ClaimResult]:
-    if name == "comparison":
-        return claim_results(read_report(name, ComparisonReport, folder), PAPERS)
-    if name == "families":
-        return _of_families(read_report(name, ComparisonReport, folder))
-    if name == "deep_supervision":
-        return _of_grid(read_report(name, GridReport, folder))
-    if name == "layers":
-        return _of_layers(read_report(name, LayersReport, folder))
-    if name == "queries":
-        return _of_queries(read_report(name, QueriesReport, folder))
-    return [_of_merging(read_report(name, MergingReport, folder))]
+def _of_comparison(folder: Path) -> Iterable[ClaimResult]:
+    return claim_results(read_report("comparison", ComparisonReport, folder), PAPERS)
 
 
-def _of_families(report: ComparisonReport) -> Iterator[ClaimResult]:
-    table = families_table(list(FAMILY_ROWS))
+def _of_families(folder: Path) -> Iterator[ClaimResult]:
+    report, table = read_report("families", ComparisonReport, folder), families_table(list(FAMILY_ROWS))
     yield from claim_results(report, table)
     kept = {
-        row: [one.details["PQ kept"] for one in report.results if one.row == row and "PQ kept" in one.details]
+        row: [one.details[KEPT] for one in report.results if one.row == row and KEPT in one.details]
         for row in ("detr", "d_detr_ms", "maskformer", PANOPTIC_SEGFORMER)
     }
     ours = kept.pop(PANOPTIC_SEGFORMER)
     for row, theirs in kept.items():
         if min(len(ours), len(theirs)) > 1:
             interval = ttest_ind(ours, theirs, equal_var=False).confidence_interval()
-            difference = sum(ours) / len(ours) - sum(theirs) / len(theirs)
-            found = CONFIRMED if interval.low > 0 else NOT_CONFIRMED if interval.high < 0 else UNDECIDED
-            here = f"{difference:+.1f} % of PQ kept ({interval.low:+.1f} to {interval.high:+.1f}, over seeds alone)"
+            difference = fmean(ours) - fmean(theirs)
+            low, high = float(interval.low), float(interval.high)
+            here = f"{difference:+.1f} % of PQ kept ({low:+.1f} to {high:+.1f}, over seeds alone)"
+            found = _verdict(low > 0, high < 0)
             yield ClaimResult(_ROBUST, f"against {table.rows[row].title}: {here}", found)
 
 
-def _of_grid(report: GridReport) -> Iterator[ClaimResult]:
-    for point in report.points:
+def _of_grid(folder: Path) -> Iterator[ClaimResult]:
+    for point in read_report("deep_supervision", GridReport, folder).points:
         question, cell = QUESTIONS[point.question], point.cell
         difference, interval, *_ = point.compared.cells()
         settings = f"{cell.depth} layers, {cell.steps} steps, class losses times {cell.class_weight:g}"
-        claim = Claim("", _RELATIONS[point.question], question.claim)
         here = f"{question.title}, {settings}: {difference} PQ ({interval}), {point.compared.seeds} seeds"
-        yield ClaimResult(question.claim, here, verdict(claim, point.compared.decision))
+        yield ClaimResult(question.claim, here, verdict(question.relation, point.compared.decision))
 
 
-def _of_layers(report: LayersReport) -> Iterator[ClaimResult]:
+def _of_layers(folder: Path) -> Iterator[ClaimResult]:
+    report = read_report("layers", LayersReport, folder)
     for layer in report.early_exit.layers:
         low, high = layer.loss.low, layer.loss.high
         if layer.name not in ("2", "3") or low is None or high is None:
             continue
-        is_close, is_far = 100 * max(-low, high) <= CLOSE, 100 * max(low, -high) > CLOSE
         here = (
             f"{layer.name} of {report.depth} layers: {100 * layer.loss:+.1f} PQ lost, one training, in"
             f" {layer.time.value:.0%} of the time"
         )
-        yield ClaimResult(_LAYERS, here, CONFIRMED if is_close else NOT_CONFIRMED if is_far else UNDECIDED)
+        is_close, is_far = 100 * max(-low, high) <= CLOSE, 100 * max(low, -high) > CLOSE
+        yield ClaimResult(_LAYERS, here, _verdict(is_close, is_far))
 
 
-def _of_merging(report: MergingReport) -> ClaimResult:
+def _of_merging(folder: Path) -> Iterator[ClaimResult]:
+    report = read_report("merging", MergingReport, folder)
     ratio = report.ratio[DRAWN]["mask"]
-    found = CONFIRMED if ratio.highest < 1 else NOT_CONFIRMED if ratio.lowest > 1 else UNDECIDED
-    return ClaimResult(_MERGING, f"{ratio:.2f} of the time of `{report.baseline}`, {report.masks[DRAWN]}", found)
+    here = f"{ratio:.2f} of the time of `{report.baseline}`, {report.masks[DRAWN]}"
+    yield ClaimResult(_MERGING, here, _verdict(ratio.highest < 1, ratio.lowest > 1))
 
 
-def _of_queries(report: QueriesReport) -> Iterator[ClaimResult]:
+def _of_queries(folder: Path) -> Iterator[ClaimResult]:
+    report = read_report("queries", QueriesReport, folder)
     for deep, plain in zip(report.attention[WITH], report.attention[WITHOUT], strict=True):
         first, other = deep.layers[0].inside, plain.layers[0].inside
         here = (
             f"{100 * first:.0f} % of the attention of the first of {report.depth} layers is inside the masks of"
             f" {deep.group}, without deep supervision {100 * other:.0f} %; one training each"
         )
-        yield ClaimResult(_ATTENTION, here, _compared(first, other))
+        yield ClaimResult(_ATTENTION, here, _larger(first, other))
     if slope := report.preference.slope:
-        yield ClaimResult(_INTERFERENCE, f"slope {slope:+.2f}, one training", _compared(Estimate(0, 0, 0), slope))
+        yield ClaimResult(_INTERFERENCE, f"slope {slope:+.2f}, one training", _larger(Estimate(0, 0, 0), slope))
 
 
-def _compared(larger: Estimate, smaller: Estimate) -> str:
+def _larger(first: Estimate, second: Estimate) -> str:
     """Return whether the first is larger, as the paper says, by intervals that do not meet."""
-    if larger.low is None or larger.high is None or smaller.low is None or smaller.high is None:
+    if first.low is None or first.high is None or second.low is None or second.high is None:
         return UNDECIDED
-    return CONFIRMED if larger.low > smaller.high else NOT_CONFIRMED if larger.high < smaller.low else UNDECIDED
+    return _verdict(first.low > second.high, first.high < second.low)
+
+
+def _verdict(agrees: bool, disagrees: bool) -> str:
+    return CONFIRMED if agrees else NOT_CONFIRMED if disagrees else UNDECIDED
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that says something about the papers' claims: the command that writes it, and the reader of a folder."""
+
+    command: str
+    claims: Callable[[Path], Iterable[ClaimResult]]
+
+
+PAGES: Mapping[str, Page] = {
+    "comparison": Page("python -m benchmarks.compare_models --seeds 0 1 2 --jobs 2", _of_comparison),
+    "families": Page("python -m benchmarks.compare_models --families --seeds 0 1 2 --jobs 2", _of_families),
+    "deep_supervision": Page("python -m benchmarks.deep_supervision --seeds 0 1 2 --jobs 2", _of_grid),
+    "layers": Page("python -m benchmarks.layers", _of_layers),
+    "merging": Page("python -m benchmarks.merging", _of_merging),
+    "queries": Page("python -m benchmarks.queries --jobs 2", _of_queries),
+}
 
 
 def claims_page(report: ClaimsReport) -> str:
@@ -154,7 +162,7 @@ def claims_page(report: ClaimsReport) -> str:
         f" about these, and cannot confirm or refute a paper on COCO. *{UNDECIDED}* is not the same as equal. Intervals"
         f" are 95 %; close means within {CLOSE:g} PQ."
     )
-    missing = ", ".join(f"`python -m {COMMANDS[name]}`" for name in report.missing)
+    missing = ", ".join(f"`{PAGES[name].command}`" for name in report.missing)
     return markdown_page(
         "# The papers' claims",
         introduction,
@@ -165,7 +173,7 @@ def claims_page(report: ClaimsReport) -> str:
 
 def _section(name: str, claims: Sequence[ClaimResult]) -> Iterator[str]:
     yield f"## [{name}]({name}.md)"
-    yield f"`python -m {COMMANDS[name]}`"
+    yield f"`{PAGES[name].command}`"
     yield claims_table(claims)
 
 

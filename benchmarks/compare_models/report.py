@@ -240,7 +240,9 @@ def _claim_result(
         if (pair.row, pair.other) == (name, claim.other):
             difference, interval, *_ = pair.cells()
             return ClaimResult(
-                claim.words, f"{rows}: {difference} PQ ({interval}), {pair.seeds} seeds", verdict(claim, pair.decision)
+                claim.words,
+                f"{rows}: {difference} PQ ({interval}), {pair.seeds} seeds",
+                verdict(claim.relation, pair.decision),
             )
     differences = paired_differences(by_row[name], by_row[claim.other])
     if not differences:
@@ -258,7 +260,7 @@ def _remarks(by_row: Mapping[str, object], report: ComparisonReport, table: RowT
         if row.remark:
             yield f"**{row.title}**: {row.remark}."
         pairs = {(pair.row, pair.other): pair.decision for pair in report.comparisons}
-        decided = [(claim, pairs[name, claim.other]) for claim in row.claims if (name, claim.other) in pairs]
+        decided = [(claim.relation, pairs[name, claim.other]) for claim in row.claims if (name, claim.other) in pairs]
         if row.finding and any(verdict(*one).startswith(NOT_CONFIRMED) for one in decided):
             yield f"**{row.title}**, investigated: {row.finding}."
 
@@ -284,12 +286,12 @@ def paired_differences(found: Sequence[SeedResult], others: Sequence[SeedResult]
     return [result.pq["all"] - of_seed[result.seed] for result in found if result.seed in of_seed]
 
 
-def verdict(claim: Claim, decision: Decision) -> str:
-    """Say whether the difference to the other row agrees with a claim."""
+def verdict(relation: str, decision: Decision) -> str:
+    """Say whether the difference to the other row is as a claim's `relation` has it: below, above, or close."""
     value, interval = decision.difference.value, decision.difference.interval()
-    if claim.relation == "close":
+    if relation == "close":
         is_far = decision.is_different and min(abs(interval.low), abs(interval.high)) > CLOSE
         return CONFIRMED if decision.is_close else NOT_CONFIRMED if is_far else UNDECIDED
     if not decision.is_different:
         return f"{NOT_CONFIRMED}, the rows are close" if decision.is_close else UNDECIDED
-    return CONFIRMED if (value < 0) == (claim.relation == "below") else NOT_CONFIRMED
+    return CONFIRMED if (value < 0) == (relation == "below") else NOT_CONFIRMED

@@ -19,12 +19,14 @@ class Question:
     Attributes:
         title: of what is subtracted from what.
         claim: the paper's, in words.
+        relation: of the difference to 0 according to the claim: above, or close.
         changed: settings without deep supervision, or without boxes; the reference has both.
         subtracts_changed: True for reference minus changed, False for changed minus reference.
     """
 
     title: str
     claim: str
+    relation: str
     changed: Mapping[str, Mapping[str, object]]
     subtracts_changed: bool
 
@@ -33,12 +35,14 @@ QUESTIONS: Mapping[str, Question] = {
     "deep_supervision": Question(
         "deep supervision minus none",
         "deep supervision makes the mask decoder better and its training converge faster (section 4.3 and figure 5)",
+        "above",
         {"train": {"deep_supervision": False}},
         subtracts_changed=True,
     ),
     "box_free": Question(
         "box-free minus boxes",
         "centers of mass are nearly as good as boxes, 49.2 against 49.6 PQ (table 6)",
+        "close",
         {"model": {"location_target": "center"}},
         subtracts_changed=False,
     ),

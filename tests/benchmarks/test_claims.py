@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.claims import COMMANDS, ClaimsReport, claims_page, collect_claims
+from benchmarks.claims import PAGES, ClaimsReport, claims_page, collect_claims
 from benchmarks.compare_models.report import CONFIRMED, NOT_CONFIRMED, UNDECIDED, ClaimResult, TrainingBudget
 from benchmarks.harness.results import RESULTS, Summary, publish
 from benchmarks.layers.report import LayersReport
@@ -30,7 +30,7 @@ def test_the_committed_page_has_the_claims_of_the_committed_pages() -> None:
 
 def test_pages_that_are_missing_are_named(tmp_path: Path) -> None:
     found = collect_claims(tmp_path)
-    assert found == ClaimsReport({}, list(COMMANDS))
+    assert found == ClaimsReport({}, list(PAGES))
     assert "Not measured yet: `python -m benchmarks.compare_models --seeds 0 1 2 --jobs 2`, " in claims_page(found)
 
 

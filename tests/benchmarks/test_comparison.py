@@ -20,7 +20,7 @@ from benchmarks.compare_models.report import (
     paired_differences,
     verdict,
 )
-from benchmarks.compare_models.rows import PAPERS, Claim, ComparedModel, RowTable
+from benchmarks.compare_models.rows import PAPERS, ComparedModel, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns, chosen
 from benchmarks.harness.results import read_report
 from panoptic.evaluation.network_difference import NetworkDifference, SeedVariance
@@ -185,7 +185,7 @@ def decided(value: float, variance: float = 0.03, p_different: float = 0.01, p_c
     ],
 )
 def test_a_verdict_needs_a_decision(relation: str, decision: Decision, expected: str) -> None:
-    assert verdict(Claim("v2", relation, ""), decision) == expected
+    assert verdict(relation, decision) == expected
 
 
 def test_the_page_calls_only_what_is_decided() -> None:
