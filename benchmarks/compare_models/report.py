@@ -7,11 +7,10 @@ from pathlib import Path
 
 from benchmarks.compare_models.details import costs_section, details_section
 from benchmarks.compare_models.rows import CLOSE, PAPERS, SCORE_THRESHOLD, Claim, RowTable
-from benchmarks.harness.results import mean_and_range
+from benchmarks.harness.results import mean_and_range, read_report
 from model.complexity.measure import Measurement
 from panoptic.evaluation.power import POWER
 from panoptic.evaluation.sequential import LEVEL, Decision
-from panoptic.io.json_fields import read_json
 from panoptic.markdown import markdown_page, markdown_table
 from panoptic.robustness.summary import CLASS_GROUPS
 
@@ -265,12 +264,12 @@ def _remarks(by_row: Mapping[str, object], report: ComparisonReport, table: RowT
             yield f"**{row.title}**, investigated: {row.finding}."
 
 
-def read_quality(numbers: Path) -> dict[str, list[float]]:
-    """Read PQ in percent by row, one for each seed, from the numbers of a published page; empty if there are none."""
-    found: dict[str, list[float]] = defaultdict(list)
+def read_results(numbers: Path) -> dict[str, list[SeedResult]]:
+    """Read the results by row from the numbers of a published page; empty if there are none."""
+    found: dict[str, list[SeedResult]] = defaultdict(list)
     if numbers.exists():
-        for result in read_json(numbers).objects("results"):
-            found[result.text("row")].append(result.child("pq").number("all"))
+        for result in read_report(numbers.stem, ComparisonReport, numbers.parent).results:
+            found[result.row].append(result)
     return found
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.compare_models.report import read_quality
+from benchmarks.compare_models.report import read_results
 from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.device import device_name, timer_for
 from benchmarks.harness.drawn_masks import draw_found
@@ -58,7 +58,7 @@ class LadderPlan:
 
 def measure_ladder(plan: LadderPlan) -> LadderReport:
     """Count and measure all rows."""
-    quality = read_quality(plan.comparison)
+    compared = read_results(plan.comparison)
     memory = cache(training_memory)  # two rows differ in their merging alone
     trained = {name: memory(ROWS[name].model.config, plan.size) for name in plan.rows}
     seconds = segmentation_seconds(plan)
@@ -67,9 +67,9 @@ def measure_ladder(plan: LadderPlan) -> LadderReport:
     for name in plan.rows:
         parameters, gmacs = counted(name)
         summaries = Summary.of(seconds[name]), Summary.of_ratios(first, seconds[name])
-        pq = quality.get(ROWS[name].compared or "", [])
+        pq = [one.pq["all"] for one in compared.get(ROWS[name].compared or "", [])]
         results.append(CostResult(name, parameters, gmacs, *summaries, trained[name], pq))
-    comparison = plan.comparison.name if quality else None
+    comparison = plan.comparison.name if compared else None
     return LadderReport(plan.size, plan.rounds, device_name(), comparison, results)
 
 

@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
-from benchmarks.compare_models.report import read_quality
+from benchmarks.compare_models.report import read_results
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.harness.results import mean_and_range
 from model.published.papers import PaperRow, paper_tables
-from panoptic.io.json_fields import read_json
 from panoptic.markdown import markdown_page, markdown_table
 from panoptic.robustness.figures import COLORS
 
@@ -74,12 +73,12 @@ def mini_points(folder: Path) -> tuple[tuple[Point, ...], tuple[str, ...]]:
 
 def _rows(path: Path, table: RowTable) -> Iterator[Point]:
     """Yield the networks of a table that were trained, not those that predict with the weights of another row."""
-    parameters = {one.text("row"): one.integer("parameters") for one in read_json(path).objects("results")}
-    for name, found in read_quality(path).items():
+    for name, found in read_results(path).items():
         row = table.rows.get(name)
         if row is None or row.weights_of is None:
             title = row.title if row else name
-            yield Point(path.stem, title, title, parameters[name] / 1e6, tuple(found))
+            pq = tuple(one.pq["all"] for one in found)
+            yield Point(path.stem, title, title, found[0].parameters / 1e6, pq)
 
 
 def parameters_page(report: ParametersReport) -> str:

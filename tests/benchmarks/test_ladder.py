@@ -1,46 +1,28 @@
 """The costs of the papers' networks, measured on a tiny network in their place."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.compare_models.report import read_quality
+from benchmarks.compare_models.report import read_results
 from benchmarks.compare_models.rows import PAPERS
 from benchmarks.harness.results import Summary, read_report
 from benchmarks.ladder import __main__ as ladder
 from benchmarks.ladder.__main__ import counted
 from benchmarks.ladder.report import CostResult, LadderReport, ladder_page
 from benchmarks.ladder.rows import ROWS
-from model.network.config import NetworkConfig
+from tests.benchmarks.tiny_comparison import publish_quality
 from tests.markdown import unpadded
-
-TINY = NetworkConfig(
-    backbone="tiny",
-    backbone_norm="group",
-    frozen_stages=0,
-    channels=32,
-    heads=2,
-    levels=3,
-    points=2,
-    encoder_layers=1,
-    location_layers=1,
-    thing_mask_layers=1,
-    stuff_mask_layers=1,
-    feedforward=32,
-    mask_feedforward=32,
-)
+from tests.model.network.tiny_network import TINY
 
 
 def test_rows_are_measured_and_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = {name: replace(row, model=replace(row.model, config=TINY)) for name, row in ROWS.items()}
     monkeypatch.setattr(ladder, "ROWS", tiny)
-    comparison = tmp_path / "comparison.json"
-    results = [{"row": "detr_p", "pq": {"all": pq}} for pq in (20.0, 22.0)]
-    comparison.write_text(json.dumps({"results": results}))
+    publish_quality("comparison", {"detr_p": [20.0, 22.0]}, tmp_path)
     given = ["--rows", "v1_r50", "detr_m", "detr", "--size", "48", "64", "--rounds", "2"]
-    ladder.main([*given, "--comparison", str(comparison), "--out", str(tmp_path / "out")])
+    ladder.main([*given, "--comparison", str(tmp_path / "comparison.json"), "--out", str(tmp_path / "out")])
     report = read_report("ladder", LadderReport, tmp_path / "out")
     assert [found.row for found in report.rows] == ["detr", "detr_m", "v1_r50"]
     first, merged, _ = report.rows
@@ -74,7 +56,7 @@ def test_rows_are_those_of_the_comparison() -> None:
 
 
 def test_without_a_comparison_there_is_no_quality(tmp_path: Path) -> None:
-    assert not read_quality(tmp_path / "comparison.json")
+    assert not read_results(tmp_path / "comparison.json")
     result = CostResult("v1_pvtv2_b5", 100.9, 391.0, Summary(0.5, 0.4, 1.0), Summary(1, 1, 1), 900.0, [])
     page = unpadded(ladder_page(LadderReport((240, 320), 7, "some machine", None, [result])))
     assert "There is no PQ on `mini` yet" in page

@@ -1,6 +1,5 @@
 """PQ against parameters: the papers' points are those of their tables, and ours those of trained rows."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,7 @@ from benchmarks.parameters.report import (
     paper_points,
     parameters_figure,
 )
-
-
-def write_results(folder: Path, name: str, rows: dict[str, list[float]], parameters: int = 1_250_000) -> None:
-    results = [
-        {"row": row, "seed": seed, "pq": {"all": pq}, "parameters": parameters}
-        for row, found in rows.items()
-        for seed, pq in enumerate(found)
-    ]
-    (folder / f"{name}.json").write_text(json.dumps({"results": results}))
+from tests.benchmarks.tiny_comparison import publish_quality
 
 
 def test_points_of_the_papers_are_the_networks_with_both_numbers() -> None:
@@ -38,7 +29,7 @@ def test_points_of_the_papers_are_the_networks_with_both_numbers() -> None:
 
 
 def test_rows_with_the_weights_of_another_are_no_networks(tmp_path: Path) -> None:
-    write_results(tmp_path, "comparison", {"v2": [67.0, 69.0], "v2_p": [57.0, 58.0], "unheard of": [10.0]})
+    publish_quality("comparison", {"v2": [67.0, 69.0], "v2_p": [57.0, 58.0], "unheard of": [10.0]}, tmp_path)
     points, sources = mini_points(tmp_path)
     assert sources == ("comparison",)
     assert [(point.title, point.parameters, point.pq) for point in points] == [
@@ -49,7 +40,7 @@ def test_rows_with_the_weights_of_another_are_no_networks(tmp_path: Path) -> Non
 
 
 def test_the_command_publishes_page_numbers_and_plot(tmp_path: Path) -> None:
-    write_results(tmp_path, "families", {"mask2former": [70.0]})
+    publish_quality("families", {"mask2former": [70.0]}, tmp_path)
     main(["--results", str(tmp_path), "--out", str(tmp_path)])
     report = read_report("parameters", ParametersReport, tmp_path)
     assert [point.series for point in report.mini] == ["families"]
@@ -60,7 +51,7 @@ def test_the_command_publishes_page_numbers_and_plot(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 9])
 def test_labels_of_equal_points_stand_apart(count: int, tmp_path: Path) -> None:
-    write_results(tmp_path, "comparison", {f"row {number}": [50.0 + number // 3] for number in range(count)})
+    publish_quality("comparison", {f"row {number}": [50.0 + number // 3] for number in range(count)}, tmp_path)
     figure = parameters_figure(ParametersReport(paper_points(), *mini_points(tmp_path)))
     labels = [text.xy[1] for text in figure.axes[1].texts if isinstance(text, Annotation)]
     assert len(set(labels)) == len(labels) == count

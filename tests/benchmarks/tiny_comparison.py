@@ -1,5 +1,11 @@
 """A comparison of networks on a tiny dataset: its settings, and the files that its stages leave."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.compare_models.report import ComparisonReport, SeedResult, TrainingBudget
+from benchmarks.harness.results import publish
+
 PARAMS = """
 dataset: {{name: tiny, root: {root}, train: train, val: val}}
 annotate:
@@ -24,3 +30,13 @@ def counts_by_image(quality: float) -> dict[str, object]:
     """Make the counts of four images in which one class has this PQ."""
     counts = {"tp": 1, "fp": 0, "fn": 0, "iou_sum": quality}
     return {str(image): {**counts, "classes": {"7": counts}} for image in range(4)}
+
+
+def publish_quality(name: str, rows: Mapping[str, Sequence[float]], folder: Path) -> None:
+    """Publish a comparison in which rows have these PQ, one for each seed."""
+    results = [
+        SeedResult(row, seed, {"all": pq}, parameters=1_250_000, seconds=None)
+        for row, found in rows.items()
+        for seed, pq in enumerate(found)
+    ]
+    publish(name, "", ComparisonReport(TrainingBudget(800, 4, 150, 2, 1, "cpu"), results), folder)
