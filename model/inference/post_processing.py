@@ -57,8 +57,7 @@ class PanopticPrediction:
     def result_segments(self, categories: CategoryTable) -> tuple[ResultSegment, ...]:
         """Return the segments with the ids of their categories instead of labels."""
         return tuple(
-            ResultSegment(one.id, categories.category_of(one.label).id, score=one.score, query=one.query)
-            for one in self.segments
+            ResultSegment(one.id, categories.category_of(one.label).id, score=one.score) for one in self.segments
         )
 
     def embedding(self, segment: PredictedSegment) -> npt.NDArray[np.float32] | None:

@@ -25,8 +25,6 @@ class ResultSegment(SegmentLabel):
 
     is_crowd: bool = False
     score: float | None = None
-    query: int | None = None
-    """The network's query that found it, if known; no part of COCO's format."""
 
 
 class ResultsWriter:

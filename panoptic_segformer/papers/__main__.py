@@ -10,7 +10,7 @@ from pathlib import Path
 
 from panoptic.io.errors import shown_ids
 from panoptic.runtime.cli import command_parser, run_command
-from panoptic_segformer.papers.results import PUBLISHED, RUNS, Results
+from panoptic_segformer.papers.results import RESULTS, RUNS, Results
 
 _DETAILS = (
     "A folder SYSTEM/ in --runs, a copy of the runs/ that a recipe left, has the results of a network at its full size."
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--runs", type=Path, default=RUNS, help="finished runs, by system (default: %(default)s)")
     parser.add_argument(
-        "--results", type=Path, default=PUBLISHED, help="results of the benchmarks (default: %(default)s)"
+        "--results", type=Path, default=RESULTS, help="results of the benchmarks (default: %(default)s)"
     )
     given = parser.parse_args(argv)
     if given.run and not given.key:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def command() -> None:
         _require_folder(given.runs, is_optional=given.run or given.runs == RUNS)
-        _require_folder(given.results, is_optional=given.results == PUBLISHED)
+        _require_folder(given.results, is_optional=given.results == RESULTS)
         print(_table(given.key, results, given.run, given.json) if given.key else _list(results, given.json))
         if unread := results.unread():
             message = (

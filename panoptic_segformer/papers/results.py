@@ -1,4 +1,7 @@
-"""Our results as far as they lie here, in the columns of the papers' tables."""
+"""Our results as far as they lie here, in the columns of the papers' tables.
+
+The benchmarks that publish them are part of a checkout only, so their files are read as JSON.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ from panoptic.io.json_fields import FieldError, JsonObject, is_number, read_json
 from panoptic.report.variants import EarlyExit
 from panoptic_segformer.papers.systems import SYSTEMS, Source, System
 
-PUBLISHED, RUNS = Path("benchmarks/results"), Path("runs/papers")
+RESULTS, RUNS = Path("benchmarks/results"), Path("runs/papers")
 CORRUPTED = Path("runs/benchmarks/compare/families")
 MINI = "mini"
 """Folder beside the runs in which `--run` leaves results on `mini`."""
@@ -40,7 +43,7 @@ class Results:
     """
 
     runs: Path = RUNS
-    published: Path = PUBLISHED
+    published: Path = RESULTS
     corrupted: Path = CORRUPTED
 
     def on_mini(self, source: Source) -> Mapping[str, float]:

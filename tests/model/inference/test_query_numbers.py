@@ -1,16 +1,11 @@
-"""Segments carry the number of the query that found them, and COCO's files do not."""
+"""Segments carry the number of the query that found them."""
 
-import json
-from pathlib import Path
-
-import numpy as np
 import torch
 
 from model.inference.merging import MergingSettings
 from model.inference.post_processing import ImageSizes, find_masks
 from model.network.outputs import PanopticOutput
-from panoptic.format.results import ResultSegment, ResultsWriter
-from tests.model.explanation.observed import NETWORKS, TABLE, observe
+from tests.model.explanation.observed import NETWORKS, observe
 from tests.model.network.tiny_network import THINGS
 
 SETTINGS = MergingSettings(score_threshold=0, overlap_things=1, overlap_stuff=1)
@@ -46,13 +41,3 @@ def test_a_network_that_tells_only_what_it_found_has_no_numbers() -> None:
     found = find_masks(output_of(None), 0, SIZES)
     assert found.query_numbers is None
     assert [one.query for one in found.merge(SETTINGS).segments] == [None, None]
-
-
-def test_files_in_the_format_of_coco_do_not_change(tmp_path: Path) -> None:
-    contents = []
-    for query in (None, 17):
-        writer = ResultsWriter(tmp_path / str(query), TABLE)
-        writer.add(1, "1.png", np.ones((2, 2), np.int32), [ResultSegment(1, 1, score=0.5, query=query)])
-        contents.append(writer.to_json())
-    assert contents[0] == contents[1]
-    assert json.loads(contents[0])["annotations"][0]["segments_info"] == [{"id": 1, "category_id": 1, "score": 0.5}]
