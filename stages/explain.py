@@ -4,7 +4,7 @@
         --model runs/train/model.safetensors --out runs/explain
 
 Writes to the output folder: `explain.json`, the numbers with their 95 % intervals, `merging.json`, mask-wise merging
-against argmax per pixel, `early_exit.json`, PQ against time by the number of mask decoder layers, and `images/`, the
+against argmaxes per pixel, `early_exit.json`, PQ against time by the number of mask decoder layers, and `images/`, the
 drawings of single images. The report shows all of it. `panoptic explain` draws photographs without ground truth.
 """
 

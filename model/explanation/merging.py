@@ -1,4 +1,4 @@
-"""Mask-wise merging against an argmax per pixel (section 3.5 of the CVPR paper): how much better, how often, and where.
+"""Mask-wise merging against argmaxes per pixel (section 3.5 of the CVPR paper): how much better, how often, and where.
 
 All methods merge the same masks with the same settings.
 """
@@ -16,7 +16,7 @@ from panoptic.format.categories import CategoryTable
 from panoptic.report.variants import MergingComparison, OtherMerging
 
 MASKS, PIXELS = "mask", "pixel"
-OTHERS = (PIXELS, "pixel_class")
+OTHERS = (PIXELS, "pixel_class", "detr")
 """The methods beside mask-wise merging, as `MergingSettings.method` names them."""
 
 

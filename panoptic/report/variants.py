@@ -39,7 +39,7 @@ class OtherMerging:
 
 @dataclass(frozen=True)
 class MergingComparison:
-    """Mask-wise merging against argmax per pixel.
+    """Mask-wise merging against argmaxes per pixel.
 
     Attributes:
         images: how many were merged.

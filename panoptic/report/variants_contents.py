@@ -18,6 +18,7 @@ from panoptic.robustness.figures import COLORS
 METHODS: Mapping[str, str] = {
     "pixel": "argmax per pixel (p)",
     "pixel_class": "argmax of class and mask (p*)",
+    "detr": "DETR's argmax (p)",
 }
 
 

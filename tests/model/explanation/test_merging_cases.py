@@ -108,8 +108,8 @@ def test_counts_scores_and_differences_by_hand(tmp_path: Path) -> None:
     found = cases.result(tmp_path / IMAGES, resamples=200)
     assert found is not None
     assert found.images == 3, "an image without ground truth does not count"
-    pixel, pixel_class = found.others
-    assert (pixel.method, pixel_class.method) == OTHERS
+    assert tuple(other.method for other in found.others) == OTHERS
+    pixel, pixel_class, detr = found.others
     # Laptops: IoU 1, 0.6 (with the keyboard's pixels) and 1; the keyboard is dropped; walls are exact.
     assert found.pq.value == pytest.approx((2.6 / 3 + 0 + 1) / 3)
     # Laptops: missed, 1 and 1; keyboards: one where none is, and one; walls are exact.
@@ -119,6 +119,9 @@ def test_counts_scores_and_differences_by_hand(tmp_path: Path) -> None:
     # 0.3 x 0.95 is never above 0.9 x 0.8: the keyboard gets nothing, as by masks.
     assert (pixel_class.better, pixel_class.worse) == (0, 0)
     assert pixel_class.gain == Estimate(0, 0, 0)
+    # DETR's drops neither half of the first laptop, and neither matches; the other scenes are right.
+    assert detr.pq.value == pytest.approx((2 / 3 + 1 / 1.5 + 1) / 3)
+    assert (detr.better, detr.worse) == (1, 1)
     for estimate in (found.pq, pixel.pq, pixel.gain):
         assert estimate.low is not None
         assert estimate.high is not None
