@@ -12,9 +12,10 @@ queries.json.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.compare_models.families import FAMILY_ROWS
 from benchmarks.compare_models.options import WORK, comparison_parser, exit_if_any
 from benchmarks.compare_models.report import TrainingBudget
-from benchmarks.compare_models.rows import SCORE_THRESHOLD, ComparedModel, RowTable
+from benchmarks.compare_models.rows import SCORE_THRESHOLD, ComparedModel, RowTable, mask_layers
 from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.harness.results import publish
 from model.explanation.attention import ATTENTION
@@ -46,16 +47,13 @@ class QueriesReport:
 
 
 def queries_table(depth: int) -> RowTable:
-    """Make the rows. Raises `ValueError` for decoders without layers."""
-    if depth < 1:
-        raise ValueError(f"--depth is {depth}; give at least 1")
-    layers = {"thing_mask_layers": depth, "stuff_mask_layers": depth}
-    model: dict[str, object] = {"query_initialization": "learned", "token_classes": False} | layers
-    train: dict[str, object] = {"losses": {"token_class": 0.0}}
+    """Make the rows. Raises `ValueError` for mask decoders without layers."""
+    learned = FAMILY_ROWS["learned_queries"].settings
+    model, train = {**learned["model"], **mask_layers(depth)}, learned["train"]
     settings: Mapping[str, Mapping[str, Mapping[str, object]]] = {
         WITH: {"model": model, "train": train},
-        WITHOUT: {"model": model, "train": train | {"deep_supervision": False}},
-        JOINT: {"model": model | {"stuff": "joint"}, "train": train},
+        WITHOUT: {"model": model, "train": {**train, "deep_supervision": False}},
+        JOINT: {"model": {**model, "stuff": "joint"}, "train": train},
     }
     return RowTable("queries", "", {row: ComparedModel(row, settings=own) for row, own in settings.items()})
 

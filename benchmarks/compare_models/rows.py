@@ -39,6 +39,13 @@ class ComparedModel:
     steps: int | None = None  # of the optimizer, if not those of the other rows
 
 
+def mask_layers(depth: int) -> dict[str, object]:
+    """Set the layers of both mask decoders, in the section `model`. Raises `ValueError` if there are to be none."""
+    if depth < 1:
+        raise ValueError(f"mask decoders cannot have {depth} layers; give at least 1")
+    return {"thing_mask_layers": depth, "stuff_mask_layers": depth}
+
+
 @dataclass(frozen=True)
 class RowTable:
     """Networks that are compared with each other, by name, and the page that shows them."""

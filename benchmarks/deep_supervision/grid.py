@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from benchmarks.compare_models.differences import Pair
-from benchmarks.compare_models.rows import ComparedModel, RowTable
+from benchmarks.compare_models.rows import ComparedModel, RowTable, mask_layers
 from model.training.criterion import LossWeights
 
 PAGE = "deep_supervision"
@@ -76,10 +76,7 @@ class Cell:
     def model(self, losses: LossWeights) -> ComparedModel:
         """Return the reference, given the factors of the losses at a class weight of 1."""
         weights = {name: getattr(losses, name) * self.class_weight for name in _CLASS_LOSSES}
-        settings: dict[str, dict[str, object]] = {
-            "model": {"thing_mask_layers": self.depth, "stuff_mask_layers": self.depth},
-            "train": {"losses": weights},
-        }
+        settings: dict[str, dict[str, object]] = {"model": mask_layers(self.depth), "train": {"losses": weights}}
         return ComparedModel(self.row, settings=settings, steps=self.steps)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.compare_models.options import WORK, comparison_parser, exit_if_any
-from benchmarks.compare_models.rows import ComparedModel, RowTable
+from benchmarks.compare_models.rows import ComparedModel, RowTable, mask_layers
 from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.harness.results import publish
 from benchmarks.layers.report import LayersReport, layers_page
@@ -27,11 +27,8 @@ ROW, DEPTH, RESAMPLES = "deep", 6, 1000
 
 
 def deep_row(depth: int) -> RowTable:
-    """Make the row that is trained. Raises `ValueError` for decoders without layers."""
-    if depth < 1:
-        raise ValueError(f"--depth is {depth}; give at least 1")
-    deep = {"model": {"thing_mask_layers": depth, "stuff_mask_layers": depth}}
-    return RowTable("layers", "", {ROW: ComparedModel(ROW, settings=deep)})
+    """Make the row that is trained. Raises `ValueError` for mask decoders without layers."""
+    return RowTable("layers", "", {ROW: ComparedModel(ROW, settings={"model": mask_layers(depth)})})
 
 
 def measure_layers(runs: ComparisonRuns, seed: int, depth: int) -> LayersReport:

@@ -86,4 +86,4 @@ def test_impossible_numbers_are_refused(params: Path, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as ended:
         queries.main(["--params", str(params), "--depth", "0"])
     assert ended.value.code == 2
-    assert "--depth is 0; give at least 1" in capsys.readouterr().err
+    assert "mask decoders cannot have 0 layers; give at least 1" in capsys.readouterr().err
