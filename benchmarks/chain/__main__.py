@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.chain.report import ChainReport, StepCost, chain_page
 from benchmarks.harness.command import benchmark_parser
-from benchmarks.harness.device import device_name
+from benchmarks.harness.device import machine_name
 from benchmarks.harness.results import publish
 from benchmarks.harness.timer import Timer
 from model.complexity.memory import status_bytes
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             changes = override_settings(ROOT / params.name, [folder / "chain.yaml", *arguments.override], params)
             settings = tuple(str(change) for change in changes if not change.key.startswith("dataset."))
             steps = measure_chain(params, data, folder)
-        report = ChainReport(device_name(), arguments.threads, data.name, settings, steps)
+        report = ChainReport(machine_name(), arguments.threads, data.name, settings, steps)
         publish("chain", chain_page(report), report, arguments.out)
 
     run_command(command)

@@ -36,7 +36,7 @@ from benchmarks.chaos.processes import end_processes
 from benchmarks.chaos.report import ChaosReport, chaos_page, describe
 from benchmarks.chaos.targets import Preparation
 from benchmarks.harness.command import benchmark_parser
-from benchmarks.harness.device import device_name
+from benchmarks.harness.device import machine_name
 from benchmarks.harness.results import publish
 from benchmarks.harness.timer import Timer
 from panoptic.runtime.cli import run_command
@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         left_out = Counter(str(moment.kind) for moment in plan.left_out)
         measured = tuple(name for name, _ in MEASURED)
         report = ChaosReport(
-            device_name(), given.seed, timer.laps["all"], dict(taken.laps), dict(left_out), measured, tuple(outcomes)
+            machine_name(), given.seed, timer.laps["all"], dict(taken.laps), dict(left_out), measured, tuple(outcomes)
         )
         if (given.only, given.stage, given.moment) == (None, None, None):
             publish("chaos", chaos_page(report), report, given.out)

@@ -1,7 +1,6 @@
 """Run every row and seed of the comparison through the stages, several in parallel, none twice."""
 
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from benchmarks.compare_models.details import read_details
 from benchmarks.compare_models.report import SeedResult, TrainingBudget
 from benchmarks.compare_models.rows import PAPERS, RowTable
+from benchmarks.harness.device import machine_name
 from benchmarks.harness.stages import Stages, percentages
 from model.inference.settings import InferenceSettings
 from model.network.config import NetworkConfig
@@ -102,8 +102,7 @@ class ComparisonRuns:
         """Return what all rows have in common."""
         batch_size = load_section(self.params, "train", TrainSettings).batch_size
         images = len(PanopticIndex.load(self.index("val")).records)
-        device = f"{platform.machine()} with {os.cpu_count()} cores"
-        return TrainingBudget(self.steps, batch_size, images, self.jobs, self.stages.threads, device)
+        return TrainingBudget(self.steps, batch_size, images, self.jobs, self.stages.threads, machine_name())
 
     def run(self, rows: Sequence[str], seeds: Sequence[int]) -> tuple[list[SeedResult], list[str]]:
         """Return the results of all rows and seeds, and a message for each that failed without stopping the others."""

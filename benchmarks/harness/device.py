@@ -1,4 +1,4 @@
-"""The device that a benchmark runs on: its name, its memory, and the timer that waits for it."""
+"""The machine that a benchmark runs on: its name, the memory of its device, and the timer that waits for it."""
 
 import os
 import platform
@@ -17,8 +17,8 @@ def timer_for(device: torch.device) -> Timer:
     return Timer(partial(torch.cuda.synchronize, device)) if device.type == "cuda" else Timer()
 
 
-def device_name() -> str:
-    """Name the GPU that networks run on, else the processor and its cores."""
+def machine_name() -> str:
+    """Name the GPU that networks run on, else the processor and its cores; `compute_name` counts threads instead."""
     if pick_device().type == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()}, {os.cpu_count()} cores"

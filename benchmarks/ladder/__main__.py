@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.compare_models.report import read_results
 from benchmarks.harness.command import benchmark_parser
-from benchmarks.harness.device import device_name, timer_for
+from benchmarks.harness.device import machine_name, timer_for
 from benchmarks.harness.drawn_masks import draw_found
 from benchmarks.harness.interleave import interleave
 from benchmarks.harness.results import RESULTS, Summary, publish
@@ -70,7 +70,7 @@ def measure_ladder(plan: LadderPlan) -> LadderReport:
         pq = [one.pq["all"] for one in compared.get(ROWS[name].compared or "", [])]
         results.append(CostResult(name, parameters, gmacs, *summaries, trained[name], pq))
     comparison = plan.comparison.name if compared else None
-    return LadderReport(plan.size, plan.rounds, device_name(), comparison, results)
+    return LadderReport(plan.size, plan.rounds, machine_name(), comparison, results)
 
 
 def counted(name: str) -> tuple[float, float]:

@@ -16,7 +16,7 @@ import cv2
 import torch
 
 from benchmarks.harness.command import benchmark_parser
-from benchmarks.harness.device import device_name
+from benchmarks.harness.device import machine_name
 from benchmarks.harness.results import publish
 from benchmarks.loading.dataset import write_dataset
 from benchmarks.loading.parts import measure_loading
@@ -62,7 +62,7 @@ def measure(rounds: LoadingRounds, index: Path | None, params: Path) -> LoadingR
         index = index or write_dataset(Path(stack.enter_context(working_folder())), rounds.images)
         images = TrainingImages(PanopticIndex.load(index), train.augmentation, train.seed, network.stuff_queries)
         parts, rates = measure_loading(images, rounds)
-    return LoadingReport(rounds, device_name(), f"{source}, with the augmentation of {params}", parts, rates)
+    return LoadingReport(rounds, machine_name(), f"{source}, with the augmentation of {params}", parts, rates)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.harness.command import benchmark_parser
-from benchmarks.harness.device import device_name
+from benchmarks.harness.device import machine_name
 from benchmarks.harness.results import publish
 from benchmarks.harness.stages import Stages, percentages
 from benchmarks.long_training.report import TrainingOutcome, outcome_page
@@ -53,7 +53,7 @@ def train_and_score(recipe: Path, work: Path, images: tuple[int, int]) -> Traini
     trained = read_json(work / "train" / "metrics.json")
     return TrainingOutcome(
         recipe=str(recipe),
-        device=device_name(),
+        device=machine_name(),
         torch=torch.__version__,
         images=len(PanopticIndex.load(work / "annotate" / "train.index").records),
         parameters=trained.integer("parameters"),

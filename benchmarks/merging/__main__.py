@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.harness.command import benchmark_parser
-from benchmarks.harness.device import device_name, timer_for
+from benchmarks.harness.device import machine_name, timer_for
 from benchmarks.harness.drawn_masks import draw_found
 from benchmarks.harness.interleave import interleave
 from benchmarks.harness.results import Summary, publish
@@ -66,7 +66,7 @@ def measure_merging(
         seconds[name] = {method: Summary.of(values) * (1 / len(images)) for method, values in measured.items()}
         ratios[name] = {method: Summary.of_ratios(values, measured[baseline]) for method, values in measured.items()}
     masks = {name: _described(images) for name, images in found.items()}
-    return MergingReport(baseline, rounds, device_name(), masks, seconds, ratios)
+    return MergingReport(baseline, rounds, machine_name(), masks, seconds, ratios)
 
 
 def _merge_all(images: Sequence[FoundMasks], settings: MergingSettings) -> None:

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from benchmarks.harness.command import benchmark_parser
-from benchmarks.harness.device import device_name, timer_for
+from benchmarks.harness.device import machine_name, timer_for
 from benchmarks.harness.interleave import interleave
 from benchmarks.harness.photos import load_photos
 from benchmarks.harness.results import Summary, publish
@@ -58,7 +58,7 @@ def measure(plan: PredictPlan) -> PredictReport:
         {COMMAND: partial(_run_command, plan), NETWORK: partial(_run, predictor, inputs, plan)}, plan.rounds
     )
     return PredictReport(
-        device=device_name(),
+        device=machine_name(),
         images=len(inputs),
         batch_size=plan.batch_size,
         rounds=plan.rounds,

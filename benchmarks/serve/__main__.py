@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.harness.command import benchmark_parser
-from benchmarks.harness.device import device_name
+from benchmarks.harness.device import machine_name
 from benchmarks.harness.interleave import interleave
 from benchmarks.harness.photos import Photo, load_photos
 from benchmarks.harness.results import publish
@@ -56,7 +56,7 @@ def measure(plan: ServePlan) -> ServeReport:
         refused = refusals(program)
         ((_, right_afterwards),) = answers(program, sent[:1])
     return ServeReport(
-        device=device_name(),
+        device=machine_name(),
         photos=len(photos),
         requests=plan.requests,
         rounds=plan.rounds,

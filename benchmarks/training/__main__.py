@@ -15,7 +15,7 @@ from functools import partial
 import torch
 
 from benchmarks.harness.command import benchmark_parser
-from benchmarks.harness.device import device_name
+from benchmarks.harness.device import machine_name
 from benchmarks.harness.interleave import Worker, interleave
 from benchmarks.harness.results import publish
 from benchmarks.training.report import (
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"--rounds is {arguments.rounds}; give at least 1")
         names = [arguments.only] if arguments.only else list(COMPARISONS)
         measured = {name: measure(COMPARISONS[name], arguments.rounds, arguments.threads) for name in names}
-        conditions = TrainingConditions(device_name(), torch.__version__, arguments.threads, arguments.rounds)
+        conditions = TrainingConditions(machine_name(), torch.__version__, arguments.threads, arguments.rounds)
         report = TrainingReport(conditions, measured)
         publish("training", training_page(report), report, arguments.out)
 
