@@ -13,18 +13,10 @@ from statistics import fmean
 
 from scipy.stats import ttest_ind
 
+from benchmarks.compare_models.claims import CONFIRMED, NOT_CONFIRMED, ClaimResult, claim_results, claims_table, verdict
 from benchmarks.compare_models.details import KEPT
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
-from benchmarks.compare_models.report import (
-    CONFIRMED,
-    NOT_CONFIRMED,
-    UNDECIDED,
-    ClaimResult,
-    ComparisonReport,
-    claim_results,
-    claims_table,
-    verdict,
-)
+from benchmarks.compare_models.results import UNDECIDED, ComparisonReport
 from benchmarks.compare_models.rows import CLOSE, PAPERS
 from benchmarks.deep_supervision.grid import QUESTIONS
 from benchmarks.deep_supervision.report import GridReport

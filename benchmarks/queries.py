@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from benchmarks.compare_models.families import FAMILY_ROWS
 from benchmarks.compare_models.options import WORK, comparison_parser, exit_if_any
-from benchmarks.compare_models.report import TrainingBudget
+from benchmarks.compare_models.results import TrainingBudget
 from benchmarks.compare_models.rows import SCORE_THRESHOLD, ComparedModel, RowTable, mask_layers
 from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.harness.results import publish

@@ -27,7 +27,8 @@ from benchmarks.compare_models.costs import measured_costs
 from benchmarks.compare_models.differences import SequentialComparison
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
 from benchmarks.compare_models.options import add_seeds, comparison_parser, exit_if_any
-from benchmarks.compare_models.report import ComparisonReport, SeedResult, comparison_page, in_order
+from benchmarks.compare_models.report import comparison_page
+from benchmarks.compare_models.results import ComparisonReport, SeedResult, in_order
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.harness.results import publish

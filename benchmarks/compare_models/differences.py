@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmarks.compare_models.report import ComparedPair, SeedResult
+from benchmarks.compare_models.results import ComparedPair, SeedResult
 from benchmarks.compare_models.rows import CLOSE
 from benchmarks.compare_models.runs import ComparisonRuns
 from panoptic.evaluation.bootstrap import resampled_averages

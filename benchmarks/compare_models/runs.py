@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks.compare_models.details import read_details
-from benchmarks.compare_models.report import SeedResult, TrainingBudget
+from benchmarks.compare_models.results import SeedResult, TrainingBudget
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.harness.device import machine_name
 from benchmarks.harness.stages import Stages, percentages

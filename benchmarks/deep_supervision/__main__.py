@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.compare_models.differences import Pair, SequentialComparison
 from benchmarks.compare_models.options import WORK, add_seeds, comparison_parser, exit_if_any
-from benchmarks.compare_models.report import SeedResult
+from benchmarks.compare_models.results import SeedResult
 from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.deep_supervision.grid import PAGE, QUESTIONS, Cell, grid_table, make_cells
 from benchmarks.deep_supervision.report import FIGURE, GridPoint, GridReport, grid_figure, grid_page

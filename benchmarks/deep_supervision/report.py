@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.compare_models.report import ComparedPair, TrainingBudget
+from benchmarks.compare_models.results import ComparedPair, TrainingBudget
 from benchmarks.compare_models.rows import CLOSE, SCORE_THRESHOLD
 from benchmarks.deep_supervision.grid import PAGE, QUESTIONS, TITLE, Cell
 from panoptic.evaluation.sequential import LEVEL

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.compare_models.report import read_results
+from benchmarks.compare_models.results import read_results
 from benchmarks.harness.command import benchmark_parser
 from benchmarks.harness.device import machine_name, timer_for
 from benchmarks.harness.drawn_masks import draw_found

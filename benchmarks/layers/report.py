@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.compare_models.report import TrainingBudget
+from benchmarks.compare_models.results import TrainingBudget
 from benchmarks.compare_models.rows import SCORE_THRESHOLD
 from panoptic.markdown import markdown_page, markdown_table
 from panoptic.report.variants import EarlyExit, LayerExit

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
-from benchmarks.compare_models.report import read_results
+from benchmarks.compare_models.results import read_results
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.harness.results import mean_and_range
 from model.published.papers import PaperRow, paper_tables

@@ -7,7 +7,8 @@ from benchmarks.chaos.report import ChaosReport, chaos_page
 from benchmarks.claims import ClaimsReport, claims_page
 from benchmarks.compare_models.budgets import EQUAL_TIME, equal_time_table
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
-from benchmarks.compare_models.report import ComparisonReport, comparison_page
+from benchmarks.compare_models.report import comparison_page
+from benchmarks.compare_models.results import ComparisonReport
 from benchmarks.complexity import ComplexityReport
 from benchmarks.data_access.report import AccessReport, access_page
 from benchmarks.evaluation.report import EvaluationReport, evaluation_page

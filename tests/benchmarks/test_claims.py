@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.claims import PAGES, ClaimsReport, claims_page, collect_claims
-from benchmarks.compare_models.report import CONFIRMED, NOT_CONFIRMED, UNDECIDED, ClaimResult, TrainingBudget
+from benchmarks.compare_models.claims import CONFIRMED, NOT_CONFIRMED, ClaimResult
+from benchmarks.compare_models.results import UNDECIDED, TrainingBudget
 from benchmarks.harness.results import RESULTS, Summary, publish
 from benchmarks.layers.report import LayersReport
 from benchmarks.merging.__main__ import DRAWN, MergingReport

@@ -11,14 +11,14 @@ from scipy import stats
 
 from benchmarks.compare_models import __main__ as compare_models
 from benchmarks.compare_models.budgets import known_seconds
-from benchmarks.compare_models.report import (
+from benchmarks.compare_models.claims import verdict
+from benchmarks.compare_models.report import comparison_page
+from benchmarks.compare_models.results import (
     ComparedPair,
     ComparisonReport,
     SeedResult,
     TrainingBudget,
-    comparison_page,
     paired_differences,
-    verdict,
 )
 from benchmarks.compare_models.rows import PAPERS, ComparedModel, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns, chosen

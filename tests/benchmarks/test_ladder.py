@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.compare_models.report import read_results
+from benchmarks.compare_models.results import read_results
 from benchmarks.compare_models.rows import PAPERS
 from benchmarks.harness.results import Summary, read_report
 from benchmarks.ladder import __main__ as ladder

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from benchmarks import queries
-from benchmarks.compare_models.report import TrainingBudget
+from benchmarks.compare_models.results import TrainingBudget
 from benchmarks.harness.results import read_report
 from benchmarks.queries import JOINT, WITH, WITHOUT, QueriesReport, mixed, queries_page, queries_table
 from panoptic.report.explained import Estimate, Layer, LayerCurve, Preference, QueryPoint

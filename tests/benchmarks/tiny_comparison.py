@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.compare_models.report import ComparisonReport, SeedResult, TrainingBudget
+from benchmarks.compare_models.results import ComparisonReport, SeedResult, TrainingBudget
 from benchmarks.harness.results import publish
 
 PARAMS = """
