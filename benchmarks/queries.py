@@ -18,11 +18,10 @@ from benchmarks.compare_models.results import TrainingBudget
 from benchmarks.compare_models.rows import SCORE_THRESHOLD, ComparedModel, RowTable, mask_layers
 from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.harness.results import publish
-from model.explanation.attention import ATTENTION
 from model.explanation.settings import ExplainSettings
 from model.inference.settings import InferenceSettings
 from panoptic.markdown import markdown_page, markdown_table
-from panoptic.report.explained import FILE, LayerCurve, Preference, QueryPoint
+from panoptic.report.explained import ATTENTION, FILE, LayerCurve, Preference, QueryPoint
 from panoptic.report.explained import Explanation as StageExplanation
 from panoptic.runtime.cli import run_command
 from stages.explain import explain

@@ -25,10 +25,9 @@ from model.network.mask_decoder import MaskDecoder, finest_levels
 from model.network.mask_heads import ClassifiedQueryMasks, StuffMaskDecoder
 from model.network.outputs import Shapes
 from model.network.panoptic_segformer import PanopticSegFormer
+from panoptic.report.explained import ATTENTION, READ
 from panoptic.visualization.maps import Grid, outline, shaded
 
-ATTENTION, READ = "attention", "masks read"
-"""Names of the curves."""
 LAST = "last"
 """Name of the layer that only reads masks."""
 

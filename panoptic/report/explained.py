@@ -9,6 +9,9 @@ from panoptic.io.json_fields import JsonObject, encode_json, read_json
 
 FILE = "explain.json"
 IMAGES = "images"
+ATTENTION, READ = "attention", "masks read"
+MASK_CURVES = (ATTENTION, READ)
+"""Names of the curves of the mask decoders."""
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from panoptic.io.printable import printable
-from panoptic.report.explained import Explanation, LayerCurve, Preference
+from panoptic.report.explained import MASK_CURVES, Explanation, LayerCurve, Preference
 from panoptic.report.figures import empty_plot
 from panoptic.robustness.figures import COLORS
 
-_COMPARED = ("attention", "masks read")
-"""The curves of the mask decoder."""
 _STYLES = ("-", "--", ":")
 _UNIT = "percent"
 
 
 def curve_figures(explanation: Explanation) -> dict[str, Figure]:
     """Draw the mask decoders, and encoder and location decoder, by name; things and stuff have colors of their own."""
-    masks = [curve for curve in explanation.curves if curve.part in _COMPARED]
-    points = [curve for curve in explanation.curves if curve.part not in _COMPARED]
+    masks = [curve for curve in explanation.curves if curve.part in MASK_CURVES]
+    points = [curve for curve in explanation.curves if curve.part not in MASK_CURVES]
     figures = {}
     if masks:
         figures["attention"] = _by_group("Attention and masks inside the ground truth mask", masks)
@@ -36,9 +34,9 @@ def compared_curves(runs: Mapping[str, Explanation | None]) -> dict[str, Figure]
         figure, axes = _plot(f"Inside the ground truth mask: {group}")
         for (name, explanation), color in zip(runs.items(), COLORS, strict=False):
             curves = explanation.curves if explanation else ()
-            own = [curve for curve in curves if curve.group == group and curve.part in _COMPARED]
+            own = [curve for curve in curves if curve.group == group and curve.part in MASK_CURVES]
             for curve in own:
-                _line(axes, curve, f"{name}, {curve.part}", color, _STYLES[_COMPARED.index(curve.part)])
+                _line(axes, curve, f"{name}, {curve.part}", color, _STYLES[MASK_CURVES.index(curve.part)])
         if axes.lines:
             _finish(axes)
         figures[f"inside-{group}"] = figure

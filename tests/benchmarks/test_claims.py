@@ -7,16 +7,15 @@ import pytest
 
 from benchmarks.claims import PAGES, ClaimsReport, claims_page, collect_claims
 from benchmarks.compare_models.claims import CONFIRMED, NOT_CONFIRMED, ClaimResult
-from benchmarks.compare_models.results import UNDECIDED, TrainingBudget
+from benchmarks.compare_models.results import UNDECIDED
 from benchmarks.harness.results import RESULTS, Summary, publish
 from benchmarks.layers.report import LayersReport
 from benchmarks.merging.__main__ import DRAWN, MergingReport
 from panoptic.report.explained import Estimate
 from panoptic.report.variants import EarlyExit, LayerExit
 from tests.benchmarks.test_queries import REPORT
+from tests.benchmarks.tiny_comparison import BUDGET
 from tests.markdown import unpadded
-
-BUDGET = TrainingBudget(800, 4, 150, 2, 1, "cpu")
 
 
 def only(report: ClaimsReport) -> list[ClaimResult]:

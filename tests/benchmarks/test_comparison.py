@@ -17,7 +17,6 @@ from benchmarks.compare_models.results import (
     ComparedPair,
     ComparisonReport,
     SeedResult,
-    TrainingBudget,
     paired_differences,
 )
 from benchmarks.compare_models.rows import PAPERS, ComparedModel, RowTable
@@ -27,10 +26,8 @@ from panoptic.evaluation.network_difference import NetworkDifference, SeedVarian
 from panoptic.evaluation.sequential import Decision
 from panoptic.io.json_fields import write_json
 from panoptic.report.paired import CountedRun
-from tests.benchmarks.tiny_comparison import counts_by_image
+from tests.benchmarks.tiny_comparison import BUDGET, counts_by_image
 from tests.markdown import unpadded
-
-BUDGET = TrainingBudget(steps=800, batch_size=4, images=150, jobs=2, threads=1, device="some machine")
 
 
 def run(params: Path, *options: str) -> None:

@@ -7,13 +7,11 @@ import pytest
 import yaml
 
 from benchmarks import queries
-from benchmarks.compare_models.results import TrainingBudget
 from benchmarks.harness.results import read_report
 from benchmarks.queries import JOINT, WITH, WITHOUT, QueriesReport, mixed, queries_page, queries_table
 from panoptic.report.explained import Estimate, Layer, LayerCurve, Preference, QueryPoint
+from tests.benchmarks.tiny_comparison import BUDGET
 from tests.markdown import unpadded
-
-BUDGET = TrainingBudget(800, 4, 150, 2, 1, "cpu")
 
 
 def curve(group: str, *inside: Estimate) -> LayerCurve:

@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks.compare_models.results import ComparisonReport, SeedResult, TrainingBudget
 from benchmarks.harness.results import publish
 
+BUDGET = TrainingBudget(steps=800, batch_size=4, images=150, jobs=2, threads=1, device="some machine")
 PARAMS = """
 dataset: {{name: tiny, root: {root}, train: train, val: val}}
 annotate:
@@ -39,4 +40,4 @@ def publish_quality(name: str, rows: Mapping[str, Sequence[float]], folder: Path
         for row, found in rows.items()
         for seed, pq in enumerate(found)
     ]
-    publish(name, "", ComparisonReport(TrainingBudget(800, 4, 150, 2, 1, "cpu"), results), folder)
+    publish(name, "", ComparisonReport(BUDGET, results), folder)
