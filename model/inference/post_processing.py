@@ -173,12 +173,12 @@ def _found(output: PanopticOutput, index: int) -> tuple[Tensor, Tensor, Tensor]:
         part[index, chosen]
         for part in (output.selection.labels, output.selection.scores, output.selection.mask_indices)
     )
-    masks = output.query_masks.masks[-1, index, mask_indices]
+    masks = output.query_masks.final_of(index, mask_indices)
     if output.stuff is not None and output.stuff_logits is not None:
         stuff_labels = output.num_things + torch.arange(output.stuff_logits.shape[-1], device=labels.device)
         labels = torch.cat((labels, stuff_labels))
         probabilities = torch.cat((probabilities, output.stuff_logits[-1, index].sigmoid()))
-        masks = torch.cat((masks, output.stuff.masks[-1, index]))
+        masks = torch.cat((masks, output.stuff.final_of(index)))
     return masks.float(), labels, probabilities.float()
 
 
