@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model.boxes import cxcywh_to_xyxy
-from model.inference.bit_masks import BitMasks, MapMasks, Size, segment_masks
+from model.inference.bit_masks import BitMasks, MapMasks, Size, segment_masks, unpack_each
 from model.inference.merging import Candidates, Merged, MergingSettings, PredictedSegment, merge
 from model.network.outputs import PanopticOutput
 from panoptic.data.target import mask_boxes
@@ -42,7 +42,7 @@ class Instances:
 
     def each_mask(self) -> Iterator[npt.NDArray[np.bool_]]:
         """Unpack one mask (H, W) after the other: all of a large image do not fit in memory."""
-        return (self.bits[np.array([index])].unpack()[0] for index in range(len(self.bits)))
+        return unpack_each(self.bits)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class FoundMasks:
         order = things[scores[things].argsort(descending=True, stable=True)]
         chosen = candidates.inside[order.numpy()]
         if self.boxes_cxcywh is None:
-            boxes = mask_boxes(chosen.unpack())
+            boxes = mask_boxes(unpack_each(chosen))
         else:
             boxes = pixel_boxes(self.boxes_cxcywh.cpu()[order], self.sizes).numpy()
         return Instances(chosen, boxes, labels[order].numpy(), scores[order].numpy())
