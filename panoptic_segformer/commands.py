@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "results": Command("see scores", "pipelines.summary", "print the scores of the last run"),
         "report": Command("see scores", "stages.report", "write a page about a run: scores, errors, images"),
         "explain": Command("see scores", "panoptic_segformer.explain", "see what queries attend to in photos"),
+        "calibrate": Command("see scores", "panoptic_segformer.calibrate", "choose the score threshold of merging"),
         "plan": Command("prepare", "benchmarks.plan", "estimate hours, memory and disk of a training run"),
         _DOCTOR: Command("prepare", "panoptic_segformer.doctor", "find what is wrong with an installation"),
         "completion": Command("prepare", "panoptic_segformer.completion", "complete commands in bash, zsh or fish"),

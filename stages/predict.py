@@ -62,7 +62,7 @@ def instance_results(prediction: ImagePrediction, categories: CategoryTable) -> 
     instances = prediction.instances
     results: list[dict[str, object]] = []
     for mask, (left, top, right, bottom), label, score in zip(
-        instances.masks,
+        instances.each_mask(),
         instances.boxes_xyxy.tolist(),
         instances.labels.tolist(),
         instances.scores.tolist(),

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from model.device import compute_name
-from model.explanation.quality import PqEstimator
+from model.explanation.quality import PqEstimator, count_prediction
 from model.inference.predict import same_size_batches
 from model.inference.predictor import NetworkInput, Predictor
 from model.inference.settings import InferenceSettings
 from model.network.segmenter import Segmenter
 from panoptic.data.reader import PanopticReader, Sample
 from panoptic.evaluation.bootstrap import limits
-from panoptic.evaluation.image import WITHOUT_BOUNDARY, SegmentedImage, evaluate_image
-from panoptic.evaluation.scores import Array, ImageCounts, count_image
+from panoptic.evaluation.scores import Array, ImageCounts
 from panoptic.format.categories import CategoryTable
 from panoptic.index import PanopticIndex
 from panoptic.report.explained import Estimate
@@ -44,10 +43,7 @@ class _Reading:
         predictions = self.predictor.predict(inputs)
         self.milliseconds.append(1000 * (time.perf_counter() - started) / len(inputs))
         for sample, prediction in zip(samples, predictions, strict=True):
-            ground_truth = SegmentedImage(sample.ids, sample.record.segments)
-            predicted = SegmentedImage(prediction.ids, prediction.result_segments(categories))
-            evaluation = evaluate_image(ground_truth, predicted, WITHOUT_BOUNDARY)
-            self.counts.append(count_image(evaluation))
+            self.counts.append(count_prediction(sample, prediction, categories))
 
 
 def measure_early_exit(

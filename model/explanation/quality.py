@@ -3,11 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from model.inference.post_processing import PanopticPrediction
+from panoptic.data.reader import Sample
 from panoptic.evaluation.bootstrap import Interval, bootstrap_intervals, paired_intervals
-from panoptic.evaluation.image import WITHOUT_BOUNDARY
-from panoptic.evaluation.scores import PQ, ImageCounts, ScoreCounter
+from panoptic.evaluation.image import WITHOUT_BOUNDARY, SegmentedImage, evaluate_image
+from panoptic.evaluation.scores import PQ, ImageCounts, ScoreCounter, count_image
 from panoptic.format.categories import CategoryTable
 from panoptic.report.explained import Estimate
+
+
+def count_prediction(sample: Sample, prediction: PanopticPrediction, categories: CategoryTable) -> ImageCounts:
+    """Count what the prediction of an image finds of its ground truth, for PQ alone."""
+    ground_truth = SegmentedImage(sample.ids, sample.record.segments)
+    predicted = SegmentedImage(prediction.ids, prediction.result_segments(categories))
+    return count_image(evaluate_image(ground_truth, predicted, WITHOUT_BOUNDARY))
 
 
 @dataclass(frozen=True)

@@ -68,12 +68,12 @@ class InferenceNetwork(nn.Module):
         """Return the tensors of `outputs`."""
         output = self.network.segment(images, self.mask_layer)
         selection = output.selection
-        found = [selection.labels, selection.scores, output.query_masks.masks[-1]]
+        found = [selection.labels, selection.scores, output.query_masks.final()]
         if self.has_boxes:
             found.append(output.location.boxes[-1].gather(1, selection.indices[..., None].expand(-1, -1, 4)))
         stuff = output.stuff
         if stuff is not None and output.stuff_logits is not None:
-            found += [output.stuff_logits[-1].sigmoid(), stuff.masks[-1]]
+            found += [output.stuff_logits[-1].sigmoid(), stuff.final()]
         found.append(selected_queries(output))
         if stuff is not None:
             found.append(stuff.queries[-1])

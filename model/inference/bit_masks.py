@@ -11,6 +11,7 @@ from torch import Tensor
 
 Size = tuple[int, int]
 CHUNK = 4  # masks resized at a time: keeps the full-size floats in the processor's cache
+CHUNK_PIXELS = 2**22  # and never more than this, but for a single mask of a larger image
 _WORD = 64
 # Multiplied by this number, a word gathers the lowest bits of its eight bytes in its highest byte, the first lowest.
 _GATHER = 0x0102040810204080
@@ -69,6 +70,11 @@ class MapMasks:
         return masks
 
 
+def unpack_each(masks: BitMasks | MapMasks) -> Iterator[npt.NDArray[np.bool_]]:
+    """Unpack one mask (H, W) after the other: all of a large image do not fit in memory."""
+    return (masks[np.array([index])].unpack()[0] for index in range(len(masks)))
+
+
 def areas(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """Count the bits that are set along the last axis."""
     counted: npt.NDArray[np.int64] = np.bitwise_count(words).sum(-1, dtype=np.int64)
@@ -92,7 +98,7 @@ def segment_masks(masks: Tensor, size: Size, threshold: float) -> tuple[BitMasks
     padded = pixels + -pixels % _WORD
     packed = torch.empty(len(masks), padded // 8, dtype=torch.uint8, device=masks.device)
     sums = masks.new_empty(len(masks))
-    inside = torch.zeros(min(CHUNK, len(masks)), padded, dtype=torch.bool, device=masks.device)
+    inside = torch.zeros(min(_chunk(size), len(masks)), padded, dtype=torch.bool, device=masks.device)
     for part, values in resized(masks, size):
         values, above = values.flatten(1), inside[: len(values)]
         torch.gt(values, threshold, out=above[:, :pixels])
@@ -136,6 +142,11 @@ def pixel_owners(masks: Tensor, weights: Tensor | None, order: Sequence[int], si
 
 def resized(masks: Tensor, size: Size) -> Iterator[tuple[slice, Tensor]]:
     """Resize masks (N, h, w) a few at a time; yield their slice of the masks and their values (n, H, W)."""
-    for start in range(0, len(masks), CHUNK):
-        part = slice(start, start + CHUNK)
+    step = _chunk(size)
+    for start in range(0, len(masks), step):
+        part = slice(start, start + step)
         yield part, F.interpolate(masks[None, part], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def _chunk(size: Size) -> int:
+    return max(1, min(CHUNK, CHUNK_PIXELS // max(1, size[0] * size[1])))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model.boxes import cxcywh_to_xyxy
-from model.inference.bit_masks import BitMasks, MapMasks, Size, segment_masks
+from model.inference.bit_masks import BitMasks, MapMasks, Size, segment_masks, unpack_each
 from model.inference.merging import Candidates, Merged, MergingSettings, PredictedSegment, merge
 from model.network.outputs import PanopticOutput
 from panoptic.data.target import mask_boxes
@@ -42,7 +42,7 @@ class Instances:
 
     def each_mask(self) -> Iterator[npt.NDArray[np.bool_]]:
         """Unpack one mask (H, W) after the other: all of a large image do not fit in memory."""
-        return (self.bits[np.array([index])].unpack()[0] for index in range(len(self.bits)))
+        return unpack_each(self.bits)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class FoundMasks:
         order = things[scores[things].argsort(descending=True, stable=True)]
         chosen = candidates.inside[order.numpy()]
         if self.boxes_cxcywh is None:
-            boxes = mask_boxes(chosen.unpack())
+            boxes = mask_boxes(unpack_each(chosen))
         else:
             boxes = pixel_boxes(self.boxes_cxcywh.cpu()[order], self.sizes).numpy()
         return Instances(chosen, boxes, labels[order].numpy(), scores[order].numpy())
@@ -172,12 +172,12 @@ def _found(output: PanopticOutput, index: int) -> tuple[Tensor, Tensor, Tensor]:
         part[index, chosen]
         for part in (output.selection.labels, output.selection.scores, output.selection.mask_indices)
     )
-    masks = output.query_masks.masks[-1, index, mask_indices]
+    masks = output.query_masks.final_of(index, mask_indices)
     if output.stuff is not None and output.stuff_logits is not None:
         stuff_labels = output.num_things + torch.arange(output.stuff_logits.shape[-1], device=labels.device)
         labels = torch.cat((labels, stuff_labels))
         probabilities = torch.cat((probabilities, output.stuff_logits[-1, index].sigmoid()))
-        masks = torch.cat((masks, output.stuff.masks[-1, index]))
+        masks = torch.cat((masks, output.stuff.final_of(index)))
     return masks.float(), labels, probabilities.float()
 
 

@@ -47,6 +47,9 @@ class NetworkConfig:
     """deformable: on all levels; dense: on the coarsest level only, as in DETR."""
     mask_head: Annotated[str, OneOf(("attention", "fpn"))] = "attention"
     """attention: the paper's mask decoder; fpn: DETR's attention maps, refined by the backbone's finer maps."""
+    mask_refinement: Annotated[str, OneOf(("none", "stem"))] = "none"
+    """none: masks of the finest level's size, as published; stem: refined at half the image's size by a light read-out
+    of the pixels (`model.network.refinement`)."""
     channels: Annotated[int, Within(1, 8192)] = 256
     heads: Annotated[int, Within(1, 1024)] = 8
     levels: Annotated[int, Within(MASK_LEVELS, 16)] = 4
@@ -84,12 +87,16 @@ class NetworkConfig:
     def _require_parts_that_fit(self) -> None:
         if self.family != PANOPTIC_SEGFORMER:
             self._require(self.location_layers > 0, "location_layers", f"at least 1 with the family {self.family!r}")
+            self._require(self.mask_refinement == "none", "mask_refinement", f"none with the family {self.family!r}")
             return  # the options below are not theirs
         if self.location_layers == 0:
             self._require(self.classes_from == "masks", "classes_from", "masks, as there are no location layers")
         if self.attention == "dense":
             self._require(self.mask_head == "fpn", "mask_head", "fpn, as dense attention has one level only")
             self._require(self.location_target == "box", "location_target", "box with dense attention")
+        if self.mask_refinement != "none":
+            self._require(self.mask_head == "attention", "mask_head", "attention with mask_refinement")
+            self._require(self.classes_from == "location", "classes_from", "location with mask_refinement")
         if self.mask_head == "fpn":
             self._require(self.stuff != "decoupled", "stuff", "joint or none with the mask head fpn")
             self._require(self.classes_from == "location", "classes_from", "location with the mask head fpn")

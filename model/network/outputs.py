@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+SHARPNESS = 4.0
+"""Slope of the logit of a refined mask over the mask of the attention, whose 0.5 stays 0.5."""
 Shapes = tuple[tuple[int, int], ...]
 """(height, width) of every level, finest first."""
 
@@ -92,11 +95,42 @@ class QuerySelection:
 
 
 @dataclass(frozen=True)
+class Refinement:
+    """Pixel features, and what queries look for in them, by which masks are made finer; see `MaskRefiner`."""
+
+    pixels: Tensor  # (B, E, h0, w0), h0 and w0 half of the image's sides
+    queries: Tensor  # (B, N, E)
+
+    def of(self, image: int, chosen: Tensor | slice) -> "Refinement":
+        """Take those of one image and some of its queries, without the batch dimension."""
+        return Refinement(self.pixels[image], self.queries[image, chosen])
+
+    def logits(self, masks: Tensor) -> Tensor:
+        """Refine masks (B, N, h1, w1), or (N, h1, w1) of one image, to logits (..., N, h0, w0)."""
+        size = self.pixels.shape[-2:]
+        planes = masks.flatten(0, -3)[:, None]
+        enlarged = F.interpolate(planes, size=size, mode="bilinear", align_corners=False).view(*masks.shape[:-2], *size)
+        products = torch.einsum("...ne,...ehw->...nhw", self.queries, self.pixels)
+        return SHARPNESS * (enlarged - 0.5) + products
+
+
+@dataclass(frozen=True)
 class MaskOutput:
-    """Masks of one decoder: those of its K blocks and, last, of its tail, which are the final ones."""
+    """Masks of one decoder: those of its K blocks and, last, of its tail, which are final unless they are refined."""
 
     masks: Tensor  # (K + 1, B, N, h1, w1) not negative: after ReLU without an upper bound, or after sigmoid
     queries: Tensor  # (K, B, N, C)
+    refinement: Refinement | None = None
+
+    def final(self) -> Tensor:
+        """The masks (B, N, h, w) that are the result, not negative."""
+        masks = self.masks[-1]
+        return masks if self.refinement is None else self.refinement.logits(masks).sigmoid()
+
+    def final_of(self, image: int, chosen: Tensor | slice = slice(None)) -> Tensor:
+        """The same (N, h, w) for some queries of one image."""
+        masks = self.masks[-1, image, chosen]
+        return masks if self.refinement is None else self.refinement.of(image, chosen).logits(masks).sigmoid()
 
 
 class SegmentQueries(NamedTuple):

@@ -29,6 +29,7 @@ from model.network.mask_heads import (
 from model.network.neck import Neck
 from model.network.outputs import PanopticOutput, Pyramid
 from model.network.queries import EncoderQueries, QuerySelector, every_query, top_queries
+from model.network.refinement import MaskRefiner, Refine, as_they_are
 from model.network.segmenter import Objective, Segmenter
 
 
@@ -72,6 +73,9 @@ class PanopticSegFormer(Segmenter):
             self.query_classes = class_head(config.channels, classes)
         if config.stuff == "decoupled":
             self.stuff_masks = StuffMaskDecoder(config, num_stuff)
+        self.refine: Refine = as_they_are
+        if config.mask_refinement == "stem":
+            self.refine = MaskRefiner(config.channels)
         if config.token_classes:
             self.token_classes = nn.Linear(config.channels, num_things + num_stuff)
 
@@ -122,12 +126,13 @@ class PanopticSegFormer(Segmenter):
         pyramid = Pyramid(features, levels, memory)
         segments = self.query_masks(location, pyramid, self.query_classes, select, mask_layer, auxiliary)
         stuff, stuff_logits = self.stuff_masks(memory, mask_layer, auxiliary)
+        query_masks, stuff = self.refine(images, memory, segments.masks, stuff)
         return PanopticOutput(
             num_things=self.num_things,
             memory=memory,
             location=location,
             selection=segments.selection,
-            query_masks=segments.masks,
+            query_masks=query_masks,
             query_class_logits=segments.class_logits,
             stuff=stuff,
             stuff_logits=stuff_logits,

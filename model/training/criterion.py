@@ -16,7 +16,14 @@ from torch import Tensor
 from model.network.outputs import MaskOutput, PanopticOutput, Shapes
 from model.network.queries import gather_queries
 from model.training.batch import Target, resized
-from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
+from model.training.losses import (
+    box_giou_loss,
+    box_l1_loss,
+    dice_loss,
+    enlarged_dice_loss,
+    pixel_loss,
+    sigmoid_focal_loss,
+)
 from model.training.matcher import (
     MASK_MATCHING,
     SECOND_MATCHING,
@@ -38,6 +45,8 @@ class LossWeights:
     box_l1: Factor = 5.0
     box_giou: Factor = 2.0
     mask_dice: Factor = 2.0
+    mask_pixels: Factor = 2.0
+    """Cross-entropy of the pixels of refined masks, where `model.mask_refinement` makes any."""
     stuff_class: Factor = 4.0
     token_class: Factor = 0.0
     location_auxiliary: Factor = 1.0
@@ -108,6 +117,8 @@ def panoptic_losses(
         factor = (1 - fraction) * counts.per_stuff
         for block, dice in _supervised(_stuff_dice_sums(output.stuff, targets), deep_supervision):
             terms[f"stuff{block}_dice"] = weights.mask_dice * factor * dice
+        for name, term in _refined_terms("stuff", output.stuff, targets, None, weights).items():
+            terms[name] = factor * term
         for block, focal in _supervised(_stuff_class_sums(output.stuff_logits, targets), deep_supervision):
             terms[f"stuff{block}_class"] = weights.stuff_class * factor * focal
     if output.token_logits is not None and weights.token_class:
@@ -179,11 +190,39 @@ def _query_terms(
         f"queries{block}_dice": weights.mask_dice * dice
         for block, dice in _supervised(_dice_sums(chosen, ground_truth, matches.segments[0]), deep_supervision)
     }
+    terms |= _refined_terms("queries", output.query_masks, targets, matches, weights)
     if output.query_class_logits is not None:
         sums = _class_sums(output.query_class_logits, targets, matches)
         for block, focal in _supervised(sums, deep_supervision):
             terms[f"queries{block}_class"] = weights.query_class * focal
     return terms
+
+
+def _refined_terms(
+    name: str, masks: MaskOutput, targets: Sequence[Target], matches: Matches | None, weights: LossWeights
+) -> dict[str, Tensor]:
+    """Dice and pixel terms of refined masks, of matched queries or else of stuff classes; empty without refinement."""
+    if masks.refinement is None:
+        return {}
+    logits = masks.refinement.logits(masks.masks[-1]).float()
+    if matches is None:
+        images, labels = _present_stuff(targets)
+        chosen, segments = logits[images, labels], [target.stuff_masks for target in targets]
+    else:
+        chosen, segments = matches.of(logits[None])[0], [target.query_masks for target in targets]
+    ground_truth = torch.cat([resized(one, (chosen.shape[-2], chosen.shape[-1])) for one in segments])
+    if matches is not None:
+        ground_truth = ground_truth[matches.segments[0]]
+    return {
+        f"{name}_refined_dice": weights.mask_dice * dice_loss(chosen.sigmoid(), ground_truth).sum(),
+        f"{name}_refined_pixels": weights.mask_pixels * pixel_loss(chosen, ground_truth).sum(),
+    }
+
+
+def _present_stuff(targets: Sequence[Target]) -> tuple[Tensor, Tensor]:
+    """Number the images, and the classes, of the stuff in all targets: (U,) each."""
+    labels = torch.cat([target.stuff_labels for target in targets])
+    return torch.cat([torch.full_like(target.stuff_labels, b) for b, target in enumerate(targets)]), labels
 
 
 def match_selected(output: PanopticOutput, targets: Sequence[Target]) -> Matches:
@@ -224,8 +263,7 @@ def _class_sums(logits: Tensor, targets: Sequence[Target], matches: Matches) -> 
 
 def _stuff_dice_sums(stuff: MaskOutput, targets: Sequence[Target]) -> Tensor:
     """Sum the dice losses of the stuff classes that are present, for every block and the tail: (K + 1,)."""
-    labels = torch.cat([target.stuff_labels for target in targets])
-    images = torch.cat([torch.full_like(target.stuff_labels, b) for b, target in enumerate(targets)])
+    images, labels = _present_stuff(targets)
     ground_truth = [target.stuff_masks for target in targets]
     return _dice_sums(stuff.masks[:, images, labels].float(), ground_truth)
 

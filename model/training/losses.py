@@ -44,6 +44,25 @@ def enlarged_dice_loss(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> Ten
     return losses
 
 
+def dice_loss(masks: Tensor, targets: Tensor, eps: float = 1e-6) -> Tensor:
+    """Compute 1 - Dice, with squared denominators, of masks and targets (M, h, w): (M,)."""
+    overlaps = torch.linalg.vecdot(masks.flatten(-2), targets.flatten(-2))
+    squares = masks.square().sum((-2, -1)) + targets.square().sum((-2, -1))
+    losses: Tensor = 1 - 2 * overlaps / (squares + 2 * eps)
+    return losses
+
+
+def pixel_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Compute the cross-entropy of mask logits (M, h, w) with targets in 0..1: (M,).
+
+    It is the mean over the image divided by the root of the segment's share of it: between the mean over the image,
+    in which small segments count for nothing, and the mean over the segment, in which their surroundings count most.
+    """
+    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean((-2, -1))
+    share = targets.mean((-2, -1)).clamp(min=1 / targets[0].numel() if len(targets) else 1)
+    return losses / share.sqrt()
+
+
 def _enlarged_identity(side: int, like: Tensor) -> Tensor:
     """Upsample the identity: (side, 2 side), whose rows are the responses to one pixel each."""
     identity = torch.eye(side, dtype=like.dtype, device=like.device)[None]

@@ -93,7 +93,7 @@ def check_predictions(run: Run, images: int, seed: int) -> Check:
 def _instances(prediction: ImagePrediction, index: PanopticIndex) -> set[tuple[int, float, str]]:
     """Class, score and mask of the predicted instances that are not empty, as stages.predict writes them."""
     instances = prediction.instances
-    rows = zip(instances.masks, instances.labels.tolist(), instances.scores.tolist(), strict=True)
+    rows = zip(instances.each_mask(), instances.labels.tolist(), instances.scores.tolist(), strict=True)
     return {
         (index.categories.category_of(label).id, round(score, 5), _text(encode_mask(mask)["counts"]))
         for mask, label, score in rows

@@ -1,5 +1,6 @@
 """The training target of an image: a map of every thing and every stuff class, with labels and boxes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -60,9 +61,9 @@ def make_target(sample: Sample, categories: CategoryTable) -> PanopticTarget:
     return PanopticTarget(segments, np.array([label for label, _ in found], np.int64), boxes, len(things))
 
 
-def mask_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Compute the tightest boxes (N,4) xyxy in pixels of masks (N,H,W); all 0 for an empty mask."""
-    boxes = np.array([cv2.boundingRect(mask) for mask in masks.view(np.uint8)], np.float32).reshape(-1, 4)
+def mask_boxes(masks: Iterable[NDArray[np.bool_]]) -> NDArray[np.float32]:
+    """Compute the tightest boxes (N,4) xyxy in pixels of N masks (H,W); all 0 for an empty mask."""
+    boxes = np.array([cv2.boundingRect(mask.view(np.uint8)) for mask in masks], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 

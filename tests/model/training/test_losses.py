@@ -7,7 +7,14 @@ import torch
 import torch.nn.functional as F
 
 from model.boxes import cxcywh_to_xyxy, generalized_iou, xyxy_to_cxcywh
-from model.training.losses import box_giou_loss, box_l1_loss, enlarged_dice_loss, sigmoid_focal_loss
+from model.training.losses import (
+    box_giou_loss,
+    box_l1_loss,
+    dice_loss,
+    enlarged_dice_loss,
+    pixel_loss,
+    sigmoid_focal_loss,
+)
 
 
 @pytest.mark.parametrize(("logit", "target"), [(2.0, 1.0), (2.0, 0.0), (-3.0, 1.0), (0.0, 0.0)])
@@ -40,6 +47,23 @@ def test_dice_is_that_of_the_enlarged_masks(size: tuple[int, int]) -> None:
 def test_dice_of_empty_masks_is_finite() -> None:
     assert torch.isfinite(enlarged_dice_loss(torch.zeros(1, 1, 2, 2), torch.zeros(1, 4, 4))).all()
     assert enlarged_dice_loss(torch.zeros(3, 0, 2, 2), torch.zeros(0, 4, 4)).shape == (3, 0)
+
+
+def test_dice_by_hand() -> None:
+    """Half the segment, at full and at half the value."""
+    ground_truth = torch.tensor([[[1.0, 1], [0, 0]]]).expand(3, 2, 2)
+    masks = torch.tensor([[[1.0, 1], [0, 0]], [[1, 0], [0, 0]], [[0.5, 0], [0, 0]]])
+    expected = [0, 1 - 2 / 3, 1 - 1 / 2.25]
+    assert dice_loss(masks, ground_truth).tolist() == pytest.approx(expected, abs=1e-5)
+    assert dice_loss(torch.zeros(0, 2, 2), torch.zeros(0, 2, 2)).shape == (0,)
+
+
+def test_pixel_loss_by_hand() -> None:
+    """A segment of a quarter of the image, of which nothing is known, weighs its mean over the image twice."""
+    ground_truth = torch.tensor([[[1.0, 0], [0, 0]], [[1.0, 1], [1, 1]], [[0, 0], [0, 0]]])
+    found = pixel_loss(torch.zeros(3, 2, 2), ground_truth)
+    assert found.tolist() == pytest.approx([2 * math.log(2), math.log(2), 2 * math.log(2)])
+    assert pixel_loss(torch.zeros(0, 2, 2), torch.zeros(0, 2, 2)).shape == (0,)
 
 
 def test_giou_by_hand() -> None:
