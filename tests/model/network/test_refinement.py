@@ -60,7 +60,7 @@ def test_losses_train_the_stem_through_things_and_stuff() -> None:
     terms = panoptic_losses(output, batch.targets, counts, LossWeights())
     added = [name for name in terms if "refined" in name]
     assert added == ["queries_refined_dice", "queries_refined_pixels", "stuff_refined_dice", "stuff_refined_pixels"]
-    torch.stack([terms[name] for name in added]).sum().backward()
+    torch.autograd.backward(torch.stack([terms[name] for name in added]).sum())
     for decoder in ("query", "stuff"):
         gradient = model.get_parameter(f"refine.{decoder}_pixels.weight").grad
         assert gradient is not None
