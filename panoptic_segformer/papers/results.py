@@ -1,6 +1,7 @@
 """Our results as far as they lie here, in the columns of the papers' tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -29,6 +30,15 @@ _PLACES = {
 }
 
 
+@contextmanager
+def _by_benchmark() -> Iterator[None]:
+    """Say of a file with missing or wrong fields that a benchmark writes it: nobody adds them by hand."""
+    try:
+        yield
+    except FieldError as error:
+        raise FieldError(error.where, error.found, "run the benchmark again that wrote the file") from None
+
+
 @dataclass(frozen=True)
 class Results:
     """Where results lie.
@@ -43,6 +53,7 @@ class Results:
     published: Path = PUBLISHED
     corrupted: Path = CORRUPTED
 
+    @_by_benchmark()
     def on_mini(self, source: Source) -> Mapping[str, float]:
         """Return the means over the seeds; empty if nothing is there."""
         if source.page == "robustness":
@@ -63,10 +74,12 @@ class Results:
             if path.name not in SYSTEMS or not any((path / file).exists() for file in _PLACES)
         ]
 
+    @_by_benchmark()
     def costs(self, system: System) -> Mapping[str, float]:
         """Return counted parameters and FLOPs, measured FPS and memory; as far as they are there."""
         return {**self._counted(system.model), **self._measured(system.ladder)}
 
+    @_by_benchmark()
     def remark_on_costs(self, system: System) -> str:
         """Return why counted parameters or FLOPs are not the paper's; empty if they are, or were not counted."""
         return next((row.child("paper").text("remark") for row in self._models(system.model)), "")
@@ -142,7 +155,7 @@ def _fps(row: JsonObject) -> float:
 
 def _positive(time: float, where: str) -> float:
     if time <= 0:
-        raise FieldError(where, f"a time is {time:g}, no duration", "run the benchmark again")
+        raise FieldError(where, f"a time is {time:g}, no duration", "measure it again")
     return time
 
 
