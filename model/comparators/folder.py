@@ -146,7 +146,7 @@ def _require_type(config: JsonObject) -> None:
 
 
 def _require_processor(processor: Callable[..., object], where: Path) -> None:
-    """Check that an image processor can make panoptic maps, and prepare an image: else no image is at fault."""
+    """Check that an image processor can make panoptic maps, and prepare an image, so that no image is blamed for it."""
     if not hasattr(processor, "post_process_panoptic_segmentation"):
         raise CheckpointError(f"{where}: {type(processor).__name__} makes no panoptic maps; {_NEEDS}")
     processor(images=[Image.new("RGB", (64, 64))], return_tensors="pt")
