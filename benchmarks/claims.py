@@ -26,6 +26,7 @@ from benchmarks.layers.report import LayersReport
 from benchmarks.merging.__main__ import DRAWN, MergingReport
 from benchmarks.queries import WITH, WITHOUT, QueriesReport
 from model.network.config import PANOPTIC_SEGFORMER
+from panoptic.io.errors import DatasetError
 from panoptic.markdown import markdown_page
 from panoptic.report.explained import Estimate
 from panoptic.runtime.cli import run_command
@@ -46,10 +47,22 @@ class ClaimsReport:
 
 
 def collect_claims(folder: Path) -> ClaimsReport:
-    """Read the pages of a folder."""
+    """Read the pages of a folder. Raises `DatasetError` if there is no such folder, or a page is of another version."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: there is no such folder; name one that has pages of benchmarks")
     there = [name for name in PAGES if (folder / f"{name}.json").exists()]
-    pages = {name: list(PAGES[name].claims(folder)) for name in there}
+    pages = {name: _claims_of(name, folder) for name in there}
     return ClaimsReport(pages, [name for name in PAGES if name not in there])
+
+
+def _claims_of(name: str, folder: Path) -> list[ClaimResult]:
+    try:
+        return list(PAGES[name].claims(folder))
+    except LookupError as error:
+        raise DatasetError(
+            f"{folder}/{name}.json: lacks a part ({error}), as files of another version do; run again: python -m"
+            f" {PAGES[name].command}"
+        ) from None
 
 
 def _of_comparison(folder: Path) -> Iterable[ClaimResult]:

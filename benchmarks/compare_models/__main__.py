@@ -28,7 +28,7 @@ from benchmarks.compare_models.differences import SequentialComparison
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
 from benchmarks.compare_models.options import add_seeds, comparison_parser, exit_if_any
 from benchmarks.compare_models.report import comparison_page
-from benchmarks.compare_models.results import ComparisonReport, SeedResult, in_order
+from benchmarks.compare_models.results import ComparisonReport, SeedResult, in_order, results_by_row
 from benchmarks.compare_models.rows import PAPERS, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns
 from benchmarks.harness.results import publish
@@ -39,15 +39,18 @@ def compare_models(
     runs: ComparisonRuns, rows: Sequence[str], seeds: Sequence[int], more_seeds: Sequence[int], out: Path
 ) -> list[str]:
     """Run what is not finished, rows in open comparisons with more seeds; write the page, and return the failures."""
+    rows = list(dict.fromkeys(rows))
     runs.prepare(rows)
     looks = [list(dict.fromkeys(seeds)), *([seed] for seed in dict.fromkeys(more_seeds) if seed not in seeds)]
     pairs = runs.table.comparisons(rows)
     comparison = SequentialComparison(runs, pairs, len(looks))
-    results, failures, used = list[SeedResult](), list[str](), list[int]()
+    results, failures, used, missing = list[SeedResult](), list[str](), list[int](), list[str]()
     running = list(rows)
     for look in looks:
         found, failed = runs.run(running, look)
         results, failures, used = [*results, *found], [*failures, *failed], [*used, *look]
+        done = {(one.row, one.seed) for one in found}
+        missing += [runs.folder(row, seed).name for row in running for seed in look if (row, seed) not in done]
         comparison.look(results, used)
         is_open = comparison.open_rows(results)
         running = [row for row in rows if row in is_open]
@@ -55,9 +58,10 @@ def compare_models(
             break
     if results:
         ordered = in_order(results, runs.table)
-        costs = measured_costs(runs, rows) if runs.table.detailed else {}
+        known = list(results_by_row(results, runs.table))
+        costs = measured_costs(runs, known) if runs.table.detailed else {}
         report = ComparisonReport(
-            runs.budget(), ordered, comparison.compared(), len(pairs), len(looks), costs, runs.step_seconds
+            runs.budget(), ordered, comparison.compared(), len(pairs), len(looks), costs, runs.step_seconds, missing
         )
         publish(runs.table.page, comparison_page(report, runs.table), report, out)
     return failures

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.compare_models.rows import RowTable
-from benchmarks.compare_models.runs import ComparisonRuns
+from benchmarks.compare_models.runs import ComparisonRuns, read_note
 from benchmarks.harness.trainer import make_trainer
 from model.complexity.apart import ApartError, run_apart
 from model.network.config import NetworkConfig
@@ -26,7 +26,7 @@ from model.network.families import build_network
 from model.training.loop import batches_of_steps, optimize
 from model.training.settings import TrainSettings
 from panoptic.index import PanopticIndex
-from panoptic.io.json_fields import read_json, write_json
+from panoptic.io.json_fields import write_json
 from stages.settings import load_section
 
 TIMED_STEPS, WARM_UP, ROUNDS = 16, 4, 3
@@ -80,9 +80,7 @@ def _whole_epochs(steps: float, steps_per_epoch: int) -> int:
 
 def known_seconds(measured: Path, identities: Mapping[str, str]) -> dict[str, float]:
     """Read the seconds that were measured before; empty if a row lacks them or has other settings or data now."""
-    if not measured.exists():
-        return {}
-    found = read_json(measured)
+    found = read_note(measured)
     before = found.child(IDENTITIES).values if found.has(IDENTITIES) else {}
     if any(before.get(name) != identity for name, identity in identities.items()):
         return {}

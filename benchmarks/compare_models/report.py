@@ -26,6 +26,7 @@ def comparison_page(report: ComparisonReport, table: RowTable = PAPERS) -> str:
     return markdown_page(
         f"# {table.title}",
         _introduction(report, by_row),
+        f"Failed, and left out: {', '.join(report.missing)}." if report.missing else "",
         markdown_table(
             ["row", "PQ", "things", "stuff", *time, "parameters"],
             [_cells(table.rows[name].title, found, report) for name, found in by_row.items()],
@@ -74,7 +75,9 @@ def _introduction(report: ComparisonReport, by_row: Mapping[str, Sequence[SeedRe
     seeds = [{result.seed for result in found} for found in by_row.values()]
     common = sorted(set.intersection(*seeds))
     further = sorted(set.union(*seeds) - set(common))
-    also = f", and {_listed(further)} for rows whose comparison was still open" if further else ""
+    which = "some rows" if report.missing else "rows whose comparison was still open"
+    named = f"seeds {_listed(common)}" if common else "no seed for all rows"
+    named += f", and {_listed(further)} for {which}" if further else ""
     unless = ", or as many whole epochs as take the same CPU time," if report.step_seconds else ""
     time = (
         "CPU minutes are those of the steps alone, whose CPU time was measured before the trainings"
@@ -84,7 +87,7 @@ def _introduction(report: ComparisonReport, by_row: Mapping[str, Sequence[SeedRe
     return (
         f"Written by `python -m benchmarks.compare_models`. Every row: {budget.steps} optimizer steps{unless} of"
         f" {budget.batch_size} images, the settings of `params.yaml` with the row's override from"
-        f" `experiments/`, scored on {budget.images} validation images; seeds {_listed(common)}{also}. After"
+        f" `experiments/`, scored on {budget.images} validation images; {named}. After"
         " so short a training few class probabilities reach the published score threshold of 0.25, so all rows merge at"
         f" {SCORE_THRESHOLD} unless they say otherwise. Parallel trainings: {budget.jobs}, threads of each:"
         f" {budget.threads}, on {budget.device}. PQ in percent: the mean over the seeds, with the lowest and the"

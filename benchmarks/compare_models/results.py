@@ -87,6 +87,7 @@ class ComparisonReport:
         looks: number of times that the comparisons were to be decided.
         costs: of a prediction, by row, in a detailed table.
         step_seconds: CPU seconds of a training step, by row, where rows are trained with equal CPU time.
+        missing: rows and seeds without a result, because they or the training of their weights failed.
     """
 
     conditions: TrainingBudget
@@ -96,6 +97,7 @@ class ComparisonReport:
     looks: int = 1
     costs: Mapping[str, Measurement] = field(default_factory=dict)
     step_seconds: Mapping[str, float] = field(default_factory=dict)
+    missing: Sequence[str] = ()
 
 
 def read_results(numbers: Path) -> dict[str, list[SeedResult]]:

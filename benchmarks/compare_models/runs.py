@@ -17,17 +17,20 @@ from model.network.config import NetworkConfig
 from model.training.sampling import steps_per_epoch
 from model.training.settings import TrainSettings
 from panoptic.datasets.layout import DatasetSettings
+from panoptic.datasets.shards import AnnotateSettings
 from panoptic.index import PanopticIndex
+from panoptic.io.errors import DatasetError
 from panoptic.io.json_fields import JsonObject, read_json, write_json
-from panoptic.runtime.fingerprint import file_digest, fingerprint
+from panoptic.report.paired import CountedRun
+from panoptic.robustness.corrupted_split import CorruptSettings
+from panoptic.runtime.fingerprint import file_digest, file_signature, fingerprint
 from panoptic.runtime.settings import flat_settings
 from pipelines.override import experiment_files, override_settings
-from pipelines.process.session import CommandError
 from stages.settings import load_section
 
 CORRUPTED_IMAGES = 20
 """Validation images that a detailed table corrupts, by every corruption and severity."""
-FAILURES = (CommandError, ValueError, OSError)
+FAILURES = (ValueError, OSError)
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,36 @@ class ComparisonRuns:
 
     def prepare(self, rows: Sequence[str]) -> None:
         """Verify the dataset, once for all rows, and check that their steps are whole epochs of it."""
-        settled, settings = self.work / "annotate" / "dataset.json", asdict(self.dataset)
-        if _read(settled).values != settings:
+        note = self.work / "annotate" / "dataset.json"
+        if not (self.index("train").exists() and self.index("val").exists() and _holds(note, self._annotated())):
             print(f"verifying {self.dataset.root}")
             self.stages.annotate(self.params, self.work)
-            write_json(settled, settings)
+        write_json(note, self._annotated())
         for row in rows:
             self._require_whole_epochs(self._steps(row))
-        if self.table.detailed and not (settled.parent / "corrupted" / "manifest.json").exists():
-            self.stages.corrupt(self.settings(rows[0], 0), self.index("val"), settled.parent)
+        if self.table.detailed:
+            self._corrupt(self.settings(rows[0], 0))
+
+    def _annotated(self) -> dict[str, object]:
+        """Describe what the indices depend on, and themselves, so that damaged ones are made again."""
+        annotate = load_section(self.params, "annotate", AnnotateSettings)
+        return {
+            **asdict(self.dataset),
+            "annotate": fingerprint(chosen(annotate, AnnotateSettings())),
+            "files": fingerprint(dict(file_signature(Path(self.dataset.root)))),
+            "indices": {role: file_digest(path) for role in ("train", "val") if (path := self.index(role)).exists()},
+        }
+
+    def _corrupt(self, params: Path) -> None:
+        note, settings = self.work / "annotate" / "corrupted.json", load_section(params, "corrupt", CorruptSettings)
+        found: dict[str, object] = {"settings": fingerprint(chosen(settings, CorruptSettings()))}
+        if not (self._manifest.exists() and _holds(note, found)):
+            self.stages.corrupt(params, self.index("val"), note.parent)
+        write_json(note, found)
+
+    @property
+    def _manifest(self) -> Path:
+        return self.work / "annotate" / "corrupted" / "manifest.json"
 
     def _require_whole_epochs(self, steps: int) -> None:
         per_epoch = self.steps_per_epoch
@@ -150,7 +174,7 @@ class ComparisonRuns:
         folder, params = self.folder(row, seed), self.settings(row, seed)
         finished, model = folder / "training.json", folder / "model.safetensors"
         identity = self.identity(params)
-        if _read(finished).values.get("identity") != identity or not model.exists():
+        if read_note(finished).values.get("identity") != identity or not model.exists():
             print(f"{folder.name}: training")
             resumed = self.stages.train(params, self.work / "annotate", folder)
             metrics = read_json(folder / "train" / "metrics.json").values
@@ -163,19 +187,33 @@ class ComparisonRuns:
         folder, params = self.folder(row, seed), self.settings(row, seed)
         finished = folder / "result.json"
         predict = load_section(params, "predict", InferenceSettings)
-        identity = fingerprint({"training": training.identity, "predict": chosen(predict, InferenceSettings())})
-        done = _read(finished).values.get("identity") == identity and self.counts(row, seed).exists()
-        details = read_details(folder, self.table.detailed) if done else None
+        note: dict[str, object] = {
+            "identity": fingerprint({"training": training.identity, "predict": chosen(predict, InferenceSettings())}),
+            **({"corrupted": file_digest(self._manifest)} if self.table.detailed else {}),
+        }
+        details = self._scored(row, seed, note)
         if details is None:
             finished.unlink(missing_ok=True)  # it is not the result of files that are written from here on
             pq_found = self._measure(params, training.model, folder)
-            write_json(finished, {"identity": identity, "pq": pq_found})
+            write_json(finished, {**note, "pq": pq_found})
             details = read_details(folder, self.table.detailed)
             assert details is not None
         pq = percentages(read_json(finished).child("pq"))
         print(f"{folder.name}: PQ {pq['all']:.1f}, things {pq['things']:.1f}, stuff {pq['stuff']:.1f}")
         seconds = None if self.table.rows[row].weights_of else training.seconds
         return SeedResult(row, seed, pq, training.parameters, seconds, details, self._steps(self.table.trained(row)))
+
+    def _scored(self, row: str, seed: int, note: Mapping[str, object]) -> dict[str, float] | None:
+        """Return the details of a result for which `note` holds; None if there is none, or a file of it is damaged."""
+        folder = self.folder(row, seed)
+        known = read_note(folder / "result.json").values
+        if "identity" not in known or any(known.get(name, value) != value for name, value in note.items()):
+            return None
+        try:
+            CountedRun.read(self.counts(row, seed))
+            return read_details(folder, self.table.detailed)
+        except DatasetError:
+            return None
 
     def _measure(self, params: Path, model: Path, folder: Path) -> object:
         """Score the validation images, where the table is detailed also under corruption, and return their PQ."""
@@ -230,6 +268,14 @@ def chosen(settings: object, usual: object) -> dict[str, object]:
     return {name: value for name, value in flat_settings(settings) if defaults.get(name) != value}
 
 
-def _read(path: Path) -> JsonObject:
-    """Read a JSON file, empty if it is not there."""
-    return read_json(path) if path.exists() else JsonObject({}, str(path))
+def read_note(path: Path) -> JsonObject:
+    """Read a JSON file that an earlier comparison left; empty if it is not there, or damaged."""
+    try:
+        return read_json(path)
+    except DatasetError:
+        return JsonObject({}, str(path))
+
+
+def _holds(note: Path, now: Mapping[str, object]) -> bool:
+    """Tell whether all that a note says is still so; that of an earlier version says less."""
+    return all(now.get(name) == value for name, value in read_note(note).values.items())

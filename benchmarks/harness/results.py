@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from panoptic.io.errors import DatasetError
 from panoptic.io.files import replace_atomically
+from panoptic.io.json_fields import load_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -64,5 +66,15 @@ def publish(name: str, page: str, report: "DataclassInstance", out: Path = RESUL
 
 
 def read_report(name: str, report: type[Report], folder: Path = RESULTS) -> Report:
-    """Read the numbers that were published beside a page."""
-    return TypeAdapter(report).validate_python(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
+    """Read the numbers that were published beside a page. Raises `DatasetError` for those of another version."""
+    path = folder / f"{name}.json"
+    document = load_json(path)
+    try:
+        return TypeAdapter(report).validate_python(document)
+    except ValidationError as error:
+        first, *others = error.errors()
+        found = f"{'.'.join(map(str, first['loc'])) or 'the document'}: {first['msg']}"
+        more = f" and {len(others)} more" if others else ""
+        raise DatasetError(
+            f"{path}: is damaged or of another version ({found}{more}); run the benchmark again that {name}.md names"
+        ) from None

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from panoptic.io.json_fields import JsonObject, read_json
-from pipelines.process.session import OutputLine, run_in_session
+from pipelines.process.session import CommandError, OutputLine, run_in_session
 
 RESUMED = "resuming from "  # what stages.train says then
+
+
+class StageError(ValueError):
+    """A stage failed, mostly for what it was given; the message ends with its last output."""
 
 
 class StoppedError(Exception):
@@ -78,7 +82,7 @@ class Stages:
         """Run a stage and return its output, which also goes to a log in `folder`.
 
         Raises:
-            CommandError: it failed; the message ends with its last output.
+            StageError: it failed; the message ends with its last output.
             StoppedError: `stopped` was set.
         """
         command = [sys.executable, "-m", f"stages.{name}"]
@@ -98,7 +102,10 @@ class Stages:
                     log.write(f"{line.text}\n")
 
             environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONUNBUFFERED": "1"}
-            run_in_session(command, show, Path(), environment)
+            try:
+                run_in_session(command, show, Path(), environment)
+            except CommandError as error:
+                raise StageError(str(error)) from error
         return lines
 
 

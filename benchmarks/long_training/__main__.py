@@ -26,7 +26,6 @@ from panoptic.io.json_fields import read_json
 from panoptic.runtime.cli import run_command
 from panoptic.tools.mini.write import write_dataset
 from pipelines.override import override_settings
-from pipelines.process.session import CommandError
 from stages.settings import load_section
 
 RECIPE = Path("experiments/mini_large.yaml")
@@ -71,19 +70,6 @@ def _curve(path: Path) -> Iterator[dict[str, float]]:
             yield {name: float(value) for name, value in row.items() if value}
 
 
-def run(recipe: Path, work: Path, images: tuple[int, int], out: Path) -> None:
-    """Train, score and write the page.
-
-    Raises:
-        ValueError: a stage failed; says why.
-    """
-    try:
-        outcome = train_and_score(recipe, work, images)
-    except CommandError as error:
-        raise ValueError(str(error)) from error
-    publish("long_training", outcome_page(outcome), outcome, out)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = benchmark_parser("long_training", __doc__)
@@ -97,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         images = arguments.images, arguments.val_images
         if min(images) < 1:
             raise ValueError(f"--images is {images[0]}, --val-images {images[1]}; give at least 1")
-        run(arguments.recipe, arguments.work, images, arguments.out)
+        outcome = train_and_score(arguments.recipe, arguments.work, images)
+        publish("long_training", outcome_page(outcome), outcome, arguments.out)
 
     run_command(command)
 

@@ -55,13 +55,21 @@ def read_recipe(params: Path, overrides: Sequence[Path], settings: Mapping[str, 
             document = read_parameters(merged)
             change_settings(document, settings, params, new_keys=True)
             write_parameters(document, merged)
-        return Recipe(
-            dataset=load_section(merged, "dataset", DatasetSettings),
-            download=load_section(merged, "download", DownloadSettings),
-            annotate=load_section(merged, "annotate", AnnotateSettings),
-            model=load_section(merged, "model", NetworkConfig),
-            train=load_section(merged, "train", TrainSettings),
-            predict=load_section(merged, "predict", InferenceSettings),
-            corrupt=load_section(merged, "corrupt", CorruptSettings),
-            processes=processes,
-        )
+        try:
+            return _read_sections(merged, processes)
+        except ValueError as error:
+            named = " with ".join(filter(None, (str(params), ", ".join(map(str, overrides)))))
+            raise ValueError(str(error).replace(str(merged), named)) from error
+
+
+def _read_sections(params: Path, processes: int) -> Recipe:
+    return Recipe(
+        dataset=load_section(params, "dataset", DatasetSettings),
+        download=load_section(params, "download", DownloadSettings),
+        annotate=load_section(params, "annotate", AnnotateSettings),
+        model=load_section(params, "model", NetworkConfig),
+        train=load_section(params, "train", TrainSettings),
+        predict=load_section(params, "predict", InferenceSettings),
+        corrupt=load_section(params, "corrupt", CorruptSettings),
+        processes=processes,
+    )

@@ -7,7 +7,7 @@ one may get the id of another; the segments of a stuff class are joined here.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -26,6 +26,7 @@ from model.inference.post_processing import FoundMasks, ImageSizes, PanopticPred
 from model.inference.predictor import NetworkInput
 from model.inference.settings import InferenceSettings
 from model.network.queries import top_pairs
+from panoptic.io.errors import is_lack_of_memory
 
 _OUTPUTS = {"detr": ("logits", "pred_masks")}
 _USUAL_OUTPUTS = ("class_queries_logits", "masks_queries_logits")
@@ -125,7 +126,7 @@ class Comparator:
             ) from error
         reduced = uses_bfloat16(self.settings.precision, self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=reduced):
-            outputs = self._network(**batch)
+            outputs = self._forward(batch, image.name)
         logits, masks = (getattr(outputs, name).float() for name in self._outputs)
         if not (logits.isfinite().all() and masks.isfinite().all()):
             raise ValueError(
@@ -135,6 +136,18 @@ class Comparator:
         padding = batch.get("pixel_mask")
         valid = self._size_without_padding(image) if padding is None else _extent(padding[0])
         return logits, masks, ImageSizes(batch["pixel_values"].shape[-2:], valid, image.original)
+
+    def _forward(self, batch: Mapping[str, Tensor], name: str) -> object:
+        try:
+            return self._network(**batch)
+        except RuntimeError as error:
+            if type(error) is not RuntimeError or is_lack_of_memory(error):
+                raise
+            height, width = batch["pixel_values"].shape[-2:]
+            raise ValueError(
+                f"the image {name}: the network cannot take the {width} x {height} pixels that its image processor "
+                f"makes of it ({error!s:.80}); copy the network's own preprocessor_config.json"
+            ) from error
 
     def _size_without_padding(self, image: NetworkInput) -> Size:
         """Return the size (height, width) of an image at the network's input where no mask of the padding tells it."""

@@ -15,6 +15,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 
 from model.inference.merging import OWN, MergingSettings
 from model.inference.settings import InferenceSettings
@@ -112,6 +113,7 @@ def load_folder(folder: Path) -> LoadedFolder:
     read_processor: Callable[..., Any] = AutoImageProcessor.from_pretrained
     with _quiet_and_offline(), _naming(folder):
         processor = read_processor(folder, local_files_only=True)
+        _require_processor(processor, files[PROCESSOR])
         network, report = AutoModelForUniversalSegmentation.from_pretrained(
             folder,
             local_files_only=True,
@@ -143,6 +145,13 @@ def _require_type(config: JsonObject) -> None:
         raise CheckpointError(f"{config.where}: model_type is {found!r:.60}; expected one of {', '.join(MODEL_TYPES)}")
 
 
+def _require_processor(processor: Callable[..., object], where: Path) -> None:
+    """Check that an image processor can make panoptic maps, and prepare an image, so that no image is blamed for it."""
+    if not hasattr(processor, "post_process_panoptic_segmentation"):
+        raise CheckpointError(f"{where}: {type(processor).__name__} makes no panoptic maps; {_NEEDS}")
+    processor(images=[Image.new("RGB", (64, 64))], return_tensors="pt")
+
+
 def _require_sound(folder: Path, network: "PreTrainedModel", report: Mapping[str, Any]) -> None:
     """Check the weights that were read, those of the losses aside."""
     issues = [f"{name} is missing" for name in sorted(report["missing_keys"]) if not name.startswith(_LOSS)]
@@ -169,6 +178,8 @@ def _naming(folder: Path) -> Iterator[None]:
 
     try:
         yield
+    except CheckpointError:
+        raise
     except UnpicklingError as error:
         what = "its pickle is damaged or holds more than tensors, and was not read"
         raise CheckpointError(f"{folder}: {what}; give weights as safetensors") from error

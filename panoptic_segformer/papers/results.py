@@ -4,6 +4,7 @@ The benchmarks that publish them are part of a checkout only, so their files are
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -32,6 +33,15 @@ _PLACES = {
 }
 
 
+@contextmanager
+def _by_benchmark() -> Iterator[None]:
+    """Say of a file with missing or wrong fields that a benchmark writes it: nobody adds them by hand."""
+    try:
+        yield
+    except FieldError as error:
+        raise FieldError(error.where, error.found, "run the benchmark again that wrote the file") from None
+
+
 @dataclass(frozen=True)
 class Results:
     """Where results lie.
@@ -46,6 +56,7 @@ class Results:
     published: Path = RESULTS
     corrupted: Path = CORRUPTED
 
+    @_by_benchmark()
     def on_mini(self, source: Source) -> Mapping[str, float]:
         """Return the means over the seeds; empty if nothing is there."""
         if source.page == "robustness":
@@ -66,10 +77,12 @@ class Results:
             if path.name not in SYSTEMS or not any((path / file).exists() for file in _PLACES)
         ]
 
+    @_by_benchmark()
     def costs(self, system: System) -> Mapping[str, float]:
         """Return counted parameters and FLOPs, measured FPS and memory; as far as they are there."""
         return {**self._counted(system.model), **self._measured(system.ladder)}
 
+    @_by_benchmark()
     def remark_on_costs(self, system: System) -> str:
         """Return why counted parameters or FLOPs are not the paper's; empty if they are, or were not counted."""
         return next((row.child("paper").text("remark") for row in self._models(system.model)), "")
@@ -145,7 +158,7 @@ def _fps(row: JsonObject) -> float:
 
 def _positive(time: float, where: str) -> float:
     if time <= 0:
-        raise FieldError(where, f"a time is {time:g}, no duration", "run the benchmark again")
+        raise FieldError(where, f"a time is {time:g}, no duration", "measure it again")
     return time
 
 

@@ -24,7 +24,7 @@ from pipelines.browse.agreement import agreement_table
 from pipelines.browse.app import app_running, import_fiftyone
 from pipelines.browse.database import database
 from pipelines.browse.labels import NamedRun, name_runs
-from pipelines.browse.loading import load
+from pipelines.browse.loading import load, require_same_images
 from pipelines.browse.plugin import write_plugin
 from pipelines.browse.run_files import BrowseError, Run
 from pipelines.browse.views import SavedView, arrange_app, save_views
@@ -54,6 +54,7 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _browse(arguments: argparse.Namespace) -> None:
     runs = name_runs({name: Run.open(folder, arguments.state) for name, folder in _named(arguments.runs).items()})
+    require_same_images(runs)
     with database(arguments.state) as uri:
         fiftyone = import_fiftyone(uri)
         started = time.monotonic()

@@ -27,6 +27,30 @@ _BATCH = 256
 Dataset = Any
 
 
+def require_same_images(runs: Sequence[NamedRun]) -> None:
+    """Check that all runs are of the dataset of the first, whose images the others are shown on.
+
+    Raises:
+        BrowseError: an image has another file or size in another run, or two runs have no image in common.
+    """
+    first, *others = runs
+    images = {entry.image_id: _described(entry) for entry in first.run.entries()} if others else {}
+    for other in others:
+        found = {entry.image_id: _described(entry) for entry in other.run.entries()}
+        common = [image_id for image_id in found if image_id in images]
+        differing = [image_id for image_id in common if found[image_id] != images[image_id]]
+        if common and not differing:
+            continue
+        what = f"image {differing[0]} is {found[differing[0]]}, not {images[differing[0]]}" if differing else "no image"
+        raise BrowseError(
+            f"{other.run.folder}: {what} as in {first.run.folder}; browse runs on the same dataset side by side"
+        )
+
+
+def _described(entry: BrowserEntry) -> str:
+    return f"{entry.file_name} of {entry.width} x {entry.height} pixels"
+
+
 def load(fiftyone: ModuleType, name: str, runs: Sequence[NamedRun]) -> Dataset:
     """Load the runs into the dataset `name`, which then holds exactly them; unchanged runs are not loaded again.
 

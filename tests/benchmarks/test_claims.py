@@ -1,5 +1,6 @@
 """The papers' claims beside what the published pages found."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,3 +85,23 @@ def test_queries_interfere_if_their_slope_falls(tmp_path: Path, slope: Estimate,
     attention, interference = only(collect_claims(tmp_path))
     assert (attention.verdict, interference.verdict) == (CONFIRMED, verdict)
     assert "50 (45 to 55) % of the attention of the first of 1 layers is inside the masks of things" in attention.here
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "not valid JSON"),
+        ("[]", "is damaged or of another version (the document: Input should be a dictionary"),
+        ("{}", "(baseline: Field required and 5 more); run the benchmark again that merging.md names"),
+        ('{"baseline": "detr", "rounds": 3, "device": "", "masks": {}, "seconds": {}, "ratio": {}}', "lacks a part"),
+    ],
+)
+def test_a_page_of_another_version_is_named(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "merging.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"merging\.json: .*{re.escape(said)}"):
+        collect_claims(tmp_path)
+
+
+def test_a_folder_that_is_not_there_has_no_claims(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere: there is no such folder; name one"):
+        collect_claims(tmp_path / "nowhere")

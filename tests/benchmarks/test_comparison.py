@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from benchmarks.compare_models.results import (
 from benchmarks.compare_models.rows import PAPERS, ComparedModel, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns, chosen
 from benchmarks.harness.results import read_report
+from benchmarks.harness.stages import StageError, Stages
 from panoptic.evaluation.network_difference import NetworkDifference, SeedVariance
 from panoptic.evaluation.sequential import Decision
 from panoptic.io.json_fields import write_json
@@ -115,6 +117,8 @@ def test_seconds_of_a_step_count_for_the_settings_that_they_were_measured_with(t
     assert known_seconds(measured, {"maskformer": "a"}) == {"maskformer": 1.5}
     assert known_seconds(measured, {"maskformer": "a", "eomt": "changed"}) == {}, "measured together, or not at all"
     measured.write_text(json.dumps({"maskformer": 1.5}))  # of an earlier version, without identities
+    assert known_seconds(measured, identities) == {}
+    measured.write_bytes(b"")
     assert known_seconds(measured, identities) == {}
 
 
@@ -287,6 +291,132 @@ def test_a_row_has_settings_and_steps_of_its_own_but_not_a_dataset(params: Path,
     assert [one.row for one in results] == ["short"]
     assert failures == [f"other-0: other changes the dataset, but all rows share that of {params}; change it there"]
     assert stages == ["train short-0", "score short-0"]
+
+
+DAMAGE = {"a part": b'{"identity": "', "another": b"[]"}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_of_a_finished_run_is_made_again(params: Path, stages: list[str], damage: bytes) -> None:
+    rows = ("--rows", "v2", "v2_p", "--steps", "2", "--seeds", "0", "1")
+    run(params, *rows)
+    page = (params.parent / "out/comparison.md").read_text()
+    folder = params.parent / "work/v2-0"
+    for name in ("result", "per_image", "metrics", "error_breakdown"):
+        stages.clear()
+        (folder / f"{name}.json").write_bytes(damage)
+        run(params, *rows)
+        assert stages == ["score v2-0"], name
+    stages.clear()
+    (folder / "training.json").write_bytes(damage)
+    shutil.rmtree(folder / "train")
+    run(params, *rows)
+    assert stages == ["train v2-0"]
+    assert (params.parent / "out/comparison.md").read_text() == page
+
+
+def test_indices_are_made_again_where_they_are_no_longer_those_of_the_dataset(
+    params: Path, stages: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, work, said = ("--rows", "v2", "--steps", "2"), params.parent / "work", "verifying "
+    run(params, *rows)
+    assert said in capsys.readouterr().out
+    index, note = work / "annotate/val.index", work / "annotate/dataset.json"
+    sound = index.read_bytes()
+    index.write_bytes(sound[:100])
+    run(params, *rows)
+    assert said in capsys.readouterr().out
+    assert index.read_bytes() == sound
+    note.write_bytes(b"")  # says nothing, and the indices are sound
+    run(params, *rows)
+    assert said not in capsys.readouterr().out
+    write_json(note, asdict(ComparisonRuns(params, work, 2).dataset))  # of an earlier version
+    run(params, *rows)
+    assert said not in capsys.readouterr().out
+    assert stages == ["train v2-0", "score v2-0"]
+
+    listed = params.parent / "data/annotations/panoptic_val.json"
+    listed.write_text(listed.read_text() + "\n")
+    shutil.rmtree(work / "v2-0/train")
+    run(params, *rows)
+    assert said in capsys.readouterr().out
+    params.write_text(params.read_text().replace("annotate:", "annotate: {categories: supercategory}"))
+    with pytest.raises(SystemExit) as ended:
+        run(params, *rows)
+    assert ended.value.code == 2
+    assert "have no super-category" in capsys.readouterr().err
+
+
+def test_a_dataset_that_is_refused_ends_the_command_with_what_was_said(
+    params: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (params.parent / "data/annotations/panoptic_val.json").write_text("{}")
+    with pytest.raises(SystemExit) as ended:
+        run(params, "--rows", "v2", "--steps", "2")
+    assert ended.value.code == 2
+    assert "panoptic_val.json: the field '" in capsys.readouterr().err
+
+
+def test_what_failed_is_named_on_the_page_and_a_row_that_is_given_twice_counts_once(
+    params: Path, stages: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Stages.train
+
+    def fail(self: Stages, settings: Path, annotated: Path, folder: Path) -> bool:
+        if folder.name == "joint_matching-0":
+            raise StageError("out of luck")
+        return train(self, settings, annotated, folder)
+
+    monkeypatch.setattr(Stages, "train", fail)
+    rows = ("--rows", "v2", "v2", "joint_matching", "--steps", "2")
+    with pytest.raises(SystemExit):
+        run(params, *rows, "--seeds", "0", "1")
+    report = read_report("comparison", ComparisonReport, params.parent / "out")
+    assert [(one.row, one.seed) for one in report.results] == [("v2", 0), ("v2", 1), ("joint_matching", 1)]
+    assert list(report.missing) == ["joint_matching-0"]
+    page = (params.parent / "out/comparison.md").read_text()
+    assert "; seeds 1, and 0 for some rows." in page
+    assert "Failed, and left out: joint_matching-0." in page
+
+
+def test_other_corruptions_are_scored_again(params: Path, stages: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def corrupt(_stages: Stages, settings: Path, index: Path, folder: Path) -> Path:
+        stages.append("corrupt")
+        (folder / "corrupted").mkdir(exist_ok=True)
+        (folder / "corrupted/manifest.json").write_text(yaml.safe_dump(yaml.safe_load(settings.read_text())["corrupt"]))
+        return folder / "corrupted"
+
+    def robustness(_stages: Stages, settings: Path, index: Path, model: Path, corrupted: Path, folder: Path) -> object:
+        stages.append("robustness")
+        (folder / "robustness").mkdir(exist_ok=True)
+        write_json(folder / "robustness/metrics.json", {"relative": {"all": 0.5}})
+        return None
+
+    monkeypatch.setattr(Stages, "corrupt", corrupt)
+    monkeypatch.setattr(Stages, "robustness", robustness)
+    params.write_text(params.read_text() + "corrupt: {corruptions: [fog]}\n")
+    table = RowTable("page", "Title", {"v2": ComparedModel("v2")}, detailed=True)
+    scored = ["corrupt", "train v2-0", "score v2-0", "robustness"]
+
+    def results() -> list[str]:
+        stages.clear()
+        runs = ComparisonRuns(params, params.parent / "work", 2, table=table)
+        runs.prepare(["v2"])
+        assert not runs.run(["v2"], [0])[1]
+        return stages.copy()
+
+    assert results() == scored
+    assert results() == []
+    result_file = params.parent / "work/v2-0/result.json"
+    known = json.loads(result_file.read_text())
+    del known["corrupted"]  # as an earlier version wrote it
+    result_file.write_text(json.dumps(known))
+    (params.parent / "work/annotate/corrupted.json").unlink()
+    assert results() == []
+    write_json(result_file, known | {"corrupted": "other"})
+    assert results() == ["score v2-0", "robustness"]
+    params.write_text(params.read_text().replace("[fog]", "[snow]"))
+    assert results() == ["corrupt", "score v2-0", "robustness"]
 
 
 @pytest.mark.parametrize("name", ["per_image", "error_breakdown", "metrics"])

@@ -97,6 +97,11 @@ def test_a_run_is_measured_on_this_machine(family: str, tmp_path: Path, monkeypa
             "no split 'train', 'val'; there are: train2017",
         ),
         (("missing.yaml",), "missing.yaml: no such file"),
+        (("--set", "train.epochs=0"), "params.yaml: train.epochs is 0; give at least 1"),
+        (
+            ("experiments/bfloat16.yaml", "--set", "train.epochs=0"),
+            "params.yaml with experiments/bfloat16.yaml: train.epochs is 0; give at least 1",
+        ),
     ],
 )
 def test_recipes_that_cannot_run_are_refused(
@@ -104,7 +109,9 @@ def test_recipes_that_cannot_run_are_refused(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         _plan(tmp_path, *arguments)
-    assert said in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert said in message
+    assert ".partial" not in message, "a folder that is gone"
     assert not (tmp_path / "plan.json").exists()
 
 

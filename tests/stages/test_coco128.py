@@ -1,6 +1,8 @@
 """COCO128 from its two archives to the index: what is verified of them, and that no image is left out silently."""
 
 import json
+import re
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +115,20 @@ def test_other_files_than_the_published_are_refused(
     for path in (tmp_path / "data" / "images.zip", tmp_path / "data" / "archives" / "panoptic_segmentation.zip"):
         assert f"{path}: its files have SHA-256" in said
         path.unlink()
+    run_download(tmp_path, tmp_path / "archives", published=True)
+
+
+def test_an_archive_that_was_copied_in_part_is_to_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_coco128_archives(tmp_path / "archives", seed=0)
+    publish(monkeypatch, tmp_path / "archives")
+    part = Path(shutil.copytree(tmp_path / "archives", tmp_path / "part")) / "images.zip"
+    part.write_bytes(part.read_bytes()[:-100])
+    said = fails(lambda: run_download(tmp_path, tmp_path / "part", published=True), 2, capsys)
+    path = tmp_path / "data" / "images.zip"
+    assert re.search(rf"{path}: is damaged \(.*\); remove or replace it", said)
+    path.unlink()
     run_download(tmp_path, tmp_path / "archives", published=True)
 
 

@@ -107,8 +107,12 @@ def _require_content(archives: Sequence[Archive], root: Path) -> None:
     for archive in archives:
         if expected := archive.content_sha256:
             path = root / archive.path
-            with issues.collected():
-                if (found := Part(path, archive.content).sha256()) != expected:
+            try:
+                found = Part(path, archive.content).sha256()
+            except DatasetError as error:
+                issues.add(f"{path}: is damaged ({str(error).removeprefix(f'{path}: ')}); remove or replace it")
+            else:
+                if found != expected:
                     issues.add(f"{path}: its files have SHA-256 {found}, expected {expected}; remove or replace it")
     issues.raise_if_any(f"{root}: archives, compared with the published files")
 

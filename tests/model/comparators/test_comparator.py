@@ -168,6 +168,15 @@ def test_an_image_that_is_too_thin_to_be_resized_is_named(loaded: LoadedFolder) 
         comparator.predict([line])
 
 
+def test_an_image_processor_that_makes_another_size_than_the_network_takes_is_named(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "eomt", "eomt")
+    change_json(folder / "preprocessor_config.json", {"do_resize": False})
+    loaded = load_folder(folder)
+    expected = "the network cannot take the 72 x 64 pixels .* copy the network's own preprocessor_config.json"
+    with pytest.raises(ValueError, match=expected):
+        predict(loaded, table(), loaded.settings(OWN))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_our_merging_of_its_masks_is_that_by_hand(folder: Path, loaded: LoadedFolder, method: str) -> None:
     """The most probable pairs of query and class, with the masks of the part of the image that is no padding."""

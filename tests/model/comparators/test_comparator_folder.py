@@ -141,6 +141,11 @@ def test_another_network_is_refused(folder: Path, changes: dict[str, object], me
         ({"do_split_image": True}, "do_split_image is for semantic segmentation"),
         ({"threshold": "high"}, "'threshold' should be a finite number"),
         ({"mask_threshold": 1.5}, "mask_threshold is 1.5, expected 0..1"),
+        ({"image_processor_type": "SegformerImageProcessor"}, "makes no panoptic maps"),
+        ({"size": None}, "transformers cannot load it"),
+        ({"size": {"height": 64, "width": 64}}, "transformers cannot load it"),
+        ({"image_mean": [0.5]}, "mean must have 3 elements"),
+        ({"rescale_factor": "1/255"}, "transformers cannot load it"),
     ],
 )
 def test_another_image_processor_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:

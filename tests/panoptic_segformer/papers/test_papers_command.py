@@ -216,6 +216,21 @@ def test_a_layer_without_a_score_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "page", "found"),
+    [
+        ("v2.T10", "layers", "the field 'early_exit' is missing"),
+        ("v2.T5", "ladder", "the field 'rows' is missing"),
+        ("v2.T5", "comparison", "the field 'results' is missing"),
+    ],
+)
+def test_a_page_of_an_earlier_version_is_made_again(tmp_path: Path, key: str, page: str, found: str) -> None:
+    results = nowhere(tmp_path)
+    write_json(results.published / f"{page}.json", {"layers": []})
+    with pytest.raises(ValueError, match=rf"{page}\.json: {found}; run the benchmark again that wrote the file"):
+        TableView(paper_tables()[key], results).page()
+
+
+@pytest.mark.parametrize(
     ("key", "page", "document"),
     [
         ("v2.T10", "layers", layers(("1", 0.5, 0))),

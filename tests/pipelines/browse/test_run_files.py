@@ -12,6 +12,8 @@ import pytest
 
 from panoptic.error_browser.entries import BrowserEntry
 from pipelines.browse.__main__ import main
+from pipelines.browse.labels import name_runs
+from pipelines.browse.loading import require_same_images
 from pipelines.browse.run_files import BrowseError, Run
 
 
@@ -73,6 +75,25 @@ def test_a_damaged_file_is_named_in_one_line(title: str, browsed: Path, tmp_path
     damage(folder / name)
     with pytest.raises(ValueError, match=rf"\A{re.escape(str(folder))}.*\Z"):
         list(Run.open(folder, tmp_path / "state").entries())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "by", "said"),
+    [
+        (b'"file_name": "', b'"file_name": "other/', r"image .* is other/.* pixels, not .* pixels as in .*first;"),
+        (b'"image_id": ', b'"image_id": 9', "no image as in .*first; browse runs on the same dataset"),
+    ],
+)
+def test_runs_side_by_side_are_of_one_dataset(
+    pattern: bytes, by: bytes, said: str, browsed: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(browsed / "second", tmp_path / "other"))
+    lines = other / "images.jsonl"
+    lines.write_bytes(lines.read_bytes().replace(pattern, by))
+    first, same, wrong = (Run.open(path, tmp_path) for path in (browsed / "first", browsed / "second", other))
+    require_same_images(name_runs({"first": first, "same": same}))
+    with pytest.raises(BrowseError, match=said):
+        require_same_images(name_runs({"first": first, "same": same, "wrong": wrong}))
 
 
 def test_the_command_ends_with_one_line_and_status_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
