@@ -19,9 +19,7 @@ from ruamel.yaml.error import YAMLError
 from yaml import YAMLError as PlainYAMLError
 
 from panoptic.io.yaml_text import require_plain_yaml
-from pipelines.dvc_project.parameters import read_parameters, write_parameters, yaml_with_comments
-
-EXPERIMENTS = Path("experiments")
+from pipelines.dvc_project.parameters import EXPERIMENTS, read_parameters, write_parameters, yaml_with_comments
 
 
 @dataclass(frozen=True)

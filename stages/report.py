@@ -7,7 +7,8 @@ from panoptic.runtime.cli import command_parser, run_command
 
 _DETAILS = """Reads the files of a run's folder only. What a run lacks is named with the command that makes it, so
 results of another system need no more than evaluate/metrics.json, from `panoptic evaluate`. Several runs are compared
-with the first one, by paired differences with their 95 % intervals; they are scored on the same images."""
+with the first one, by paired differences with their 95 % intervals; they are scored on the same images, and also need
+evaluate/per_image.json."""
 _EXAMPLES = """
 panoptic report
 panoptic report runs --out report.html

@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         nargs="*",
         choices=FAMILY_ROWS,
         metavar="NAME",
-        help=f"network families as rows, by default all: {', '.join(FAMILY_ROWS)}",
+        help=f"network families as rows, by default all: {', '.join(FAMILY_ROWS)}; the first is always one, as the"
+        " others are compared with it",
     )
     add_seeds(parser)
     parser.add_argument(

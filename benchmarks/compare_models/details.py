@@ -23,13 +23,17 @@ SCORES = {
 """Columns beside PQ, as in tables 7 and 8 of the paper's second version, and where metrics.json has them."""
 KEPT = "PQ kept"
 _SCORES = (
-    "In percent, means over the seeds with the lowest and the highest in brackets. AP is of the things before merging:"
-    " rows with the same weights differ in it only if they order the masks by another score."
+    "In percent, means over the seeds with the lowest and the highest in brackets. Of a class, PQ is SQ, the mean IoU"
+    " of the matched segments, times RQ, the F1 score of matching; columns are means over classes. *Boundary* looks at"
+    " outlines only. AP is of the things before merging: rows with the same weights differ in it only if they order the"
+    " masks by another score."
 )
-_KEPT = "*PQ kept*: PQ under the corruptions of COCO-C as a part of PQ on the same images without them."
+_KEPT = (
+    "*PQ kept*: PQ under the corruptions of COCO-C as a part of PQ on the same images without them. A network that"
+    " finds little has little to lose."
+)
 _ERRORS = (
-    "What is missing to 100 PQ by type of error (`panoptic.evaluation.error_breakdown`); before rounding the columns"
-    " add up."
+    "What is missing to 100 PQ by type of error (docs/evaluate.md explains them); before rounding the columns add up."
 )
 
 _COSTS = (

@@ -9,6 +9,7 @@ _MASK_WISE = Claim(
     "maskformer", "below", "mask-wise merging is better than the argmax for MaskFormer's masks as well (table 7)"
 )
 _NO_PRETRAINING = "it starts from random weights in any case, as its vision transformer has no other weights here"
+_ARGMAX = "an argmax over the masks"
 FAMILY_ROWS: Mapping[str, ComparedModel] = {
     PANOPTIC_SEGFORMER: ComparedModel("Panoptic SegFormer, version 2"),
     "learned_queries": ComparedModel(
@@ -19,8 +20,16 @@ FAMILY_ROWS: Mapping[str, ComparedModel] = {
         },
         remark="it lacks the two shortcuts of `params.yaml` that the other families cannot have",
     ),
-    "detr": ComparedModel("DETR's panoptic head", "ablations/detr"),
-    "d_detr_ms": ComparedModel("D-DETR-MS", "ablations/d_detr_ms"),
+    "detr": ComparedModel(
+        "DETR's panoptic head",
+        "ablations/detr",
+        remark=f"merged by {_ARGMAX} (p), other rows mask by mask (m) unless they say otherwise",
+    ),
+    "d_detr_ms": ComparedModel(
+        "D-DETR-MS",
+        "ablations/d_detr_ms",
+        remark="Deformable DETR, with feature maps of several scales, and DETR's mask head: a baseline of the paper",
+    ),
     "maskformer": ComparedModel("MaskFormer", "families/maskformer"),
     "mask2former": ComparedModel("Mask2Former", "families/mask2former"),
     "eomt": ComparedModel("EoMT", "families/eomt", remark=_NO_PRETRAINING),
@@ -37,10 +46,14 @@ _MERGED: Mapping[str, ComparedModel] = {
         remark="after so short a training the probabilities of its things are below the threshold of the other rows",
     ),
     "maskformer_p": ComparedModel(
-        "MaskFormer's weights, merging p", "ablations/merging_p", "maskformer", claims=(_MASK_WISE,)
+        "MaskFormer's weights, merging p", "ablations/merging_p", "maskformer", claims=(_MASK_WISE,), remark=_ARGMAX
     ),
     "maskformer_p_star": ComparedModel(
-        "MaskFormer's weights, merging p*", "ablations/merging_p_star", "maskformer", claims=(_MASK_WISE,)
+        "MaskFormer's weights, merging p*",
+        "ablations/merging_p_star",
+        "maskformer",
+        claims=(_MASK_WISE,),
+        remark="an argmax over class probability times mask",
     ),
 }
 

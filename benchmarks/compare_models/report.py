@@ -90,8 +90,8 @@ def _introduction(report: ComparisonReport, by_row: Mapping[str, Sequence[SeedRe
         f" `experiments/`, scored on {budget.images} validation images; {named}. After"
         " so short a training few class probabilities reach the published score threshold of 0.25, so all rows merge at"
         f" {SCORE_THRESHOLD} unless they say otherwise. Parallel trainings: {budget.jobs}, threads of each:"
-        f" {budget.threads}, on {budget.device}. PQ in percent: the mean over the seeds, with the lowest and the"
-        f" highest in brackets. {time}."
+        f" {budget.threads}, on {budget.device}. PQ in percent, of all classes, things, and stuff: the mean over the"
+        f" seeds, with the lowest and the highest in brackets. {time}."
     )
 
 

@@ -89,8 +89,9 @@ class Explainer:
 
 def describe(explanation: Explanation) -> Iterable[str]:
     """Yield lines for people: how much was measured and drawn, and what was left out."""
+    images = "1 image" if explanation.images == 1 else f"{explanation.images} images"
     yield (
-        f"{explanation.images} images explained, {explanation.with_ground_truth} of them against ground truth; "
+        f"{images} explained, {explanation.with_ground_truth} of them against ground truth; "
         f"{len(explanation.drawings)} drawings"
     )
     for part, reason in explanation.left_out.items():

@@ -73,8 +73,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
         The network in eval mode on the CPU, and its description.
 
     Raises:
-        CheckpointError: a file is damaged, of another format, or does not fit the other file.
+        CheckpointError: `path` is a folder; or a file is damaged, of another format, or does not fit the other file.
     """
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path}: is a folder; give the safetensors file that stages.train wrote (networks in transformers' layout,"
+            " which are folders, can only be predicted with and scored: docs/comparators.md)"
+        )
     description = load_description(path)
     digest = description.digest or description.tensors_digest
     try:

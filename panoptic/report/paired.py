@@ -152,7 +152,7 @@ def _require_same_ground_truth(first: CountedRun, other: CountedRun) -> None:
         if alone := [key for key in run.images if key not in without.images]:
             raise DatasetError(
                 f"{without.path}: lacks {len(alone)} of the {len(run.images)} images of {run.path} "
-                f"(image ids {shown_ids(alone)}); {_AGAIN}"
+                f"(image ids {shown_ids(alone, 3)}); {_AGAIN}"
             )
     for key, image in first.images.items():
         segments, others = (_segments(counted[PQ.name]) for counted in (image, other.images[key]))

@@ -173,6 +173,6 @@ FIGURES: Mapping[str, Drawing] = MappingProxyType(
         "v2.F4": _EXPLAIN,
         "v2.F5": Drawing("python -m benchmarks.deep_supervision", "benchmarks/results/deep_supervision.json"),
         "v2.F6": _EXPLAIN,
-        "v2.F7": _EXPLAIN,
+        "v2.F7": Drawing("python -m benchmarks.queries", "benchmarks/results/queries.json"),
     }
 )

@@ -14,6 +14,9 @@ from yaml import YAMLError as PlainYAMLError
 from panoptic.io.working_folder import working_folder
 from panoptic.io.yaml_text import LONGEST, require_plain_yaml
 
+EXPERIMENTS = Path("experiments")
+"""Folder of the files that are merged into params.yaml, which other commands name without folder and ending."""
+
 
 def yaml_with_comments() -> YAML:
     """Return a parser that reads `1e-4` as a number and preserves the formatting of a document."""
@@ -44,7 +47,10 @@ def read_parameters(file: Path) -> CommentedMap:
         document = yaml_with_comments().load(text)
     except FileNotFoundError:
         others = sorted(path.name for path in file.parent.glob("*.yaml"))
-        raise ValueError(f"{file}: no such file; in the same folder: {', '.join(others) or 'no .yaml file'}") from None
+        named = EXPERIMENTS / f"{file}.yaml"
+        found = f"in the same folder: {', '.join(others) or 'no .yaml file'}"
+        there = f"did you mean {named}?" if named.is_file() else found
+        raise ValueError(f"{file}: no such file; {there}") from None
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); give a file of settings") from None
     except (YAMLError, PlainYAMLError) as error:

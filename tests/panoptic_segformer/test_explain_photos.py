@@ -47,7 +47,9 @@ def test_a_damaged_photo_is_named_and_the_others_are_explained(
     with pytest.raises(SystemExit) as end:
         explained(model, tmp_path / "out", photos)
     assert end.value.code == 1
-    assert "broken.jpg" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "broken.jpg" in captured.err
+    assert captured.out.startswith("1 image explained, ")
     assert Explanation.read(tmp_path / "out/explain.json").images == 1
     with pytest.raises(SystemExit) as end:
         explained(model, tmp_path / "other", photos / "broken.jpg")

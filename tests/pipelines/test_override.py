@@ -166,6 +166,13 @@ def test_a_missing_file_is_named_with_others_in_its_folder(params: Path) -> None
         override_settings(params, [override(params.parent, "model: {a: 1}").with_name("overrdie.yaml")])
 
 
+def test_the_name_that_other_commands_take_is_answered_with_the_file(params: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"families/eomt: no such file; did you mean experiments/families/eomt\.yaml\?"
+    ):
+        override_settings(params, [Path("families/eomt")])
+
+
 def test_the_command_says_what_changed(params: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = params.with_name("other.yaml")
     file = override(params.parent, "train: {steps: [8, 11]}")

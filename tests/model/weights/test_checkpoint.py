@@ -95,6 +95,11 @@ def test_values_of_an_earlier_version_are_read_and_wrong_ones_name_the_file(weig
     assert load_checkpoint(weights).config.location_target == "center"
 
 
+def test_a_folder_is_no_weights(weights: Path) -> None:
+    with pytest.raises(CheckpointError, match=r": is a folder; give the safetensors file that stages.train wrote"):
+        load_checkpoint(weights.parent)
+
+
 def test_truncated_weights_are_rejected(weights: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read as safetensors"):
