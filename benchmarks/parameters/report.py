@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from benchmarks.compare_models.budgets import EQUAL_TIME
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
 from benchmarks.compare_models.results import read_results
 from benchmarks.compare_models.rows import PAPERS, RowTable
@@ -72,10 +73,10 @@ def mini_points(folder: Path) -> tuple[tuple[Point, ...], tuple[str, ...]]:
 
 
 def _rows(path: Path, table: RowTable) -> Iterator[Point]:
-    """Yield the networks of a table that were trained, not those that predict with the weights of another row."""
+    """Yield the networks of a table that were trained with equal steps, not those that have another row's weights."""
     for name, found in read_results(path).items():
         row = table.rows.get(name)
-        if row is None or row.weights_of is None:
+        if not name.endswith(EQUAL_TIME) and (row is None or row.weights_of is None):
             title = row.title if row else name
             pq = tuple(one.pq["all"] for one in found)
             yield Point(path.stem, title, title, found[0].parameters / 1e6, pq)
