@@ -99,10 +99,7 @@ def queries_page(report: QueriesReport) -> str:
         _attention_table(report),
         "## Thing preference and stuff precision with joint matching",
         _preference_text(report.preference),
-        markdown_table(
-            ["query", "things", "stuff", "thing preference", "stuff precision"],
-            [_query_cells(point) for point in sorted(mixed(report.preference), key=lambda one: one.preference)],
-        ),
+        _preference_table(mixed(report.preference)),
     )
 
 
@@ -130,9 +127,20 @@ def _preference_text(found: Preference) -> str:
     return (
         f"Of {len(found.points)} queries that found anything, {len(points)} found stuff that counts, and of these"
         f" {sum(point.things > 0 for point in points)} found things as well.{slope} The paper: the more a query prefers"
-        " things, the lower is the precision of its stuff (figure 7), a slope below 0. The table has the queries that"
-        f" found both, stuff at least {_FEW} times."
+        f" things, the lower is the precision of its stuff (figure 7), a slope below 0.{_said_of_table(found)}"
     )
+
+
+def _said_of_table(found: Preference) -> str:
+    if mixed(found):
+        return f" The table has the queries that found both, stuff at least {_FEW} times."
+    return " No query found both, and stuff often enough to say how precisely: there is nothing to compare."
+
+
+def _preference_table(points: Sequence[QueryPoint]) -> str:
+    header = ["query", "things", "stuff", "thing preference", "stuff precision"]
+    rows = [_query_cells(point) for point in sorted(points, key=lambda one: one.preference)]
+    return markdown_table(header, rows) if rows else ""
 
 
 def _query_cells(point: QueryPoint) -> list[str]:

@@ -16,6 +16,7 @@ from benchmarks.harness.results import Report, read_report
 from benchmarks.house.__main__ import HouseReport, house_page
 from benchmarks.inference.report import InferenceReport, inference_page
 from benchmarks.interval_coverage.__main__ import CoverageReport, coverage_page
+from benchmarks.ladder.report import LadderReport, ladder_page
 from benchmarks.layers.report import LayersReport, layers_page
 from benchmarks.loading.report import LoadingReport, loading_page
 from benchmarks.merging.__main__ import MergingReport, merging_page
@@ -23,6 +24,7 @@ from benchmarks.official_parity.study import ParityStudy, study_page
 from benchmarks.operator.__main__ import OperatorReport, operator_page
 from benchmarks.parameters.report import ParametersReport, parameters_page
 from benchmarks.predict.__main__ import PredictReport, predict_page
+from benchmarks.queries import QueriesReport, queries_page
 from benchmarks.serve.report import ServeReport, serve_page
 from benchmarks.tiles.__main__ import TilesReport, tiles_page
 from benchmarks.tracking.__main__ import TrackingReport, tracking_page
@@ -54,6 +56,7 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "house": _renderer("house", HouseReport, house_page),
     "inference": _renderer("inference", InferenceReport, inference_page),
     "interval_coverage": _renderer("interval_coverage", CoverageReport, coverage_page),
+    "ladder": _renderer("ladder", LadderReport, ladder_page),
     "layers": _renderer("layers", LayersReport, layers_page),
     "loading": _renderer("loading", LoadingReport, loading_page),
     "merging": _renderer("merging", MergingReport, merging_page),
@@ -61,6 +64,7 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "operator": _renderer("operator", OperatorReport, operator_page),
     "parameters": _renderer("parameters", ParametersReport, parameters_page),
     "predict": _renderer("predict", PredictReport, predict_page),
+    "queries": _renderer("queries", QueriesReport, queries_page),
     "serve": _renderer("serve", ServeReport, serve_page),
     "tiles": _renderer("tiles", TilesReport, tiles_page),
     "tracking": _renderer("tracking", TrackingReport, tracking_page),

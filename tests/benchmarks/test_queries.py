@@ -54,6 +54,14 @@ def test_queries_without_enough_stuff_are_not_listed() -> None:
     assert [point.query for point in mixed(few)] == [2]
 
 
+def test_a_page_without_queries_that_find_both_says_so() -> None:
+    apart = replace(REPORT.preference, points=(QueryPoint(1, 9, 0, 0, 0), QueryPoint(2, 0, 30, 15, 5)), slope=None)
+    page = queries_page(replace(REPORT, preference=apart))
+    assert "and of these 0 found things as well." in page
+    assert "there is nothing to compare." in page
+    assert "thing preference |" not in page
+
+
 def test_rows_differ_in_what_is_asked_alone() -> None:
     rows = queries_table(6).rows
     assert {name: row.settings["model"].get("stuff") for name, row in rows.items()} == {
