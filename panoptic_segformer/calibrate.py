@@ -39,13 +39,11 @@ def calibrate(arguments: Namespace) -> None:
     settings = checkpoint.inference or InferenceSettings()
     network = checkpoint.network.to(pick_device())
     scores = score_thresholds(network, settings, chosen, progress=True)
-    rows = [
-        [f"{one.threshold:g}", *(f"{100 * one.pq[group]:.1f}" if group in one.pq else "-" for group in CLASS_GROUPS)]
-        for one in scores
-    ]
-    losses = [f"{100 * one.loss:.1f}" for one in scores]
-    table = [[*row, loss] for row, loss in zip(rows, losses, strict=True)]
-    print(markdown_table(["score threshold", "PQ", "things", "stuff", "PQ below the best"], table))
+    rows = []
+    for one in scores:
+        pq = [f"{100 * one.pq[group]:.1f}" if group in one.pq else "-" for group in CLASS_GROUPS]
+        rows.append([f"{one.threshold:g}", *pq, f"{100 * one.loss:.1f}"])
+    print(markdown_table(["score threshold", "PQ", "things", "stuff", "PQ below the best"], rows))
     print(f"\n{len(chosen.records)} images of {arguments.index}; the weights have {settings.merging.score_threshold:g}")
     print(f"predict.merging.score_threshold: {best_threshold(scores):g}")
 
