@@ -91,7 +91,9 @@ def _of_grid(folder: Path) -> Iterator[ClaimResult]:
     for point in read_report("deep_supervision", GridReport, folder).points:
         question, cell = QUESTIONS[point.question], point.cell
         difference, interval, *_ = point.compared.cells()
-        settings = f"{cell.depth} layers, {cell.steps} steps, class losses times {cell.class_weight:g}"
+        settings = (
+            f"{cell.depth} layers, {cell.queries} queries, {cell.steps} steps, class losses times {cell.class_weight:g}"
+        )
         here = f"{question.title}, {settings}: {difference} PQ ({interval}), {point.compared.seeds} seeds"
         yield ClaimResult(question.claim, here, verdict(question.relation, point.compared.decision))
 

@@ -1,9 +1,9 @@
 """Train a grid of networks with and without deep supervision, and with centers of mass instead of boxes.
 
     python -m benchmarks.deep_supervision --seeds 0 1 2 --jobs 2
-    python -m benchmarks.deep_supervision --questions deep_supervision --depths 2 --steps 400 800 --class-weights 1 2
+    python -m benchmarks.deep_supervision --questions deep_supervision --depths 2 --steps 800 --class-weights 1 2
 
-Every combination of depth, steps and class weight is a network, which is compared with the same one without deep
+Every combination of depth, queries, steps and class weight is a network, which is compared with the same one without deep
 supervision, and with the same one without boxes. Runs are kept and resumed as those of `benchmarks.compare_models`, and
 differences are called by the same rules (docs/compare-models.md); a grid that is extended later trains what is missing.
 Writes deep_supervision.md, deep_supervision.json and deep_supervision.png, the curves against the steps of training.
@@ -18,7 +18,7 @@ from benchmarks.compare_models.differences import Pair, SequentialComparison
 from benchmarks.compare_models.options import WORK, add_seeds, comparison_parser, exit_if_any
 from benchmarks.compare_models.results import SeedResult
 from benchmarks.compare_models.runs import ComparisonRuns
-from benchmarks.deep_supervision.grid import PAGE, QUESTIONS, Cell, grid_table, make_cells
+from benchmarks.deep_supervision.grid import PAGE, QUERIES, QUESTIONS, Cell, grid_table, make_cells
 from benchmarks.deep_supervision.report import FIGURE, GridPoint, GridReport, grid_figure, grid_page
 from benchmarks.harness.results import publish
 from model.training.settings import TrainSettings
@@ -61,8 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = list(QUESTIONS)
     parser.add_argument("--questions", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--depths", nargs="+", type=int, default=[2, 6], help="blocks of the mask decoders")
-    parser.add_argument("--steps", nargs="+", type=int, default=[400, 800, 1600, 2400], help="of every training")
-    parser.add_argument("--class-weights", nargs="+", type=float, default=[1.0, 2.0], help="factors of class losses")
+    queries = list(QUERIES)
+    parser.add_argument("--queries", nargs="+", choices=queries, default=queries, help="where they start from")
+    parser.add_argument("--steps", nargs="+", type=int, default=[400, 800, 1600], help="of every training")
+    parser.add_argument("--class-weights", nargs="+", type=float, default=[1.0], help="factors of class losses")
     arguments = parser.parse_args(argv)
 
     def command() -> None:
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         params: Path = arguments.params
         questions = [name for name in names if name in arguments.questions]
-        cells = make_cells(arguments.depths, arguments.class_weights, arguments.steps)
+        cells = make_cells(arguments.depths, arguments.queries, arguments.class_weights, arguments.steps)
         table = grid_table(cells, questions, load_section(params, "train", TrainSettings).losses)
         runs = ComparisonRuns(params, arguments.work, max(arguments.steps), arguments.jobs, table)
         report, failures = measure_grid(runs, cells, questions, seeds)

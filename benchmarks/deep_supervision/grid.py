@@ -9,7 +9,7 @@ from benchmarks.compare_models.rows import ComparedModel, RowTable, mask_layers
 from model.training.criterion import LossWeights
 
 PAGE = "deep_supervision"
-TITLE = "Deep supervision and box-free training, by depth, length of training and weight of the class losses"
+TITLE = "Deep supervision and box-free training, by depth, queries, length of training and weight of the class losses"
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,22 @@ QUESTIONS: Mapping[str, Question] = {
 }
 
 
+QUERIES: Mapping[str, Mapping[str, object]] = {
+    "encoder": {"query_initialization": "encoder", "token_classes": True},
+    "learned": {"query_initialization": "learned", "token_classes": False},
+}
+"""Where the queries of things start: from tokens of the encoder, which are classified for that, or learned, as
+published."""
+
+
 @dataclass(frozen=True, order=True)
 class Cell:
     """The settings that two compared networks have in common."""
 
     depth: int
     """Blocks of the mask decoders, of things and of stuff."""
+    queries: str
+    """A key of `QUERIES`."""
     class_weight: float
     """Factor of all class losses, on top of those of params.yaml."""
     steps: int
@@ -62,7 +72,7 @@ class Cell:
     @property
     def row(self) -> str:
         """Name of the row of the reference."""
-        return f"layers_{self.depth}-class_{self.class_weight:g}-steps_{self.steps}"
+        return f"layers_{self.depth}-{self.queries}-class_{self.class_weight:g}-steps_{self.steps}"
 
     def changed_row(self, question: str) -> str:
         """Name the row without deep supervision, or without boxes."""
@@ -76,16 +86,21 @@ class Cell:
     def model(self, losses: LossWeights) -> ComparedModel:
         """Return the reference, given the factors of the losses at a class weight of 1."""
         weights = {name: getattr(losses, name) * self.class_weight for name in _CLASS_LOSSES}
-        settings: dict[str, dict[str, object]] = {"model": mask_layers(self.depth), "train": {"losses": weights}}
+        if not QUERIES[self.queries]["token_classes"]:
+            weights["token_class"] = 0.0
+        model = {**QUERIES[self.queries], **mask_layers(self.depth)}
+        settings: dict[str, dict[str, object]] = {"model": model, "train": {"losses": weights}}
         return ComparedModel(self.row, settings=settings, steps=self.steps)
 
 
 _CLASS_LOSSES = ("query_class", "stuff_class", "token_class")
 
 
-def make_cells(depths: Sequence[int], class_weights: Sequence[float], steps: Sequence[int]) -> list[Cell]:
+def make_cells(
+    depths: Sequence[int], queries: Sequence[str], class_weights: Sequence[float], steps: Sequence[int]
+) -> list[Cell]:
     """Combine all values, each once, in increasing order."""
-    return sorted({Cell(*values) for values in product(depths, class_weights, steps)})
+    return sorted({Cell(*values) for values in product(depths, queries, class_weights, steps)})
 
 
 def grid_table(cells: Sequence[Cell], questions: Sequence[str], losses: LossWeights) -> RowTable:

@@ -59,7 +59,8 @@ def _introduction(report: GridReport) -> str:
         f" {budget.batch_size} images, seeds {', '.join(map(str, report.seeds))}, the settings of `params.yaml` but for"
         " the columns below, scored on"
         f" {budget.images} validation images with a score threshold of {SCORE_THRESHOLD}. *layers*: blocks of the mask"
-        " decoders; *class*: factor of all class losses, against which the mask losses of more layers weigh more."
+        " decoders; *queries*: where those of things start, tokens of the encoder or learned vectors, as published;"
+        " *class*: factor of all class losses, against which the mask losses of more layers weigh more."
         " Intervals are Student's 95 % intervals of one difference over seeds and images"
         " (`panoptic.evaluation.network_difference`). A difference is called above or below 0, or close to it (within"
         f" {CLOSE:g} PQ), at one error rate of {100 * LEVEL:g} % for all {report.planned} comparisons (Holm, 1979)."
@@ -72,7 +73,19 @@ def _section(question: str, points: Sequence[GridPoint]) -> Iterator[str]:
     yield f"## {asked.title[0].upper()}{asked.title[1:]}"
     yield f"The paper: {asked.claim}. Here: {_summary(points)}."
     first, second = asked.title.split(" minus ")
-    header = ["layers", "class", "steps", first, second, "difference", "95 % interval", "p", "called", "seeds for 1 PQ"]
+    header = [
+        "layers",
+        "queries",
+        "class",
+        "steps",
+        first,
+        second,
+        "difference",
+        "95 % interval",
+        "p",
+        "called",
+        "seeds for 1 PQ",
+    ]
     yield markdown_table(header, [_cells(point) for point in points], labels=0)
 
 
@@ -86,6 +99,7 @@ def _cells(point: GridPoint) -> list[str]:
     needed = point.compared.seeds_for_1_pq
     return [
         str(point.cell.depth),
+        point.cell.queries,
         f"{point.cell.class_weight:g}",
         str(point.cell.steps),
         *(f"{mean:.1f}" for mean in point.means),
@@ -95,17 +109,17 @@ def _cells(point: GridPoint) -> list[str]:
 
 
 def grid_figure(report: GridReport) -> Figure:
-    """Draw a row of panels for each question, a panel for each depth, and a curve for each class weight."""
+    """Draw panels, a row for each question and a column for each network, with a curve for each class weight."""
     by_question = report.by_question()
-    depths = sorted({point.cell.depth for point in report.points})
+    columns = sorted({(point.cell.depth, point.cell.queries) for point in report.points})
     # Not by pyplot, which keeps figures alive and looks for a screen.
-    figure = Figure(figsize=(4.6 * len(depths), 3.4 * len(by_question)), layout="constrained")
-    grid = figure.subplots(len(by_question), len(depths), sharex=True, sharey="row", squeeze=False)
+    figure = Figure(figsize=(4.6 * len(columns), 3.4 * len(by_question)), layout="constrained")
+    grid = figure.subplots(len(by_question), len(columns), sharex=True, sharey="row", squeeze=False)
     for panels, (question, points) in zip(grid, by_question.items(), strict=True):
         panels[0].set_ylabel(f"PQ, {QUESTIONS[question].title}")
-        for panel, depth in zip(panels, depths, strict=True):
-            _draw(panel, [point for point in points if point.cell.depth == depth])
-            panel.set_title(f"{depth} layers")
+        for panel, (depth, queries) in zip(panels, columns, strict=True):
+            _draw(panel, [one for one in points if (one.cell.depth, one.cell.queries) == (depth, queries)])
+            panel.set_title(f"{depth} layers, {queries} queries")
     for panel in grid[-1]:
         panel.set_xlabel("steps")
     return figure

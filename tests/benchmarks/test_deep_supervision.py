@@ -1,6 +1,7 @@
 """The grid of trainings with and without deep supervision: its rows, its comparisons, and its page."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -25,21 +26,29 @@ def run(params: Path, *options: str) -> None:
 
 
 def test_rows_differ_in_what_is_asked_alone() -> None:
-    cells = make_cells([6, 2], [1.0, 2.0], [800, 400, 800])
-    assert cells == [Cell(depth, weight, steps) for depth in (2, 6) for weight in (1.0, 2.0) for steps in (400, 800)]
+    cells = make_cells([6, 2], ["learned", "encoder"], [1.0, 2.0], [800, 400, 800])
+    assert cells == [Cell(*values) for values in product((2, 6), ("encoder", "learned"), (1.0, 2.0), (400, 800))]
     rows = grid_table(cells, ["deep_supervision", "box_free"], LossWeights(token_class=1.0)).rows
-    assert len(rows) == 8 * 3
-    reference = rows["layers_6-class_2-steps_400"]
+    assert len(rows) == 16 * 3
+    reference = rows["layers_6-encoder-class_2-steps_400"]
     assert reference.steps == 400
-    assert reference.settings["model"] == {"thing_mask_layers": 6, "stuff_mask_layers": 6}
+    assert reference.settings["model"] == {
+        "query_initialization": "encoder",
+        "token_classes": True,
+        "thing_mask_layers": 6,
+        "stuff_mask_layers": 6,
+    }
     losses = {"query_class": 4.0, "stuff_class": 8.0, "token_class": 2.0}
     assert reference.settings["train"] == {"losses": losses}
-    without = rows["layers_6-class_2-steps_400-deep_supervision"]
+    without = rows["layers_6-encoder-class_2-steps_400-deep_supervision"]
     assert without.settings["train"] == {"losses": losses, "deep_supervision": False}
     assert without.settings["model"] == reference.settings["model"]
-    centers = rows["layers_6-class_2-steps_400-box_free"]
+    centers = rows["layers_6-encoder-class_2-steps_400-box_free"]
     assert centers.settings["model"] == {**reference.settings["model"], "location_target": "center"}
     assert centers.settings["train"] == reference.settings["train"]
+    learned = rows["layers_6-learned-class_2-steps_400"].settings
+    assert learned["train"] == {"losses": {**losses, "token_class": 0.0}}
+    assert learned["model"]["query_initialization"] == "learned"
 
 
 def test_differences_have_the_sign_of_their_title(
@@ -60,27 +69,42 @@ def test_differences_have_the_sign_of_their_title(
 
     monkeypatch.setattr(Stages, "score", score)
     params.write_text(params.read_text().replace(*ATTENTION))
-    options = ("--depths", "1", "2", "--steps", "2", "4", "--class-weights", "2", "--seeds", "0", "1", "2")
+    options = (
+        "--depths",
+        "1",
+        "2",
+        "--queries",
+        "encoder",
+        "--steps",
+        "2",
+        "4",
+        "--class-weights",
+        "2",
+        "--seeds",
+        "0",
+        "1",
+        "2",
+    )
     run(params, *options)
     assert len(stages) == 2 * 2 * 3 * 3, "trainings: depths, steps, rows, seeds"
     settings = yaml.safe_load(
-        (params.parent / "work/layers_2-class_2-steps_4-deep_supervision-1/params.yaml").read_text()
+        (params.parent / "work/layers_2-encoder-class_2-steps_4-deep_supervision-1/params.yaml").read_text()
     )
     assert (settings["train"]["epochs"], settings["train"]["seed"]) == (2, 1)
     assert settings["train"]["deep_supervision"] is False
     report = read_report("deep_supervision", GridReport, params.parent / "out")
     assert report.planned == 8
     found = {(point.question, point.cell): point for point in report.points}
-    gain = found["deep_supervision", Cell(2, 2.0, 4)]
+    gain = found["deep_supervision", Cell(2, "encoder", 2.0, 4)]
     assert gain.means == pytest.approx((50.1, 30.1))
     assert gain.compared.decision.difference.value == pytest.approx(20)
     assert gain.compared.call == "above"
-    assert found["box_free", Cell(1, 2.0, 2)].compared.decision.difference.value == pytest.approx(-10)
+    assert found["box_free", Cell(1, "encoder", 2.0, 2)].compared.decision.difference.value == pytest.approx(-10)
     page = unpadded((params.parent / "out/deep_supervision.md").read_text())
     assert "Here: above in 4 of 4." in page
     assert "Here: below in 4 of 4." in page
-    assert "| layers | class | steps | deep supervision | none | difference |" in page
-    assert "| 2 | 2 | 4 | 50.1 | 30.1 | +20.0 |" in page
+    assert "| layers | queries | class | steps | deep supervision | none | difference |" in page
+    assert "| 2 | encoder | 2 | 4 | 50.1 | 30.1 | +20.0 |" in page
     assert "![Differences against the steps of training](deep_supervision.png)" in page
     assert (params.parent / "out/deep_supervision.png").read_bytes().startswith(b"\x89PNG")
 
