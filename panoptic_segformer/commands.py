@@ -77,6 +77,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
     try:
         require_own_neighbors((*NEIGHBORS, module.partition(".")[0]))
         from panoptic.runtime.cli import end_quietly_until_run
+        from panoptic.runtime.waiting import choose_waiting
     except Exception as error:  # a damaged file of the package raises anything
         if name != _DOCTOR:  # which says what is wrong and imports nothing that may be missing
             damaged = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
@@ -85,6 +86,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
             sys.exit(2)
     else:
         end_quietly_until_run()
+        choose_waiting()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

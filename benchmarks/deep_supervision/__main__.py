@@ -3,10 +3,10 @@
     python -m benchmarks.deep_supervision --seeds 0 1 2 --jobs 2
     python -m benchmarks.deep_supervision --questions deep_supervision --depths 2 --steps 800 --class-weights 1 2
 
-Every combination of depth, queries, steps and class weight is a network, which is compared with the same one without deep
-supervision, and with the same one without boxes. Runs are kept and resumed as those of `benchmarks.compare_models`, and
-differences are called by the same rules (docs/compare-models.md); a grid that is extended later trains what is missing.
-Writes deep_supervision.md, deep_supervision.json and deep_supervision.png, the curves against the steps of training.
+Every combination of depth, queries, steps and class weight is a network, which is compared with the same one without
+deep supervision, and with the same one without boxes. Runs are kept and resumed as by `benchmarks.compare_models`, and
+differences are called by the same rules (docs/compare-models.md); a larger grid trains only what is missing. Writes
+deep_supervision.md, deep_supervision.json and deep_supervision.png, the curves against the steps of training.
 """
 
 import math
