@@ -50,6 +50,32 @@ def merge_masks(inside: Tensor, scores: Tensor, labels: Tensor, num_things: int,
     return _merged(ids, kept, scores, labels, num_things)
 
 
+def merge_masks_by_pixel(
+    masks: Tensor, size: Size, scores: Tensor, labels: Tensor, num_things: int, settings: MergingSettings
+) -> Merged:
+    """Keep the segments of `merge_masks` and compare their masks (N, h, w) at every pixel, method `mask_pixel`."""
+    inside, _ = segment_masks(masks, size, settings.mask_threshold)
+    _, segments = merge_masks(inside, scores, labels, num_things, settings)
+    best = torch.full(size, settings.pixel_threshold, device=masks.device)
+    ids = torch.zeros(size, dtype=torch.int32, device=masks.device)
+    kept: list[int] = []
+    for index in scores.argsort(descending=True, stable=True).tolist():
+        if scores[index] < settings.score_threshold:
+            break
+        label = int(labels[index])
+        found = [s.id for s in segments if s.candidate == index or (s.label == label and label >= num_things)]
+        if found:
+            (_, values), *_ = resized(masks[index : index + 1], size)
+            higher = values[0] > best
+            best[higher], ids[higher] = values[0][higher], found[0]
+    for segment in segments:
+        mine = ids == segment.id
+        if mine.any():
+            kept.append(segment.candidate)
+            ids[mine] = len(kept)
+    return _merged(ids, kept, scores, labels, num_things)
+
+
 def merge_pixels(
     masks: Tensor, size: Size, probabilities: Tensor, labels: Tensor, num_things: int, settings: MergingSettings
 ) -> Merged:

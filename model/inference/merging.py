@@ -4,9 +4,10 @@ Four methods: `mask` (m), the paper's, which places whole masks on the map in or
 the paper compares it with, an argmax over the masks at every pixel. `pixel` (p) compares the masks, `pixel_class` (p*)
 their products with the class probabilities; both then drop a segment that keeps too little of its mask, which is
 MaskFormer's rule (Cheng et al., NeurIPS 2021). `detr` (p) is DETR's own post-processing (Carion et al., ECCV 2020),
-which has no such rule, but drops small segments and compares the other masks again. A method is a function in
-`METHODS`; `merging_reference` spells out the same rules on plain boolean masks, and tests hold the two against each
-other.
+which has no such rule, but drops small segments and compares the other masks again. `mask_pixel` is not in the papers:
+it keeps the segments of `mask`, whose order says which of them are right, and takes an argmax over their masks alone,
+which knows better where one ends and the next begins. A method is a function in `METHODS`; `merging_reference` spells
+out the same rules on plain boolean masks, and tests hold the two against each other.
 
 As in the published code, and unlike the paper's text, a thing has to keep at least 0.6 of its area and stuff 0.8, there
 is no minimum area, and mask quality divides by one pixel more than the mask has. COCO's format has each stuff class at
@@ -42,12 +43,14 @@ class MergingSettings:
     """
 
     method: str = "mask"
-    """mask (m), pixel (p), pixel_class (p*) or detr; own, for networks with a post-processing of their own, on which
-    the other settings have no effect."""
+    """mask (m), mask_pixel, pixel (p), pixel_class (p*) or detr; own, for networks with a post-processing of their own,
+    on which the other settings have no effect."""
     score_threshold: Fraction = 0.25
     """Least score of a segment; with the methods other than mask, which ignore alpha and beta, least class probability.
     It is the only setting with an effect on detr, whose authors' value for class probabilities by softmax is 0.85."""
     mask_threshold: Fraction = 0.5
+    pixel_threshold: Fraction = 0.25
+    """With mask_pixel, a pixel outside of all masks goes to the segment that is highest there, if it is above this."""
     alpha: Exponent = 1.0
     """Exponent of the class probability in the score."""
     beta: Exponent = 2.0
@@ -143,6 +146,24 @@ def merge_masks(candidates: Candidates, settings: MergingSettings) -> Merged:
     return ids, tuple(segments)
 
 
+def merge_masks_by_pixel(candidates: Candidates, settings: MergingSettings) -> Merged:
+    """Keep the segments of `merge_masks`, and give every pixel to the one whose mask is highest there.
+
+    A stuff segment has all masks of its class that reach the score threshold. Segments that are highest nowhere go.
+    """
+    _, segments = merge_masks(candidates, settings)
+    labels = candidates.labels.tolist()
+    order = _best_first(candidates.scores, settings.score_threshold)
+    stuff = {segment.label: segment.id for segment in segments if not segment.is_thing}
+    id_of = np.zeros(len(labels) + 1, np.int32)  # of every candidate; the last stands for owner -1
+    for segment in segments:
+        id_of[segment.candidate] = segment.id
+    for index in order:
+        id_of[index] = stuff.get(labels[index], id_of[index])
+    owners, _ = _owners(candidates, None, [index for index in order if id_of[index]], settings.pixel_threshold)
+    return _without_empty(id_of[owners], segments)
+
+
 def merge_pixels(candidates: Candidates, settings: MergingSettings) -> Merged:
     """Give every pixel to the mask that ranks highest there, then drop segments that lost too much.
 
@@ -194,10 +215,21 @@ def merge_detr(candidates: Candidates, settings: MergingSettings) -> Merged:
 
 METHODS: Mapping[str, Callable[[Candidates, MergingSettings], Merged]] = {
     "mask": merge_masks,
+    "mask_pixel": merge_masks_by_pixel,
     "pixel": merge_pixels,
     "pixel_class": merge_pixels,
     "detr": merge_detr,
 }
+
+
+def _without_empty(ids: npt.NDArray[np.int32], segments: tuple[PredictedSegment, ...]) -> Merged:
+    """Number the segments of a map (H, W) anew that have pixels in it, with their areas there."""
+    areas = np.bincount(ids.ravel(), minlength=len(segments) + 1)
+    left = [segment for segment in segments if areas[segment.id]]
+    id_of = np.zeros(len(segments) + 1, np.int32)
+    id_of[[segment.id for segment in left]] = range(1, len(left) + 1)
+    numbered = (replace(segment, id=int(id_of[segment.id]), area=int(areas[segment.id])) for segment in left)
+    return id_of[ids], tuple(numbered)
 
 
 def _owners(

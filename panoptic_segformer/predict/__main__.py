@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     how = parser.add_argument_group("how to predict", "By default as the weights say.")
     add_model_options(how)
     how.add_argument(
-        "--method", help="how masks are merged: mask, pixel, pixel_class, detr, or own (docs/comparators.md)"
+        "--method",
+        help="how masks are merged: mask, mask_pixel, pixel, pixel_class, detr, or own (docs/comparators.md)",
     )
     how.add_argument("--score-threshold", type=float, metavar="SCORE", help="lowest score of a segment")
     how.add_argument("--batch-size", type=int, metavar="N", help="images of equal size that share a forward pass")

@@ -31,6 +31,8 @@ def random_candidates(seed: int) -> Candidates:
 
 def reference(candidates: Candidates, settings: MergingSettings) -> Merged:
     masks, labels, things = candidates.masks, candidates.labels, candidates.num_things
+    if settings.method == "mask_pixel":
+        return merging_reference.merge_masks_by_pixel(masks, SIZE, candidates.scores, labels, things, settings)
     if METHODS[settings.method] is not merge_masks:
         by_pixels = merging_reference.merge_detr if settings.method == "detr" else merging_reference.merge_pixels
         return by_pixels(masks, SIZE, candidates.probabilities, labels, things, settings)

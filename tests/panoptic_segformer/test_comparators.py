@@ -86,7 +86,7 @@ def test_our_merging_is_an_option(folder: Path, photo: Path) -> None:
     [
         (["--shorter", "64"], "shorter is up to its image processor, and cannot be changed"),
         (["--score-threshold", "0.5"], "cannot be changed; for our merging and its settings, give a method, such as"),
-        (["--method", "best"], "--method is 'best'; choose one of mask, pixel, pixel_class, detr, own"),
+        (["--method", "best"], "--method is 'best'; choose one of mask, mask_pixel, pixel, pixel_class, detr, own"),
     ],
 )
 def test_what_the_folder_decides_cannot_be_changed(
@@ -110,7 +110,7 @@ def test_our_weights_have_no_merging_of_their_own(weights: Path) -> None:
 def test_the_server_merges_by_both(folder: Path, weights: Path) -> None:
     model = panoptic_segformer.load(folder, device="cpu")
     with TestClient(make_app(model, Limits()), base_url="http://localhost") as client:
-        assert client.get("/model").json()["methods"] == ["mask", "pixel", "pixel_class", "detr", "own"]
+        assert client.get("/model").json()["methods"] == ["mask", "mask_pixel", "pixel", "pixel_class", "detr", "own"]
         answers = [client.post(f"/predict?format=png{more}", content=photo_file(0)) for more in ("", "&method=mask")]
     assert [answer.status_code for answer in answers] == [200, 200]
     np.testing.assert_array_equal(decode_id_map(answers[0].content, ""), model(photo_file(0)).ids)

@@ -195,7 +195,7 @@ def test_settings_change_by_name(weights: Path) -> None:
         ({"shorter": 640}, "shorter is 640, but longer is 96; give shorter <= longer"),
         ({"shorter": 0}, "shorter is 0; give at least 1 and at most 65536"),
         ({"alpha": -1.0}, "alpha is -1.0; give at least 0 and at most 1000"),
-        ({"method": "max"}, "method is 'max'; choose one of mask, pixel, pixel_class, detr, own"),
+        ({"method": "max"}, "method is 'max'; choose one of mask, mask_pixel, pixel, pixel_class, detr, own"),
     ],
 )
 def test_wrong_settings_are_called_by_their_names(changes: dict[str, float | str], message: str) -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.inference.bit_masks import segment_masks
-from model.inference.merging import METHODS, MergingSettings, merge_masks
+from model.inference.merging import METHODS, MergingSettings, merge_masks, merge_masks_by_pixel
 from model.inference.post_processing import ImageSizes, predict_panoptic
 from model.network.queries import top_pairs
 from tests.model.inference.merging_outputs import (
@@ -136,6 +136,8 @@ def test_images_of_a_batch_do_not_influence_each_other(method: str) -> None:
         ("pixel_class", 0.35, [0, 0, 1]),
         ("pixel_class", 0.3, [0, 0, None]),
         ("mask", 0.35, [0, 0, 1]),
+        ("mask_pixel", 0.35, [0, 1, 1]),
+        ("mask_pixel", 0.3, [0, 0, None]),
     ],
 )
 def test_methods_disagree_where_a_probable_class_meets_a_strong_mask(
@@ -150,6 +152,25 @@ def test_methods_disagree_where_a_probable_class_meets_a_strong_mask(
     prediction = predict_one(output, replace(SETTINGS, method=method, beta=0.0, overlap_things=allowed))
     of_id = {segment.id: segment.label for segment in prediction.segments}
     assert [of_id.get(int(prediction.ids[5, column])) for column in (1, 5, 8)] == labels
+
+
+def test_pixels_outside_of_all_masks_go_to_the_highest() -> None:
+    """A mask of 0.4 is below the mask threshold in a third of its area, which no other mask wants as much."""
+    masks = torch.stack((0.9 * box_mask(0, 0, 10, 4), 0.8 * box_mask(0, 6, 10, 10)))
+    masks[0, :, 4:6], masks[1, :, 5:6] = 0.3, 0.4
+    output = joint_output(masks, torch.tensor([0.9, 0.8]), torch.tensor([0, 1]))
+    for method, threshold, labels in (
+        ("mask", 0.25, [0, None, None, 1]),
+        ("mask_pixel", 0.25, [0, 0, 1, 1]),
+        ("mask_pixel", 0.35, [0, None, 1, 1]),
+    ):
+        prediction = predict_one(output, replace(SETTINGS, method=method, pixel_threshold=threshold))
+        of_id = {segment.id: segment.label for segment in prediction.segments}
+        assert [of_id.get(int(prediction.ids[5, column])) for column in (3, 4, 5, 6)] == labels
+        assert [segment.area for segment in prediction.segments] == [
+            10 * labels.count(0) + 30,
+            10 * labels.count(1) + 30,
+        ]
 
 
 def test_version_1_scores_by_the_class_alone() -> None:
@@ -169,8 +190,9 @@ def test_queries_of_one_stuff_class_make_one_segment(method: str) -> None:
     scores = torch.tensor([0.9, 0.8])
     settings = replace(SETTINGS, method=method)
     stuff = predict_one(joint_output(masks, scores, torch.tensor([THINGS, THINGS])), settings)
+    by_masks = METHODS[method] in (merge_masks, merge_masks_by_pixel)
     assert [(segment.label, segment.area) for segment in stuff.segments] == [(THINGS, 100)]
-    assert stuff.segments[0].score == pytest.approx(0.9 * (63 / 71) ** 2 if METHODS[method] is merge_masks else 0.9)
+    assert stuff.segments[0].score == pytest.approx(0.9 * (63 / 71) ** 2 if by_masks else 0.9)
     assert (stuff.ids == 1).all()
     things = predict_one(joint_output(masks, scores, torch.tensor([1, 1])), replace(settings, overlap_things=0.7))
     assert [segment.label for segment in things.segments] == [1, 1]
@@ -216,7 +238,10 @@ def test_without_candidates_the_map_is_empty(method: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "pixels"}, "merging.method is 'pixels'; choose one of mask, pixel, pixel_class, detr, own"),
+        (
+            {"method": "pixels"},
+            "merging.method is 'pixels'; choose one of mask, mask_pixel, pixel, pixel_class, detr, own",
+        ),
         ({"score_threshold": 1.5}, "merging.score_threshold is 1.5; give at least 0 and at most 1"),
         ({"mask_threshold": -0.1}, "merging.mask_threshold is -0.1"),
         ({"overlap_stuff": float("nan")}, "merging.overlap_stuff is nan"),
