@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from model.device import pick_device
 from model.training.batch import PackedBatch, collate
-from panoptic.data.reader import PanopticReader
+from panoptic.data.copy_paste import paste_things
+from panoptic.data.reader import PanopticReader, Sample
 from panoptic.data.transforms import AugmentationSettings, augment
 from panoptic.index import ImageRecord, PanopticIndex
 from panoptic.index.records import image_sizes
@@ -102,6 +103,7 @@ class TrainingImages(Dataset[PackedBatch]):
         self.index = index
         self.reader = PanopticReader(index)
         self.augmentation = augmentation
+        self.things = {category.id for category in index.categories.things}
         self.seed = seed
         self.stuff = stuff
 
@@ -110,13 +112,21 @@ class TrainingImages(Dataset[PackedBatch]):
         samples = []
         for index, record_index in micro_batch.images:
             rng = np.random.default_rng([self.seed, micro_batch.step, index])
-            samples.append(augment(self.reader.sample(self.index.records[record_index]), rng, self.augmentation))
+            samples.append(self._sample(record_index, rng))
         batch = collate(samples, self.index.categories, self.stuff)
         if get_worker_info():
             # As sending it to the training process would do; but there an error would be lost, and the batch with it.
             share: Callable[[], object] = batch.data.share_memory_
             share()
         return batch
+
+    def _sample(self, record_index: int, rng: np.random.Generator) -> Sample:
+        sample = augment(self.reader.sample(self.index.records[record_index]), rng, self.augmentation)
+        probability = self.augmentation.copy_paste_probability
+        if not probability or rng.random() >= probability:
+            return sample
+        other = self.reader.sample(self.index.records[int(rng.integers(len(self.index.records)))])
+        return paste_things(sample, augment(other, rng, self.augmentation), rng, self.things)
 
 
 def training_loader(images: TrainingImages, plan: Iterable[MicroBatch], workers: int) -> DataLoader[PackedBatch]:

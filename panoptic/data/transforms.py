@@ -31,7 +31,7 @@ def resize(sample: Sample, height: int, width: int) -> Sample:
     if (height, width) == sample.ids.shape:
         return sample
     ids = cv2.resize(sample.ids, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return _remeasured(resize_image(sample.image, height, width), np.asarray(ids, np.int32), sample.record)
+    return remeasured(resize_image(sample.image, height, width), np.asarray(ids, np.int32), sample.record)
 
 
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -47,7 +47,7 @@ def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample
         raise ValueError(f"the crop {window} is not inside the image of {full_height} x {full_width}")
     rows, columns = slice(top, top + height), slice(left, left + width)
     image = np.ascontiguousarray(sample.image[rows, columns])
-    return _remeasured(image, np.ascontiguousarray(sample.ids[rows, columns]), sample.record)
+    return remeasured(image, np.ascontiguousarray(sample.ids[rows, columns]), sample.record)
 
 
 def pad(sample: Sample, height: int, width: int) -> Sample:
@@ -61,7 +61,8 @@ def pad(sample: Sample, height: int, width: int) -> Sample:
     return Sample(image, ids, replace(sample.record, height=height, width=width))
 
 
-def _remeasured(image: NDArray[np.uint8], ids: NDArray[np.int32], record: ImageRecord) -> Sample:
+def remeasured(image: NDArray[np.uint8], ids: NDArray[np.int32], record: ImageRecord) -> Sample:
+    """Make a sample of an image and its ids, with the record's segments measured in them. Those that vanished go."""
     extents = measure_segments(ids)
     segments = tuple(
         replace(segment, area=extents[segment.id].area, box_xywh=extents[segment.id].box_xywh)
@@ -77,6 +78,8 @@ class AugmentationSettings:
     """Settings of `augment`; sizes in pixels. A probability of 0 or an empty list switches a transform off."""
 
     flip_probability: Fraction = 0.5
+    # How often things of another image are pasted into an image; not in the papers.
+    copy_paste_probability: Fraction = 0.0
     # Shorter sides to choose from, and the maximum of the longer side.
     resize_shorter: list[Side] = field(default_factory=lambda: list(range(480, 801, 32)))
     resize_longer_max: Side = 1333

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from model.training.sampling import Accumulation, batch_plan, epoch_plan, steps_per_epoch
+from model.training.sampling import Accumulation, MicroBatch, TrainingImages, batch_plan, epoch_plan, steps_per_epoch
+from panoptic.data.transforms import AugmentationSettings
+from panoptic.datasets.coco import build_index
 from panoptic.format.categories import CategoryTable
 from panoptic.index import ImageRecord, PanopticIndex
-from tests.tiny_dataset import CATEGORIES
+from tests.tiny_dataset import CATEGORIES, random_image, write_split
 
 RECORDS = tuple(ImageRecord(index, f"{index}.jpg", f"{index}.png", 10 + index % 3, 11, ()) for index in range(23))
 
@@ -85,6 +88,21 @@ def test_a_resumed_run_continues_with_the_same_images() -> None:
 def test_a_batch_that_does_not_divide_evenly_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"train\.batch_size is 8, which 3 processes with 2 images"):
         Accumulation(8, 2, 0, 3)
+
+
+def test_things_of_other_images_are_pasted_into_as_many_as_asked(tmp_path: Path) -> None:
+    split = write_split(tmp_path, "train", [random_image(np.random.default_rng(seed), seed) for seed in range(6)])
+    index = build_index(split.panoptic_json, split.masks, split.images)
+
+    def loaded(probability: float) -> list[torch.Tensor]:
+        augmentation = AugmentationSettings(0.5, probability, resize_shorter=[], crop_probability=0)
+        images = TrainingImages(index, augmentation, 0)
+        return [images[MicroBatch(step, ((0, step % 6),))].to(torch.device("cpu")).images for step in range(60)]
+
+    plain, pasted, again = loaded(0.0), loaded(0.3), loaded(0.3)
+    assert all(torch.equal(one, other) for one, other in zip(pasted, again, strict=True))
+    changed = sum(not torch.equal(one, other) for one, other in zip(plain, pasted, strict=True))
+    assert 8 < changed < 25, "the others are as they are without"
 
 
 LOADING = """
