@@ -22,6 +22,7 @@ ALLOWED: Mapping[str, int] = {
     r"\.\./shared/coco-160 is missing": 14,
     r"the source of .* cannot be fetched: ": 4,
     r"ImageNet weights of efficientnet_lite0 cannot be fetched: ": 2,
+    r"NVRTC is missing \(": 4,
     r"network namespaces cannot be made here: ": 1,
     r"the compiler's sanitizers are not installed: ": 1,
 }

@@ -14,8 +14,10 @@ loads it again for each of a lane's channels.
 import triton
 import triton.language as tl
 
-BLOCKS_AND_WARPS = ((16, 4), (4, 1), (8, 2), (32, 8), (16, 2), (32, 4))
-"""Candidates of the autotuner, once per type of launch; the first where it cannot, or must not, measure time."""
+BLOCKS_AND_WARPS = ((16, 4), (4, 1), (16, 2))
+"""Candidates of the autotuner, once per type of launch; the first where it cannot, or must not, measure time. Four
+queries a warp; the same without barriers; eight, with 16 bytes a lane in bfloat16. `python -m benchmarks.kernels`
+shows the registers and warps of these and of others."""
 
 
 @triton.jit()
@@ -30,6 +32,15 @@ def _program(
     image_and_head = program // blocks
     head, batch = image_and_head % HEADS, (image_and_head // HEADS).to(tl.int64)
     return batch, head, first, row * HEADS, first + row < queries
+
+
+@triton.jit()
+def _of_level(sizes: "tuple[float, ...]", level: int, LEVELS: tl.constexpr) -> tl.tensor:
+    """Select the size of a level, since a tuple takes no index that is known on the GPU alone."""
+    size = tl.to_tensor(sizes[0])
+    for other in tl.static_range(1, LEVELS):
+        size = tl.where(level == other, sizes[other], size)
+    return size
 
 
 @triton.jit()
@@ -117,9 +128,9 @@ def forward_program(
 
     total = tl.zeros((BLOCK, LANES), SUM)
     start = tl.to_tensor(0)
-    for level in tl.static_range(LEVELS):
-        height, width = tl.to_tensor(heights[level]), tl.to_tensor(widths[level])
-        for point in tl.static_range(POINTS):
+    for level in range(LEVELS):  # the time to compile grows as the square of the copies of what a loop repeats
+        height, width = _of_level(heights, level, LEVELS), _of_level(widths, level, LEVELS)
+        for point in tl.static_range(POINTS):  # unrolled, the reads of one point need not wait for another's
             sample = rows * (LEVELS * POINTS) + level * POINTS + point
             pixel, down, right, has_upper, has_lower, has_left, has_right = _corners(
                 locations, sample, present, height, width, SUM
@@ -176,9 +187,9 @@ def backward_program(
     one = tl.load(unit) if unit is not None else None
 
     start = tl.to_tensor(0)
-    for level in tl.static_range(LEVELS):
-        height, width = tl.to_tensor(heights[level]), tl.to_tensor(widths[level])
-        for point in range(POINTS):  # atomic additions allow no overlap, and compiling takes a quarter
+    for level in range(LEVELS):
+        height, width = _of_level(heights, level, LEVELS), _of_level(widths, level, LEVELS)
+        for point in range(POINTS):  # atomic additions allow no overlap
             sample = rows * (LEVELS * POINTS) + level * POINTS + point
             pixel, down, right, has_upper, has_lower, has_left, has_right = _corners(
                 locations, sample, present, height, width, SUM

@@ -16,6 +16,7 @@ from benchmarks.harness.results import Report, read_report
 from benchmarks.house.__main__ import HouseReport, house_page
 from benchmarks.inference.report import InferenceReport, inference_page
 from benchmarks.interval_coverage.__main__ import CoverageReport, coverage_page
+from benchmarks.kernels.report import KernelsReport, kernels_page
 from benchmarks.ladder.report import LadderReport, ladder_page
 from benchmarks.layers.report import LayersReport, layers_page
 from benchmarks.loading.report import LoadingReport, loading_page
@@ -56,6 +57,7 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "house": _renderer("house", HouseReport, house_page),
     "inference": _renderer("inference", InferenceReport, inference_page),
     "interval_coverage": _renderer("interval_coverage", CoverageReport, coverage_page),
+    "kernels": _renderer("kernels", KernelsReport, kernels_page),
     "ladder": _renderer("ladder", LadderReport, ladder_page),
     "layers": _renderer("layers", LayersReport, layers_page),
     "loading": _renderer("loading", LoadingReport, loading_page),

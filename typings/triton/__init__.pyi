@@ -9,8 +9,16 @@ from triton import language as language
 P = ParamSpec("P")
 R = TypeVar("R")
 
+class _Metadata:
+    shared: int
+
+class CompiledKernel:
+    asm: Mapping[str, bytes]
+    metadata: _Metadata
+
 class JITFunction(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def warmup(self, *, grid: tuple[int], **kwargs: object) -> CompiledKernel: ...
     def __getitem__(self, grid: Callable[[Mapping[str, int]], tuple[int]]) -> Callable[..., None]: ...
 
 class Config:

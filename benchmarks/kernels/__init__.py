@@ -1,0 +1,1 @@
+"""Resources and compile times of the GPU kernels, without a GPU."""

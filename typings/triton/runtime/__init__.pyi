@@ -1,0 +1,13 @@
+from typing import Protocol
+
+from triton.backends.compiler import GPUTarget
+
+class _Driver(Protocol):
+    def get_current_target(self) -> GPUTarget: ...
+    def get_current_device(self) -> int: ...
+    def get_current_stream(self, device: int) -> int: ...
+
+class _DriverConfig:
+    def set_active(self, driver: _Driver) -> None: ...
+
+driver: _DriverConfig

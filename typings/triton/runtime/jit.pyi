@@ -1,0 +1,4 @@
+import torch
+
+class MockTensor:
+    def __init__(self, dtype: torch.dtype) -> None: ...
