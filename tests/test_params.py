@@ -26,7 +26,10 @@ EXPERIMENTS = ROOT / "experiments"
 FILES = sorted(EXPERIMENTS.rglob("*.yaml"))
 ABLATIONS = sorted([*(EXPERIMENTS / "ablations").iterdir(), *(EXPERIMENTS / "readings").iterdir()])
 """Files that go on top of anything."""
-_STACKED = [EXPERIMENTS / f"{name}.yaml" for name in ("ade20k", "cityscapes", "coco128-r50", "coco128-r50_small")]
+_STACKED = [
+    EXPERIMENTS / f"{name}.yaml"
+    for name in ("ade20k", "cityscapes", "coco128-r50", "coco128-r50_small", "coco_r50_24e_plus")
+]
 ON_COCO = sorted([*(EXPERIMENTS / "coco").iterdir(), *_STACKED])
 ON_COCO128 = sorted(path for path in EXPERIMENTS.glob("coco128-*.yaml") if path not in ON_COCO)
 

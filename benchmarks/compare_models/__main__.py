@@ -4,8 +4,10 @@
     python -m benchmarks.compare_models --rows v2 box_free v2_p --steps 800 --seeds 0 1 2
     python -m benchmarks.compare_models --families --seeds 0 1 2 --jobs 2
     python -m benchmarks.compare_models --recipes ablations/v1 ablations/box_free --seeds 0 1 2 --budget time
+    python -m benchmarks.compare_models --beyond --steps 2400 --seeds 0 1 2 3 4 --jobs 2
 
-The rows are the papers' networks, or recipes: files in experiments/, which are compared with the first. Each is
+The rows are the papers' networks, or recipes: files in experiments/, which are compared with the first; or, beyond the
+papers, options of our own, trained with the CPU time of the first row. Each is
 trained, predicted and scored by the stages themselves. Settings, logs and weights of a row and seed are in
 runs/benchmarks/compare/ROW-SEED/. A finished row is not run again while its settings and data stay the same (delete its
 folder after a change to the code); an interrupted one resumes from its last checkpoint.
@@ -22,6 +24,7 @@ a prediction costs.
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.compare_models.beyond import BEYOND
 from benchmarks.compare_models.budgets import with_equal_time
 from benchmarks.compare_models.costs import measured_costs
 from benchmarks.compare_models.differences import SequentialComparison
@@ -82,12 +85,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         help=f"network families as rows, by default all: {', '.join(FAMILY_ROWS)}; the first is always one, as the"
         " others are compared with it",
     )
+    rows.add_argument("--beyond", action="store_true", help="options that are not in the papers, as rows")
     add_seeds(parser)
     parser.add_argument(
         "--budget",
         choices=("steps", "time", "both"),
         help="what families or recipes are given alike: optimizer steps, CPU time of training, or a row for each;"
-        " the default is both for families and steps for recipes",
+        " the default is both for families, time beyond the papers, and steps for recipes",
     )
     parser.add_argument("--steps", type=int, default=800, help="optimizer steps of every training (default: 800)")
     parser.add_argument(
@@ -99,15 +103,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="further seeds, one after the other, for rows in comparisons that are still open",
     )
     arguments = parser.parse_args(argv)
-    if arguments.budget and not arguments.recipes and arguments.families is None:
-        parser.error("--budget is for --families and --recipes; the rows of the papers have equal steps")
+    if arguments.budget and not arguments.recipes and not arguments.beyond and arguments.families is None:
+        parser.error("--budget is not for the rows of the papers, which have equal steps")
 
     def command() -> None:
         table, work = RowTable.of_recipes(arguments.recipes) if arguments.recipes else PAPERS, arguments.work
         if arguments.families is not None:
             table, work = families_table(arguments.families or list(FAMILY_ROWS)), work / "families"
+        if arguments.beyond:
+            table, work = BEYOND, work / BEYOND.page
         runs = ComparisonRuns(arguments.params, work, arguments.steps, arguments.jobs, table)
-        budget = arguments.budget or ("both" if arguments.families is not None else "steps")
+        default = "time" if arguments.beyond else "both" if arguments.families is not None else "steps"
+        budget = arguments.budget or default
         if budget != "steps":
             runs = with_equal_time(runs, keep_equal_steps=budget == "both")
         rows = arguments.rows if runs.table is PAPERS else list(runs.table.rows)

@@ -8,7 +8,7 @@ The CPU seconds of an optimizer step are measured before anything is trained, ea
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.compare_models.rows import RowTable
+from benchmarks.compare_models.rows import ComparedModel, RowTable
 from benchmarks.compare_models.runs import ComparisonRuns, read_note
 from benchmarks.harness.trainer import make_trainer
 from model.complexity.apart import ApartError, run_apart
@@ -60,7 +60,7 @@ def with_equal_time(runs: ComparisonRuns, keep_equal_steps: bool) -> ComparisonR
         timed = equal_time_table(table, {name: number for name, number in steps.items() if number != runs.steps})
     else:
         timed = equal_time_table(table, steps)
-        timed = replace(timed, rows={name: row for name, row in timed.rows.items() if name == first or row.steps})
+        timed = replace(timed, rows=dict(_with_equal_time_alone(timed.rows, first)))
     step_seconds = seconds | {name + EQUAL_TIME: seconds[name] for name in others}
     return replace(runs, table=timed, step_seconds=step_seconds)
 
@@ -72,6 +72,16 @@ def equal_time_table(table: RowTable, steps: Mapping[str, int]) -> RowTable:
         for name, number in steps.items()
     }
     return replace(table, rows={**table.rows, **timed})
+
+
+def _with_equal_time_alone(rows: Mapping[str, ComparedModel], first: str) -> Iterator[tuple[str, ComparedModel]]:
+    """Yield the rows that are trained with equal time, and those that use the weights of one of them."""
+    for name, row in rows.items():
+        if name == first or row.steps or row.weights_of == first:
+            yield name, row
+        elif row.weights_of:
+            others = tuple(other if other == first else other + EQUAL_TIME for other in row.others)
+            yield name, replace(row, weights_of=row.weights_of + EQUAL_TIME, others=others)
 
 
 def _whole_epochs(steps: float, steps_per_epoch: int) -> int:

@@ -33,6 +33,7 @@ class ComparedModel:
     weights_of: str | None = None
     score_threshold: float = SCORE_THRESHOLD
     claims: tuple[Claim, ...] = ()
+    others: tuple[str, ...] = ()  # rows to compare with, beside those of the claims
     remark: str = ""  # to keep in mind when reading the row
     finding: str = ""  # of the search for an issue, shown where a claim is not confirmed
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # by section, after those of the file
@@ -71,13 +72,14 @@ class RowTable:
         return self.rows[row].weights_of or row
 
     def comparisons(self, chosen: Sequence[str]) -> list[tuple[str, str]]:
-        """Pair every chosen row with those that it has claims about, or that has its weights, or else the first."""
+        """Pair every chosen row with those that it names, or that has its weights, or else the first."""
         names = [name for name in self.rows if name in chosen]
         pairs = []
         for name in names:
-            claimed = [claim.other for claim in self.rows[name].claims if claim.other in names]
+            wanted = [*(claim.other for claim in self.rows[name].claims), *self.rows[name].others]
+            named = [other for other in wanted if other in names]
             same_weights = [other for other in names if other == self.rows[name].weights_of]
-            pairs += [(name, other) for other in claimed or same_weights or names[:1] if other != name]
+            pairs += [(name, other) for other in named or same_weights or names[:1] if other != name]
         return pairs
 
 

@@ -1,7 +1,7 @@
 """Train a grid of networks with and without deep supervision, and with centers of mass instead of boxes.
 
     python -m benchmarks.deep_supervision --seeds 0 1 2 --jobs 2
-    python -m benchmarks.deep_supervision --questions deep_supervision --depths 2 --steps 800 --class-weights 1 2
+    python -m benchmarks.deep_supervision --queries encoder learned --steps 400 800 1600 --class-weights 1 2
 
 Every combination of depth, queries, steps and class weight is a network, which is compared with the same one without
 deep supervision, and with the same one without boxes. Runs are kept and resumed as by `benchmarks.compare_models`, and
@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--questions", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--depths", nargs="+", type=int, default=[2, 6], help="blocks of the mask decoders")
     queries = list(QUERIES)
-    parser.add_argument("--queries", nargs="+", choices=queries, default=queries, help="where they start from")
-    parser.add_argument("--steps", nargs="+", type=int, default=[400, 800, 1600], help="of every training")
+    parser.add_argument("--queries", nargs="+", choices=queries, default=["learned"], help="where they start from")
+    parser.add_argument("--steps", nargs="+", type=int, default=[400, 800], help="of every training")
     parser.add_argument("--class-weights", nargs="+", type=float, default=[1.0], help="factors of class losses")
     arguments = parser.parse_args(argv)
 
