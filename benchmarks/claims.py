@@ -13,6 +13,7 @@ from statistics import fmean
 
 from scipy.stats import ttest_ind
 
+from benchmarks.compare_models.beyond import BEYOND
 from benchmarks.compare_models.claims import CONFIRMED, NOT_CONFIRMED, ClaimResult, claim_results, claims_table, verdict
 from benchmarks.compare_models.details import KEPT
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
@@ -67,6 +68,10 @@ def _claims_of(name: str, folder: Path) -> list[ClaimResult]:
 
 def _of_comparison(folder: Path) -> Iterable[ClaimResult]:
     return claim_results(read_report("comparison", ComparisonReport, folder), PAPERS)
+
+
+def _of_beyond(folder: Path) -> Iterable[ClaimResult]:
+    return claim_results(read_report("beyond", ComparisonReport, folder), BEYOND)
 
 
 def _of_families(folder: Path) -> Iterator[ClaimResult]:
@@ -153,6 +158,7 @@ class Page:
 
 PAGES: Mapping[str, Page] = {
     "comparison": Page("python -m benchmarks.compare_models --seeds 0 1 2 --jobs 2", _of_comparison),
+    "beyond": Page("python -m benchmarks.compare_models --beyond --steps 2400 --seeds 0 1 2 3 4 --jobs 2", _of_beyond),
     "families": Page("python -m benchmarks.compare_models --families --seeds 0 1 2 --jobs 2", _of_families),
     "deep_supervision": Page("python -m benchmarks.deep_supervision --seeds 0 1 2 --jobs 2", _of_grid),
     "layers": Page("python -m benchmarks.layers", _of_layers),

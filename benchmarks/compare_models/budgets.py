@@ -8,7 +8,7 @@ The CPU seconds of an optimizer step are measured before anything is trained, ea
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -59,8 +59,7 @@ def with_equal_time(runs: ComparisonRuns, keep_equal_steps: bool) -> ComparisonR
     if keep_equal_steps:
         timed = equal_time_table(table, {name: number for name, number in steps.items() if number != runs.steps})
     else:
-        timed = equal_time_table(table, steps)
-        timed = replace(timed, rows=dict(_with_equal_time_alone(timed.rows, first)))
+        timed = equal_time_alone(table, steps)
     step_seconds = seconds | {name + EQUAL_TIME: seconds[name] for name in others}
     return replace(runs, table=timed, step_seconds=step_seconds)
 
@@ -74,14 +73,17 @@ def equal_time_table(table: RowTable, steps: Mapping[str, int]) -> RowTable:
     return replace(table, rows={**table.rows, **timed})
 
 
-def _with_equal_time_alone(rows: Mapping[str, ComparedModel], first: str) -> Iterator[tuple[str, ComparedModel]]:
-    """Yield the rows that are trained with equal time, and those that use the weights of one of them."""
-    for name, row in rows.items():
+def equal_time_alone(table: RowTable, steps: Mapping[str, int]) -> RowTable:
+    """Keep the first row, those with the CPU time that it takes, and those with the weights of any of these."""
+    first = next(iter(table.rows))
+    rows = dict[str, ComparedModel]()
+    for name, row in equal_time_table(table, steps).rows.items():
         if name == first or row.steps or row.weights_of == first:
-            yield name, row
-        elif row.weights_of:
-            others = tuple(other if other == first else other + EQUAL_TIME for other in row.others)
-            yield name, replace(row, weights_of=row.weights_of + EQUAL_TIME, others=others)
+            rows[name] = row
+        elif row.weights_of in steps:
+            others = tuple(other + EQUAL_TIME if other in steps else other for other in row.others)
+            rows[name] = replace(row, weights_of=f"{row.weights_of}{EQUAL_TIME}", others=others)
+    return replace(table, rows=rows)
 
 
 def _whole_epochs(steps: float, steps_per_epoch: int) -> int:

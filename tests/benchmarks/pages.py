@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping
 from benchmarks.chain.report import ChainReport, chain_page
 from benchmarks.chaos.report import ChaosReport, chaos_page
 from benchmarks.claims import ClaimsReport, claims_page
-from benchmarks.compare_models.budgets import EQUAL_TIME, equal_time_table
+from benchmarks.compare_models.beyond import BEYOND
+from benchmarks.compare_models.budgets import EQUAL_TIME, equal_time_alone, equal_time_table
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
 from benchmarks.compare_models.report import comparison_page
 from benchmarks.compare_models.results import ComparisonReport
 from benchmarks.complexity import ComplexityReport
 from benchmarks.data_access.report import AccessReport, access_page
+from benchmarks.deep_supervision.report import GridReport, grid_page
 from benchmarks.evaluation.report import EvaluationReport, evaluation_page
 from benchmarks.harness.results import Report, read_report
 from benchmarks.house.__main__ import HouseReport, house_page
@@ -37,12 +39,17 @@ def _renderer(name: str, report: type[Report], page: Callable[[Report], str]) ->
     return lambda: page(read_report(name, report))
 
 
+def _equal_time_steps(report: ComparisonReport) -> dict[str, int]:
+    found = {one.row.removesuffix(EQUAL_TIME): one.steps for one in report.results if one.row.endswith(EQUAL_TIME)}
+    return {name: steps for name, steps in found.items() if steps}
+
+
 def _families_page(report: ComparisonReport) -> str:
-    steps = {one.row.removesuffix(EQUAL_TIME): one.steps for one in report.results if one.row.endswith(EQUAL_TIME)}
-    table = equal_time_table(
-        families_table(list(FAMILY_ROWS)), {name: number for name, number in steps.items() if number}
-    )
-    return comparison_page(report, table)
+    return comparison_page(report, equal_time_table(families_table(list(FAMILY_ROWS)), _equal_time_steps(report)))
+
+
+def _beyond_page(report: ComparisonReport) -> str:
+    return comparison_page(report, equal_time_alone(BEYOND, _equal_time_steps(report)))
 
 
 RENDERED: Mapping[str, Callable[[], str]] = {
@@ -52,6 +59,7 @@ RENDERED: Mapping[str, Callable[[], str]] = {
     "comparison": _renderer("comparison", ComparisonReport, comparison_page),
     "complexity": _renderer("complexity", ComplexityReport, lambda report: complexity_page(report.rows)),
     "data_access": _renderer("data_access", AccessReport, access_page),
+    "deep_supervision": _renderer("deep_supervision", GridReport, grid_page),
     "evaluation": _renderer("evaluation", EvaluationReport, evaluation_page),
     "families": _renderer("families", ComparisonReport, _families_page),
     "house": _renderer("house", HouseReport, house_page),

@@ -11,7 +11,8 @@ import yaml
 from scipy import stats
 
 from benchmarks.compare_models import __main__ as compare_models
-from benchmarks.compare_models.budgets import known_seconds
+from benchmarks.compare_models.beyond import BEYOND
+from benchmarks.compare_models.budgets import EQUAL_TIME, equal_time_alone, known_seconds
 from benchmarks.compare_models.claims import verdict
 from benchmarks.compare_models.report import comparison_page
 from benchmarks.compare_models.results import (
@@ -107,6 +108,21 @@ def test_families_are_compared_with_equal_time(params: Path) -> None:
     assert f" | {2 * epochs} | " in page
     assert "| row | SQ | RQ | boundary PQ | boundary SQ | boundary RQ | mask AP | box AP | PQ kept |" in page
     assert "## What a prediction costs" in page
+
+
+def test_rows_with_the_weights_of_others_follow_them_to_equal_time() -> None:
+    table = equal_time_alone(BEYOND, {"mask_refinement": 2000})
+    assert list(table.rows) == [
+        *("v2", "v2_p", "v2_p_star", "v2_mask_pixel"),
+        *("mask_refinement_mask_pixel", f"mask_refinement{EQUAL_TIME}"),
+    ]
+    assert table.rows[f"mask_refinement{EQUAL_TIME}"].steps == 2000
+    assert table.trained("mask_refinement_mask_pixel") == f"mask_refinement{EQUAL_TIME}"
+    assert table.comparisons(list(table.rows)) == [
+        *(("v2_p", "v2"), ("v2_p_star", "v2"), ("v2_p_star", "v2_p"), ("v2_mask_pixel", "v2")),
+        *(("mask_refinement_mask_pixel", "v2"), ("mask_refinement_mask_pixel", f"mask_refinement{EQUAL_TIME}")),
+        (f"mask_refinement{EQUAL_TIME}", "v2"),
+    ]
 
 
 def test_seconds_of_a_step_count_for_the_settings_that_they_were_measured_with(tmp_path: Path) -> None:
