@@ -129,7 +129,7 @@ def pixel_owners(masks: Tensor, weights: Tensor | None, order: Sequence[int], si
     """
     best = masks.new_full(size, -1.0)
     owners = torch.full(size, -1, dtype=torch.int64, device=masks.device)
-    taking_part = masks.new_tensor(order, dtype=torch.int64)
+    taking_part = torch.tensor(order, dtype=torch.int64).to(masks.device, non_blocking=True)
     for part, values in resized(masks[taking_part], size):
         indices = taking_part[part]
         ranks = values if weights is None else values.clamp(max=1) * weights[indices, None, None]

@@ -172,7 +172,7 @@ def merge_pixels(candidates: Candidates, settings: MergingSettings) -> Merged:
     """
     masks, probabilities = candidates.inside, candidates.probabilities
     order = _best_first(probabilities, settings.score_threshold)
-    weights = probabilities.to(candidates.masks) if settings.method == "pixel_class" else None
+    weights = probabilities.to(candidates.masks, non_blocking=True) if settings.method == "pixel_class" else None
     owners, owned = _owners(candidates, weights, order, settings.mask_threshold)
     id_of = np.zeros(len(masks) + 1, np.int32)  # of every candidate; the last stands for owner -1
     segments: list[PredictedSegment] = []

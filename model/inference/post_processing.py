@@ -144,13 +144,14 @@ def predict_panoptic(
 @torch.no_grad()
 def find_masks(output: PanopticOutput, index: int, sizes: ImageSizes, crop_padding: bool = True) -> FoundMasks:
     """Take what was found in one image of a batch out of its output; see `predict_panoptic`."""
-    masks, labels, probabilities = _found(output, index)
+    chosen = output.selection.valid[index].nonzero()[:, 0]  # once, as a GPU's host waits for the number of them
+    masks, labels, probabilities = _found(output, index, chosen)
     if crop_padding:
         masks = crop_masks(masks, sizes)
-    queries = output.selection.indices[index, output.selection.valid[index]]
+    queries = output.selection.indices[index, chosen]
     predicted = output.location.boxes
     boxes = predicted[-1, index, queries] if len(predicted) and predicted.shape[-1] == 4 else None
-    states = _candidate_queries(output, index)
+    states = _candidate_queries(output, index, chosen)
     return FoundMasks(
         *(masks, labels, probabilities, boxes, states, len(queries), output.num_things, sizes),
         query_numbers=_query_numbers(output, queries),
@@ -165,9 +166,8 @@ def _query_numbers(output: PanopticOutput, selected: Tensor) -> Tensor | None:
     return torch.cat((selected, output.total_queries + torch.arange(stuff, device=selected.device)))
 
 
-def _found(output: PanopticOutput, index: int) -> tuple[Tensor, Tensor, Tensor]:
+def _found(output: PanopticOutput, index: int, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Masks (N, h, w), labels and probabilities of the selected queries, then of the stuff classes with own queries."""
-    chosen = output.selection.valid[index]
     labels, probabilities, mask_indices = (
         part[index, chosen]
         for part in (output.selection.labels, output.selection.scores, output.selection.mask_indices)
@@ -181,11 +181,11 @@ def _found(output: PanopticOutput, index: int) -> tuple[Tensor, Tensor, Tensor]:
     return masks.float(), labels, probabilities.float()
 
 
-def _candidate_queries(output: PanopticOutput, index: int) -> Tensor | None:
+def _candidate_queries(output: PanopticOutput, index: int, chosen: Tensor) -> Tensor | None:
     """States (candidates, C) of the queries that `_found` takes masks of, after the last layer that changed them."""
     if not output.location.queries.numel():
         return None
-    states = selected_queries(output)[index, output.selection.valid[index]]
+    states = selected_queries(output)[index, chosen]
     if output.stuff is not None:
         states = torch.cat((states, output.stuff.queries[-1, index]))
     return states.float()

@@ -82,7 +82,7 @@ class Predictor:
     @torch.no_grad()
     def find(self, inputs: Sequence[NetworkInput]) -> Iterator[FoundMasks]:
         """Find the masks of images as `predict` does, and leave merging to the caller."""
-        images = torch.from_numpy(np.stack([image.pixels for image in inputs])).to(self._device)
+        images = torch.from_numpy(np.stack([image.pixels for image in inputs])).to(self._device, non_blocking=True)
         sizes = [ImageSizes(image.size, image.size, image.original) for image in inputs]
         output = self._forward(normalize(images))
         _require_finite(output, [image.name for image in inputs])

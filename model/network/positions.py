@@ -26,7 +26,7 @@ def padding_mask(image_sizes: tuple[tuple[int, int], ...], height: int, width: i
                 f"image {position} of the batch is {valid_height} x {valid_width}; "
                 f"expected at least 1 x 1 and at most the batch's {height} x {width}"
             )
-    sizes = torch.tensor(image_sizes, device=device)
+    sizes = torch.tensor(image_sizes).to(device, non_blocking=True)
     rows = torch.arange(height, device=device) >= sizes[:, :1]
     columns = torch.arange(width, device=device) >= sizes[:, 1:]
     return rows[:, :, None] | columns[:, None, :]

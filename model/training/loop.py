@@ -178,6 +178,7 @@ def optimize(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[st
     counts = _count_segments(run, batches)
     for optimizer in state.optimizers:
         optimizer.zero_grad()
+    losses: list[dict[str, Tensor]] = []  # of each micro-batch
     totals: dict[str, Tensor] = {}
     for index, batch in enumerate(batches):
         set_gradient_sync(network, index == len(batches) - 1)
@@ -188,16 +189,16 @@ def optimize(run: TrainingRun, state: RunState, batches: list[Batch]) -> dict[st
         device = batch.images.device
         with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(settings.precision, device)):
             terms = network.losses(batch.images, batch.image_sizes, objective)
-        _check_finite(terms, state.step, [batch])
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
-        for name, term in terms.items():
-            totals[name] = totals.get(name, 0) + term.detach()
+        losses.append({name: term.detach() for name, term in terms.items()})
+        for name, term in losses[-1].items():
+            totals[name] = totals.get(name, 0) + term
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     gradients = _gradients(parameters)
     if not run.sharded:  # FSDP has summed them
         run.processes.sum_(gradients)
     norm = full(torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm))
-    _check_finite({"gradient": norm}, state.step, batches)
+    _check_finite(losses, norm, state.step, batches)
     for optimizer in state.optimizers:
         optimizer.step()
     if state.average:
@@ -213,6 +214,8 @@ def _seed_forward(seed: int, step: int, forward: int) -> None:
 
 def _count_segments(run: TrainingRun, batches: list[Batch]) -> SegmentCounts:
     counts = SegmentCounts.of([target for batch in batches for target in batch.targets])
+    if run.processes.world_size == 1:
+        return counts
     sums = torch.tensor([counts.images, counts.things, counts.stuff], device=batches[0].images.device)
     run.processes.sum_([sums])
     return SegmentCounts(*sums.tolist())
@@ -228,15 +231,19 @@ def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
     return gradients
 
 
-def _check_finite(terms: dict[str, Tensor], step: int, batches: Sequence[Batch]) -> None:
-    finite = torch.isfinite(torch.stack(list(terms.values()))).tolist()
-    if not all(finite):
-        bad = ", ".join(name for name, fine in zip(terms, finite, strict=True) if not fine)
-        images = ", ".join(str(image_id) for batch in batches for image_id in batch.image_ids)
-        raise NonFiniteLossError(
-            f"step {step + 1}: {bad} is not finite for the images {images}; "
-            "lower train.learning_rate, lengthen train.warmup_steps, or look at these images"
-        )
+def _check_finite(losses: Sequence[dict[str, Tensor]], norm: Tensor, step: int, batches: Sequence[Batch]) -> None:
+    """Check the loss terms of each micro-batch, then the gradient's norm; read together, as a read waits for a GPU."""
+    checked = [*((terms, [batch]) for terms, batch in zip(losses, batches, strict=True)), ({"gradient": norm}, batches)]
+    values = [value for terms, _ in checked for value in terms.values()]
+    finite = iter(torch.isfinite(torch.stack(values)).tolist())
+    for terms, checked_batches in checked:
+        bad = [name for name, fine in zip(terms, finite, strict=False) if not fine]
+        if bad:
+            images = ", ".join(str(image_id) for batch in checked_batches for image_id in batch.image_ids)
+            raise NonFiniteLossError(
+                f"step {step + 1}: {', '.join(bad)} is not finite for the images {images}; "
+                "lower train.learning_rate, lengthen train.warmup_steps, or look at these images"
+            )
 
 
 def curve_row(rate: float, names: list[str], means: Tensor) -> dict[str, float]:
