@@ -52,14 +52,14 @@ def collect_claims(folder: Path) -> ClaimsReport:
     if not folder.is_dir():
         raise DatasetError(f"{folder}: there is no such folder; name one that has pages of benchmarks")
     there = [name for name in PAGES if (folder / f"{name}.json").exists()]
-    pages = {name: _claims_of(name, folder) for name in there}
-    return ClaimsReport(pages, [name for name in PAGES if name not in there])
+    pages = {name: claims for name in there if (claims := _claims_of(name, folder))}
+    return ClaimsReport(pages, [name for name in PAGES if name not in pages])
 
 
 def _claims_of(name: str, folder: Path) -> list[ClaimResult]:
     try:
         return list(PAGES[name].claims(folder))
-    except LookupError as error:
+    except (LookupError, ArithmeticError) as error:
         raise DatasetError(
             f"{folder}/{name}.json: lacks a part ({error}), as files of another version do; run again: python -m"
             f" {PAGES[name].command}"
@@ -160,7 +160,7 @@ PAGES: Mapping[str, Page] = {
     "comparison": Page("python -m benchmarks.compare_models --seeds 0 1 2 --jobs 2", _of_comparison),
     "beyond": Page("python -m benchmarks.compare_models --beyond --steps 2400 --seeds 0 1 2 3 4 --jobs 2", _of_beyond),
     "families": Page("python -m benchmarks.compare_models --families --seeds 0 1 2 --jobs 2", _of_families),
-    "deep_supervision": Page("python -m benchmarks.deep_supervision --seeds 0 1 2 --jobs 2", _of_grid),
+    "deep_supervision": Page("python -m benchmarks.deep_supervision --jobs 2", _of_grid),
     "layers": Page("python -m benchmarks.layers", _of_layers),
     "merging": Page("python -m benchmarks.merging", _of_merging),
     "queries": Page("python -m benchmarks.queries --jobs 2", _of_queries),
@@ -173,7 +173,8 @@ def claims_page(report: ClaimsReport) -> str:
         "Written by `python -m benchmarks.claims` from the pages of the benchmarks below, which say how each number was"
         f" measured. Networks are small, trainings short, images generated: *{CONFIRMED}* and *{NOT_CONFIRMED}* are"
         f" about these, and cannot confirm or refute a paper on COCO. *{UNDECIDED}* is not the same as equal. Intervals"
-        f" are 95 %; close means within {CLOSE:g} PQ."
+        " are 95 %, those of ratios of times the lowest and the highest; a difference is called at one error rate for"
+        f" all of its page, so an interval may exclude 0 where it is undecided. Close means within {CLOSE:g} PQ."
     )
     missing = ", ".join(f"`{PAGES[name].command}`" for name in report.missing)
     return markdown_page(

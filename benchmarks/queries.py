@@ -1,6 +1,6 @@
 """Train three networks with learned queries, and explain them: where their queries attend, and what they find.
 
-    python -m benchmarks.queries --steps 2400 --jobs 2
+    python -m benchmarks.queries --jobs 2
     python -m benchmarks.queries --depth 4 --steps 800 --seed 1
 
 Figure 6 of the CVPR paper is attention with and without deep supervision, here as the fraction inside the ground truth
@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = comparison_parser("queries", __doc__, WORK / "queries")
     parser.add_argument("--depth", type=int, default=6, help="layers of both mask decoders (default: 6)")
-    parser.add_argument("--steps", type=int, default=2400, help="optimizer steps of a training (default: 2400)")
+    parser.add_argument("--steps", type=int, default=1200, help="optimizer steps of a training (default: 1200)")
     parser.add_argument("--seed", type=int, default=0, help="of the trainings (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, help="parallel trainings, which share the cores (default: 1)")
     arguments = parser.parse_args(argv)

@@ -1,6 +1,6 @@
 """Train a grid of networks with and without deep supervision, and with centers of mass instead of boxes.
 
-    python -m benchmarks.deep_supervision --seeds 0 1 2 --jobs 2
+    python -m benchmarks.deep_supervision --jobs 2
     python -m benchmarks.deep_supervision --queries encoder learned --steps 400 800 1600 --class-weights 1 2
 
 Every combination of depth, queries, steps and class weight is a network, which is compared with the same one without
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; the exit status is 1 if a run failed."""
     parser = comparison_parser("deep_supervision", __doc__, WORK / PAGE)
     add_seeds(parser)
+    parser.set_defaults(seeds=[0, 1, 2])
     names = list(QUESTIONS)
     parser.add_argument("--questions", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--depths", nargs="+", type=int, default=[2, 6], help="blocks of the mask decoders")

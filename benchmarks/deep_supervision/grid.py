@@ -1,5 +1,6 @@
 """The grid: networks that differ in depth, steps and weight of the class losses, each with and without an option."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -99,8 +100,14 @@ _CLASS_LOSSES = ("query_class", "stuff_class", "token_class")
 def make_cells(
     depths: Sequence[int], queries: Sequence[str], class_weights: Sequence[float], steps: Sequence[int]
 ) -> list[Cell]:
-    """Combine all values, each once, in increasing order."""
-    return sorted({Cell(*values) for values in product(depths, queries, class_weights, steps)})
+    """Combine all values, each once, in increasing order. Raises `ValueError` for those of no training."""
+    if min(steps) < 1 or not all(0 <= weight < math.inf for weight in class_weights):
+        raise ValueError(
+            f"found steps {', '.join(map(str, steps))} and class weights {', '.join(map(str, class_weights))}; give at"
+            " least 1 step, and finite weights from 0 on"
+        )
+    cells = {cell.row: cell for cell in (Cell(*values) for values in product(depths, queries, class_weights, steps))}
+    return sorted(cells.values())
 
 
 def grid_table(cells: Sequence[Cell], questions: Sequence[str], losses: LossWeights) -> RowTable:

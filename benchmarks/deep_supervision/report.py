@@ -90,7 +90,14 @@ def _section(question: str, points: Sequence[GridPoint]) -> Iterator[str]:
 
 
 def _summary(points: Sequence[GridPoint]) -> str:
-    """Count how often the first network is called above, below and close to the second."""
+    """Count how often the first network is called above, below and close to the second, for each depth."""
+    return "; ".join(
+        f"with {depth} layers {_calls([point for point in points if point.cell.depth == depth])}"
+        for depth in sorted({point.cell.depth for point in points})
+    )
+
+
+def _calls(points: Sequence[GridPoint]) -> str:
     calls = Counter(call for point in points for call in point.compared.call.split(", "))
     return ", ".join(f"{call} in {count} of {len(points)}" for call, count in calls.items())
 

@@ -101,8 +101,8 @@ def test_differences_have_the_sign_of_their_title(
     assert gain.compared.call == "above"
     assert found["box_free", Cell(1, "encoder", 2.0, 2)].compared.decision.difference.value == pytest.approx(-10)
     page = unpadded((params.parent / "out/deep_supervision.md").read_text())
-    assert "Here: above in 4 of 4." in page
-    assert "Here: below in 4 of 4." in page
+    assert "Here: with 1 layers above in 2 of 2; with 2 layers above in 2 of 2." in page
+    assert "Here: with 1 layers below in 2 of 2; with 2 layers below in 2 of 2." in page
     assert "| layers | queries | class | steps | deep supervision | none | difference |" in page
     assert "| 2 | encoder | 2 | 4 | 50.1 | 30.1 | +20.0 |" in page
     assert "![Differences against the steps of training](deep_supervision.png)" in page
@@ -121,3 +121,17 @@ def test_one_seed_has_no_interval(params: Path, capsys: pytest.CaptureFixture[st
         run(params, "--seeds", "0", "0")
     assert ended.value.code == 2
     assert "--seeds has 1; give at least 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [("--steps", "0", "400"), ("--steps", "-4"), ("--class-weights", "nan")])
+def test_values_of_no_training_are_refused(
+    wrong: tuple[str, ...], params: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(params, *wrong)
+    assert ended.value.code == 2
+    assert "give at least 1 step, and finite weights from 0 on" in capsys.readouterr().err
+
+
+def test_class_weights_that_have_one_name_are_one_network() -> None:
+    assert len(make_cells([2], ["learned"], [1.0, 1.0000001], [400])) == 1
