@@ -19,7 +19,7 @@ BEYOND = RowTable(
             "v2_mask_pixel": ComparedModel("v2's weights, merging mask_pixel", weights_of=FIRST, settings=_MASK_PIXEL),
             REFINED: ComparedModel("refined masks", "ablations/mask_refinement"),
             f"{REFINED}_mask_pixel": ComparedModel(
-                "its weights, merging mask_pixel",
+                "refined masks' weights, merging mask_pixel",
                 "ablations/mask_refinement",
                 REFINED,
                 settings=_MASK_PIXEL,
