@@ -104,8 +104,12 @@ def _count(config: NetworkConfig, size: tuple[int, int], batch: int, train: bool
 
 
 def _numbers(*arguments: object, out_shape: object = None, **_options: object) -> int:
-    shapes = [leaf for leaf in tree_leaves((arguments, out_shape)) if isinstance(leaf, torch.Size)]
-    return sum(shape.numel() for shape in shapes)
+    leaves = tree_leaves((arguments, out_shape), is_leaf=_is_size)
+    return sum(leaf.numel() for leaf in leaves if isinstance(leaf, torch.Size))
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, torch.Size)
 
 
 def _sampled_numbers(*arguments: object, **_options: object) -> int:

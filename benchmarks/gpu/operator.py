@@ -112,7 +112,7 @@ def first_line(error: Exception) -> str:
 
 
 def _difference(result: Tensor, ours: Tensor) -> float:
-    return float((result.float() - ours).abs().max() / ours.abs().max())
+    return float((result.detach().float() - ours.detach()).abs().max() / ours.detach().abs().max())
 
 
 def copy_bandwidth(repeats: int, device: torch.device, size: int = COPIED_BYTES) -> float:
