@@ -1,5 +1,6 @@
 """The whole network on a GPU: images per second from pixels to panoptic maps, a profile, and training steps."""
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.gpu.bounds import Bound, network_bound
 from benchmarks.harness.device import PeakMemory, timer_for
 from benchmarks.harness.interleave import interleave
 from benchmarks.harness.synthetic import made_categories
@@ -29,13 +31,19 @@ PROFILED_ROWS = 25
 
 @dataclass(frozen=True)
 class Throughput:
-    """Images per second in every round, and bytes of memory at the peak."""
+    """Images per second in every round, bytes of memory at the peak, and what bounds the network."""
 
     precision: str
     compiled: bool
     batch: int
     images_per_second: tuple[float, ...]
     peak_bytes: int
+    bound: Bound
+
+    @property
+    def milliseconds(self) -> float:
+        """Median time of a batch."""
+        return 1000 * self.batch / statistics.median(self.images_per_second)
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,8 @@ def inference(work: NetworkWorkload, precision: str, compiled: bool) -> Throughp
     memory, timer = PeakMemory.start(work.device), timer_for(work.device)
     runs = {"predict": lambda: timer.seconds(lambda: _predict(network, work, precision, compiled))}
     seconds = interleave(runs, work.rounds, "inference")["predict"]
-    return Throughput(precision, compiled, 1, tuple(work.images / taken for taken in seconds), memory.bytes)
+    bound = network_bound(work.config, work.size, 1, precision, train=False)
+    return Throughput(precision, compiled, 1, tuple(work.images / taken for taken in seconds), memory.bytes, bound)
 
 
 def profile_table(work: NetworkWorkload, precision: str) -> str:
@@ -87,7 +96,8 @@ def training(work: NetworkWorkload, precision: str, batch: int) -> Throughput:
     images = made_batch(work.size, 7, 4, work.config.stuff_queries, batch).to(work.device)
     memory, timer = PeakMemory.start(work.device), timer_for(work.device)
     seconds = [timer.median(lambda: optimize(run, state, [images]), work.images) for _ in range(work.rounds)]
-    return Throughput(precision, False, batch, tuple(batch / taken for taken in seconds), memory.bytes)
+    bound = network_bound(work.config, work.size, batch, precision, train=True)
+    return Throughput(precision, False, batch, tuple(batch / taken for taken in seconds), memory.bytes, bound)
 
 
 def _predict(network: PanopticSegFormer, work: NetworkWorkload, precision: str, compiled: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Deformable attention on a GPU: our kernels beside the classic ones, and the memory bandwidth that they reach."""
+"""Deformable attention on a GPU: ours beside those of others, each checked against ours before it is timed."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -8,30 +8,32 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.gpu import classic_cuda
+from benchmarks.gpu.bounds import Bound, operator_bound
+from benchmarks.gpu.rivals import RIVALS
 from benchmarks.harness.device import timer_for
 from benchmarks.harness.interleave import interleave
 from benchmarks.operator.cases import COCO_LEVELS, Case, draw_operands
-from model.ops import triton_kernels
-from model.ops.ms_deform_attn import level_starts
 
 HEADS, CHANNELS, POINTS = 8, 32, 4
 COPIED_BYTES = 2**32
+LARGEST_DIFFERENCE = 0.1
+"""Relative difference from ours above which an implementation computes something else, and is not timed."""
 CASES = (
     *(Case(COCO_LEVELS, batch, 0, HEADS, CHANNELS, POINTS, f"encoder, batch {batch}") for batch in (1, 2, 8)),
     Case(COCO_LEVELS, 1, 300, HEADS, CHANNELS, POINTS, "decoder, 300 queries, batch 1"),
 )
+PASSES = {"forward": False, "forward and backward": True}
 
 
 @dataclass(frozen=True)
 class KernelCost:
-    """Milliseconds of every round, forward alone or with backward, and the bytes that have to move."""
+    """Milliseconds of every round, forward alone or with backward, and what bounds them."""
 
     shape: str
     passes: str
     implementation: str
     milliseconds: tuple[float, ...]
-    bytes: int
+    bound: Bound
 
     @property
     def median(self) -> float:
@@ -41,74 +43,80 @@ class KernelCost:
     @property
     def bandwidth(self) -> float:
         """Bytes per second."""
-        return self.bytes / self.median * 1000
+        return self.bound.bytes / self.median * 1000
 
 
-Operands = tuple[Tensor, Sequence[tuple[int, int]], Sequence[int], Tensor, Tensor]
+@dataclass(frozen=True)
+class RivalCheck:
+    """Relative difference of an implementation from ours, or the reason why it was not timed."""
+
+    shape: str
+    implementation: str
+    difference: float | None
+    reason: str = ""
 
 
-def operands(case: Case, dtype: torch.dtype, device: torch.device) -> Operands:
-    """Draw operands on a device; only the value has another type than float32."""
+def operands(
+    case: Case, dtype: torch.dtype, device: torch.device, weights_type: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw value, locations and weights on a device, with gradients; locations are float32."""
     value, locations, weights = (operand.to(device) for operand in draw_operands(case))
-    return value.to(dtype), case.shapes, level_starts(case.shapes), locations, weights
+    drawn = value.to(dtype), locations, weights.to(weights_type)
+    for operand in drawn:
+        operand.requires_grad_()
+    return drawn
 
 
-def bytes_moved(parts: Operands, backward: bool) -> int:
-    """Return the fewest bytes: every operand read once and every result written once, in each pass."""
-    value, _, _, locations, weights = parts
-    size = value.element_size()
-    output = locations.shape[0] * locations.shape[1] * HEADS * CHANNELS * size
-    inputs = sum(part.numel() * part.element_size() for part in (value, locations, weights))
-    return inputs + output + (2 * inputs + output if backward else 0)
+def measure_operator(
+    case: Case, device: torch.device, rounds: int, repeats: int, without: Sequence[str] = ()
+) -> tuple[tuple[KernelCost, ...], tuple[RivalCheck, ...]]:
+    """Interleave all implementations that run here, except those whose name begins with one of `without`.
+
+    Raises:
+        ValueError: ours does not run.
+    """
+    runs: dict[str, tuple[str, Callable[[bool], tuple[Tensor, ...]]]] = {}
+    checks: list[RivalCheck] = []
+    ours: tuple[Tensor, ...] = ()
+    for rival in RIVALS:
+        if rival.name.startswith(tuple(without)):
+            continue
+        try:
+            drawn = operands(case, rival.dtype, device, rival.dtype if rival.weights_of_type else torch.float32)
+            run = partial(rival.load(case, device).run, drawn)
+            results = run(True)[:2]
+            ours = ours or results
+            difference = max(_difference(*pair) for pair in zip(results, ours, strict=True))
+        except Exception as error:  # whatever stops a rival, the others go on
+            if not ours:
+                raise ValueError(f"ours does not run: {first_line(error)}") from error
+            checks.append(RivalCheck(case.title, rival.name, None, first_line(error)))
+            continue
+        is_equal = difference <= LARGEST_DIFFERENCE
+        checks.append(RivalCheck(case.title, rival.name, difference, "" if is_equal else "computes something else"))
+        if is_equal:
+            runs[rival.name] = str(rival.dtype).removeprefix("torch."), run
+    timer, repeats = timer_for(device), max(5, repeats // case.batch)
+    costs: list[KernelCost] = []
+    for passes, backward in PASSES.items():
+        timed = {name: partial(timer.mean, partial(run, backward), repeats) for name, (_, run) in runs.items()}
+        for name, times in interleave(timed, rounds, f"{case.title}, {passes}").items():
+            bound = operator_bound(case, runs[name][0], backward)
+            costs.append(KernelCost(case.title, passes, name, tuple(1000 * taken for taken in times), bound))
+    return tuple(costs), tuple(checks)
 
 
-def measure_operator(case: Case, backward: bool, rounds: int, repeats: int) -> list[KernelCost]:
-    """Interleave our kernels in float32 and bfloat16 with the classic ones."""
-    device = torch.device("cuda")
-    single, half = (operands(case, dtype, device) for dtype in (torch.float32, torch.bfloat16))
-    runs: dict[str, tuple[Operands, Callable[[], object]]] = {
-        "classic, float32": (single, _classic(single, backward)),
-        "ours, float32": (single, _ours(single, backward)),
-        "ours, bfloat16": (half, _ours(half, backward)),
-    }
-    if classic_cuda.unavailable():
-        del runs["classic, float32"]
-    timer = timer_for(device)
-    times = interleave({name: partial(timer.mean, run, repeats) for name, (_, run) in runs.items()}, rounds)
-    passes = "forward and backward" if backward else "forward"
-    return [
-        KernelCost(case.title, passes, name, tuple(1000 * taken for taken in times[name]), bytes_moved(parts, backward))
-        for name, (parts, _) in runs.items()
-    ]
+def first_line(error: Exception) -> str:
+    """Describe an error in one line."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
 
 
-def _ours(parts: Operands, backward: bool) -> Callable[[], object]:
-    def run() -> None:
-        output = triton_kernels.forward(*parts)
-        if backward:
-            triton_kernels.backward(output, *parts, deterministic=False)
-
-    return run
+def _difference(result: Tensor, ours: Tensor) -> float:
+    return float((result.detach().float() - ours.detach()).abs().max() / ours.detach().abs().max())
 
 
-def _classic(parts: Operands, backward: bool) -> Callable[[], object]:
-    def run() -> None:
-        output = classic_cuda.forward(*parts)
-        if backward:
-            classic_cuda.backward(output, *parts)
-
-    return run
-
-
-def check_classic() -> float:
-    """Return the largest difference of the classic forward pass from ours, relative to the largest value."""
-    parts = operands(CASES[-1], torch.float32, torch.device("cuda"))
-    ours, classic = triton_kernels.forward(*parts), classic_cuda.forward(*parts)
-    return float((ours - classic).abs().max() / ours.abs().max())
-
-
-def copy_bandwidth(repeats: int) -> float:
+def copy_bandwidth(repeats: int, device: torch.device, size: int = COPIED_BYTES) -> float:
     """Return the bytes per second that a large copy on the device reads and writes."""
-    source = torch.randint(256, (COPIED_BYTES,), dtype=torch.uint8, device="cuda")
+    source = torch.randint(256, (size,), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return 2 * COPIED_BYTES / timer_for(source.device).mean(lambda: target.copy_(source), repeats)
+    return 2 * size / timer_for(device).mean(lambda: target.copy_(source), repeats)
