@@ -53,6 +53,7 @@ def _beyond_page(report: ComparisonReport) -> str:
 
 
 RENDERED: Mapping[str, Callable[[], str]] = {
+    "beyond": _renderer("beyond", ComparisonReport, _beyond_page),
     "chain": _renderer("chain", ChainReport, chain_page),
     "chaos": _renderer("chaos", ChaosReport, chaos_page),
     "claims": _renderer("claims", ClaimsReport, claims_page),
