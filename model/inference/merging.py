@@ -49,8 +49,6 @@ class MergingSettings:
     """Least score of a segment; with the methods other than mask, which ignore alpha and beta, least class probability.
     It is the only setting with an effect on detr, whose authors' value for class probabilities by softmax is 0.85."""
     mask_threshold: Fraction = 0.5
-    pixel_threshold: Fraction = 0.25
-    """With mask_pixel, a pixel outside of all masks goes to the segment that is highest there, if it is above this."""
     alpha: Exponent = 1.0
     """Exponent of the class probability in the score."""
     beta: Exponent = 2.0
@@ -58,6 +56,8 @@ class MergingSettings:
     overlap_things: Fraction = 0.4
     """Largest fraction of its area that a thing may lose to other segments; it is dropped if it loses more."""
     overlap_stuff: Fraction = 0.2
+    pixel_threshold: Fraction = 0.25
+    """With mask_pixel, a pixel outside of all masks goes to the segment that is highest there, if it is above this."""
 
     def __post_init__(self) -> None:
         """Reject values that no image could be merged with."""

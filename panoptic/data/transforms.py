@@ -78,8 +78,6 @@ class AugmentationSettings:
     """Settings of `augment`; sizes in pixels. A probability of 0 or an empty list switches a transform off."""
 
     flip_probability: Fraction = 0.5
-    # How often things of another image are pasted into an image; not in the papers.
-    copy_paste_probability: Fraction = 0.0
     # Shorter sides to choose from, and the maximum of the longer side.
     resize_shorter: list[Side] = field(default_factory=lambda: list(range(480, 801, 32)))
     resize_longer_max: Side = 1333
@@ -88,6 +86,8 @@ class AugmentationSettings:
     crop_resize_shorter: list[Side] = field(default_factory=lambda: [400, 500, 600])
     crop_min: Side = 384
     crop_max: Side = 600
+    # How often things of another image are pasted into an image; not in the papers.
+    copy_paste_probability: Fraction = 0.0
 
     def __post_init__(self) -> None:
         require_ranges(self, "train.augmentation")

@@ -2,7 +2,7 @@
 
 GNU's OpenMP, by which torch computes on a CPU, lets a thread spin until the others are done. That is quickest as long
 as each thread has a core. Otherwise those that spin hold the cores which the others wait for, and a training loses
-several times the share of the machine that other programs take (benchmarks/results/busy.md).
+several times the share of the machine that other programs take (`python -m benchmarks.busy` measures it).
 """
 
 import os

@@ -19,7 +19,8 @@ def graph() -> MergingGraph:
 
 
 def options(settings: MergingSettings) -> dict[str, float]:
-    return {name: value for name, value in asdict(settings).items() if name != "method"}
+    """Return the settings of the method `mask`, the only one that is exported."""
+    return {name: value for name, value in asdict(settings).items() if name not in ("method", "pixel_threshold")}
 
 
 def check(graph: MergingGraph, case: Case, settings: MergingSettings, size: tuple[int, int] | None = None) -> int:

@@ -95,7 +95,7 @@ def test_things_of_other_images_are_pasted_into_as_many_as_asked(tmp_path: Path)
     index = build_index(split.panoptic_json, split.masks, split.images)
 
     def loaded(probability: float) -> list[torch.Tensor]:
-        augmentation = AugmentationSettings(0.5, probability, resize_shorter=[], crop_probability=0)
+        augmentation = AugmentationSettings(resize_shorter=[], crop_probability=0, copy_paste_probability=probability)
         images = TrainingImages(index, augmentation, 0)
         return [images[MicroBatch(step, ((0, step % 6),))].to(torch.device("cpu")).images for step in range(60)]
 
