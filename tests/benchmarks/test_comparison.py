@@ -92,7 +92,9 @@ def test_families_are_compared_with_equal_time(params: Path) -> None:
     )
     run(params, "--families", "eomt", "--budget", "time", "--steps", "4", "--seeds", "0", "--jobs", "2")
     content = json.loads((params.parent / "out/families.json").read_text())
-    assert [one["row"] for one in content["results"]] == ["panoptic_segformer", "eomt_equal_time"]
+    assert [one["row"] for one in content["results"]] == [
+        *("panoptic_segformer", "panoptic_segformer_low", "eomt_equal_time"),
+    ]
     seconds = json.loads((params.parent / "work/families/annotate/seconds_of_step.json").read_text())
     epochs = max(1, round(2 * seconds["panoptic_segformer"] / seconds["eomt"]))  # of two steps
     settings = yaml.safe_load((params.parent / "work/families/eomt_equal_time-0/params.yaml").read_text())
