@@ -8,6 +8,7 @@ claims.json.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -18,7 +19,7 @@ from benchmarks.compare_models.claims import CONFIRMED, NOT_CONFIRMED, ClaimResu
 from benchmarks.compare_models.details import KEPT
 from benchmarks.compare_models.families import FAMILY_ROWS, families_table
 from benchmarks.compare_models.results import UNDECIDED, ComparisonReport
-from benchmarks.compare_models.rows import CLOSE, PAPERS
+from benchmarks.compare_models.rows import CLOSE, PAPERS, RowTable
 from benchmarks.deep_supervision.grid import QUESTIONS
 from benchmarks.deep_supervision.report import GridReport
 from benchmarks.harness.command import benchmark_parser
@@ -66,12 +67,8 @@ def _claims_of(name: str, folder: Path) -> list[ClaimResult]:
         ) from None
 
 
-def _of_comparison(folder: Path) -> Iterable[ClaimResult]:
-    return claim_results(read_report("comparison", ComparisonReport, folder), PAPERS)
-
-
-def _of_beyond(folder: Path) -> Iterable[ClaimResult]:
-    return claim_results(read_report("beyond", ComparisonReport, folder), BEYOND)
+def _of_rows(table: RowTable, folder: Path) -> Iterable[ClaimResult]:
+    return claim_results(read_report(table.page, ComparisonReport, folder), table)
 
 
 def _of_families(folder: Path) -> Iterator[ClaimResult]:
@@ -157,8 +154,11 @@ class Page:
 
 
 PAGES: Mapping[str, Page] = {
-    "comparison": Page("python -m benchmarks.compare_models --seeds 0 1 2 --jobs 2", _of_comparison),
-    "beyond": Page("python -m benchmarks.compare_models --beyond --steps 2400 --seeds 0 1 2 3 4 --jobs 2", _of_beyond),
+    "comparison": Page("python -m benchmarks.compare_models --seeds 0 1 2 --jobs 2", partial(_of_rows, PAPERS)),
+    "beyond": Page(
+        "python -m benchmarks.compare_models --beyond --steps 2400 --seeds 0 1 2 3 4 --jobs 2",
+        partial(_of_rows, BEYOND),
+    ),
     "families": Page("python -m benchmarks.compare_models --families --seeds 0 1 2 --jobs 2", _of_families),
     "deep_supervision": Page("python -m benchmarks.deep_supervision --jobs 2", _of_grid),
     "layers": Page("python -m benchmarks.layers", _of_layers),
